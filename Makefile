@@ -1,0 +1,51 @@
+# Two commands matter: `make demo` and `make test`. Each alone makes .venv, installs what it needs
+# and does its job; a second call finds the stamp files and starts at once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+INSTALLED_FROM := setup.py constraints.txt
+
+.PHONY: help demo test check train clean
+
+help:
+	@echo "make demo    ask the shipped camera bag a list of questions, write overlay pictures"
+	@echo "make test    ruff, mypy and all tests (import contracts are one of them)"
+	@echo "make check   ruff and mypy only"
+	@echo "make train   train the embedded model again (hours)"
+	@echo "make clean   remove .venv and what the tools left"
+
+demo: $(VENV)/.demo
+	$(BIN)/vl2 demo
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+train: $(VENV)/.test
+	$(BIN)/vl2 train
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# torch first and alone, so that nothing else chooses its build.
+$(VENV)/.torch: $(INSTALLED_FROM)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "vl2_ros needs Python >= 3.10; name one: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ echo "could not make $(VENV); on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PIP) torch==2.13.0
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch
+	$(PIP) --editable '.[torch]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.torch
+	$(PIP) --editable '.[torch,release,sim,train,eval,dev]'
+	@touch $@ $(VENV)/.demo

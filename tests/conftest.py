@@ -1,0 +1,85 @@
+"""Where the reference vectors are, and a list of what a run did not cover."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+#: Tests with these markers need something that a machine may lack.
+BACKEND_MARKERS = ("gpu", "tensorrt", "ros")
+
+
+def find_golden_dir() -> Path:
+    """Return the folder of the reference vectors, the first of the three places that is there."""
+    named = os.environ.get("VL2_GOLDEN")
+    if named:
+        folder = Path(named).expanduser()
+        if not folder.is_dir():
+            raise FileNotFoundError(f"VL2_GOLDEN names {folder}, which is not a folder")
+        return folder
+    for folder in (REPOSITORY.parent / "shared" / "golden", REPOSITORY / "tests" / "golden"):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        "no reference vectors: expected ../shared/golden beside the repository or tests/golden; "
+        "set VL2_GOLDEN to the folder that holds them"
+    )
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """The folder of the reference vectors; a missing one is a failure, never a skip."""
+    return find_golden_dir()
+
+
+def _missing_backend(marker: str) -> str | None:
+    """Return why tests with `marker` cannot run here, or None when they can."""
+    if marker == "gpu":
+        if importlib.util.find_spec("torch") is None:
+            return "torch is not installed"
+        import torch
+
+        return None if torch.cuda.is_available() else "no CUDA device"
+    package = {"tensorrt": "tensorrt", "ros": "rclpy"}[marker]
+    return None if importlib.util.find_spec(package) else f"{package} is not installed"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reasons: dict[str, str | None] = {}
+    for item in items:
+        for marker in BACKEND_MARKERS:
+            if item.get_closest_marker(marker) is None:
+                continue
+            if marker not in reasons:
+                reasons[marker] = _missing_backend(marker)
+            if reasons[marker] is not None:
+                item.add_marker(pytest.mark.skip(reason=f"{marker}: {reasons[marker]}"))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Name what this run did not cover: backends, deselected markers and skipped tests."""
+    rows = [
+        f"{marker}: {reason}"
+        for marker in BACKEND_MARKERS
+        if (reason := _missing_backend(marker)) is not None
+    ]
+    selection = config.getoption("markexpr")
+    if selection:
+        rows.append(f"tests outside the selection -m {selection!r}")
+    skipped = Counter(
+        (report.nodeid, report.longrepr[2] if isinstance(report.longrepr, tuple) else "")
+        for report in terminalreporter.getreports("skipped")
+    )
+    rows += [f"{nodeid}: {reason}" for nodeid, reason in sorted(skipped)]
+    if rows:
+        terminalreporter.section("did not run", sep="-")
+        for row in rows:
+            terminalreporter.line(row)

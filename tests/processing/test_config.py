@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vl2_ros.errors import ConfigError
+from vl2_ros.processing.config import ProcessingConfig
+
+
+def test_saved_settings_come_back(tmp_path: Path) -> None:
+    config = ProcessingConfig(vision_side=128, vision_tokens=64, system="", aspect="pad")
+    assert config.save(tmp_path).name == "processing.json"
+    assert ProcessingConfig.load(tmp_path) == config
+
+
+@pytest.mark.golden
+def test_settings_of_a_released_checkpoint(golden_dir: Path) -> None:
+    path = golden_dir / "release_tiny" / "bin" / "config.json"
+    release = json.loads(path.read_text(encoding="utf-8"))
+    config = ProcessingConfig.from_model_config(release)
+    vision = release["vis_encoder_config"]
+    assert config.vision_side == vision["image_size"]
+    assert config.vision_tokens == (vision["image_size"] // vision["patch_size"]) ** 2
+    assert (config.num_embs, config.num_embs_gen) == (release["num_embs"], release["num_embs_gen"])
+    assert config.max_classes == release["gdino_config"]["max_text_len"]
+    assert (config.aspect, config.max_tiles) == ("anyres", 4)
+    assert (config.decoder_short, config.decoder_long) == (800, 1333)
+    assert config.system.startswith("A chat between a curious user")
+
+
+def test_full_size_release_and_pixel_shuffle() -> None:
+    release = {
+        "model_type": "visionllmv2",
+        "vis_encoder_config": {"image_size": 336, "patch_size": 14},
+        "gdino_config": None,
+    }
+    assert ProcessingConfig.from_model_config(release) == ProcessingConfig()
+    shuffled = ProcessingConfig.from_model_config({**release, "use_pixelshuffle": True})
+    assert shuffled.vision_tokens == 144
+
+
+@pytest.mark.parametrize(
+    ("release", "message"),
+    [
+        ({"model_type": "llava"}, "expected model_type visionllmv2, got 'llava'"),
+        ({"model_type": "visionllmv2"}, "vis_encoder_config has no 'image_size'"),
+    ],
+)
+def test_another_model_raises(release: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ProcessingConfig.from_model_config(release)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ({"vision_side": 0}, "vision_side must be at least 1, got 0"),
+        ({"max_tiles": 2.0}, "max_tiles must be int, got 2.0"),
+        ({"use_im_start_end": 1}, "use_im_start_end must be bool, got 1"),
+        ({"aspect": "crop"}, "anyres, pad, resize, got 'crop'"),
+        ({"decoder_short": 900, "decoder_long": 800}, "must not be below decoder_short"),
+    ],
+)
+def test_impossible_settings_raise(field: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ProcessingConfig(**field)
+
+
+@pytest.mark.parametrize("content", [None, "{", "[1]", '{"colour": 3}'])
+def test_unreadable_file_raises(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "processing.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match="processing.json"):
+        ProcessingConfig.load(tmp_path)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vl2_ros.processing.overlay import MIN_SIDE, PALETTE, draw_overlay
+from vl2_ros.structures import Branch, Detections, Frame, Result, Route
+
+
+def make_frame(height: int = 480, width: int = 640, value: int = 128) -> Frame:
+    return Frame(np.full((height, width, 3), value, np.uint8))
+
+
+def make_result(
+    boxes: list[tuple[float, ...]],
+    labels: list[str] | None = None,
+    masks: np.ndarray | None = None,
+    text: str = "I found it.",
+) -> Result:
+    labels = labels or ["mug"] * len(boxes)
+    phrases = tuple(dict.fromkeys(labels))
+    detections = Detections(
+        boxes_xyxy=np.array(boxes, np.float32).reshape(-1, 4),
+        scores=np.linspace(0.9, 0.5, len(boxes), dtype=np.float32),
+        class_ids=np.array([phrases.index(label) for label in labels], np.int64),
+        labels=tuple(labels),
+        masks=masks,
+    )
+    branch = Branch(Route.DETECT if masks is None else Route.SEGMENT, phrases, detections)
+    return Result("", 0, "", text, (branch,))
+
+
+def touched(picture: np.ndarray, frame: Frame) -> np.ndarray:
+    return (picture[: frame.frame_hw[0]] != frame.rgb).any(axis=2)
+
+
+def test_frame_is_left_as_it_was_and_caption_is_below():
+    frame = make_frame()
+    before = frame.rgb.copy()
+    with_caption = draw_overlay(frame, make_result([(100, 200, 200, 300)]))
+    without = draw_overlay(frame, make_result([(100, 200, 200, 300)]), caption=False)
+    np.testing.assert_array_equal(frame.rgb, before)
+    assert without.shape == (480, 640, 3) and without.dtype == np.uint8
+    assert with_caption.shape[0] > 480 and with_caption.shape[1] == 640
+    np.testing.assert_array_equal(with_caption[:480], without)
+
+
+def test_mask_inside_is_tinted_and_outside_is_not():
+    frame = make_frame()
+    masks = np.zeros((1, 480, 640), bool)
+    masks[0, 200:300, 100:200] = True
+    picture = draw_overlay(frame, make_result([(100, 200, 200, 300)], masks=masks), caption=False)
+    inside = picture[250, 150].astype(int)
+    assert (np.sign(inside - 128) == np.sign(np.array(PALETTE[0]) - 128)).all()
+    far = touched(picture, frame)
+    far[150:320, 80:260] = False
+    assert not far.any()
+
+
+def test_hole_of_a_mask_keeps_the_picture():
+    frame = make_frame()
+    masks = np.zeros((1, 480, 640), bool)
+    masks[0, 100:400, 100:400] = True
+    masks[0, 200:300, 200:300] = False
+    picture = draw_overlay(frame, make_result([(100, 100, 400, 400)], masks=masks), caption=False)
+    np.testing.assert_array_equal(picture[225:275, 225:275], frame.rgb[225:275, 225:275])
+
+
+def test_same_phrase_has_one_colour_and_another_phrase_another():
+    frame = make_frame()
+    masks = np.zeros((3, 480, 640), bool)
+    boxes = []
+    for index in range(3):
+        left = 50 + 200 * index
+        masks[index, 200:300, left : left + 100] = True
+        boxes.append((left, 200, left + 100, 300))
+    result = make_result(boxes, ["mug", "bowl", "mug"], masks)
+    picture = draw_overlay(frame, result, caption=False)
+    mug, bowl, other_mug = (picture[250, 100 + 200 * index] for index in range(3))
+    np.testing.assert_array_equal(mug, other_mug)
+    assert (mug != bowl).any()
+
+
+def test_labels_of_a_crowd_do_not_cover_each_other():
+    frame = make_frame()
+    boxes = [(300, 200, 340, 240), (305, 205, 345, 245), (310, 210, 350, 250)]
+    one = touched(draw_overlay(frame, make_result(boxes[:1]), caption=False), frame).sum()
+    three = touched(draw_overlay(frame, make_result(boxes), caption=False), frame).sum()
+    assert three > 2 * one
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (-50, -50, 10, 10),
+        (600, 460, 900, 700),
+        (0, 0, 640, 480),
+        (10, 10, 10, 10),
+        (float("nan"), 0, float("inf"), 20),
+    ],
+)
+def test_boxes_at_and_over_the_border_are_drawn(box):
+    frame = make_frame()
+    picture = draw_overlay(frame, make_result([box]), caption=False)
+    assert picture.shape == frame.rgb.shape
+    assert touched(picture, frame).any()
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 1), (7, 300), (239, 31), (120, 160), (1500, 2000)]
+)
+def test_every_size_works_and_small_frames_grow(height, width):
+    frame = make_frame(height, width)
+    masks = np.zeros((1, height, width), bool)
+    masks[0, : height // 2 + 1, : width // 2 + 1] = True
+    picture = draw_overlay(frame, make_result([(0, 0, width / 2, height / 2)], masks=masks))
+    assert picture.shape[1] % width == 0
+    zoom = picture.shape[1] // width
+    assert (zoom > 1) == (min(height, width) < MIN_SIDE)
+
+
+def test_empty_mask_and_no_instance_and_no_text_are_drawn():
+    frame = make_frame()
+    masks = np.zeros((1, 480, 640), bool)
+    assert touched(draw_overlay(frame, make_result([(9, 9, 90, 90)], masks=masks)), frame).any()
+    assert not touched(draw_overlay(frame, make_result([], ["mug"][:0])), frame).any()
+    assert draw_overlay(frame, Result("", 0, "", "")).shape[0] > 480
+
+
+def test_long_answer_gets_a_bounded_strip():
+    frame = make_frame()
+    long = draw_overlay(frame, make_result([(9, 9, 90, 90)], text="word " * 4000))
+    assert long.shape[0] < 480 + 200
+
+
+def test_lines_grow_with_the_picture():
+    def line_share(scale: int) -> float:
+        frame = make_frame(480 * scale, 640 * scale)
+        box = tuple(value * scale for value in (100, 100, 500, 400))
+        return float(touched(draw_overlay(frame, make_result([box]), caption=False), frame).mean())
+
+    assert line_share(4) == pytest.approx(line_share(1), rel=0.35)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vl2_ros.errors import InputError, ShapeError
+from vl2_ros.geometry import masks_to_boxes
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.image import CLIP_STD
+from vl2_ros.processing.region import (
+    preprocess_region_square,
+    region_masks_from_boxes,
+    region_masks_from_masks,
+)
+from vl2_ros.structures import Frame
+
+CONFIG = ProcessingConfig(vision_side=28, vision_tokens=4)
+
+
+@pytest.mark.golden
+def test_box_masks_equal_the_reference(golden: Any) -> None:
+    tensors, _ = golden("core_preprocess")
+    side = tensors["box_masks"].shape[1]
+    config = ProcessingConfig(vision_side=side)
+    masks = region_masks_from_boxes(tensors["boxes"], (side, side), config)
+    np.testing.assert_array_equal(masks, tensors["box_masks"])
+    np.testing.assert_array_equal(masks_to_boxes(masks), tensors["masks_to_boxes"])
+
+
+@pytest.mark.golden
+def test_squashed_picture_equals_the_reference(golden: Any) -> None:
+    tensors, _ = golden("core_preprocess")
+    wanted = tensors["region_square_pixels"]
+    config = ProcessingConfig(vision_side=wanted.shape[1])
+    pixels = preprocess_region_square(Frame(tensors["image_u8"]), config)
+    np.testing.assert_allclose(pixels, wanted, atol=2 / 255 / float(CLIP_STD.min()))
+
+
+@pytest.mark.golden
+def test_release_region_mask_equals_the_reference(golden: Any) -> None:
+    tensors, content = golden("release_tiny/region")
+    wanted = tensors["region_mask"]
+    frame_hw = (content["photo"]["height"], content["photo"]["width"])
+    config = ProcessingConfig(vision_side=wanted.shape[1])
+    box = np.array([content["box_xyxy_pixels"]], dtype=np.float32)
+    np.testing.assert_array_equal(region_masks_from_boxes(box, frame_hw, config), wanted)
+
+
+def test_boxes_are_scaled_per_axis() -> None:
+    masks = region_masks_from_boxes(np.array([[50.0, 20.0, 100.0, 40.0]]), (40, 100), CONFIG)
+    np.testing.assert_array_equal(masks_to_boxes(masks), [[14, 14, 28, 28]])
+
+
+def test_boxes_that_cannot_be_drawn_raise() -> None:
+    with pytest.raises(ShapeError, match=r"\(R, 4\)"):
+        region_masks_from_boxes(np.zeros(4), (10, 10), CONFIG)
+    for box in ([5, 5, 1, 9], [0, 0, np.nan, 9]):
+        with pytest.raises(InputError, match="finite with x1 <= x2"):
+            region_masks_from_boxes(np.array([box], float), (10, 10), CONFIG)
+
+
+def test_masks_grow_to_every_pixel_they_touch() -> None:
+    masks = np.zeros((1, 14, 14), np.uint8)
+    masks[0, 6:8, 6:8] = 1
+    found = region_masks_from_masks(masks, (14, 14), CONFIG)
+    assert found.dtype == np.float32 and set(np.unique(found)) == {0.0, 1.0}
+    np.testing.assert_array_equal(masks_to_boxes(found), [[11, 11, 17, 17]])
+    assert region_masks_from_masks(masks[:0], (14, 14), CONFIG).shape == (0, 28, 28)
+
+
+def test_masks_of_another_size_raise() -> None:
+    with pytest.raises(ShapeError, match=r"\(R, 10, 20\), got \(1, 20, 10\)"):
+        region_masks_from_masks(np.zeros((1, 20, 10)), (10, 20), CONFIG)

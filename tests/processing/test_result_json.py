@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from vl2_ros.errors import ShapeError
+from vl2_ros.processing.result_json import encode_rle, result_to_json
+from vl2_ros.structures import Branch, Detections, Result, Route
+
+
+def decode_rle(rle: dict[str, list[int]]) -> np.ndarray:
+    values = np.repeat(np.arange(len(rle["counts"])) % 2 == 1, rle["counts"])
+    return values.reshape(rle["size"], order="F")
+
+
+@given(height=st.integers(1, 12), width=st.integers(1, 12), seed=st.integers(0, 200))
+def test_run_lengths_keep_the_mask(height, width, seed):
+    rng = np.random.default_rng(seed)
+    mask = rng.random((height, width)) < rng.random()
+    np.testing.assert_array_equal(decode_rle(encode_rle(mask)), mask)
+
+
+def test_run_lengths_are_what_the_coco_tools_read():
+    mask = np.random.default_rng(3).random((9, 14)) < 0.4
+    rle = encode_rle(mask)
+    packed = coco_mask.frPyObjects(rle, *rle["size"])
+    np.testing.assert_array_equal(coco_mask.decode(packed).astype(bool), mask)
+
+
+@pytest.mark.parametrize("mask", [np.zeros((2, 2), np.uint8), np.zeros(4, bool)])
+def test_other_arrays_are_refused(mask):
+    with pytest.raises(ShapeError, match=r"\(H, W\) bool"):
+        encode_rle(mask)
+
+
+def test_result_becomes_plain_json():
+    masks = np.zeros((1, 4, 6), bool)
+    masks[0, 1:3, 2:5] = True
+    detections = Detections(
+        np.array([[2, 1, 5, 3]], np.float32),
+        np.array([0.75], np.float32),
+        np.zeros(1, np.int64),
+        ("red mug",),
+        masks,
+    )
+    result = Result(
+        "7", 5, "cam", "Here.", (Branch(Route.SEGMENT, ("red mug",), detections),), {"vision": 1.5}
+    )
+    document = json.loads(json.dumps(result_to_json(result, with_masks=True)))
+    (instance,) = document["instances"]
+    np.testing.assert_array_equal(decode_rle(instance.pop("mask")), masks[0])
+    assert instance == {
+        "route": "[SEG]",
+        "label": "red mug",
+        "score": 0.75,
+        "box_xyxy": [2.0, 1.0, 5.0, 3.0],
+    }
+    assert document["routes"] == ["[SEG]"]
+    assert (document["command_id"], document["stamp_ns"], document["frame_id"]) == ("7", 5, "cam")
+    assert (document["text"], document["stage_ms"]) == ("Here.", {"vision": 1.5})
+    assert "mask" not in result_to_json(result)["instances"][0]
+
+
+def test_text_only_answer_has_no_route():
+    document = result_to_json(Result("", 0, "", "A mug."))
+    assert document["routes"] == [] and document["instances"] == []

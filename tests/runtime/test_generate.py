@@ -1,0 +1,103 @@
+"""The generation loop against a scripted session: what is fed, what comes out, when it stops."""
+
+import numpy as np
+import pytest
+
+from vl2_ros.errors import EngineError
+from vl2_ros.model.tokens import TokenIds
+from vl2_ros.runtime.engine import LanguageStep
+from vl2_ros.runtime.generate import generate
+
+TOKENS = TokenIds.from_base(10)
+DET = next(i for i, t in TOKENS.routing.items() if t == "[DET]")
+GEN = next(i for i, t in TOKENS.routing.items() if t == "[GEN]")
+VOCABULARY = 36
+
+
+class ScriptedSession:
+    """Wants the tokens of a script one after the other; hidden states are the positions."""
+
+    def __init__(self, script, bad_logits=False):
+        self.script = list(script)
+        self.fed = []
+        self.images = []
+        self._bad = bad_logits
+        self._position = 0
+
+    def feed(self, input_ids, image_tokens=None):
+        self.fed.append(input_ids.tolist())
+        self.images.append(image_tokens)
+        logits = np.full(VOCABULARY, np.nan if self._bad else 0.0, dtype=np.float32)
+        if not self._bad:
+            logits[self.script.pop(0)] = 1.0
+        start = self._position
+        self._position += len(input_ids)
+        hidden = np.arange(start, self._position, dtype=np.float32)[:, None]
+        return LanguageStep(last_logits=logits, hidden=hidden)
+
+
+def run(session, max_new_tokens=20):
+    prompt = np.array([1, 5, 6], dtype=np.int64)
+    return list(
+        generate(
+            session,
+            prompt,
+            tokens=TOKENS,
+            num_embs=3,
+            num_embs_gen=9,
+            max_new_tokens=max_new_tokens,
+            image_tokens="features",
+        )
+    )
+
+
+def test_end_token_stops_and_is_not_yielded():
+    session = ScriptedSession([4, TOKENS.eos])
+    assert [token.token_id for token in run(session)] == [4]
+    assert session.fed == [[1, 5, 6], [4]]
+
+
+def test_picture_features_go_with_the_prompt_only():
+    session = ScriptedSession([4, 3, TOKENS.eos])
+    run(session)
+    assert session.images == ["features", None, None]
+
+
+def test_routing_token_and_slots_go_in_one_call_and_give_the_slot_states():
+    session = ScriptedSession([DET, 4, TOKENS.eos])
+    tokens = run(session)
+    assert session.fed[1] == [DET, *TOKENS.slots[:3]]
+    # The routing token sits at position 3, its slots at 4, 5, 6.
+    assert tokens[0].slot_states.tolist() == [[4.0], [5.0], [6.0]]
+    assert tokens[1].slot_states is None
+
+
+def test_two_routes_in_one_answer_keep_their_own_states():
+    session = ScriptedSession([DET, 4, DET, TOKENS.eos])
+    first, _, second = run(session)
+    assert first.slot_states[:, 0].tolist() == [4.0, 5.0, 6.0]
+    assert second.slot_states[:, 0].tolist() == [9.0, 10.0, 11.0]
+
+
+def test_generation_route_opens_its_own_number_of_slots():
+    session = ScriptedSession([GEN, TOKENS.eos])
+    (token,) = run(session)
+    assert session.fed[1] == [GEN, *[TOKENS.slots[0]] * 9]
+    assert len(token.slot_states) == 9
+
+
+def test_limit_cuts_the_answer_and_the_last_token_is_not_fed():
+    session = ScriptedSession([4, 3, 4, 3])
+    assert [token.token_id for token in run(session, max_new_tokens=2)] == [4, 3]
+    assert session.fed == [[1, 5, 6], [4]]
+
+
+def test_routing_token_at_the_limit_still_gets_its_states():
+    session = ScriptedSession([DET, 4])
+    (token,) = run(session, max_new_tokens=1)
+    assert token.slot_states.shape == (3, 1)
+
+
+def test_logits_that_are_not_finite_raise():
+    with pytest.raises(EngineError, match="expected finite"):
+        run(ScriptedSession([], bad_logits=True))

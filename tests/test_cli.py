@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vl2_ros.cli import DEMO_BAG, DEMO_COMMANDS, EXTRAS, HELD_OUT, main
+from vl2_ros.errors import RouteError
+from vl2_ros.structures import Branch, Command, Detections, Frame, Result, Route
+from vl2_ros.transports.bag import read_frames
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class FakePipeline:
+    """Finds one instance in the upper left quarter of every picture."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Frame, Command]] = []
+
+    def answer(self, frame: Frame, command: Command) -> Result:
+        self.asked.append((frame, command))
+        height, width = frame.frame_hw
+        masks = np.zeros((1, height, width), bool)
+        masks[0, : height // 2, : width // 2] = True
+        found = Detections(
+            np.array([[0, 0, width // 2, height // 2]], np.float32),
+            np.array([0.8], np.float32),
+            np.zeros(1, np.int64),
+            ("red [mug]",),
+            masks,
+        )
+        branches = (Branch(Route.SEGMENT, ("red [mug]",), found),)
+        text = f"I heard: {command.text}"
+        return Result(command.id, frame.stamp_ns, frame.frame_id, text, branches, {"vision": 2.0})
+
+
+@pytest.fixture
+def pipeline(monkeypatch):
+    fake = FakePipeline()
+    fake.loaded = []
+
+    def load(weights, *, device):
+        fake.loaded.append((weights, device))
+        return fake
+
+    monkeypatch.setattr("vl2_ros.loading.load_pipeline", load)
+    return fake
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    path = tmp_path / "table.png"
+    Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(path)
+    return path
+
+
+def run(*arguments: object) -> int:
+    """Run the command line in this process; return its exit code."""
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_help_is_fast_and_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from vl2_ros.cli import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit as stop:\n    assert not stop.code\n"
+        "heavy = ['torch', 'transformers', 'cv2', 'numpy', 'PIL', 'mujoco', 'rosbags', 'scipy']\n"
+        "sys.exit(', '.join(name for name in heavy if name in sys.modules) or 0)\n"
+    )
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY
+        )
+        seconds.append(time.perf_counter() - began)
+        assert done.returncode == 0, done.stderr
+        assert "ask" in done.stdout and "demo" in done.stdout
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["ask", "demo", "info", "train", "convert", "simulate", "eval", "eval embedded"],
+)
+def test_every_command_has_help(command, capsys):
+    assert run(*command.split(), "--help") == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_ask_prints_answer_and_instances(pipeline, picture, capsys):
+    assert run("ask", picture, "find the red mug", "--device", "cpu") == 0
+    out = capsys.readouterr().out
+    assert "I heard: find the red mug" in out
+    assert "[SEG] red [mug] (0.80, 0 0 30 20, 600 px)" in out
+    assert pipeline.loaded == [(None, "cpu")]
+
+
+def test_ask_json_is_one_document_a_picture(pipeline, picture, tmp_path, capsys):
+    weights = tmp_path / "weights"
+    assert run("ask", picture, picture, "find it", "--json", "--weights", weights) == 0
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(documents) == 2
+    assert documents[0]["command"] == "find it"
+    assert documents[0]["picture"] == str(picture)
+    assert documents[0]["routes"] == ["[SEG]"]
+    (instance,) = documents[0]["instances"]
+    assert (instance["label"], instance["box_xyxy"]) == ("red [mug]", [0.0, 0.0, 30.0, 20.0])
+    assert "mask" not in instance
+    assert documents[0]["stage_ms"] == {"vision": 2.0} and documents[0]["seconds"] >= 0
+    assert pipeline.loaded[0][0] == weights
+
+
+def test_ask_json_with_masks_has_run_lengths(pipeline, picture, capsys):
+    assert run("ask", picture, "find it", "--json", "--masks") == 0
+    (instance,) = json.loads(capsys.readouterr().out)["instances"]
+    assert instance["mask"]["size"] == [40, 60] and sum(instance["mask"]["counts"]) == 2400
+
+
+def test_ask_saves_overlays(pipeline, picture, tmp_path, capsys):
+    assert run("ask", picture, "find it", "--save", tmp_path / "one.png") == 0
+    assert str(tmp_path / "one.png") in capsys.readouterr().out.replace("\n", "")
+    assert Image.open(tmp_path / "one.png").width % 60 == 0
+    assert run("ask", picture, picture, "find it", "--save", tmp_path / "many.jpg") == 0
+    assert (tmp_path / "many_0.jpg").exists() and (tmp_path / "many_1.jpg").exists()
+
+
+def test_ask_passes_the_threshold_and_the_default_is_the_commands(pipeline, picture):
+    assert run("ask", picture, "find it") == 0
+    assert run("ask", picture, "find it", "--threshold", "0.6") == 0
+    thresholds = [command.score_threshold for _, command in pipeline.asked]
+    assert thresholds == [Command("x").score_threshold, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["table.png"], "expected pictures and then a sentence"),
+        (["missing.png", "find it"], "missing.png"),
+        (["table.png", " "], "the command is empty"),
+        (["table.png", "a" * 5000], "5000 characters"),
+        (["table.png", "find it", "--threshold", "7"], "score_threshold must lie in 0..1"),
+        (["table.png", "find it", "--save", "no/where.png"], "cannot write the overlay"),
+        (["table.png", "find it", "--save", "overlay.xyz"], "cannot write the overlay"),
+    ],
+)
+def test_bad_questions_are_one_red_line(
+    pipeline, picture, monkeypatch, capsys, arguments, expected
+):
+    monkeypatch.chdir(picture.parent)
+    assert run("ask", *arguments) == 2
+    streams = capsys.readouterr()
+    assert streams.err.startswith("error: ") and expected in streams.err
+    assert streams.err.count("\n") == 1 and "Traceback" not in streams.err
+
+
+def test_error_of_the_pipeline_is_one_red_line(pipeline, picture, monkeypatch, capsys):
+    def refuse(frame, command):
+        raise RouteError("no decoder for [POSE]")
+
+    monkeypatch.setattr(pipeline, "answer", refuse)
+    assert run("ask", picture, "whose pose?") == 2
+    assert capsys.readouterr().err == "error: no decoder for [POSE]\n"
+
+
+def test_missing_package_names_the_extra(pipeline, picture, monkeypatch, capsys):
+    def refuse(*arguments, **options):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("vl2_ros.loading.load_pipeline", refuse)
+    assert run("ask", picture, "find it", "--device", "cpu") == 2
+    assert "pip install 'vl2_ros[torch]'" in capsys.readouterr().err
+
+
+def test_extras_are_those_of_setup():
+    setup = (REPOSITORY / "setup.py").read_text()
+    assert all(f'"{extra}": ' in setup for extra in EXTRAS.values())
+
+
+def test_missing_weights_are_one_red_line(picture, tmp_path, capsys):
+    assert run("ask", picture, "find it", "--weights", tmp_path / "none") == 2
+    assert str(tmp_path / "none") in capsys.readouterr().err
+
+
+def test_demo_reads_any_bag_and_writes_pictures_and_results(pipeline, tmp_path, capsys):
+    bag, commands, out = tmp_path / "bag.mcap", tmp_path / "commands.txt", tmp_path / "out"
+    assert run("simulate", bag, "--count", 3, "--width", 64, "--height", 48) == 0
+    commands.write_text("# spoken\nfind the mug\n\nwhat is there?\n")
+    assert run("demo", "--bag", bag, "--commands", commands, "--out", out) == 0
+    assert [command.text for _, command in pipeline.asked] == ["find the mug", "what is there?"]
+    assert [frame.stamp_ns for frame, _ in pipeline.asked] == [0, 100_000_000]
+    assert sorted(path.name for path in out.iterdir()) == ["00.png", "01.png", "results.jsonl"]
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert [row["command"] for row in rows] == ["find the mug", "what is there?"]
+    assert "mask" in rows[0]["instances"][0]
+    printed = capsys.readouterr().out
+    assert str(out) in printed.replace("\n", "") and "I heard" in printed
+
+
+def test_demo_without_sentences_or_bag_is_one_red_line(pipeline, tmp_path, capsys):
+    empty = tmp_path / "commands.txt"
+    empty.write_text("# nothing\n")
+    assert run("demo", "--commands", empty) == 2
+    assert "holds no sentence" in capsys.readouterr().err
+    empty.write_text("find it")
+    assert run("demo", "--bag", tmp_path / "none.mcap", "--commands", empty, "--out", tmp_path) == 2
+    assert "none.mcap does not exist" in capsys.readouterr().err
+
+
+def test_shipped_demo_has_a_sentence_for_each_frame():
+    frames = list(read_frames(DEMO_BAG))
+    sentences = DEMO_COMMANDS.read_text().splitlines()
+    assert len(sentences) == len(frames) >= 12
+    assert {frame.frame_hw for frame in frames} == {(480, 640)}
+    assert DEMO_BAG.stat().st_size <= 5_000_000
+
+
+def test_simulate_records_several_scenes_with_their_cameras(tmp_path, capsys):
+    bag = tmp_path / "bag.mcap"
+    size = ("--width", 64, "--height", 48)
+    assert run("simulate", bag, "--seed", 7, "--seed", HELD_OUT, "--count", 2, *size) == 0
+    assert "4 frames" in capsys.readouterr().out
+    frames = list(read_frames(bag))
+    assert [frame.stamp_ns for frame in frames] == [0, 10**8, 2 * 10**8, 3 * 10**8]
+    assert frames[0].frame_id == "camera_optical_frame"
+    assert np.abs(frames[0].rgb.astype(int) - frames[2].rgb).mean() > 5
+
+
+def test_simulate_into_a_missing_folder_is_one_red_line(tmp_path, capsys):
+    assert run("simulate", tmp_path / "none" / "bag.mcap", "--count", 1) == 2
+    assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "seeds", "frames"),
+    [
+        ([], range(HELD_OUT, HELD_OUT + 300), 300),
+        (["--frames", "20"], range(HELD_OUT, HELD_OUT + 20), 20),
+        (["--seeds", "5:9"], range(5, 9), 4),
+        (["--seeds", "5:9", "--frames", "2"], range(5, 9), 2),
+    ],
+)
+def test_eval_takes_seeds_and_frames(pipeline, monkeypatch, capsys, options, seeds, frames):
+    asked = {}
+
+    def evaluate(model, **arguments):
+        arguments.pop("progress")("frames", 1, 2)
+        asked.update(arguments, model=model)
+        return {"box_ap": 0.5, "seconds_per_answer": 0.1}
+
+    monkeypatch.setattr("vl2_ros.evaluation.embedded.evaluate_embedded", evaluate)
+    assert run("eval", "embedded", "--json", *options) == 0
+    assert asked == {"model": pipeline, "seeds": seeds, "frames": frames}
+    assert json.loads(capsys.readouterr().out) == {"box_ap": 0.5, "seconds_per_answer": 0.1}
+    assert run("eval", "embedded", *options) == 0
+    assert "0.500" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("seeds", ["7", "9:3", "a:b", "3:3", ":", "-1:4"])
+def test_eval_refuses_other_seeds(pipeline, capsys, seeds):
+    assert run("eval", "embedded", f"--seeds={seeds}") == 2
+    assert "A:B" in capsys.readouterr().err
+
+
+def test_train_renders_then_trains(monkeypatch, tmp_path, capsys):
+    calls = []
+
+    def render(folder, seeds, *, processes, progress):
+        progress(1, 2)
+        calls.append(("render", folder, seeds, processes))
+
+    class Trainer:
+        def __init__(self, out, cache, recipe):
+            calls.append(("trainer", out, cache, recipe.minutes))
+
+        def run(self, on_step):
+            on_step(20, 0.5, {})
+
+    monkeypatch.setattr("vl2_ros.datasets.tabletop.render_cache", render)
+    monkeypatch.setattr("vl2_ros.training.embedded.EmbeddedTrainer", Trainer)
+    folders = ("--out", tmp_path / "out", "--cache", tmp_path / "cache")
+    assert run("train", *folders, "--minutes", 3, "--frames", 10, "--threads", 1) == 0
+    assert calls == [
+        ("render", tmp_path / "cache", range(10), 1),
+        ("trainer", tmp_path / "out", tmp_path / "cache", 3.0),
+    ]
+    assert str(tmp_path / "out") in capsys.readouterr().out.replace("\n", "")
+
+
+@pytest.mark.golden
+def test_convert_then_info(golden_dir, tmp_path, capsys):
+    source, target = golden_dir / "release_tiny" / "bin", tmp_path / "converted"
+    assert run("info", "--json", "--weights", source) == 0
+    before = json.loads(capsys.readouterr().out)
+    assert (before["layout"], before["files"]) == ("release", 3)
+    assert run("convert", source, target) == 0
+    assert list(target.glob("*.safetensors"))
+    capsys.readouterr()
+    assert run("info", "--weights", target) == 0
+    assert "parameters" in capsys.readouterr().out

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = REPOSITORY / "vl2_ros"
+
+#: Modules that must import where torch is not installed.
+TORCH_FREE = sorted(
+    {
+        "vl2_ros.cli",
+        "vl2_ros.console",
+        "vl2_ros.errors",
+        "vl2_ros.geometry",
+        "vl2_ros.loading",
+        "vl2_ros.pipeline",
+        "vl2_ros.structures",
+        "vl2_ros.datasets.tabletop",
+        "vl2_ros.model.config",
+        "vl2_ros.model.detection_config",
+        "vl2_ros.model.slots",
+        "vl2_ros.model.tokens",
+        "vl2_ros.runtime.engine",
+        "vl2_ros.runtime.generate",
+        *(f"vl2_ros.processing.{path.stem}" for path in (PACKAGE / "processing").glob("[!_]*.py")),
+        *(f"vl2_ros.sim.{path.stem}" for path in (PACKAGE / "sim").glob("[!_]*.py")),
+        *(f"vl2_ros.transports.{path.stem}" for path in (PACKAGE / "transports").glob("[!_]*.py")),
+    }
+)
+
+
+def run_blocked(blocked: list[str], code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process where importing the blocked packages fails."""
+    block = f"import sys\nfor name in {blocked!r}:\n    sys.modules[name] = None\n"
+    return subprocess.run(
+        [sys.executable, "-c", block + code], capture_output=True, text=True, cwd=REPOSITORY
+    )
+
+
+def test_import_contracts_hold():
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+def test_modules_without_tensors_import_without_torch():
+    blocked = ["torch", "transformers", "onnxruntime", "tensorrt", "rclpy", "cyclonedds"]
+    code = "import importlib\n" + "".join(
+        f"importlib.import_module({name!r})\n" for name in TORCH_FREE
+    )
+    done = run_blocked(blocked, code)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["errors", "structures", "geometry"])
+def test_lowest_layers_need_numpy_alone(name):
+    blocked = ["torch", "transformers", "cv2", "PIL", "scipy", "rosbags", "tokenizers", "rich"]
+    done = run_blocked(blocked, f"import vl2_ros.{name}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_blocking_itself_works():
+    done = run_blocked(["torch"], "import vl2_ros.model.network")
+    assert done.returncode != 0 and "torch" in done.stderr
+
+
+def test_package_markers_are_empty():
+    for path in PACKAGE.rglob("__init__.py"):
+        assert path.read_text() == "", f"{path} must stay empty"
+
+
+def test_every_folder_of_modules_is_a_package():
+    for folder in {path.parent for path in PACKAGE.rglob("*.py")}:
+        assert (folder / "__init__.py").exists(), f"{folder} has no __init__.py"
+
+
+def test_no_module_is_a_drawer():
+    drawers = {"utils", "common", "misc", "helpers", "base", "core", "manager"}
+    for path in PACKAGE.rglob("*.py"):
+        assert path.stem not in drawers, path

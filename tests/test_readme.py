@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from vl2_ros.cli import app
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text()
+ARCHITECTURE = (REPOSITORY / "ARCHITECTURE.md").read_text()
+
+
+def find_commands(text: str) -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.S)
+    lines = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def list_mapped_files() -> set[str]:
+    """Read the tree of the section "Files": folders end with a slash, two spaces a level."""
+    (tree,) = re.findall(r"## Files\n.*?```\n(.*?)```", ARCHITECTURE, flags=re.S)
+    files, folders = set(), {}
+    for line in tree.splitlines():
+        indent, name = re.match(r"( *)(\S+)", line).groups()
+        level = len(indent) // 2
+        parent = folders.get(level - 1, "")
+        if name.endswith("/"):
+            folders[level] = parent + name
+        else:
+            files.add(parent + name)
+    return files
+
+
+def test_readme_names_the_two_commands():
+    commands = find_commands(README)
+    assert "make demo" in commands and "make test" in commands
+
+
+@pytest.mark.parametrize("line", [c for c in find_commands(README) if c.startswith("make ")])
+def test_make_targets_exist(line):
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for target in line.split()[1:]:
+        assert re.search(rf"^{target}:", makefile, flags=re.M), target
+
+
+@pytest.mark.parametrize("line", [c for c in find_commands(README) if c.startswith("vl2 ")])
+def test_vl2_commands_take_these_arguments(line):
+    words = shlex.split(line)[1:]
+    command = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    command.make_context(command.name, words)
+
+
+def test_readme_commands_are_of_a_known_kind():
+    for line in find_commands(README):
+        assert line.split()[0] in ("make", "vl2", "source"), line
+
+
+def test_extras_named_in_the_readme_exist():
+    setup = (REPOSITORY / "setup.py").read_text()
+    for extras in re.findall(r"pip install '\.\[([^\]]+)\]'", README):
+        for extra in extras.split(","):
+            assert f'"{extra}": ' in setup
+
+
+def test_python_of_the_readme_names_what_exists():
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom):
+            source = REPOSITORY / (node.module.replace(".", "/") + ".py")
+            if node.module.startswith("vl2_ros"):
+                names = {getattr(one, "name", None) for one in ast.parse(source.read_text()).body}
+                assert {alias.name for alias in node.names} <= names
+
+
+@pytest.mark.parametrize("text", [README, ARCHITECTURE], ids=["README", "ARCHITECTURE"])
+def test_links_lead_to_files(text):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (REPOSITORY / target).exists(), target
+
+
+def test_file_map_is_true():
+    mapped = {name for name in list_mapped_files() if name.endswith(".py")}
+    there = {
+        path.relative_to(REPOSITORY).as_posix()
+        for path in (REPOSITORY / "vl2_ros").rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    assert there - mapped == set(), "not in the file map of ARCHITECTURE.md"
+    assert {name for name in mapped if name.startswith("vl2_ros/")} - there == set()
+
+
+def test_other_mapped_files_exist():
+    for name in list_mapped_files():
+        assert (REPOSITORY / name).exists(), name
+
+
+def test_versions_agree():
+    (version,) = re.findall(r'version="([^"]+)"', (REPOSITORY / "setup.py").read_text())
+    assert f"<version>{version}</version>" in (REPOSITORY / "package.xml").read_text()
+    assert f"\n{version} " in (REPOSITORY / "CHANGELOG.rst").read_text()
+
+
+def test_torch_is_pinned_everywhere_the_same():
+    pin = "torch==2.13.0"
+    for name in ("setup.py", "constraints.txt", "Makefile"):
+        assert pin in (REPOSITORY / name).read_text(), name

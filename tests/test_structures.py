@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vl2_ros.errors import InputError, ShapeError
+from vl2_ros.structures import Branch, Command, Detections, Frame, Result, Route
+
+
+def test_frame_takes_one_pixel() -> None:
+    assert Frame(np.zeros((1, 1, 3), np.uint8)).frame_hw == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "rgb",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_frame_of_another_form_raises(rgb: np.ndarray) -> None:
+    with pytest.raises(ShapeError):
+        Frame(rgb)
+
+
+def test_frame_over_the_pixel_limit_raises() -> None:
+    rgb = np.broadcast_to(np.zeros(3, np.uint8), (9000, 12000, 3))
+    with pytest.raises(InputError, match="12000x9000"):
+        Frame(rgb)
+
+
+@pytest.mark.parametrize("text", ["", "  \n\t", "x" * 1_000_000])
+def test_empty_or_huge_command_raises(text: str) -> None:
+    with pytest.raises(InputError, match=r"empty|1000000 characters, at most 4000"):
+        Command(text)
+
+
+@pytest.mark.parametrize(
+    "field", [{"score_threshold": 1.1}, {"max_instances": 0}, {"max_new_tokens": 0}]
+)
+def test_command_ranges_are_checked(field: dict) -> None:
+    with pytest.raises(InputError, match="must"):
+        Command("find the mug", **field)
+
+
+def test_detections_must_be_parallel() -> None:
+    good = {
+        "boxes_xyxy": np.zeros((1, 4), np.float32),
+        "scores": np.ones(1, np.float32),
+        "class_ids": np.zeros(1, np.int64),
+        "labels": ("mug",),
+    }
+    assert [label for _, _, label in Detections(**good)] == ["mug"]
+    for name, value in (
+        ("boxes_xyxy", np.zeros((2, 4))),
+        ("class_ids", np.zeros(2)),
+        ("labels", ()),
+        ("masks", np.zeros((2, 5, 5), bool)),
+    ):
+        with pytest.raises(ShapeError):
+            Detections(**{**good, name: value})
+
+
+def test_routes_of_a_result_follow_its_branches() -> None:
+    assert Result("", 0, "", "two mugs").routes == (Route.ANSWER,)
+    branch = Branch(Route.SEGMENT, ("mug",), Detections.empty())
+    assert Result("", 0, "", "mug", (branch,)).routes == (Route.SEGMENT,)

@@ -1,0 +1,258 @@
+"""Random commands about tabletop scenes with the answers a model must learn to give.
+
+Turns the objects of a scene into question, answer with routing tokens (no slots), and which
+objects each phrase stands for. The wording alone decides the route; `phrasings` lists the rule.
+Answers copy each thing in the singular and lower case, in the order asked, present or not, with
+synonyms replaced by the kind's own name:
+
+    DETECT   I found: red mug[DET], bowl[DET].
+    SEGMENT  Segmented: cube[SEG].
+    GROUND   It is here: red mug[GRD].
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vl2_ros.datasets import phrasings
+from vl2_ros.datasets.scene_text import SceneObject, matches, sample_question
+from vl2_ros.datasets.wording import (
+    Thing,
+    chance,
+    insert_things,
+    open_sentence,
+    other_noun,
+    pick,
+    roughen,
+    say_things,
+)
+from vl2_ros.sim.colors import COLORS
+from vl2_ros.sim.kinds import KINDS
+from vl2_ros.structures import Route
+
+ANSWER_OPENINGS: dict[Route, str] = {
+    Route.DETECT: "I found: ",
+    Route.SEGMENT: "Segmented: ",
+    Route.GROUND: "It is here: ",
+}
+_VERBS = {
+    Route.DETECT: phrasings.DETECT_VERBS,
+    Route.SEGMENT: phrasings.SEGMENT_VERBS,
+    Route.GROUND: phrasings.GROUND_VERBS,
+}
+_SENTENCES = {
+    Route.DETECT: phrasings.DETECT_SENTENCES,
+    Route.SEGMENT: phrasings.SEGMENT_SENTENCES,
+    Route.GROUND: phrasings.GROUND_SENTENCES,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CommandExample:
+    """One command about one scene.
+
+    Attributes:
+        question: what is said, with the noise of speech and typing.
+        answer: with routing tokens and without slots, e.g. "I found: red mug[DET], bowl[DET].".
+        route: the first route of the answer; ANSWER for plain text.
+        phrases: what each routing token stands for, in answer order.
+        targets: for each phrase the indices of its objects, ascending; empty when there is none.
+        routes: the route of each phrase.
+    """
+
+    question: str
+    answer: str
+    route: Route
+    phrases: tuple[str, ...] = ()
+    targets: tuple[tuple[int, ...], ...] = ()
+    routes: tuple[Route, ...] = ()
+
+
+def answer_sentence(route: Route, phrases: Sequence[str]) -> str:
+    """Write the answer of one route, e.g. "I found: red mug[DET], bowl[DET]."."""
+    return ANSWER_OPENINGS[route] + ", ".join(p + route.value for p in phrases) + "."
+
+
+def sample_perception(rng: np.random.Generator, objects: Sequence[SceneObject]) -> CommandExample:
+    """Draw a command for the decoders: detect, segment, ground, or two of them in one sentence.
+
+    Args:
+        rng: source of randomness; equal states give equal examples.
+        objects: labelled objects of the scene; may be empty.
+    """
+    draw = rng.random()
+    if draw < 0.09:
+        return _sample_combined(rng, objects)
+    if draw < 0.46:
+        return _sample_single_route(rng, objects, Route.DETECT)
+    if draw < 0.73:
+        return _sample_single_route(rng, objects, Route.SEGMENT)
+    return _sample_single_route(rng, objects, Route.GROUND)
+
+
+def sample_text(rng: np.random.Generator, objects: Sequence[SceneObject]) -> CommandExample:
+    """Draw a question that is answered in words alone.
+
+    Args:
+        rng: source of randomness; equal states give equal examples.
+        objects: labelled objects of the scene; may be empty.
+    """
+    question, answer = sample_question(rng, objects)
+    return CommandExample(question=question, answer=answer, route=Route.ANSWER)
+
+
+def sample_class_list(
+    rng: np.random.Generator, objects: Sequence[SceneObject], *, max_names: int = 16
+) -> CommandExample:
+    """Draw a long list of names to look for: 35 % all kinds, else colour-kind phrases.
+
+    No object belongs to two names of one list. Colour-kind lists hold up to `max_names` of: the
+    present phrases, hard negatives (same kind in another colour, same colour on another kind) and
+    plain names of kinds that no phrase of the list has.
+
+    Args:
+        rng: source of randomness; equal states give equal examples.
+        objects: labelled objects of the scene; may be empty.
+        max_names: longest list, at least 8.
+    """
+    if chance(rng, 0.35):
+        things = [Thing(None, kind) for kind in rng.permutation(KINDS)]
+    else:
+        things = _colored_list(rng, objects, 6 + int(rng.random() * (max_names - 5)))
+    masks = chance(rng, 0.2)
+    sentences = phrasings.CLASS_LIST_MASK_SENTENCES if masks else phrasings.CLASS_LIST_SENTENCES
+    question = pick(rng, sentences).replace("{x}", ", ".join(thing.phrase for thing in things))
+    if chance(rng, 0.6):
+        question = question[0].upper() + question[1:]
+    return _example(question, [(Route.SEGMENT if masks else Route.DETECT, things)], objects)
+
+
+def _colored_list(
+    rng: np.random.Generator, objects: Sequence[SceneObject], count: int
+) -> list[Thing]:
+    present = {Thing(item.color, item.kind): None for item in objects}
+    chosen = dict.fromkeys(list(present)[:count])
+    plain = {kind for kind in KINDS if chance(rng, 0.12)} - {thing.noun for thing in chosen}
+    chosen.update(dict.fromkeys(Thing(None, kind) for kind in sorted(plain)))
+    while len(chosen) < count:
+        thing = Thing(pick(rng, COLORS), pick(rng, KINDS))
+        if present and chance(rng, 0.6):
+            seed = pick(rng, list(present))
+            keep_kind = chance(rng, 0.6)
+            thing = Thing(thing.color, seed.noun) if keep_kind else Thing(seed.color, thing.noun)
+        if thing.noun not in plain:
+            chosen[thing] = None
+    things = list(chosen)
+    return [things[index] for index in rng.permutation(len(things))]
+
+
+def _sample_single_route(
+    rng: np.random.Generator, objects: Sequence[SceneObject], route: Route
+) -> CommandExample:
+    if route is Route.GROUND:
+        things = [_referred_thing(rng, objects)]
+    elif chance(rng, 0.04):
+        things = [Thing(pick(rng, COLORS) if chance(rng, 0.6) else None, "object")]
+    else:
+        count = pick(rng, (1, 1, 1, 1, 1, 2, 2, 2, 3, 4))
+        things = _distinct_things(rng, objects, count)
+    sentence = _say_command(rng, route, things)
+    known = all(thing.is_known for thing in things)
+    question = roughen(rng, sentence, place=":" not in sentence, upper=known)
+    return _example(question, [(route, things)], objects)
+
+
+def _say_command(rng: np.random.Generator, route: Route, things: list[Thing]) -> str:
+    if chance(rng, 0.5 if route is Route.GROUND else 0.3):
+        sentence, form = pick(rng, _SENTENCES[route])
+        if form != "one" or len(things) == 1:
+            return sentence.replace("{x}", say_things(rng, things, form))
+    base, gerund = pick(rng, _VERBS[route])
+    words = say_things(rng, things, "one" if route is Route.GROUND else "any")
+    return open_sentence(rng, insert_things(base, words), insert_things(gerund, words))
+
+
+def _sample_combined(rng: np.random.Generator, objects: Sequence[SceneObject]) -> CommandExample:
+    routes = [Route.DETECT, Route.SEGMENT, Route.GROUND]
+    first, second = (routes[index] for index in rng.permutation(3)[:2])
+    parts: list[tuple[Route, list[Thing]]] = []
+    clauses = []
+    for route in (first, second):
+        count = 1 if route is Route.GROUND else pick(rng, (1, 1, 2))
+        things = _distinct_things(rng, objects, count)
+        verb = pick(rng, _VERBS[route])[0]
+        form = "one" if route is Route.GROUND else "any"
+        clauses.append(insert_things(verb, say_things(rng, things, form)))
+        parts.append((route, things))
+    link = pick(rng, (" and ", " and ", ", then ", " and then ", ", and ", "; ", ". "))
+    sentence = open_sentence(rng, clauses[0], clauses[0]) if "." not in link else clauses[0]
+    end = "?" if sentence.endswith("?") else ""
+    sentence = sentence.rstrip("?") + link + clauses[1] + end
+    known = all(thing.is_known for _, things in parts for thing in things)
+    return _example(roughen(rng, sentence, place=True, upper=known), parts, objects)
+
+
+def _random_thing(rng: np.random.Generator, objects: Sequence[SceneObject]) -> Thing:
+    draw = rng.random()
+    color = pick(rng, COLORS) if chance(rng, 0.5) else None
+    if draw < 0.15:
+        return Thing(color if chance(rng, 0.6) else None, other_noun(rng))
+    if objects and draw < 0.75:
+        item = pick(rng, objects)
+        return Thing(item.color if color else None, item.kind)
+    if objects and color and draw < 0.87:
+        return Thing(color, pick(rng, objects).kind)
+    return Thing(color, pick(rng, KINDS))
+
+
+def _distinct_things(
+    rng: np.random.Generator, objects: Sequence[SceneObject], count: int
+) -> list[Thing]:
+    # Two names of one list never take the same object: a kind is either plain or coloured.
+    chosen: list[Thing] = []
+    while len(chosen) < count:
+        thing = _random_thing(rng, objects)
+        same_noun = [other for other in chosen if other.noun == thing.noun]
+        if not any(None in (o.color, thing.color) or o.color == thing.color for o in same_noun):
+            chosen.append(thing)
+    return chosen
+
+
+def _referred_thing(rng: np.random.Generator, objects: Sequence[SceneObject]) -> Thing:
+    candidates = [Thing(item.color, item.kind) for item in objects]
+    kinds = Counter(item.kind for item in objects)
+    candidates += [Thing(None, item.kind) for item in objects if kinds[item.kind] == 1]
+    counts = Counter(candidates)
+    unique = [thing for thing in candidates if thing.color is None or counts[thing] == 1]
+    draw = rng.random()
+    if unique and draw > 0.25:
+        return pick(rng, unique)
+    if draw < 0.13:
+        return Thing(pick(rng, (*COLORS, None)) if chance(rng, 0.5) else None, other_noun(rng))
+    absent = Thing(pick(rng, COLORS), pick(rng, KINDS))
+    while counts[absent] > 1:
+        absent = Thing(pick(rng, COLORS), pick(rng, KINDS))
+    return absent
+
+
+def _example(
+    question: str,
+    parts: Sequence[tuple[Route, Sequence[Thing]]],
+    objects: Sequence[SceneObject],
+) -> CommandExample:
+    flat = [(route, thing) for route, things in parts for thing in things]
+    return CommandExample(
+        question=question,
+        answer=" ".join(answer_sentence(r, [thing.phrase for thing in ts]) for r, ts in parts),
+        route=parts[0][0],
+        phrases=tuple(thing.phrase for _, thing in flat),
+        targets=tuple(
+            tuple(index for index, item in enumerate(objects) if matches(thing, item))
+            for _, thing in flat
+        ),
+        routes=tuple(route for route, _ in flat),
+    )

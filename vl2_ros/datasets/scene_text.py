@@ -1,0 +1,188 @@
+"""Questions and answers in plain sentences about a scene: listing, count, existence, colour.
+
+Answers are fixed functions of the scene: groups of colour and kind in the order of the simulator's
+tables, counts as words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from vl2_ros.datasets.nouns import OTHER_NOUNS, phrase_of, pluralize, with_article
+from vl2_ros.datasets.smalltalk import (
+    ASK_FOR_OBJECT,
+    CHAT,
+    COLOR_QUESTIONS,
+    COUNT_QUESTIONS,
+    EXISTENCE_QUESTIONS,
+    HANDLING_COMMANDS,
+    LISTING_QUESTIONS,
+    NO_OBJECT_COMMANDS,
+    REFUSAL,
+)
+from vl2_ros.datasets.wording import Thing, chance, pick, roughen, spoken_words
+from vl2_ros.sim.colors import COLORS
+from vl2_ros.sim.kinds import KINDS
+
+NUMBER_WORDS = (
+    ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    + ("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen")
+    + ("nineteen", "twenty")
+)
+
+
+class SceneObject(Protocol):
+    """What a sentence needs to know of an object in a scene."""
+
+    @property
+    def kind(self) -> str:
+        """Return one of `KINDS`."""
+
+    @property
+    def color(self) -> str:
+        """Return one of `COLORS`."""
+
+
+def number_word(count: int) -> str:
+    """Return 0 to 20 as a word ("no" for 0), larger ones as "many"."""
+    return NUMBER_WORDS[count] if count < len(NUMBER_WORDS) else "many"
+
+
+def matches(thing: Thing, item: SceneObject) -> bool:
+    """Tell whether an object is one of the things; the noun "object" takes every kind."""
+    return thing.noun in (item.kind, "object") and thing.color in (None, item.color)
+
+
+def count_matches(thing: Thing, objects: Sequence[SceneObject]) -> int:
+    """Count the objects that the thing's words fit."""
+    return sum(matches(thing, item) for item in objects)
+
+
+def join_listing(parts: Sequence[str]) -> str:
+    """Join as answers do: "a, b and c"."""
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def listing_answer(objects: Sequence[SceneObject]) -> str:
+    """Answer what is there, e.g. "There are a red mug, two blue cubes and a white bowl."."""
+    groups = Counter((KINDS.index(item.kind), COLORS.index(item.color)) for item in objects)
+    if not groups:
+        return "There is nothing on the table."
+    parts = []
+    for (kind, color), count in sorted(groups.items()):
+        phrase = phrase_of(COLORS[color], KINDS[kind])
+        if count == 1:
+            parts.append(with_article(phrase))
+        else:
+            parts.append(f"{number_word(count)} {pluralize(phrase)}")
+    return f"There {'is' if len(objects) == 1 else 'are'} {join_listing(parts)}."
+
+
+def count_answer(thing: Thing, objects: Sequence[SceneObject]) -> str:
+    """Answer how many there are, e.g. "There are three cubes."."""
+    count = count_matches(thing, objects)
+    if count == 1:
+        return f"There is one {thing.phrase}."
+    return f"There are {number_word(count)} {pluralize(thing.phrase)}."
+
+
+def existence_answer(thing: Thing, objects: Sequence[SceneObject]) -> str:
+    """Answer whether there is one; a yes names the colour or the number."""
+    found = [item for item in objects if matches(thing, item)]
+    if not found:
+        return f"No, there is no {thing.phrase}."
+    if len(found) > 1:
+        return f"Yes, there are {number_word(len(found))} {pluralize(thing.phrase)}."
+    return f"Yes, there is {with_article(phrase_of(found[0].color, thing.noun))}."
+
+
+def color_answer(kind: str, objects: Sequence[SceneObject]) -> str:
+    """Answer what colour a kind has, colours in table order where there are several."""
+    found = {item.color for item in objects if item.kind == kind}
+    if not found:
+        return f"There is no {kind}."
+    colors = join_listing([color for color in COLORS if color in found])
+    several = count_matches(Thing(None, kind), objects) > 1
+    return f"The {pluralize(kind)} are {colors}." if several else f"The {kind} is {colors}."
+
+
+def sample_question(rng: np.random.Generator, objects: Sequence[SceneObject]) -> tuple[str, str]:
+    """Draw a question (or a remark) and its answer in plain text.
+
+    Returns:
+        The question with its noise, and the answer.
+    """
+    draw = rng.random()
+    if draw < 0.32:
+        return roughen(rng, pick(rng, LISTING_QUESTIONS), place=False), listing_answer(objects)
+    if draw < 0.50:
+        return _count_question(rng, objects)
+    if draw < 0.67:
+        return _existence_question(rng, objects)
+    if draw < 0.82:
+        return _color_question(rng, objects)
+    if draw < 0.87:
+        said, answer = pick(rng, CHAT)
+        return roughen(rng, said, place=False), answer
+    if draw < 0.92:
+        words = f"the {spoken_words(rng, _question_thing(rng, objects, present=0.6, color=0.5))}"
+        said = pick(rng, HANDLING_COMMANDS).replace("{x}", words)
+        return roughen(rng, said, place=False, upper=False), REFUSAL
+    return roughen(rng, pick(rng, NO_OBJECT_COMMANDS), place=chance(rng, 0.3)), ASK_FOR_OBJECT
+
+
+def _question_thing(
+    rng: np.random.Generator, objects: Sequence[SceneObject], *, present: float, color: float
+) -> Thing:
+    if objects and chance(rng, present):
+        item = pick(rng, objects)
+        return Thing(item.color if chance(rng, color) else None, item.kind)
+    if chance(rng, 0.15):
+        return Thing(None, pick(rng, OTHER_NOUNS))
+    return Thing(pick(rng, COLORS) if chance(rng, color) else None, pick(rng, KINDS))
+
+
+def _count_question(rng: np.random.Generator, objects: Sequence[SceneObject]) -> tuple[str, str]:
+    template = pick(rng, COUNT_QUESTIONS)
+    if chance(rng, 0.12):
+        word = pick(rng, ("objects", "objects", "things", "items"))
+        question = roughen(rng, template.replace("{xs}", word), place=False)
+        return question, count_answer(Thing(None, "object"), objects)
+    thing = _question_thing(rng, objects, present=0.75, color=0.2)
+    words = spoken_words(rng, thing, plural=True)
+    question = roughen(rng, template.replace("{xs}", words), place=False, upper=thing.is_known)
+    return question, count_answer(thing, objects)
+
+
+def _existence_question(
+    rng: np.random.Generator, objects: Sequence[SceneObject]
+) -> tuple[str, str]:
+    thing = _question_thing(rng, objects, present=0.5, color=0.4)
+    single = spoken_words(rng, thing)
+    question = (
+        pick(rng, EXISTENCE_QUESTIONS)
+        .replace("{xs}", spoken_words(rng, thing, plural=True))
+        .replace("{x}", with_article(single))
+        .replace("{n}", single)
+    )
+    question = roughen(rng, question, place=False, upper=thing.is_known)
+    return question, existence_answer(thing, objects)
+
+
+def _color_question(rng: np.random.Generator, objects: Sequence[SceneObject]) -> tuple[str, str]:
+    counts = Counter(item.kind for item in objects)
+    unique = [kind for kind, count in counts.items() if count == 1]
+    draw = rng.random()
+    if unique and draw < 0.8:
+        kind = pick(rng, unique)
+    elif counts and draw < 0.88:
+        kind = pick(rng, list(counts))
+    else:
+        kind = pick(rng, KINDS)
+    words = spoken_words(rng, Thing(None, kind))
+    question = roughen(rng, pick(rng, COLOR_QUESTIONS).replace("{n}", words), place=False)
+    return question, color_answer(kind, objects)

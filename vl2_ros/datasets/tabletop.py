@@ -1,0 +1,256 @@
+"""Seeds to a cache of rendered frames on disk, and the cache back to frames.
+
+A cache is a folder of chunks (one sub-folder per run of seeds) with `rgb.npy`, `instances.npy` and
+`objects.json`. A chunk appears by one rename when it is complete, so that a cache can be read
+while later chunks are still rendered, and rendering goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vl2_ros.errors import ConfigError, InputError
+from vl2_ros.sim.tabletop import TabletopFrame, TabletopObject, TabletopSimulator
+
+CHUNK_FRAMES = 500
+FORMAT = 1
+_SETTINGS = "cache.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TabletopRecord:
+    """One cached frame; the arrays are read-only views of the files.
+
+    Attributes:
+        seed: scene seed.
+        rgb: (H, W, 3) uint8.
+        instance_map: (H, W) uint8, 0 = none, i + 1 = `objects[i]`.
+        objects: labelled objects.
+    """
+
+    seed: int
+    rgb: np.ndarray
+    instance_map: np.ndarray
+    objects: tuple[TabletopObject, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chunk:
+    seeds: range
+    rgb: np.ndarray
+    instances: np.ndarray
+    objects: list[list[dict[str, Any]]]
+
+
+def render_cache(
+    folder: str | Path,
+    seeds: range,
+    *,
+    width: int = 320,
+    height: int = 240,
+    processes: int = 2,
+    chunk_frames: int = CHUNK_FRAMES,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Render the frames of a run of seeds; finished chunks are kept.
+
+    One call at a time per folder. Workers are spawned, so a script that calls this needs the
+    `if __name__ == "__main__"` guard.
+
+    Args:
+        folder: made when missing.
+        seeds: range with step 1.
+        width: picture width in pixels.
+        height: picture height in pixels.
+        processes: number of worker processes.
+        chunk_frames: frames per chunk.
+        progress: called as (finished frames, all frames) after each chunk.
+
+    Raises:
+        InputError: if the range has another step, or a number is not positive.
+        ConfigError: if the folder holds frames of another size or other chunk borders.
+        SimulationError: if this machine cannot render.
+    """
+    _check_request(seeds, processes, chunk_frames)
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    _check_settings(
+        root,
+        {
+            "format": FORMAT,
+            "width": width,
+            "height": height,
+            "chunk_frames": chunk_frames,
+            "first_seed": seeds.start,
+        },
+    )
+    starts = range(seeds.start, seeds.stop, chunk_frames)
+    chunks = [range(start, min(start + chunk_frames, seeds.stop)) for start in starts]
+    missing = [chunk for chunk in chunks if not _chunk_folder(root, chunk).is_dir()]
+    done = len(seeds) - sum(len(chunk) for chunk in missing)
+    for chunk in _render_chunks(root, missing, width, height, processes):
+        done += len(chunk)
+        if progress is not None:
+            progress(done, len(seeds))
+
+
+def _check_request(seeds: range, processes: int, chunk_frames: int) -> None:
+    if seeds.step != 1 or len(seeds) == 0 or seeds.start < 0:
+        raise InputError(f"seeds must be a range of step 1 from 0 or more, got {seeds}")
+    if processes < 1 or chunk_frames < 1:
+        raise InputError(
+            f"processes and chunk_frames must be at least 1, got {processes} and {chunk_frames}"
+        )
+
+
+def _render_chunks(
+    root: Path, chunks: list[range], width: int, height: int, processes: int
+) -> Iterator[range]:
+    """Render chunks in worker processes; yield each when it is finished."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        jobs = {pool.submit(_render_chunk, root, chunk, width, height): chunk for chunk in chunks}
+        try:
+            for job in as_completed(jobs):
+                job.result()
+                yield jobs[job]
+        finally:
+            # After an error or an interruption, chunks that wait must not be started.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class TabletopCache(Sequence[TabletopRecord]):
+    """The finished chunks of a cache folder as one sequence, in the order of seeds.
+
+    `refresh()` adds chunks that were finished since; an index may then name another frame.
+
+    Args:
+        folder: what `render_cache` wrote.
+
+    Raises:
+        ConfigError: if the folder is no cache of this format.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Open every finished chunk."""
+        self._root = Path(folder)
+        settings = _read_settings(self._root)
+        if settings is None or settings.get("format") != FORMAT:
+            raise ConfigError(
+                f"{self._root} is no tabletop cache of format {FORMAT}; make one with render_cache"
+            )
+        self.width, self.height = int(settings["width"]), int(settings["height"])
+        self._chunks: dict[str, _Chunk] = {}
+        self._places: list[tuple[str, int]] = []
+        self.refresh()
+
+    def refresh(self) -> int:
+        """Open chunks that were finished since; return the number of frames."""
+        for folder in sorted(self._root.glob("seeds_*")):
+            if folder.name not in self._chunks:
+                self._chunks[folder.name] = _open_chunk(folder)
+        ordered = sorted(self._chunks.items(), key=lambda item: item[1].seeds.start)
+        self._places = [(name, i) for name, chunk in ordered for i in range(len(chunk.seeds))]
+        return len(self._places)
+
+    def __len__(self) -> int:
+        """Return the number of frames that can be read."""
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> TabletopRecord:  # type: ignore[override]
+        """Return one frame without copying its arrays."""
+        name, place = self._places[index]
+        chunk = self._chunks[name]
+        objects = tuple(_read_object(entry) for entry in chunk.objects[place])
+        return TabletopRecord(chunk.seeds[place], chunk.rgb[place], chunk.instances[place], objects)
+
+
+def _check_settings(root: Path, wanted: dict[str, int]) -> None:
+    found = _read_settings(root)
+    if found is None:
+        partial = root / f"{_SETTINGS}.{os.getpid()}"
+        partial.write_text(json.dumps(wanted))
+        partial.replace(root / _SETTINGS)
+    elif found != wanted:
+        raise ConfigError(
+            f"{root} was rendered with {found}, asked for {wanted}; choose another folder"
+        )
+
+
+def _read_settings(root: Path) -> dict[str, int] | None:
+    path = root / _SETTINGS
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _chunk_folder(root: Path, seeds: range) -> Path:
+    return root / f"seeds_{seeds.start:08d}_{seeds.stop:08d}"
+
+
+def _render_chunk(root: Path, seeds: range, width: int, height: int) -> None:
+    """Render one chunk into a partial folder and rename it; runs in a worker process."""
+    final = _chunk_folder(root, seeds)
+    partial = root / f"partial_{final.name}_{os.getpid()}"
+    for stale in root.glob(f"partial_{final.name}_*"):  # of a run that was killed
+        shutil.rmtree(stale, ignore_errors=True)
+    partial.mkdir()
+    rgb = np.lib.format.open_memmap(
+        partial / "rgb.npy", mode="w+", dtype=np.uint8, shape=(len(seeds), height, width, 3)
+    )
+    instances = np.lib.format.open_memmap(
+        partial / "instances.npy", mode="w+", dtype=np.uint8, shape=(len(seeds), height, width)
+    )
+    entries = []
+    try:
+        with TabletopSimulator(width=width, height=height) as simulator:
+            for place, seed in enumerate(seeds):
+                frame = simulator.render(seed)
+                rgb[place], instances[place] = frame.rgb, frame.instance_map
+                entries.append(_write_objects(frame))
+        rgb.flush()
+        instances.flush()
+        document = {"first_seed": seeds.start, "frames": entries}
+        (partial / "objects.json").write_text(json.dumps(document))
+        partial.rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_objects(frame: TabletopFrame) -> list[dict[str, Any]]:
+    entries = [asdict(item) for item in frame.objects]
+    for entry in entries:
+        entry["keypoints"] = {
+            name: (round(x, 2), round(y, 2), visible)
+            for name, (x, y, visible) in entry["keypoints"].items()
+        }
+    return entries
+
+
+def _read_object(entry: dict[str, Any]) -> TabletopObject:
+    return TabletopObject(
+        kind=entry["kind"],
+        color=entry["color"],
+        box_xyxy=tuple(entry["box_xyxy"]),
+        visible_pixels=entry["visible_pixels"],
+        keypoints={name: tuple(point) for name, point in entry["keypoints"].items()},
+    )
+
+
+def _open_chunk(folder: Path) -> _Chunk:
+    document = json.loads((folder / "objects.json").read_text())
+    first, frames = int(document["first_seed"]), document["frames"]
+    return _Chunk(
+        seeds=range(first, first + len(frames)),
+        rgb=np.load(folder / "rgb.npy", mmap_mode="r"),
+        instances=np.load(folder / "instances.npy", mmap_mode="r"),
+        objects=frames,
+    )

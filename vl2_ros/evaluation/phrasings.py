@@ -1,0 +1,103 @@
+"""Hand-written commands, none of them from the training grammar, with the answers they must get.
+
+Asks a perceiver and counts right routes and right phrases; knows no weights.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vl2_ros.structures import Command, Frame, Result, Route
+
+logger = logging.getLogger(__name__)
+
+PHRASINGS_FILE = Path(__file__).with_name("phrasings.tsv")
+
+
+class Answerer(Protocol):
+    """What answers a command about a frame."""
+
+    def answer(self, frame: Frame, command: Command) -> Result:
+        """Return the complete answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phrasing:
+    """One command with its right answer.
+
+    Attributes:
+        sentence: what is said.
+        routes: distinct routes in order of first use; (ANSWER,) for words alone.
+        phrases: the things named, singular and lower case, in order; () for ANSWER.
+    """
+
+    sentence: str
+    routes: tuple[Route, ...]
+    phrases: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PhrasingScores:
+    """How many of the commands were understood.
+
+    Attributes:
+        route_accuracy: share whose routes are exactly right.
+        phrase_accuracy: share whose routes and phrases are exactly right.
+        mistakes: sentence and what came instead, for each that is not fully right.
+    """
+
+    route_accuracy: float
+    phrase_accuracy: float
+    mistakes: tuple[tuple[str, str], ...]
+
+
+def load_phrasings(path: Path = PHRASINGS_FILE) -> tuple[Phrasing, ...]:
+    """Read tab-separated route names (joined by "+"), phrases (joined by ";") and sentence."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return tuple(
+        Phrasing(
+            sentence=row["sentence"],
+            routes=tuple(Route[name] for name in row["route"].split("+")),
+            phrases=tuple(row["phrases"].split(";")) if row["phrases"] else (),
+        )
+        for row in rows
+    )
+
+
+def score_phrasings(
+    answerer: Answerer,
+    frames: Sequence[Frame],
+    phrasings: Sequence[Phrasing],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> PhrasingScores:
+    """Ask every command about a frame, going round the frames, and compare what was understood.
+
+    Args:
+        answerer: generates its answers freely.
+        frames: at least one.
+        phrasings: the commands.
+        progress: called with (done, total) after each command.
+    """
+    right_routes = right_phrases = 0
+    mistakes = []
+    for index, phrasing in enumerate(phrasings):
+        result = answerer.answer(frames[index % len(frames)], Command(phrasing.sentence))
+        phrases = tuple(phrase for branch in result.branches for phrase in branch.phrases)
+        routes_fit = result.routes == phrasing.routes
+        fits = routes_fit and phrases == phrasing.phrases
+        right_routes += routes_fit
+        right_phrases += fits
+        if not fits:
+            logger.info("%s -> %s", phrasing.sentence, result.text)
+            mistakes.append((phrasing.sentence, result.text))
+        if progress is not None:
+            progress(index + 1, len(phrasings))
+    total = max(1, len(phrasings))
+    return PhrasingScores(right_routes / total, right_phrases / total, tuple(mistakes))

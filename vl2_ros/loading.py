@@ -1,0 +1,54 @@
+"""A checkpoint folder to a ready pipeline: the one place where a backend is chosen.
+
+Heavy libraries are imported in the call, not with the module.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vl2_ros.errors import CheckpointError
+from vl2_ros.pipeline import Pipeline
+from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
+from vl2_ros.processing.tokenizer import load_tokenizer
+
+#: The checkpoint that ships with the package.
+EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
+
+
+def load_pipeline(weights: Path | str | None = None, *, device: str = "cpu") -> Pipeline:
+    """Load a checkpoint and everything around it.
+
+    Args:
+        weights: a checkpoint folder, released or saved by vl2_ros; None takes the embedded model.
+        device: torch device, such as `cpu` or `cuda`.
+
+    Raises:
+        CheckpointError: if the folder is missing, incomplete, damaged or of another model.
+        EngineError: if the device is not there.
+    """
+    folder = EMBEDDED_WEIGHTS if weights is None else Path(weights)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"no weights folder at {folder}; expected a folder with config.json, weights and "
+            "tokenizer files"
+        )
+    processing = load_processing(folder)
+    tokenizer = load_tokenizer(folder)
+    from vl2_ros.runtime.torch_engine import load_torch_engines
+
+    return Pipeline(load_torch_engines(folder, device=device), tokenizer, processing)
+
+
+def load_processing(folder: Path) -> ProcessingConfig:
+    """Read how the model's pictures and prompts are prepared; a release gets its known settings."""
+    if (folder / FILE_NAME).is_file():
+        return ProcessingConfig.load(folder)
+    try:
+        release = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"expected a readable config.json in {folder}: {error}"
+        ) from error
+    return ProcessingConfig.from_model_config(release)

@@ -1,0 +1,212 @@
+"""Weight files of a checkpoint folder into a stream of named tensors, a few at a time in memory.
+
+Reads safetensors and PyTorch `.bin` files, whole or in shards. Knows no network and no names.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from vl2_ros.errors import CheckpointError
+
+INDEX_SUFFIX = ".index.json"
+
+#: Single files in the order in which they are looked for; each may be an index of shards instead.
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+#: A mapped file is opened anew after so many bytes, so that pages already read are given back.
+_MIN_WINDOW_BYTES = 16 * 2**20
+_WINDOW_SHARE = 50
+
+_ZIP_START = b"PK\x03\x04"
+_UNREADABLE_BIN = (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, LookupError)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFiles:
+    """The files that hold the weights of one checkpoint.
+
+    Attributes:
+        paths: shards in the order in which they are read; all of them exist.
+        promised: file name -> tensor names that the index promises in it; empty without index.
+    """
+
+    paths: tuple[Path, ...]
+    promised: dict[str, frozenset[str]]
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all files."""
+        return sum(path.stat().st_size for path in self.paths)
+
+    @property
+    def file_format(self) -> str:
+        """`safetensors` or `bin`."""
+        return self.paths[0].suffix.removeprefix(".")
+
+
+def find_weight_files(folder: Path) -> WeightFiles:
+    """Find the weights of a checkpoint folder, safetensors before `.bin`.
+
+    Raises:
+        CheckpointError: if there are none, or a shard that the index names is not there.
+    """
+    for name in WEIGHT_FILES:
+        if (folder / name).is_file():
+            return WeightFiles((folder / name,), {})
+        if (folder / (name + INDEX_SUFFIX)).is_file():
+            return _read_index(folder / (name + INDEX_SUFFIX))
+    expected = ", ".join(f"{name} or {name}{INDEX_SUFFIX}" for name in WEIGHT_FILES)
+    raise CheckpointError(f"{folder} holds no weights; expected {expected}")
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Raises:
+        CheckpointError: if the file is not there, is not JSON or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON ({error}); expected one object") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} holds a JSON {type(value).__name__}; expected one object")
+    return value
+
+
+def iterate_tensors(files: WeightFiles) -> Iterator[tuple[str, Tensor]]:
+    """Yield every stored tensor with its name, shard after shard.
+
+    A tensor is a view of a mapped file and costs no memory until it is read. Copy what is to stay
+    and drop the view before asking for the next one: then at most a small window is in memory.
+
+    Raises:
+        CheckpointError: if a shard is damaged, holds something other than tensors, or lacks a
+            tensor that the index promises.
+    """
+    window = max(_MIN_WINDOW_BYTES, files.total_bytes // _WINDOW_SHARE)
+    for path in files.paths:
+        shard = _open_shard(path)
+        names = shard.names()
+        _check_promise(path, files.promised.get(path.name, frozenset()), names)
+        used = 0
+        for name in names:
+            if used > window:
+                shard, used = _open_shard(path), 0
+            tensor = shard.tensor(name)
+            used += tensor.nbytes
+            yield name, tensor
+            del tensor
+
+
+class _SafetensorsShard:
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = safe_open(path, framework="pt")
+        except (SafetensorError, OSError) as error:
+            raise _damaged(path, error) from error
+
+    def names(self) -> list[str]:
+        return list(self._file.keys())
+
+    def tensor(self, name: str) -> Tensor:
+        return self._file.get_tensor(name)
+
+
+class _BinShard:
+    def __init__(self, path: Path) -> None:
+        try:
+            # weights_only refuses every pickled object but plain containers and tensors.
+            state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        except _UNREADABLE_BIN as error:
+            raise _damaged(path, error) from error
+        if not isinstance(state, dict):
+            raise CheckpointError(
+                f"{path} holds a {type(state).__name__}; expected a dict of named tensors"
+            )
+        for name, value in state.items():
+            if not isinstance(name, str) or not isinstance(value, Tensor):
+                raise CheckpointError(
+                    f"{path} holds a {type(value).__name__} under {name!r}; "
+                    "expected named tensors only, save the bare state dict"
+                )
+        self._state: dict[str, Tensor] = state
+
+    def names(self) -> list[str]:
+        return list(self._state)
+
+    def tensor(self, name: str) -> Tensor:
+        return self._state[name].detach()
+
+
+def _open_shard(path: Path) -> _SafetensorsShard | _BinShard:
+    return _SafetensorsShard(path) if path.suffix == ".safetensors" else _BinShard(path)
+
+
+def _read_index(index: Path) -> WeightFiles:
+    weight_map = read_json_object(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index} has no 'weight_map'; expected tensor name -> file name")
+    promised: dict[str, set[str]] = {}
+    for name, file_name in weight_map.items():
+        if not isinstance(file_name, str) or Path(file_name).name != file_name:
+            raise CheckpointError(
+                f"{index} places {name!r} in {file_name!r}; expected a file beside the index"
+            )
+        promised.setdefault(file_name, set()).add(name)
+    missing = [name for name in sorted(promised) if not (index.parent / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{index.parent} lacks {len(missing)} of the {len(promised)} weight files that "
+            f"{index.name} names: {', '.join(missing)}; copy or download them again"
+        )
+    return WeightFiles(
+        tuple(index.parent / name for name in sorted(promised)),
+        {file_name: frozenset(names) for file_name, names in promised.items()},
+    )
+
+
+def _check_promise(path: Path, promised: frozenset[str], names: list[str]) -> None:
+    absent = sorted(promised - set(names))
+    if absent:
+        raise CheckpointError(
+            f"the index places {len(absent)} tensors in {path.name} that it does not hold: "
+            f"{', '.join(absent[:5])}; index and weight files must be of the same checkpoint"
+        )
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    try:
+        with path.open("rb") as file:
+            start = file.read(24)
+    except OSError as unreadable:
+        return CheckpointError(f"cannot read {path}: {unreadable}")
+    if start.startswith(b"version https://git-lfs"):
+        return CheckpointError(f"{path} is a git-lfs pointer, not weights; run `git lfs pull`")
+    if isinstance(error, pickle.UnpicklingError):
+        return CheckpointError(
+            f"{path} holds pickled objects other than tensors; it was not loaded, since that "
+            "could run code. Expected a state dict of tensors only"
+        )
+    if path.suffix == ".safetensors":
+        reason = f"safetensors: {error}"
+    elif start.startswith(_ZIP_START):
+        reason = f"PyTorch weights: {str(error).split('.')[0]}"
+    else:
+        reason = "PyTorch weights: expected the zip form that torch.save writes since 1.6"
+    return CheckpointError(
+        f"{path} ({path.stat().st_size} bytes) cannot be read as {reason}; "
+        "copy or download it again"
+    )

@@ -1,0 +1,278 @@
+"""What a VisionLLM network is made of, as one frozen value; reads the released `config.json` too.
+
+Knows no tensor library, so that every layer may read it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from vl2_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vl2_ros.model.detection_config import DetectionConfig
+
+#: Hidden states of the vision encoder that the region encoder reads.
+REGION_LEVELS = 3
+
+# A released config.json holds all defaults of its nested configs; only these shape the network.
+_SHARED_KEYS = frozenset(
+    {
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "hidden_act",
+        "attention_dropout",
+        "initializer_range",
+    }
+)
+_VISION_KEYS = _SHARED_KEYS | frozenset(
+    {
+        "num_channels",
+        "image_size",
+        "patch_size",
+        "layer_norm_eps",
+        "initializer_factor",
+    }
+)
+_LLM_KEYS = _SHARED_KEYS | frozenset(
+    {
+        "vocab_size",
+        "num_key_value_heads",
+        "max_position_embeddings",
+        "rms_norm_eps",
+        "pad_token_id",
+        "bos_token_id",
+        "eos_token_id",
+        "tie_word_embeddings",
+        "rope_theta",
+        "rope_scaling",
+        "rope_parameters",
+        "attention_bias",
+        "mlp_bias",
+        "head_dim",
+    }
+)
+_REQUIRED_KEYS = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+_PROJECTOR = re.compile(r"linear|mlp[1-9]\d*x_gelu|internvl(_mlp)?")
+_ATTENTIONS = ("eager", "sdpa")
+
+#: `architectures` entries of the variants that this project does not build.
+_UNSUPPORTED = {
+    "InternVisionModel": "the InternViT vision encoder",
+    "InternLM2ForCausalLM": "the InternLM2 language model",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Sizes and switches of one VisionLLM network.
+
+    Attributes:
+        vision: fields of transformers' `CLIPVisionConfig`; `image_size` is the side S of a tile.
+        llm: fields of transformers' `LlamaConfig`.
+        projector_type: `linear`, `mlpNx_gelu`, `internvl_mlp` or `internvl`.
+        vision_output_layer: index into the L + 1 hidden states whose tokens are projected.
+        use_pixel_shuffle: merge 2x2 patch tokens before the projector.
+        num_embs: super-link slots of a perception route.
+        num_embs_gen: super-link slots of a generation or editing route.
+        use_region_encoder: whether visual prompts (masks) can be encoded.
+        detection: the detection decoder, or None when there is none.
+        table_init_std: spread of fresh query tables; the released ones were drawn from N(0, 1).
+        attention: transformers' attention kernel, `eager` or `sdpa`.
+    """
+
+    vision: Mapping[str, Any]
+    llm: Mapping[str, Any]
+    projector_type: str = "mlp2x_gelu"
+    vision_output_layer: int = -2
+    use_pixel_shuffle: bool = False
+    num_embs: int = 4
+    num_embs_gen: int = 64
+    use_region_encoder: bool = True
+    detection: DetectionConfig | None = None
+    table_init_std: float = 1.0
+    attention: str = "sdpa"
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail late and without a name."""
+        for part, values, known in (
+            ("vision", self.vision, _VISION_KEYS),
+            ("llm", self.llm, _LLM_KEYS),
+        ):
+            missing = [key for key in _REQUIRED_KEYS if key not in values]
+            unknown = sorted(set(values) - known)
+            if missing or unknown:
+                raise ConfigError(
+                    f"{part} config lacks {missing} and has unknown {unknown}; "
+                    f"known fields are {sorted(known)}"
+                )
+        self._check_vision()
+        if not _PROJECTOR.fullmatch(self.projector_type):
+            raise ConfigError(
+                "projector_type must be linear, mlpNx_gelu, internvl_mlp or internvl, "
+                f"got {self.projector_type!r}"
+            )
+        if self.num_embs < 1 or self.num_embs_gen < 1:
+            raise ConfigError(
+                "num_embs and num_embs_gen must be at least 1, got "
+                f"{self.num_embs} and {self.num_embs_gen}"
+            )
+        link = (self.llm_width, self.num_embs)
+        asked = self.detection and (self.detection.l_hidden_size, self.detection.num_embs)
+        if asked and asked != link:
+            raise ConfigError(
+                f"the detection decoder takes (width, slots) {asked} from the super link, "
+                f"the LLM gives {link}"
+            )
+        if self.attention not in _ATTENTIONS:
+            raise ConfigError(f"attention must be one of {_ATTENTIONS}, got {self.attention!r}")
+
+    def _check_vision(self) -> None:
+        """Check the sides of tile, patch and grid, and the depth."""
+        for key in ("image_size", "patch_size"):
+            if not isinstance(self.vision.get(key), int):
+                raise ConfigError(f"vision {key} must be an int, got {self.vision.get(key)!r}")
+        layers = self.vision["num_hidden_layers"]
+        if not -(layers + 1) <= self.vision_output_layer <= layers:
+            raise ConfigError(
+                f"vision_output_layer must lie in {-(layers + 1)}..{layers} for {layers} layers, "
+                f"got {self.vision_output_layer}"
+            )
+        if self.use_pixel_shuffle and self.vision_grid % 2:
+            raise ConfigError(f"pixel shuffle needs an even patch grid, got {self.vision_grid}")
+        is_odd = self.vision["patch_size"] % 2 == 1
+        if self.use_region_encoder and (is_odd or layers + 1 < REGION_LEVELS):
+            raise ConfigError(
+                "the region encoder needs an even patch_size and at least "
+                f"{REGION_LEVELS - 1} vision layers, got {self.vision['patch_size']} and {layers}"
+            )
+
+    @property
+    def vision_grid(self) -> int:
+        """Patches along one side of a tile."""
+        return self.vision["image_size"] // self.vision["patch_size"]
+
+    @property
+    def tokens_per_tile(self) -> int:
+        """Image tokens that one tile gives after the projector."""
+        return self.vision_grid**2 // (4 if self.use_pixel_shuffle else 1)
+
+    @property
+    def llm_width(self) -> int:
+        """Channels C of the LLM and of the super link."""
+        return self.llm["hidden_size"]
+
+    @classmethod
+    def from_release(cls, release: Mapping[str, Any]) -> ModelConfig:
+        """Read a released config (model_type visionllmv2).
+
+        Raises:
+            ConfigError: if it is another model, or a variant that is not supported.
+        """
+        found = release.get("model_type", "visionllmv2")
+        if found != "visionllmv2":
+            raise ConfigError(f"expected model_type 'visionllmv2', got {found!r}")
+        for part in ("vis_encoder_config", "llm_config"):
+            if not isinstance(release.get(part), Mapping):
+                raise ConfigError(f"expected an object {part!r} in the released config, found none")
+            for name in release[part].get("architectures") or ():
+                if name in _UNSUPPORTED:
+                    raise ConfigError(
+                        f"{_UNSUPPORTED[name]} ({name}) is not supported; "
+                        "use a checkpoint with CLIP and Llama"
+                    )
+        if release.get("use_llm_lora"):
+            raise ConfigError(
+                "low-rank adapters (use_llm_lora) are not supported; merge them into the weights "
+                "and set use_llm_lora to false"
+            )
+        llm = _select(release["llm_config"], _LLM_KEYS)
+        return cls(
+            vision=_select(release["vis_encoder_config"], _VISION_KEYS),
+            llm=llm,
+            projector_type=release.get("vl_bridge_type", "mlp2x_gelu"),
+            vision_output_layer=release.get("vis_output_layer", -2),
+            use_pixel_shuffle=release.get("use_pixelshuffle", False),
+            num_embs=release.get("num_embs", 4),
+            num_embs_gen=release.get("num_embs_gen", 64),
+            use_region_encoder=release.get("use_region_encoder", False),
+            detection=_read_detection(release, llm),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values["vision"] = dict(self.vision)
+        values["llm"] = dict(self.llm)
+        values["detection"] = None if self.detection is None else self.detection.to_dict()
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ConfigError: if a field is unknown or missing.
+        """
+        known = {item.name for item in fields(cls)}
+        unknown = sorted(set(values) - known)
+        missing = sorted({"vision", "llm"} - set(values))
+        if unknown or missing:
+            raise ConfigError(f"model config lacks {missing} and has unknown fields {unknown}")
+        plain = dict(values)
+        if plain.get("detection") is not None:
+            from vl2_ros.model.detection_config import DetectionConfig
+
+            plain["detection"] = DetectionConfig.from_dict(plain["detection"])
+        return cls(**plain)
+
+    @classmethod
+    def tiny(cls, *, with_detection: bool = True) -> ModelConfig:
+        """Make the smallest network with every part; its added tokens start at id 64."""
+        detection = None
+        if with_detection:
+            from vl2_ros.model.detection_config import DetectionConfig
+
+            detection = DetectionConfig.tiny()
+        return cls(
+            vision={
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_hidden_layers": 3,
+                "num_attention_heads": 2,
+                "image_size": 56,
+                "patch_size": 14,
+            },
+            llm={
+                "vocab_size": 90,
+                "hidden_size": 64,
+                "intermediate_size": 96,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "num_key_value_heads": 2,
+                "max_position_embeddings": 512,
+                "pad_token_id": 0,
+            },
+            num_embs_gen=6,
+            detection=detection,
+        )
+
+
+def _select(values: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:
+    # A null means "default of the class that reads it", so it is left out.
+    return {key: values[key] for key in sorted(keys & set(values)) if values[key] is not None}
+
+
+def _read_detection(release: Mapping[str, Any], llm: Mapping[str, Any]) -> DetectionConfig | None:
+    if not release.get("use_gdino"):
+        return None
+    from vl2_ros.model.detection_config import DetectionConfig
+
+    return DetectionConfig.from_release(
+        release["gdino_config"], llm["hidden_size"], release.get("num_embs", 4)
+    )

@@ -1,0 +1,388 @@
+"""The detection decoder: pixels and one super-link group per class into class logits, boxes, masks.
+
+Grounding DINO (arXiv 2303.05499) with a mask branch, conditioned on states of the LLM in place of a
+text encoder; composed of transformers' modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vl2_ros.errors import InputError, ShapeError
+from vl2_ros.model.denoising import DenoisingNoise, DenoisingQueries, count_groups, make_denoising
+from vl2_ros.model.detection_config import DetectionConfig
+from vl2_ros.model.detection_losses import (
+    PredictionSets,
+    TrainingPredictions,
+    compute_set_losses,
+)
+from vl2_ros.model.detection_targets import DetectionTargets, TargetBatch
+from vl2_ros.model.detection_transformer import (
+    build_backbone,
+    build_decoder,
+    build_encoder,
+    encode_classes,
+)
+from vl2_ros.model.feature_levels import FeatureLevels, ImageTokens
+from vl2_ros.model.mask_branch import MaskBranch
+from vl2_ros.model.mask_losses import PointSampler
+from vl2_ros.model.prediction_heads import CastingMLP, ClassLogits, FloatMLP, inverse_sigmoid
+from vl2_ros.model.query_selection import QuerySelection, SelectedQueries
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectionOutput:
+    """What the last decoder layer says.
+
+    Attributes:
+        pred_logits: (B, Q, N) float32, -inf for padded classes.
+        pred_boxes: (B, Q, 4) float32 cxcywh, relative to the valid image without padding.
+        mask_queries: (B, Q, M) float32.
+        mask_features: (B, M, h, w) float32 on the padded canvas; h, w at the mask stride.
+    """
+
+    pred_logits: Tensor
+    pred_boxes: Tensor
+    mask_queries: Tensor
+    mask_features: Tensor
+
+    @property
+    def mask_logits(self) -> Tensor:
+        """(B, Q, h, w) masks of all queries, computed on every access."""
+        return self.decode_masks()
+
+    def decode_masks(self, query_index: Tensor | None = None) -> Tensor:
+        """Return mask logits (B, k, h, w) of the queries (B, k), of all for None."""
+        queries = self.mask_queries
+        if query_index is not None:
+            queries = queries.gather(1, query_index[..., None].expand(-1, -1, queries.shape[-1]))
+        return (queries @ self.mask_features.flatten(2)).unflatten(2, self.mask_features.shape[2:])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedScene:
+    """Image and classes after they have exchanged information.
+
+    Attributes:
+        image: image tokens before the encoder, with their geometry.
+        tokens: (B, S, D) image tokens after it.
+        raw_classes: (B, N, D) class features before it.
+        classes: (B, N, D) class features after it.
+        class_mask: (B, N) bool, the real classes, N at least 1.
+        mask_features: (B, M, h, w).
+    """
+
+    image: ImageTokens
+    tokens: Tensor
+    raw_classes: Tensor
+    classes: Tensor
+    class_mask: Tensor
+    mask_features: Tensor
+
+
+class DetectionDecoder(nn.Module):
+    """Open-vocabulary detector and segmenter."""
+
+    def __init__(self, config: DetectionConfig) -> None:
+        """Make the decoder with fresh weights."""
+        super().__init__()
+        self.config = config
+        width = config.d_model
+        scaled = config.class_logits == "scaled_dot"
+        self.backbone = build_backbone(dict(config.backbone_config), config.out_stages)
+        channels = dict(zip(config.out_stages, self.backbone.channels, strict=True))
+        self.levels = FeatureLevels(
+            [channels[stage] for stage in config.feature_stages],
+            width=width,
+            num_levels=config.num_feature_levels,
+            norm_groups=config.norm_groups,
+            temperature=config.positional_embedding_temperature,
+        )
+        self.text_projection = CastingMLP(config.l_hidden_size, width, width, 3)
+        self.encoder = build_encoder(config)
+        self.mask_branch = MaskBranch(
+            [channels[stage] for stage in config.lateral_stages],
+            token_width=width,
+            width=config.mask_width,
+            mask_dim=config.mask_dim,
+            norm_groups=config.norm_groups,
+        )
+        self.query_selection = QuerySelection(width, scaled=scaled)
+        self.query_embeddings = nn.Embedding(config.num_queries, width)
+        self.box_head = FloatMLP(width, width, 4, 3)
+        self.mask_head = FloatMLP(width, width, config.mask_dim, 3)
+        self.class_logits = ClassLogits(width, scaled=scaled)
+        self.decoder = build_decoder(config, self.box_head)
+        trains_all_masks = config.mask_loss_layers == "all"
+        self.encoder_mask_head = (
+            FloatMLP(width, width, config.mask_dim, 3) if trains_all_masks else None
+        )
+        for head in (self.box_head, self.query_selection.box_head):
+            # Boxes start as their references.
+            nn.init.zeros_(head.layers[-1].weight)
+            nn.init.zeros_(head.layers[-1].bias)
+
+    def forward(
+        self,
+        pixels: Tensor,
+        super_link: Tensor,
+        class_mask: Tensor,
+        pixel_mask: Tensor | None = None,
+    ) -> DetectionOutput:
+        """Detect.
+
+        Args:
+            pixels: (B, 3, H, W) normalised pictures, padded on the right and the bottom with 0.
+            super_link: (B, N, K, C) states at the slots of each class, in answer order.
+            class_mask: (B, N) bool, true = real class; real ones come first. A picture may have
+                none, its logits are all -inf then.
+            pixel_mask: (B, H, W) bool, true = valid pixel; None when nothing is padded.
+
+        Raises:
+            InputError: if there are more classes than `max_text_len`.
+            ShapeError: if the tensors do not fit together.
+        """
+        scene = self.encode(pixels, super_link, class_mask, pixel_mask)
+        states, references = self.decode(scene, self.select(scene))
+        logits, boxes = self._predict(scene, states[:, -1:], references[:, -1:])
+        logits = logits[0].masked_fill(~scene.class_mask[:, None], float("-inf"))
+        return DetectionOutput(
+            pred_logits=logits[..., : class_mask.shape[1]],
+            pred_boxes=boxes[0],
+            mask_queries=self.mask_head(states[:, -1]),
+            mask_features=scene.mask_features.float(),
+        )
+
+    def encode(
+        self,
+        pixels: Tensor,
+        super_link: Tensor,
+        class_mask: Tensor,
+        pixel_mask: Tensor | None = None,
+    ) -> EncodedScene:
+        """Run backbone, class projection, encoder and mask branch; arguments as in `forward`."""
+        self._check(pixels, super_link, class_mask, pixel_mask)
+        if pixel_mask is None:
+            pixel_mask = torch.ones_like(pixels[:, 0], dtype=torch.bool)
+        class_mask = class_mask.bool()
+        if not class_mask.shape[1]:
+            super_link = nn.functional.pad(super_link, (0, 0, 0, 0, 0, 1))
+            class_mask = nn.functional.pad(class_mask, (0, 1))
+        pixels = pixels.to(self.levels.level_embed.dtype)
+        if self.config.backbone_config["model_type"] == "resnet":
+            # Convolutions and pooling are a quarter faster so on a CPU.
+            pass
+        maps = self.backbone(pixels).feature_maps
+        by_stage = dict(zip(self.config.out_stages, maps, strict=True))
+        image = self.levels([by_stage[stage] for stage in self.config.feature_stages], pixel_mask)
+        raw_classes = self.text_projection(super_link).mean(2)
+        tokens, classes = encode_classes(
+            self.encoder, image, raw_classes, attended_classes(class_mask)
+        )
+        laterals = [by_stage[stage] for stage in self.config.lateral_stages]
+        return EncodedScene(
+            image=image,
+            tokens=tokens,
+            raw_classes=raw_classes,
+            classes=classes,
+            class_mask=class_mask,
+            mask_features=self.mask_branch(image.level_map(tokens, 0), laterals),
+        )
+
+    def select(self, scene: EncodedScene) -> SelectedQueries:
+        """Choose the tokens whose boxes become queries."""
+        return self.query_selection(
+            scene.image, scene.tokens, scene.classes, scene.class_mask, self.config.num_queries
+        )
+
+    def decode(
+        self,
+        scene: EncodedScene,
+        selected: SelectedQueries,
+        denoising: DenoisingQueries | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the decoder layers.
+
+        Args:
+            scene: from `encode`.
+            selected: from `select`.
+            denoising: P queries to put in front, or None.
+
+        Returns:
+            Normed states (B, layers, P + Q, D) and the boxes that entered each layer
+            (B, layers, P + Q, 4) cxcywh, float32, without gradient.
+        """
+        references = selected.boxes_cxcywh_norm.detach()
+        batch, queries = references.shape[:2]
+        content = self.query_embeddings.weight[:queries].expand(batch, -1, -1)
+        blocked = None
+        if denoising is not None:
+            references = torch.cat([denoising.box_logits.sigmoid(), references], dim=1)
+            content = torch.cat([denoising.content.to(content.dtype), content], dim=1)
+            blocked = torch.zeros(denoising.count + queries, denoising.count + queries).to(content)
+            blocked = blocked.masked_fill(denoising.blocked(queries), float("-inf"))[None, None]
+        output = self.decoder(
+            inputs_embeds=content,
+            vision_encoder_hidden_states=scene.tokens,
+            vision_encoder_attention_mask=~scene.image.is_padding,
+            text_encoder_hidden_states=scene.classes,
+            text_encoder_attention_mask=~attended_classes(scene.class_mask),
+            reference_points=references,
+            self_attn_mask=blocked,
+            **scene.image.geometry,
+        )
+        refined = output.intermediate_reference_points[:, :-1]
+        return output.intermediate_hidden_states, torch.cat([references[:, None], refined], dim=1)
+
+    def compute_losses(
+        self,
+        pixels: Tensor,
+        super_link: Tensor,
+        class_mask: Tensor,
+        targets: Sequence[DetectionTargets],
+        pixel_mask: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        noise: DenoisingNoise | None = None,
+        sample_points: PointSampler | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the unweighted losses of a batch; `total_loss` adds them up.
+
+        Args:
+            pixels: see `forward`.
+            super_link: see `forward`; the gradient flows into it.
+            class_mask: see `forward`.
+            targets: one per picture.
+            pixel_mask: see `forward`.
+            generator: source of denoising noise and mask points; None takes torch's.
+            noise: denoising draws in place of the generator's.
+            sample_points: mask points in place of the generator's.
+
+        Returns:
+            `loss_ce`, `loss_bbox`, `loss_giou`, `loss_mask`, `loss_dice` of the last layer, with
+            suffix `_0`.. of earlier layers, `_enc` of the query selection, `_dn`, `_dn_0`.. of the
+            denoising queries.
+        """
+        predictions, batch = self.predict_for_training(
+            pixels, super_link, class_mask, targets, pixel_mask, generator, noise
+        )
+
+        def draw_points(masks: int, points: int) -> Tensor:
+            return torch.rand(masks, points, 2, generator=generator, device=pixels.device)
+
+        return compute_set_losses(predictions, batch, self.config, sample_points or draw_points)
+
+    def predict_for_training(
+        self,
+        pixels: Tensor,
+        super_link: Tensor,
+        class_mask: Tensor,
+        targets: Sequence[DetectionTargets],
+        pixel_mask: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        noise: DenoisingNoise | None = None,
+    ) -> tuple[TrainingPredictions, TargetBatch]:
+        """Return the predictions of all layers and the padded targets; see `compute_losses`."""
+        scene = self.encode(pixels, super_link, class_mask, pixel_mask)
+        batch = TargetBatch.stack(targets, scene.class_mask)
+        denoising = self._make_denoising(batch, scene, generator, noise)
+        selected = self.select(scene)
+        states, references = self.decode(scene, selected, denoising)
+        logits, boxes = self._predict(scene, states, references)
+        first = 0 if denoising is None else denoising.count
+        layers = [f"_{index}" for index in range(self.config.decoder_layers - 1)]
+        matching = PredictionSets(
+            suffixes=(*layers, "", "_enc"),
+            logits=torch.cat([logits[:, :, first:], selected.class_logits[None]]),
+            boxes_cxcywh_norm=torch.cat([boxes[:, :, first:], selected.boxes_cxcywh_norm[None]]),
+            mask_queries=self._mask_queries(states[:, :, first:], with_selection=True),
+        )
+        denoised = None
+        if denoising is not None:
+            denoised = PredictionSets(
+                suffixes=(*(f"_dn{layer}" for layer in layers), "_dn"),
+                logits=logits[:, :, :first],
+                boxes_cxcywh_norm=boxes[:, :, :first],
+                mask_queries=self._mask_queries(states[:, :, :first], with_selection=False),
+            )
+        return TrainingPredictions(
+            matching=matching,
+            denoised=denoised,
+            groups=0 if denoising is None else denoising.groups,
+            mask_features=scene.mask_features,
+            class_mask=scene.class_mask,
+            canvas_hw=(pixels.shape[2], pixels.shape[3]),
+        ), batch
+
+    def _predict(self, scene: EncodedScene, states: Tensor, entering: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (L, B, Q, N) and boxes (L, B, Q, 4) of states (B, L, Q, D), float32."""
+        states = states.transpose(0, 1)
+        boxes = self.box_head(states) + inverse_sigmoid(entering.transpose(0, 1))
+        return self.class_logits(states, scene.classes), boxes.sigmoid()
+
+    def _mask_queries(self, states: Tensor, *, with_selection: bool) -> list[Tensor | None]:
+        """Return mask queries (B, Q, M) of each layer, and of the query selection, that train."""
+        layers = states.shape[1]
+        if self.encoder_mask_head is None:
+            last = self.mask_head(states[:, -1]) if with_selection else None
+            return [*[None] * (layers - 1), last, *[None] * with_selection]
+        queries = list(self.mask_head(states).unbind(1))
+        if with_selection:
+            # The queries of the selection have no image content; their learned content is trained.
+            learned = self.encoder_mask_head(self.query_embeddings.weight[: states.shape[2]])
+            queries.append(learned.expand(len(states), -1, -1))
+        return queries
+
+    def _make_denoising(
+        self,
+        targets: TargetBatch,
+        scene: EncodedScene,
+        generator: torch.Generator | None,
+        noise: DenoisingNoise | None,
+    ) -> DenoisingQueries | None:
+        config = self.config
+        if not targets.total or not config.dn_number:
+            return None
+        if noise is None:
+            groups = count_groups(config.dn_number, targets.class_index.shape[1])
+            book = min(config.dn_labelbook_size, scene.class_mask.shape[1])
+            noise = DenoisingNoise.draw(groups, targets, book, generator)
+        return make_denoising(
+            targets,
+            scene.raw_classes,
+            noise,
+            label_noise_ratio=config.label_noise_ratio,
+            box_noise_scale=config.box_noise_scale,
+        )
+
+    def _check(
+        self, pixels: Tensor, super_link: Tensor, class_mask: Tensor, pixel_mask: Tensor | None
+    ) -> None:
+        batch, _, height, width = pixels.shape
+        groups = (batch, class_mask.shape[1], super_link.shape[2], self.config.l_hidden_size)
+        if tuple(class_mask.shape) != groups[:2] or tuple(super_link.shape) != groups:
+            raise ShapeError(
+                f"expected super_link (B, N, K, {self.config.l_hidden_size}) and class_mask (B, N) "
+                f"for {batch} pictures, got {tuple(super_link.shape)} and {tuple(class_mask.shape)}"
+            )
+        if pixel_mask is not None and tuple(pixel_mask.shape) != (batch, height, width):
+            raise ShapeError(
+                f"pixel_mask must be {(batch, height, width)}, got {tuple(pixel_mask.shape)}"
+            )
+        if class_mask.shape[1] > self.config.max_text_len:
+            raise InputError(
+                f"at most {self.config.max_text_len} classes fit in one call, got "
+                f"{class_mask.shape[1]}; split the list into several calls"
+            )
+
+
+def attended_classes(class_mask: Tensor) -> Tensor:
+    """Return the mask for attention: a picture without classes sees its first, padded one.
+
+    A softmax over nothing would be NaN and, through the maximum in the fusion, spoil the batch.
+    """
+    first = torch.arange(class_mask.shape[1], device=class_mask.device) == 0
+    return class_mask | (first & ~class_mask.any(1, keepdim=True))

@@ -1,0 +1,170 @@
+"""Build transformers' Grounding DINO encoder and decoder from our configuration.
+
+Both perception decoders use them; the initialisation follows Deformable DETR.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoBackbone, GroundingDinoConfig, ResNetConfig, SwinConfig
+from transformers.models.grounding_dino.modeling_grounding_dino import (
+    GroundingDinoDecoder,
+    GroundingDinoEncoder,
+    GroundingDinoFusionLayer,
+    encode_sinusoidal_position_embedding,
+)
+
+from vl2_ros.model.deformable_attention import DeformableAttention, use_float_sampling
+from vl2_ros.model.feature_levels import ImageTokens
+from vl2_ros.model.prediction_heads import CastingMLP
+
+_TRANSFORMER_FIELDS = (
+    "d_model",
+    "encoder_layers",
+    "decoder_layers",
+    "encoder_attention_heads",
+    "decoder_attention_heads",
+    "encoder_ffn_dim",
+    "decoder_ffn_dim",
+    "encoder_n_points",
+    "decoder_n_points",
+    "num_feature_levels",
+    "activation_function",
+    "dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "text_enhancer_dropout",
+    "fusion_dropout",
+    "fusion_droppath",
+    "max_text_len",
+    "layer_norm_eps",
+)
+_BACKBONES = {"swin": SwinConfig, "resnet": ResNetConfig}
+
+
+class TransformerSizes(Protocol):
+    """What a decoder configuration must hold for the builders of this file."""
+
+    d_model: int
+    fusion_init_scale: float
+
+
+def build_backbone(values: dict[str, Any], stages: tuple[str, ...]) -> nn.Module:
+    """Make a backbone with fresh weights.
+
+    Args:
+        values: fields of the backbone's config with `model_type` swin or resnet.
+        stages: stages that come out as maps, fine to coarse.
+    """
+    plain = {name: value for name, value in values.items() if name != "model_type"}
+    config = _BACKBONES[values["model_type"]](**plain, out_features=list(stages))
+    # The fused kernels gain nothing on a CPU and cannot be exported.
+    config._attn_implementation = "eager"
+    backbone = AutoBackbone.from_config(config)
+    if hasattr(backbone, "swin"):
+        backbone.swin.layernorm = nn.Identity()  # normalises an output that nobody reads
+    return backbone
+
+
+def make_transformer_config(sizes: TransformerSizes) -> GroundingDinoConfig:
+    """Return the configuration that transformers' encoder and decoder read.
+
+    `num_queries` is 1: the decoder uses it only to repeat the class mask, which broadcasts then, so
+    that any number of queries may come in.
+    """
+    values = {name: getattr(sizes, name) for name in _TRANSFORMER_FIELDS}
+    config = GroundingDinoConfig(**values, num_queries=1)
+    config._attn_implementation = "eager"
+    return config
+
+
+def build_encoder(sizes: TransformerSizes) -> GroundingDinoEncoder:
+    """Make the image-text encoder with fresh weights."""
+    config = make_transformer_config(sizes)
+    encoder = GroundingDinoEncoder(config)
+    use_float_sampling(encoder.layers, config, is_decoder=False)
+    reset_transformer(encoder, sizes.fusion_init_scale)
+    return encoder
+
+
+def build_decoder(sizes: TransformerSizes, box_head: nn.Module) -> GroundingDinoDecoder:
+    """Make the query decoder with fresh weights.
+
+    Args:
+        sizes: the configuration.
+        box_head: refines the boxes after every layer; stays registered with its owner only.
+    """
+    config = make_transformer_config(sizes)
+    decoder = GroundingDinoDecoder(config)
+    use_float_sampling(decoder.layers, config, is_decoder=True)
+    width = sizes.d_model
+    decoder.reference_points_head = CastingMLP(2 * width, width, width, 2)
+    reset_transformer(decoder, sizes.fusion_init_scale)
+    decoder.bbox_embed = [box_head] * len(decoder.layers)
+    return decoder
+
+
+@torch.no_grad()
+def reset_transformer(module: nn.Module, fusion_scale: float) -> None:
+    """Initialise as Deformable DETR does: Xavier matrices, sampling offsets on a ring."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.xavier_uniform_(part.weight)
+            nn.init.zeros_(part.bias)
+        elif isinstance(part, GroundingDinoFusionLayer):
+            part.vision_param.fill_(fusion_scale)
+            part.text_param.fill_(fusion_scale)
+    for part in module.modules():
+        if isinstance(part, DeformableAttention):
+            _reset_sampling(part)
+
+
+def _reset_sampling(attention: DeformableAttention) -> None:
+    """Point head h in direction 2 pi h / heads, point p at distance p + 1, all weights equal."""
+    for layer in (attention.sampling_offsets, attention.attention_weights):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    angles = torch.arange(attention.n_heads) * (2.0 * math.pi / attention.n_heads)
+    ring = torch.stack([angles.cos(), angles.sin()], dim=-1)
+    ring = ring / ring.abs().amax(-1, keepdim=True)
+    steps = torch.arange(1, attention.n_points + 1)
+    offsets = ring[:, None, None] * steps[:, None]  # (heads, 1, points, 2)
+    offsets = offsets.expand(-1, attention.n_levels, -1, -1)
+    attention.sampling_offsets.bias.copy_(offsets.flatten())
+
+
+def encode_classes(
+    encoder: GroundingDinoEncoder, image: ImageTokens, classes: Tensor, class_mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Let image tokens and class features exchange information.
+
+    Args:
+        encoder: from `build_encoder`.
+        image: the image tokens.
+        classes: (B, N, D) class features, padded rows behind the real ones.
+        class_mask: (B, N) bool, true = real; at least one per image.
+
+    Returns:
+        Image tokens (B, S, D) and class features (B, N, D).
+    """
+    count = class_mask.shape[1]
+    allowed = class_mask[:, :, None] & class_mask[:, None, :]
+    allowed = allowed | torch.eye(count, dtype=torch.bool, device=class_mask.device)
+    ids = torch.arange(count, device=class_mask.device) * class_mask
+    positions = encode_sinusoidal_position_embedding(ids[..., None].float(), classes.shape[-1])
+    output = encoder(
+        vision_features=image.tokens,
+        vision_attention_mask=image.is_padding,
+        vision_position_embedding=image.positions.to(image.tokens.dtype),
+        text_features=classes,
+        text_attention_mask=~class_mask,
+        text_position_embedding=positions.to(classes.dtype),
+        # Here transformers wants true where attention is not allowed.
+        text_self_attention_masks=~allowed,
+        **image.geometry,
+    )
+    return output.last_hidden_state_vision, output.last_hidden_state_text

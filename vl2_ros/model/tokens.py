@@ -1,0 +1,108 @@
+"""The special tokens of VisionLLM v2 and what each routing token opens (spec core, 2 and 5).
+
+Strings and ids only; knows no tokenizer library and no tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from vl2_ros.errors import CheckpointError
+
+SLOT_TOKENS = ("[EMB]", "[EMB2]", "[EMB3]", "[EMB4]", "[EMB5]", "[EMB6]", "[EMB7]", "[EMB8]")
+
+#: Added to the base vocabulary in this order; 26 strings.
+ADDED_TOKENS = (
+    "[PAD]",
+    "<image>",
+    "<im_patch>",
+    "<region>",
+    "<img>",
+    "</img>",
+    "<reg>",
+    "</reg>",
+    "<det>",
+    "</det>",
+    "<grd>",
+    "</grd>",
+    "[DET]",
+    "[GRD]",
+    "[SEG]",
+    "[POSE]",
+    "[GEN]",
+    "[EDIT]",
+    *SLOT_TOKENS,
+)
+
+#: Query table (a name of `SuperLink`) that fills the slots after each routing token.
+ROUTING_TABLES: Mapping[str, str] = {
+    "[DET]": "det",
+    "[GRD]": "det",
+    "[SEG]": "det",
+    "[POSE]": "pose",
+    "[GEN]": "gen",
+    "[EDIT]": "edit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIds:
+    """Ids of the special tokens in one vocabulary, read from the checkpoint's tokenizer.
+
+    Attributes:
+        image_patch: id of `<im_patch>`, one per image feature.
+        region: id of `<region>`, one per region feature.
+        routing: id of a routing token -> the token.
+        slots: ids of `[EMB]`, `[EMB2]`, ... in order.
+        eos: id that ends an answer.
+        pad: id that fills a row on the right.
+    """
+
+    image_patch: int
+    region: int
+    routing: Mapping[int, str]
+    slots: tuple[int, ...]
+    eos: int
+    pad: int
+
+    @classmethod
+    def from_lookup(cls, lookup: Callable[[str], int | None], *, eos: int, pad: int) -> TokenIds:
+        """Read the ids through `lookup`, a function from token to id.
+
+        Raises:
+            CheckpointError: if the vocabulary lacks one of the added tokens.
+        """
+
+        def find(token: str) -> int:
+            found = lookup(token)
+            if found is None:
+                raise CheckpointError(
+                    f"the tokenizer has no {token!r}; expected the {len(ADDED_TOKENS)} added "
+                    "tokens of VisionLLM v2, use the tokenizer saved with the checkpoint"
+                )
+            return found
+
+        return cls(
+            image_patch=find("<im_patch>"),
+            region=find("<region>"),
+            routing={find(token): token for token in ROUTING_TABLES},
+            slots=tuple(find(token) for token in SLOT_TOKENS),
+            eos=eos,
+            pad=pad,
+        )
+
+    @classmethod
+    def from_base(cls, base: int, *, eos: int = 2, pad: int = 0) -> TokenIds:
+        """Number the added tokens from `base` on, as every released vocabulary does."""
+        table = {token: base + index for index, token in enumerate(ADDED_TOKENS)}
+        return cls.from_lookup(table.get, eos=eos, pad=pad)
+
+    def slot_ids(self, count: int) -> list[int]:
+        """Return the ids written into `count` slots: [EMB], [EMB2].. up to 8, else [EMB] repeated.
+
+        The ids only mark the places; the input embedding comes from the query table.
+        """
+        if count <= len(self.slots):
+            return list(self.slots[:count])
+        return [self.slots[0]] * count

@@ -1,0 +1,294 @@
+"""The flow, written once: a frame and a command in, events and one typed result out.
+
+preprocess -> vision encoder -> LLM with routing -> detection decoder per route -> postprocess.
+Engines do the arithmetic; this file needs numpy only and never asks which backend it has.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vl2_ros.errors import EngineError, RouteError
+from vl2_ros.geometry import Letterbox
+from vl2_ros.processing.answer import parse_answer
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.detection import group_detections, resize_masks, select_instances
+from vl2_ros.processing.image import count_tiles, preprocess_decoder, preprocess_vision
+from vl2_ros.processing.prompt import direct_conversation, encode_conversation, encode_prompt
+from vl2_ros.processing.tokenizer import Tokenizer
+from vl2_ros.runtime.engine import Array, Engines
+from vl2_ros.runtime.generate import count_slots, generate
+from vl2_ros.structures import (
+    Branch,
+    Command,
+    Detections,
+    Event,
+    Frame,
+    Result,
+    ResultEvent,
+    Route,
+    StageEvent,
+    TextEvent,
+)
+
+#: Routes that the detection decoder serves.
+DETECTION_ROUTES = frozenset({Route.DETECT, Route.GROUND, Route.SEGMENT})
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Wall time per stage; a stage that is entered several times adds up."""
+
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    _stage: str = ""
+    _began: float = 0.0
+
+    def enter(self, stage: str) -> StageEvent:
+        self.leave()
+        self._stage, self._began = stage, time.perf_counter()
+        return StageEvent(stage)
+
+    def leave(self) -> None:
+        if self._stage:
+            spent = (time.perf_counter() - self._began) * 1e3
+            self.stage_ms[self._stage] = self.stage_ms.get(self._stage, 0.0) + spent
+            self._stage = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _DecoderPicture:
+    """The frame as the detection decoder takes it; made once, used by every route."""
+
+    pixels: np.ndarray
+    pixel_mask: np.ndarray
+    letterbox: Letterbox
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Condition:
+    """Super-link states (K, C) and the words that they stand for."""
+
+    route: Route
+    phrase: str
+    states: Array
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    score_threshold: float
+    max_instances: int
+    with_masks: bool = True
+
+
+class Pipeline:
+    """Answers one command about one frame at a time; holds no state between calls.
+
+    Args:
+        engines: what executes the graphs.
+        tokenizer: tokenizer of the checkpoint.
+        processing: how its pictures and prompts are prepared.
+    """
+
+    def __init__(
+        self, engines: Engines, tokenizer: Tokenizer, processing: ProcessingConfig
+    ) -> None:
+        """Keep the parts."""
+        self.engines = engines
+        self.tokenizer = tokenizer
+        self.processing = processing
+
+    def answer(self, frame: Frame, command: Command) -> Result:
+        """Run a command to its end; raises as `run` does."""
+        for event in self.run(frame, command):
+            if isinstance(event, ResultEvent):
+                return event.result
+        raise EngineError("the run ended without a result")
+
+    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+        """Answer a command, yielding an event per stage and per word.
+
+        Closing the iterator stops the run before the next token or decoder call.
+
+        Args:
+            frame: the picture.
+            command: the sentence and its limits.
+
+        Yields:
+            StageEvent and TextEvent in the order of the flow; last one ResultEvent.
+
+        Raises:
+            InputError: if the command or the picture cannot be used.
+            RouteError: if the answer opened a route whose decoder is not loaded.
+            EngineError: if an engine failed.
+        """
+        clock = _Clock()
+        yield clock.enter("preprocess")
+        tiles = count_tiles(frame.frame_hw, self.processing)
+        prompt = encode_prompt(
+            command.text, self.tokenizer, self.processing, tile_counts=(tiles,)
+        )
+        pixels = preprocess_vision(frame, self.processing)
+        yield clock.enter("vision")
+        image_tokens = self.engines.vision_encoder.run({"pixels": pixels})["image_tokens"]
+        yield clock.enter("language")
+        ids: list[int] = []
+        states: list[Array] = []
+        for token in generate(
+            self.engines.language_model.open_session(),
+            prompt,
+            tokens=self.tokenizer.tokens,
+            num_embs=self.processing.num_embs,
+            num_embs_gen=self.processing.num_embs_gen,
+            max_new_tokens=command.max_new_tokens,
+            image_tokens=image_tokens,
+        ):
+            ids.append(token.token_id)
+            if token.slot_states is not None:
+                states.append(token.slot_states)
+            parsed = parse_answer(ids, self.tokenizer, command.text)
+            yield TextEvent(parsed.text, tuple(group.route for group in parsed.groups))
+        parsed = parse_answer(ids, self.tokenizer, command.text)
+        conditions = [
+            _Condition(group.route, group.phrase, slot_states)
+            for group, slot_states in zip(parsed.groups, states, strict=True)
+        ]
+        limits = _Limits(command.score_threshold, command.max_instances)
+        branches = []
+        if conditions:
+            yield clock.enter("detection")
+            branches = self._decode_branches(frame, conditions, limits)
+        clock.leave()
+        yield ResultEvent(
+            Result(
+                command_id=command.id,
+                stamp_ns=frame.stamp_ns,
+                frame_id=frame.frame_id,
+                text=parsed.text,
+                branches=tuple(branches),
+                stage_ms=clock.stage_ms,
+            )
+        )
+
+    def detect(
+        self,
+        frame: Frame,
+        names: Sequence[str],
+        *,
+        route: Route = Route.DETECT,
+        score_threshold: float = 0.0,
+        max_instances: int = 100,
+        with_masks: bool = True,
+    ) -> Branch:
+        """Look for names without generating: one pass over the fixed question and answer.
+
+        This is how the published scores are computed (spec core, section 9.5).
+
+        Args:
+            frame: the picture.
+            names: classes in the order of the class ids; one expression for GROUND.
+            route: DETECT, SEGMENT or GROUND.
+            score_threshold: only scores above it are kept.
+            max_instances: most instances.
+            with_masks: False leaves masks out.
+
+        Raises:
+            InputError: if no object is named or there are more names than the model takes.
+            RouteError: if the checkpoint has no detection decoder.
+        """
+        question, answer = direct_conversation(route, names, self.processing)
+        tiles = count_tiles(frame.frame_hw, self.processing)
+        ids, _ = encode_conversation(
+            [(question, answer)], self.tokenizer, self.processing, tile_counts=(tiles,)
+        )
+        pixels = preprocess_vision(frame, self.processing)
+        image_tokens = self.engines.vision_encoder.run({"pixels": pixels})["image_tokens"]
+        hidden = self.engines.language_model.open_session().feed(ids, image_tokens).hidden
+        count = count_slots(route.value, self.processing.num_embs, self.processing.num_embs_gen)
+        routing_ids = self.tokenizer.tokens.routing
+        starts = [place + 1 for place, index in enumerate(ids.tolist()) if index in routing_ids]
+        conditions = [
+            _Condition(route, name, hidden[start : start + count])
+            for name, start in zip(names, starts, strict=True)
+        ]
+        limits = _Limits(score_threshold, max_instances, with_masks)
+        return self._decode_branches(frame, conditions, limits)[0]
+
+    def _decode_branches(
+        self, frame: Frame, conditions: Sequence[_Condition], limits: _Limits
+    ) -> list[Branch]:
+        routes = dict.fromkeys(condition.route for condition in conditions)
+        unserved = [route.value for route in routes if route not in DETECTION_ROUTES]
+        if unserved:
+            raise RouteError(
+                f"the answer opened {', '.join(unserved)}, but the loaded decoders serve "
+                f"{', '.join(sorted(route.value for route in DETECTION_ROUTES))} only"
+            )
+        picture = _DecoderPicture(*preprocess_decoder(frame, self.processing))
+        return [
+            self._decode_branch(
+                picture, route, [c for c in conditions if c.route is route], limits
+            )
+            for route in routes
+        ]
+
+    def _decode_branch(
+        self,
+        picture: _DecoderPicture,
+        route: Route,
+        conditions: Sequence[_Condition],
+        limits: _Limits,
+    ) -> Branch:
+        if self.engines.detection_decoder is None:
+            raise RouteError(
+                f"the answer opened {route.value}, but the checkpoint has no detection decoder"
+            )
+        output = self.engines.detection_decoder.run(
+            {
+                "pixels": picture.pixels[None],
+                "pixel_mask": picture.pixel_mask[None],
+                "super_link": np.stack([to_numpy(c.states) for c in conditions])[None],
+                "class_mask": np.ones((1, len(conditions)), dtype=np.bool_),
+            }
+        )
+        raw = {name: to_numpy(array)[0] for name, array in output.items()}
+        phrases = tuple(condition.phrase for condition in conditions)
+        return Branch(route, phrases, _postprocess(raw, picture.letterbox, route, phrases, limits))
+
+
+def _postprocess(
+    raw: dict[str, np.ndarray],
+    letterbox: Letterbox,
+    route: Route,
+    phrases: tuple[str, ...],
+    limits: _Limits,
+) -> Detections:
+    """Choose instances and bring them to camera pixels; masks are made for the chosen only."""
+    logits = raw["pred_logits"]
+    if route is Route.GROUND:
+        # A referring phrase stands for one thing: only its best query competes.
+        logits = np.where(logits == logits.max(axis=0), logits, -np.inf)
+    selection = select_instances(
+        logits,
+        raw["pred_boxes"],
+        num_classes=len(phrases),
+        frame_hw=letterbox.frame_hw,
+        top_k=limits.max_instances,
+        score_threshold=limits.score_threshold,
+    )
+    masks = None
+    if limits.with_masks:
+        features = raw["mask_features"]  # (M, h, w)
+        queries = raw["mask_queries"][selection.query_index]  # (k, M)
+        masks = resize_masks(np.tensordot(queries, features, axes=1), letterbox)
+    return group_detections(selection, phrases, letterbox.frame_hw, masks)
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """Bring an engine's array to numpy; free of copies when it is numpy already."""
+    if isinstance(array, np.ndarray):
+        return array
+    return np.asarray(array.cpu().numpy() if hasattr(array, "cpu") else np.from_dlpack(array))

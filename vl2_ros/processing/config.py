@@ -1,0 +1,133 @@
+"""How pictures and sentences are prepared for one model; saved as `processing.json` beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from vl2_ros.errors import ConfigError
+
+FILE_NAME = "processing.json"
+ASPECTS = ("anyres", "pad", "resize")
+VICUNA_SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessingConfig:
+    """Sizes and habits of both sides of the network; the defaults are the released 7B model's.
+
+    Attributes:
+        vision_side: side of one square CLIP tile, in pixels.
+        vision_tokens: `<im_patch>` tokens per tile.
+        aspect: "anyres" (grid of tiles plus thumbnail), "pad" (to a square) or "resize" (centre
+            crop of the resized picture).
+        max_tiles: most tiles of the anyres grid, thumbnail not counted.
+        decoder_short: the short side reaches at most so many pixels at the detection decoder.
+        decoder_long: the long side reaches at most so many pixels there.
+        decoder_multiple: its canvas is padded to a multiple of this.
+        system: system text of the conversation; "" starts with the first round.
+        num_embs: slots after a perception routing token.
+        num_embs_gen: slots after [GEN] and [EDIT].
+        use_im_start_end: wrap the patch tokens of a picture in `<img>` and `</img>`.
+        max_length: longest token sequence, patch and slot tokens included.
+        max_classes: most names in one detection call.
+        detect_answer: fixed answer of one-pass detection; {names} is the list of names, each with
+            its routing token, {token} the token alone.
+        segment_answer: the same for masks.
+        ground_answer: the same for one expression.
+    """
+
+    vision_side: int = 336
+    vision_tokens: int = 576
+    aspect: str = "anyres"
+    max_tiles: int = 4
+    decoder_short: int = 800
+    decoder_long: int = 1333
+    decoder_multiple: int = 32
+    system: str = VICUNA_SYSTEM
+    num_embs: int = 4
+    num_embs_gen: int = 64
+    use_im_start_end: bool = False
+    max_length: int = 4096
+    max_classes: int = 256
+    detect_answer: str = "I found: {names}."
+    segment_answer: str = "I found: {names}."
+    ground_answer: str = "Sure, it is here{token}."
+
+    def __post_init__(self) -> None:
+        """Check ranges and types."""
+        for item in fields(self):
+            value: Any = getattr(self, item.name)
+            wanted: Any = type(item.default)
+            if type(value) is not wanted:
+                raise ConfigError(f"{item.name} must be {wanted.__name__}, got {value!r}")
+            if wanted is int and value < 1:
+                raise ConfigError(f"{item.name} must be at least 1, got {value}")
+        if self.aspect not in ASPECTS:
+            raise ConfigError(f"aspect must be one of {', '.join(ASPECTS)}, got {self.aspect!r}")
+        if self.decoder_long < self.decoder_short:
+            raise ConfigError(
+                f"decoder_long must not be below decoder_short, got {self.decoder_long} and "
+                f"{self.decoder_short}"
+            )
+
+    @classmethod
+    def from_model_config(cls, release: Mapping[str, Any]) -> ProcessingConfig:
+        """Derive the settings from the config.json of a released checkpoint.
+
+        Args:
+            release: content of a config.json of model_type visionllmv2.
+
+        Raises:
+            ConfigError: if it is another model's.
+        """
+        if release.get("model_type") != "visionllmv2":
+            raise ConfigError(
+                f"expected model_type visionllmv2, got {release.get('model_type')!r}; "
+                "give the config.json of a VisionLLM v2 checkpoint"
+            )
+        vision = release.get("vis_encoder_config") or {}
+        try:
+            side, patch = int(vision["image_size"]), int(vision["patch_size"])
+        except KeyError as error:
+            raise ConfigError(f"vis_encoder_config has no {error}") from error
+        tokens = (side // patch) ** 2 // (4 if release.get("use_pixelshuffle") else 1)
+        decoder = release.get("gdino_config") or {}
+        default = cls()
+        return cls(
+            vision_side=side,
+            vision_tokens=tokens,
+            num_embs=int(release.get("num_embs", default.num_embs)),
+            num_embs_gen=int(release.get("num_embs_gen", default.num_embs_gen)),
+            max_classes=int(decoder.get("max_text_len", default.max_classes)),
+        )
+
+    def save(self, folder: Path | str) -> Path:
+        """Write `processing.json` into a folder and return its path."""
+        path = Path(folder) / FILE_NAME
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, folder: Path | str) -> ProcessingConfig:
+        """Read `processing.json` from a folder.
+
+        Raises:
+            ConfigError: if it is missing, no JSON object, or has unknown fields.
+        """
+        path = Path(folder) / FILE_NAME
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"cannot read {path}: {error}") from error
+        known = {item.name for item in fields(cls)}
+        if not isinstance(values, dict) or not known.issuperset(values):
+            unknown = sorted(set(values) - known) if isinstance(values, dict) else values
+            raise ConfigError(f"{path} must hold the fields of ProcessingConfig, got {unknown}")
+        return cls(**values)

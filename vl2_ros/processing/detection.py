@@ -1,0 +1,259 @@
+"""Outputs of the detection decoder to instances in camera pixels, and to class maps.
+
+Formulas of spec grounding_dino, section 12. Masks are resized for the chosen queries only, and only
+where they are positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vl2_ros.errors import EngineError, InputError, ShapeError
+from vl2_ros.geometry import Letterbox, axis_weights, clip_boxes, cxcywh_to_xyxy
+from vl2_ros.structures import Detections
+
+#: Pixels of all masks of one result; more would fill the memory of a small machine.
+MAX_MASK_PIXELS = 2**31
+#: Multiply-adds of the cut-out way that cost as much as one pixel resized by OpenCV (measured).
+_WORK_PER_PIXEL = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The best (query, class) pairs, best score first.
+
+    Attributes:
+        query_index: (k,) int64; a query may appear with several classes.
+        class_ids: (k,) int64 index into the classes of the call.
+        scores: (k,) float32 in 0..1.
+        boxes_xyxy: (k, 4) float32 corners in camera pixels, not clipped.
+    """
+
+    query_index: np.ndarray
+    class_ids: np.ndarray
+    scores: np.ndarray
+    boxes_xyxy: np.ndarray
+
+    def __len__(self) -> int:
+        """Return k."""
+        return len(self.scores)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-x)) in the dtype of `logits`, without overflow."""
+    decay = np.exp(-np.abs(logits))
+    return np.asarray(np.where(logits >= 0, 1, decay) / (1 + decay), dtype=logits.dtype)
+
+
+def select_instances(
+    logits: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    num_classes: int,
+    frame_hw: tuple[int, int],
+    top_k: int = 100,
+    score_threshold: float = 0.0,
+) -> Selection:
+    """Choose the best (query, class) pairs; classes compete independently and there is no NMS.
+
+    Args:
+        logits: (Q, N) class logits, N >= num_classes; columns after the real classes are ignored.
+        boxes: (Q, 4) cxcywh as shares of the unpadded picture.
+        num_classes: real classes of the call.
+        frame_hw: height and width of the camera frame.
+        top_k: most pairs.
+        score_threshold: only scores above it are kept.
+
+    Raises:
+        ShapeError: if the arrays do not fit together.
+        EngineError: if the decoder gave NaN.
+    """
+    if logits.ndim != 2 or boxes.shape != (len(logits), 4) or logits.shape[1] < num_classes:
+        raise ShapeError(
+            f"expected logits (Q, >= {num_classes}) and boxes (Q, 4), got {logits.shape} and "
+            f"{boxes.shape}"
+        )
+    flat = logits[:, :num_classes].astype(np.float32).ravel()  # (Q * C,)
+    if np.isnan(flat).any() or not np.isfinite(boxes).all():
+        raise EngineError(
+            "the detection decoder gave numbers that are not finite; check the weights and the "
+            "precision"
+        )
+    order = _best_first(flat, top_k)
+    scores = sigmoid(flat[order])
+    kept = scores > score_threshold
+    order, scores = order[kept], scores[kept]
+    query_index = order // max(num_classes, 1)
+    height, width = frame_hw
+    size = np.array([width, height, width, height], dtype=np.float32)
+    return Selection(
+        query_index=query_index,
+        class_ids=order % max(num_classes, 1),
+        scores=scores,
+        boxes_xyxy=cxcywh_to_xyxy(boxes[query_index].astype(np.float32)) * size,
+    )
+
+
+def _best_first(values: np.ndarray, top_k: int) -> np.ndarray:
+    """Return the places of the largest values, the earlier first among equals.
+
+    Logits, not scores, are compared: scores near 1 are equal in float32.
+    """
+    candidates = np.arange(len(values))
+    if len(values) > top_k:
+        candidates = np.flatnonzero(values >= np.partition(values, -top_k)[-top_k])
+    return np.asarray(candidates[np.argsort(-values[candidates], kind="stable")][:top_k])
+
+
+def resize_masks(mask_logits: np.ndarray, letterbox: Letterbox) -> np.ndarray:
+    """Bring mask logits to the camera frame and cut them at a probability of one half.
+
+    Bilinear to the canvas, crop of the padding, bilinear to the frame (align_corners=False), on
+    logits. Linear interpolation of non-positive logits is not positive, so for a small instance
+    only the rectangle around the positive ones is computed.
+
+    Args:
+        mask_logits: (k, h, w) logits on the padded canvas, for the selected queries.
+        letterbox: how the frame was placed on the canvas.
+
+    Returns:
+        (k, H, W) bool on the camera frame.
+
+    Raises:
+        ShapeError: if the array is not (k, h, w).
+        InputError: if all masks together have too many pixels.
+    """
+    if mask_logits.ndim != 3:
+        raise ShapeError(f"mask_logits must be (k, h, w), got {mask_logits.shape}")
+    height, width = letterbox.frame_hw
+    count = len(mask_logits)
+    if count * height * width > MAX_MASK_PIXELS:
+        raise InputError(
+            f"{count} masks of {width}x{height} pixels are over the limit of {MAX_MASK_PIXELS} "
+            "pixels; lower max_instances or resize the picture first"
+        )
+    down, across = (_AxisResize.fit(mask_logits.shape[i + 1], letterbox, i) for i in (0, 1))
+    canvas_height, canvas_width = letterbox.padded_hw
+    whole_work = _WORK_PER_PIXEL * (canvas_height * canvas_width + height * width)
+    masks = np.zeros((count, height, width), dtype=np.bool_)
+    for mask, logits in zip(masks, mask_logits.astype(np.float32, copy=False), strict=True):
+        positive = logits > 0
+        if not positive.any():
+            continue
+        y, rows = down.reach(positive.any(axis=1))
+        x, columns = across.reach(positive.any(axis=0))
+        part = mask[y, x]
+        work = part.shape[0] * (columns.stop - columns.start)
+        work *= rows.stop - rows.start + part.shape[1]
+        if work > whole_work:
+            mask[:] = resize_map(logits, letterbox) > 0
+            continue
+        resized = down.weights[y, rows] @ logits[rows, columns] @ across.weights[x, columns].T
+        np.greater(resized, 0, out=part)
+    return masks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _AxisResize:
+    """One axis of the way from mask logits to the camera frame.
+
+    Attributes:
+        weights: (target, source), see `axis_weights`.
+        first: (target,) first source sample that each target sample reads.
+        last: (target,) last source sample that each target sample reads.
+    """
+
+    weights: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+
+    @classmethod
+    def fit(cls, source: int, letterbox: Letterbox, axis: int) -> _AxisResize:
+        weights = axis_weights(
+            source, letterbox.padded_hw[axis], letterbox.model_hw[axis], letterbox.frame_hw[axis]
+        )
+        used = weights != 0
+        return cls(weights, used.argmax(axis=1), source - 1 - used[:, ::-1].argmax(axis=1))
+
+    def reach(self, positive: np.ndarray) -> tuple[slice, slice]:
+        """Return the targets that read a positive source, and the sources that these read."""
+        places = np.flatnonzero(positive)
+        start = int(np.searchsorted(self.last, places[0], side="left"))
+        stop = int(np.searchsorted(self.first, places[-1], side="right"))
+        if start >= stop:
+            return slice(0, 0), slice(0, 0)
+        return slice(start, stop), slice(int(self.first[start]), int(self.last[stop - 1]) + 1)
+
+
+def group_detections(
+    selection: Selection,
+    phrases: Sequence[str],
+    frame_hw: tuple[int, int],
+    masks: np.ndarray | None = None,
+) -> Detections:
+    """Name the selected instances by phrase and clip their boxes to the frame.
+
+    Args:
+        selection: what `select_instances` chose.
+        phrases: `phrases[i]` is the name of class i.
+        frame_hw: height and width of the camera frame.
+        masks: (k, H, W) bool of the selection, or None.
+
+    Raises:
+        ShapeError: if a class has no phrase.
+    """
+    if len(selection) and int(selection.class_ids.max()) >= len(phrases):
+        raise ShapeError(
+            f"expected a phrase for class {int(selection.class_ids.max())}, got {len(phrases)}"
+        )
+    return Detections(
+        boxes_xyxy=clip_boxes(selection.boxes_xyxy, frame_hw),
+        scores=selection.scores,
+        class_ids=selection.class_ids,
+        labels=tuple(phrases[index] for index in selection.class_ids),
+        masks=masks,
+    )
+
+
+def semantic_map(
+    logits: np.ndarray,
+    mask_logits: np.ndarray,
+    letterbox: Letterbox,
+    *,
+    num_classes: int,
+    merge_first: bool = True,
+) -> np.ndarray:
+    """Merge all queries into one class per pixel.
+
+    Args:
+        logits: (Q, N) class logits, N >= num_classes.
+        mask_logits: (Q, h, w) logits on the padded canvas.
+        letterbox: how the frame was placed on the canvas.
+        num_classes: real classes of the call, at least 1.
+        merge_first: sum over queries, then resize (fast); False resizes every query first, which
+            is equal up to rounding.
+
+    Returns:
+        (H, W) int64 class index on the camera frame.
+    """
+    scores = sigmoid(logits[:, :num_classes].astype(np.float32))  # (Q, C)
+    maps = sigmoid(mask_logits.astype(np.float32))  # (Q, h, w)
+    if merge_first:
+        merged = np.tensordot(scores.T, maps, axes=1)  # (C, h, w)
+        resized = np.stack([resize_map(layer, letterbox) for layer in merged])  # (C, H, W)
+        return np.asarray(resized.argmax(axis=0))
+    total = np.zeros((num_classes, *letterbox.frame_hw), dtype=np.float32)
+    for weights, layer in zip(scores, maps, strict=True):
+        total += weights[:, None, None] * resize_map(layer, letterbox)
+    return np.asarray(total.argmax(axis=0))
+
+
+def resize_map(layer: np.ndarray, letterbox: Letterbox) -> np.ndarray:
+    """Resize one (h, w) float32 map from the padded canvas to the whole camera frame."""
+    canvas = cv2.resize(layer, letterbox.padded_hw[::-1], interpolation=cv2.INTER_LINEAR)
+    valid = canvas[: letterbox.model_hw[0], : letterbox.model_hw[1]]
+    return np.asarray(cv2.resize(valid, letterbox.frame_hw[::-1], interpolation=cv2.INTER_LINEAR))

@@ -1,0 +1,283 @@
+"""A picture file to a `Frame`, and a `Frame` to what the networks take: CLIP tiles, decoder pixels.
+
+The decoder's inverse step is `Letterbox`, made here and used by `processing.detection`.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vl2_ros.errors import InputError
+from vl2_ros.geometry import Letterbox
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.structures import MAX_FRAME_PIXELS, Frame
+
+CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
+CLIP_STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
+#: In 0..255 units.
+IMAGENET_MEAN = np.array([123.675, 116.28, 103.53], dtype=np.float32)
+IMAGENET_STD = np.array([58.395, 57.12, 57.375], dtype=np.float32)
+PAD_COLOUR = (122, 116, 104)
+#: Pillow names of the formats that are read; the list keeps interpreters such as EPS out.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+_EXPECTED = "expected a JPEG, PNG, WebP, TIFF, BMP, GIF or PPM picture"
+#: What Pillow's readers raise on damaged files.
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+
+
+def read_image(source: Path | str | bytes) -> Frame:
+    """Read one picture.
+
+    The EXIF orientation is applied, transparency is laid over white, 16-bit grey is scaled from
+    its full range to 8 bit, and of an animation the first picture is taken.
+
+    Args:
+        source: path of a file, or the bytes of one.
+
+    Returns:
+        The frame, with stamp 0.
+
+    Raises:
+        InputError: if it is missing, empty, no picture, damaged, or over the pixel limit.
+    """
+    name = "the picture" if isinstance(source, bytes) else str(source)
+    content = source if isinstance(source, bytes) else _read_bytes(Path(source))
+    if not content:
+        raise InputError(f"{name} is empty (0 bytes); {_EXPECTED}")
+    try:
+        with warnings.catch_warnings():
+            # The size is checked below, against the limit of this package.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"{name} is not a picture that can be read; {_EXPECTED}, got {len(content)} bytes "
+            f"that begin with {content[:8]!r}"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name} is over the limit of {MAX_FRAME_PIXELS} pixels") from error
+    except _DAMAGED as error:
+        raise InputError(f"{name} is damaged ({error}); {_EXPECTED}") from error
+    width, height = image.size
+    if width * height > MAX_FRAME_PIXELS:
+        raise InputError(
+            f"{name} has {width}x{height} pixels, the limit is {MAX_FRAME_PIXELS}; resize it first"
+        )
+    try:
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+    except _DAMAGED as error:
+        raise InputError(
+            f"{name} is truncated or damaged ({error}); expected a complete file"
+        ) from error
+    return Frame(_to_rgb(upright, name))
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"cannot read {path}: {reason}; expected a picture file") from error
+
+
+def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
+    if image.mode == "F":
+        raise InputError(
+            f"{name} holds floating point pixels; expected 8 or 16 bit per channel, convert it"
+        )
+    if image.mode.startswith("I"):
+        return _wide_grey_to_rgb(np.asarray(image), name)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, rgba)
+    return np.array(image.convert("RGB"))
+
+
+def _wide_grey_to_rgb(grey: np.ndarray, name: str) -> np.ndarray:
+    values = grey.astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise InputError(
+            f"{name} holds values from {values.min()} to {values.max()}; expected 8 or 16 bit "
+            "per channel, convert it"
+        )
+    narrow = ((values + 128) // 257).astype(np.uint8)
+    return np.repeat(narrow[:, :, None], 3, axis=2)
+
+
+def choose_grid(frame_hw: tuple[int, int], side: int, max_tiles: int) -> tuple[int, int]:
+    """Choose the anyres grid whose shape is nearest to the picture's (spec core, 9.1).
+
+    Args:
+        frame_hw: height and width of the picture, in pixels.
+        side: side of one tile, in pixels.
+        max_tiles: most tiles.
+
+    Returns:
+        (columns, rows).
+    """
+    height, width = frame_hw
+    grids = [
+        (columns, rows)
+        for columns in range(1, max_tiles + 1)
+        for rows in range(1, max_tiles + 1)
+        if columns * rows <= max_tiles
+    ]
+    grids.sort(key=lambda grid: grid[0] * grid[1])
+    best, best_difference = (1, 1), float("inf")
+    for columns, rows in grids:
+        difference = abs(width / height - columns / rows)
+        # The larger grid of the same shape is taken only when the picture has pixels for it.
+        enough = width * height > 0.5 * side * side * columns * rows
+        if difference < best_difference or (difference == best_difference and enough):
+            best, best_difference = (columns, rows), difference
+    return best
+
+
+def count_tiles(frame_hw: tuple[int, int], config: ProcessingConfig) -> int:
+    """Return how many tiles `preprocess_vision` makes of a picture of this size."""
+    if config.aspect != "anyres":
+        return 1
+    columns, rows = choose_grid(frame_hw, config.vision_side, config.max_tiles)
+    return 1 if columns * rows == 1 else columns * rows + 1
+
+
+def preprocess_vision(frame: Frame, config: ProcessingConfig) -> np.ndarray:
+    """Make the CLIP tiles of a picture.
+
+    Returns:
+        (n, 3, S, S) float32, normalised; the tiles row by row, then the thumbnail.
+
+    Raises:
+        InputError: if padding or resizing would need a picture over the pixel limit.
+    """
+    if config.aspect == "anyres":
+        tiles = cut_tiles(frame.rgb, config.vision_side, config.max_tiles)
+    elif config.aspect == "pad":
+        tiles = _shortest_edge_crop(pad_to_square(frame.rgb), config.vision_side)[None]
+    else:
+        tiles = _shortest_edge_crop(frame.rgb, config.vision_side)[None]
+    return normalise_clip(tiles)
+
+
+def cut_tiles(rgb: np.ndarray, side: int, max_tiles: int) -> np.ndarray:
+    """Resize a picture to its grid, without keeping its aspect, and cut it.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        side: side of one tile, in pixels.
+        max_tiles: most tiles of the grid.
+
+    Returns:
+        (n, S, S, 3) uint8; a grid of several tiles is followed by the squashed whole picture.
+    """
+    columns, rows = choose_grid(rgb.shape[:2], side, max_tiles)
+    resized = resize_bicubic(rgb, (rows * side, columns * side))
+    tiles = resized.reshape(rows, side, columns, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
+    if columns * rows == 1:
+        return tiles
+    return np.concatenate([tiles, resize_bicubic(rgb, (side, side))[None]])
+
+
+def pad_to_square(rgb: np.ndarray) -> np.ndarray:
+    """Centre a picture on a square of the mean colour; odd differences go right and bottom.
+
+    Raises:
+        InputError: if the square is over the pixel limit.
+    """
+    height, width = rgb.shape[:2]
+    side = max(height, width)
+    _check_size((side, side), "padding to a square")
+    square = np.empty((side, side, 3), dtype=np.uint8)
+    square[:] = PAD_COLOUR
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = rgb
+    return square
+
+
+def normalise_clip(tiles: np.ndarray) -> np.ndarray:
+    """Turn (n, H, W, 3) uint8 into (n, 3, H, W) float32 with CLIP's mean and deviation."""
+    scaled = (tiles.astype(np.float32) / np.float32(255) - CLIP_MEAN) / CLIP_STD
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+def resize_bicubic(rgb: np.ndarray, target_hw: tuple[int, int]) -> np.ndarray:
+    """Resize (H, W, 3) uint8 with PIL's antialiased bicubic filter."""
+    _check_size(target_hw, "resizing")
+    if rgb.shape[:2] == target_hw:
+        return np.array(rgb)
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    return np.array(image.resize(target_hw[::-1], Image.Resampling.BICUBIC))
+
+
+def _check_size(target_hw: tuple[int, int], purpose: str) -> None:
+    if target_hw[0] * target_hw[1] > MAX_FRAME_PIXELS:
+        raise InputError(
+            f"{purpose} needs a picture of {target_hw[1]}x{target_hw[0]} pixels, the limit is "
+            f"{MAX_FRAME_PIXELS}; expected a picture that is less long and thin, crop it first"
+        )
+
+
+def resize_shortest_edge(rgb: np.ndarray, side: int) -> np.ndarray:
+    """Resize (H, W, 3) uint8 so that its short side has `side` pixels, keeping the aspect."""
+    height, width = rgb.shape[:2]
+    if height <= width:
+        return resize_bicubic(rgb, (side, int(side * width / height)))
+    return resize_bicubic(rgb, (int(side * height / width), side))
+
+
+def _shortest_edge_crop(rgb: np.ndarray, side: int) -> np.ndarray:
+    resized = resize_shortest_edge(rgb, side)
+    top, left = (resized.shape[0] - side) // 2, (resized.shape[1] - side) // 2
+    return resized[top : top + side, left : left + side]
+
+
+def fit_letterbox(frame_hw: tuple[int, int], config: ProcessingConfig) -> Letterbox:
+    """Compute the decoder size of a picture (spec core, 9.3) and its padded canvas."""
+    height, width = frame_hw
+    factor = min(config.decoder_long / max(frame_hw), config.decoder_short / min(frame_hw))
+    # A side of a very thin picture must not vanish.
+    model_hw = max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
+    step = config.decoder_multiple
+    padded_hw = (-(-model_hw[0] // step) * step, -(-model_hw[1] // step) * step)
+    return Letterbox(frame_hw=frame_hw, model_hw=model_hw, padded_hw=padded_hw)
+
+
+def resize_decoder(rgb: np.ndarray, letterbox: Letterbox) -> np.ndarray:
+    """Resize (H, W, 3) uint8 to the decoder's size with OpenCV's plain bilinear filter."""
+    if rgb.shape[:2] == letterbox.model_hw:
+        return rgb
+    resized = cv2.resize(
+        np.ascontiguousarray(rgb), letterbox.model_hw[::-1], interpolation=cv2.INTER_LINEAR
+    )
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def preprocess_decoder(
+    frame: Frame, config: ProcessingConfig
+) -> tuple[np.ndarray, np.ndarray, Letterbox]:
+    """Make the detection decoder's picture.
+
+    Returns:
+        pixels (3, H, W) float32, ImageNet-normalised, zeros in the padding;
+        pixel_mask (H, W) bool, True = picture, False = padding;
+        the letterbox that leads back to camera pixels.
+    """
+    letterbox = fit_letterbox(frame.frame_hw, config)
+    resized = resize_decoder(frame.rgb, letterbox)
+    height, width = letterbox.model_hw
+    pixels = np.zeros((3, *letterbox.padded_hw), dtype=np.float32)
+    normalised = (resized.astype(np.float32) - IMAGENET_MEAN) / IMAGENET_STD
+    pixels[:, :height, :width] = normalised.transpose(2, 0, 1)
+    pixel_mask = np.zeros(letterbox.padded_hw, dtype=np.bool_)
+    pixel_mask[:height, :width] = True
+    return pixels, pixel_mask, letterbox

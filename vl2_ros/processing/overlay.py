@@ -1,0 +1,322 @@
+"""A frame and its result to a picture for people: tinted masks, contours, boxes, labels, answer.
+
+Sizes follow the picture, colours follow the phrase: the same phrase has the same colour everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from vl2_ros.structures import Frame, Result
+
+Color = tuple[int, int, int]
+
+#: Bright on dark pictures, still visible on white ones, neighbours far apart in hue.
+PALETTE: tuple[Color, ...] = (
+    (64, 156, 255),
+    (255, 99, 92),
+    (46, 204, 146),
+    (255, 184, 51),
+    (181, 116, 255),
+    (36, 206, 224),
+    (255, 124, 190),
+    (163, 214, 60),
+    (255, 136, 62),
+    (126, 140, 255),
+)
+FILL_SHARE = 0.34
+SHADOW_SHARE = 0.5
+STRIP_COLOR: Color = (24, 26, 31)
+STRIP_TEXT_COLOR: Color = (240, 242, 246)
+STRIP_SOFT_COLOR: Color = (150, 156, 168)
+SHADOW_COLOR: Color = (12, 13, 16)
+#: Shapes are drawn so many times larger and scaled down, which smooths their edges.
+SUPERSAMPLING = 4
+#: Pictures with a shorter side are enlarged, at most so many times.
+MIN_SIDE = 320
+MAX_ZOOM = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnInstance:
+    """One instance with the colour of its phrase.
+
+    Attributes:
+        box_xyxy: (4,) float corners in camera pixels.
+        mask: (H, W) bool on the camera frame, or None.
+        label: the phrase.
+        score: in 0..1.
+        color: RGB.
+    """
+
+    box_xyxy: np.ndarray
+    mask: np.ndarray | None
+    label: str
+    score: float
+    color: Color
+
+
+def draw_overlay(frame: Frame, result: Result, *, caption: bool = True) -> np.ndarray:
+    """Draw what was found onto the frame; small frames are enlarged, so that labels fit.
+
+    Args:
+        frame: the picture that the result is about; not changed.
+        result: the answer.
+        caption: add a strip with the answer text below the picture.
+
+    Returns:
+        (zoom * H + strip, zoom * W, 3) uint8 RGB; zoom is a whole number, 1 when the shorter side
+        has `MIN_SIDE` pixels; strip is 0 without a caption.
+    """
+    zoom = min(MAX_ZOOM, -(-MIN_SIDE // min(frame.frame_hw)))
+    instances = [_enlarge(instance, zoom) for instance in _collect_instances(result)]
+    rgb = _enlarge_picture(frame.rgb, zoom)
+    unit = max(0.6, min(rgb.shape[:2]) / 480.0)
+    # Weak ones first, so that the best stay on top.
+    for instance in reversed(instances):
+        if instance.mask is not None:
+            _tint_mask(rgb, instance)
+    shaded = rgb.copy()
+    for instance in instances:
+        _draw_outline(shaded, instance, SHADOW_COLOR, unit, extra=2.2 * unit)
+    rgb = cv2.addWeighted(rgb, 1.0 - SHADOW_SHARE, shaded, SHADOW_SHARE, 0.0)
+    for instance in reversed(instances):
+        _draw_outline(rgb, instance, instance.color, unit, extra=0.0)
+    canvas = Image.fromarray(rgb)
+    _draw_chips(canvas, instances, unit)
+    if not caption:
+        return np.asarray(canvas)
+    strip = _draw_caption(canvas.width, result, unit)
+    return np.concatenate([np.asarray(canvas), np.asarray(strip)], axis=0)
+
+
+def _collect_instances(result: Result) -> Iterator[DrawnInstance]:
+    phrases = list(dict.fromkeys(phrase for branch in result.branches for phrase in branch.phrases))
+    for branch in result.branches:
+        found = branch.detections
+        for index, (box, score, label) in enumerate(found):
+            place = phrases.index(label) if label in phrases else index
+            mask = None if found.masks is None else found.masks[index]
+            yield DrawnInstance(box, mask, label, score, PALETTE[place % len(PALETTE)])
+
+
+def _enlarge(instance: DrawnInstance, zoom: int) -> DrawnInstance:
+    mask = instance.mask
+    if mask is not None and zoom > 1:
+        mask = mask.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    return replace(instance, box_xyxy=instance.box_xyxy * zoom, mask=mask)
+
+
+def _enlarge_picture(rgb: np.ndarray, zoom: int) -> np.ndarray:
+    if zoom == 1:
+        return rgb.copy()
+    size = (rgb.shape[1] * zoom, rgb.shape[0] * zoom)
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC))
+
+
+def _crop_to_frame(box_xyxy: np.ndarray, frame_hw: tuple[int, int]) -> tuple[int, ...]:
+    """Return (left, top, right, bottom) in whole pixels, at least one pixel large."""
+    height, width = frame_hw
+    x1, y1, x2, y2 = np.nan_to_num(box_xyxy.astype(np.float64), posinf=1e6, neginf=-1e6)
+    left = int(np.clip(np.floor(x1), 0, width - 1))
+    top = int(np.clip(np.floor(y1), 0, height - 1))
+    right = int(np.clip(np.ceil(x2), left + 1, width))
+    bottom = int(np.clip(np.ceil(y2), top + 1, height))
+    return left, top, right, bottom
+
+
+def _mask_extent(mask: np.ndarray) -> np.ndarray | None:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+
+
+def _tint_mask(rgb: np.ndarray, instance: DrawnInstance) -> None:
+    assert instance.mask is not None
+    extent = _mask_extent(instance.mask)
+    if extent is None:
+        return
+    left, top, right, bottom = _crop_to_frame(extent, rgb.shape[:2])
+    view, inside = rgb[top:bottom, left:right], instance.mask[top:bottom, left:right]
+    mixed = view[inside] * (1.0 - FILL_SHARE) + np.array(instance.color) * FILL_SHARE
+    view[inside] = mixed.astype(np.uint8)
+
+
+def _draw_outline(
+    rgb: np.ndarray, instance: DrawnInstance, color: Color, unit: float, *, extra: float
+) -> None:
+    """Draw the contour of the mask, or the box when there is no mask.
+
+    Args:
+        rgb: (H, W, 3) uint8, drawn on.
+        instance: what to draw.
+        color: of the line.
+        unit: width of a thin line in pixels.
+        extra: pixels by which every line is wider.
+    """
+    if instance.mask is None or not instance.mask.any():
+        _draw_box(rgb, instance.box_xyxy, color, unit, extra)
+        return
+    filled = instance.mask.astype(np.uint8)
+    outlines, _ = cv2.findContours(filled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    smooth = [_smooth_outline(outline) for outline in outlines]
+    thickness = max(1, round(1.8 * unit + extra))
+    cv2.polylines(rgb, smooth, True, color, thickness, cv2.LINE_AA, shift=4)
+
+
+def _smooth_outline(outline: np.ndarray) -> np.ndarray:
+    """Round the pixel stairs of a closed outline; returns points in 1/16 pixel."""
+    points = outline[:, 0].astype(np.float64)
+    if len(points) >= 8:
+        points = np.mean([np.roll(points, shift, axis=0) for shift in range(-2, 3)], axis=0)
+    return np.round(points * 16).astype(np.int32)[:, None]
+
+
+def _draw_box(
+    rgb: np.ndarray, box_xyxy: np.ndarray, color: Color, unit: float, extra: float
+) -> None:
+    """Draw a thin box with strong corners."""
+    left, top, right, bottom = _crop_to_frame(box_xyxy, rgb.shape[:2])
+    right, bottom = right - 1, bottom - 1
+    arm = int(min(max(6.0, 14 * unit), (right - left) / 3, (bottom - top) / 3))
+    thin, thick = max(1, round(1.2 * unit + extra)), max(1, round(3.0 * unit + extra))
+    cv2.rectangle(rgb, (left, top), (right, bottom), color, thin, cv2.LINE_AA)
+    for x, y, right_way, down_way in (
+        (left, top, 1, 1),
+        (right, top, -1, 1),
+        (left, bottom, 1, -1),
+        (right, bottom, -1, -1),
+    ):
+        cv2.line(rgb, (x, y), (x + right_way * arm, y), color, thick, cv2.LINE_AA)
+        cv2.line(rgb, (x, y), (x, y + down_way * arm), color, thick, cv2.LINE_AA)
+
+
+def _load_font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(max(9.0, size))
+
+
+def _text_color(background: Color) -> Color:
+    """Return near-black or white, whichever stands out more."""
+    red, green, blue = ((value / 255.0) ** 2.2 for value in background)
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return (16, 18, 22) if luminance > 0.25 else (255, 255, 255)
+
+
+def _draw_chips(canvas: Image.Image, instances: list[DrawnInstance], unit: float) -> None:
+    font = _load_font(13.5 * unit)
+    taken: list[tuple[int, ...]] = []
+    for instance in instances:
+        chip = _make_chip(f"{instance.label}  {instance.score:.2f}", instance.color, font, unit)
+        place = _find_place(instance.box_xyxy, chip.size, canvas.size, taken)
+        taken.append(place)
+        canvas.paste(chip, (place[0], place[1]), chip)
+
+
+def _make_chip(
+    text: str, color: Color, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, unit: float
+) -> Image.Image:
+    left, top, right, bottom = font.getbbox("Ág" + text)
+    text_left, _, text_right, _ = font.getbbox(text)
+    pad_x, pad_y = max(4, round(6 * unit)), max(2, round(3 * unit))
+    size = (int(text_right - text_left) + 2 * pad_x, int(bottom - top) + 2 * pad_y)
+    large = (size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING)
+    shape = Image.new("L", large, 0)
+    ImageDraw.Draw(shape).rounded_rectangle(
+        (0, 0, large[0] - 1, large[1] - 1), radius=large[1] * 0.32, fill=235
+    )
+    chip = Image.new("RGBA", size, (*color, 0))
+    chip.putalpha(shape.resize(size, Image.Resampling.LANCZOS))
+    ImageDraw.Draw(chip).text(
+        (pad_x - text_left, pad_y - top), text, font=font, fill=(*_text_color(color), 255)
+    )
+    return chip
+
+
+def _find_place(
+    box_xyxy: np.ndarray,
+    size: tuple[int, int],
+    canvas_size: tuple[int, int],
+    taken: list[tuple[int, ...]],
+) -> tuple[int, ...]:
+    """Return (left, top, right, bottom) of a label near its box, clear of earlier labels."""
+    width, height = size
+    x1, y1, x2, y2 = _crop_to_frame(box_xyxy, (canvas_size[1], canvas_size[0]))
+    candidates = [
+        (x1, y1 - height - 1),
+        (x1, y1 + 1),
+        (x1, y2 + 1),
+        (x2 - width, y1 - height - 1),
+        (x2 - width, y2 + 1),
+        (x1, y2 - height - 1),
+        (x2 + 1, y1),
+        (x1 - width - 1, y1),
+        (x1, (y1 + y2 - height) // 2),
+    ]
+    best, least = (0, 0, 0, 0), float("inf")
+    for rank, (left, top) in enumerate(candidates):
+        fitted_left = min(max(left, 0), max(0, canvas_size[0] - width))
+        fitted_top = min(max(top, 0), max(0, canvas_size[1] - height))
+        place = (fitted_left, fitted_top, fitted_left + width, fitted_top + height)
+        moved = abs(fitted_left - left) + abs(fitted_top - top)
+        cost = sum(_shared_area(place, other) for other in taken) + moved * height / 4 + rank
+        if cost < least:
+            best, least = place, cost
+    return best
+
+
+def _shared_area(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return float(max(0, width) * max(0, height))
+
+
+def _draw_caption(width: int, result: Result, unit: float) -> Image.Image:
+    """Draw the answer text, and a second line in grey that says what was found how fast."""
+    font, small = _load_font(15.5 * unit), _load_font(12.0 * unit)
+    margin = max(3, round(11 * unit))
+    lines = _wrap_text(result.text.strip() or "(no text)", font, width - 2 * margin)
+    line_height = _line_height(font)
+    small_height = _line_height(small)
+    height = 2 * margin + line_height * len(lines) + small_height
+    strip = Image.new("RGB", (width, height), STRIP_COLOR)
+    draw = ImageDraw.Draw(strip)
+    for row, line in enumerate(lines):
+        draw.text((margin, margin + row * line_height), line, font=font, fill=STRIP_TEXT_COLOR)
+    below = (margin, margin + len(lines) * line_height + round(2 * unit))
+    draw.text(below, _summarise(result), font=small, fill=STRIP_SOFT_COLOR)
+    return strip
+
+
+def _line_height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
+    _, _, _, bottom = font.getbbox("Ág")
+    return int(bottom * 1.25)
+
+
+def _wrap_text(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int, max_lines: int = 4
+) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    if len(lines) > max_lines:
+        lines = [*lines[: max_lines - 1], lines[max_lines - 1] + " …"]
+    return lines
+
+
+def _summarise(result: Result) -> str:
+    count = sum(len(branch.detections) for branch in result.branches)
+    routes = " ".join(route.value for route in result.routes if route.value) or "text only"
+    parts = [routes, f"{count} found"] if result.branches else [routes]
+    if result.stage_ms:
+        parts.append(f"{sum(result.stage_ms.values()):.0f} ms")
+    return "   ·   ".join(parts)

@@ -1,0 +1,82 @@
+"""Boxes and masks that a user points at, to what the region encoder takes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from vl2_ros.errors import InputError, ShapeError
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.image import normalise_clip, resize_shortest_edge
+from vl2_ros.structures import Frame
+
+
+def preprocess_region_square(frame: Frame, config: ProcessingConfig) -> np.ndarray:
+    """Make the uncropped picture that regions refer to in "pad" and "resize" mode.
+
+    Returns:
+        (3, S, S) float32, normalised; the whole picture squashed to a square.
+    """
+    side = config.vision_side
+    pixels = normalise_clip(resize_shortest_edge(frame.rgb, side)[None])[0]  # (3, h, w)
+    channels_last = np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    squashed = cv2.resize(channels_last, (side, side), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(squashed.transpose(2, 0, 1))
+
+
+def region_masks_from_boxes(
+    boxes_xyxy: np.ndarray, frame_hw: tuple[int, int], config: ProcessingConfig
+) -> np.ndarray:
+    """Draw boxes on the squashed CLIP picture; the end pixel is included (spec core, 9.2).
+
+    Args:
+        boxes_xyxy: (R, 4) corners in camera pixels.
+        frame_hw: height and width of the camera frame.
+        config: gives the side S.
+
+    Returns:
+        (R, S, S) float32 of 0 and 1.
+
+    Raises:
+        ShapeError: if the array is not (R, 4).
+        InputError: if a box is not finite or turned inside out.
+    """
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ShapeError(f"boxes_xyxy must be (R, 4), got {boxes.shape}")
+    if not np.isfinite(boxes).all() or (boxes[:, 2:] < boxes[:, :2]).any():
+        raise InputError(f"boxes must be finite with x1 <= x2 and y1 <= y2, got {boxes.tolist()}")
+    side = config.vision_side
+    scale = np.array([side / frame_hw[1], side / frame_hw[0]] * 2)
+    corners = np.clip(boxes * scale, 0, side - 1).astype(np.int64)
+    masks = np.zeros((len(boxes), side, side), dtype=np.float32)
+    for mask, (x1, y1, x2, y2) in zip(masks, corners, strict=True):
+        mask[y1 : y2 + 1, x1 : x2 + 1] = 1.0
+    return masks
+
+
+def region_masks_from_masks(
+    masks: np.ndarray, frame_hw: tuple[int, int], config: ProcessingConfig
+) -> np.ndarray:
+    """Resize masks to the squashed CLIP picture; a pixel touched at all is inside.
+
+    Args:
+        masks: (R, H, W), non-zero = inside, on the camera frame.
+        frame_hw: height and width of the camera frame.
+        config: gives the side S.
+
+    Returns:
+        (R, S, S) float32 of 0 and 1.
+
+    Raises:
+        ShapeError: if the masks do not lie on the camera frame.
+    """
+    if masks.ndim != 3 or masks.shape[1:] != tuple(frame_hw):
+        raise ShapeError(f"masks must be (R, {frame_hw[0]}, {frame_hw[1]}), got {masks.shape}")
+    side = config.vision_side
+    resized = [
+        cv2.resize((mask != 0).astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+        for mask in masks
+    ]
+    stacked = np.stack(resized) if resized else np.zeros((0, side, side))
+    return np.asarray(stacked != 0, dtype=np.float32)

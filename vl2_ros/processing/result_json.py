@@ -1,0 +1,73 @@
+"""A `Result` to plain JSON values, masks as COCO run lengths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vl2_ros.errors import ShapeError
+from vl2_ros.structures import Branch, Result
+
+
+def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any]:
+    """Make the machine-readable form of an answer.
+
+    Args:
+        result: the answer.
+        with_masks: add each mask as `{"size": [H, W], "counts": [...]}` (see `encode_rle`).
+
+    Returns:
+        `text`, `routes`, `instances` (route, label, score, box_xyxy in camera pixels), `stage_ms`,
+        and what names the command and the frame.
+    """
+    return {
+        "command_id": result.command_id,
+        "stamp_ns": result.stamp_ns,
+        "frame_id": result.frame_id,
+        "text": result.text,
+        "routes": [route.value for route in result.routes if route.value],
+        "instances": [
+            instance
+            for branch in result.branches
+            for instance in _list_instances(branch, with_masks=with_masks)
+        ],
+        "stage_ms": {stage: round(float(spent), 3) for stage, spent in result.stage_ms.items()},
+    }
+
+
+def _list_instances(branch: Branch, *, with_masks: bool) -> list[dict[str, Any]]:
+    found = branch.detections
+    rows: list[dict[str, Any]] = []
+    for index, (box, score, label) in enumerate(found):
+        row: dict[str, Any] = {
+            "route": branch.route.value,
+            "label": label,
+            "score": round(score, 4),
+            "box_xyxy": [round(float(value), 2) for value in box],
+        }
+        if with_masks and found.masks is not None:
+            row["mask"] = encode_rle(found.masks[index])
+        rows.append(row)
+    return rows
+
+
+def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
+    """Encode a mask as COCO's uncompressed run lengths; holes are kept.
+
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        `size` [H, W] and `counts`: lengths of alternating runs, column after column, beginning
+        with the run of False (which may be 0).
+
+    Raises:
+        ShapeError: if the mask is not (H, W) bool.
+    """
+    if mask.ndim != 2 or mask.dtype != np.bool_:
+        raise ShapeError(f"mask must be (H, W) bool, got {mask.shape} {mask.dtype}")
+    flat = np.concatenate([[False], mask.ravel(order="F")])
+    borders = np.flatnonzero(flat[1:] != flat[:-1])
+    counts = np.diff(np.concatenate([[0], borders, [mask.size]]))
+    return {"size": [int(side) for side in mask.shape], "counts": [int(run) for run in counts]}

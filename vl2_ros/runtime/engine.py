@@ -1,0 +1,98 @@
+"""The seam between the flow and whatever executes a graph.
+
+Arrays are numpy on the CPU. An engine on an accelerator may hand out its own DLPack-able arrays;
+the flow passes those on to the next engine unread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+#: numpy on the CPU, any DLPack-able array on an accelerator.
+Array = Any
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What a loaded engine says of itself.
+
+    Attributes:
+        graph: name of the graph, such as `detection_decoder`.
+        backend: `torch`, `onnxruntime` or `tensorrt`.
+        device: where it runs, such as `cpu` or `cuda:0`.
+        inputs: tensor names that `run` needs.
+        outputs: tensor names that `run` returns.
+    """
+
+    graph: str
+    backend: str
+    device: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class Engine(Protocol):
+    """One executable graph: arrays in by name, arrays out by name."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """Return what the engine is."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Execute the graph once.
+
+        Raises:
+            EngineError: if an input is missing or of another shape than the graph takes.
+        """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LanguageStep:
+    """What one call of the language model gives.
+
+    Attributes:
+        last_logits: (V,) float32 numpy, logits of the token after the last one fed.
+        hidden: (T, C) states of the T positions fed, after the final norm.
+    """
+
+    last_logits: np.ndarray
+    hidden: Array
+
+
+class LanguageSession(Protocol):
+    """One answer in the making; owns a key-value cache that grows with each call."""
+
+    def feed(self, input_ids: np.ndarray, image_tokens: Array | None = None) -> LanguageStep:
+        """Append T positions to the sequence.
+
+        Args:
+            input_ids: (T,) int64; slots after a routing token must be in the same call.
+            image_tokens: (M, C) features for the M `<im_patch>` ids in `input_ids`.
+
+        Raises:
+            InputError: if the number of features and of `<im_patch>` ids differ.
+        """
+
+
+class LanguageModel(Protocol):
+    """The LLM with its super-link tables."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """Return what the engine is."""
+
+    def open_session(self) -> LanguageSession:
+        """Start with an empty cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """Everything that the flow executes; a decoder that the checkpoint lacks is None."""
+
+    vision_encoder: Engine
+    language_model: LanguageModel
+    detection_decoder: Engine | None

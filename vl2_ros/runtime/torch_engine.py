@@ -1,0 +1,159 @@
+"""Engines that run a checkpoint with eager torch.
+
+On the CPU arrays are numpy views of the tensors (no copy); on CUDA the tensors themselves travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vl2_ros.errors import ConfigError, EngineError
+from vl2_ros.model.checkpoint import load_model
+from vl2_ros.model.network import VisionLLM
+from vl2_ros.runtime.engine import Array, EngineInfo, Engines, LanguageStep
+
+
+def _to_tensor(array: Array, device: torch.device) -> torch.Tensor:
+    tensor = torch.as_tensor(array)
+    return tensor if tensor.device == device else tensor.to(device, non_blocking=True)
+
+
+def _to_array(tensor: torch.Tensor) -> Array:
+    return tensor.numpy() if tensor.device.type == "cpu" else tensor
+
+
+def _check_inputs(info: EngineInfo, inputs: Mapping[str, Array]) -> None:
+    missing = sorted(set(info.inputs) - set(inputs))
+    if missing:
+        raise EngineError(
+            f"{info.graph} needs the inputs {', '.join(info.inputs)}; missing: {', '.join(missing)}"
+        )
+
+
+class TorchVisionEncoder:
+    """`pixels` (n, 3, S, S) float32 -> `image_tokens` (n * N, C): vision tower and projector."""
+
+    def __init__(self, model: VisionLLM, device: torch.device) -> None:
+        """Keep the network."""
+        self._model = model
+        self._device = device
+        self.info = EngineInfo(
+            "vision_encoder", "torch", str(device), ("pixels",), ("image_tokens",)
+        )
+
+    @torch.inference_mode()
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Encode the tiles of one frame."""
+        _check_inputs(self.info, inputs)
+        pixels = _to_tensor(inputs["pixels"], self._device)
+        tokens = self._model.encode_images(pixels).image_tokens
+        return {"image_tokens": _to_array(tokens.flatten(0, 1))}
+
+
+class TorchDetectionDecoder:
+    """Pixels and super-link states -> raw classes, boxes and the two factors of the masks.
+
+    `pixels` (1, 3, H, W) float32, `pixel_mask` (1, H, W) bool, `super_link` (1, N, K, C),
+    `class_mask` (1, N) bool -> `pred_logits` (1, Q, N), `pred_boxes` (1, Q, 4) cxcywh normalised,
+    `mask_queries` (1, Q, M), `mask_features` (1, M, H/4, W/4); their product is the mask logits.
+    """
+
+    def __init__(self, model: VisionLLM, device: torch.device) -> None:
+        """Keep the decoder."""
+        if model.detection_decoder is None:
+            raise ConfigError("the checkpoint has no detection decoder")
+        self._decoder = model.detection_decoder
+        self._device = device
+        self.info = EngineInfo(
+            "detection_decoder",
+            "torch",
+            str(device),
+            ("pixels", "pixel_mask", "super_link", "class_mask"),
+            ("pred_logits", "pred_boxes", "mask_queries", "mask_features"),
+        )
+
+    @torch.inference_mode()
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Decode one frame for N slot groups."""
+        _check_inputs(self.info, inputs)
+        given = {name: _to_tensor(inputs[name], self._device) for name in self.info.inputs}
+        output = self._decoder(
+            given["pixels"], given["super_link"].float(), given["class_mask"], given["pixel_mask"]
+        )
+        return {name: _to_array(getattr(output, name)) for name in self.info.outputs}
+
+
+class TorchLanguageSession:
+    """One answer with the key-value cache of transformers."""
+
+    def __init__(self, model: VisionLLM, device: torch.device) -> None:
+        """Start with an empty cache."""
+        self._model = model
+        self._device = device
+        self._cache = model.new_cache()
+
+    @torch.inference_mode()
+    def feed(self, input_ids: np.ndarray, image_tokens: Array | None = None) -> LanguageStep:
+        """Append T positions; see `LanguageSession.feed`."""
+        ids = _to_tensor(input_ids, self._device)[None]
+        tokens = None if image_tokens is None else _to_tensor(image_tokens, self._device)
+        step = self._model.step(ids, self._cache, image_tokens=tokens)
+        return LanguageStep(
+            last_logits=step.last_logits[0].float().cpu().numpy(), hidden=_to_array(step.hidden[0])
+        )
+
+
+class TorchLanguageModel:
+    """The LLM and its super-link tables."""
+
+    def __init__(self, model: VisionLLM, device: torch.device) -> None:
+        """Keep the network."""
+        self._model = model
+        self._device = device
+        self.info = EngineInfo(
+            "language_model",
+            "torch",
+            str(device),
+            ("input_ids", "image_tokens"),
+            ("last_logits", "hidden"),
+        )
+
+    def open_session(self) -> TorchLanguageSession:
+        """Start an answer."""
+        return TorchLanguageSession(self._model, self._device)
+
+
+def load_torch_engines(weights: Path, *, device: str = "cpu") -> Engines:
+    """Load a checkpoint folder and wrap its parts as engines.
+
+    Args:
+        weights: a released VisionLLM v2 folder or one saved by vl2_ros.
+        device: a torch device; on `cpu` weights are widened to float32, on `cuda` the language
+            side runs in bfloat16 and the detection decoder in float32.
+
+    Raises:
+        CheckpointError: if the folder is not a complete checkpoint.
+        EngineError: if the device is not there.
+    """
+    try:
+        target = torch.device(device)
+    except RuntimeError as error:
+        raise EngineError(
+            f"unknown device {device!r}; expected cpu, cuda or cuda:0"
+        ) from error
+    if target.type == "cuda" and not torch.cuda.is_available():
+        raise EngineError(f"{device!r} was asked for, but torch sees no CUDA device; use cpu")
+    dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
+    model = load_model(weights, dtype=dtype, device=str(target)).eval()
+    if model.detection_decoder is not None:
+        model.detection_decoder.float()
+    decoder = None if model.detection_decoder is None else TorchDetectionDecoder(model, target)
+    return Engines(
+        vision_encoder=TorchVisionEncoder(model, target),
+        language_model=TorchLanguageModel(model, target),
+        detection_decoder=decoder,
+    )

@@ -1,0 +1,217 @@
+"""The typed values that travel between layers: Frame, Command, Route, Detections, Result, events.
+
+numpy only; knows no tensor, no ROS message and no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from vl2_ros.errors import InputError, ShapeError
+
+MAX_FRAME_PIXELS = 100_000_000
+MAX_COMMAND_CHARACTERS = 4_000
+
+
+class Route(Enum):
+    """Where an answer goes; the value is the routing token that the LLM emits."""
+
+    ANSWER = ""
+    DETECT = "[DET]"
+    GROUND = "[GRD]"
+    SEGMENT = "[SEG]"
+    POSE = "[POSE]"
+    GENERATE = "[GEN]"
+    EDIT = "[EDIT]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One camera picture.
+
+    Attributes:
+        rgb: (H, W, 3) uint8, row 0 at the top.
+        stamp_ns: capture time in nanoseconds since the epoch; 0 when unknown.
+        frame_id: name of the optical frame (REP-103: x right, y down, z forward).
+    """
+
+    rgb: np.ndarray
+    stamp_ns: int = 0
+    frame_id: str = ""
+
+    def __post_init__(self) -> None:
+        """Check shape, dtype and size."""
+        if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
+            raise ShapeError(
+                f"frame rgb must be (H, W, 3) uint8, got {self.rgb.shape} {self.rgb.dtype}"
+            )
+        height, width = self.rgb.shape[:2]
+        if height == 0 or width == 0:
+            raise ShapeError(f"frame must have at least one pixel, got {width}x{height}")
+        if height * width > MAX_FRAME_PIXELS:
+            raise InputError(
+                f"frame of {width}x{height} pixels is over the limit of {MAX_FRAME_PIXELS}; "
+                "resize it first"
+            )
+
+    @property
+    def frame_hw(self) -> tuple[int, int]:
+        """Height and width in camera pixels."""
+        return self.rgb.shape[0], self.rgb.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A sentence about a frame.
+
+    Attributes:
+        text: what was said, 1 to 4000 characters; special tokens in it are neutralised.
+        id: caller's name for the command, copied into the result.
+        score_threshold: instances scored below it are left out, in 0..1.
+        max_instances: at most so many instances per route are kept.
+        max_new_tokens: the answer is cut after so many generated tokens.
+    """
+
+    text: str
+    id: str = ""
+    score_threshold: float = 0.35
+    max_instances: int = 100
+    max_new_tokens: int = 192
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not self.text.strip():
+            raise InputError('the command is empty; say something like "find the red mug"')
+        if len(self.text) > MAX_COMMAND_CHARACTERS:
+            raise InputError(
+                f"the command has {len(self.text)} characters, at most "
+                f"{MAX_COMMAND_CHARACTERS} are taken; shorten it"
+            )
+        if not 0.0 <= self.score_threshold <= 1.0:
+            raise InputError(f"score_threshold must lie in 0..1, got {self.score_threshold}")
+        if self.max_instances < 1 or self.max_new_tokens < 1:
+            raise InputError(
+                "max_instances and max_new_tokens must be at least 1, got "
+                f"{self.max_instances} and {self.max_new_tokens}"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """N instances as parallel arrays, best score first, in camera pixels.
+
+    Attributes:
+        boxes_xyxy: (N, 4) float32 corners in camera pixels.
+        scores: (N,) float32 in 0..1.
+        class_ids: (N,) int64 index into the phrases of the branch.
+        labels: N phrases, `labels[i]` is the phrase of `class_ids[i]`.
+        masks: (N, H, W) bool on the camera frame, or None when none were asked for.
+    """
+
+    boxes_xyxy: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+    labels: tuple[str, ...]
+    masks: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the arrays are parallel."""
+        count = len(self.scores)
+        if self.boxes_xyxy.shape != (count, 4):
+            raise ShapeError(f"boxes_xyxy must be ({count}, 4), got {self.boxes_xyxy.shape}")
+        if self.class_ids.shape != (count,) or len(self.labels) != count:
+            raise ShapeError(
+                f"class_ids and labels must hold {count} entries, got "
+                f"{self.class_ids.shape} and {len(self.labels)}"
+            )
+        if self.masks is not None and (self.masks.ndim != 3 or len(self.masks) != count):
+            raise ShapeError(f"masks must be ({count}, H, W), got {self.masks.shape}")
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, float, str]]:
+        """Yield (box_xyxy, score, label) of each instance."""
+        for box, score, label in zip(self.boxes_xyxy, self.scores, self.labels, strict=True):
+            yield box, float(score), label
+
+    @classmethod
+    def empty(cls) -> Detections:
+        """Make a result with no instance."""
+        return cls(
+            boxes_xyxy=np.zeros((0, 4), np.float32),
+            scores=np.zeros(0, np.float32),
+            class_ids=np.zeros(0, np.int64),
+            labels=(),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """What one decoder found for the slot groups that one route opened.
+
+    Attributes:
+        route: the routing token that opened the slots.
+        phrases: the words that each slot group stands for, in answer order.
+        detections: instances of all phrases, `class_ids` index `phrases`.
+    """
+
+    route: Route
+    phrases: tuple[str, ...]
+    detections: Detections
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """The complete answer to one command about one frame.
+
+    Attributes:
+        command_id: `Command.id` of the command that it answers.
+        stamp_ns: `Frame.stamp_ns` of the frame that was used.
+        frame_id: `Frame.frame_id` of the frame that was used.
+        text: the answer in words, without routing and slot tokens.
+        branches: one per route that the answer opened, in the order of first use.
+        stage_ms: wall time of each stage in milliseconds.
+    """
+
+    command_id: str
+    stamp_ns: int
+    frame_id: str
+    text: str
+    branches: tuple[Branch, ...] = ()
+    stage_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Return the routes of the answer; (Route.ANSWER,) when it is text only."""
+        return tuple(branch.route for branch in self.branches) or (Route.ANSWER,)
+
+
+@dataclass(frozen=True, slots=True)
+class StageEvent:
+    """A stage of the flow has begun: preprocess, vision, language, detection, postprocess."""
+
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextEvent:
+    """The answer has grown to `text` and has opened `routes` so far."""
+
+    text: str
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResultEvent:
+    """The last event of a run."""
+
+    result: Result
+
+
+Event = StageEvent | TextEvent | ResultEvent

@@ -1,0 +1,317 @@
+"""Train the embedded model on simulator frames: language, super link, detection, masks at once.
+
+One run does everything: render frames, train the tokenizer, optimise, average, save. It writes a
+resumable state every few minutes, so that a stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vl2_ros.datasets.tabletop import TabletopCache, render_cache
+from vl2_ros.errors import ConfigError
+from vl2_ros.model.checkpoint import save_model
+from vl2_ros.model.detection_losses import total_loss
+from vl2_ros.model.network import VisionLLM
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer
+from vl2_ros.training.embedded_config import embedded_model_config, embedded_processing_config
+from vl2_ros.training.tabletop_batches import TabletopBatches, TrainingBatch
+from vl2_ros.training.tokenizer import train_tokenizer
+from vl2_ros.training.workers import WorkerGroup, run_workers
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedRecipe:
+    """What a training run is told.
+
+    Attributes:
+        minutes: optimisation time; the learning rate follows it.
+        batch_size: pictures per step and worker.
+        learning_rate: peak of AdamW.
+        warmup_steps: linear rise from 0.
+        flat_share: share of the time at the peak before the cosine.
+        final_share: learning rate at the end over the peak.
+        weight_decay: on matrices only.
+        clip_norm: gradient norm limit.
+        average_decay: decay per step of the weight average that is saved.
+        vocab_size: of the tokenizer, special tokens included.
+        seed: seed of initialisation and sampling.
+        save_every_s: seconds between resumable states.
+        frames: simulator frames, seeds 0 to `frames` - 1.
+    """
+
+    minutes: float = 90.0
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    flat_share: float = 0.15
+    final_share: float = 0.02
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    average_decay: float = 0.999
+    vocab_size: int = 2048
+    seed: int = 0
+    save_every_s: float = 300.0
+    frames: int = 28_000
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("minutes", "batch_size", "learning_rate", "frames", "save_every_s"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+#: Called with (step, share of the time used, log row).
+OnStep = Callable[[int, float, dict[str, float]], None]
+
+
+def train_embedded(
+    out: Path,
+    cache: Path,
+    *,
+    recipe: EmbeddedRecipe | None = None,
+    workers: int = 2,
+    on_render: Callable[[int, int], None] | None = None,
+    on_step: OnStep | None = None,
+) -> None:
+    """Render what the cache lacks, then train, or go on where a stopped run was.
+
+    Args:
+        out: folder of the checkpoint, the log and the resumable state.
+        cache: folder of rendered frames.
+        recipe: what to do; the shipped model's recipe when None.
+        workers: processes of one thread each, for rendering and for training.
+        on_render: called with (frames done, frames wanted).
+        on_step: called every 20 steps by the first worker; must be picklable.
+
+    Raises:
+        SimulationError: if frames cannot be rendered here.
+        ConfigError: if the cache or the state on disk belongs to other settings.
+    """
+    recipe = EmbeddedRecipe() if recipe is None else recipe
+    render_cache(cache, range(recipe.frames), processes=workers, progress=on_render)
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "tokenizer.json").exists():
+        train_tokenizer(out, vocab_size=recipe.vocab_size, seed=recipe.seed)
+    run_workers(workers, _train_worker, out, cache, recipe, on_step)
+
+
+def _train_worker(
+    group: WorkerGroup, out: Path, cache: Path, recipe: EmbeddedRecipe, on_step: OnStep | None
+) -> None:
+    EmbeddedTrainer(out, cache, recipe, group).run(on_step)
+
+
+def learning_rate_share(recipe: EmbeddedRecipe, step: int, elapsed_share: float) -> float:
+    """Return the factor on the peak learning rate: warm-up, flat, cosine in time."""
+    warmup = min(1.0, (step + 1) / recipe.warmup_steps)
+    if elapsed_share <= recipe.flat_share:
+        return warmup
+    progress = min(1.0, (elapsed_share - recipe.flat_share) / (1.0 - recipe.flat_share))
+    cosine = 0.5 * (1.0 + math.cos(math.pi * progress))
+    return warmup * (recipe.final_share + (1.0 - recipe.final_share) * cosine)
+
+
+def compute_loss(
+    model: VisionLLM, batch: TrainingBatch
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Run one batch through the whole network.
+
+    Returns:
+        The total loss, and its parts for the log.
+    """
+    tokens_per_picture = model.encode_images(batch.vision_pixels).image_tokens  # (B, M, C)
+    rows = batch.rows
+    image_tokens = tokens_per_picture[list(rows.picture_index)].flatten(0, 1)
+    language = model(
+        rows.input_ids,
+        rows.attention_mask,
+        image_tokens=image_tokens,
+        labels=rows.labels,
+        with_logits=False,
+    )
+    pictures = len(batch.targets)
+    super_link, class_mask = model.super_link.gather_detection(
+        language.hidden[:pictures].float(), rows.input_ids[:pictures]
+    )
+    losses = model.detection_decoder.compute_losses(
+        batch.pixels, super_link, class_mask, batch.targets, pixel_mask=batch.pixel_mask
+    )
+    detection = total_loss(losses, model.detection_decoder.config)
+    return language.loss + detection, {"lm": language.loss, "detection": detection, **losses}
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Split parameters: weight decay on matrices, none on vectors and tables of queries."""
+    decayed, plain = [], []
+    for name, parameter in model.named_parameters():
+        table = "query" in name or "embed_tokens" in name or name.startswith("super_link")
+        (plain if parameter.ndim < 2 or table else decayed).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+
+
+class EmbeddedTrainer:
+    """One training run with its state on disk.
+
+    Args:
+        out: folder of the checkpoint, the log and the resumable state.
+        cache: folder of rendered frames.
+        recipe: what to do.
+        group: the workers that train together.
+    """
+
+    def __init__(
+        self, out: Path, cache: Path, recipe: EmbeddedRecipe, group: WorkerGroup | None = None
+    ) -> None:
+        """Build network and optimiser around the tokenizer in `out`, or read them back."""
+        self._out = out
+        self._recipe = recipe
+        self._group = WorkerGroup() if group is None else group
+        self._processing: ProcessingConfig = embedded_processing_config()
+        self._tokenizer: Tokenizer = load_tokenizer(out)
+        torch.manual_seed(recipe.seed)
+        config = embedded_model_config(self._tokenizer.vocab_size)
+        self.model = VisionLLM(config, self._tokenizer.tokens)
+        self._average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self._optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, recipe.weight_decay),
+            lr=recipe.learning_rate,
+            betas=(0.9, 0.98),
+        )
+        self._trained = list(self.model.parameters())
+        self._step = 0
+        self._elapsed_s = 0.0
+        self._clock = time.monotonic()
+        self._resume()
+        self._batches = TabletopBatches(
+            TabletopCache(cache),
+            self._tokenizer,
+            self._processing,
+            batch_size=recipe.batch_size,
+            seed=(recipe.seed, self._step, self._group.rank),
+        )
+
+    @property
+    def elapsed_share(self) -> float:
+        """Return how much of the recipe's time is used, in 0..1."""
+        return min(1.0, self._elapsed_s / (self._recipe.minutes * 60.0))
+
+    def run(self, on_step: OnStep | None = None) -> None:
+        """Optimise until the recipe's time is used, then save the averaged weights.
+
+        Args:
+            on_step: called with (step, elapsed_share, log row) every 20 steps.
+        """
+        self.model.train()
+        self._clock = last_save = time.monotonic()
+        while self._elapsed_s < self._recipe.minutes * 60.0:
+            parts = self._optimise(self._batches.next())
+            self._step += 1
+            if not self._group.is_first:
+                continue
+            if self._step % 20 == 0:
+                row = self._log(parts)
+                if on_step is not None:
+                    on_step(self._step, self.elapsed_share, row)
+            if time.monotonic() - last_save > self._recipe.save_every_s:
+                self._save_state()
+                self.save()
+                last_save = time.monotonic()
+        if self._group.is_first:
+            self._save_state()
+            self.save()
+
+    def save(self) -> None:
+        """Write the averaged weights as a checkpoint that `vl2 ask --weights` takes."""
+        current = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self._average)
+        save_model(self.model, self._out, dtype=torch.float16)
+        self._processing.save(self._out)
+        self.model.load_state_dict(current)
+
+    def _optimise(self, batch: TrainingBatch) -> dict[str, torch.Tensor]:
+        share = learning_rate_share(self._recipe, self._step, self.elapsed_share)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.learning_rate * share
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss, parts = compute_loss(self.model, batch)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._average_over_workers()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._recipe.clip_norm)
+        if torch.isfinite(norm):
+            self._optimizer.step()
+            self._update_average()
+        else:
+            logger.warning("step %d skipped: gradient norm is %s", self._step, norm.item())
+        return {"loss": loss, "grad_norm": norm, **parts}
+
+    def _average_over_workers(self) -> None:
+        for parameter in self._trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        now = time.monotonic()
+        # Every worker counts the same time, so that all end in the same step.
+        self._elapsed_s += self._group.average([p.grad for p in self._trained], now - self._clock)
+        self._clock = now
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self._recipe.average_decay, (1 + self._step) / (10 + self._step))
+        state = self.model.state_dict()
+        floats = [k for k, v in state.items() if v.is_floating_point()]
+        averages = [self._average[k] for k in floats]
+        torch._foreach_lerp_(averages, [state[k] for k in floats], 1 - decay)
+        for key in state.keys() - set(floats):
+            self._average[key].copy_(state[key])
+
+    def _log(self, parts: dict[str, torch.Tensor]) -> dict[str, float]:
+        row = {key: round(float(value.detach()), 4) for key, value in parts.items()}
+        row |= {
+            "step": self._step,
+            "minutes": round(self._elapsed_s / 60.0, 2),
+        }
+        with (self._out / "training_log.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        return row
+
+    def _save_state(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "average": self._average,
+            "optimizer": self._optimizer.state_dict(),
+            "step": self._step,
+            "elapsed_s": self._elapsed_s,
+            "recipe": asdict(self._recipe),
+        }
+        part = self._out / "training_state.pt.part"
+        torch.save(state, part)
+        part.replace(self._out / "training_state.pt")
+
+    def _resume(self) -> None:
+        path = self._out / "training_state.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self._average = state["average"]
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._step = state["step"]
+        self._elapsed_s = state["elapsed_s"]
+        logger.info("resumed at step %d, %.1f minutes", self._step, self._elapsed_s / 60.0)
+
