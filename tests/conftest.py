@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
+from vl2_ros.model.tokens import ADDED_TOKENS
+from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -36,6 +40,34 @@ def find_golden_dir() -> Path:
 def golden_dir() -> Path:
     """The folder of the reference vectors; a missing one is a failure, never a skip."""
     return find_golden_dir()
+
+
+def _skip_if_left_out(error: FileNotFoundError) -> None:
+    """Skip, by name, what needs a file that the small copy says it does not hold."""
+    copy = REPOSITORY / "tests" / "golden"
+    path = Path(error.filename or "")
+    if copy in path.parents:
+        name = path.relative_to(copy).as_posix()
+        if name in (copy / "left_out.txt").read_text().splitlines():
+            pytest.skip(f"the copy in tests/golden leaves out {name}; set VL2_GOLDEN")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup() -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except FileNotFoundError as error:
+        _skip_if_left_out(error)
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except FileNotFoundError as error:
+        _skip_if_left_out(error)
+        raise
 
 
 def _missing_backend(marker: str) -> str | None:
@@ -83,3 +115,28 @@ def pytest_terminal_summary(
         terminalreporter.section("did not run", sep="-")
         for row in rows:
             terminalreporter.line(row)
+
+
+def make_json_tokenizer(folder: Path) -> Tokenizer:
+    """Write and load a byte tokenizer with the added tokens, as the embedded model has one."""
+    from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer as Backend
+
+    backend = Backend(models.BPE(unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<unk>", "<s>", "</s>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    backend.train_from_iterator(["USER: find the red mug ASSISTANT: I found: mug, bowl."], trainer)
+    backend.add_special_tokens([AddedToken(token, special=True) for token in ADDED_TOKENS])
+    backend.save(str(folder / "tokenizer.json"))
+    return load_tokenizer(folder)
+
+
+@pytest.fixture(scope="session")
+def json_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    return make_json_tokenizer(tmp_path_factory.mktemp("json"))

@@ -114,7 +114,7 @@ def ask(
         if save is not None:
             name = save.name if len(paths) == 1 else f"{save.stem}_{index}{save.suffix}"
             saved = save.with_name(name)
-            _write_overlay(frame, result, saved)
+            _write_overlay(frame, sentence, result, saved)
         if as_json:
             _print_json(_describe(path, sentence, result, seconds, saved, with_masks=masks))
         else:
@@ -151,7 +151,7 @@ def demo(
             result = pipeline.answer(frame, Command(sentence, id=str(index)))
             seconds = time.perf_counter() - began
             saved = out / f"{index:02d}.png"
-            _write_overlay(frame, result, saved)
+            _write_overlay(frame, sentence, result, saved)
             rows.append(_describe(bag.name, sentence, result, seconds, saved, with_masks=True))
             table.add_row(sentence, result.text, list_found(result), f"{seconds:.2f}")
             show(index + 1, len(sentences))
@@ -166,18 +166,21 @@ def demo(
 def info(weights: Weights = None, as_json: AsJson = False) -> None:
     """Tell versions, the device and what is in a checkpoint."""
     import platform
+    from dataclasses import asdict
 
     import torch
 
-    from vl2_ros.model.checkpoint_summary import summarise_checkpoint
+    from vl2_ros.model.checkpoint import describe_checkpoint
 
+    with show_progress("reading"):
+        checkpoint = asdict(describe_checkpoint(weights or EMBEDDED))
     document = {
         "vl2_ros": _find_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "weights": str(weights or EMBEDDED),
-        **summarise_checkpoint(weights or EMBEDDED),
+        **checkpoint,
     }
     if as_json:
         _print_json(document)
@@ -193,22 +196,32 @@ def train(
     cache: Annotated[Path, typer.Option(help="Folder of rendered frames.")] = Path(
         "training_runs/tabletop"
     ),
-    minutes: Annotated[float, typer.Option(help="Optimisation time.")] = 120.0,
-    frames: Annotated[int, typer.Option(help="Scenes to render, seeds from 0 on.")] = 20_000,
-    threads: Annotated[int, typer.Option(help="Processor threads, and rendering processes.")] = 2,
+    minutes: Annotated[
+        float | None, typer.Option(help="Optimisation time; the shipped model's when left out.")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Scenes to render, seeds from 0 on.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes of one thread each, for rendering and training.")
+    ] = 2,
 ) -> None:
     """Render frames and train the embedded model; goes on where a stopped run was."""
-    import torch
+    from dataclasses import replace
 
-    from vl2_ros.datasets.tabletop import render_cache
-    from vl2_ros.training.embedded import EmbeddedRecipe, EmbeddedTrainer
+    from vl2_ros.training.embedded import EmbeddedRecipe, train_embedded
 
-    torch.set_num_threads(threads)
-    with show_progress("rendering") as show:
-        render_cache(cache, range(frames), processes=threads, progress=show)
-    trainer = EmbeddedTrainer(out, cache, EmbeddedRecipe(minutes=minutes))
-    with show_progress("training") as show:
-        trainer.run(on_step=lambda step, share, row: show(round(share * 1000), 1000))
+    recipe = EmbeddedRecipe()
+    recipe = replace(recipe, minutes=minutes or recipe.minutes, frames=frames or recipe.frames)
+    with show_progress("rendering, then training") as show:
+        train_embedded(
+            out,
+            cache,
+            recipe=recipe,
+            workers=workers,
+            on_render=show,
+            on_step=lambda step, share, row: show(round(share * 1000), 1000),
+        )
     print_text(f"checkpoint: {out.resolve()}")
 
 
@@ -249,10 +262,13 @@ def convert(
     target: Annotated[Path, typer.Argument(help="New folder, written as safetensors.")],
 ) -> None:
     """Rewrite a released checkpoint as safetensors, once, so that it loads fast."""
+    from vl2_ros.loading import load_processing
     from vl2_ros.model.checkpoint import convert_checkpoint
 
-    with show_progress("converting"):
-        convert_checkpoint(source, target)
+    with show_progress("converting") as show:
+        convert_checkpoint(source, target, progress=show)
+    # A release says in config.json how its pictures are prepared; our layout in a file of its own.
+    load_processing(source).save(target)
     print_text(f"checkpoint: {target.resolve()}")
 
 
@@ -338,13 +354,13 @@ def _describe(
     }
 
 
-def _write_overlay(frame: Frame, result: Result, path: Path) -> None:
+def _write_overlay(frame: Frame, sentence: str, result: Result, path: Path) -> None:
     from PIL import Image
 
     from vl2_ros.processing.overlay import draw_overlay
 
     try:
-        Image.fromarray(draw_overlay(frame, result)).save(path)
+        Image.fromarray(draw_overlay(frame, result, question=sentence)).save(path)
     except (OSError, ValueError) as error:
         raise InputError(
             f"cannot write the overlay {path}: {error}; expected a name such as overlay.png in a "

@@ -49,6 +49,8 @@ def print_facts(document: Mapping[str, object]) -> None:
 
 
 def _format(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_format(part) for part in value)
     if isinstance(value, float):
         return f"{value:.3f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

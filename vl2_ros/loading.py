@@ -48,7 +48,5 @@ def load_processing(folder: Path) -> ProcessingConfig:
     try:
         release = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"expected a readable config.json in {folder}: {error}"
-        ) from error
+        raise CheckpointError(f"expected a readable config.json in {folder}: {error}") from error
     return ProcessingConfig.from_model_config(release)

@@ -128,9 +128,7 @@ class Pipeline:
         clock = _Clock()
         yield clock.enter("preprocess")
         tiles = count_tiles(frame.frame_hw, self.processing)
-        prompt = encode_prompt(
-            command.text, self.tokenizer, self.processing, tile_counts=(tiles,)
-        )
+        prompt = encode_prompt(command.text, self.tokenizer, self.processing, tile_counts=(tiles,))
         pixels = preprocess_vision(frame, self.processing)
         yield clock.enter("vision")
         image_tokens = self.engines.vision_encoder.run({"pixels": pixels})["image_tokens"]
@@ -229,9 +227,7 @@ class Pipeline:
             )
         picture = _DecoderPicture(*preprocess_decoder(frame, self.processing))
         return [
-            self._decode_branch(
-                picture, route, [c for c in conditions if c.route is route], limits
-            )
+            self._decode_branch(picture, route, [c for c in conditions if c.route is route], limits)
             for route in routes
         ]
 

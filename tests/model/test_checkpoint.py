@@ -28,6 +28,7 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.release_keys import rename_release_keys
 from vl2_ros.model.tokens import ADDED_TOKENS, TokenIds
+from vl2_ros.training.embedded_config import embedded_model_config
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +127,18 @@ def test_tied_embeddings_are_stored_once_and_stay_tied(tmp_path):
     loaded = load_model(tmp_path)
     assert loaded.llm.lm_head.weight is loaded.llm.model.embed_tokens.weight
     assert_equal_states(loaded.state_dict(), original.state_dict())
+
+
+def test_batch_norm_statistics_and_counters_survive(tmp_path):
+    config = embedded_model_config(vocab_size=300)
+    original = VisionLLM(config, TokenIds.from_base(200))
+    backbone = original.detection_decoder.backbone
+    backbone(torch.rand(2, 3, 64, 64))
+    assert any("running_mean" in name for name, _ in backbone.named_buffers())
+    save_model(original, tmp_path, dtype=torch.float32)
+    loaded = load_model(tmp_path)
+    assert_equal_states(loaded.state_dict(), original.state_dict())
+    assert not any(tensor.is_meta for tensor in (*loaded.parameters(), *loaded.buffers()))
 
 
 def test_weights_survive_the_file(saved):

@@ -48,27 +48,3 @@ def llama_tokenizers(
         )
         for name in ("legacy", "new")
     }
-
-
-def make_json_tokenizer(folder: Path) -> Tokenizer:
-    from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
-    from tokenizers import Tokenizer as Backend
-
-    backend = Backend(models.BPE(unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<unk>", "<s>", "</s>"],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    backend.train_from_iterator(["USER: find the red mug ASSISTANT: I found: mug, bowl."], trainer)
-    backend.add_special_tokens([AddedToken(token, special=True) for token in ADDED_TOKENS])
-    backend.save(str(folder / "tokenizer.json"))
-    return load_tokenizer(folder)
-
-
-@pytest.fixture(scope="session")
-def json_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    return make_json_tokenizer(tmp_path_factory.mktemp("json"))

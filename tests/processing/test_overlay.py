@@ -133,6 +133,15 @@ def test_long_answer_gets_a_bounded_strip():
     assert long.shape[0] < 480 + 200
 
 
+def test_question_stands_above_the_answer():
+    frame, result = make_frame(), make_result([(9, 9, 90, 90)])
+    without, asked = draw_overlay(frame, result), draw_overlay(frame, result, question="Where?")
+    grown = asked.shape[0] - without.shape[0]
+    assert grown > 10
+    np.testing.assert_array_equal(asked[-20:], without[-20:])
+    assert (asked[480 : 480 + grown] > 100).any()
+
+
 def test_lines_grow_with_the_picture():
     def line_share(scale: int) -> float:
         frame = make_frame(480 * scale, 640 * scale)

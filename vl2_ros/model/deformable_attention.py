@@ -1,6 +1,6 @@
 """Multi-scale deformable attention with float32 geometry and sampling.
 
-Same parameters and results as transformers' module, which it replaces in encoder and decoder layers.
+Same parameters and results as transformers' module, which it replaces in the layers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from transformers.models.grounding_dino.modeling_grounding_dino import (
     GroundingDinoMultiscaleDeformableAttention,
 )
+
+from vl2_ros.model.deformable_sampling import sample_levels
 
 
 class DeformableAttention(GroundingDinoMultiscaleDeformableAttention):
@@ -61,8 +63,23 @@ class DeformableAttention(GroundingDinoMultiscaleDeformableAttention):
             weights = _float_linear(self.attention_weights, query)
             weights = weights.view(*shape[:3], -1).softmax(-1).view(shape)
             points = self._locate(offsets, reference_points.float(), spatial_shapes_list)
-            sampled = _sample(value.float(), points, weights, spatial_shapes_list, self.n_heads)
+            sampled = self._read(value.float(), points, weights, spatial_shapes_list)
         return self.output_proj(sampled.to(value.dtype)), weights
+
+    def _read(
+        self,
+        value: Tensor,
+        points: Tensor,
+        weights: Tensor,
+        level_sizes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        """Return (B, Q, D) from values (B, S, D), each head from its own channels."""
+        batch = len(value)
+        heads = value.unflatten(2, (self.n_heads, -1)).transpose(1, 2).flatten(0, 1)
+        points = points.transpose(1, 2).flatten(0, 1)
+        weights = weights.transpose(1, 2).flatten(0, 1)
+        sampled = sample_levels(heads, points, weights, level_sizes)
+        return sampled.unflatten(0, (batch, self.n_heads)).transpose(1, 2).flatten(2)
 
     def _locate(
         self, offsets: Tensor, references: Tensor, level_sizes: Sequence[tuple[int, int]]
@@ -78,31 +95,6 @@ class DeformableAttention(GroundingDinoMultiscaleDeformableAttention):
 def _float_linear(layer: nn.Linear, x: Tensor) -> Tensor:
     bias = None if layer.bias is None else layer.bias.float()
     return nn.functional.linear(x.float(), layer.weight.float(), bias)
-
-
-def _sample(
-    value: Tensor,
-    points: Tensor,
-    weights: Tensor,
-    level_sizes: Sequence[tuple[int, int]],
-    heads: int,
-) -> Tensor:
-    """Return the weighted sum (B, Q, D) of bilinear samples, zeros outside the maps."""
-    batch, queries = points.shape[:2]
-    maps = value.transpose(1, 2).reshape(batch * heads, -1, value.shape[1])
-    # (B * heads, Q, L, points, 2)
-    grids = (2 * points - 1).transpose(1, 2).flatten(0, 1)
-    weights = weights.transpose(1, 2).flatten(0, 1).unsqueeze(1)  # (B * heads, 1, Q, L, points)
-    starts = 0
-    total: Any = 0.0
-    for level, (height, width) in enumerate(level_sizes):
-        level_map = maps[..., starts : starts + height * width].unflatten(2, (height, width))
-        starts += height * width
-        samples = nn.functional.grid_sample(
-            level_map, grids[:, :, level], mode="bilinear", align_corners=False
-        )  # (B * heads, D / heads, Q, points)
-        total = total + (samples * weights[:, :, :, level]).sum(-1)
-    return total.reshape(batch, -1, queries).transpose(1, 2)
 
 
 def use_float_sampling(layers: nn.ModuleList, config: Any, *, is_decoder: bool) -> None:

@@ -112,7 +112,10 @@ def make_denoising(
     boxes = _jitter(targets.boxes_cxcywh_norm, noise, box_noise_scale)
     box_logits = inverse_sigmoid(boxes) * targets.is_object[..., None]
     return DenoisingQueries(
-        content=_to_slots(content), box_logits=_to_slots(box_logits), groups=groups, size=labels.shape[-1]
+        content=_to_slots(content),
+        box_logits=_to_slots(box_logits),
+        groups=groups,
+        size=labels.shape[-1],
     )
 
 

@@ -287,6 +287,7 @@ class DetectionConfig:
             fusion_droppath=0.0,
             max_text_len=16,
             mask_dim=16,
+            norm_groups=8,
             dn_number=6,
             mask_loss_points=256,
         )
@@ -294,7 +295,7 @@ class DetectionConfig:
 
 def _clean_backbone(values: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what shapes the backbone, with the types that transformers insists on."""
-    kind = values.get("model_type")
+    kind = str(values.get("model_type"))
     if kind not in _BACKBONE_FIELDS:
         raise ConfigError(
             f"backbone model_type must be one of {sorted(_BACKBONE_FIELDS)}, got {kind!r}"

@@ -7,7 +7,6 @@ text encoder; composed of transformers' modules.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from vl2_ros.model.detection_losses import (
     TrainingPredictions,
     compute_set_losses,
 )
+from vl2_ros.model.detection_scene import DetectionOutput, EncodedScene, attended_classes
 from vl2_ros.model.detection_targets import DetectionTargets, TargetBatch
 from vl2_ros.model.detection_transformer import (
     build_backbone,
@@ -27,61 +27,11 @@ from vl2_ros.model.detection_transformer import (
     build_encoder,
     encode_classes,
 )
-from vl2_ros.model.feature_levels import FeatureLevels, ImageTokens
+from vl2_ros.model.feature_levels import FeatureLevels
 from vl2_ros.model.mask_branch import MaskBranch
 from vl2_ros.model.mask_losses import PointSampler
 from vl2_ros.model.prediction_heads import CastingMLP, ClassLogits, FloatMLP, inverse_sigmoid
 from vl2_ros.model.query_selection import QuerySelection, SelectedQueries
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DetectionOutput:
-    """What the last decoder layer says.
-
-    Attributes:
-        pred_logits: (B, Q, N) float32, -inf for padded classes.
-        pred_boxes: (B, Q, 4) float32 cxcywh, relative to the valid image without padding.
-        mask_queries: (B, Q, M) float32.
-        mask_features: (B, M, h, w) float32 on the padded canvas; h, w at the mask stride.
-    """
-
-    pred_logits: Tensor
-    pred_boxes: Tensor
-    mask_queries: Tensor
-    mask_features: Tensor
-
-    @property
-    def mask_logits(self) -> Tensor:
-        """(B, Q, h, w) masks of all queries, computed on every access."""
-        return self.decode_masks()
-
-    def decode_masks(self, query_index: Tensor | None = None) -> Tensor:
-        """Return mask logits (B, k, h, w) of the queries (B, k), of all for None."""
-        queries = self.mask_queries
-        if query_index is not None:
-            queries = queries.gather(1, query_index[..., None].expand(-1, -1, queries.shape[-1]))
-        return (queries @ self.mask_features.flatten(2)).unflatten(2, self.mask_features.shape[2:])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EncodedScene:
-    """Image and classes after they have exchanged information.
-
-    Attributes:
-        image: image tokens before the encoder, with their geometry.
-        tokens: (B, S, D) image tokens after it.
-        raw_classes: (B, N, D) class features before it.
-        classes: (B, N, D) class features after it.
-        class_mask: (B, N) bool, the real classes, N at least 1.
-        mask_features: (B, M, h, w).
-    """
-
-    image: ImageTokens
-    tokens: Tensor
-    raw_classes: Tensor
-    classes: Tensor
-    class_mask: Tensor
-    mask_features: Tensor
 
 
 class DetectionDecoder(nn.Module):
@@ -175,7 +125,7 @@ class DetectionDecoder(nn.Module):
         pixels = pixels.to(self.levels.level_embed.dtype)
         if self.config.backbone_config["model_type"] == "resnet":
             # Convolutions and pooling are a quarter faster so on a CPU.
-            pass
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
         maps = self.backbone(pixels).feature_maps
         by_stage = dict(zip(self.config.out_stages, maps, strict=True))
         image = self.levels([by_stage[stage] for stage in self.config.feature_stages], pixel_mask)
@@ -293,31 +243,32 @@ class DetectionDecoder(nn.Module):
         states, references = self.decode(scene, selected, denoising)
         logits, boxes = self._predict(scene, states, references)
         first = 0 if denoising is None else denoising.count
-        layers = [f"_{index}" for index in range(self.config.decoder_layers - 1)]
+        layers = [*(f"_{index}" for index in range(self.config.decoder_layers - 1)), ""]
         matching = PredictionSets(
-            suffixes=(*layers, "", "_enc"),
+            suffixes=(*layers, "_enc"),
             logits=torch.cat([logits[:, :, first:], selected.class_logits[None]]),
             boxes_cxcywh_norm=torch.cat([boxes[:, :, first:], selected.boxes_cxcywh_norm[None]]),
             mask_queries=self._mask_queries(states[:, :, first:], with_selection=True),
         )
-        denoised = None
-        if denoising is not None:
-            denoised = PredictionSets(
-                suffixes=(*(f"_dn{layer}" for layer in layers), "_dn"),
-                logits=logits[:, :, :first],
-                boxes_cxcywh_norm=boxes[:, :, :first],
-                mask_queries=self._mask_queries(states[:, :, :first], with_selection=False),
-            )
-        return TrainingPredictions(
+        denoised = PredictionSets(
+            suffixes=tuple(f"_dn{layer}" for layer in layers),
+            logits=logits[:, :, :first],
+            boxes_cxcywh_norm=boxes[:, :, :first],
+            mask_queries=self._mask_queries(states[:, :, :first], with_selection=False),
+        )
+        predictions = TrainingPredictions(
             matching=matching,
-            denoised=denoised,
+            denoised=denoised if denoising is not None else None,
             groups=0 if denoising is None else denoising.groups,
             mask_features=scene.mask_features,
             class_mask=scene.class_mask,
             canvas_hw=(pixels.shape[2], pixels.shape[3]),
-        ), batch
+        )
+        return predictions, batch
 
-    def _predict(self, scene: EncodedScene, states: Tensor, entering: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict(
+        self, scene: EncodedScene, states: Tensor, entering: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return logits (L, B, Q, N) and boxes (L, B, Q, 4) of states (B, L, Q, D), float32."""
         states = states.transpose(0, 1)
         boxes = self.box_head(states) + inverse_sigmoid(entering.transpose(0, 1))
@@ -377,12 +328,3 @@ class DetectionDecoder(nn.Module):
                 f"at most {self.config.max_text_len} classes fit in one call, got "
                 f"{class_mask.shape[1]}; split the list into several calls"
             )
-
-
-def attended_classes(class_mask: Tensor) -> Tensor:
-    """Return the mask for attention: a picture without classes sees its first, padded one.
-
-    A softmax over nothing would be NaN and, through the maximum in the fusion, spoil the batch.
-    """
-    first = torch.arange(class_mask.shape[1], device=class_mask.device) == 0
-    return class_mask | (first & ~class_mask.any(1, keepdim=True))

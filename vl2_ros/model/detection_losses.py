@@ -183,4 +183,6 @@ def total_loss(losses: dict[str, Tensor], config: DetectionConfig) -> Tensor:
         "mask": config.mask_weight,
         "dice": config.dice_weight,
     }
-    return torch.stack([weights[name.split("_")[1]] * value for name, value in losses.items()]).sum()
+    return torch.stack(
+        [weights[name.split("_")[1]] * value for name, value in losses.items()]
+    ).sum()

@@ -47,10 +47,15 @@ _BACKBONES = {"swin": SwinConfig, "resnet": ResNetConfig}
 
 
 class TransformerSizes(Protocol):
-    """What a decoder configuration must hold for the builders of this file."""
+    """What a decoder configuration must hold here, beside the fields of `_TRANSFORMER_FIELDS`."""
 
-    d_model: int
-    fusion_init_scale: float
+    @property
+    def d_model(self) -> int:
+        """Width D."""
+
+    @property
+    def fusion_init_scale(self) -> float:
+        """Initial layer scale of the image-text fusion."""
 
 
 def build_backbone(values: dict[str, Any], stages: tuple[str, ...]) -> nn.Module:

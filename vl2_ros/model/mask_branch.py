@@ -50,7 +50,7 @@ class MaskBranch(nn.Module):
                     nn.init.zeros_(part.bias)
 
     def forward(self, encoded: Tensor, laterals: Sequence[Tensor]) -> Tensor:
-        """Return (B, M, h, w) of the encoded level (B, D, h', w') and lateral maps, coarse to fine."""
+        """Return (B, M, h, w) of the encoded level (B, D, h', w') and the lateral maps."""
         x = encoded if self.entry is None else self.entry(encoded)
         for lateral, convolve, smooth in zip(
             laterals, self.lateral_convs, self.output_convs, strict=True
@@ -59,5 +59,5 @@ class MaskBranch(nn.Module):
             upsampled = nn.functional.interpolate(
                 x.float(), size=y.shape[-2:], mode="bilinear", align_corners=False
             )
-            x = torch.relu(smooth((y + upsampled.to(y.dtype))))
+            x = torch.relu(smooth(y + upsampled.to(y.dtype)))
         return self.features(x)

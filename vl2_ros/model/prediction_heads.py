@@ -9,7 +9,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from transformers.models.grounding_dino.modeling_grounding_dino import GroundingDinoMLPPredictionHead
+from transformers.models.grounding_dino.modeling_grounding_dino import (
+    GroundingDinoMLPPredictionHead,
+)
 
 #: Start of the learned bias of a scaled product: few of the pairs of query and class are positive.
 _INITIAL_BIAS = -4.0

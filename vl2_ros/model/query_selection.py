@@ -1,4 +1,4 @@
-"""Two-stage query selection: every image token proposes a box, the best-scoring ones become queries."""
+"""Two-stage query selection: every image token proposes a box, the best become queries."""
 
 from __future__ import annotations
 

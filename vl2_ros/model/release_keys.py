@@ -1,4 +1,4 @@
-"""State-dict names of the released VisionLLM v2 checkpoints to the names of this package, one table.
+"""State-dict names of the released VisionLLM v2 checkpoints to the names here, as one table.
 
 Knows names and row blocks, no file. A name is translated alone, so that a loader can stream shards.
 """
@@ -60,9 +60,7 @@ _REWRITES = tuple(
     )
 )
 _PACKED_ATTENTION = re.compile(r"^(detection_decoder\..*)\.in_proj_(weight|bias)$")
-_OURS = re.compile(
-    r"^(vision_encoder|projector|llm|region_encoder|super_link|detection_decoder)\."
-)
+_OURS = re.compile(r"^(vision_encoder|projector|llm|region_encoder|super_link|detection_decoder)\.")
 _SKIPPED = re.compile("|".join(KNOWN_LATER + RECOMPUTED))
 
 

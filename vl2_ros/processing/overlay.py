@@ -61,13 +61,16 @@ class DrawnInstance:
     color: Color
 
 
-def draw_overlay(frame: Frame, result: Result, *, caption: bool = True) -> np.ndarray:
+def draw_overlay(
+    frame: Frame, result: Result, *, caption: bool = True, question: str = ""
+) -> np.ndarray:
     """Draw what was found onto the frame; small frames are enlarged, so that labels fit.
 
     Args:
         frame: the picture that the result is about; not changed.
         result: the answer.
         caption: add a strip with the answer text below the picture.
+        question: what was asked; stands above the answer in the strip.
 
     Returns:
         (zoom * H + strip, zoom * W, 3) uint8 RGB; zoom is a whole number, 1 when the shorter side
@@ -91,7 +94,7 @@ def draw_overlay(frame: Frame, result: Result, *, caption: bool = True) -> np.nd
     _draw_chips(canvas, instances, unit)
     if not caption:
         return np.asarray(canvas)
-    strip = _draw_caption(canvas.width, result, unit)
+    strip = _draw_caption(canvas.width, question, result, unit)
     return np.concatenate([np.asarray(canvas), np.asarray(strip)], axis=0)
 
 
@@ -276,20 +279,24 @@ def _shared_area(one: tuple[int, ...], other: tuple[int, ...]) -> float:
     return float(max(0, width) * max(0, height))
 
 
-def _draw_caption(width: int, result: Result, unit: float) -> Image.Image:
-    """Draw the answer text, and a second line in grey that says what was found how fast."""
-    font, small = _load_font(15.5 * unit), _load_font(12.0 * unit)
+def _draw_caption(width: int, question: str, result: Result, unit: float) -> Image.Image:
+    """Draw the question in grey, the answer in white, and what was found how fast in small grey."""
+    large, small = _load_font(15.5 * unit), _load_font(12.0 * unit)
     margin = max(3, round(11 * unit))
-    lines = _wrap_text(result.text.strip() or "(no text)", font, width - 2 * margin)
-    line_height = _line_height(font)
-    small_height = _line_height(small)
-    height = 2 * margin + line_height * len(lines) + small_height
+    rows = [
+        (line, large, STRIP_SOFT_COLOR) for line in _wrap_text(question, large, width - 2 * margin)
+    ]
+    answer = result.text.strip() or "(no text)"
+    rows += [
+        (line, large, STRIP_TEXT_COLOR) for line in _wrap_text(answer, large, width - 2 * margin)
+    ]
+    rows.append((_summarise(result), small, STRIP_SOFT_COLOR))
+    height = 2 * margin + sum(_line_height(font) for _, font, _ in rows)
     strip = Image.new("RGB", (width, height), STRIP_COLOR)
-    draw = ImageDraw.Draw(strip)
-    for row, line in enumerate(lines):
-        draw.text((margin, margin + row * line_height), line, font=font, fill=STRIP_TEXT_COLOR)
-    below = (margin, margin + len(lines) * line_height + round(2 * unit))
-    draw.text(below, _summarise(result), font=small, fill=STRIP_SOFT_COLOR)
+    draw, top = ImageDraw.Draw(strip), margin
+    for line, font, color in rows:
+        draw.text((margin, top), line, font=font, fill=color)
+        top += _line_height(font)
     return strip
 
 
@@ -301,6 +308,8 @@ def _line_height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
 def _wrap_text(
     text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int, max_lines: int = 4
 ) -> list[str]:
+    if not text:
+        return []
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

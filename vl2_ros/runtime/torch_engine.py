@@ -142,9 +142,7 @@ def load_torch_engines(weights: Path, *, device: str = "cpu") -> Engines:
     try:
         target = torch.device(device)
     except RuntimeError as error:
-        raise EngineError(
-            f"unknown device {device!r}; expected cpu, cuda or cuda:0"
-        ) from error
+        raise EngineError(f"unknown device {device!r}; expected cpu, cuda or cuda:0") from error
     if target.type == "cuda" and not torch.cuda.is_available():
         raise EngineError(f"{device!r} was asked for, but torch sees no CUDA device; use cpu")
     dtype = torch.bfloat16 if target.type == "cuda" else torch.float32

@@ -20,12 +20,15 @@ from torch import nn
 from vl2_ros.datasets.tabletop import TabletopCache, render_cache
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint import save_model
+from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.detection_losses import total_loss
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer
+from vl2_ros.sim.colors import COLORS
+from vl2_ros.sim.kinds import KINDS
 from vl2_ros.training.embedded_config import embedded_model_config, embedded_processing_config
-from vl2_ros.training.tabletop_batches import TabletopBatches, TrainingBatch
+from vl2_ros.training.tabletop_batches import TabletopBatches, TokenLabels, TrainingBatch
 from vl2_ros.training.tokenizer import train_tokenizer
 from vl2_ros.training.workers import WorkerGroup, run_workers
 
@@ -40,11 +43,13 @@ class EmbeddedRecipe:
         minutes: optimisation time; the learning rate follows it.
         batch_size: pictures per step and worker.
         learning_rate: peak of AdamW.
-        warmup_steps: linear rise from 0.
+        warmup_steps: linear rise from 0, after every start.
         flat_share: share of the time at the peak before the cosine.
         final_share: learning rate at the end over the peak.
         weight_decay: on matrices only.
-        clip_norm: gradient norm limit.
+        clip_norm: gradient norm limit, of the decoder and of the rest each.
+        super_link_gradient: factor on the decoder's gradient into the LLM, which is much smaller
+            than that of the language loss.
         average_decay: decay per step of the weight average that is saved.
         vocab_size: of the tokenizer, special tokens included.
         seed: seed of initialisation and sampling.
@@ -53,13 +58,14 @@ class EmbeddedRecipe:
     """
 
     minutes: float = 90.0
-    batch_size: int = 8
+    batch_size: int = 4
     learning_rate: float = 1e-3
     warmup_steps: int = 200
     flat_share: float = 0.15
     final_share: float = 0.02
     weight_decay: float = 0.01
     clip_norm: float = 1.0
+    super_link_gradient: float = 10.0
     average_decay: float = 0.999
     vocab_size: int = 2048
     seed: int = 0
@@ -94,7 +100,7 @@ def train_embedded(
         recipe: what to do; the shipped model's recipe when None.
         workers: processes of one thread each, for rendering and for training.
         on_render: called with (frames done, frames wanted).
-        on_step: called every 20 steps by the first worker; must be picklable.
+        on_step: called every 20 steps.
 
     Raises:
         SimulationError: if frames cannot be rendered here.
@@ -105,11 +111,15 @@ def train_embedded(
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "tokenizer.json").exists():
         train_tokenizer(out, vocab_size=recipe.vocab_size, seed=recipe.seed)
-    run_workers(workers, _train_worker, out, cache, recipe, on_step)
+    run_workers(workers, _train_worker, out, cache, recipe, first={"on_step": on_step})
 
 
 def _train_worker(
-    group: WorkerGroup, out: Path, cache: Path, recipe: EmbeddedRecipe, on_step: OnStep | None
+    group: WorkerGroup,
+    out: Path,
+    cache: Path,
+    recipe: EmbeddedRecipe,
+    on_step: OnStep | None = None,
 ) -> None:
     EmbeddedTrainer(out, cache, recipe, group).run(on_step)
 
@@ -124,33 +134,118 @@ def learning_rate_share(recipe: EmbeddedRecipe, step: int, elapsed_share: float)
     return warmup * (recipe.final_share + (1.0 - recipe.final_share) * cosine)
 
 
+class TokenLabeller(nn.Linear):
+    """Names the kind and the colour that each token stands for; thrown away after training.
+
+    Without it three fresh parts wait for each other: names that the LLM does not tell apart give
+    the decoder nothing to match, image features that do not tell kinds apart give the names no
+    meaning. The loss says directly what an image token shows and what a slot group names.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Make the layer for tokens of `width` channels."""
+        super().__init__(width, len(KINDS) + 1 + len(COLORS) + 1)
+
+    def compute_loss(self, tokens: torch.Tensor, labels: TokenLabels) -> torch.Tensor:
+        """Return the mean cross entropy for tokens (B, M, C); places labelled -1 are left out."""
+        real = labels.kinds >= 0
+        if not real.any():
+            return 0.0 * self(tokens).sum()
+        logits = self(tokens[real]).float()
+        kinds, colors = logits.split([len(KINDS) + 1, len(COLORS) + 1], dim=1)
+        cross_entropy = nn.functional.cross_entropy
+        return cross_entropy(kinds, labels.kinds[real]) + cross_entropy(colors, labels.colors[real])
+
+
+class TokenLabellers(nn.Module):
+    """Labellers for the image tokens of the LLM and of the decoder, and for the super link."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Make fresh layers."""
+        super().__init__()
+        self.image_tokens = TokenLabeller(config.llm_width)
+        self.decoder_tokens = TokenLabeller(config.detection.d_model)
+        self.super_link = TokenLabeller(config.llm_width)
+
+
 def compute_loss(
-    model: VisionLLM, batch: TrainingBatch
+    model: VisionLLM,
+    batch: TrainingBatch,
+    labellers: TokenLabellers | None = None,
+    super_link_gradient: float = 1.0,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Run one batch through the whole network.
+
+    Args:
+        model: in training mode.
+        batch: pictures, conversations and targets.
+        labellers: add their losses on the image tokens.
+        super_link_gradient: factor on the gradient that the decoder sends into the LLM.
 
     Returns:
         The total loss, and its parts for the log.
     """
-    tokens_per_picture = model.encode_images(batch.vision_pixels).image_tokens  # (B, M, C)
-    rows = batch.rows
-    image_tokens = tokens_per_picture[list(rows.picture_index)].flatten(0, 1)
-    language = model(
-        rows.input_ids,
-        rows.attention_mask,
-        image_tokens=image_tokens,
-        labels=rows.labels,
-        with_logits=False,
-    )
-    pictures = len(batch.targets)
-    super_link, class_mask = model.super_link.gather_detection(
-        language.hidden[:pictures].float(), rows.input_ids[:pictures]
-    )
-    losses = model.detection_decoder.compute_losses(
+    image_tokens = model.encode_images(batch.vision_pixels).image_tokens  # (B, M, C)
+    outputs = [
+        model(
+            rows.input_ids,
+            rows.attention_mask,
+            image_tokens=tokens,
+            labels=rows.labels,
+            with_logits=False,
+        )
+        for rows, tokens in (
+            (batch.rows, image_tokens),
+            (batch.short_rows, image_tokens),
+            (batch.blind_rows, None),
+        )
+    ]
+    links = []
+    for output, rows in zip(outputs, (batch.rows, batch.short_rows, batch.blind_rows), strict=True):
+        states = output.hidden.float().clone()
+        if states.requires_grad:
+            states.register_hook(lambda gradient: gradient * super_link_gradient)
+        links.append(model.super_link.gather_detection(states, rows.input_ids))
+    super_link, class_mask = links[0]
+    decoder = model.detection_decoder
+    seen: list[torch.Tensor] = []
+    # The finest token map goes from the encoder to the mask branch.
+    listener = decoder.mask_branch.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    losses = decoder.compute_losses(
         batch.pixels, super_link, class_mask, batch.targets, pixel_mask=batch.pixel_mask
     )
-    detection = total_loss(losses, model.detection_decoder.config)
-    return language.loss + detection, {"lm": language.loss, "detection": detection, **losses}
+    listener.remove()
+    parts = {
+        "lm": outputs[0].loss,
+        "lm_short": outputs[1].loss,
+        "lm_blind": outputs[2].loss,
+        "detection": total_loss(losses, decoder.config),
+    }
+    if labellers is not None:
+        parts["image_tokens"] = labellers.image_tokens.compute_loss(
+            image_tokens, batch.image_token_labels
+        )
+        parts["decoder_tokens"] = labellers.decoder_tokens.compute_loss(
+            seen[0].flatten(2).transpose(1, 2), batch.decoder_token_labels
+        )
+        parts["names"] = labellers.super_link.compute_loss(super_link.mean(2), batch.rows.named)
+        parts["names_blind"] = labellers.super_link.compute_loss(
+            links[2][0].mean(2), batch.blind_rows.named
+        )
+    return torch.stack(list(parts.values())).sum(), parts | losses
+
+
+@torch.no_grad()
+def quiet_text_enhancers(model: VisionLLM, scale: float = 0.1) -> None:
+    """Make the encoder's text layers start close to the identity.
+
+    Fresh ones soon add the same large vector to every class, which helps to tell objects from the
+    table but leaves the names nearly equal; learning them then takes very long.
+    """
+    for layer in model.detection_decoder.encoder.layers:
+        enhancer = layer.text_enhancer_layer
+        enhancer.self_attn.out_proj.weight.mul_(scale)
+        enhancer.fc2.weight.mul_(scale)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
@@ -187,17 +282,25 @@ class EmbeddedTrainer:
         torch.manual_seed(recipe.seed)
         config = embedded_model_config(self._tokenizer.vocab_size)
         self.model = VisionLLM(config, self._tokenizer.tokens)
+        quiet_text_enhancers(self.model)
         self._average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self._labellers = TokenLabellers(config)
         self._optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, recipe.weight_decay),
+            [
+                *parameter_groups(self.model, recipe.weight_decay),
+                {"params": list(self._labellers.parameters()), "weight_decay": 0.0},
+            ],
             lr=recipe.learning_rate,
             betas=(0.9, 0.98),
         )
-        self._trained = list(self.model.parameters())
+        decoder = set(self.model.detection_decoder.parameters())
+        others = [p for p in self.model.parameters() if p not in decoder]
+        self._clipped = (list(decoder), [*others, *self._labellers.parameters()])
         self._step = 0
         self._elapsed_s = 0.0
         self._clock = time.monotonic()
         self._resume()
+        self._first_step = self._step
         self._batches = TabletopBatches(
             TabletopCache(cache),
             self._tokenizer,
@@ -211,6 +314,10 @@ class EmbeddedTrainer:
         """Return how much of the recipe's time is used, in 0..1."""
         return min(1.0, self._elapsed_s / (self._recipe.minutes * 60.0))
 
+    def next_batch(self) -> TrainingBatch:
+        """Draw this worker's next batch."""
+        return self._batches.next()
+
     def run(self, on_step: OnStep | None = None) -> None:
         """Optimise until the recipe's time is used, then save the averaged weights.
 
@@ -220,7 +327,7 @@ class EmbeddedTrainer:
         self.model.train()
         self._clock = last_save = time.monotonic()
         while self._elapsed_s < self._recipe.minutes * 60.0:
-            parts = self._optimise(self._batches.next())
+            parts = self._optimise(self.next_batch())
             self._step += 1
             if not self._group.is_first:
                 continue
@@ -245,29 +352,34 @@ class EmbeddedTrainer:
         self.model.load_state_dict(current)
 
     def _optimise(self, batch: TrainingBatch) -> dict[str, torch.Tensor]:
-        share = learning_rate_share(self._recipe, self._step, self.elapsed_share)
+        since_start = self._step - self._first_step
+        share = learning_rate_share(self._recipe, since_start, self.elapsed_share)
         for group in self._optimizer.param_groups:
             group["lr"] = self._recipe.learning_rate * share
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss, parts = compute_loss(self.model, batch)
+            loss, parts = compute_loss(
+                self.model, batch, self._labellers, self._recipe.super_link_gradient
+            )
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._average_over_workers()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._recipe.clip_norm)
-        if torch.isfinite(norm):
+        limit = self._recipe.clip_norm
+        norms = [nn.utils.clip_grad_norm_(group, limit) for group in self._clipped]
+        if all(torch.isfinite(norm) for norm in norms):
             self._optimizer.step()
             self._update_average()
         else:
-            logger.warning("step %d skipped: gradient norm is %s", self._step, norm.item())
-        return {"loss": loss, "grad_norm": norm, **parts}
+            logger.warning("step %d skipped: gradient norms are %s", self._step, norms)
+        return {"loss": loss, "norm_decoder": norms[0], "norm_language": norms[1], **parts}
 
     def _average_over_workers(self) -> None:
-        for parameter in self._trained:
+        trained = [parameter for group in self._clipped for parameter in group]
+        for parameter in trained:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         now = time.monotonic()
         # Every worker counts the same time, so that all end in the same step.
-        self._elapsed_s += self._group.average([p.grad for p in self._trained], now - self._clock)
+        self._elapsed_s += self._group.average([p.grad for p in trained], now - self._clock)
         self._clock = now
 
     @torch.no_grad()
@@ -294,6 +406,7 @@ class EmbeddedTrainer:
         state = {
             "model": self.model.state_dict(),
             "average": self._average,
+            "labellers": self._labellers.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "step": self._step,
             "elapsed_s": self._elapsed_s,
@@ -310,8 +423,8 @@ class EmbeddedTrainer:
         state = torch.load(path, weights_only=True)
         self.model.load_state_dict(state["model"])
         self._average = state["average"]
+        self._labellers.load_state_dict(state["labellers"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._step = state["step"]
         self._elapsed_s = state["elapsed_s"]
         logger.info("resumed at step %d, %.1f minutes", self._step, self._elapsed_s / 60.0)
-

@@ -90,6 +90,7 @@ def embedded_detection_config() -> DetectionConfig:
         norm_groups=16,
         mask_loss_points=0,
         mask_loss_layers="last",
+        class_weight=4.0,
     )
 
 

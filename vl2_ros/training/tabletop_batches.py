@@ -1,7 +1,8 @@
 """Cached tabletop frames to training batches: pictures, conversations and detection targets.
 
-One sample is one frame with one perception conversation, or one with a text conversation added.
-Class names reach the detector only through the conversation.
+One sample is one frame with a perception conversation for the decoder, often a long class list,
+and short conversations that train the language model alone. Class names reach the detector only
+through the conversation.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.image import preprocess_decoder, preprocess_vision
 from vl2_ros.processing.prompt import encode_conversation
 from vl2_ros.processing.tokenizer import Tokenizer
+from vl2_ros.sim.colors import COLORS
+from vl2_ros.sim.kinds import KINDS
 from vl2_ros.structures import Frame
 
 #: An object cut by the crop stays a target while this share of its visible pixels is left.
@@ -34,6 +37,13 @@ MIN_VISIBLE_SHARE = 0.35
 MIN_VISIBLE_PIXELS = 30
 #: Smallest crop, as a share of the frame's side.
 MIN_CROP = 0.72
+#: Share of batches whose short rows are answered in words; the others call a decoder.
+TEXT_SHARE = 0.5
+#: Conversations without a picture per picture of the batch, and how many of them are questions.
+BLIND_ROWS = 3
+BLIND_TEXT_SHARE = 0.25
+#: Pixels of the decoder's picture per finest token.
+DECODER_STRIDE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,19 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TokenLabels:
+    """What each of M places shows or names.
+
+    Attributes:
+        kinds: (B, M) int64, 0 = none of them, i + 1 = `KINDS[i]`.
+        colors: (B, M) int64, 0 = none of them, i + 1 = `COLORS[i]`.
+    """
+
+    kinds: torch.Tensor
+    colors: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ConversationRows:
     """Token rows, padded on the right.
 
@@ -69,13 +92,13 @@ class ConversationRows:
         input_ids: (R, T) int64.
         labels: (R, T) int64, -100 where no loss applies.
         attention_mask: (R, T) bool, True = real.
-        picture_index: which picture of the batch each row talks about.
+        named: kind and colour that each slot group stands for, -1 in padding; (R, N) each.
     """
 
     input_ids: torch.Tensor
     labels: torch.Tensor
     attention_mask: torch.Tensor
-    picture_index: tuple[int, ...]
+    named: TokenLabels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,14 +109,23 @@ class TrainingBatch:
         vision_pixels: (B, 3, S, S) float32.
         pixels: (B, 3, H, W) float32.
         pixel_mask: (B, H, W) bool, True = valid.
-        rows: one perception conversation per picture first, text conversations after them.
-        targets: detection targets per picture, classes in answer order.
+        rows: one perception conversation per picture, in picture order.
+        short_rows: one short conversation per picture, for the language loss only.
+        blind_rows: short conversations without a picture, for the language loss only: cheap
+            practice in choosing routes and copying names.
+        image_token_labels: what the centre of each image token of the LLM shows.
+        decoder_token_labels: the same for the finest tokens of the detection decoder.
+        targets: detection targets per picture, classes in answer order of `rows`.
     """
 
     vision_pixels: torch.Tensor
     pixels: torch.Tensor
     pixel_mask: torch.Tensor
     rows: ConversationRows
+    short_rows: ConversationRows
+    blind_rows: ConversationRows
+    image_token_labels: TokenLabels
+    decoder_token_labels: TokenLabels
     targets: list[DetectionTargets]
 
 
@@ -174,9 +206,7 @@ def make_targets(view: View, example: CommandExample, mask_hw: tuple[int, int]) 
     height, width = view.instance_map.shape
     x1, y1, x2, y2 = (view.boxes_xyxy[index] / (width, height, width, height)).T
     boxes = np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], axis=1)
-    small = cv2.resize(
-        view.instance_map, mask_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT
-    )
+    small = cv2.resize(view.instance_map, mask_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     return DetectionTargets(
         boxes_cxcywh_norm=torch.from_numpy(boxes.astype(np.float32)),
         class_index=torch.tensor([phrase for _, phrase in pairs], dtype=torch.int64),
@@ -184,8 +214,32 @@ def make_targets(view: View, example: CommandExample, mask_hw: tuple[int, int]) 
     )
 
 
+def label_tokens(views: Sequence[View], grid_hw: tuple[int, int]) -> TokenLabels:
+    """Look up what each cell of a grid over the whole picture shows at its centre."""
+    kinds, colors = [], []
+    for view in views:
+        seen = cv2.resize(
+            view.instance_map, grid_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT
+        ).ravel()
+        kinds.append(np.array([0, *(1 + KINDS.index(o.kind) for o in view.objects)])[seen])
+        colors.append(np.array([0, *(1 + COLORS.index(o.color) for o in view.objects)])[seen])
+    return TokenLabels(torch.from_numpy(np.stack(kinds)), torch.from_numpy(np.stack(colors)))
+
+
+def label_phrases(phrases: Sequence[Sequence[str]]) -> TokenLabels:
+    """Look up the kind and the colour that each phrase of each row names; -1 fills the rows."""
+    longest = max((len(row) for row in phrases), default=0)
+    kinds = torch.full((len(phrases), longest), -1, dtype=torch.int64)
+    colors = kinds.clone()
+    for row, names in enumerate(phrases):
+        for place, words in enumerate(name.split() for name in names):
+            kinds[row, place] = 1 + KINDS.index(words[-1]) if words[-1] in KINDS else 0
+            colors[row, place] = 1 + COLORS.index(words[0]) if words[0] in COLORS else 0
+    return TokenLabels(kinds, colors)
+
+
 def pad_rows(
-    rows: Sequence[tuple[np.ndarray, np.ndarray]], picture_index: Sequence[int], pad_id: int
+    rows: Sequence[tuple[np.ndarray, np.ndarray]], phrases: Sequence[Sequence[str]], pad_id: int
 ) -> ConversationRows:
     """Stack (ids, labels) rows, padded on the right."""
     longest = max(len(ids) for ids, _ in rows)
@@ -196,7 +250,7 @@ def pad_rows(
         input_ids[row, : len(ids)] = torch.as_tensor(ids)
         labels[row, : len(ids)] = torch.as_tensor(row_labels)
         mask[row, : len(ids)] = True
-    return ConversationRows(input_ids, labels, mask, tuple(picture_index))
+    return ConversationRows(input_ids, labels, mask, label_phrases(phrases))
 
 
 class TabletopBatches:
@@ -207,8 +261,8 @@ class TabletopBatches:
         tokenizer: tokenizer of the model in training.
         config: processing of the model in training.
         batch_size: pictures per batch.
-        class_list_share: share of batches whose perception rows are long class lists; the
-            others carry natural commands and one text conversation per picture.
+        class_list_share: share of batches whose perception rows are long class lists; those of
+            the others are natural commands.
         seed: seed of every random choice.
     """
 
@@ -219,7 +273,7 @@ class TabletopBatches:
         config: ProcessingConfig,
         *,
         batch_size: int,
-        class_list_share: float = 0.6,
+        class_list_share: float = 0.75,
         seed: int | Sequence[int] = 0,
     ) -> None:
         """Keep the sources."""
@@ -237,30 +291,45 @@ class TabletopBatches:
         for index in rng.integers(len(self._cache), size=self._batch_size):
             record = self._cache[int(index)]
             views.append(augment(record.rgb, record.instance_map, record.objects, rng))
+        # Rows of one batch are of one kind, so that little of it is padding.
         with_lists = rng.random() < self._class_list_share
         sample = sample_class_list if with_lists else sample_perception
         examples = [sample(rng, view.objects) for view in views]
-        rows = [self._encode(example) for example in examples]
-        picture_index = list(range(len(views)))
-        if not with_lists:
-            rows += [self._encode(sample_text(rng, view.objects)) for view in views]
-            picture_index *= 2
+        short = sample_text if rng.random() < TEXT_SHARE else sample_perception
+        short_examples = [short(rng, view.objects) for view in views]
+        blind_examples = [
+            (sample_text if rng.random() < BLIND_TEXT_SHARE else sample_perception)(
+                rng, views[index % len(views)].objects
+            )
+            for index in range(BLIND_ROWS * len(views))
+        ]
         decoder = [preprocess_decoder(view.frame, self._config) for view in views]
         height, width = decoder[0][1].shape
+        vision_grid = math.isqrt(self._config.vision_tokens)
         return TrainingBatch(
             vision_pixels=torch.from_numpy(
                 np.concatenate([preprocess_vision(view.frame, self._config) for view in views])
             ),
             pixels=torch.from_numpy(np.stack([pixels for pixels, _, _ in decoder])),
             pixel_mask=torch.from_numpy(np.stack([mask for _, mask, _ in decoder])),
-            rows=pad_rows(rows, picture_index, self._tokenizer.tokens.pad),
+            rows=self._encode(examples),
+            short_rows=self._encode(short_examples),
+            blind_rows=self._encode(blind_examples, image_count=0),
+            image_token_labels=label_tokens(views, (vision_grid, vision_grid)),
+            decoder_token_labels=label_tokens(
+                views, (height // DECODER_STRIDE, width // DECODER_STRIDE)
+            ),
             targets=[
                 make_targets(view, example, (height // 4, width // 4))
                 for view, example in zip(views, examples, strict=True)
             ],
         )
 
-    def _encode(self, example: CommandExample) -> tuple[np.ndarray, np.ndarray]:
-        return encode_conversation(
-            [(example.question, example.answer)], self._tokenizer, self._config, image_count=1
-        )
+    def _encode(self, examples: Sequence[CommandExample], image_count: int = 1) -> ConversationRows:
+        rows = [
+            encode_conversation(
+                [(e.question, e.answer)], self._tokenizer, self._config, image_count=image_count
+            )
+            for e in examples
+        ]
+        return pad_rows(rows, [e.phrases for e in examples], self._tokenizer.tokens.pad)

@@ -7,7 +7,8 @@ small model leave threads waiting for each other in every operation, workers wai
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,33 +57,53 @@ class WorkerGroup:
         return float(flat[-1])
 
 
-def run_workers(count: int, work: Callable[..., None], *arguments: Any) -> None:
-    """Run `work(group, *arguments)` in `count` processes of one thread each; one runs in place.
+def run_workers(
+    count: int, work: Callable[..., None], *arguments: Any, first: Mapping[str, Any] | None = None
+) -> None:
+    """Run `work(group, *arguments)` in `count` processes of one thread each.
+
+    Worker 0 runs in this process; the others are spawned and end with it.
 
     Args:
         count: number of workers.
         work: a module-level function.
-        arguments: what can be pickled when there is more than one worker.
+        arguments: for every worker; must be picklable when there is more than one.
+        first: keyword arguments for worker 0 alone, such as a progress callback.
     """
-    if count == 1:
-        torch.set_num_threads(1)
-        work(WorkerGroup(), *arguments)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        meeting = (Path(folder) / "meeting").as_uri()
-        torch.multiprocessing.spawn(
-            _start_worker, args=(count, meeting, work, arguments), nprocs=count
-        )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        if count == 1:
+            work(WorkerGroup(), *arguments, **(first or {}))
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            meeting = (Path(folder) / "meeting").as_uri()
+            others = torch.multiprocessing.spawn(
+                _start_worker, args=(count, meeting, work, arguments), nprocs=count - 1, join=False
+            )
+            try:
+                with _group(0, count, meeting) as group:
+                    work(group, *arguments, **(first or {}))
+                others.join()
+            finally:
+                for process in others.processes:
+                    process.terminate()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _start_worker(
-    rank: int, count: int, meeting: str, work: Callable[..., None], arguments: tuple[Any, ...]
+    index: int, count: int, meeting: str, work: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
     torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=meeting, rank=rank, world_size=count
-    )
+    with _group(index + 1, count, meeting) as group:
+        work(group, *arguments)
+
+
+@contextmanager
+def _group(rank: int, count: int, meeting: str) -> Iterator[WorkerGroup]:
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=count)
     try:
-        work(WorkerGroup(rank, count), *arguments)
+        yield WorkerGroup(rank, count)
     finally:
         torch.distributed.destroy_process_group()

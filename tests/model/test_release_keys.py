@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vl2_ros.errors import CheckpointError
+from vl2_ros.model.release_keys import rename_key, rename_release_keys
+
+
+@pytest.mark.parametrize(
+    ("release", "ours"),
+    [
+        (
+            "vis_encoder.vision_model.embeddings.class_embedding",
+            "vision_encoder.embeddings.class_embedding",
+        ),
+        ("vl_bridge.0.weight", "projector.0.weight"),
+        ("vl_bridge.weight", "projector.weight"),
+        ("llm.model.norm.weight", "llm.model.norm.weight"),
+        ("emb_embeddings_gen.weight", "super_link.gen.weight"),
+        ("region_encoder.up_dim.bias", "region_encoder.up_dim.bias"),
+        ("gdino.bbox_embed.3.layers.1.bias", "detection_decoder.box_head.layers.1.bias"),
+        (
+            "gdino.model.decoder.bbox_embed.0.layers.1.bias",
+            "detection_decoder.box_head.layers.1.bias",
+        ),
+        ("gdino.mask_embed.5.layers.0.weight", "detection_decoder.mask_head.layers.0.weight"),
+        (
+            "gdino.model.mask_embed.layers.0.weight",
+            "detection_decoder.encoder_mask_head.layers.0.weight",
+        ),
+        ("gdino.model.level_embed", "detection_decoder.levels.level_embed"),
+    ],
+)
+def test_a_released_name_has_one_place(release: str, ours: str) -> None:
+    targets = rename_key(release)
+    assert targets is not None
+    assert [target.name for target in targets] == [ours]
+
+
+def test_packed_attention_is_split_in_query_key_value() -> None:
+    packed = torch.arange(12.0).view(6, 2)
+    name = "gdino.model.decoder.layers.2.self_attn.in_proj_weight"
+    state = rename_release_keys({name: packed})
+    prefix = "detection_decoder.decoder.layers.2.self_attn"
+    assert list(state) == [f"{prefix}.{part}.weight" for part in ("query", "key", "value")]
+    assert torch.equal(torch.cat(list(state.values())), packed)
+
+
+def test_packed_attention_of_a_wrong_size_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="3 equal blocks"):
+        rename_release_keys({"gdino.model.decoder.layers.0.self_attn.in_proj_bias": torch.zeros(5)})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unipose.transformer.level_embed",
+        "sd.sd_unet.conv_in.weight",
+        "ip2p.llm2sd_mapper_queries",
+        "llm.model.layers.0.self_attn.rotary_emb.inv_freq",
+        "gdino.model.backbone.conv_encoder.model.encoder.layers.0.blocks.1"
+        ".attention.self.relative_position_index",
+    ],
+)
+def test_known_parts_are_skipped(name: str) -> None:
+    assert rename_key(name) == []
+
+
+def test_an_unknown_name_is_kept_for_the_strict_load_to_list() -> None:
+    assert rename_key("audio_encoder.weight") is None
+    assert list(rename_release_keys({"audio_encoder.weight": torch.zeros(1)})) == [
+        "audio_encoder.weight"
+    ]
+
+
+def test_copies_of_a_shared_tensor_must_agree() -> None:
+    name = "gdino.mask_embed.{}.layers.0.bias"
+    same = {name.format(i): torch.ones(3) for i in range(6)}
+    assert list(rename_release_keys(same)) == ["detection_decoder.mask_head.layers.0.bias"]
+    with pytest.raises(CheckpointError, match="several names"):
+        rename_release_keys({**same, name.format(6): torch.zeros(3)})

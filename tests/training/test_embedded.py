@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vl2_ros.datasets.tabletop import render_cache
+from vl2_ros.errors import ConfigError
+from vl2_ros.loading import load_pipeline
+from vl2_ros.structures import Command, Frame
+from vl2_ros.training.embedded import (
+    EmbeddedRecipe,
+    EmbeddedTrainer,
+    compute_loss,
+    learning_rate_share,
+    train_embedded,
+)
+from vl2_ros.training.workers import WorkerGroup, run_workers
+
+RECIPE = EmbeddedRecipe(minutes=0.02, batch_size=2, frames=4, warmup_steps=2, save_every_s=1e9)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    render_cache(folder, range(RECIPE.frames), processes=1)
+    return folder
+
+
+def test_learning_rate_warms_up_stays_and_falls_to_its_end():
+    recipe = EmbeddedRecipe(warmup_steps=100, flat_share=0.2, final_share=0.05)
+    assert learning_rate_share(recipe, 49, 0.0) == 0.5
+    assert learning_rate_share(recipe, 1000, 0.2) == 1.0
+    assert learning_rate_share(recipe, 1000, 0.6) == pytest.approx(0.525)
+    assert learning_rate_share(recipe, 1000, 1.0) == pytest.approx(0.05)
+
+
+def test_recipe_without_time_raises():
+    with pytest.raises(ConfigError, match="minutes must be positive"):
+        EmbeddedRecipe(minutes=0)
+
+
+def test_run_writes_a_checkpoint_that_answers_and_goes_on_where_it_stopped(cache, tmp_path):
+    steps = []
+    train_embedded(
+        tmp_path, cache, recipe=RECIPE, workers=1, on_step=lambda *row: steps.append(row)
+    )
+    state = torch.load(tmp_path / "training_state.pt", weights_only=True)
+    assert state["step"] >= 1
+    result = load_pipeline(tmp_path).answer(
+        Frame(np.zeros((480, 640, 3), np.uint8)), Command("find the mug", max_new_tokens=4)
+    )
+    assert "language" in result.stage_ms
+    longer = replace(RECIPE, minutes=state["elapsed_s"] / 60 + 0.01)
+    train_embedded(tmp_path, cache, recipe=longer, workers=1)
+    resumed = torch.load(tmp_path / "training_state.pt", weights_only=True)
+    assert resumed["step"] > state["step"]
+    assert (tmp_path / "model.safetensors").stat().st_size < 32e6
+
+
+def test_steps_on_one_batch_lower_every_part_of_the_loss(cache, tmp_path):
+    train_embedded(tmp_path, cache, recipe=RECIPE, workers=1)
+    trainer = EmbeddedTrainer(tmp_path, cache, RECIPE)
+    batch = trainer.next_batch()
+    optimizer = torch.optim.AdamW(trainer.model.parameters(), lr=1e-3)
+    history = []
+    for _ in range(12):
+        torch.manual_seed(0)
+        loss, parts = compute_loss(trainer.model, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), 1.0)
+        optimizer.step()
+        history.append({name: float(value.detach()) for name, value in parts.items()})
+    assert history[-1]["lm"] < 0.8 * history[0]["lm"]
+    assert history[-1]["detection"] < 0.9 * history[0]["detection"]
+
+
+def test_class_names_reach_the_detector_only_through_the_super_link(cache, tmp_path):
+    train_embedded(tmp_path, cache, recipe=RECIPE, workers=1)
+    trainer = EmbeddedTrainer(tmp_path, cache, RECIPE)
+    _, parts = compute_loss(trainer.model, trainer.next_batch())
+    parts["loss_ce"].backward()
+    assert float(trainer.model.super_link.det.weight.grad.abs().sum()) > 0
+    assert float(trainer.model.llm.model.embed_tokens.weight.grad.abs().sum()) > 0
+
+
+def _average(group: WorkerGroup, folder: Path) -> None:
+    tensor = torch.full((3,), float(group.rank))
+    scalar = group.average([tensor], 10.0 * group.rank)
+    (folder / f"{group.rank}.json").write_text(json.dumps([tensor.tolist(), scalar]))
+
+
+def test_two_workers_end_up_with_the_mean(tmp_path):
+    run_workers(2, _average, tmp_path)
+    for rank in range(2):
+        assert json.loads((tmp_path / f"{rank}.json").read_text()) == [[0.5, 0.5, 0.5], 5.0]
+
+
+def test_one_worker_keeps_its_own_numbers(tmp_path):
+    run_workers(1, _average, tmp_path)
+    assert json.loads((tmp_path / "0.json").read_text()) == [[0.0, 0.0, 0.0], 0.0]
+
+
+def test_workers_draw_different_batches(cache, tmp_path):
+    train_embedded(tmp_path, cache, recipe=RECIPE, workers=1)
+    first = EmbeddedTrainer(tmp_path, cache, RECIPE, WorkerGroup(0, 2))
+    second = EmbeddedTrainer(tmp_path, cache, RECIPE, WorkerGroup(1, 2))
+    assert not torch.equal(first.next_batch().pixels, second.next_batch().pixels)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vl2_ros.datasets.commands import CommandExample
+from vl2_ros.structures import Frame, Route
+from vl2_ros.training.tabletop_batches import (
+    MIN_CROP,
+    View,
+    VisibleObject,
+    augment,
+    make_targets,
+    pad_rows,
+)
+
+OBJECTS = (VisibleObject("mug", "red"), VisibleObject("ball", "blue"))
+
+
+def make_scene() -> tuple[np.ndarray, np.ndarray]:
+    """A red square right of the middle and a blue one at the left border."""
+    rgb = np.full((240, 320, 3), 128, np.uint8)
+    instance_map = np.zeros((240, 320), np.uint8)
+    rgb[100:140, 180:240] = (200, 20, 20)
+    instance_map[100:140, 180:240] = 1
+    rgb[60:80, 0:20] = (20, 20, 200)
+    instance_map[60:80, 0:20] = 2
+    return rgb, instance_map
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_augmented_objects_keep_their_colour_and_box(seed: int):
+    rgb, instance_map = make_scene()
+    view = augment(rgb, instance_map, OBJECTS, np.random.default_rng(seed))
+    height, width = view.frame.frame_hw
+    assert height * 4 == width * 3
+    assert width >= MIN_CROP * 320 - 4
+    for index, (item, box) in enumerate(zip(view.objects, view.boxes_xyxy, strict=True)):
+        inside = view.instance_map == index + 1
+        rows, columns = np.nonzero(inside)
+        extent = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        np.testing.assert_array_equal(box, extent)
+        mean = view.frame.rgb[inside].mean(axis=0)
+        assert (mean[0] > mean[2]) == (item.color == "red")
+
+
+def test_object_that_the_crop_mostly_cut_is_dropped_from_map_and_list():
+    rgb, instance_map = make_scene()
+    views = [augment(rgb, instance_map, OBJECTS, np.random.default_rng(s)) for s in range(40)]
+    assert {len(view.objects) for view in views} == {1, 2}
+    for view in views:
+        assert int(view.instance_map.max()) == len(view.objects)
+
+
+def test_augmentation_leaves_the_cached_frame_alone():
+    rgb, instance_map = make_scene()
+    before = rgb.copy(), instance_map.copy()
+    for seed in range(5):
+        augment(rgb, instance_map, OBJECTS, np.random.default_rng(seed))
+    np.testing.assert_array_equal(rgb, before[0])
+    np.testing.assert_array_equal(instance_map, before[1])
+
+
+def test_targets_follow_the_answer_order_and_masks_follow_the_objects():
+    _, instance_map = make_scene()
+    view = View(
+        frame=Frame(np.zeros((240, 320, 3), np.uint8)),
+        instance_map=instance_map,
+        objects=OBJECTS,
+        boxes_xyxy=np.array([(180, 100, 240, 140), (0, 60, 20, 80)], np.float32),
+    )
+    example = CommandExample(
+        question="",
+        answer="",
+        route=Route.DETECT,
+        phrases=("ball", "can", "mug"),
+        targets=((1,), (), (0,)),
+        routes=(Route.DETECT,) * 3,
+    )
+    targets = make_targets(view, example, (60, 80))
+    assert targets.class_index.tolist() == [0, 2]
+    np.testing.assert_allclose(
+        targets.boxes_cxcywh_norm[1], (210 / 320, 120 / 240, 60 / 320, 40 / 240), rtol=1e-6
+    )
+    assert targets.masks[0].sum() == 5 * 5
+    assert targets.masks[1].sum() == 10 * 15
+    assert targets.masks[1][25:35, 45:60].all()
+
+
+def test_frame_without_named_objects_gives_empty_targets():
+    _, instance_map = make_scene()
+    view = View(Frame(np.zeros((240, 320, 3), np.uint8)), instance_map, (), np.zeros((0, 4)))
+    example = CommandExample("", "", Route.DETECT, ("can",), ((),), (Route.DETECT,))
+    targets = make_targets(view, example, (60, 80))
+    assert targets.boxes_cxcywh_norm.shape == (0, 4)
+    assert targets.masks.shape == (0, 60, 80)
+
+
+def test_rows_are_padded_on_the_right_and_padding_is_neither_seen_nor_learned():
+    rows = [(np.array([1, 5, 6]), np.array([-100, 5, 6])), (np.array([1]), np.array([-100]))]
+    padded = pad_rows(rows, pad_id=9)
+    assert padded.input_ids.tolist() == [[1, 5, 6], [1, 9, 9]]
+    assert padded.labels.tolist() == [[-100, 5, 6], [-100, -100, -100]]
+    assert padded.attention_mask.tolist() == [[True, True, True], [True, False, False]]
