@@ -39,6 +39,7 @@ $(VENV)/.torch: $(INSTALLED_FROM)
 		{ echo "vl2_ros needs Python >= 3.10; name one: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "could not make $(VENV); on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PIP) --upgrade 'pip>=25'
 	$(PIP) torch==2.13.0
 	@touch $@
 

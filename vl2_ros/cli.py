@@ -116,7 +116,7 @@ def ask(
             saved = save.with_name(name)
             _write_overlay(frame, sentence, result, saved)
         if as_json:
-            _print_json(_describe(path, sentence, result, seconds, saved, with_masks=masks))
+            print(json.dumps(_describe(path, sentence, result, seconds, saved, with_masks=masks)))
         else:
             _print_answer(path if len(paths) > 1 else None, result, seconds, saved)
 
@@ -183,7 +183,7 @@ def info(weights: Weights = None, as_json: AsJson = False) -> None:
         **checkpoint,
     }
     if as_json:
-        _print_json(document)
+        print(json.dumps(document))
     else:
         print_facts(document)
 
@@ -196,28 +196,23 @@ def train(
     cache: Annotated[Path, typer.Option(help="Folder of rendered frames.")] = Path(
         "training_runs/tabletop"
     ),
-    minutes: Annotated[
-        float | None, typer.Option(help="Optimisation time; the shipped model's when left out.")
+    minutes: Annotated[float, typer.Option(help="Optimisation time.")] = 120.0,
+    frames: Annotated[int, typer.Option(help="Scenes to render, seeds from 0 on.")] = 20_000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of one thread each.")] = 2,
+    init: Annotated[
+        Path | None, typer.Option(help="Start a new run from the weights of this checkpoint.")
     ] = None,
-    frames: Annotated[
-        int | None, typer.Option(min=1, help="Scenes to render, seeds from 0 on.")
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes of one thread each, for rendering and training.")
-    ] = 2,
 ) -> None:
     """Render frames and train the embedded model; goes on where a stopped run was."""
-    from dataclasses import replace
-
     from vl2_ros.training.embedded import EmbeddedRecipe, train_embedded
 
-    recipe = EmbeddedRecipe()
-    recipe = replace(recipe, minutes=minutes or recipe.minutes, frames=frames or recipe.frames)
+    recipe = EmbeddedRecipe(minutes=minutes, frames=frames)
     with show_progress("rendering, then training") as show:
         train_embedded(
             out,
             cache,
             recipe=recipe,
+            init=init,
             workers=workers,
             on_render=show,
             on_step=lambda step, share, row: show(round(share * 1000), 1000),
@@ -251,7 +246,7 @@ def eval_embedded(
             progress=lambda stage, done, total: show(done, total),
         )
     if as_json:
-        _print_json(document)
+        print(json.dumps(document))
     else:
         print_facts(document)
 
@@ -386,10 +381,6 @@ def _choose_seeds(text: str | None, frames: int | None) -> range:
     if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
         raise InputError(f"seeds must be A:B with A below B, such as 1000000:1000300, got {text!r}")
     return range(int(first), int(end))
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document))
 
 
 def _print_answer(title: str | None, result: Result, seconds: float, saved: Path | None) -> None:

@@ -11,14 +11,15 @@ import torch
 from vl2_ros.datasets.tabletop import render_cache
 from vl2_ros.errors import ConfigError
 from vl2_ros.loading import load_pipeline
+from vl2_ros.model.checkpoint import load_model
 from vl2_ros.structures import Command, Frame
 from vl2_ros.training.embedded import (
     EmbeddedRecipe,
     EmbeddedTrainer,
-    compute_loss,
     learning_rate_share,
     train_embedded,
 )
+from vl2_ros.training.embedded_loss import compute_loss
 from vl2_ros.training.workers import WorkerGroup, run_workers
 
 RECIPE = EmbeddedRecipe(minutes=0.02, batch_size=2, frames=4, warmup_steps=2, save_every_s=1e9)
@@ -60,6 +61,17 @@ def test_run_writes_a_checkpoint_that_answers_and_goes_on_where_it_stopped(cache
     resumed = torch.load(tmp_path / "training_state.pt", weights_only=True)
     assert resumed["step"] > state["step"]
     assert (tmp_path / "model.safetensors").stat().st_size < 32e6
+
+
+def test_new_run_starts_from_the_weights_of_another_checkpoint(cache, tmp_path):
+    train_embedded(tmp_path / "first", cache, recipe=RECIPE, workers=1)
+    first = load_model(tmp_path / "first").state_dict()
+    still = replace(RECIPE, learning_rate=1e-12, weight_decay=0.0, seed=1)
+    train_embedded(tmp_path / "second", cache, recipe=still, init=tmp_path / "first", workers=1)
+    second = load_model(tmp_path / "second").state_dict()
+    # Batch statistics move on; what is learned starts where the first run ended.
+    names = [name for name in first if "normalization" not in name]
+    assert all(torch.allclose(first[name], second[name], atol=1e-3) for name in names)
 
 
 def test_steps_on_one_batch_lower_every_part_of_the_loss(cache, tmp_path):

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from vl2_ros.datasets.commands import CommandExample
+from vl2_ros.sim.colors import COLORS
+from vl2_ros.sim.kinds import KINDS
 from vl2_ros.structures import Frame, Route
 from vl2_ros.training.tabletop_batches import (
     MIN_CROP,
     View,
     VisibleObject,
     augment,
+    label_tokens,
     make_targets,
     pad_rows,
 )
@@ -98,7 +101,22 @@ def test_frame_without_named_objects_gives_empty_targets():
 
 def test_rows_are_padded_on_the_right_and_padding_is_neither_seen_nor_learned():
     rows = [(np.array([1, 5, 6]), np.array([-100, 5, 6])), (np.array([1]), np.array([-100]))]
-    padded = pad_rows(rows, pad_id=9)
+    padded = pad_rows(rows, [["red mug"], ["spoon", "mug"]], pad_id=9)
     assert padded.input_ids.tolist() == [[1, 5, 6], [1, 9, 9]]
     assert padded.labels.tolist() == [[-100, 5, 6], [-100, -100, -100]]
     assert padded.attention_mask.tolist() == [[True, True, True], [True, False, False]]
+    mug = 1 + KINDS.index("mug")
+    assert padded.named.kinds.tolist() == [[mug, -1], [0, mug]]
+    assert padded.named.colors.tolist() == [[1 + COLORS.index("red"), -1], [0, 0]]
+
+
+def test_token_labels_tell_what_the_centre_of_each_cell_shows():
+    _, instance_map = make_scene()
+    view = View(Frame(np.zeros((240, 320, 3), np.uint8)), instance_map, OBJECTS, np.zeros((2, 4)))
+    labels = label_tokens([view], (12, 16))
+    kinds = labels.kinds.reshape(12, 16)
+    colors = labels.colors.reshape(12, 16)
+    # Cells are 20 pixels wide: the red mug covers rows 5 and 6, columns 9 to 11.
+    assert (kinds[5:7, 9:12] == 1 + KINDS.index("mug")).all()
+    assert (colors[3, 0], colors[5, 9]) == (1 + COLORS.index("blue"), 1 + COLORS.index("red"))
+    assert int((kinds > 0).sum()) == 7

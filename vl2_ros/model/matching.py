@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from vl2_ros.model.boxes import generalised_iou
@@ -62,6 +61,9 @@ def _class_cost(logits: Tensor, class_index: Tensor) -> Tensor:
 
 def _assign(cost: np.ndarray, counts: tuple[int, ...]) -> np.ndarray:
     """Return the cheapest query of every object, (S, B, m) from costs (S, B, Q, m)."""
+    # Training only: answering must not need scipy.
+    from scipy.optimize import linear_sum_assignment
+
     queries = np.full((*cost.shape[:2], cost.shape[3]), -1, dtype=np.int64)
     for set_index, pictures in enumerate(cost):
         for picture, count in enumerate(counts):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,20 +20,19 @@ from torch import nn
 
 from vl2_ros.datasets.tabletop import TabletopCache, render_cache
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.checkpoint import save_model
-from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.detection_losses import total_loss
+from vl2_ros.model.checkpoint import load_model, save_model
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer
-from vl2_ros.sim.colors import COLORS
-from vl2_ros.sim.kinds import KINDS
 from vl2_ros.training.embedded_config import embedded_model_config, embedded_processing_config
-from vl2_ros.training.tabletop_batches import TabletopBatches, TokenLabels, TrainingBatch
+from vl2_ros.training.embedded_loss import TokenLabellers, compute_loss, get_decoder
+from vl2_ros.training.tabletop_batches import TabletopBatches, TrainingBatch
 from vl2_ros.training.tokenizer import train_tokenizer
 from vl2_ros.training.workers import WorkerGroup, run_workers
 
 logger = logging.getLogger(__name__)
+
+STATE_FILE = "training_state.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class EmbeddedRecipe:
         frames: simulator frames, seeds 0 to `frames` - 1.
     """
 
-    minutes: float = 90.0
+    minutes: float = 120.0
     batch_size: int = 4
     learning_rate: float = 1e-3
     warmup_steps: int = 200
@@ -65,12 +65,12 @@ class EmbeddedRecipe:
     final_share: float = 0.02
     weight_decay: float = 0.01
     clip_norm: float = 1.0
-    super_link_gradient: float = 10.0
+    super_link_gradient: float = 2.0
     average_decay: float = 0.999
     vocab_size: int = 2048
     seed: int = 0
     save_every_s: float = 300.0
-    frames: int = 28_000
+    frames: int = 20_000
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -88,6 +88,7 @@ def train_embedded(
     cache: Path,
     *,
     recipe: EmbeddedRecipe | None = None,
+    init: Path | None = None,
     workers: int = 2,
     on_render: Callable[[int, int], None] | None = None,
     on_step: OnStep | None = None,
@@ -98,6 +99,7 @@ def train_embedded(
         out: folder of the checkpoint, the log and the resumable state.
         cache: folder of rendered frames.
         recipe: what to do; the shipped model's recipe when None.
+        init: checkpoint of this architecture whose weights and tokenizer a new run starts from.
         workers: processes of one thread each, for rendering and for training.
         on_render: called with (frames done, frames wanted).
         on_step: called every 20 steps.
@@ -109,9 +111,17 @@ def train_embedded(
     recipe = EmbeddedRecipe() if recipe is None else recipe
     render_cache(cache, range(recipe.frames), processes=workers, progress=on_render)
     out.mkdir(parents=True, exist_ok=True)
+    if init is not None and not (out / STATE_FILE).exists():
+        _start_from(init, out)
     if not (out / "tokenizer.json").exists():
         train_tokenizer(out, vocab_size=recipe.vocab_size, seed=recipe.seed)
     run_workers(workers, _train_worker, out, cache, recipe, first={"on_step": on_step})
+
+
+def _start_from(init: Path, out: Path) -> None:
+    """Make `out` hold the weights and the tokenizer of another checkpoint."""
+    save_model(load_model(init), out, dtype=torch.float32)
+    shutil.copy(init / "tokenizer.json", out / "tokenizer.json")
 
 
 def _train_worker(
@@ -134,107 +144,6 @@ def learning_rate_share(recipe: EmbeddedRecipe, step: int, elapsed_share: float)
     return warmup * (recipe.final_share + (1.0 - recipe.final_share) * cosine)
 
 
-class TokenLabeller(nn.Linear):
-    """Names the kind and the colour that each token stands for; thrown away after training.
-
-    Without it three fresh parts wait for each other: names that the LLM does not tell apart give
-    the decoder nothing to match, image features that do not tell kinds apart give the names no
-    meaning. The loss says directly what an image token shows and what a slot group names.
-    """
-
-    def __init__(self, width: int) -> None:
-        """Make the layer for tokens of `width` channels."""
-        super().__init__(width, len(KINDS) + 1 + len(COLORS) + 1)
-
-    def compute_loss(self, tokens: torch.Tensor, labels: TokenLabels) -> torch.Tensor:
-        """Return the mean cross entropy for tokens (B, M, C); places labelled -1 are left out."""
-        real = labels.kinds >= 0
-        if not real.any():
-            return 0.0 * self(tokens).sum()
-        logits = self(tokens[real]).float()
-        kinds, colors = logits.split([len(KINDS) + 1, len(COLORS) + 1], dim=1)
-        cross_entropy = nn.functional.cross_entropy
-        return cross_entropy(kinds, labels.kinds[real]) + cross_entropy(colors, labels.colors[real])
-
-
-class TokenLabellers(nn.Module):
-    """Labellers for the image tokens of the LLM and of the decoder, and for the super link."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        """Make fresh layers."""
-        super().__init__()
-        self.image_tokens = TokenLabeller(config.llm_width)
-        self.decoder_tokens = TokenLabeller(config.detection.d_model)
-        self.super_link = TokenLabeller(config.llm_width)
-
-
-def compute_loss(
-    model: VisionLLM,
-    batch: TrainingBatch,
-    labellers: TokenLabellers | None = None,
-    super_link_gradient: float = 1.0,
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Run one batch through the whole network.
-
-    Args:
-        model: in training mode.
-        batch: pictures, conversations and targets.
-        labellers: add their losses on the image tokens.
-        super_link_gradient: factor on the gradient that the decoder sends into the LLM.
-
-    Returns:
-        The total loss, and its parts for the log.
-    """
-    image_tokens = model.encode_images(batch.vision_pixels).image_tokens  # (B, M, C)
-    outputs = [
-        model(
-            rows.input_ids,
-            rows.attention_mask,
-            image_tokens=tokens,
-            labels=rows.labels,
-            with_logits=False,
-        )
-        for rows, tokens in (
-            (batch.rows, image_tokens),
-            (batch.short_rows, image_tokens),
-            (batch.blind_rows, None),
-        )
-    ]
-    links = []
-    for output, rows in zip(outputs, (batch.rows, batch.short_rows, batch.blind_rows), strict=True):
-        states = output.hidden.float().clone()
-        if states.requires_grad:
-            states.register_hook(lambda gradient: gradient * super_link_gradient)
-        links.append(model.super_link.gather_detection(states, rows.input_ids))
-    super_link, class_mask = links[0]
-    decoder = model.detection_decoder
-    seen: list[torch.Tensor] = []
-    # The finest token map goes from the encoder to the mask branch.
-    listener = decoder.mask_branch.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    losses = decoder.compute_losses(
-        batch.pixels, super_link, class_mask, batch.targets, pixel_mask=batch.pixel_mask
-    )
-    listener.remove()
-    parts = {
-        "lm": outputs[0].loss,
-        "lm_short": outputs[1].loss,
-        "lm_blind": outputs[2].loss,
-        "detection": total_loss(losses, decoder.config),
-    }
-    if labellers is not None:
-        parts["image_tokens"] = labellers.image_tokens.compute_loss(
-            image_tokens, batch.image_token_labels
-        )
-        parts["decoder_tokens"] = labellers.decoder_tokens.compute_loss(
-            seen[0].flatten(2).transpose(1, 2), batch.decoder_token_labels
-        )
-        parts["names"] = labellers.super_link.compute_loss(super_link.mean(2), batch.rows.named)
-        parts["names_blind"] = labellers.super_link.compute_loss(
-            links[2][0].mean(2), batch.blind_rows.named
-        )
-    return torch.stack(list(parts.values())).sum(), parts | losses
-
-
 @torch.no_grad()
 def quiet_text_enhancers(model: VisionLLM, scale: float = 0.1) -> None:
     """Make the encoder's text layers start close to the identity.
@@ -242,7 +151,7 @@ def quiet_text_enhancers(model: VisionLLM, scale: float = 0.1) -> None:
     Fresh ones soon add the same large vector to every class, which helps to tell objects from the
     table but leaves the names nearly equal; learning them then takes very long.
     """
-    for layer in model.detection_decoder.encoder.layers:
+    for layer in get_decoder(model).encoder.layers:
         enhancer = layer.text_enhancer_layer
         enhancer.self_attn.out_proj.weight.mul_(scale)
         enhancer.fc2.weight.mul_(scale)
@@ -250,7 +159,8 @@ def quiet_text_enhancers(model: VisionLLM, scale: float = 0.1) -> None:
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Split parameters: weight decay on matrices, none on vectors and tables of queries."""
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         table = "query" in name or "embed_tokens" in name or name.startswith("super_link")
         (plain if parameter.ndim < 2 or table else decayed).append(parameter)
@@ -293,7 +203,7 @@ class EmbeddedTrainer:
             lr=recipe.learning_rate,
             betas=(0.9, 0.98),
         )
-        decoder = set(self.model.detection_decoder.parameters())
+        decoder = set(get_decoder(self.model).parameters())
         others = [p for p in self.model.parameters() if p not in decoder]
         self._clipped = (list(decoder), [*others, *self._labellers.parameters()])
         self._step = 0
@@ -412,13 +322,16 @@ class EmbeddedTrainer:
             "elapsed_s": self._elapsed_s,
             "recipe": asdict(self._recipe),
         }
-        part = self._out / "training_state.pt.part"
+        part = self._out / f"{STATE_FILE}.part"
         torch.save(state, part)
-        part.replace(self._out / "training_state.pt")
+        part.replace(self._out / STATE_FILE)
 
     def _resume(self) -> None:
-        path = self._out / "training_state.pt"
+        path = self._out / STATE_FILE
         if not path.exists():
+            if (self._out / "model.safetensors").exists():
+                self.model.load_state_dict(load_model(self._out).state_dict())
+                self._average = {k: v.clone() for k, v in self.model.state_dict().items()}
             return
         state = torch.load(path, weights_only=True)
         self.model.load_state_dict(state["model"])

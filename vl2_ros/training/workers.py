@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 from torch import Tensor
+
+#: How long a worker waits for one that may have died.
+PATIENCE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,9 @@ def _start_worker(
 
 @contextmanager
 def _group(rank: int, count: int, meeting: str) -> Iterator[WorkerGroup]:
-    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=count)
+    torch.distributed.init_process_group(
+        "gloo", init_method=meeting, rank=rank, world_size=count, timeout=PATIENCE
+    )
     try:
         yield WorkerGroup(rank, count)
     finally:

@@ -1,0 +1,135 @@
+"""The loss of the embedded model: language, detection with masks, and labels on tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from vl2_ros.errors import ConfigError
+from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.detection_config import DetectionConfig
+from vl2_ros.model.detection_decoder import DetectionDecoder
+from vl2_ros.model.detection_losses import total_loss
+from vl2_ros.model.network import VisionLLM
+from vl2_ros.sim.colors import COLORS
+from vl2_ros.sim.kinds import KINDS
+from vl2_ros.training.tabletop_batches import TokenLabels, TrainingBatch
+
+
+class TokenLabeller(nn.Linear):
+    """Names the kind and the colour that each token stands for; thrown away after training.
+
+    Without it three fresh parts wait for each other: names that the LLM does not tell apart give
+    the decoder nothing to match, image features that do not tell kinds apart give the names no
+    meaning. The loss says directly what an image token shows and what a slot group names.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Make the layer for tokens of `width` channels."""
+        super().__init__(width, len(KINDS) + 1 + len(COLORS) + 1)
+
+    def compute_loss(self, tokens: torch.Tensor, labels: TokenLabels) -> torch.Tensor:
+        """Return the mean cross entropy for tokens (B, M, C); places labelled -1 are left out."""
+        real = labels.kinds >= 0
+        if not real.any():
+            return 0.0 * self(tokens).sum()
+        logits = self(tokens[real]).float()
+        kinds, colors = logits.split([len(KINDS) + 1, len(COLORS) + 1], dim=1)
+        cross_entropy = nn.functional.cross_entropy
+        return cross_entropy(kinds, labels.kinds[real]) + cross_entropy(colors, labels.colors[real])
+
+
+def _detection(config: ModelConfig) -> DetectionConfig:
+    if config.detection is None:
+        raise ConfigError("expected a model with a detection decoder, got a config without one")
+    return config.detection
+
+
+def get_decoder(model: VisionLLM) -> DetectionDecoder:
+    """Return the detection decoder.
+
+    Raises:
+        ConfigError: if the model has none.
+    """
+    decoder = model.detection_decoder
+    if not isinstance(decoder, DetectionDecoder):
+        raise ConfigError("expected a model with a detection decoder, got one without")
+    return decoder
+
+
+class TokenLabellers(nn.Module):
+    """Labellers for the image tokens of the LLM and of the decoder, and for the super link."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Make fresh layers."""
+        super().__init__()
+        self.image_tokens = TokenLabeller(config.llm_width)
+        self.decoder_tokens = TokenLabeller(_detection(config).d_model)
+        self.super_link = TokenLabeller(config.llm_width)
+
+
+def compute_loss(
+    model: VisionLLM,
+    batch: TrainingBatch,
+    labellers: TokenLabellers | None = None,
+    super_link_gradient: float = 1.0,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Run one batch through the whole network.
+
+    Args:
+        model: in training mode.
+        batch: pictures, conversations and targets.
+        labellers: add their losses on the image tokens.
+        super_link_gradient: factor on the gradient that the decoder sends into the LLM.
+
+    Returns:
+        The total loss, and its parts for the log.
+    """
+    image_tokens = model.encode_images(batch.vision_pixels).image_tokens  # (B, M, C)
+    outputs = [
+        model(
+            rows.input_ids,
+            rows.attention_mask,
+            image_tokens=tokens,
+            labels=rows.labels,
+            with_logits=False,
+        )
+        for rows, tokens in (
+            (batch.rows, image_tokens),
+            (batch.short_rows, image_tokens),
+            (batch.blind_rows, None),
+        )
+    ]
+    links = []
+    for output, rows in zip(outputs, (batch.rows, batch.short_rows, batch.blind_rows), strict=True):
+        states = output.hidden.float().clone()
+        if states.requires_grad:
+            states.register_hook(lambda gradient: gradient * super_link_gradient)
+        links.append(model.super_link.gather_detection(states, rows.input_ids))
+    super_link, class_mask = links[0]
+    decoder = get_decoder(model)
+    seen: list[torch.Tensor] = []
+    # The finest token map goes from the encoder to the mask branch.
+    listener = decoder.mask_branch.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    losses = decoder.compute_losses(
+        batch.pixels, super_link, class_mask, batch.targets, pixel_mask=batch.pixel_mask
+    )
+    listener.remove()
+    parts = {
+        "lm": outputs[0].loss,
+        "lm_short": outputs[1].loss,
+        "lm_blind": outputs[2].loss,
+        "detection": total_loss(losses, decoder.config),
+    }
+    if labellers is not None:
+        parts["image_tokens"] = labellers.image_tokens.compute_loss(
+            image_tokens, batch.image_token_labels
+        )
+        parts["decoder_tokens"] = labellers.decoder_tokens.compute_loss(
+            seen[0].flatten(2).transpose(1, 2), batch.decoder_token_labels
+        )
+        parts["names"] = labellers.super_link.compute_loss(super_link.mean(2), batch.rows.named)
+        parts["names_blind"] = labellers.super_link.compute_loss(
+            links[2][0].mean(2), batch.blind_rows.named
+        )
+    return torch.stack(list(parts.values())).sum(), parts | losses
