@@ -59,7 +59,7 @@ class EmbeddedRecipe:
 
     minutes: float = 120.0
     batch_size: int = 4
-    learning_rate: float = 1e-3
+    learning_rate: float = 7e-4
     warmup_steps: int = 200
     flat_share: float = 0.15
     final_share: float = 0.02

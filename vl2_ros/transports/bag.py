@@ -65,7 +65,7 @@ class ImageTopic:
     message_count: int
 
 
-def list_image_topics(path: Path) -> tuple[ImageTopic, ...]:
+def list_image_topics(path: Path | str) -> tuple[ImageTopic, ...]:
     """List the picture topics of a bag, depth topics included.
 
     Raises:
@@ -75,7 +75,7 @@ def list_image_topics(path: Path) -> tuple[ImageTopic, ...]:
         return tuple(_image_topic(connection) for connection in _image_connections(reader))
 
 
-def read_frames(path: Path, *, topic: str | None = None) -> Iterator[Frame]:
+def read_frames(path: Path | str, *, topic: str | None = None) -> Iterator[Frame]:
     """Read the pictures of one camera in the order of recording.
 
     Args:
@@ -89,6 +89,7 @@ def read_frames(path: Path, *, topic: str | None = None) -> Iterator[Frame]:
         TransportError: if the bag cannot be read, the topic is not there or not the only one, or
             a picture does not hold what its header says.
     """
+    path = Path(path)
     with _open(path) as reader:
         connections = _choose_connections(reader, path, topic)
         name = connections[0].topic
@@ -161,7 +162,8 @@ def write_camera_bag(
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[AnyReader]:
+def _open(path: Path | str) -> Iterator[AnyReader]:
+    path = Path(path)
     if not path.exists():
         raise TransportError(f"{path} does not exist; expected {_BAG_FORMS}")
     if path.is_dir() and not (path / "metadata.yaml").exists():
