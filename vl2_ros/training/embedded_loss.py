@@ -101,7 +101,7 @@ def compute_loss(
         )
     ]
     links = []
-    for output, rows in zip(outputs, (batch.rows, batch.short_rows, batch.blind_rows), strict=True):
+    for output, rows in ((outputs[0], batch.rows), (outputs[2], batch.blind_rows)):
         states = output.hidden.float().clone()
         if states.requires_grad:
             states.register_hook(lambda gradient: gradient * super_link_gradient)
@@ -130,6 +130,6 @@ def compute_loss(
         )
         parts["names"] = labellers.super_link.compute_loss(super_link.mean(2), batch.rows.named)
         parts["names_blind"] = labellers.super_link.compute_loss(
-            links[2][0].mean(2), batch.blind_rows.named
+            links[1][0].mean(2), batch.blind_rows.named
         )
     return torch.stack(list(parts.values())).sum(), parts | losses
