@@ -38,7 +38,7 @@ MIN_VISIBLE_PIXELS = 30
 #: Smallest crop, as a share of the frame's side.
 MIN_CROP = 0.72
 #: Share of batches whose short rows are answered in words; the others call a decoder.
-TEXT_SHARE = 0.5
+TEXT_SHARE = 0.75
 #: Conversations without a picture per picture of the batch, and how many of them are questions.
 BLIND_ROWS = 3
 BLIND_TEXT_SHARE = 0.25
