@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vl2_ros.errors import EngineError, RouteError
+from vl2_ros.errors import EngineError, InputError, RouteError
 from vl2_ros.geometry import Letterbox
 from vl2_ros.processing.answer import parse_answer
 from vl2_ros.processing.config import ProcessingConfig
@@ -28,6 +28,7 @@ from vl2_ros.structures import (
     Detections,
     Event,
     Frame,
+    ModelInfo,
     Result,
     ResultEvent,
     Route,
@@ -36,7 +37,7 @@ from vl2_ros.structures import (
 )
 
 #: Routes that the detection decoder serves.
-DETECTION_ROUTES = frozenset({Route.DETECT, Route.GROUND, Route.SEGMENT})
+DETECTION_ROUTES = (Route.DETECT, Route.GROUND, Route.SEGMENT)
 
 
 @dataclass(slots=True)
@@ -91,15 +92,31 @@ class Pipeline:
         engines: what executes the graphs.
         tokenizer: tokenizer of the checkpoint.
         processing: how its pictures and prompts are prepared.
+        name: of the checkpoint.
+        identity: hash that changes with its weights.
     """
 
     def __init__(
-        self, engines: Engines, tokenizer: Tokenizer, processing: ProcessingConfig
+        self,
+        engines: Engines,
+        tokenizer: Tokenizer,
+        processing: ProcessingConfig,
+        *,
+        name: str = "",
+        identity: str = "",
     ) -> None:
         """Keep the parts."""
         self.engines = engines
         self.tokenizer = tokenizer
         self.processing = processing
+        language = engines.language_model.info
+        self.info = ModelInfo(
+            name=name,
+            identity=identity,
+            backend=language.backend,
+            device=language.device,
+            routes=(Route.ANSWER, *(DETECTION_ROUTES if engines.detection_decoder else ())),
+        )
 
     def answer(self, frame: Frame, command: Command) -> Result:
         """Run a command to its end; raises as `run` does."""
@@ -125,6 +142,12 @@ class Pipeline:
             RouteError: if the answer opened a route whose decoder is not loaded.
             EngineError: if an engine failed.
         """
+        if command.visual_prompts or command.images:
+            raise InputError(
+                "this version answers sentences about one picture; expected a command without "
+                f"visual prompts and further images, got {len(command.visual_prompts)} and "
+                f"{len(command.images)}"
+            )
         clock = _Clock()
         yield clock.enter("preprocess")
         tiles = count_tiles(frame.frame_hw, self.processing)

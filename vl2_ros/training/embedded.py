@@ -50,6 +50,9 @@ class EmbeddedRecipe:
         clip_norm: gradient norm limit, of the decoder and of the rest each.
         super_link_gradient: factor on the decoder's gradient into the LLM, which is much smaller
             than that of the language loss.
+        language_every: the LLM is trained in every so many-th step; in the others it only names
+            the classes and the decoder sees twice as many pictures a second. 1 until names are
+            learned.
         average_decay: decay per step of the weight average that is saved.
         vocab_size: of the tokenizer, special tokens included.
         seed: seed of initialisation and sampling.
@@ -66,6 +69,7 @@ class EmbeddedRecipe:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     super_link_gradient: float = 2.0
+    language_every: int = 1
     average_decay: float = 0.999
     vocab_size: int = 2048
     seed: int = 0
@@ -74,7 +78,14 @@ class EmbeddedRecipe:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("minutes", "batch_size", "learning_rate", "frames", "save_every_s"):
+        for name in (
+            "minutes",
+            "batch_size",
+            "learning_rate",
+            "language_every",
+            "frames",
+            "save_every_s",
+        ):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
 
@@ -224,6 +235,10 @@ class EmbeddedTrainer:
         decoder = set(get_decoder(self.model).parameters())
         others = [p for p in self.model.parameters() if p not in decoder]
         self._clipped = (list(decoder), [*others, *self._labellers.parameters()])
+        self._clipped_without_language = (
+            list(decoder),
+            list(self._labellers.decoder_tokens.parameters()),
+        )
         self._step = 0
         self._elapsed_s = 0.0
         self._clock = time.monotonic()
@@ -244,9 +259,14 @@ class EmbeddedTrainer:
         """Return how much of the recipe's time is used, in 0..1."""
         return min(1.0, self._elapsed_s / (self._recipe.minutes * 60.0))
 
+    @property
+    def trains_language(self) -> bool:
+        """Tell whether the next step trains the LLM, the same on every worker."""
+        return self._step % self._recipe.language_every == 0
+
     def next_batch(self) -> TrainingBatch:
         """Draw this worker's next batch."""
-        return self._batches.next()
+        return self._batches.next(with_language=self.trains_language)
 
     def run(self, on_step: OnStep | None = None) -> None:
         """Optimise until the recipe's time is used, then save the averaged weights.
@@ -256,8 +276,9 @@ class EmbeddedTrainer:
         """
         self.model.train()
         self._clock = last_save = time.monotonic()
+        parts: dict[str, torch.Tensor] = {}
         while self._elapsed_s < self._recipe.minutes * 60.0:
-            parts = self._optimise(self.next_batch())
+            parts |= self._optimise(self.next_batch())
             self._step += 1
             if not self._group.is_first:
                 continue
@@ -292,9 +313,10 @@ class EmbeddedTrainer:
             )
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self._average_over_workers()
+        clipped = self._clipped if self.trains_language else self._clipped_without_language
+        self._average_over_workers([parameter for group in clipped for parameter in group])
         limit = self._recipe.clip_norm
-        norms = [nn.utils.clip_grad_norm_(group, limit) for group in self._clipped]
+        norms = [nn.utils.clip_grad_norm_(group, limit) for group in clipped]
         if all(torch.isfinite(norm) for norm in norms):
             self._optimizer.step()
             self._update_average()
@@ -302,8 +324,7 @@ class EmbeddedTrainer:
             logger.warning("step %d skipped: gradient norms are %s", self._step, norms)
         return {"loss": loss, "norm_decoder": norms[0], "norm_language": norms[1], **parts}
 
-    def _average_over_workers(self) -> None:
-        trained = [parameter for group in self._clipped for parameter in group]
+    def _average_over_workers(self, trained: list[nn.Parameter]) -> None:
         for parameter in trained:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

@@ -10,10 +10,10 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.detection_config import DetectionConfig
 from vl2_ros.model.detection_decoder import DetectionDecoder
 from vl2_ros.model.detection_losses import total_loss
-from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.network import LanguageOutput, VisionLLM
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
-from vl2_ros.training.tabletop_batches import TokenLabels, TrainingBatch
+from vl2_ros.training.tabletop_batches import ConversationRows, TokenLabels, TrainingBatch
 
 
 class TokenLabeller(nn.Linear):
@@ -78,35 +78,67 @@ def compute_loss(
 
     Args:
         model: in training mode.
-        batch: pictures, conversations and targets.
-        labellers: add their losses on the image tokens.
+        batch: pictures, conversations and targets; without the short and the blind rows the LLM
+            only names the classes and gets no gradient.
+        labellers: add their losses on the image tokens, the decoder's tokens and the super link.
         super_link_gradient: factor on the gradient that the decoder sends into the LLM.
 
     Returns:
         The total loss, and its parts for the log.
     """
-    image_tokens = model.encode_images(batch.vision_pixels).image_tokens  # (B, M, C)
-    outputs = [
-        model(
-            rows.input_ids,
-            rows.attention_mask,
-            image_tokens=tokens,
-            labels=rows.labels,
-            with_logits=False,
-        )
-        for rows, tokens in (
-            (batch.rows, image_tokens),
-            (batch.short_rows, image_tokens),
-            (batch.blind_rows, None),
-        )
-    ]
+    if batch.short_rows is None or batch.blind_rows is None:
+        with torch.no_grad():
+            tokens = model.encode_images(batch.vision_pixels).image_tokens  # (B, M, C)
+            hidden = _read(model, batch.rows, tokens).hidden.float()
+            super_link, class_mask = model.super_link.gather_detection(hidden, batch.rows.input_ids)
+        losses, parts = _decoder_loss(model, batch, super_link, class_mask, labellers)
+        return torch.stack(list(parts.values())).sum(), parts | losses
+
+    tokens = model.encode_images(batch.vision_pixels).image_tokens  # (B, M, C)
+    output = _read(model, batch.rows, tokens)
+    blind = _read(model, batch.blind_rows, None)
+    language = {
+        "lm": output.loss,
+        "lm_short": _read(model, batch.short_rows, tokens).loss,
+        "lm_blind": blind.loss,
+    }
     links = []
-    for output, rows in ((outputs[0], batch.rows), (outputs[2], batch.blind_rows)):
-        states = output.hidden.float().clone()
+    for hidden, rows in ((output.hidden, batch.rows), (blind.hidden, batch.blind_rows)):
+        states = hidden.float().clone()
         if states.requires_grad:
             states.register_hook(lambda gradient: gradient * super_link_gradient)
         links.append(model.super_link.gather_detection(states, rows.input_ids))
-    super_link, class_mask = links[0]
+    losses, parts = _decoder_loss(model, batch, *links[0], labellers)
+    parts |= language
+    if labellers is not None:
+        parts["image_tokens"] = labellers.image_tokens.compute_loss(
+            tokens, batch.image_token_labels
+        )
+        parts["names"] = labellers.super_link.compute_loss(links[0][0].mean(2), batch.rows.named)
+        parts["names_blind"] = labellers.super_link.compute_loss(
+            links[1][0].mean(2), batch.blind_rows.named
+        )
+    return torch.stack(list(parts.values())).sum(), parts | losses
+
+
+def _read(model: VisionLLM, rows: ConversationRows, tokens: torch.Tensor | None) -> LanguageOutput:
+    return model(
+        rows.input_ids,
+        rows.attention_mask,
+        image_tokens=tokens,
+        labels=rows.labels,
+        with_logits=False,
+    )
+
+
+def _decoder_loss(
+    model: VisionLLM,
+    batch: TrainingBatch,
+    super_link: torch.Tensor,
+    class_mask: torch.Tensor,
+    labellers: TokenLabellers | None,
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Return the decoder's losses one by one, and their total with that of its tokens' labels."""
     decoder = get_decoder(model)
     seen: list[torch.Tensor] = []
     # The finest token map goes from the encoder to the mask branch.
@@ -115,21 +147,9 @@ def compute_loss(
         batch.pixels, super_link, class_mask, batch.targets, pixel_mask=batch.pixel_mask
     )
     listener.remove()
-    parts = {
-        "lm": outputs[0].loss,
-        "lm_short": outputs[1].loss,
-        "lm_blind": outputs[2].loss,
-        "detection": total_loss(losses, decoder.config),
-    }
+    parts = {"detection": total_loss(losses, decoder.config)}
     if labellers is not None:
-        parts["image_tokens"] = labellers.image_tokens.compute_loss(
-            image_tokens, batch.image_token_labels
-        )
         parts["decoder_tokens"] = labellers.decoder_tokens.compute_loss(
             seen[0].flatten(2).transpose(1, 2), batch.decoder_token_labels
         )
-        parts["names"] = labellers.super_link.compute_loss(super_link.mean(2), batch.rows.named)
-        parts["names_blind"] = labellers.super_link.compute_loss(
-            links[1][0].mean(2), batch.blind_rows.named
-        )
-    return torch.stack(list(parts.values())).sum(), parts | losses
+    return losses, parts

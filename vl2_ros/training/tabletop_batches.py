@@ -38,7 +38,7 @@ MIN_VISIBLE_PIXELS = 30
 #: Smallest crop, as a share of the frame's side.
 MIN_CROP = 0.72
 #: Share of batches whose short rows are answered in words; the others call a decoder.
-TEXT_SHARE = 0.75
+TEXT_SHARE = 0.6
 #: Conversations without a picture per picture of the batch, and how many of them are questions.
 BLIND_ROWS = 3
 BLIND_TEXT_SHARE = 0.25
@@ -110,7 +110,8 @@ class TrainingBatch:
         pixels: (B, 3, H, W) float32.
         pixel_mask: (B, H, W) bool, True = valid.
         rows: one perception conversation per picture, in picture order.
-        short_rows: one short conversation per picture, for the language loss only.
+        short_rows: one short conversation per picture, for the language loss only; None, as
+            `blind_rows`, when the step does not train the LLM.
         blind_rows: short conversations without a picture, for the language loss only: cheap
             practice in choosing routes and copying names.
         image_token_labels: what the centre of each image token of the LLM shows.
@@ -122,8 +123,8 @@ class TrainingBatch:
     pixels: torch.Tensor
     pixel_mask: torch.Tensor
     rows: ConversationRows
-    short_rows: ConversationRows
-    blind_rows: ConversationRows
+    short_rows: ConversationRows | None
+    blind_rows: ConversationRows | None
     image_token_labels: TokenLabels
     decoder_token_labels: TokenLabels
     targets: list[DetectionTargets]
@@ -284,8 +285,12 @@ class TabletopBatches:
         self._class_list_share = class_list_share
         self._rng = np.random.default_rng(seed)
 
-    def next(self) -> TrainingBatch:
-        """Draw one batch."""
+    def next(self, *, with_language: bool = True) -> TrainingBatch:
+        """Draw one batch.
+
+        Args:
+            with_language: also draw the conversations that train the language model alone.
+        """
         rng = self._rng
         views = []
         for index in rng.integers(len(self._cache), size=self._batch_size):
@@ -295,14 +300,6 @@ class TabletopBatches:
         with_lists = rng.random() < self._class_list_share
         sample = sample_class_list if with_lists else sample_perception
         examples = [sample(rng, view.objects) for view in views]
-        short = sample_text if rng.random() < TEXT_SHARE else sample_perception
-        short_examples = [short(rng, view.objects) for view in views]
-        blind_examples = [
-            (sample_text if rng.random() < BLIND_TEXT_SHARE else sample_perception)(
-                rng, views[index % len(views)].objects
-            )
-            for index in range(BLIND_ROWS * len(views))
-        ]
         decoder = [preprocess_decoder(view.frame, self._config) for view in views]
         height, width = decoder[0][1].shape
         vision_grid = math.isqrt(self._config.vision_tokens)
@@ -313,8 +310,8 @@ class TabletopBatches:
             pixels=torch.from_numpy(np.stack([pixels for pixels, _, _ in decoder])),
             pixel_mask=torch.from_numpy(np.stack([mask for _, mask, _ in decoder])),
             rows=self._encode(examples),
-            short_rows=self._encode(short_examples),
-            blind_rows=self._encode(blind_examples, image_count=0),
+            short_rows=self._draw_short_rows(views) if with_language else None,
+            blind_rows=self._draw_blind_rows(views) if with_language else None,
             image_token_labels=label_tokens(views, (vision_grid, vision_grid)),
             decoder_token_labels=label_tokens(
                 views, (height // DECODER_STRIDE, width // DECODER_STRIDE)
@@ -324,6 +321,19 @@ class TabletopBatches:
                 for view, example in zip(views, examples, strict=True)
             ],
         )
+
+    def _draw_short_rows(self, views: Sequence[View]) -> ConversationRows:
+        sample = sample_text if self._rng.random() < TEXT_SHARE else sample_perception
+        return self._encode([sample(self._rng, view.objects) for view in views])
+
+    def _draw_blind_rows(self, views: Sequence[View]) -> ConversationRows:
+        examples = [
+            (sample_text if self._rng.random() < BLIND_TEXT_SHARE else sample_perception)(
+                self._rng, views[index % len(views)].objects
+            )
+            for index in range(BLIND_ROWS * len(views))
+        ]
+        return self._encode(examples, image_count=0)
 
     def _encode(self, examples: Sequence[CommandExample], image_count: int = 1) -> ConversationRows:
         rows = [
