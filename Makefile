@@ -10,7 +10,7 @@ INSTALLED_FROM := setup.py constraints.txt
 .PHONY: help demo test check train clean
 
 help:
-	@echo "make demo    ask the shipped camera bag a list of questions, write overlay pictures"
+	@echo "make demo    run a recorded camera and a node, ask over DDS, write overlay pictures"
 	@echo "make test    ruff, mypy and all tests (import contracts are one of them)"
 	@echo "make check   ruff and mypy only"
 	@echo "make train   train the embedded model again (hours)"
@@ -44,7 +44,7 @@ $(VENV)/.torch: $(INSTALLED_FROM)
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.torch
-	$(PIP) --editable '.[torch]'
+	$(PIP) --editable '.[torch,dds]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch

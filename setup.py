@@ -3,10 +3,40 @@
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 TORCH = ["torch==2.13.0", "transformers>=5.20,<6"]
 SIM = ["mujoco>=3.17", "scipy>=1.13"]
+DDS = ["cyclonedds>=11.0"]
 EVAL = ["faster-coco-eval>=1.8", "pycocotools>=2.0.11"]
+#: Message definitions stand at the root, where ROS wants them; a wheel carries them in here.
+DEFINITIONS = ("msg/*.msg", "srv/*.srv", "action/*.action")
+DEFINITIONS_FOLDER = "vl2_ros/wire"
+
+
+class BuildWithDefinitions(build_py):
+    """Copies the message definitions into the package; an editable install reads the originals."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for source, target in self._definitions():
+                self.mkpath(str(target.parent))
+                self.copy_file(str(source), str(target))
+
+    def get_source_files(self) -> list[str]:
+        return [*super().get_source_files(), *(str(source) for source, _ in self._definitions())]
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        outputs = super().get_outputs(include_bytecode)
+        copies = [] if self.editable_mode else [str(target) for _, target in self._definitions()]
+        return [*outputs, *copies]
+
+    def _definitions(self) -> list[tuple[Path, Path]]:
+        folder = Path(self.build_lib) / DEFINITIONS_FOLDER
+        sources = [path for pattern in DEFINITIONS for path in sorted(Path().glob(pattern))]
+        return [(source, folder / source) for source in sources]
+
 
 setup(
     name="vl2_ros",
@@ -43,7 +73,9 @@ setup(
         "sim": SIM,
         "train": [*TORCH, *SIM],
         "eval": [*TORCH, *SIM, *EVAL],
+        "dds": DDS,
         "dev": [
+            *DDS,
             "hypothesis>=6.100",
             "import-linter>=2.1",
             "mypy>=1.14",
@@ -51,6 +83,7 @@ setup(
             "ruff>=0.9",
         ],
     },
+    cmdclass={"build_py": BuildWithDefinitions},
     entry_points={"console_scripts": ["vl2 = vl2_ros.cli:main"]},
     zip_safe=False,
 )

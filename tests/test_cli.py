@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vl2_ros.cli import DEMO_BAG, DEMO_COMMANDS, EXTRAS, HELD_OUT, main
+from vl2_ros.cli import EXTRAS, HELD_OUT, main
+from vl2_ros.console.node_commands import DEMO_BAG, DEMO_COMMANDS
 from vl2_ros.errors import RouteError
 from vl2_ros.structures import Branch, Command, Detections, Frame, Result, Route
 from vl2_ros.training.embedded import EmbeddedRecipe
@@ -84,7 +85,8 @@ def test_help_is_fast_and_imports_nothing_heavy():
         "from vl2_ros.cli import main\n"
         "try:\n    main(['--help'])\n"
         "except SystemExit as stop:\n    assert not stop.code\n"
-        "heavy = ['torch', 'transformers', 'cv2', 'numpy', 'PIL', 'mujoco', 'rosbags', 'scipy']\n"
+        "heavy = ['torch', 'transformers', 'cv2', 'numpy', 'PIL', 'mujoco', 'rosbags', 'scipy',\n"
+        "         'cyclonedds', 'mcap']\n"
         "sys.exit(', '.join(name for name in heavy if name in sys.modules) or 0)\n"
     )
     seconds = []
@@ -101,7 +103,10 @@ def test_help_is_fast_and_imports_nothing_heavy():
 
 @pytest.mark.parametrize(
     "command",
-    ["ask", "demo", "info", "train", "convert", "simulate", "eval", "eval embedded"],
+    [
+        *("ask", "demo", "serve", "send", "echo", "camera", "bag"),
+        *("info", "train", "convert", "simulate", "eval", "eval embedded"),
+    ],
 )
 def test_every_command_has_help(command, capsys):
     assert run(*command.split(), "--help") == 0
@@ -200,31 +205,6 @@ def test_extras_are_those_of_setup():
 def test_missing_weights_are_one_red_line(picture, tmp_path, capsys):
     assert run("ask", picture, "find it", "--weights", tmp_path / "none") == 2
     assert str(tmp_path / "none") in capsys.readouterr().err
-
-
-def test_demo_reads_any_bag_and_writes_pictures_and_results(pipeline, tmp_path, capsys):
-    bag, commands, out = tmp_path / "bag.mcap", tmp_path / "commands.txt", tmp_path / "out"
-    assert run("simulate", bag, "--count", 3, "--width", 64, "--height", 48) == 0
-    commands.write_text("# spoken\nfind the mug\n\nwhat is there?\n")
-    assert run("demo", "--bag", bag, "--commands", commands, "--out", out) == 0
-    assert [command.text for _, command in pipeline.asked] == ["find the mug", "what is there?"]
-    assert [frame.stamp_ns for frame, _ in pipeline.asked] == [0, 100_000_000]
-    assert sorted(path.name for path in out.iterdir()) == ["00.png", "01.png", "results.jsonl"]
-    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-    assert [row["command"] for row in rows] == ["find the mug", "what is there?"]
-    assert "mask" in rows[0]["instances"][0]
-    printed = capsys.readouterr().out
-    assert str(out) in printed.replace("\n", "") and "I heard" in printed
-
-
-def test_demo_without_sentences_or_bag_is_one_red_line(pipeline, tmp_path, capsys):
-    empty = tmp_path / "commands.txt"
-    empty.write_text("# nothing\n")
-    assert run("demo", "--commands", empty) == 2
-    assert "holds no sentence" in capsys.readouterr().err
-    empty.write_text("find it")
-    assert run("demo", "--bag", tmp_path / "none.mcap", "--commands", empty, "--out", tmp_path) == 2
-    assert "none.mcap does not exist" in capsys.readouterr().err
 
 
 def test_shipped_demo_has_a_sentence_for_each_frame():

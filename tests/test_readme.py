@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +10,19 @@ import pytest
 import typer.main
 
 from vl2_ros.cli import app
+from vl2_ros.node.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
+from vl2_ros.node.parameters import NodeParameters, note_of
+from vl2_ros.node.request import Status
+from vl2_ros.node.result_messages import RESULT_TOPICS
+from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED
+from vl2_ros.node.server import (
+    COMMAND_TOPIC,
+    COMMAND_TYPE,
+    DIAGNOSTICS_TOPIC,
+    DIAGNOSTICS_TYPE,
+    VISION_COMMAND_TOPIC,
+    VISION_COMMAND_TYPE,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text()
@@ -34,6 +48,44 @@ def list_mapped_files() -> set[str]:
         else:
             files.add(parent + name)
     return files
+
+
+def list_rows(heading: str) -> list[list[str]]:
+    """Read the cells of the README's table that begins with `heading`, without its first rows."""
+    (table,) = re.findall(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, flags=re.M)
+    return [[cell.strip() for cell in row[1:-1].split("|")] for row in table.splitlines()]
+
+
+def test_parameter_table_is_true():
+    expected = []
+    for item in dataclasses.fields(NodeParameters):
+        note = note_of(item.name)
+        default = ", ".join(item.default) if isinstance(item.default, tuple) else item.default
+        bounds = "" if note.least is None else f"{note.least:g} to {note.most:g}"
+        values = ", ".join(note.choices) or bounds
+        live = "yes" if note.live else "no"
+        expected.append([f"`{item.name}`", str(default), values, live, note.text])
+    assert list_rows("parameter") == expected
+
+
+def test_topic_table_is_true():
+    told = {}
+    for topics, types, _ in list_rows("topic"):
+        for topic, kind in zip(re.findall("`(.+?)`", topics), types.split(", "), strict=True):
+            told[topic] = kind
+    there = {
+        topic.name: topic.type_name for topic in (*RESULT_TOPICS, ANNOTATED, ANNOTATED_COMPRESSED)
+    }
+    there[COMMAND_TOPIC] = COMMAND_TYPE
+    there[VISION_COMMAND_TOPIC] = VISION_COMMAND_TYPE
+    there[DIAGNOSTICS_TOPIC] = DIAGNOSTICS_TYPE
+    there["image"], there["image/compressed"] = IMAGE_TYPE, COMPRESSED_IMAGE_TYPE
+    assert told == {topic: kind.replace("/msg/", "/") for topic, kind in there.items()}
+
+
+def test_readme_names_every_status_of_a_refusal():
+    for status in set(Status) - {Status.OK, Status.ENDED}:
+        assert f"`{status.name}`" in README
 
 
 def test_readme_names_the_two_commands():

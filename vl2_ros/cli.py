@@ -5,27 +5,22 @@ Everything heavy is imported inside the commands, so that `vl2 --help` answers a
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vl2_ros.console import list_found, print_facts, print_text, show_error, show_progress
+from vl2_ros.console import display, node_commands
+from vl2_ros.console.options import AsJson, Device, Threshold, Weights, load_model
 from vl2_ros.errors import InputError, VL2Error
 
 if TYPE_CHECKING:
-    from vl2_ros.pipeline import Pipeline
-    from vl2_ros.structures import Frame, Result
+    from vl2_ros.structures import Frame
     from vl2_ros.transports.bag import PinholeCamera
-
-EMBEDDED = Path(__file__).with_name("embedded")
-DEMO_BAG = EMBEDDED / "demo" / "tabletop.mcap"
-DEMO_COMMANDS = EMBEDDED / "demo" / "commands.txt"
 
 #: Seeds from here on are never trained on.
 HELD_OUT = 1_000_000
@@ -49,13 +44,6 @@ app = typer.Typer(
 eval_app = typer.Typer(no_args_is_help=True, help="Measure a model.")
 app.add_typer(eval_app, name="eval")
 
-Weights = Annotated[
-    Path | None,
-    typer.Option(help="Checkpoint folder, released or our own; the embedded model when left out."),
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto: cuda where it is.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an expected error is one red line and exit code 2."""
@@ -63,12 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments))
     except VL2Error as error:
-        show_error(str(error))
+        display.show_error(str(error))
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
-        show_error(f"this command needs the package {error.name}: pip install 'vl2_ros[{extra}]'")
+        display.show_error(
+            f"this command needs the package {error.name}: pip install 'vl2_ros[{extra}]'"
+        )
     raise SystemExit(2)
 
 
@@ -85,9 +75,7 @@ def ask(
     save: Annotated[
         Path | None, typer.Option(help="Write an overlay picture; numbered when there are several.")
     ] = None,
-    threshold: Annotated[
-        float, typer.Option(help="Leave out instances scored below it, 0..1.")
-    ] = 0.35,
+    threshold: Threshold = 0.35,
 ) -> None:
     """Ask a sentence about one or more pictures, each answered in turn.
 
@@ -104,62 +92,34 @@ def ask(
     *paths, sentence = words
     command = Command(sentence, score_threshold=threshold)
     frames = [read_image(Path(path)) for path in paths]
-    pipeline = _load(weights, device)
+    pipeline = load_model(weights, device)
     for index, (path, frame) in enumerate(zip(paths, frames, strict=True)):
         began = time.perf_counter()
-        with show_progress("asking"):
+        with display.show_progress("asking"):
             result = pipeline.answer(frame, command)
         seconds = time.perf_counter() - began
         saved = None
         if save is not None:
             name = save.name if len(paths) == 1 else f"{save.stem}_{index}{save.suffix}"
             saved = save.with_name(name)
-            _write_overlay(frame, sentence, result, saved)
+            display.write_overlay(frame, sentence, result, saved)
         if as_json:
-            print(json.dumps(_describe(path, sentence, result, seconds, saved, with_masks=masks)))
+            display.print_json(
+                display.describe_answer(path, sentence, result, seconds, saved, with_masks=masks)
+            )
         else:
-            _print_answer(path if len(paths) > 1 else None, result, seconds, saved)
+            display.print_answer(path if len(paths) > 1 else None, result, seconds, saved)
 
 
-@app.command()
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the overlay pictures.")] = Path("vl2_demo"),
-    weights: Weights = None,
-    device: Device = "auto",
-    bag: Annotated[Path, typer.Option(help="Any camera recording.")] = DEMO_BAG,
-    commands: Annotated[Path, typer.Option(help="Text file, one sentence a line.")] = DEMO_COMMANDS,
-    topic: Annotated[str | None, typer.Option(help="Picture topic of the recording.")] = None,
-) -> None:
-    """Ask a recorded camera a list of questions, one per frame, and draw the answers."""
-    from rich.table import Table
-
-    from vl2_ros.structures import Command
-    from vl2_ros.transports.bag import read_frames
-
-    sentences = _read_lines(commands)
-    frames = read_frames(bag, topic=topic)
-    pipeline = _load(weights, device)
-    out.mkdir(parents=True, exist_ok=True)
-    table = Table(title=f"{bag.name}: a recorded camera, asked", show_lines=True)
-    for heading in ("command", "answer", "found (score, box in pixels, mask)", "s"):
-        table.add_column(heading, justify="right" if heading == "s" else "left")
-    rows = []
-    with show_progress("asking") as show:
-        # A recording with more frames than sentences is not read to its end.
-        for index, (sentence, frame) in enumerate(zip(sentences, frames, strict=False)):
-            began = time.perf_counter()
-            result = pipeline.answer(frame, Command(sentence, id=str(index)))
-            seconds = time.perf_counter() - began
-            saved = out / f"{index:02d}.png"
-            _write_overlay(frame, sentence, result, saved)
-            rows.append(_describe(bag.name, sentence, result, seconds, saved, with_masks=True))
-            table.add_row(sentence, result.text, list_found(result), f"{seconds:.2f}")
-            show(index + 1, len(sentences))
-    results = out / "results.jsonl"
-    results.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    print_text(table)
-    print_text(f"{len(rows)} overlay pictures: {out.resolve()}/*.png")
-    print_text(f"typed results, masks included: {results.resolve()}")
+for _command in (
+    node_commands.demo,
+    node_commands.serve,
+    node_commands.send,
+    node_commands.echo,
+    node_commands.camera,
+    node_commands.bag,
+):
+    app.command()(_command)
 
 
 @app.command()
@@ -170,22 +130,23 @@ def info(weights: Weights = None, as_json: AsJson = False) -> None:
 
     import torch
 
+    from vl2_ros.loading import EMBEDDED_WEIGHTS
     from vl2_ros.model.checkpoint import describe_checkpoint
 
-    with show_progress("reading"):
-        checkpoint = asdict(describe_checkpoint(weights or EMBEDDED))
+    with display.show_progress("reading"):
+        checkpoint = asdict(describe_checkpoint(weights or EMBEDDED_WEIGHTS))
     document = {
         "vl2_ros": _find_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "weights": str(weights or EMBEDDED),
+        "weights": str(weights or EMBEDDED_WEIGHTS),
         **checkpoint,
     }
     if as_json:
-        print(json.dumps(document))
+        display.print_json(document)
     else:
-        print_facts(document)
+        display.print_facts(document)
 
 
 @app.command()
@@ -207,7 +168,7 @@ def train(
     from vl2_ros.training.embedded import EmbeddedRecipe, train_embedded
 
     recipe = EmbeddedRecipe(minutes=minutes, frames=frames)
-    with show_progress("rendering, then training") as show:
+    with display.show_progress("rendering, then training") as show:
         train_embedded(
             out,
             cache,
@@ -217,7 +178,7 @@ def train(
             on_render=show,
             on_step=lambda step, share, row: show(round(share * 1000), 1000),
         )
-    print_text(f"checkpoint: {out.resolve()}")
+    display.print_text(f"checkpoint: {out.resolve()}")
 
 
 @eval_app.command("embedded")
@@ -237,8 +198,8 @@ def eval_embedded(
     from vl2_ros.evaluation.embedded import evaluate_embedded
 
     chosen = _choose_seeds(seeds, frames)
-    pipeline = _load(weights, device)
-    with show_progress("evaluating") as show:
+    pipeline = load_model(weights, device)
+    with display.show_progress("evaluating") as show:
         document = evaluate_embedded(
             pipeline,
             seeds=chosen,
@@ -246,9 +207,9 @@ def eval_embedded(
             progress=lambda stage, done, total: show(done, total),
         )
     if as_json:
-        print(json.dumps(document))
+        display.print_json(document)
     else:
-        print_facts(document)
+        display.print_facts(document)
 
 
 @app.command()
@@ -260,11 +221,11 @@ def convert(
     from vl2_ros.loading import load_processing
     from vl2_ros.model.checkpoint import convert_checkpoint
 
-    with show_progress("converting") as show:
+    with display.show_progress("converting") as show:
         convert_checkpoint(source, target, progress=show)
     # A release says in config.json how its pictures are prepared; our layout in a file of its own.
     load_processing(source).save(target)
-    print_text(f"checkpoint: {target.resolve()}")
+    display.print_text(f"checkpoint: {target.resolve()}")
 
 
 @app.command()
@@ -282,10 +243,10 @@ def simulate(
     """Record a simulated tabletop camera that goes once around each scene."""
     from vl2_ros.transports.bag import write_camera_bag
 
-    with show_progress("rendering") as show:
+    with display.show_progress("rendering") as show:
         shots = _simulate_shots(seed or [HELD_OUT], count, (height, width), show)
         written = write_camera_bag(out, shots, quality=quality)
-    print_text(f"{written} frames: {out.resolve()}")
+    display.print_text(f"{written} frames: {out.resolve()}")
 
 
 def _simulate_shots(
@@ -314,66 +275,6 @@ def _find_version() -> str:
         return "unknown, not installed by pip"
 
 
-def _load(weights: Path | None, device: str) -> Pipeline:
-    from vl2_ros.loading import load_pipeline
-
-    with show_progress("loading"):
-        return load_pipeline(weights, device=_choose_device(device))
-
-
-def _choose_device(device: str) -> str:
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _describe(
-    picture: str,
-    sentence: str,
-    result: Result,
-    seconds: float,
-    overlay: Path | None,
-    *,
-    with_masks: bool,
-) -> dict[str, Any]:
-    from vl2_ros.processing.result_json import result_to_json
-
-    return {
-        "picture": picture,
-        "command": sentence,
-        **result_to_json(result, with_masks=with_masks),
-        "seconds": round(seconds, 4),
-        "overlay": None if overlay is None else str(overlay),
-    }
-
-
-def _write_overlay(frame: Frame, sentence: str, result: Result, path: Path) -> None:
-    from PIL import Image
-
-    from vl2_ros.processing.overlay import draw_overlay
-
-    try:
-        Image.fromarray(draw_overlay(frame, result, question=sentence)).save(path)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot write the overlay {path}: {error}; expected a name such as overlay.png in a "
-            "folder that is there"
-        ) from error
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}; expected one sentence a line") from error
-    sentences = [line for line in lines if line and not line.startswith("#")]
-    if not sentences:
-        raise InputError(f"{path} holds no sentence; expected one a line")
-    return sentences
-
-
 def _choose_seeds(text: str | None, frames: int | None) -> range:
     if text is None:
         return range(HELD_OUT, HELD_OUT + (frames or 300))
@@ -381,15 +282,6 @@ def _choose_seeds(text: str | None, frames: int | None) -> range:
     if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
         raise InputError(f"seeds must be A:B with A below B, such as 1000000:1000300, got {text!r}")
     return range(int(first), int(end))
-
-
-def _print_answer(title: str | None, result: Result, seconds: float, saved: Path | None) -> None:
-    if title is not None:
-        print_text(f"{title}:")
-    print_text(result.text or "(no text)")
-    if result.branches:
-        print_text(list_found(result))
-    print_text(f"{seconds:.2f} s" + (f", overlay: {saved.resolve()}" if saved else ""))
 
 
 if __name__ == "__main__":

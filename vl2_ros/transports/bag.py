@@ -1,11 +1,11 @@
-"""Recorded camera topics to frames, and frames to a recording: rosbag2 folders, .mcap, .db3.
+"""Recorded camera topics to pictures, and frames to a recording: rosbag2 folders, .mcap, .db3.
 
 Knows messages and files; what is in the pictures is nobody's business here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,16 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mcap.writer import Writer
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
-from rosbags.typesys.store import Typestore
 
 from vl2_ros.errors import TransportError, VL2Error
+from vl2_ros.node.camera_image import is_depth, store_compressed_image, store_image
+from vl2_ros.node.request import StoredImage
 from vl2_ros.structures import Frame
-from vl2_ros.transports.camera_image import decode_compressed_image, decode_image, is_depth
+from vl2_ros.transports.mcap_writer import write_recording
+from vl2_ros.transports.message_types import StoreMessageTypes
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
@@ -75,8 +76,57 @@ def list_image_topics(path: Path | str) -> tuple[ImageTopic, ...]:
         return tuple(_image_topic(connection) for connection in _image_connections(reader))
 
 
+def count_images(path: Path | str, *, topic: str | None = None) -> int:
+    """Count the pictures of one camera; arguments and errors as of `read_images`."""
+    path = Path(path)
+    with _open(path) as reader:
+        return sum(one.msgcount for one in _choose_connections(reader, path, topic))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedImage:
+    """One picture of a recording, not decoded yet.
+
+    Attributes:
+        topic: as recorded.
+        message_type: sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage.
+        time_ns: when it was recorded, nanoseconds since the epoch.
+        message: as the bag library read it.
+        image: the same with the stamp of its header; decodes when asked.
+    """
+
+    topic: str
+    message_type: str
+    time_ns: int
+    message: Any
+    image: StoredImage
+
+
+def read_images(
+    path: Path | str, *, topic: str | None = None
+) -> Generator[RecordedImage, None, None]:
+    """Read the pictures of one camera in the order of recording, without decoding them.
+
+    Args:
+        path: rosbag2 folder, .mcap or .db3 file.
+        topic: which picture topic; None takes the only camera there is (depth is no camera).
+
+    Raises:
+        TransportError: if the bag cannot be read, or the topic is not there or not the only one.
+    """
+    path = Path(path)
+    with _open(path) as reader:
+        connections = _choose_connections(reader, path, topic)
+        for connection, time_ns, raw in reader.messages(connections):
+            message: Any = reader.deserialize(raw, connection.msgtype)
+            store = store_image if connection.msgtype == IMAGE_TYPE else store_compressed_image
+            yield RecordedImage(
+                connection.topic, connection.msgtype, time_ns, message, store(message)
+            )
+
+
 def read_frames(path: Path | str, *, topic: str | None = None) -> Iterator[Frame]:
-    """Read the pictures of one camera in the order of recording.
+    """Read the pictures of one camera in the order of recording, decoded.
 
     Args:
         path: rosbag2 folder, .mcap or .db3 file.
@@ -89,16 +139,12 @@ def read_frames(path: Path | str, *, topic: str | None = None) -> Iterator[Frame
         TransportError: if the bag cannot be read, the topic is not there or not the only one, or
             a picture does not hold what its header says.
     """
-    path = Path(path)
-    with _open(path) as reader:
-        connections = _choose_connections(reader, path, topic)
-        name = connections[0].topic
-        for index, (connection, _, raw) in enumerate(reader.messages(connections)):
-            message = reader.deserialize(raw, connection.msgtype)
-            try:
-                yield _decode_frame(message, connection.msgtype)
-            except VL2Error as error:
-                raise TransportError(f"{path}: message {index} of {name}: {error}") from error
+    for index, recorded in enumerate(read_images(path, topic=topic)):
+        try:
+            frame = recorded.image.decode()
+        except VL2Error as error:
+            raise TransportError(f"{path}: message {index} of {recorded.topic}: {error}") from error
+        yield frame
 
 
 def write_camera_bag(
@@ -126,38 +172,22 @@ def write_camera_bag(
     Raises:
         TransportError: if a frame has another size than its camera, or the file cannot be written.
     """
-    store = get_typestore(Stores.ROS2_JAZZY)
+    types = StoreMessageTypes()
     image_type = COMPRESSED_IMAGE_TYPE if compressed else IMAGE_TYPE
     image_topic = f"{topic}/compressed" if compressed else topic
-    part = path.with_name(path.name + ".part")
+    info_topic = f"{topic.rpartition('/')[0]}/camera_info"
     count = 0
-    try:
-        with part.open("wb") as file:
-            writer = Writer(file)
-            writer.start(profile="ros2", library="vl2_ros")
-            image_channel = _add_channel(writer, store, image_topic, image_type)
-            info_topic = f"{topic.rpartition('/')[0]}/camera_info"
-            info_channel = _add_channel(writer, store, info_topic, CAMERA_INFO_TYPE)
-            for count, (frame, camera) in enumerate(shots, start=1):
-                if frame.frame_hw != camera.frame_hw:
-                    raise TransportError(
-                        f"frame {count - 1} is {frame.frame_hw} (height, width), expected "
-                        f"{camera.frame_hw} as its camera says"
-                    )
-                image = _make_image(store, frame, quality if compressed else None)
-                info = _make_camera_info(store, frame, camera)
-                for channel, kind, message in (
-                    (image_channel, image_type, image),
-                    (info_channel, CAMERA_INFO_TYPE, info),
-                ):
-                    data = bytes(store.serialize_cdr(message, kind))
-                    writer.add_message(channel, frame.stamp_ns, data, frame.stamp_ns)
-            writer.finish()  # type: ignore[no-untyped-call]
-        part.replace(path)
-    except OSError as error:
-        raise TransportError(f"cannot write {path}: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with write_recording(path, types.typestore) as recording:
+        for count, (frame, camera) in enumerate(shots, start=1):
+            if frame.frame_hw != camera.frame_hw:
+                raise TransportError(
+                    f"frame {count - 1} is {frame.frame_hw} (height, width), expected "
+                    f"{camera.frame_hw} as its camera says"
+                )
+            image = _make_image(types, frame, jpeg_quality=quality if compressed else None)
+            recording.add(image_topic, image_type, image, frame.stamp_ns)
+            info = _make_camera_info(types, frame, camera)
+            recording.add(info_topic, CAMERA_INFO_TYPE, info, frame.stamp_ns)
     return count
 
 
@@ -222,61 +252,37 @@ def _holds_depth(reader: AnyReader, connection: Connection) -> bool:
     return False
 
 
-def _decode_frame(message: Any, message_type: str) -> Frame:
-    if message_type == COMPRESSED_IMAGE_TYPE:
-        rgb = decode_compressed_image(image_format=message.format, data=message.data)
-    else:
-        rgb = decode_image(
-            height=message.height,
-            width=message.width,
-            encoding=message.encoding,
-            step=message.step,
-            is_bigendian=bool(message.is_bigendian),
-            data=message.data,
-        )
-    stamp = message.header.stamp
-    return Frame(rgb, stamp.sec * 1_000_000_000 + stamp.nanosec, message.header.frame_id)
-
-
-def _add_channel(writer: Writer, store: Typestore, topic: str, message_type: str) -> int:
-    definition, _ = store.generate_msgdef(message_type, ros_version=2)
-    schema = writer.register_schema(message_type, "ros2msg", definition.encode())
-    return writer.register_channel(topic, "cdr", schema)
-
-
-def _make_header(store: Typestore, frame: Frame) -> Any:
-    seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
-    stamp = store.types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
-    return store.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame.frame_id)
-
-
-def _make_image(store: Typestore, frame: Frame, quality: int | None) -> Any:
-    """Build a JPEG CompressedImage, or an rgb8 Image when `quality` is None."""
-    header = _make_header(store, frame)
-    if quality is None:
+def _make_image(types: StoreMessageTypes, frame: Frame, *, jpeg_quality: int | None) -> Any:
+    """Make a JPEG CompressedImage, or an rgb8 Image without a quality."""
+    header = _make_header(types, frame)
+    if jpeg_quality is None:
         height, width = frame.frame_hw
-        return store.types[IMAGE_TYPE](
+        return types.make(
+            IMAGE_TYPE,
             header=header,
             height=height,
             width=width,
             encoding="rgb8",
-            is_bigendian=0,
             step=3 * width,
             data=np.ascontiguousarray(frame.rgb).reshape(-1),
         )
     bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return store.types[COMPRESSED_IMAGE_TYPE](header=header, format="jpeg", data=data.reshape(-1))
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
+    return types.make(COMPRESSED_IMAGE_TYPE, header=header, format="jpeg", data=data.reshape(-1))
 
 
-def _make_camera_info(store: Typestore, frame: Frame, camera: PinholeCamera) -> Any:
+def _make_header(types: StoreMessageTypes, frame: Frame) -> Any:
+    seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
+    stamp = types.make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
+    return types.make("std_msgs/msg/Header", stamp=stamp, frame_id=frame.frame_id)
+
+
+def _make_camera_info(types: StoreMessageTypes, frame: Frame, camera: PinholeCamera) -> Any:
     k = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
     p = [camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
-    region = store.types["sensor_msgs/msg/RegionOfInterest"](
-        x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-    )
-    return store.types[CAMERA_INFO_TYPE](
-        header=_make_header(store, frame),
+    return types.make(
+        CAMERA_INFO_TYPE,
+        header=_make_header(types, frame),
         height=camera.frame_hw[0],
         width=camera.frame_hw[1],
         distortion_model="plumb_bob",
@@ -284,7 +290,4 @@ def _make_camera_info(store: Typestore, frame: Frame, camera: PinholeCamera) -> 
         k=np.array(k),
         r=np.eye(3).reshape(-1),
         p=np.array(p),
-        binning_x=0,
-        binning_y=0,
-        roi=region,
     )

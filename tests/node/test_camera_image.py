@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+from array import array
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.node.wire import make_compressed_image, make_image
 from vl2_ros.errors import TransportError
-from vl2_ros.transports.camera_image import (
+from vl2_ros.node.camera_image import (
     ENCODINGS,
     decode_compressed_image,
     decode_image,
     is_depth,
+    store_compressed_image,
+    store_image,
 )
+from vl2_ros.transports.message_types import StoreMessageTypes
 
 RED, GREEN, BLUE = (200, 20, 10), (15, 190, 30), (5, 25, 180)
 
@@ -148,3 +154,53 @@ def test_compressed_rubbish_names_the_format(data):
 def test_depth_is_told_from_pictures():
     assert is_depth("16UC1") and is_depth("32FC1") and is_depth("16UC1; compressedDepth png")
     assert not is_depth("rgb8") and not is_depth("bgr8; jpeg compressed bgr8")
+
+
+@pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
+def test_depth_is_refused_as_a_picture(encoding):
+    with pytest.raises(TransportError, match=r"holds depth; expected a colour or grey picture"):
+        decode(np.zeros((2, 2, 1), np.uint16), encoding)
+    with pytest.raises(TransportError, match="holds depth"):
+        decode_compressed_image(
+            image_format="16UC1; compressedDepth png", data=np.zeros(9, np.uint8)
+        )
+
+
+def test_huge_picture_is_refused_before_its_bytes_are_counted():
+    with pytest.raises(TransportError, match=r"20000x20000 pixels is over the limit of 100000000"):
+        decode_image(
+            height=20000,
+            width=20000,
+            encoding="rgb8",
+            step=60000,
+            is_bigendian=False,
+            data=np.zeros(3, "u1"),
+        )
+
+
+def test_rgb_is_copied_once_and_not_shared():
+    message = make_image(StoreMessageTypes())
+    frame = store_image(message).decode()
+    assert not np.shares_memory(frame.rgb, message.data)
+    assert frame.rgb.flags.c_contiguous and frame.rgb.flags.owndata
+
+
+def test_stored_image_reads_no_pixel_before_it_is_decoded():
+    message = make_image(StoreMessageTypes(), 1_700_000_000_000_000_123, step=1)
+    image = store_image(message)
+    assert (image.stamp_ns, image.frame_id) == (1_700_000_000_000_000_123, "camera_link")
+    with pytest.raises(TransportError, match="step is 1"):
+        image.decode()
+
+
+def test_stored_compressed_image_becomes_a_frame_with_its_header():
+    frame = store_compressed_image(make_compressed_image(StoreMessageTypes(), 5)).decode()
+    assert (frame.stamp_ns, frame.frame_id, frame.frame_hw) == (5, "camera_link", (16, 24))
+    assert frame.rgb[0, 0].tolist() == [200, 0, 0]
+
+
+def test_data_may_be_any_buffer():
+    message = make_image(StoreMessageTypes())
+    expected = store_image(message).decode().rgb
+    message.data = array("B", message.data.tobytes())
+    np.testing.assert_array_equal(store_image(message).decode().rgb, expected)

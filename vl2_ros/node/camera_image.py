@@ -1,17 +1,22 @@
 """ROS picture messages to RGB: sensor_msgs/Image by its encoding, CompressedImage by its content.
 
-Plain values in (height, step, encoding, bytes), so that every transport can use it.
+Messages are read by attribute, so that the classes of every transport will do. `store_image` and
+`store_compressed_image` only keep the message; its pixels are touched when somebody decodes it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
 from vl2_ros.errors import InputError, TransportError
+from vl2_ros.node.request import StoredImage
 from vl2_ros.processing.image import read_image
+from vl2_ros.structures import MAX_FRAME_PIXELS, Frame
 
 #: Encodings and formats that hold depth; not a picture, and not an error on a depth topic.
 DEPTH_ENCODINGS = frozenset({"16UC1", "32FC1"})
@@ -62,6 +67,42 @@ ENCODINGS: dict[str, Encoding] = {
 }
 
 
+def store_image(message: Any) -> StoredImage:
+    """Keep a sensor_msgs/Image as it is; the message must not change afterwards."""
+    return _store(message, _decode_image_message)
+
+
+def store_compressed_image(message: Any) -> StoredImage:
+    """Keep a sensor_msgs/CompressedImage as it is; the message must not change afterwards."""
+    return _store(message, _decode_compressed_message)
+
+
+def _store(message: Any, decode: Callable[[Any], np.ndarray]) -> StoredImage:
+    stamp = message.header.stamp
+    stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+    frame_id = str(message.header.frame_id)
+
+    def make_frame() -> Frame:
+        return Frame(decode(message), stamp_ns, frame_id)
+
+    return StoredImage(stamp_ns, frame_id, make_frame)
+
+
+def _decode_image_message(message: Any) -> np.ndarray:
+    return decode_image(
+        height=int(message.height),
+        width=int(message.width),
+        encoding=message.encoding,
+        step=int(message.step),
+        is_bigendian=bool(message.is_bigendian),
+        data=np.asarray(message.data),
+    )
+
+
+def _decode_compressed_message(message: Any) -> np.ndarray:
+    return decode_compressed_image(image_format=message.format, data=np.asarray(message.data))
+
+
 def decode_image(
     *, height: int, width: int, encoding: str, step: int, is_bigendian: bool, data: np.ndarray
 ) -> np.ndarray:
@@ -81,8 +122,14 @@ def decode_image(
         (height, width, 3) uint8, a copy.
 
     Raises:
-        TransportError: if the encoding is not known or the sizes contradict each other.
+        TransportError: if the encoding is not known or means depth, the sizes contradict each
+            other or are over the limit.
     """
+    if is_depth(encoding):
+        raise TransportError(
+            f"image of encoding {encoding!r} holds depth; expected a colour or grey picture, "
+            "name the camera's colour topic"
+        )
     form = ENCODINGS.get(encoding)
     if form is None:
         raise TransportError(
@@ -92,6 +139,11 @@ def decode_image(
     row_bytes = width * form.channels * dtype.itemsize
     if height < 1 or width < 1:
         raise TransportError(f"image of {width}x{height} pixels has no pixel")
+    if height * width > MAX_FRAME_PIXELS:
+        raise TransportError(
+            f"image of {width}x{height} pixels is over the limit of {MAX_FRAME_PIXELS}; "
+            "resize it first"
+        )
     if step < row_bytes:
         raise TransportError(
             f"image step is {step}, expected at least {row_bytes} bytes for {width} pixels "
@@ -102,7 +154,8 @@ def decode_image(
             f"image holds {data.size} bytes, expected {height * step} for {height} rows "
             f"of step {step}"
         )
-    rows = np.ascontiguousarray(data.reshape(height, step)[:, :row_bytes])
+    # Views only: the conversion below makes the one copy, also of rows with padding.
+    rows = data.reshape(height, step)[:, :row_bytes]
     pixels = rows.view(dtype).reshape(height, width, form.channels)
     if dtype.itemsize == 2:
         pixels = (pixels >> 8).astype(np.uint8)
@@ -127,8 +180,13 @@ def decode_compressed_image(*, image_format: str, data: np.ndarray) -> np.ndarra
         (H, W, 3) uint8.
 
     Raises:
-        TransportError: if the bytes are no picture.
+        TransportError: if the bytes are no picture, or one of depth.
     """
+    if is_depth(image_format):
+        raise TransportError(
+            f"compressed image of format {image_format!r} holds depth; expected a colour or grey "
+            "picture, name the camera's colour topic"
+        )
     try:
         return read_image(data.tobytes()).rgb
     except InputError as error:

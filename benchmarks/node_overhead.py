@@ -1,0 +1,349 @@
+"""Time what the node adds to a picture's way, with a perceiver that answers at once.
+
+    python benchmarks/node_overhead.py [--frames 300] [--rate 30] [--memory-frames 20000]
+
+A camera process sends 1280x720 rgb8 pictures over DDS on this machine; another process answers
+each with a VisionResult: first a bare subscriber that publishes from its callback, then the node
+with a watch. Printed for both, in milliseconds:
+
+* `added`: from the bytes of a picture in the reading thread to the result handed to DDS, without
+  the perceiver's own time. The promise is p99 <= 3 ms for the node.
+* `round_trip`: from before the picture is published to the result in the camera's process.
+* `cpu`: processor time of the answering process per picture, its DDS threads included; the number
+  that a busy machine changes least.
+
+`memory` then sends pictures as fast as results come, and compares the node's resident memory after
+the first tenth with that at the end.
+
+Copies of the 2.8 MB of a picture on its way in, once it is a datagram:
+
+1. Cyclone puts the fragments of a message together. It has to: they come out of order.
+2. The binding hands the whole out as `bytes`. It has to: Cyclone reuses its buffer.
+3. Reading the message makes none, `data` is a view of these bytes.
+4. Keeping the newest picture makes none, the message itself is kept.
+5. Decoding makes one, from the encoding of the message to RGB in memory of its own. Only a picture
+   that a command looks at is decoded, and once, however many commands look at it.
+
+So a picture that nobody asks about costs two copies, as in the bare subscriber, and one that is
+answered three. Ratios compare within the run; milliseconds depend on the machine and its load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.server import PerceptionServer
+from vl2_ros.node.transport import LATCHED, Qos
+from vl2_ros.structures import (
+    Branch,
+    Command,
+    Detections,
+    Event,
+    Frame,
+    ModelInfo,
+    Result,
+    ResultEvent,
+    Route,
+)
+from vl2_ros.transports.dds import DdsTransport
+
+FRAME_HW = (720, 1280)
+IMAGE, RESULT = "sensor_msgs/msg/Image", "vl2_ros/msg/VisionResult"
+COMMAND = "vl2_ros/msg/VisionCommand"
+RELIABLE_NEWEST = Qos(depth=1)
+PATIENCE_S = 60.0
+
+
+class InstantPerceiver:
+    """Finds the same five things in every picture; remembers how long that took."""
+
+    def __init__(self) -> None:
+        self.info = ModelInfo("instant", "0", "numpy", "cpu", (Route.DETECT,))
+        self.own_s: dict[int, float] = {}
+        corners = np.arange(5, dtype=np.float32)[:, None] * 100
+        self._found = Detections(
+            boxes_xyxy=np.hstack([corners, corners, corners + 90, corners + 90]),
+            scores=np.linspace(0.9, 0.5, 5, dtype=np.float32),
+            class_ids=np.zeros(5, np.int64),
+            labels=("mug",) * 5,
+        )
+
+    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+        """Yield the result, nothing before it."""
+        began_s = time.perf_counter()
+        branch = Branch(Route.DETECT, ("mug",), self._found)
+        text = "I found: mug."
+        result = Result(command.id, frame.stamp_ns, frame.frame_id, text, (branch,))
+        self.own_s[frame.stamp_ns] = time.perf_counter() - began_s
+        yield ResultEvent(result)
+
+
+class TimedTransport:
+    """A DDS transport that notes when pictures come in and when results go out."""
+
+    def __init__(self, node_name: str) -> None:
+        self._transport = DdsTransport(node_name)
+        self.types = self._transport.types
+        self.received_s: dict[int, float] = {}
+        self.added_s: dict[int, float] = {}
+        self._bytes_came_s = 0.0
+        deserialize = self.types.deserialize
+
+        def timed(data: bytes, type_name: str) -> Any:
+            self._bytes_came_s = time.perf_counter()
+            return deserialize(data, type_name)
+
+        self.types.deserialize = timed  # type: ignore[method-assign]
+
+    def subscribe(
+        self, topic: str, type_name: str, qos: Qos, callback: Callable[[Any], None]
+    ) -> None:
+        """Subscribe; of pictures, note the time at which their bytes were there."""
+
+        def note(message: Any) -> None:
+            self.received_s[stamp_of(message)] = self._bytes_came_s
+            callback(message)
+
+        chosen = note if type_name == IMAGE else callback
+        self._transport.subscribe(topic, type_name, qos, chosen)
+
+    def advertise(self, topic: str, type_name: str, qos: Qos) -> Any:
+        """Advertise; of results, note the time at which they had been handed over."""
+        publisher = self._transport.advertise(topic, type_name, qos)
+        if type_name != RESULT:
+            return publisher
+        return TimedPublisher(publisher, self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class TimedPublisher:
+    """Notes when each result has been published."""
+
+    def __init__(self, publisher: Any, times: TimedTransport) -> None:
+        self.count_subscribers = publisher.count_subscribers
+        self._publisher = publisher
+        self._times = times
+
+    def publish(self, message: Any) -> None:
+        """Publish and note."""
+        self._publisher.publish(message)
+        received_s = self._times.received_s.pop(stamp_of(message), None)
+        if received_s is not None:
+            self._times.added_s[stamp_of(message)] = time.perf_counter() - received_s
+
+
+def stamp_of(message: Any) -> int:
+    """Return the stamp of a message's header in nanoseconds."""
+    return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
+
+
+def resident_mb() -> float:
+    """Return the memory that this process holds now, on Linux."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def answer_bare() -> None:
+    """Publish an empty result for every picture, from the callback."""
+    transport = TimedTransport("answerer")
+    results = transport.advertise("~/result", RESULT, LATCHED)
+    make = transport.types.make
+
+    def answer(message: Any) -> None:
+        results.publish(make(RESULT, header=message.header))
+
+    transport.subscribe("image", IMAGE, RELIABLE_NEWEST, answer)
+    serve(transport, {})
+    transport.close()
+
+
+def answer_with_node() -> None:
+    """Let the node answer; the camera's process sends the watch."""
+    transport = TimedTransport("answerer")
+    perceiver = InstantPerceiver()
+    parameters = NodeParameters(image_transport="raw", image_reliability="reliable")
+    server = PerceptionServer(perceiver, transport, parameters)
+    server.start()
+    serve(transport, perceiver.own_s)
+    server.stop()
+    transport.close()
+
+
+def serve(transport: TimedTransport, own_s: dict[int, float]) -> None:
+    """Tell times and memory so far for each line of input, then forget the times."""
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        added_ms = [(s - own_s.get(stamp, 0.0)) * 1e3 for stamp, s in transport.added_s.items()]
+        transport.added_s.clear()
+        own_s.clear()
+        noted = {"added_ms": added_ms, "cpu_s": time.process_time(), "resident_mb": resident_mb()}
+        print(json.dumps(noted), flush=True)
+
+
+class Camera:
+    """The camera's process: sends pictures to one answering process, waits for each result."""
+
+    def __init__(self, role: str) -> None:
+        self._answerer = subprocess.Popen(
+            [sys.executable, __file__, "--role", role],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._answerer.stdout is not None
+        self._answerer.stdout.readline()
+        self._transport = DdsTransport("camera")
+        self._came = threading.Condition()
+        self._last_stamp = 0
+        self._last_came_s = 0.0
+        self._transport.subscribe("/answerer/result", RESULT, Qos(), self._note)
+        self._pictures = self._transport.advertise("image", IMAGE, RELIABLE_NEWEST)
+        commands = self._transport.advertise("/answerer/vision_command", COMMAND, Qos())
+        deadline_s = time.monotonic() + PATIENCE_S
+        publishers = [self._pictures] if role == "bare" else [self._pictures, commands]
+        while not all(publisher.count_subscribers() for publisher in publishers):
+            assert time.monotonic() < deadline_s, "the answering process was not found"
+            time.sleep(0.01)
+        if role == "node":
+            commands.publish(self._transport.types.make(COMMAND, mode=1, text="find the mug"))
+        self._rgb = np.random.default_rng(0).integers(0, 256, (*FRAME_HW, 3), dtype=np.uint8)
+        self._count = 0
+
+    def _note(self, message: Any) -> None:
+        with self._came:
+            self._last_stamp, self._last_came_s = stamp_of(message), time.perf_counter()
+            self._came.notify()
+
+    def ask(self) -> float:
+        """Send one picture and return the seconds until its result is here."""
+        self._count += 1
+        make = self._transport.types.make
+        stamp = make("builtin_interfaces/msg/Time", sec=self._count)
+        message = make(
+            IMAGE,
+            header=make("std_msgs/msg/Header", stamp=stamp, frame_id="camera"),
+            height=FRAME_HW[0],
+            width=FRAME_HW[1],
+            encoding="rgb8",
+            step=FRAME_HW[1] * 3,
+            data=self._rgb.reshape(-1),
+        )
+        began_s = time.perf_counter()
+        self._pictures.publish(message)
+        with self._came:
+            wanted = self._count * 10**9
+            assert self._came.wait_for(lambda: self._last_stamp >= wanted, PATIENCE_S), "no result"
+            return self._last_came_s - began_s
+
+    def collect(self) -> dict[str, Any]:
+        """Return what the answering process has noted since the last time."""
+        assert self._answerer.stdin is not None and self._answerer.stdout is not None
+        self._answerer.stdin.write("\n")
+        self._answerer.stdin.flush()
+        noted: dict[str, Any] = json.loads(self._answerer.stdout.readline())
+        return noted
+
+    def close(self) -> None:
+        """End both."""
+        self._transport.close()
+        assert self._answerer.stdin is not None
+        self._answerer.stdin.close()
+        self._answerer.wait(PATIENCE_S)
+
+
+def summarize(times_ms: list[float]) -> dict[str, float]:
+    """Return count, median and tail."""
+    p50, p95, p99 = np.percentile(times_ms, (50, 95, 99))
+    return {
+        "count": len(times_ms),
+        "p50": round(float(p50), 3),
+        "p95": round(float(p95), 3),
+        "p99": round(float(p99), 3),
+    }
+
+
+def measure_times(role: str, frames: int, rate_hz: float) -> dict[str, Any]:
+    """Send pictures at the camera's rate; the first ones warm up and do not count."""
+    camera = Camera(role)
+    for _ in range(20):
+        camera.ask()
+    cpu_s = camera.collect()["cpu_s"]
+    round_trips_ms = []
+    next_s = time.monotonic()
+    for _ in range(frames):
+        next_s = max(next_s + 1 / rate_hz, time.monotonic())
+        time.sleep(max(0.0, next_s - time.monotonic()))
+        round_trips_ms.append(camera.ask() * 1e3)
+    noted = camera.collect()
+    camera.close()
+    return {
+        "added": summarize(noted["added_ms"]),
+        "round_trip": summarize(round_trips_ms),
+        "cpu": round((noted["cpu_s"] - cpu_s) * 1e3 / frames, 3),
+    }
+
+
+def measure_memory(frames: int) -> dict[str, float]:
+    """Send pictures as fast as results come."""
+    camera = Camera("node")
+    first = max(1, frames // 10)
+    for _ in range(first):
+        camera.ask()
+    early_mb = camera.collect()["resident_mb"]
+    # Often, so that the noted times are not what grows.
+    for index in range(frames - first):
+        camera.ask()
+        if index % 1000 == 0:
+            camera.collect()
+    late_mb = camera.collect()["resident_mb"]
+    camera.close()
+    return {
+        "frames": frames,
+        "early_mb": round(early_mb, 1),
+        "late_mb": round(late_mb, 1),
+        "growth_kb_per_1000_frames": round((late_mb - early_mb) * 1024e3 / (frames - first), 1),
+    }
+
+
+def main() -> None:
+    """Measure the bare pair, then the node, then memory; print one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--rate", type=float, default=30.0, help="Hz")
+    parser.add_argument("--memory-frames", type=int, default=20000, help="0 leaves it out")
+    parser.add_argument("--role", choices=("node", "bare"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.role:
+        {"node": answer_with_node, "bare": answer_bare}[options.role]()
+        return
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    document: dict[str, Any] = {
+        role: measure_times(role, options.frames, options.rate) for role in ("bare", "node")
+    }
+    document["node_over_bare"] = {
+        what: round(document["node"][what]["p50"] / document["bare"][what]["p50"], 2)
+        for what in ("added", "round_trip")
+    } | {"cpu": round(document["node"]["cpu"] / document["bare"]["cpu"], 2)}
+    if options.memory_frames:
+        document["memory"] = measure_memory(options.memory_frames)
+    document["load_average"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    print(json.dumps(document, indent=1))
+
+
+if __name__ == "__main__":
+    main()

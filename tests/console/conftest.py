@@ -1,0 +1,7 @@
+"""What the tests of the command line share with those of the transports."""
+
+from __future__ import annotations
+
+from tests.transports.conftest import dds_domain
+
+__all__ = ["dds_domain"]

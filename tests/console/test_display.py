@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vl2_ros.console.display import (
+    describe_received,
+    format_received,
+    print_json,
+    print_text,
+    show_error,
+    show_note,
+)
+from vl2_ros.node.request import Status
+from vl2_ros.structures import Branch, Detections, Result, Route
+from vl2_ros.transports.received_result import ReceivedResult
+
+FOUND = Detections(
+    np.array([[1, 2, 30, 40]], np.float32),
+    np.array([0.875], np.float32),
+    np.zeros(1, np.int64),
+    ("red [mug]",),
+)
+
+
+@pytest.fixture
+def received() -> ReceivedResult:
+    branches = (Branch(Route.DETECT, ("red [mug]",), FOUND),)
+    stage_ms = {"queue": 1.0, "language": 41.0}
+    result = Result("ask-1", 12_345_678_901, "camera_link", "I found it.", branches, stage_ms)
+    rest = {"model": "tiny", "model_identity": "0a", "engine": "torch cpu"}
+    return ReceivedResult(result, Status.OK, "", "find it", "/image", True, 3, **rest)
+
+
+def test_result_is_one_line(received):
+    assert format_received(received) == (
+        "OK       12.345 /image | ask-1#3 | I found it. | [DET] red [mug] (0.88, 1 2 30 40) | 42 ms"
+    )
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "two\r\nlines", "two\x0blines"])
+def test_line_breaks_in_answers_make_no_second_line(received, text):
+    line = format_received(replace(received, result=replace(received.result, text=text)))
+    assert "two lines" in line and len(line.splitlines()) == 1
+
+
+def test_refusal_shows_its_message_and_no_stamp(received):
+    nothing = Result("ask-1", 0, "", "")
+    refused = replace(received, result=nothing, status=Status.EXPIRED, message="too late")
+    assert format_received(refused) == "EXPIRED  - /image | ask-1#3 | too late | 0 ms"
+
+
+def test_json_of_a_result_names_command_picture_and_model(received):
+    document = json.loads(json.dumps(describe_received(received)))
+    assert document["command"] == "find it" and document["command_id"] == "ask-1"
+    assert (document["stamp_ns"], document["frame_id"]) == (12_345_678_901, "camera_link")
+    assert (document["status"], document["is_final"], document["sequence"]) == ("OK", True, 3)
+    assert document["instances"][0]["label"] == "red [mug]"
+    assert document["model"] == "tiny" and document["engine"] == "torch cpu"
+
+
+def test_text_is_printed_as_it_is(capsys):
+    print_text("[bold]:bread: 12:30 " + "long " * 50)
+    assert capsys.readouterr().out == "[bold]:bread: 12:30 " + "long " * 50 + "\n"
+
+
+def test_json_is_one_line_and_text_for_people_goes_to_standard_error(capsys):
+    print_json({"a": "b\nc"})
+    show_note("a note")
+    show_error("a [mistake]")
+    streams = capsys.readouterr()
+    assert streams.out == '{"a": "b\\nc"}\n'
+    assert streams.err == "a note\nerror: a [mistake]\n"

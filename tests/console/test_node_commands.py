@@ -1,0 +1,436 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.console.node_process import LiveNode
+from tests.node.scripted_perceiver import ScriptedPerceiver
+from tests.node.wire import PATIENCE_S, Inbox, wait_until
+from tests.transports.recordings import FIRST_STAMP_NS, PERIOD_NS, record_camera
+from vl2_ros.cli import main
+from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.transport import NEWEST_FROM_ANY
+from vl2_ros.transports.bag import list_image_topics
+from vl2_ros.transports.client import PerceptionClient
+from vl2_ros.transports.dds import DdsTransport
+
+STAMPS = [FIRST_STAMP_NS + index * PERIOD_NS for index in range(4)]
+
+
+def run(*arguments: object) -> int:
+    """Run the command line in this process; return its exit code."""
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def run_beside(*arguments: object) -> subprocess.Popen[str]:
+    """Run the command line in a process of its own, in the domain of the test."""
+    command = [sys.executable, "-m", "vl2_ros.cli", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
+
+
+@pytest.fixture
+def bag(tmp_path) -> Path:
+    record_camera(tmp_path / "camera.mcap", 4, compressed=True)
+    return tmp_path / "camera.mcap"
+
+
+@pytest.fixture
+def node(dds_domain, bag):
+    node = LiveNode(bag)
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def perceiver(monkeypatch):
+    """Take the place of the model that commands of this process load."""
+    perceiver = ScriptedPerceiver()
+    perceiver.loaded = []
+
+    def load(weights, *, device):
+        perceiver.loaded.append((weights, device))
+        return perceiver
+
+    monkeypatch.setattr("vl2_ros.loading.load_pipeline", load)
+    return perceiver
+
+
+class TestSend:
+    def test_prints_the_answer_with_its_instances(self, node, capsys):
+        assert run("send", "find it", "--timeout", PATIENCE_S) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == "answer to: find it"
+        assert lines[1:3] == [
+            "[DET] mug (0.90, 1 1 6 6, 24 px)",
+            "[DET] bowl (0.50, 4 4 8 8, 16 px)",
+        ]
+
+    def test_json_is_one_document(self, node, capsys):
+        options = ("--id", "mine", "--threshold", 0.5, "--camera", "/image", "--deadline", 60)
+        assert run("send", "segment it", "--json", *options) == 0
+        (document,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert (document["command_id"], document["command"]) == ("mine", "segment it")
+        assert (document["status"], document["camera"]) == ("OK", "/image")
+        assert document["stamp_ns"] == STAMPS[0] and document["frame_id"] == "camera_link"
+        assert [one["label"] for one in document["instances"]] == ["mug", "bowl"]
+        assert sum(document["instances"][0]["mask"]["counts"]) == 16 * 24
+        assert (document["model"], document["engine"]) == ("scripted", "numpy cpu")
+        ((_, command),) = node.perceiver.seen
+        assert command.score_threshold == 0.5
+
+    def test_watch_prints_a_line_for_each_result_until_its_duration(self, node, capsys):
+        threading.Timer(1.0, node.show_next).start()
+        assert run("send", "find it", "--watch", 0, "--duration", 4) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith("OK       5.000 /image | ask-")
+        assert "answer to: find it | [DET] mug (0.90, 1 1 6 6, 24 px)" in lines[0]
+        assert len(lines) >= 3
+        assert lines[-1].startswith("ENDED    - /image")
+
+    def test_interrupted_watch_is_stopped_on_the_node(self, node):
+        process = run_beside("send", "find it", "--watch", 0)
+        assert process.stdout.readline().startswith("OK")
+        process.terminate()
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, err
+        assert out.splitlines()[-1].startswith("ENDED") and err == ""
+        assert node.server.node.list_watches() == ()
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["find it", "--camera", "attic"], "invalid: there is no camera 'attic'"),
+            (["fail"], "failed: EngineError: the engine is out of memory"),
+            (["a" * 4001], "invalid: the command has 4001 characters"),
+            (["find it", "--threshold", "3"], "invalid: score_threshold must lie in 0..1"),
+        ],
+    )
+    def test_refusal_is_one_red_line(self, node, capsys, arguments, expected):
+        assert run("send", *arguments) == 2
+        streams = capsys.readouterr()
+        assert streams.out == "" and expected in streams.err
+        assert [line for line in streams.err.splitlines() if line.startswith("error: ")]
+        assert "Traceback" not in streams.err
+
+    def test_refusal_as_json_is_printed_too(self, node, capsys):
+        assert run("send", "fail", "--json") == 2
+        assert json.loads(capsys.readouterr().out)["status"] == "FAILED"
+
+    def test_no_node_is_one_red_line_that_says_what_to_do(self, dds_domain, capsys):
+        assert run("send", "find it", "--timeout", 0.2, "--node-name", "eyes") == 2
+        assert "no node /eyes came within 0.2 s; start one" in capsys.readouterr().err
+
+    def test_domain_out_of_range_is_one_red_line(self, capsys):
+        assert run("send", "find it", "--domain", 999) == 2
+        assert "domain must be 0 to 232, got 999" in capsys.readouterr().err
+
+
+class TestEcho:
+    def test_prints_each_result_as_it_comes_whoever_asked(self, node):
+        process = run_beside("echo")
+        transport = DdsTransport("somebody")
+        client = PerceptionClient(transport)
+        client.require_node(PATIENCE_S)
+        for index, text in enumerate(("find\nit", "hello")):
+            client.send(text, command_id=f"c{index}")
+            line = process.stdout.readline()
+            assert line.startswith("OK       5.000 /image | c")
+            assert f"c{index}#0 | answer to: " in line
+        process.terminate()
+        out, _ = process.communicate(timeout=PATIENCE_S)
+        assert (out, process.returncode) == ("", 0)
+        transport.close()
+
+    def test_json_ends_after_the_count(self, node):
+        process = run_beside("echo", "--json", "--count", 1)
+        assert run("send", "find it") == 0
+        out, _ = process.communicate(timeout=PATIENCE_S)
+        (document,) = [json.loads(line) for line in out.splitlines()]
+        assert document["text"] == "answer to: find it" and process.returncode == 0
+
+    def test_waiting_for_a_node_is_not_silent(self, dds_domain):
+        process = run_beside("echo")
+        assert f"no node /vl2 in ROS domain {dds_domain} yet" in process.stderr.readline()
+        process.terminate()
+        process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+
+
+class TestCamera:
+    def test_plays_a_recording_to_its_end(self, dds_domain, bag, capsys):
+        transport = DdsTransport("somebody")
+        kind = "sensor_msgs/msg/CompressedImage"
+        inbox = Inbox(transport, "/front/compressed", kind, NEWEST_FROM_ANY)
+        process = run_beside("camera", bag, "--onto", "/front", "--loop", "--rate", 20)
+        stamps = {
+            message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+            for message in inbox.wait(6)
+        }
+        assert stamps <= set(STAMPS) and len(stamps) >= 2
+        process.terminate()
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, err) == (0, "")
+        assert f"/front in ROS domain {dds_domain}" in out
+        transport.close()
+        assert run("camera", bag) == 0
+        assert "/camera/image_raw in ROS" in capsys.readouterr().out
+
+    def test_steps_by_lines_of_input(self, dds_domain, bag):
+        transport = DdsTransport("somebody")
+        kind = "sensor_msgs/msg/CompressedImage"
+        inbox = Inbox(transport, "/eye/compressed", kind, NEWEST_FROM_ANY)
+        process = run_beside("camera", bag, "--onto", "/eye", "--step", "--rate", 50)
+        for stamp_ns in STAMPS:
+            inbox.wait(3, lambda one, ns=stamp_ns % 10**9: one.header.stamp.nanosec == ns)
+            process.stdin.write("\n")
+            process.stdin.flush()
+        process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+        transport.close()
+
+    def test_missing_recording_is_one_red_line(self, dds_domain, capsys):
+        assert run("camera", "nothing.mcap") == 2
+        assert "nothing.mcap does not exist; expected" in capsys.readouterr().err
+
+
+class TestServe:
+    def test_serves_until_it_is_interrupted(self, dds_domain, bag, perceiver, capsys, monkeypatch):
+        answers = []
+
+        def ask_then_end() -> None:
+            transport = DdsTransport("somebody")
+            client = PerceptionClient(transport, node_name="eyes", namespace="robot")
+            client.require_node(PATIENCE_S)
+            answers.extend(client.follow(client.send("find it", camera="/front"), PATIENCE_S))
+            transport.close()
+            ended.set()
+
+        def wait() -> None:
+            assert ended.wait(PATIENCE_S)
+            raise KeyboardInterrupt
+
+        ended = threading.Event()
+        monkeypatch.setattr("vl2_ros.console.terminal.wait_for_interrupt", wait)
+        camera = run_beside("camera", bag, "--loop")
+        threading.Thread(target=ask_then_end).start()
+        names = ("--node-name", "eyes", "--namespace", "robot", "--device", "cpu")
+        cameras = ("--camera", "/back", "--camera", "/front")
+        remap = ("--remap", "/front:=/camera/image_raw")
+        settings = ("--command-deadline-s", 60, "--score-threshold", 0.6)
+        assert run("serve", *names, *cameras, *remap, *settings) == 0
+        camera.terminate()
+        camera.communicate(timeout=PATIENCE_S)
+        (answer,) = answers
+        assert answer.status.name == "OK" and answer.result.stamp_ns in STAMPS
+        assert {command.score_threshold for _, command in perceiver.seen} == {0.6}
+        assert perceiver.loaded == [(None, "cpu")]
+        out = capsys.readouterr().out
+        assert "/robot/eyes looks at /back, /camera/image_raw" in out
+        assert f"ROS domain {dds_domain}" in out and "model scripted on cpu" in out
+
+    def test_end_of_input_ends_it_when_asked_for(self, dds_domain, perceiver, monkeypatch):
+        read_end, write_end = os.pipe()
+        with os.fdopen(read_end) as text, os.fdopen(write_end, "w") as pipe:
+            monkeypatch.setattr(sys, "stdin", text)
+            threading.Timer(0.5, pipe.close).start()
+            assert run("serve", "--end-with-input", "--device", "cpu") == 0
+
+    def test_every_parameter_of_the_node_is_an_option(self, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "200")
+        assert run("serve", "--help") == 0
+        out = capsys.readouterr().out
+        for name in NodeParameters.__dataclass_fields__:
+            option = "--camera" if name == "cameras" else f"--{name.replace('_', '-')}"
+            assert f" {option} " in out, option
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            (["--transport", "ros"], "--transport must be dds in this version, got 'ros'"),
+            (["--queue-size", "0"], "queue_size must be at least 1, got 0"),
+            (["--image-transport", "pigeon"], "image_transport must be one of auto, raw"),
+            (["--camera", "a", "--camera", "a"], "cameras must differ"),
+            (["--remap", "a=b"], "written from:=to, such as image:=/camera/image_raw"),
+            (["--remap", "a b:=c"], "'a b' is no ROS name"),
+            (["--node-name", "a b"], "node name 'a b' must be letters"),
+            (["--weights", "nowhere"], "no weights folder at nowhere"),
+        ],
+    )
+    def test_bad_options_are_one_red_line(self, dds_domain, capsys, options, expected):
+        assert run("serve", *options) == 2
+        streams = capsys.readouterr()
+        assert streams.err.startswith("error: ") and expected in streams.err
+
+
+class TestBag:
+    def test_writes_results_of_every_picture(self, bag, perceiver, tmp_path, capsys):
+        out = tmp_path / "results.mcap"
+        commands = ("--command", "segment it", "-c", "hello")
+        assert run("bag", bag, *commands, out, "--device", "cpu", "--threshold", 0.6) == 0
+        assert f"8 results: {out}" in capsys.readouterr().out.replace("\n", "")
+        topics = {topic.name: topic.message_count for topic in list_image_topics(out)}
+        assert topics == {"/vl2/label_image": 4, "/vl2/annotated/compressed": 8}
+        assert [command.text for _, command in perceiver.seen] == ["segment it", "hello"] * 4
+        assert {command.score_threshold for _, command in perceiver.seen} == {0.6}
+        assert perceiver.loaded == [(None, "cpu")]
+
+    def test_rate_topic_and_pictures_are_options(self, bag, perceiver, tmp_path):
+        out = tmp_path / "results.mcap"
+        topic = ("--topic", "/camera/image_raw/compressed")
+        assert run("bag", bag, out, "-c", "hello", "--rate", 5, "--no-annotated", *topic) == 0
+        assert [frame.stamp_ns for frame, _ in perceiver.seen] == STAMPS[::2]
+        assert list_image_topics(out) == ()
+
+    def test_failures_are_counted_and_told(self, bag, perceiver, tmp_path, capsys):
+        assert run("bag", bag, tmp_path / "results.mcap", "-c", "fail") == 0
+        streams = capsys.readouterr()
+        assert "4 of them without an answer, the first: EngineError: the" in streams.err
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["nothing.mcap", "out.mcap", "-c", "find it"], "nothing.mcap does not exist"),
+            (["{bag}", "out.bag", "-c", "find it"], "expected a name such as out.mcap"),
+            (["{bag}", "no/where/out.mcap", "-c", "find it"], "cannot write no/where/out.mcap"),
+            (["{bag}", "{bag}", "-c", "find it"], "is the recording itself"),
+            (["{bag}", "out.mcap", "-c", " "], "the command is empty"),
+            (["{bag}", "out.mcap", "-c", "a", "--topic", "/b"], "no picture topic '/b'; it has"),
+            (["{bag}", "out.mcap", "-c", "a", "--rate", "-1"], "rate_hz must be zero or"),
+        ],
+    )
+    def test_bad_arguments_are_one_red_line(self, bag, perceiver, capsys, arguments, expected):
+        assert run("bag", *(argument.format(bag=bag) for argument in arguments)) == 2
+        streams = capsys.readouterr()
+        assert streams.err.startswith("error: ") and expected in streams.err
+        assert bag.exists()
+
+    def test_a_command_is_needed(self, bag, tmp_path, capsys):
+        assert run("bag", bag, tmp_path / "out.mcap") == 2
+        assert "--command" in capsys.readouterr().err
+
+
+class TestDemo:
+    @pytest.fixture
+    def processes(self, dds_domain, monkeypatch):
+        """Take the place of node and camera process; returns what they were started with."""
+        started, nodes = [], []
+
+        def start(recording, *, topic, serve_options):
+            started.append((recording, topic, serve_options))
+            nodes.append(LiveNode(recording, camera="/demo/camera"))
+            return nodes[-1]
+
+        monkeypatch.setattr("vl2_ros.transports.demo.DemoProcesses", start)
+        monkeypatch.setattr("vl2_ros.transports.demo.find_free_domain", lambda: dds_domain)
+        return started
+
+    def write_commands(self, folder: Path, *lines: str) -> Path:
+        path = folder / "commands.txt"
+        path.write_text("\n".join(lines))
+        return path
+
+    def test_asks_one_sentence_a_picture_and_writes_what_it_got(
+        self, processes, bag, tmp_path, capsys
+    ):
+        commands = self.write_commands(tmp_path, "# spoken", "segment it", "", "what is there?")
+        out = tmp_path / "deep" / "out"
+        assert run("demo", "--bag", bag, "--commands", commands, "--out", out) == 0
+        assert sorted(path.name for path in out.iterdir()) == ["00.png", "01.png", "results.jsonl"]
+        assert Image.open(out / "00.png").width % 24 == 0
+        rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+        assert [row["command"] for row in rows] == ["segment it", "what is there?"]
+        assert [row["stamp_ns"] for row in rows] == STAMPS[:2]
+        assert "mask" in rows[0]["instances"][0] and rows[0]["status"] == "OK"
+        assert rows[0]["overlay"] == str(out / "00.png") and rows[0]["seconds"] > 0
+        printed = capsys.readouterr().out
+        assert str(out) in printed.replace("\n", "")
+        assert "answer to" in printed and "model scripted on numpy cpu" in printed
+        assert processes == [(bag, None, ["--device", "auto"])]
+
+    def test_options_reach_the_node(self, processes, bag, tmp_path):
+        commands = self.write_commands(tmp_path, "hello")
+        topic = "/camera/image_raw/compressed"
+        options = ("--weights", tmp_path, "--device", "cpu", "--topic", topic, "--out", tmp_path)
+        assert run("demo", "--bag", bag, "--commands", commands, *options) == 0
+        assert processes == [(bag, topic, ["--device", "cpu", "--weights", str(tmp_path)])]
+
+    def test_unanswered_sentences_are_told_at_the_end(self, processes, bag, tmp_path, capsys):
+        commands = self.write_commands(tmp_path, "fail", "hello")
+        assert run("demo", "--bag", bag, "--commands", commands, "--out", tmp_path) == 2
+        streams = capsys.readouterr()
+        assert "1 of 2 commands were not answered" in streams.err
+        assert "EngineError" in streams.out
+        assert sorted(path.name for path in tmp_path.glob("*.png")) == ["01.png"]
+
+    def test_without_sentences_or_bag_nothing_is_started(self, processes, bag, tmp_path, capsys):
+        commands = self.write_commands(tmp_path, "# nothing")
+        assert run("demo", "--commands", commands) == 2
+        assert "holds no sentence" in capsys.readouterr().err
+        commands = self.write_commands(tmp_path, "hello")
+        missing = tmp_path / "none.mcap"
+        assert run("demo", "--bag", missing, "--commands", commands, "--out", tmp_path) == 2
+        assert "none.mcap does not exist" in capsys.readouterr().err
+        assert processes == []
+
+    def test_without_dds_it_says_what_to_install(self, bag, tmp_path, monkeypatch, capsys):
+        monkeypatch.setitem(sys.modules, "cyclonedds", None)
+        monkeypatch.delitem(sys.modules, "vl2_ros.transports.cyclone.endpoints", raising=False)
+        for name in [name for name in sys.modules if name.startswith("cyclonedds.")]:
+            monkeypatch.setitem(sys.modules, name, None)
+        commands = self.write_commands(tmp_path, "hello")
+        assert run("demo", "--bag", bag, "--commands", commands, "--out", tmp_path) == 2
+        assert "pip install 'vl2_ros[dds]'" in capsys.readouterr().err
+
+    def test_node_that_cannot_start_ends_it_with_the_reason(
+        self, dds_domain, bag, tmp_path, capsys
+    ):
+        commands = self.write_commands(tmp_path, "hello")
+        weights = ("--weights", tmp_path / "none")
+        options = ("--bag", bag, "--commands", commands, "--out", tmp_path, *weights)
+        assert run("demo", *options) == 2
+        error = capsys.readouterr().err
+        assert "the node process ended with code 2: no weights folder at" in error
+
+    @pytest.mark.slow
+    def test_three_processes_answer_over_dds(self, dds_domain, tmp_path):
+        """The whole of it, with the embedded model and the shipped recording."""
+        commands = self.write_commands(tmp_path, "find the purple mug", "segment every mug")
+        demo = run_beside("demo", "--commands", commands, "--out", tmp_path, "--device", "cpu")
+        out, err = demo.communicate(timeout=280)
+        assert demo.returncode == 0, err
+        rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+        assert [row["routes"] for row in rows] == [["[DET]"], ["[SEG]"]]
+        assert [row["stamp_ns"] for row in rows] == [0, 100_000_000]
+        assert {row["model"] for row in rows} == {"embedded"}
+        assert "2 overlay pictures" in out
+
+    def test_interrupt_ends_the_processes(self, dds_domain, bag, tmp_path):
+        commands = self.write_commands(tmp_path, "hello")
+        options = ("--bag", bag, "--commands", commands, "--out", tmp_path)
+        demo = run_beside("demo", *options)
+
+        def children() -> list[str]:
+            path = Path(f"/proc/{demo.pid}/task/{demo.pid}/children")
+            return path.read_text().split() if path.exists() else []
+
+        wait_until(lambda: len(children()) == 2, "both processes run")
+        pids = children()
+        demo.terminate()
+        demo.communicate(timeout=PATIENCE_S)
+        assert demo.returncode != 0
+        # One that was being started when the signal came ends by itself, a moment later.
+        gone = "no process is left behind"
+        wait_until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], gone)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.node.wire import make_image, make_points
+from vl2_ros.errors import InputError
+from vl2_ros.node.command_messages import (
+    read_command,
+    read_mode,
+    read_sender,
+    read_text_command,
+)
+from vl2_ros.node.request import Mode, Request
+from vl2_ros.node.rle import encode_mask
+from vl2_ros.structures import PromptKind
+from vl2_ros.transports.message_types import StoreMessageTypes
+
+TYPES = StoreMessageTypes()
+
+
+def make_command(**fields):
+    return TYPES.make("vl2_ros/msg/VisionCommand", **({"id": "a", "text": "find it"} | fields))
+
+
+def make_prompt(**fields):
+    return TYPES.make("vl2_ros/msg/VisualPrompt", **fields)
+
+
+def read(**fields) -> Request:
+    message = make_command(**fields)
+    return read_command(message, read_sender(message))
+
+
+def test_plain_command_leaves_the_rest_to_the_node():
+    request = read()
+    assert (request.id, request.text, request.mode) == ("a", "find it", Mode.ASK)
+    assert (request.camera, request.rate_hz, request.duration_s) == ("", 0.0, 0.0)
+    assert (request.deadline_s, request.score_threshold) == (0.0, None)
+    assert (request.visual_prompts, request.images) == ((), ())
+
+
+def test_every_field_arrives():
+    request = read(
+        mode=1, camera="left", rate_hz=10.0, duration_s=2.5, deadline_s=0.5, score_threshold=0.25
+    )
+    assert (request.mode, request.camera, request.rate_hz) == (Mode.WATCH, "left", 10.0)
+    assert (request.duration_s, request.deadline_s) == (2.5, 0.5)
+    assert request.score_threshold == 0.25
+
+
+def test_text_message_is_an_ask_with_an_id_of_its_own():
+    message = TYPES.make("std_msgs/msg/String", data="find it")
+    first, second = (read_text_command(message, read_sender(message)) for _ in range(2))
+    assert (first.text, first.mode, first.camera) == ("find it", Mode.ASK, "")
+    assert first.id and second.id and first.id != second.id
+
+
+def test_command_without_an_id_gets_one():
+    assert read(id="").id
+
+
+def test_prompts_of_every_kind_arrive():
+    mask = np.zeros((4, 6), np.bool_)
+    mask[1:3, 2:5] = True
+    wire_mask = TYPES.make("vl2_ros/msg/InstanceMask", height=4, width=6, counts=encode_mask(mask))
+    prompts = read(
+        images=[make_image(TYPES)],
+        visual_prompts=[
+            make_prompt(kind=0, points=make_points(TYPES, (1, 2))),
+            make_prompt(kind=1, points=make_points(TYPES, (1, 2), (3, 4)), image=1),
+            make_prompt(kind=2, points=make_points(TYPES, (1, 2), (3, 4))),
+            make_prompt(kind=3, points=make_points(TYPES, (1, 2), (3, 4), (5, 2))),
+            make_prompt(kind=4, mask=wire_mask),
+        ],
+    ).visual_prompts
+    assert [prompt.kind for prompt in prompts] == list(PromptKind)
+    assert [prompt.image for prompt in prompts] == [0, 1, 0, 0, 0]
+    assert prompts[3].points_xy.tolist() == [[1, 2], [3, 4], [5, 2]]
+    np.testing.assert_array_equal(prompts[4].mask, mask)
+
+
+def test_further_images_are_stored_and_decoded_later():
+    rgb = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    good, bad = make_image(TYPES, 5, rgb=rgb), make_image(TYPES, step=1)
+    images = read(images=[good, bad]).images
+    frame = images[0].decode()
+    np.testing.assert_array_equal(frame.rgb, rgb)
+    assert (frame.stamp_ns, frame.frame_id) == (5, "camera_link")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"text": ""}, "the command is empty"),
+        ({"text": " \n"}, "the command is empty"),
+        ({"text": "x" * 1_000_000}, "has 1000000 characters, at most 4000"),
+        ({"text": "find \ufffd"}, "not UTF-8"),
+        ({"text": "find \udcff"}, "not UTF-8"),
+        ({"id": "\ufffd"}, "the id holds bytes that are not UTF-8"),
+        ({"id": "i" * 300}, "id has 300 characters, at most 256"),
+        ({"mode": 7}, r"mode must be one of 0 \(ASK\).*got 7"),
+        ({"rate_hz": float("nan")}, "rate_hz must be zero or a positive number, got nan"),
+        ({"rate_hz": -1.0}, "rate_hz"),
+        ({"duration_s": float("inf")}, "duration_s"),
+        ({"deadline_s": float("nan")}, "deadline_s"),
+        ({"score_threshold": 1.5}, "score_threshold must lie in 0..1, got 1.5"),
+        ({"score_threshold": float("nan")}, "score_threshold"),
+        ({"visual_prompts": [make_prompt(kind=9)]}, "kind of a visual prompt.*got 9"),
+        ({"visual_prompts": [make_prompt(kind=1)]}, "kind BOX needs 2 to 2 points, got 0"),
+        (
+            {"visual_prompts": [make_prompt(points=make_points(TYPES, (1, 1)), image=1)]},
+            "points into image 1, but the command has 0 images",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_named(fields, expected):
+    with pytest.raises(InputError, match=expected):
+        read(**fields)
+
+
+def test_mask_whose_runs_do_not_fill_it_is_refused():
+    wire = TYPES.make(
+        "vl2_ros/msg/InstanceMask", height=4, width=6, counts=np.array([3], np.uint32)
+    )
+    with pytest.raises(InputError, match="add up to 3, expected 24"):
+        read(visual_prompts=[make_prompt(kind=4, mask=wire)])
+
+
+def test_stop_needs_no_text():
+    assert read_mode(make_command(mode=2, text="")) is Mode.STOP
+
+
+def test_sender_is_read_from_the_worst_of_commands():
+    message = make_command(id="i" * 300, text="x" * 10_000 + "\udcff", camera="\udc80", mode=99)
+    sender = read_sender(message)
+    assert (sender.id, sender.text, sender.camera) == ("i" * 256, "x" * 4000, "?")
+    assert read_sender(make_command(text="\udcff")).text == "?"

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.node.stepwise_perceiver import (
+    STEPS,
+    AnswerLog,
+    StepwisePerceiver,
+    ask,
+    make_image,
+    running_node,
+)
+from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.request import Mode, Status
+
+
+@pytest.fixture
+def perceiver() -> StepwisePerceiver:
+    return StepwisePerceiver()
+
+
+def watch(name: str, **fields: object):
+    return ask(name, mode=Mode.WATCH, **fields)
+
+
+def stamps(log: AnswerLog, name: str = "w") -> list[int]:
+    own = [answer for answer in log.answers if answer.request_id == name]
+    return [answer.frame.stamp_ns for answer in own if answer.frame is not None]
+
+
+def test_a_watch_answers_each_new_picture_once(perceiver):
+    with running_node(perceiver) as (node, log):
+        node.submit(watch("w"))
+        for stamp in range(1, 6):
+            node.put_image("image", make_image(stamp))
+            log.wait_for(stamp)
+        node.submit(ask("later"))
+        log.wait_for(6)
+        results = [answer for answer in log.answers if answer.request_id == "w"]
+    assert [answer.frame.stamp_ns for answer in results] == [1, 2, 3, 4, 5]
+    assert [answer.sequence for answer in results] == [0, 1, 2, 3, 4]
+    assert not any(answer.is_final for answer in results)
+    assert perceiver.runs[-1] == ("later", 5)
+
+
+def test_pictures_differ_by_identity_not_by_stamp(perceiver):
+    own = AnswerLog()
+    with running_node(perceiver) as (node, log):
+        node.submit(watch("w"), on_answer=own)
+        first, second = make_image(7), make_image(7)
+        node.put_image("image", first)
+        own.wait_for(1)
+        node.put_image("image", first)
+        for name in "abc":
+            # After each ask the worker looks for a watch that could have a turn.
+            node.submit(ask(name))
+            log.wait_for_final(name)
+        assert len(own.answers) == 1
+        node.put_image("image", second)
+        own.wait_for(2)
+        node.put_image("image", make_image(8))
+        own.wait_for(3)
+    assert stamps(own) == [7, 7, 8]
+
+
+def test_a_slow_watch_takes_the_newest_and_drops_are_counted(perceiver):
+    perceiver.hold()
+    with running_node(perceiver) as (node, log):
+        node.submit(watch("w"))
+        node.put_image("image", make_image(1))
+        perceiver.wait_for_steps(1)
+        for stamp in (2, 3, 4):
+            node.put_image("image", make_image(stamp))
+        perceiver.go()
+        log.wait_for(2)
+        camera = node.report().cameras[0]
+    assert stamps(log) == [1, 4]
+    assert (camera.received, camera.used, camera.dropped) == (4, 2, 2)
+
+
+def test_asks_go_before_watches(perceiver):
+    perceiver.hold()
+    with running_node(perceiver) as (node, log):
+        node.submit(watch("w"))
+        node.put_image("image", make_image(1))
+        perceiver.wait_for_steps(1)
+        node.put_image("image", make_image(2))
+        for name in "abc":
+            node.submit(ask(name))
+        perceiver.go()
+        log.wait_for(5)
+    assert perceiver.runs == [("w", 1), ("a", 2), ("b", 2), ("c", 2), ("w", 2)]
+
+
+def test_watches_share_the_worker_fairly(perceiver):
+    perceiver.hold()
+    with running_node(perceiver) as (node, log):
+        for name in "abc":
+            node.submit(watch(name))
+        for stamp in range(1, 10):
+            node.put_image("image", make_image(stamp))
+            for _ in range(STEPS):
+                perceiver.allow_step()
+            log.wait_for(stamp)
+    order = [name for name, _ in perceiver.runs[:9]]
+    assert order == list("abc") * 3
+
+
+def test_a_watch_keeps_its_rate_below_that_of_the_camera(perceiver):
+    with running_node(perceiver) as (node, log):
+        began_s = time.monotonic()
+        node.submit(watch("w", rate_hz=20.0))
+        stamp = 0
+        while len(log.answers) < 8:
+            stamp += 1
+            node.put_image("image", make_image(stamp))
+            time.sleep(0.004)
+        elapsed_s = time.monotonic() - began_s
+    # The k-th look is never before k periods: eight results need seven of them.
+    assert elapsed_s >= 7 / 20.0
+    used = stamps(log)
+    assert used == sorted(set(used)) and len(perceiver.runs) <= elapsed_s * 20.0 + 2
+
+
+def test_a_watch_waits_for_its_time_without_another_picture(perceiver):
+    with running_node(perceiver) as (node, log):
+        node.submit(watch("w", rate_hz=10.0))
+        node.put_image("image", make_image(1))
+        log.wait_for(1)
+        node.put_image("image", make_image(2))
+        log.wait_for(2)
+    assert stamps(log) == [1, 2]
+
+
+def test_one_watch_too_many_is_busy_until_the_parameter_allows_it(perceiver):
+    with running_node(perceiver, max_watches=1) as (node, log):
+        node.submit(watch("a"))
+        node.submit(watch("b"))
+        assert log.statuses() == [("b", Status.BUSY)] and "at most 1" in log.answers[0].message
+        node.change_parameters(
+            NodeParameters(max_watches=2, max_frame_age_s=0.0, command_deadline_s=600.0)
+        )
+        node.submit(watch("b"))
+        assert [state.id for state in node.list_watches()] == ["a", "b"]
+
+
+def test_a_watch_ends_by_itself_without_any_picture(perceiver):
+    with running_node(perceiver) as (node, log):
+        node.submit(watch("w", duration_s=0.05))
+        answer = log.wait_for_final("w")
+        assert node.list_watches() == () and node.cancel("w") == 0
+    assert (answer.status, answer.sequence, answer.frame) == (Status.ENDED, 0, None)
+    assert "0.05" in answer.message and len(log.answers) == 1
+
+
+def test_a_watch_that_ends_while_it_runs_stops_before_the_next_step(perceiver):
+    perceiver.hold()
+    with running_node(perceiver) as (node, log):
+        node.put_image("image", make_image(1))
+        node.submit(watch("w", duration_s=1.0))
+        perceiver.wait_for_steps(1)
+        deadline_s = time.monotonic() + 10.0
+        while node.list_watches() and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        perceiver.allow_step()
+        answer = log.wait_for_final("w")
+        assert (perceiver.steps, perceiver.closed) == (1, 1)
+    assert (answer.status, answer.sequence) == (Status.ENDED, 0)
+    assert log.statuses() == [("w", Status.ENDED)]
+
+
+def test_two_watches_on_two_cameras_see_their_own_pictures(perceiver):
+    with running_node(perceiver, cameras=("left", "right")) as (node, log):
+        node.submit(watch("l", camera="left"))
+        node.submit(watch("r", camera="right"))
+        for index in range(1, 4):
+            node.put_image("left", make_image(index))
+            node.put_image("right", make_image(100 + index))
+            log.wait_for(2 * index)
+    assert stamps(log, "l") == [1, 2, 3] and stamps(log, "r") == [101, 102, 103]

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.node.scripted_perceiver import make_detections
+from vl2_ros.node.instance_messages import draw_labels
+from vl2_ros.node.request import Answer, Status
+from vl2_ros.node.result_messages import RESULT, RESULT_TOPICS, ROUTE_TOPICS, ResultMessages
+from vl2_ros.node.rle import decode_mask
+from vl2_ros.structures import Branch, Detections, Frame, ModelInfo, Result, Route
+from vl2_ros.transports.message_types import StoreMessageTypes
+
+FRAME = Frame(np.zeros((10, 12, 3), np.uint8), 1_700_000_000_000_000_123, "camera_link")
+MODEL = ModelInfo("embedded", "0123abcd", "torch", "cpu", tuple(Route))
+
+
+def make_answer(*routes: Route, found: Detections | None = None, **changes) -> Answer:
+    found = make_detections(FRAME) if found is None else found
+    branches = tuple(Branch(route, ("mug", "bowl"), found) for route in routes)
+    fields = {
+        "request_id": "seven",
+        "text": "find the mug and the bowl",
+        "camera": "image",
+        "status": Status.OK,
+        "frame": FRAME,
+        "result": Result("seven", FRAME.stamp_ns, FRAME.frame_id, "I found them.", branches),
+        "stage_ms": {"queue": 0.5, "decode": 1.0, "language": 20.25},
+    }
+    return Answer(**(fields | changes))
+
+
+def make_messages(answer: Answer) -> dict[str, list]:
+    messages: dict[str, list] = {}
+    for topic, message in ResultMessages(StoreMessageTypes(), MODEL).make_messages(answer):
+        assert message.__msgtype__ == topic.type_name
+        messages.setdefault(topic.name, []).append(message)
+    return messages
+
+
+def test_complete_result_holds_everything_of_the_answer():
+    answer = make_answer(Route.SEGMENT, is_final=False, sequence=4)
+    (result,) = make_messages(answer)["~/result"]
+    assert (result.header.stamp.sec, result.header.stamp.nanosec) == (1_700_000_000, 123)
+    assert result.header.frame_id == "camera_link"
+    assert (result.command_id, result.command_text) == ("seven", "find the mug and the bowl")
+    assert (result.camera, result.status, result.message) == ("image", 0, "")
+    assert (result.is_final, result.sequence) == (False, 4)
+    assert (result.text, result.routes) == ("I found them.", ["segment"])
+    assert [(one.stage, one.duration_ms) for one in result.stage_times] == [
+        ("queue", 0.5),
+        ("decode", 1.0),
+        ("language", 20.25),
+    ]
+    assert (result.model, result.model_identity) == ("embedded", "0123abcd")
+    assert result.engine == "torch cpu"
+
+
+def test_instance_is_the_detection_in_pixels():
+    (result,) = make_messages(make_answer(Route.SEGMENT))["~/result"]
+    mug, bowl = result.instances
+    assert (mug.route, mug.label, mug.class_id) == ("segment", "mug", 0)
+    assert (bowl.label, bowl.class_id) == ("bowl", 1)
+    assert mug.score == pytest.approx(0.9)
+    assert (mug.box.center.position.x, mug.box.center.position.y) == (3.5, 3.5)
+    assert (mug.box.size_x, mug.box.size_y, mug.box.center.theta) == (5.0, 5.0, 0.0)
+    expected = make_detections(FRAME).masks
+    for instance, mask in zip(result.instances, expected, strict=True):
+        wire = instance.mask
+        np.testing.assert_array_equal(decode_mask(wire.height, wire.width, wire.counts), mask)
+
+
+def test_instances_without_masks_have_none_on_the_wire():
+    found = make_detections(FRAME)
+    bare = Detections(found.boxes_xyxy, found.scores, found.class_ids, found.labels)
+    (result,) = make_messages(make_answer(Route.DETECT, found=bare))["~/result"]
+    assert [(one.mask.height, len(one.mask.counts)) for one in result.instances] == [(0, 0)] * 2
+
+
+def test_detections_hold_the_boxes_of_all_routes():
+    (array,) = make_messages(make_answer(Route.DETECT, Route.SEGMENT))["~/detections"]
+    assert array.header.frame_id == "camera_link"
+    assert len(array.detections) == 4
+    mug = array.detections[0]
+    assert mug.header.stamp.nanosec == 123
+    (hypothesis,) = mug.results
+    assert hypothesis.hypothesis.class_id == "mug"
+    assert hypothesis.hypothesis.score == pytest.approx(0.9)
+    assert (mug.bbox.center.position.x, mug.bbox.size_x) == (3.5, 5.0)
+
+
+@pytest.mark.parametrize("route", list(Route))
+def test_route_decides_the_topics(route):
+    branches = () if route is Route.ANSWER else (route,)
+    names = set(make_messages(make_answer(*branches)))
+    # No decoder of pictures is there yet, so its topic stays silent.
+    expected = {topic.name for topic in ROUTE_TOPICS[route]} - {"~/generated_image"}
+    assert names == expected | {"~/result"}
+
+
+def test_several_routes_share_their_topics_in_the_order_of_the_list():
+    answer = make_answer(Route.POSE, Route.SEGMENT, Route.DETECT)
+    messages = ResultMessages(StoreMessageTypes(), MODEL).make_messages(answer)
+    topics = [topic for topic, _ in messages]
+    assert topics == sorted(set(topics), key=RESULT_TOPICS.index)
+    assert topics[-1] is RESULT
+    by_name = {topic.name: message for topic, message in messages}
+    assert by_name["~/segmentation"].route == "segment"
+    assert by_name["~/poses"].route == "pose"
+    assert by_name["~/segmentation"].phrases == ["mug", "bowl"]
+    assert by_name["~/segmentation"].command_id == "seven"
+    assert [one.label for one in by_name["~/segmentation"].instances] == ["mug", "bowl"]
+    assert by_name["~/result"].routes == ["pose", "segment", "detect"]
+    assert len(by_name["~/result"].instances) == 6
+
+
+def test_unwanted_topics_are_left_out_but_never_the_result():
+    made = ResultMessages(StoreMessageTypes(), MODEL).make_messages(
+        make_answer(Route.SEGMENT), lambda topic: topic.name == "~/label_image"
+    )
+    assert [topic.name for topic, _ in made] == ["~/label_image", "~/result"]
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.OK])
+def test_answer_that_is_not_ok_is_one_result(status):
+    answer = make_answer(status=status, message="why", frame=None, result=None)
+    messages = make_messages(answer)
+    assert set(messages) == {"~/result"}
+    (result,) = messages["~/result"]
+    assert (result.status, result.message, result.text) == (status, "why", "")
+    assert (result.routes, result.instances) == ([], [])
+    assert (result.header.stamp.sec, result.header.frame_id) == (0, "")
+
+
+def test_nothing_found_is_said_on_every_topic():
+    messages = make_messages(make_answer(Route.SEGMENT, found=Detections.empty()))
+    assert messages["~/detections"][0].detections == []
+    assert messages["~/segmentation"][0].instances == []
+    assert not messages["~/label_image"][0].data.any()
+
+
+def test_label_image_shows_the_better_of_two_instances():
+    (image,) = make_messages(make_answer(Route.SEGMENT))["~/label_image"]
+    assert (image.height, image.width, image.encoding, image.step) == (10, 12, "16UC1", 24)
+    labels = image.data.view(np.uint16).reshape(10, 12)
+    mug, bowl = make_detections(FRAME).masks
+    np.testing.assert_array_equal(labels == 1, mug)
+    np.testing.assert_array_equal(labels == 2, bowl & ~mug)
+    assert (mug & bowl).any()
+    assert labels[3, 3] == 0
+
+
+def test_labels_of_instances_without_masks_are_zero():
+    branch = Branch(Route.SEGMENT, (), Detections.empty())
+    labels = draw_labels(branch, (4, 5))
+    assert (labels.shape, labels.dtype, labels.any()) == ((4, 5), np.uint16, False)
+
+
+def test_every_message_can_be_written_and_read():
+    types = StoreMessageTypes()
+    for route in Route:
+        for topic, message in ResultMessages(types, MODEL).make_messages(make_answer(route)):
+            data = types.serialize(message)
+            assert type(types.deserialize(data, topic.type_name)) is type(message)

@@ -1,0 +1,77 @@
+"""What a transport promises by itself, without a node on it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.node.wire import make_image, wait_until
+from vl2_ros.errors import TransportError
+from vl2_ros.node.transport import Qos
+
+
+def test_publishers_are_counted_whatever_they_send(rig):
+    first, second, third = rig.open("first"), rig.open("second"), rig.open("third")
+    first.advertise("/topic", "std_msgs/msg/String", Qos())
+    second.advertise("/topic", "sensor_msgs/msg/Image", Qos(reliable=False))
+    wait_until(lambda: third.count_publishers("/topic") == 2, "both are known")
+    assert third.count_publishers("/other") == 0
+    second.close()
+    wait_until(lambda: third.count_publishers("/topic") == 1, "the second is forgotten")
+
+
+def test_message_of_another_type_is_refused(rig):
+    node = rig.open("node")
+    publisher = node.advertise("/topic", "std_msgs/msg/String", Qos())
+    with pytest.raises(TransportError, match="/topic carries std_msgs/msg/String"):
+        publisher.publish(make_image(node.types))
+
+
+def test_closed_node_is_not_counted_and_hears_nothing(rig):
+    sender, receiver = rig.open("sender"), rig.open("receiver")
+    heard: list[str] = []
+    receiver.subscribe(
+        "/topic", "std_msgs/msg/String", Qos(), lambda message: heard.append(message.data)
+    )
+    publisher = sender.advertise("/topic", "std_msgs/msg/String", Qos())
+    wait_until(lambda: publisher.count_subscribers() == 1, "both have met")
+    publisher.publish(sender.types.make("std_msgs/msg/String", data="before"))
+    wait_until(lambda: heard == ["before"], "the message has come")
+    receiver.close()
+    publisher.publish(sender.types.make("std_msgs/msg/String", data="after"))
+    wait_until(lambda: publisher.count_subscribers() == 0, "the receiver is gone")
+    assert heard == ["before"]
+    with pytest.raises(TransportError):
+        receiver.subscribe("/topic", "std_msgs/msg/String", Qos(), heard.append)
+
+
+def test_callbacks_of_a_node_run_one_at_a_time_in_order(rig):
+    sender, receiver = rig.open("sender"), rig.open("receiver")
+    inside: list[int] = []
+    seen: list[tuple[str, int]] = []
+
+    def listen(topic: str, message) -> None:
+        inside.append(1)
+        time.sleep(0.001)
+        seen.append((topic, int(message.data)))
+        assert len(inside) == 1
+        inside.clear()
+
+    publishers = {}
+    for topic in ("/first", "/second"):
+        receiver.subscribe(
+            topic,
+            "std_msgs/msg/String",
+            Qos(depth=100),
+            lambda message, topic=topic: listen(topic, message),
+        )
+        publishers[topic] = sender.advertise(topic, "std_msgs/msg/String", Qos(depth=100))
+    for publisher in publishers.values():
+        wait_until(lambda one=publisher: one.count_subscribers() == 1, "both have met")
+    for number in range(50):
+        for publisher in publishers.values():
+            publisher.publish(sender.types.make("std_msgs/msg/String", data=str(number)))
+    wait_until(lambda: len(seen) == 100, "all have come")
+    for topic in publishers:
+        assert [number for name, number in seen if name == topic] == list(range(50))

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.node.scripted_perceiver import ScriptedPerceiver
+from vl2_ros.errors import TransportError
+from vl2_ros.node.request import Answer, Status
+from vl2_ros.node.result_messages import ResultMessages
+from vl2_ros.structures import Command, Frame, Route
+from vl2_ros.transports.message_types import StoreMessageTypes
+from vl2_ros.transports.received_result import read_result
+
+TYPES = StoreMessageTypes()
+PERCEIVER = ScriptedPerceiver()
+FRAME = Frame(np.zeros((8, 10, 3), np.uint8), 12_000_000_034, "camera_link")
+
+
+def make_answer(text: str, **fields) -> Answer:
+    *_, last = PERCEIVER.run(FRAME, Command(text, id="c1"))
+    stage_ms = {"queue": 0.5, "language": 1.5}
+    values = {"frame": FRAME, "result": last.result, "stage_ms": stage_ms, **fields}
+    return Answer("c1", text, "image", values.pop("status", Status.OK), **values)
+
+
+def send(answer: Answer):
+    """Make the message, then bytes, then the message of whoever receives it."""
+    *_, (topic, message) = ResultMessages(TYPES, PERCEIVER.info).make_messages(answer)
+    return TYPES.deserialize(bytes(TYPES.serialize(message)), topic.type_name)
+
+
+@pytest.mark.parametrize("text", ["hello", "find it", "segment it", "find and segment it"])
+def test_result_arrives_as_it_was_sent(text):
+    answer = make_answer(text, is_final=False, sequence=7)
+    received = read_result(send(answer))
+    assert (received.command_id, received.text, received.camera) == ("c1", text, "image")
+    assert (received.status, received.message) == (Status.OK, "")
+    assert (received.is_final, received.sequence) == (False, 7)
+    assert (received.model, received.model_identity) == ("scripted", "0123abcd")
+    assert received.engine == "numpy cpu"
+    got, sent = received.result, answer.result
+    assert (got.stamp_ns, got.frame_id, got.text) == (FRAME.stamp_ns, "camera_link", sent.text)
+    assert got.routes == sent.routes
+    assert got.stage_ms == {"queue": 0.5, "language": 1.5}
+    for ours, theirs in zip(got.branches, sent.branches, strict=True):
+        assert (ours.route, ours.phrases) == (theirs.route, theirs.phrases)
+        for name in ("boxes_xyxy", "scores", "class_ids", "masks"):
+            one, other = getattr(ours.detections, name), getattr(theirs.detections, name)
+            np.testing.assert_array_equal(one, other)
+            assert one.dtype == other.dtype
+        assert ours.detections.labels == theirs.detections.labels
+
+
+def test_refusal_arrives_without_picture():
+    answer = make_answer("find it", status=Status.EXPIRED, message="too late")
+    received = read_result(send(Answer("c1", "find it", "image", Status.EXPIRED, "too late")))
+    assert (received.status, received.message) == (Status.EXPIRED, "too late")
+    assert (received.result.stamp_ns, received.result.branches) == (0, ())
+    assert read_result(send(answer)).status is Status.EXPIRED
+
+
+def test_route_without_instances_is_there():
+    message = send(make_answer("segment it"))
+    message.instances = []
+    (branch,) = read_result(message).result.branches
+    assert (branch.route, len(branch.detections)) == (Route.SEGMENT, 0)
+    assert branch.detections.masks is None
+
+
+def test_instances_without_masks_have_none():
+    message = send(make_answer("find it"))
+    for instance in message.instances:
+        instance.mask = TYPES.make("vl2_ros/msg/InstanceMask")
+    (branch,) = read_result(message).result.branches
+    assert branch.detections.masks is None and len(branch.detections) == 2
+
+
+def test_phrase_that_found_nothing_keeps_its_place():
+    message = send(make_answer("find it"))
+    message.instances = message.instances[1:]
+    (branch,) = read_result(message).result.branches
+    assert branch.phrases == ("", "bowl")
+    assert branch.detections.class_ids.tolist() == [1]
+
+
+def shorten_mask(message):
+    message.instances[0].mask.counts = message.instances[0].mask.counts[:-1]
+
+
+def resize_mask(message):
+    mask = message.instances[0].mask
+    mask.height, mask.width = 1, 1
+    mask.counts = np.array([0, 1], np.uint32)
+
+
+def name_other_route(message):
+    message.routes = ["teleport"]
+
+
+def name_closed_route(message):
+    message.instances[0].route = "pose"
+
+
+def set_status(message):
+    message.status = 99
+
+
+@pytest.mark.parametrize(
+    "damage", [shorten_mask, resize_mask, name_other_route, name_closed_route, set_status]
+)
+def test_message_of_another_version_is_one_clear_error(damage):
+    message = send(make_answer("segment it"))
+    damage(message)
+    with pytest.raises(TransportError, match=r"result of command 'c1' cannot be read.*version"):
+        read_result(message)

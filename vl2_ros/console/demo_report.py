@@ -1,0 +1,76 @@
+"""What the demo leaves: a table of answers, a picture of each, and a file of typed results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vl2_ros.console.display import describe_answer, list_found, print_text, write_overlay
+from vl2_ros.errors import VL2Error
+
+if TYPE_CHECKING:
+    from vl2_ros.transports.demo import DemoAnswer
+
+
+class DemoReport:
+    """Gathers answers, then prints them and writes `results.jsonl`.
+
+    Args:
+        recording: name of what the camera shows.
+        out: folder of the pictures and results; made when it is not there.
+    """
+
+    def __init__(self, recording: str, out: Path) -> None:
+        from rich.table import Table
+
+        self._recording, self._out = recording, out
+        self._rows: list[dict[str, Any]] = []
+        self._drawn, self._refused = 0, 0
+        self._table = Table(title=f"{recording}: a camera, a node, asked over DDS", show_lines=True)
+        for heading in ("command", "answer", "found (score, box in pixels, mask)", "s"):
+            self._table.add_column(heading, justify="right" if heading == "s" else "left")
+        out.mkdir(parents=True, exist_ok=True)
+
+    def add(self, answer: DemoAnswer) -> None:
+        """Draw an answer into its picture and keep its row.
+
+        Raises:
+            InputError: if the picture cannot be written.
+        """
+        received, result = answer.received, answer.received.result
+        saved = None
+        if answer.frame is not None:
+            saved = self._out / f"{len(self._rows):02d}.png"
+            write_overlay(answer.frame, answer.sentence, result, saved)
+            self._drawn += 1
+        row = describe_answer(
+            self._recording, answer.sentence, result, answer.seconds, saved, with_masks=True
+        )
+        status = {"status": received.status.name, "message": received.message}
+        engine = {"model": received.model, "engine": received.engine}
+        self._rows.append({**row, **status, **engine})
+        if received.message:
+            self._refused += 1
+        said = received.message or result.text
+        self._table.add_row(answer.sentence, said, list_found(result), f"{answer.seconds:.2f}")
+
+    def finish(self) -> None:
+        """Print the table and where everything is.
+
+        Raises:
+            VL2Error: if a command was not answered.
+        """
+        results = self._out / "results.jsonl"
+        results.write_text("".join(json.dumps(row) + "\n" for row in self._rows), encoding="utf-8")
+        print_text(self._table)
+        if self._rows:
+            first = self._rows[0]
+            print_text(f"answered by the model {first['model']} on {first['engine']}")
+        print_text(f"{self._drawn} overlay pictures: {self._out.resolve()}/*.png")
+        print_text(f"typed results, masks included: {results.resolve()}")
+        if self._refused:
+            raise VL2Error(
+                f"{self._refused} of {len(self._rows)} commands were not answered; the table and "
+                f"{results.name} tell why"
+            )

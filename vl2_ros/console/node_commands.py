@@ -1,0 +1,289 @@
+"""The commands around a running node: serve it, ask it, listen to it, give it a camera.
+
+Everything heavy is imported inside the commands, so that `vl2 --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vl2_ros.console import display, terminal
+from vl2_ros.console.demo_report import DemoReport
+from vl2_ros.console.options import (
+    AsJson,
+    Device,
+    Domain,
+    EndWithInput,
+    Namespace,
+    NodeName,
+    Threshold,
+    Weights,
+    load_model,
+    take_node_parameters,
+)
+from vl2_ros.errors import ConfigError, VL2Error
+from vl2_ros.node.parameters import NodeParameters
+
+if TYPE_CHECKING:
+    from vl2_ros.node.request import Answer
+    from vl2_ros.transports.received_result import ReceivedResult
+
+#: Statuses of a last result that are an error of the command line.
+_REFUSALS = ("BUSY", "EXPIRED", "INVALID", "FAILED")
+#: How long a stopped command has for its last word, in seconds.
+_LAST_WORD_S = 3.0
+_EMBEDDED = Path(__file__).parent.parent / "embedded"
+DEMO_BAG = _EMBEDDED / "demo" / "tabletop.mcap"
+DEMO_COMMANDS = _EMBEDDED / "demo" / "commands.txt"
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the overlay pictures.")] = Path("vl2_demo"),
+    weights: Weights = None,
+    device: Device = "auto",
+    bag: Annotated[Path, typer.Option(help="Any camera recording.")] = DEMO_BAG,
+    commands: Annotated[Path, typer.Option(help="Text file, one sentence a line.")] = DEMO_COMMANDS,
+    topic: Annotated[str | None, typer.Option(help="Picture topic of the recording.")] = None,
+) -> None:
+    """Run a camera and a node as processes, ask over DDS, one sentence a picture, draw the answers.
+
+    Nothing leaves this machine: loopback only, in a ROS domain that is free.
+    """
+    from vl2_ros.transports.client import PerceptionClient
+    from vl2_ros.transports.dds import DdsTransport
+    from vl2_ros.transports.demo import (
+        CAMERA,
+        DemoProcesses,
+        ReceivedPictures,
+        ask_pictures,
+        find_free_domain,
+        list_questions,
+    )
+
+    questions = list_questions(bag, terminal.read_sentences(commands), topic=topic)
+    report = DemoReport(bag.name, out)
+    domain = find_free_domain()
+    # Both children and the DDS library read these.
+    os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+    options = ["--device", device, *(["--weights", str(weights)] if weights else [])]
+    with (
+        terminal.hear_signals(),
+        closing(DdsTransport("vl2_demo", domain_id=domain)) as transport,
+        closing(DemoProcesses(bag, topic=topic, serve_options=options)) as children,
+        display.show_progress(f"camera and node, ROS domain {domain}") as show,
+    ):
+        client, pictures = PerceptionClient(transport), ReceivedPictures(transport, CAMERA)
+        answers = ask_pictures(
+            client, pictures, questions, step=children.show_next, check=children.check
+        )
+        for count, answer in enumerate(answers, start=1):
+            report.add(answer)
+            show(count, len(questions))
+    report.finish()
+
+
+@take_node_parameters
+def serve(
+    transport: Annotated[str, typer.Option(help="dds: seen by ROS 2, needs none itself.")] = "dds",
+    weights: Weights = None,
+    device: Device = "auto",
+    node_name: NodeName = "vl2",
+    namespace: Namespace = "",
+    domain: Domain = None,
+    camera: Annotated[
+        list[str] | None,
+        typer.Option(help="Picture topic, may be repeated; the first is the default. [image]"),
+    ] = None,
+    remap: Annotated[
+        list[str] | None, typer.Option(metavar="FROM:=TO", help="Other name of a topic.")
+    ] = None,
+    end_with_input: EndWithInput = False,
+    **parameters: Any,
+) -> None:
+    """Run the node: pictures and commands in, typed results out, until Ctrl-C."""
+    from vl2_ros.node.server import PerceptionServer
+    from vl2_ros.transports.dds import DdsTransport
+
+    if transport != "dds":
+        raise ConfigError(f"--transport must be dds in this version, got {transport!r}")
+    settings = NodeParameters(cameras=tuple(camera or ["image"]), **parameters)
+    remaps = terminal.read_remaps(remap)
+    link = DdsTransport(node_name, namespace=namespace, domain_id=domain, remap=remaps)
+    with closing(link), terminal.end_quietly():
+        if end_with_input:
+            terminal.interrupt_at_end_of_input()
+        server = PerceptionServer(load_model(weights, device), link, settings)
+        server.start()
+        try:
+            cameras = ", ".join(link.resolve(name) for name in settings.cameras)
+            answering = server.node.info
+            display.print_text(
+                f"{link.resolve('~')} looks at {cameras} in ROS domain {link.domain_id}, model "
+                f"{answering.name} on {answering.device}; Ctrl-C ends it"
+            )
+            terminal.wait_for_interrupt()
+        finally:
+            server.stop()
+
+
+def bag(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="rosbag2 folder, .mcap or .db3.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="Recording of the results.")],
+    command: Annotated[
+        list[str], typer.Option("--command", "-c", help="Sentence, may be repeated.")
+    ],
+    topic: Annotated[str | None, typer.Option(help="Picture topic of the recording.")] = None,
+    rate: Annotated[
+        float, typer.Option(help="At most so many pictures of each second; 0: every one.")
+    ] = 0.0,
+    weights: Weights = None,
+    device: Device = "auto",
+    threshold: Threshold = 0.35,
+    annotated: Annotated[bool, typer.Option(help="Write drawn pictures, too.")] = True,
+) -> None:
+    """Ask a recorded camera, picture by picture, and record typed results for Foxglove and ROS 2.
+
+    vl2 bag drive.mcap --command "find the red mug" results.mcap
+    """
+    from vl2_ros.structures import Command
+    from vl2_ros.transports.bag import count_images
+    from vl2_ros.transports.bag_results import BagQuestion, answer_bag
+
+    commands = [
+        Command(text, id=str(index), score_threshold=threshold)
+        for index, text in enumerate(command)
+    ]
+    question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=annotated)
+    total = count_images(source, topic=topic) * len(commands)
+    pipeline = load_model(weights, device)
+    refused: list[str] = []
+    with display.show_progress("asking") as show:
+        done = iter(range(1, total + 1))
+
+        def follow(answer: Answer) -> None:
+            if answer.message:
+                refused.append(answer.message)
+            show(next(done), total)
+
+        count = answer_bag(pipeline, source, out, question, on_answer=follow)
+    if refused:
+        display.show_note(f"{len(refused)} of them without an answer, the first: {refused[0]}")
+    display.print_text(f"{count} results: {out.resolve()}")
+
+
+def send(
+    text: Annotated[str, typer.Argument(metavar="SENTENCE", help="What to ask.")],
+    watch: Annotated[
+        float | None,
+        typer.Option(metavar="HZ", help="Go on until Ctrl-C, at most so often; 0: every picture."),
+    ] = None,
+    camera: Annotated[str, typer.Option(help="A camera of the node; its first if not named.")] = "",
+    command_id: Annotated[str, typer.Option("--id", help="Comes back in the results.")] = "",
+    deadline: Annotated[
+        float, typer.Option(help="Seconds until the answer is worthless; 0: the node's own.")
+    ] = 0.0,
+    duration: Annotated[float, typer.Option(help="Seconds until a watch ends; 0: never.")] = 0.0,
+    threshold: Threshold = 0.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the node, a result.")] = 30.0,
+    as_json: AsJson = False,
+    node_name: NodeName = "vl2",
+    namespace: Namespace = "",
+    domain: Domain = None,
+) -> None:
+    """Ask a running node what its camera sees, and print the result, or results as they come.
+
+    vl2 send "find the red mug" --watch 5
+    """
+    from vl2_ros.node.request import Mode
+    from vl2_ros.transports.client import PerceptionClient
+    from vl2_ros.transports.dds import DdsTransport
+
+    with closing(DdsTransport("vl2_send", domain_id=domain)) as transport:
+        client = PerceptionClient(transport, node_name=node_name, namespace=namespace)
+        client.require_node(timeout)
+        sent = client.send(
+            text,
+            command_id=command_id,
+            mode=Mode.ASK if watch is None else Mode.WATCH,
+            camera=camera,
+            rate_hz=watch or 0.0,
+            duration_s=duration,
+            deadline_s=deadline,
+            score_threshold=threshold,
+        )
+        with terminal.end_quietly():
+            try:
+                for received in client.follow(sent, timeout):
+                    _show_received(received, as_json=as_json, in_full=watch is None)
+            except KeyboardInterrupt:
+                client.stop(sent)
+                # Its last word; leaving before it, the stop might not have been sent yet.
+                for received in client.follow(sent, _LAST_WORD_S):
+                    _show_received(received, as_json=as_json, in_full=False)
+
+
+def echo(
+    count: Annotated[int, typer.Option(min=0, help="End after so many; 0: never.")] = 0,
+    as_json: AsJson = False,
+    node_name: NodeName = "vl2",
+    namespace: Namespace = "",
+    domain: Domain = None,
+) -> None:
+    """Print every result of a running node, one line each, whoever asked; until Ctrl-C."""
+    from vl2_ros.transports.client import PerceptionClient
+    from vl2_ros.transports.dds import DdsTransport
+
+    with closing(DdsTransport("vl2_echo", domain_id=domain)) as transport, terminal.end_quietly():
+        client = PerceptionClient(transport, node_name=node_name, namespace=namespace)
+        if not client.wait_for_node(3.0):
+            display.show_note(f"no node {client.node} in ROS domain {transport.domain_id} yet")
+        for received in islice(client.listen(), count or None):
+            display.print_received(received, as_json=as_json)
+
+
+def camera(
+    recording: Annotated[
+        Path, typer.Argument(metavar="BAG", help="rosbag2 folder, .mcap or .db3.")
+    ],
+    topic: Annotated[str | None, typer.Option(help="Picture topic of the recording.")] = None,
+    onto: Annotated[
+        str | None, typer.Option(metavar="TOPIC", help="Name of the camera; else as recorded.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Pictures a second; else as recorded.")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
+    step: Annotated[
+        bool, typer.Option("--step", help="Hold each picture until Enter is pressed.")
+    ] = False,
+    domain: Domain = None,
+) -> None:
+    """Play a recorded camera onto its topic, as if it were there."""
+    from vl2_ros.transports import camera_player
+    from vl2_ros.transports.dds import DdsTransport
+
+    with closing(DdsTransport("vl2_camera", domain_id=domain)) as transport, terminal.end_quietly():
+        name, publish = camera_player.open_camera(transport, recording, topic=topic, onto=onto)
+        images = camera_player.repeat_recording(recording, topic=topic, loop=loop)
+        display.print_text(f"{name} in ROS domain {transport.domain_id}; Ctrl-C ends it")
+        if step:
+            camera_player.hold_camera(images, publish, terminal.read_steps(), rate_hz=rate)
+        else:
+            camera_player.play_camera(images, publish, threading.Event(), rate_hz=rate)
+
+
+def _show_received(received: ReceivedResult, *, as_json: bool, in_full: bool) -> None:
+    """Print one result of a command; a last one that is no answer is an error."""
+    is_refusal = received.is_final and received.status.name in _REFUSALS
+    if as_json or not (is_refusal or in_full):
+        display.print_received(received, as_json=as_json)
+    elif not is_refusal:
+        result = received.result
+        display.print_answer(None, result, sum(result.stage_ms.values()) / 1e3, None)
+    if is_refusal:
+        raise VL2Error(f"{received.status.name.lower()}: {received.message}")

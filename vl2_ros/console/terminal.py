@@ -1,0 +1,100 @@
+"""What the command line takes from whoever calls it: files of sentences, rules, lines, signals."""
+
+from __future__ import annotations
+
+import _thread
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vl2_ros.errors import InputError
+
+
+def read_sentences(path: Path) -> list[str]:
+    """Read one sentence a line; empty lines and those that begin with # are left out.
+
+    Raises:
+        InputError: if the file cannot be read or holds no sentence.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}; expected one sentence a line") from error
+    sentences = [line for line in lines if line and not line.startswith("#")]
+    if not sentences:
+        raise InputError(f"{path} holds no sentence; expected one a line")
+    return sentences
+
+
+def read_remaps(rules: list[str] | None) -> dict[str, str]:
+    """Read topics and their other names, written `from:=to`.
+
+    Raises:
+        InputError: if one is written otherwise.
+    """
+    remaps = {}
+    for rule in rules or []:
+        source, sign, target = rule.partition(":=")
+        if not (sign and source and target):
+            raise InputError(
+                f"a remapping must be written from:=to, such as image:=/camera/image_raw, got "
+                f"{rule!r}"
+            )
+        remaps[source] = target
+    return remaps
+
+
+@contextmanager
+def hear_signals() -> Iterator[None]:
+    """Make Ctrl-C and a polite kill a KeyboardInterrupt in the body, so that it can clean up."""
+    names = (signal.SIGINT, signal.SIGTERM)
+    # A shell lets its background jobs ignore SIGINT; here it is always an end.
+    before = {name: signal.signal(name, signal.default_int_handler) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+@contextmanager
+def end_quietly() -> Iterator[None]:
+    """Let Ctrl-C and a polite kill end the body without a message."""
+    with suppress(KeyboardInterrupt), hear_signals():
+        yield
+
+
+def read_steps() -> queue.SimpleQueue[bool]:
+    """Read standard input on a thread of its own: True for each line, False at its end."""
+    steps: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def follow() -> None:
+        for _ in sys.stdin:
+            steps.put(True)
+        steps.put(False)
+
+    threading.Thread(target=follow, name="vl2-input", daemon=True).start()
+    return steps
+
+
+def interrupt_at_end_of_input() -> None:
+    """Interrupt the main thread, as Ctrl-C does, when standard input ends."""
+
+    def follow() -> None:
+        for _ in sys.stdin:
+            pass
+        _thread.interrupt_main()
+
+    threading.Thread(target=follow, name="vl2-input", daemon=True).start()
+
+
+def wait_for_interrupt() -> None:
+    """Wait for ever; a KeyboardInterrupt ends it."""
+    while True:
+        # In pieces, because an interrupt that is no signal is only seen between two of them.
+        time.sleep(0.5)

@@ -1,0 +1,142 @@
+"""One command about one picture: decode, check, let the perceiver answer, stop when told to."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from vl2_ros.errors import EngineError, InputError, TransportError, VL2Error
+from vl2_ros.node.camera_buffer import Picture
+from vl2_ros.node.jobs import Job
+from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.perceiver import Perceiver
+from vl2_ros.structures import Command, Event, Frame, Result, ResultEvent, StageEvent
+
+_log = logging.getLogger(__name__)
+
+
+def catch_failure(what: str, call: Callable[[], None]) -> Exception | None:
+    """Run code that others have written, such that the worker survives it.
+
+    Args:
+        what: says in the log whose code it is.
+        call: the code.
+
+    Returns:
+        What it raised; None when all went well. Anything but a VL2Error is logged with its
+        traceback.
+    """
+    try:
+        call()
+    except VL2Error as error:
+        return error
+    except Exception as error:  # the one broad except: whatever a perceiver does, the node lives on
+        _log.exception("%s failed unexpectedly", what)
+        return error
+    return None
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Attempt:
+    """Runs a job on a picture and keeps what came of it, also when it fails midway.
+
+    Attributes:
+        job: what is asked.
+        picture: what is looked at.
+        perceiver: answers.
+        parameters: of the node, as they were when the attempt began.
+        is_stopped: asked before each step; True ends the attempt without a result.
+        stage_ms: wall time of each stage in milliseconds, queue and decode included.
+        stage: the last one that began.
+        frame: the decoded picture; None when it could not be decoded.
+        result: the answer; None when there is none.
+    """
+
+    job: Job
+    picture: Picture
+    perceiver: Perceiver
+    parameters: NodeParameters
+    is_stopped: Callable[[], bool]
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    stage: str = "queue"
+    frame: Frame | None = None
+    result: Result | None = None
+
+    def run(self) -> None:
+        """Answer, or stop.
+
+        Raises:
+            InputError: if a picture or the command cannot be used.
+            Exception: whatever the perceiver raises.
+        """
+        if self.is_stopped():
+            return
+        self._notify(StageEvent("decode"))
+        began_s = time.perf_counter()
+        self.frame = _decode(self.picture, f"the picture of camera {self.job.camera}")
+        images = tuple(
+            _decode(image, f"image {index} of the command")
+            for index, image in enumerate(self.job.images, start=1)
+        )
+        self.stage_ms["decode"] = (time.perf_counter() - began_s) * 1e3
+        command = self._make_command(images)
+        _check_prompts(command, self.frame)
+        self._follow(self.perceiver.run(self.frame, command))
+
+    def _make_command(self, images: tuple[Frame, ...]) -> Command:
+        request, parameters = self.job.request, self.parameters
+        threshold = request.score_threshold
+        return Command(
+            text=request.text,
+            id=request.id,
+            score_threshold=parameters.score_threshold if threshold is None else threshold,
+            max_instances=parameters.max_instances,
+            max_new_tokens=parameters.max_new_tokens,
+            visual_prompts=request.visual_prompts,
+            images=images,
+        )
+
+    def _follow(self, events: Iterator[Event]) -> None:
+        try:
+            while not self.is_stopped():
+                event = next(events, None)
+                if event is None:
+                    raise EngineError("the perceiver ended without a result")
+                if isinstance(event, ResultEvent):
+                    self.result = event.result
+                    self.stage_ms.update(event.result.stage_ms)
+                    return
+                self._notify(event)
+        finally:
+            # An iterator that is no generator has nothing to close.
+            getattr(events, "close", lambda: None)()
+
+    def _notify(self, event: Event) -> None:
+        if isinstance(event, StageEvent):
+            self.stage = event.stage
+        on_event = self.job.on_event
+        if on_event is None or self.is_stopped():
+            return
+        failure = catch_failure("a listener to events", lambda: on_event(event))
+        if failure is not None:
+            _log.error("a listener to events of %r failed: %s", self.job.request.id, failure)
+
+
+def _decode(picture: Picture, name: str) -> Frame:
+    try:
+        return picture.decode()
+    except (InputError, TransportError) as error:
+        raise InputError(f"{name} cannot be used: {error}") from error
+
+
+def _check_prompts(command: Command, frame: Frame) -> None:
+    pictures = (frame, *command.images)
+    for prompt in command.visual_prompts:
+        if not 0 <= prompt.image < len(pictures):
+            raise InputError(
+                f"a visual prompt points into image {prompt.image}; the command has the camera "
+                f"picture (0) and {len(command.images)} further ones"
+            )
+        prompt.check_inside(pictures[prompt.image].frame_hw)

@@ -1,0 +1,109 @@
+"""The newest picture of one camera, and the count of those that nobody looked at.
+
+Knows neither threads nor clocks: whoever calls holds the lock and says what time it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from vl2_ros.node.reports import CameraReport
+from vl2_ros.node.request import StoredImage
+from vl2_ros.structures import Frame
+
+#: The arrival rate is that of the last so many seconds.
+RATE_WINDOW_S = 5.0
+_RATE_ARRIVALS = 64
+
+
+@dataclass(slots=True, eq=False)
+class Picture:
+    """A stored image that is decoded once, however many commands look at it.
+
+    Attributes:
+        image: as it came.
+        number: 1, 2, ... in the order of arrival at its camera.
+        received_s: monotonic time of arrival.
+        is_used: a command has looked at it.
+    """
+
+    image: StoredImage
+    number: int = 0
+    received_s: float = 0.0
+    is_used: bool = False
+    _frame: Frame | None = None
+
+    def decode(self) -> Frame:
+        """Return the frame; for one thread only. Raises what `StoredImage.decode` raises."""
+        if self._frame is None:
+            self._frame = self.image.decode()
+        return self._frame
+
+
+class CameraBuffer:
+    """Keeps the newest picture of one camera; an older one is dropped when a newer one comes.
+
+    Args:
+        name: of the camera.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Start empty."""
+        self.name = name
+        self._newest: Picture | None = None
+        self._arrivals_s: deque[float] = deque(maxlen=_RATE_ARRIVALS)
+        self._received = 0
+        self._dropped = 0
+        self._used = 0
+        self._number = 0
+
+    def put(self, image: StoredImage, now_s: float) -> None:
+        """Keep a picture in place of the one before; the same object again is no new picture."""
+        self._received += 1
+        self._arrivals_s.append(now_s)
+        if self._newest is not None:
+            if self._newest.image is image:
+                return
+            self._dropped += not self._newest.is_used
+        self._number += 1
+        self._newest = Picture(image, self._number, now_s)
+
+    def find_fresh(self, now_s: float, max_age_s: float) -> Picture | None:
+        """Return the newest picture, None when there is none or it is too old.
+
+        Args:
+            now_s: monotonic time.
+            max_age_s: seconds since arrival for which a picture is fresh; 0: forever.
+        """
+        picture = self._newest
+        if picture is None or (max_age_s and now_s - picture.received_s > max_age_s):
+            return None
+        return picture
+
+    def mark_used(self, picture: Picture) -> None:
+        """Count a picture as looked at, once."""
+        self._used += not picture.is_used
+        picture.is_used = True
+
+    def find_age_s(self, now_s: float) -> float:
+        """Return seconds since the last picture came; infinite when none ever did."""
+        return now_s - self._arrivals_s[-1] if self._arrivals_s else math.inf
+
+    def clear(self) -> None:
+        """Let go of the picture; the counts stay."""
+        self._newest = None
+
+    def report(self, now_s: float) -> CameraReport:
+        """Sum up what came."""
+        recent_s = [time_s for time_s in self._arrivals_s if now_s - time_s <= RATE_WINDOW_S]
+        span_s = recent_s[-1] - recent_s[0] if recent_s else 0.0
+        return CameraReport(
+            name=self.name,
+            received=self._received,
+            dropped=self._dropped,
+            used=self._used,
+            last_age_s=self.find_age_s(now_s),
+            rate_hz=(len(recent_s) - 1) / span_s if span_s > 0.0 else 0.0,
+        )

@@ -1,0 +1,136 @@
+"""One camera's topics to stored pictures, and what to say when no picture comes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from vl2_ros.node.camera_image import store_compressed_image, store_image
+from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.reports import CameraReport
+from vl2_ros.node.request import StoredImage
+from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos, Transport
+
+IMAGE_TYPE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
+
+_RELIABILITY = {
+    "auto": NEWEST_FROM_ANY,
+    "best_effort": NEWEST_FROM_ANY,
+    "reliable": Qos(reliable=True, depth=1),
+}
+
+
+class CameraInput:
+    """Subscribes to the picture topics of one camera.
+
+    Where a camera sends each picture both raw and compressed, only the first of the two is kept,
+    so that nobody looks at one picture twice.
+
+    Args:
+        camera: its topic, which is its name.
+        parameters: which topics, and with which reliability.
+        transport: carries the pictures.
+        store: takes each picture; is called on the transport's thread.
+
+    Attributes:
+        topics: absolute name and message type of each topic; the compressed one follows the raw
+            one where that is remapped.
+    """
+
+    def __init__(
+        self,
+        camera: str,
+        parameters: NodeParameters,
+        transport: Transport,
+        store: Callable[[StoredImage], None],
+    ) -> None:
+        """Resolve the topics; `subscribe` opens them.
+
+        Raises:
+            ConfigError: if the camera's name is no topic name.
+        """
+        name = transport.resolve(camera)
+        raw, compressed = (name, IMAGE_TYPE), (f"{name}/compressed", COMPRESSED_IMAGE_TYPE)
+        self.topics: tuple[tuple[str, str], ...] = {
+            "raw": (raw,),
+            "compressed": (compressed,),
+            "auto": (raw, compressed),
+        }[parameters.image_transport]
+        self._qos = _RELIABILITY[parameters.image_reliability]
+        self._transport = transport
+        self._store = store
+        self._last_topic, self._last_stamp_ns = "", 0
+
+    def subscribe(self) -> None:
+        """Open the subscriptions."""
+        for topic, type_name in self.topics:
+            keep = store_image if type_name == IMAGE_TYPE else store_compressed_image
+            take = partial(self._take, topic, keep)
+            self._transport.subscribe(topic, type_name, self._qos, take)
+
+    def count_publishers(self) -> int:
+        """Return how many publishers of the topics are known now."""
+        return sum(self._transport.count_publishers(topic) for topic, _ in self.topics)
+
+    def _take(self, topic: str, keep: Callable[[Any], StoredImage], message: Any) -> None:
+        image = keep(message)
+        # Stamps of one topic may jump back, as when a recording starts again; a picture of the
+        # other topic that is not newer is the same one in its other form.
+        if self._last_topic not in ("", topic) and image.stamp_ns <= self._last_stamp_ns:
+            return
+        self._last_topic, self._last_stamp_ns = topic, image.stamp_ns
+        self._store(image)
+
+
+@dataclass(frozen=True, slots=True)
+class CameraHealth:
+    """How one camera does.
+
+    Attributes:
+        report: what came from it.
+        publisher_count: publishers of its topics that are known now.
+        silence: why no picture comes and what to do; empty while pictures come.
+    """
+
+    report: CameraReport
+    publisher_count: int
+    silence: str
+
+
+def check_camera(
+    camera: CameraInput, report: CameraReport, parameters: NodeParameters, active_s: float
+) -> CameraHealth:
+    """Judge whether a camera has been silent for too long.
+
+    Args:
+        camera: its topics.
+        report: what came from it.
+        parameters: gives camera_timeout_s.
+        active_s: seconds since the node began to listen.
+    """
+    count = camera.count_publishers()
+    silence = ""
+    if min(report.last_age_s, active_s) >= parameters.camera_timeout_s:
+        silence = _explain_silence(camera.topics, count, report, parameters)
+    return CameraHealth(report, count, silence)
+
+
+def _explain_silence(
+    topics: Sequence[tuple[str, str]], count: int, report: CameraReport, parameters: NodeParameters
+) -> str:
+    where = " or ".join(topic for topic, _ in topics)
+    if math.isinf(report.last_age_s):
+        came = f"no picture ever came on {where}"
+    else:
+        came = f"no picture came on {where} for {report.last_age_s:.1f} s"
+    if count == 0:
+        return f"{came}: nobody publishes there; start the camera, or name or remap its topic"
+    types = " or ".join(type_name for _, type_name in topics)
+    advice = f"check that it sends and that its type is {types}"
+    if parameters.image_reliability == "reliable":
+        advice += ", reliable as image_reliability asks"
+    return f"{came}, although {count} publish there; {advice}"

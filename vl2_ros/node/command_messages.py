@@ -1,0 +1,154 @@
+"""VisionCommand and String messages to a `Request`, checked as far as that goes without a picture.
+
+Knows the wire's conventions (0 and empty mean "the node's own"); the ranges are `Request`'s.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vl2_ros.errors import InputError
+from vl2_ros.node.camera_image import store_image
+from vl2_ros.node.request import Mode, Request
+from vl2_ros.node.rle import decode_mask
+from vl2_ros.structures import MAX_COMMAND_CHARACTERS, PromptKind, VisualPrompt
+
+MAX_ID_CHARACTERS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """What every answer to a command repeats, also when the command cannot be used.
+
+    Attributes:
+        id: the sender's, or one that was made because it gave none; cut to 256 characters.
+        text: the sentence, cut to 4000 characters.
+        camera: the camera that was asked.
+    """
+
+    id: str
+    text: str
+    camera: str = ""
+
+
+def read_sender(message: Any) -> Sender:
+    """Read who asks, from a VisionCommand or a String; never fails.
+
+    What cannot be sent back as UTF-8 becomes a question mark.
+    """
+    text = message.text if hasattr(message, "text") else message.data
+    return Sender(
+        id=_echo(getattr(message, "id", ""), MAX_ID_CHARACTERS) or uuid.uuid4().hex,
+        text=_echo(text, MAX_COMMAND_CHARACTERS),
+        camera=_echo(getattr(message, "camera", ""), MAX_ID_CHARACTERS),
+    )
+
+
+def read_text_command(message: Any, sender: Sender) -> Request:
+    """Read a std_msgs/String: ask about the newest picture of the first camera.
+
+    Args:
+        message: the String.
+        sender: what `read_sender` says of it.
+
+    Raises:
+        InputError: if the text cannot be used.
+    """
+    return Request(text=_check_text(message.data), id=sender.id)
+
+
+def read_mode(message: Any) -> Mode:
+    """Read what a VisionCommand wants.
+
+    Raises:
+        InputError: if it is none of the modes.
+    """
+    try:
+        return Mode(message.mode)
+    except ValueError:
+        modes = ", ".join(f"{mode.value} ({mode.name})" for mode in Mode)
+        raise InputError(f"mode must be one of {modes}, got {message.mode}") from None
+
+
+def read_command(message: Any, sender: Sender) -> Request:
+    """Read a VisionCommand of mode ASK or WATCH.
+
+    Args:
+        message: the VisionCommand.
+        sender: what `read_sender` says of it.
+
+    Raises:
+        InputError: naming the field, what is expected and what came.
+    """
+    _check_utf8("id", message.id)
+    if len(message.id) > MAX_ID_CHARACTERS:
+        raise InputError(
+            f"the id has {len(message.id)} characters, at most {MAX_ID_CHARACTERS} are taken"
+        )
+    images = tuple(store_image(image) for image in message.images)
+    return Request(
+        text=_check_text(message.text),
+        id=sender.id,
+        mode=read_mode(message),
+        camera=message.camera,
+        rate_hz=float(message.rate_hz),
+        duration_s=float(message.duration_s),
+        deadline_s=float(message.deadline_s),
+        score_threshold=_read_threshold(float(message.score_threshold)),
+        visual_prompts=tuple(_read_prompt(one, len(images)) for one in message.visual_prompts),
+        images=images,
+    )
+
+
+def _echo(text: str, most: int) -> str:
+    # Lone surrogates stand for bytes that were no UTF-8; they could not be written again.
+    return text[:most].encode("utf-8", errors="replace").decode() if text else ""
+
+
+def _check_text(text: str) -> str:
+    if len(text) > MAX_COMMAND_CHARACTERS:
+        raise InputError(
+            f"the command has {len(text)} characters, at most {MAX_COMMAND_CHARACTERS} are "
+            "taken; shorten it"
+        )
+    if not text.strip():
+        raise InputError('the command is empty; say something like "find the red mug"')
+    return _check_utf8("command", text)
+
+
+def _check_utf8(name: str, text: str) -> str:
+    # ROS and DDS put U+FFFD in place of bytes that they could not read.
+    if any(letter == "\ufffd" or "\ud800" <= letter <= "\udfff" for letter in text):
+        raise InputError(f"the {name} holds bytes that are not UTF-8; send it encoded in UTF-8")
+    return text
+
+
+def _read_threshold(value: float) -> float | None:
+    if not 0.0 <= value <= 1.0:
+        raise InputError(f"score_threshold must lie in 0..1, got {value}")
+    return value or None
+
+
+def _read_prompt(message: Any, image_count: int) -> VisualPrompt:
+    try:
+        kind = PromptKind(message.kind)
+    except ValueError:
+        kinds = ", ".join(f"{kind.value} ({kind.name})" for kind in PromptKind)
+        raise InputError(
+            f"the kind of a visual prompt must be one of {kinds}, got {message.kind}"
+        ) from None
+    if message.image > image_count:
+        raise InputError(
+            f"a visual prompt points into image {message.image}, but the command has "
+            f"{image_count} images (0 is the camera picture)"
+        )
+    points = np.array([(point.x, point.y) for point in message.points], np.float64)
+    mask = None
+    if kind is PromptKind.MASK:
+        wire = message.mask
+        mask = decode_mask(int(wire.height), int(wire.width), np.asarray(wire.counts))
+    return VisualPrompt(kind, points.reshape(-1, 2), mask, int(message.image))

@@ -1,0 +1,75 @@
+"""The asks that wait: a bound, first come first served among those that can run, deadlines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from vl2_ros.node.camera_buffer import Picture
+from vl2_ros.node.jobs import Ask
+
+
+class CommandQueue:
+    """Waiting asks in the order of arrival.
+
+    Args:
+        size: most asks that wait.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Start empty."""
+        self._size = size
+        self._asks: list[Ask] = []
+
+    def __len__(self) -> int:
+        """Return how many wait."""
+        return len(self._asks)
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether one more would be one too many."""
+        return len(self._asks) >= self._size
+
+    def has(self, request_id: str) -> bool:
+        """Tell whether an ask of this id waits."""
+        return any(ask.request.id == request_id for ask in self._asks)
+
+    def add(self, ask: Ask) -> None:
+        """Let an ask wait behind the others."""
+        self._asks.append(ask)
+
+    def take(
+        self, now_s: float, find_picture: Callable[[str], Picture | None]
+    ) -> tuple[Ask, Picture] | None:
+        """Remove the first ask that is not too late and has something to look at.
+
+        Args:
+            now_s: monotonic time.
+            find_picture: camera to its newest picture that is fresh.
+
+        Returns:
+            The ask and its picture; None when there is none.
+        """
+        for ask in self._asks:
+            picture = find_picture(ask.camera)
+            if now_s < ask.expires_s and picture is not None:
+                self._asks.remove(ask)
+                return ask, picture
+        return None
+
+    def take_expired(self, now_s: float) -> list[Ask]:
+        """Remove and return the asks whose deadline has passed."""
+        return self._remove(lambda ask: now_s >= ask.expires_s)
+
+    def take_named(self, request_id: str) -> list[Ask]:
+        """Remove and return the asks of this id; all when it is empty."""
+        return self._remove(lambda ask: request_id in ("", ask.request.id))
+
+    def find_next_deadline_s(self) -> float:
+        """Return when the first deadline passes; infinite when none waits."""
+        return min((ask.expires_s for ask in self._asks), default=math.inf)
+
+    def _remove(self, is_meant: Callable[[Ask], bool]) -> list[Ask]:
+        meant = [ask for ask in self._asks if is_meant(ask)]
+        self._asks = [ask for ask in self._asks if ask not in meant]
+        return meant

@@ -1,0 +1,150 @@
+"""Frames, boxes, masks and instances to messages of the transport's own classes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from vl2_ros.node.request import Answer
+from vl2_ros.node.rle import encode_mask
+from vl2_ros.node.transport import MessageTypes
+from vl2_ros.structures import Branch, Frame, Result, Route
+
+
+class InstanceMessages:
+    """Makes the messages that answers are composed of.
+
+    Args:
+        types: makes the transport's message classes.
+    """
+
+    def __init__(self, types: MessageTypes) -> None:
+        self._make = types.make
+
+    def make_header(self, frame: Frame | None) -> Any:
+        """Make the std_msgs/Header of a picture; zero and empty without one."""
+        if frame is None:
+            return self._make("std_msgs/msg/Header")
+        seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
+        stamp = self._make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
+        return self._make("std_msgs/msg/Header", stamp=stamp, frame_id=frame.frame_id)
+
+    def make_image(self, pixels: np.ndarray, encoding: str, frame: Frame | None) -> Any:
+        """Make a sensor_msgs/Image with the header of a frame.
+
+        Args:
+            pixels: (H, W) or (H, W, C), in the machine's byte order; not copied when contiguous.
+            encoding: of the message.
+            frame: the picture that it belongs to.
+        """
+        height, width = pixels.shape[:2]
+        data = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
+        return self._make(
+            "sensor_msgs/msg/Image",
+            header=self.make_header(frame),
+            height=height,
+            width=width,
+            encoding=encoding,
+            is_bigendian=int(sys.byteorder == "big"),
+            step=data.size // height,
+            data=data,
+        )
+
+    def make_text(self, text: str) -> Any:
+        """Make the std_msgs/String of an answer in words."""
+        return self._make("std_msgs/msg/String", data=text)
+
+    def make_instances(self, branch: Branch) -> list[Any]:
+        """Make a vl2_ros/Instance of each instance of a branch, in its order."""
+        found = branch.detections
+        return [
+            self._make(
+                "vl2_ros/msg/Instance",
+                route=route_name(branch.route),
+                label=label,
+                class_id=int(found.class_ids[index]),
+                score=score,
+                box=self._make_box(box),
+                mask=self._make_mask(None if found.masks is None else found.masks[index]),
+            )
+            for index, (box, score, label) in enumerate(found)
+        ]
+
+    def make_instance_array(self, answer: Answer, branch: Branch, instances: list[Any]) -> Any:
+        """Make the vl2_ros/InstanceArray of a branch from its instances."""
+        return self._make(
+            "vl2_ros/msg/InstanceArray",
+            header=self.make_header(answer.frame),
+            command_id=answer.request_id,
+            route=route_name(branch.route),
+            phrases=list(branch.phrases),
+            instances=instances,
+        )
+
+    def make_detections(self, frame: Frame | None, result: Result) -> Any:
+        """Make the vision_msgs/Detection2DArray of the boxes of all branches."""
+        return self._make(
+            "vision_msgs/msg/Detection2DArray",
+            header=self.make_header(frame),
+            detections=[
+                self._make_detection(frame, box, score, label)
+                for branch in result.branches
+                for box, score, label in branch.detections
+            ],
+        )
+
+    def make_label_image(self, branch: Branch, frame: Frame) -> Any:
+        """Make the sensor_msgs/Image of `draw_labels`."""
+        return self.make_image(draw_labels(branch, frame.frame_hw), "16UC1", frame)
+
+    def _make_mask(self, mask: np.ndarray | None) -> Any:
+        if mask is None:
+            return self._make("vl2_ros/msg/InstanceMask")
+        height, width = mask.shape
+        return self._make(
+            "vl2_ros/msg/InstanceMask", height=height, width=width, counts=encode_mask(mask)
+        )
+
+    def _make_box(self, box_xyxy: np.ndarray) -> Any:
+        x1, y1, x2, y2 = (float(value) for value in box_xyxy)
+        point = self._make("vision_msgs/msg/Point2D", x=(x1 + x2) / 2, y=(y1 + y2) / 2)
+        center = self._make("vision_msgs/msg/Pose2D", position=point)
+        return self._make(
+            "vision_msgs/msg/BoundingBox2D", center=center, size_x=x2 - x1, size_y=y2 - y1
+        )
+
+    def _make_detection(
+        self, frame: Frame | None, box_xyxy: np.ndarray, score: float, label: str
+    ) -> Any:
+        hypothesis = self._make("vision_msgs/msg/ObjectHypothesis", class_id=label, score=score)
+        return self._make(
+            "vision_msgs/msg/Detection2D",
+            header=self.make_header(frame),
+            results=[self._make("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis)],
+            bbox=self._make_box(box_xyxy),
+        )
+
+
+def route_name(route: Route) -> str:
+    """Return the word for a route in messages: answer, detect, ground, segment, pose, ..."""
+    return route.name.lower()
+
+
+def draw_labels(branch: Branch, frame_hw: tuple[int, int]) -> np.ndarray:
+    """Draw which instance each pixel belongs to; where two overlap, the better score is seen.
+
+    Args:
+        branch: instances, best score first, with or without masks.
+        frame_hw: height and width of the camera picture.
+
+    Returns:
+        (H, W) uint16: 0 nothing, i + 1 the i-th instance.
+    """
+    labels = np.zeros(frame_hw, np.uint16)
+    masks = branch.detections.masks
+    if masks is not None:
+        for index in reversed(range(len(masks))):
+            labels[masks[index]] = index + 1
+    return labels

@@ -1,0 +1,117 @@
+"""A request inside of the node: an ask or a watch, with its times and who listens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from vl2_ros.node.camera_buffer import Picture
+from vl2_ros.node.request import Answer, Request, Status
+from vl2_ros.structures import Event, Frame, Result
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Job:
+    """What asks and watches share. All times are monotonic seconds.
+
+    Attributes:
+        request: as it came.
+        camera: the one that is looked at.
+        waits_since_s: when it began to wait for the worker.
+        on_event: hears of each stage and word.
+        on_answer: hears of each answer.
+        images: further pictures of the request.
+        stop_message: why it must not go on; None while it may.
+    """
+
+    request: Request
+    camera: str
+    waits_since_s: float
+    on_event: Callable[[Event], None] | None = None
+    on_answer: Callable[[Answer], None] | None = None
+    images: tuple[Picture, ...] = ()
+    stop_message: str | None = None
+
+    def make_answer(
+        self,
+        status: Status,
+        message: str = "",
+        *,
+        frame: Frame | None = None,
+        result: Result | None = None,
+        is_final: bool = True,
+        sequence: int = 0,
+        stage_ms: Mapping[str, float] | None = None,
+    ) -> Answer:
+        """Make an answer to this request."""
+        return Answer(
+            request_id=self.request.id,
+            text=self.request.text,
+            camera=self.camera,
+            status=status,
+            message=message,
+            frame=frame,
+            result=result,
+            is_final=is_final,
+            sequence=sequence,
+            stage_ms=dict(stage_ms or {}),
+        )
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Ask(Job):
+    """A command that is answered once.
+
+    Attributes:
+        limit_s: seconds from arrival in which the answer is worth something.
+        is_answered: its answer is made.
+        expires_s: end of that time.
+    """
+
+    limit_s: float
+    is_answered: bool = False
+    expires_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count the deadline from arrival."""
+        self.expires_s = self.waits_since_s + self.limit_s
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Tell whether it can still be canceled."""
+        return not self.is_answered and self.stop_message is None
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Watch(Job):
+    """A command that is answered again and again.
+
+    Attributes:
+        due_s: not looked again before.
+        ends_s: it ends by itself then.
+        seen_number: of the last picture that it looked at.
+        last_turn: turn of the worker that it had last; 0 when it had none.
+        result_count: results so far.
+    """
+
+    due_s: float = field(init=False)
+    ends_s: float = field(init=False)
+    seen_number: int = 0
+    last_turn: int = 0
+    result_count: int = 0
+
+    def __post_init__(self) -> None:
+        """Be due at once, and end after the duration."""
+        self.due_s = self.waits_since_s
+        self.ends_s = self.waits_since_s + (self.request.duration_s or math.inf)
+
+    def plan_next(self, now_s: float) -> None:
+        """Set when the next look is due, after one that begins now.
+
+        Due times lie a period apart, so that small delays do not add up. After a delay of more
+        than half a period they move on instead of being made up for.
+        """
+        if self.request.rate_hz:
+            period_s = 1.0 / self.request.rate_hz
+            self.due_s = max(self.due_s + period_s, now_s + 0.5 * period_s)

@@ -1,0 +1,134 @@
+"""Every parameter of the node in one table: default, unit, range, and whether it changes live.
+
+The ROS parameters, the options of `vl2 serve` and the parameter files are made from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from vl2_ros.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterNote:
+    """What a reader of one parameter must know beside its name, type and default.
+
+    Attributes:
+        text: one sentence with the unit.
+        least: smallest value; None when there is no bound.
+        most: largest value.
+        choices: the only values; empty when any in the range will do.
+        live: may change while the node is active.
+    """
+
+    text: str
+    least: float | None = None
+    most: float | None = None
+    choices: tuple[str, ...] = ()
+    live: bool = False
+
+
+def _parameter(default: Any, text: str, **note: Any) -> Any:
+    return field(default=default, metadata={"note": ParameterNote(text, **note)})
+
+
+@dataclass(frozen=True, slots=True)
+class NodeParameters:
+    """What a user of the node sets; `note_of` tells each field's unit and range."""
+
+    cameras: tuple[str, ...] = _parameter(
+        ("image",),
+        "picture topics, one camera each; the topic is the camera's name, the first is the default",
+    )
+    image_transport: str = _parameter(
+        "auto",
+        "raw subscribes to <camera>, compressed to <camera>/compressed, auto to both",
+        choices=("auto", "raw", "compressed"),
+    )
+    image_reliability: str = _parameter(
+        "auto",
+        "reliability of the picture subscriptions; auto is best effort, which matches every "
+        "publisher",
+        choices=("auto", "reliable", "best_effort"),
+    )
+    queue_size: int = _parameter(
+        8, "commands that wait; one more is answered busy", least=1, most=1000
+    )
+    max_watches: int = _parameter(
+        4, "standing commands; one more is answered busy", least=0, most=100, live=True
+    )
+    command_deadline_s: float = _parameter(
+        10.0,
+        "seconds from arrival of a command until it is answered expired",
+        least=0.01,
+        most=3600.0,
+        live=True,
+    )
+    max_frame_age_s: float = _parameter(
+        1.0,
+        "seconds for which a picture counts as what the camera sees now; an older one is not "
+        "used, the command waits for the next; 0 uses any",
+        least=0.0,
+        most=3600.0,
+        live=True,
+    )
+    score_threshold: float = _parameter(
+        0.35, "instances scored below it are left out, 0..1", least=0.0, most=1.0, live=True
+    )
+    max_instances: int = _parameter(
+        100, "most instances of one route of one answer", least=1, most=1000, live=True
+    )
+    max_new_tokens: int = _parameter(
+        192, "an answer is cut after so many generated tokens", least=1, most=4096, live=True
+    )
+    camera_timeout_s: float = _parameter(
+        3.0,
+        "seconds without a picture after which a camera is reported silent",
+        least=0.1,
+        most=3600.0,
+        live=True,
+    )
+    diagnostics_period_s: float = _parameter(
+        1.0, "seconds between two messages on /diagnostics", least=0.1, most=3600.0
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value against its note.
+
+        Raises:
+            ConfigError: naming the parameter, what is expected and what came.
+        """
+        for item in dataclasses.fields(self):
+            _check(item.name, getattr(self, item.name), note_of(item.name))
+        if not self.cameras or not all(self.cameras):
+            raise ConfigError(
+                f"cameras must name at least one picture topic, got {list(self.cameras)}"
+            )
+        if len(set(self.cameras)) != len(self.cameras):
+            raise ConfigError(f"cameras must differ from each other, got {list(self.cameras)}")
+
+
+def note_of(name: str) -> ParameterNote:
+    """Return what is to be known of a parameter.
+
+    Raises:
+        ConfigError: if there is no such parameter.
+    """
+    for item in dataclasses.fields(NodeParameters):
+        if item.name == name:
+            note: ParameterNote = item.metadata["note"]
+            return note
+    names = ", ".join(item.name for item in dataclasses.fields(NodeParameters))
+    raise ConfigError(f"there is no parameter {name!r}; the node has: {names}")
+
+
+def _check(name: str, value: Any, note: ParameterNote) -> None:
+    if note.choices and value not in note.choices:
+        raise ConfigError(f"{name} must be one of {', '.join(note.choices)}, got {value!r}")
+    if note.least is not None and not value >= note.least:
+        raise ConfigError(f"{name} must be at least {note.least:g}, got {value}")
+    if note.most is not None and not value <= note.most:
+        raise ConfigError(f"{name} must be at most {note.most:g}, got {value}")

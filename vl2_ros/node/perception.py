@@ -1,0 +1,271 @@
+"""The node without ROS: pictures and requests in, answers out, one worker that computes.
+
+Callers only store and return at once. The worker takes the newest picture, asks before watches; a
+second thread keeps time, so that a deadline is answered while the worker is busy. Knows no
+transport and no message; needs numpy alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from vl2_ros.errors import ConfigError
+from vl2_ros.node.attempt import Attempt, catch_failure
+from vl2_ros.node.camera_buffer import Picture
+from vl2_ros.node.jobs import Job
+from vl2_ros.node.parameters import NodeParameters, note_of
+from vl2_ros.node.perceiver import Perceiver
+from vl2_ros.node.reports import AnswerStatistics, NodeReport, WatchState
+from vl2_ros.node.request import Answer, Request, Status, StoredImage
+from vl2_ros.node.schedule import Reply, Schedule
+from vl2_ros.structures import Event, ModelInfo
+
+_log = logging.getLogger(__name__)
+
+
+class PerceptionNode:
+    """Answers requests about the newest pictures of its cameras; every method is thread-safe.
+
+    Answers and events are handed out without a lock held, on the thread that makes them: the
+    worker, the timekeeper, or the caller of `submit`, `cancel` and `stop`. Answers to one request
+    come in order, none after the final one, no event after the answer. What a callback raises is
+    logged.
+
+    Args:
+        perceiver: answers one command about one frame.
+        parameters: of the node.
+        on_answer: hears every answer to every request.
+    """
+
+    def __init__(
+        self,
+        perceiver: Perceiver,
+        parameters: NodeParameters,
+        on_answer: Callable[[Answer], None],
+    ) -> None:
+        """Keep the parts; nothing runs before `start`."""
+        self._perceiver = perceiver
+        self._on_answer = on_answer
+        self._schedule = Schedule(parameters)
+        self._statistics = AnswerStatistics()
+        self._last_error = ""
+        self._threads: tuple[threading.Thread, ...] = ()
+        lock = threading.Lock()
+        # Two conditions on one lock: a picture wakes the worker, not the timekeeper.
+        self._work_came = threading.Condition(lock)
+        self._deadline_came = threading.Condition(lock)
+        self._lock = lock
+
+    @property
+    def info(self) -> ModelInfo:
+        """Return what answers here."""
+        return self._perceiver.info
+
+    @property
+    def parameters(self) -> NodeParameters:
+        """Return the parameters as they are now."""
+        return self._schedule.parameters
+
+    def change_parameters(self, parameters: NodeParameters) -> None:
+        """Use other values from the next decision on; the deadline of a waiting ask stays.
+
+        Raises:
+            ConfigError: if a parameter differs that does not change live; nothing changes then.
+        """
+        with self._lock:
+            for item in dataclasses.fields(NodeParameters):
+                old = getattr(self._schedule.parameters, item.name)
+                new = getattr(parameters, item.name)
+                if new != old and not note_of(item.name).live:
+                    raise ConfigError(
+                        f"{item.name} is {old!r} as long as the node exists, got {new!r}; "
+                        "make the node anew to change it"
+                    )
+            self._schedule.parameters = parameters
+            self._work_came.notify()
+
+    def start(self) -> None:
+        """Start the worker and the timekeeper.
+
+        Raises:
+            ConfigError: if they run already.
+        """
+        with self._lock:
+            if self._threads:
+                raise ConfigError("the node runs already; stop it before it is started again")
+            self._schedule.is_open = True
+            self._threads = (
+                threading.Thread(target=self._work, name="vl2 worker", daemon=True),
+                threading.Thread(target=self._keep_time, name="vl2 timekeeper", daemon=True),
+            )
+            for thread in self._threads:
+                thread.start()
+
+    def stop(self) -> None:
+        """End every request, wait for the threads and let go of the pictures.
+
+        Asks are answered CANCELED, watches ENDED; the running one stops before its next token or
+        decoder call. A stopped node may be started again; stopping it twice does nothing.
+
+        Raises:
+            ConfigError: if called from a callback, as a thread cannot wait for itself.
+        """
+        with self._lock:
+            threads = self._threads
+            if threading.current_thread() in threads:
+                raise ConfigError("stop cannot be called from a callback of the node")
+            self._schedule.is_open = False
+            _, replies = self._schedule.cancel("", "the node was stopped")
+            self._work_came.notify_all()
+            self._deadline_came.notify_all()
+        self._deliver(replies)
+        for thread in threads:
+            thread.join()
+        with self._lock:
+            if self._threads is threads:
+                self._threads = ()
+                self._schedule.clear_cameras()
+
+    def put_image(self, camera: str, image: StoredImage) -> None:
+        """Store a picture; it replaces the one before.
+
+        Raises:
+            InputError: if there is no such camera.
+        """
+        with self._lock:
+            self._schedule.put_image(camera, image, time.monotonic())
+            self._work_came.notify()
+
+    def submit(
+        self,
+        request: Request,
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        on_answer: Callable[[Answer], None] | None = None,
+    ) -> None:
+        """Take a request in; a BUSY or INVALID one is answered before the call returns.
+
+        Args:
+            request: what is asked.
+            on_event: hears of stages and words while the request runs; the result comes as an
+                answer only.
+            on_answer: hears, after the node's own, every answer to this request.
+        """
+        with self._lock:
+            job, refusal = self._schedule.admit(request, time.monotonic())
+            job.on_event, job.on_answer = on_event, on_answer
+            self._work_came.notify()
+            self._deadline_came.notify()
+        if refusal is not None:
+            self._deliver([(job, refusal)])
+
+    def cancel(self, request_id: str) -> int:
+        """End an ask (CANCELED) or a watch (ENDED); with an empty id every one.
+
+        What waits is answered before the call returns; what runs stops before its next token or
+        decoder call and is answered then.
+
+        Returns:
+            How many were ended.
+        """
+        with self._lock:
+            count, replies = self._schedule.cancel(request_id, "stopped on request")
+        self._deliver(replies)
+        return count
+
+    def list_watches(self) -> tuple[WatchState, ...]:
+        """List the standing commands in the order they were given."""
+        with self._lock:
+            return self._schedule.watches.describe(time.monotonic())
+
+    def report(self) -> NodeReport:
+        """Sum up the state of the node."""
+        with self._lock:
+            now_s = time.monotonic()
+            schedule = self._schedule
+            return NodeReport(
+                cameras=tuple(buffer.report(now_s) for buffer in schedule.cameras.values()),
+                queue_length=len(schedule.queue),
+                running_id=schedule.running.request.id if schedule.running else "",
+                watches=schedule.watches.describe(now_s),
+                answer_counts=self._statistics.count(),
+                stage_mean_ms=self._statistics.mean_ms(),
+                stage_max_ms=self._statistics.max_ms(),
+                is_worker_alive=bool(self._threads) and self._threads[0].is_alive(),
+                last_error=self._last_error,
+            )
+
+    def _work(self) -> None:
+        while (task := self._wait_for_task()) is not None:
+            self._execute(*task)
+
+    def _wait_for_task(self) -> tuple[Job, Picture] | None:
+        with self._lock:
+            while self._schedule.is_open:
+                now_s = time.monotonic()
+                task = self._schedule.take_next(now_s)
+                if task is not None:
+                    return task
+                _wait_until(self._work_came, self._schedule.find_next_due_s(now_s), now_s)
+            return None
+
+    def _execute(self, job: Job, picture: Picture) -> None:
+        attempt = Attempt(
+            job=job,
+            picture=picture,
+            perceiver=self._perceiver,
+            parameters=self.parameters,
+            is_stopped=lambda: self._schedule.is_stopped(job, time.monotonic()),
+            stage_ms={"queue": (time.monotonic() - job.waits_since_s) * 1e3},
+        )
+        failure = catch_failure("the perceiver", attempt.run)
+        with self._lock:
+            answer = self._schedule.settle(attempt, failure, time.monotonic())
+        if answer is not None and answer.status is Status.FAILED:
+            self._note_error(f"command {job.request.id!r} failed: {answer.message}")
+        if answer is not None:
+            self._deliver([(job, answer)])
+        # Until here the job counts as running, so that nobody can end a watch before its result.
+        with self._lock:
+            replies = self._schedule.finish(job)
+        self._deliver(replies)
+
+    def _keep_time(self) -> None:
+        while True:
+            with self._lock:
+                if not self._schedule.is_open:
+                    return
+                now_s = time.monotonic()
+                replies = self._schedule.take_overdue(now_s)
+                if not replies:
+                    _wait_until(self._deadline_came, self._schedule.find_next_deadline_s(), now_s)
+            self._deliver(replies)
+
+    def _deliver(self, replies: list[Reply]) -> None:
+        for job, answer in replies:
+            with self._lock:
+                self._statistics.add(answer)
+            for listener in (self._on_answer, job.on_answer):
+                if listener is not None:
+                    self._tell(listener, answer)
+
+    def _tell(self, listener: Callable[[Answer], None], answer: Answer) -> None:
+        failure = catch_failure("a listener to answers", lambda: listener(answer))
+        if failure is not None:
+            self._note_error(f"a listener to answers failed: {type(failure).__name__}: {failure}")
+
+    def _note_error(self, message: str) -> None:
+        _log.error("%s", message)
+        with self._lock:
+            self._last_error = message
+
+
+def _wait_until(condition: threading.Condition, time_s: float, now_s: float) -> None:
+    # A thread cannot wait for longer than TIMEOUT_MAX, and forever is a wait without a timeout.
+    timeout_s = min(time_s - now_s, threading.TIMEOUT_MAX)
+    condition.wait(None if math.isinf(time_s) else timeout_s)

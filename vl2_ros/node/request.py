@@ -1,0 +1,110 @@
+"""What somebody wants of the node, and what the node answers: plain values on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from vl2_ros.errors import InputError
+from vl2_ros.structures import Frame, Result, VisualPrompt
+
+
+class Mode(IntEnum):
+    """VisionCommand.mode."""
+
+    ASK = 0
+    WATCH = 1
+    STOP = 2
+
+
+class Status(IntEnum):
+    """VisionResult.status."""
+
+    OK = 0
+    BUSY = 1
+    CANCELED = 2
+    EXPIRED = 3
+    INVALID = 4
+    FAILED = 5
+    ENDED = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredImage:
+    """A picture as it came; decoded only when a command looks at it.
+
+    Attributes:
+        stamp_ns: of its header, nanoseconds since the epoch.
+        frame_id: of its header, the optical frame.
+        decode: makes the frame; raises InputError or TransportError when the message is malformed.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    decode: Callable[[], Frame]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One command, checked as far as that goes without its picture.
+
+    Attributes:
+        text: the sentence.
+        id: the sender's name for it, never empty.
+        mode: ASK or WATCH; STOP never becomes a request.
+        camera: name of the camera; empty: the first.
+        rate_hz: WATCH: at most so many results a second; 0: one for every picture.
+        duration_s: WATCH: ends by itself after it; 0: never.
+        deadline_s: ASK: seconds from arrival until the answer is worthless; 0: the node's own.
+        score_threshold: in 0..1; None: the node's own.
+        visual_prompts: where the sentence points.
+        images: further pictures.
+    """
+
+    text: str
+    id: str
+    mode: Mode = Mode.ASK
+    camera: str = ""
+    rate_hz: float = 0.0
+    duration_s: float = 0.0
+    deadline_s: float = 0.0
+    score_threshold: float | None = None
+    visual_prompts: tuple[VisualPrompt, ...] = ()
+    images: tuple[StoredImage, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the ranges; NaN fits none."""
+        for name in ("rate_hz", "duration_s", "deadline_s"):
+            value = getattr(self, name)
+            if not 0.0 <= value < float("inf"):
+                raise InputError(f"{name} must be zero or a positive number, got {value}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What the node says to a request, about one picture or about none.
+
+    Attributes:
+        request_id: of the request; the sender's text even when it was invalid.
+        text: the sentence of the request.
+        camera: the camera that was asked.
+        status: how it went.
+        message: what was expected, what came, what to do; empty when OK.
+        frame: the picture that was used; None when none was.
+        result: the pipeline's; None unless OK.
+        is_final: False while a watch goes on.
+        sequence: 0, 1, 2, ... counts the results of a watch.
+        stage_ms: wall time of each stage in milliseconds, queue and decode included.
+    """
+
+    request_id: str
+    text: str
+    camera: str
+    status: Status
+    message: str = ""
+    frame: Frame | None = None
+    result: Result | None = None
+    is_final: bool = True
+    sequence: int = 0
+    stage_ms: Mapping[str, float] = field(default_factory=dict)

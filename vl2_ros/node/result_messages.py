@@ -1,0 +1,170 @@
+"""An `Answer` to messages: which topics it goes out on, and what stands in its VisionResult.
+
+Written once for every transport: messages are made by the transport's own classes. The routes of
+the answer choose the topics by one table, `ROUTE_TOPICS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vl2_ros.node.instance_messages import InstanceMessages, route_name
+from vl2_ros.node.request import Answer, Status
+from vl2_ros.node.transport import MessageTypes, Qos
+from vl2_ros.structures import Branch, ModelInfo, Route
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTopic:
+    """One outgoing topic.
+
+    Attributes:
+        name: private to the node, such as `~/result`.
+        type_name: such as `std_msgs/msg/String`.
+        qos: of the publisher.
+    """
+
+    name: str
+    type_name: str
+    qos: Qos = Qos()
+
+
+# A late subscriber gets the last one or as many as it asks for. More than one is kept, because
+# results can come in a burst, and none may push out another that is not yet received.
+RESULT = ResultTopic("~/result", "vl2_ros/msg/VisionResult", Qos(transient_local=True))
+ANSWER = ResultTopic("~/answer", "std_msgs/msg/String")
+DETECTIONS = ResultTopic("~/detections", "vision_msgs/msg/Detection2DArray")
+SEGMENTATION = ResultTopic("~/segmentation", "vl2_ros/msg/InstanceArray")
+LABEL_IMAGE = ResultTopic("~/label_image", "sensor_msgs/msg/Image")
+POSES = ResultTopic("~/poses", "vl2_ros/msg/InstanceArray")
+GENERATED_IMAGE = ResultTopic("~/generated_image", "sensor_msgs/msg/Image")
+
+#: What an answer with each route is published on, beside ~/result.
+ROUTE_TOPICS: Mapping[Route, tuple[ResultTopic, ...]] = {
+    Route.ANSWER: (ANSWER,),
+    Route.DETECT: (ANSWER, DETECTIONS),
+    Route.GROUND: (ANSWER, DETECTIONS),
+    Route.SEGMENT: (ANSWER, DETECTIONS, SEGMENTATION, LABEL_IMAGE),
+    Route.POSE: (ANSWER, DETECTIONS, POSES),
+    Route.GENERATE: (ANSWER, GENERATED_IMAGE),
+    Route.EDIT: (ANSWER, GENERATED_IMAGE),
+}
+#: Every topic of results, in the order in which one answer is published; ~/result comes last, so
+#: that whoever has it knows that the others have been sent.
+RESULT_TOPICS: tuple[ResultTopic, ...] = (
+    *dict.fromkeys(topic for topics in ROUTE_TOPICS.values() for topic in topics),
+    RESULT,
+)
+
+
+class ResultMessages:
+    """Makes the messages of answers.
+
+    Args:
+        types: makes the transport's message classes.
+        info: the model that answers.
+    """
+
+    def __init__(self, types: MessageTypes, info: ModelInfo) -> None:
+        self._make = types.make
+        self._parts = InstanceMessages(types)
+        self._info = info
+
+    def make_messages(
+        self, answer: Answer, is_wanted: Callable[[ResultTopic], bool] = lambda topic: True
+    ) -> tuple[tuple[ResultTopic, Any], ...]:
+        """Make the messages of an answer with their topics, in the order of `RESULT_TOPICS`.
+
+        Args:
+            answer: one that is not OK is a VisionResult and nothing else.
+            is_wanted: False leaves a topic out, except for ~/result.
+
+        Returns:
+            Pairs of topic and message; the last one is the VisionResult.
+        """
+        branches = answer.result.branches if answer.result else ()
+        # Made once, shown by ~/result and by the topic of its route.
+        found = [(branch, self._parts.make_instances(branch)) for branch in branches]
+        complete = (RESULT, self._make_result(answer, [row for _, rows in found for row in rows]))
+        if answer.status is not Status.OK or answer.result is None:
+            return (complete,)
+        wanted = {topic for route in answer.result.routes for topic in ROUTE_TOPICS[route]}
+        parts = [
+            (topic, message)
+            for topic in RESULT_TOPICS
+            if topic in wanted and is_wanted(topic)
+            for message in _MAKERS[topic](self._parts, answer, found)
+        ]
+        return (*parts, complete)
+
+    def _make_result(self, answer: Answer, instances: list[Any]) -> Any:
+        result = answer.result
+        return self._make(
+            RESULT.type_name,
+            header=self._parts.make_header(answer.frame),
+            command_id=answer.request_id,
+            command_text=answer.text,
+            camera=answer.camera,
+            status=int(answer.status),
+            message=answer.message,
+            is_final=answer.is_final,
+            sequence=answer.sequence,
+            text=result.text if result else "",
+            routes=[route_name(route) for route in result.routes] if result else [],
+            instances=instances,
+            stage_times=[
+                self._make("vl2_ros/msg/StageTime", stage=stage, duration_ms=float(spent))
+                for stage, spent in answer.stage_ms.items()
+            ],
+            model=self._info.name,
+            model_identity=self._info.identity,
+            engine=f"{self._info.backend} {self._info.device}",
+        )
+
+
+_Found = list[tuple[Branch, list[Any]]]
+_Maker = Callable[[InstanceMessages, Answer, _Found], list[Any]]
+
+
+def _make_text(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+    return [parts.make_text(answer.result.text)] if answer.result else []
+
+
+def _make_detections(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+    return [parts.make_detections(answer.frame, answer.result)] if answer.result else []
+
+
+def _make_arrays(route: Route) -> _Maker:
+    def make(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+        return [
+            parts.make_instance_array(answer, branch, instances)
+            for branch, instances in found
+            if branch.route is route
+        ]
+
+    return make
+
+
+def _make_label_images(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+    return [
+        parts.make_label_image(branch, answer.frame)
+        for branch, _ in found
+        if branch.route is Route.SEGMENT and answer.frame is not None
+    ]
+
+
+def _make_no_images(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+    # A `Result` holds no picture as long as there is no decoder that makes one.
+    return []
+
+
+_MAKERS: Mapping[ResultTopic, _Maker] = {
+    ANSWER: _make_text,
+    DETECTIONS: _make_detections,
+    SEGMENTATION: _make_arrays(Route.SEGMENT),
+    LABEL_IMAGE: _make_label_images,
+    POSES: _make_arrays(Route.POSE),
+    GENERATED_IMAGE: _make_no_images,
+}

@@ -1,0 +1,74 @@
+"""Answers out: each one to the topics of its routes, and drawn into its picture for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vl2_ros.node.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
+from vl2_ros.node.instance_messages import InstanceMessages
+from vl2_ros.node.request import Answer
+from vl2_ros.node.result_messages import RESULT, RESULT_TOPICS, ResultMessages, ResultTopic
+from vl2_ros.node.transport import Publisher, Transport
+from vl2_ros.processing.overlay import draw_overlay
+from vl2_ros.structures import ModelInfo
+
+ANNOTATED = ResultTopic("~/annotated", IMAGE_TYPE)
+ANNOTATED_COMPRESSED = ResultTopic("~/annotated/compressed", COMPRESSED_IMAGE_TYPE)
+
+_JPEG_QUALITY = 85
+
+
+class ResultOutput:
+    """Publishes answers; may be called from several threads.
+
+    `~/result` is always sent. What costs time to make, which is all the rest, is only made for a
+    topic that somebody subscribes to.
+
+    Args:
+        transport: carries the messages.
+        info: the model that answers.
+    """
+
+    def __init__(self, transport: Transport, info: ModelInfo) -> None:
+        self._make = transport.types.make
+        self._messages = ResultMessages(transport.types, info)
+        self._parts = InstanceMessages(transport.types)
+        self._publishers: dict[ResultTopic, Publisher] = {
+            topic: transport.advertise(topic.name, topic.type_name, topic.qos)
+            for topic in (*RESULT_TOPICS, ANNOTATED, ANNOTATED_COMPRESSED)
+        }
+
+    def publish(self, answer: Answer) -> None:
+        """Send an answer to every topic that it belongs on; the drawn picture comes last."""
+        for topic, message in self._messages.make_messages(answer, self._is_wanted):
+            self._publishers[topic].publish(message)
+        self._publish_annotated(answer)
+
+    def _is_wanted(self, topic: ResultTopic) -> bool:
+        return topic is RESULT or self._publishers[topic].count_subscribers() > 0
+
+    def _publish_annotated(self, answer: Answer) -> None:
+        if answer.frame is None or answer.result is None:
+            return
+        makers = {ANNOTATED: self._make_annotated, ANNOTATED_COMPRESSED: self._make_compressed}
+        wanted = [topic for topic in makers if self._is_wanted(topic)]
+        if wanted:
+            rgb = draw_overlay(answer.frame, answer.result, question=answer.text)
+            for topic in wanted:
+                self._publishers[topic].publish(makers[topic](rgb, answer))
+
+    def _make_annotated(self, rgb: np.ndarray, answer: Answer) -> Any:
+        return self._parts.make_image(rgb, "rgb8", answer.frame)
+
+    def _make_compressed(self, rgb: np.ndarray, answer: Answer) -> Any:
+        bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        return self._make(
+            COMPRESSED_IMAGE_TYPE,
+            header=self._parts.make_header(answer.frame),
+            format="rgb8; jpeg compressed bgr8",
+            data=data.reshape(-1),
+        )

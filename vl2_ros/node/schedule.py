@@ -1,0 +1,255 @@
+"""What the node does next: which request is taken, runs, has expired, is canceled.
+
+Decisions only, all of them made at a time that the caller names: no thread, lock or callback.
+"""
+
+from __future__ import annotations
+
+from vl2_ros.errors import InputError
+from vl2_ros.node.attempt import Attempt
+from vl2_ros.node.camera_buffer import CameraBuffer, Picture
+from vl2_ros.node.command_queue import CommandQueue
+from vl2_ros.node.jobs import Ask, Job, Watch
+from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.request import Answer, Mode, Request, Status, StoredImage
+from vl2_ros.node.watches import WatchList
+from vl2_ros.structures import Command
+
+#: A request and an answer to it, ready to be delivered.
+Reply = tuple[Job, Answer]
+
+
+class Schedule:
+    """Cameras, waiting asks, watches, and the one job that runs.
+
+    Args:
+        parameters: of the node.
+    """
+
+    def __init__(self, parameters: NodeParameters) -> None:
+        """Start empty and closed."""
+        self.parameters = parameters
+        self.cameras = {name: CameraBuffer(name) for name in parameters.cameras}
+        self.queue = CommandQueue(parameters.queue_size)
+        self.watches = WatchList()
+        self.running: Job | None = None
+        self.is_open = False
+
+    def put_image(self, camera: str, image: StoredImage, now_s: float) -> None:
+        """Store a picture.
+
+        Raises:
+            InputError: if there is no such camera.
+        """
+        buffer = self.cameras.get(camera)
+        if buffer is None:
+            raise InputError(self._describe_unknown(camera))
+        buffer.put(image, now_s)
+
+    def admit(self, request: Request, now_s: float) -> tuple[Job, Answer | None]:
+        """Take a request in, or say why not.
+
+        Returns:
+            The job, and None when it was taken in; otherwise a BUSY or INVALID answer to it.
+        """
+        job = self._make_job(request, now_s)
+        refusal = self._find_fault(job) or self._find_excess(job)
+        if refusal is not None:
+            return job, job.make_answer(*refusal)
+        if isinstance(job, Watch):
+            self.watches.add(job)
+        elif isinstance(job, Ask):
+            self.queue.add(job)
+        return job, None
+
+    def take_next(self, now_s: float) -> tuple[Job, Picture] | None:
+        """Choose what runs now: asks before watches; None when nothing can."""
+
+        def find_picture(camera: str) -> Picture | None:
+            return self._find_picture(camera, now_s)
+
+        task = self.queue.take(now_s, find_picture) or self.watches.take(now_s, find_picture)
+        if task is None:
+            return None
+        job, picture = task
+        self.running = job
+        self.cameras[job.camera].mark_used(picture)
+        return job, picture
+
+    def find_next_due_s(self, now_s: float) -> float:
+        """Return when something can run that can not yet, if nothing new comes."""
+        return self.watches.find_next_due_s(now_s, lambda camera: self._find_picture(camera, now_s))
+
+    def find_next_deadline_s(self) -> float:
+        """Return when a waiting ask expires or a watch ends next."""
+        return min(self.queue.find_next_deadline_s(), self.watches.find_next_end_s())
+
+    def is_stopped(self, job: Job, now_s: float) -> bool:
+        """Tell whether a running job must not go on."""
+        return job.stop_message is not None or (isinstance(job, Ask) and now_s >= job.expires_s)
+
+    def settle(self, attempt: Attempt, failure: Exception | None, now_s: float) -> Answer | None:
+        """Decide what an attempt means; None when a watch was stopped during it."""
+        job = attempt.job
+        if isinstance(job, Ask):
+            job.is_answered = True
+        elif job.stop_message is not None:
+            return None
+        status, message = self._judge(attempt, failure, now_s)
+        sequence = 0
+        if isinstance(job, Watch):
+            sequence = job.result_count
+            job.result_count += 1
+        return job.make_answer(
+            status,
+            message,
+            frame=attempt.frame,
+            result=attempt.result if status is Status.OK else None,
+            is_final=isinstance(job, Ask),
+            sequence=sequence,
+            stage_ms=attempt.stage_ms,
+        )
+
+    def finish(self, job: Job) -> list[Reply]:
+        """Take note that a job does not run any more; a stopped watch is answered ENDED."""
+        self.running = None
+        if isinstance(job, Watch) and job.stop_message is not None:
+            return [(job, self._end(job, job.stop_message))]
+        return []
+
+    def take_overdue(self, now_s: float) -> list[Reply]:
+        """Remove what waited too long and what has lasted long enough."""
+        replies: list[Reply] = [
+            (ask, ask.make_answer(Status.EXPIRED, self._explain_expiry(ask, now_s)))
+            for ask in self.queue.take_expired(now_s)
+        ]
+        for watch in self.watches.take_ended(now_s):
+            message = f"its duration_s of {watch.request.duration_s:g} s is over"
+            replies += self._stop_watch(watch, message)
+        return replies
+
+    def cancel(self, request_id: str, message: str) -> tuple[int, list[Reply]]:
+        """End what has this id, or everything when it is empty.
+
+        Returns:
+            How many were ended, and the answers to those that do not run; one that runs is
+            answered when it has stopped.
+        """
+        asks = self.queue.take_named(request_id)
+        replies: list[Reply] = [(ask, ask.make_answer(Status.CANCELED, message)) for ask in asks]
+        watches = self.watches.take_named(request_id)
+        for watch in watches:
+            replies += self._stop_watch(watch, message)
+        count = len(asks) + len(watches)
+        running = self.running
+        is_meant = running is not None and request_id in ("", running.request.id)
+        if isinstance(running, Ask) and is_meant and running.is_unsettled:
+            running.stop_message = message
+            count += 1
+        return count, replies
+
+    def clear_cameras(self) -> None:
+        """Let go of all pictures."""
+        for buffer in self.cameras.values():
+            buffer.clear()
+
+    def _make_job(self, request: Request, now_s: float) -> Job:
+        camera = request.camera or self.parameters.cameras[0]
+        images = tuple(Picture(image) for image in request.images)
+        if request.mode is Mode.WATCH:
+            return Watch(request=request, camera=camera, waits_since_s=now_s, images=images)
+        return Ask(
+            request=request,
+            camera=camera,
+            waits_since_s=now_s,
+            images=images,
+            limit_s=request.deadline_s or self.parameters.command_deadline_s,
+        )
+
+    def _find_fault(self, job: Job) -> tuple[Status, str] | None:
+        request = job.request
+        if request.mode is Mode.STOP:
+            return Status.INVALID, "STOP ends requests and is none; cancel them by their id"
+        if job.camera not in self.cameras:
+            return Status.INVALID, self._describe_unknown(job.camera)
+        if self._is_taken(request.id):
+            return Status.INVALID, (
+                f"a command with the id {request.id!r} waits, runs or watches already; choose "
+                "another id or stop that one first"
+            )
+        threshold = request.score_threshold
+        try:
+            Command(request.text, score_threshold=0.0 if threshold is None else threshold)
+        except InputError as error:
+            return Status.INVALID, str(error)
+        return None
+
+    def _find_excess(self, job: Job) -> tuple[Status, str] | None:
+        if not self.is_open:
+            return Status.BUSY, "the node is stopped; start it and ask again"
+        most = self.parameters.max_watches
+        if isinstance(job, Watch) and len(self.watches) >= most:
+            return Status.BUSY, f"{len(self.watches)} watches are there, at most {most}; stop one"
+        if isinstance(job, Ask) and self.queue.is_full:
+            return (
+                Status.BUSY,
+                f"{len(self.queue)} commands wait, no more are taken; ask again later",
+            )
+        return None
+
+    def _is_taken(self, request_id: str) -> bool:
+        running = self.running
+        # A running watch is on the list until it is stopped; who has stopped it may use its id.
+        is_running = (
+            isinstance(running, Ask) and running.is_unsettled and running.request.id == request_id
+        )
+        return is_running or self.queue.has(request_id) or self.watches.has(request_id)
+
+    def _find_picture(self, camera: str, now_s: float) -> Picture | None:
+        return self.cameras[camera].find_fresh(now_s, self.parameters.max_frame_age_s)
+
+    def _judge(
+        self, attempt: Attempt, failure: Exception | None, now_s: float
+    ) -> tuple[Status, str]:
+        job = attempt.job
+        if job.stop_message is not None:
+            return Status.CANCELED, job.stop_message
+        if isinstance(failure, InputError):
+            return Status.INVALID, str(failure)
+        if failure is not None:
+            return Status.FAILED, f"{type(failure).__name__}: {failure}"
+        if isinstance(job, Ask) and now_s >= job.expires_s:
+            return Status.EXPIRED, (
+                f"there was no time: the deadline of {job.limit_s:g} s passed in stage "
+                f"{attempt.stage}; give a longer deadline_s"
+            )
+        return Status.OK, ""
+
+    def _explain_expiry(self, ask: Ask, now_s: float) -> str:
+        if self._find_picture(ask.camera, now_s) is not None:
+            return (
+                f"there was no time: other commands kept the worker busy for the {ask.limit_s:g} s "
+                "of the deadline; ask again later or give a longer deadline_s"
+            )
+        age_s = self.cameras[ask.camera].find_age_s(now_s)
+        if age_s >= ask.limit_s:
+            came = f"no picture came on {ask.camera} in the {ask.limit_s:g} s of the deadline"
+        else:
+            came = (
+                f"no new picture came on {ask.camera}: the last one is {age_s:.2f} s old, over "
+                f"max_frame_age_s of {self.parameters.max_frame_age_s:g} s"
+            )
+        return f"{came}; check that the camera publishes on this topic, with this type and QoS"
+
+    def _stop_watch(self, watch: Watch, message: str) -> list[Reply]:
+        """Answer a watch that was taken off the list; one that runs is answered by `finish`."""
+        if watch is self.running:
+            watch.stop_message = message
+            return []
+        return [(watch, self._end(watch, message))]
+
+    def _end(self, watch: Watch, message: str) -> Answer:
+        return watch.make_answer(Status.ENDED, message, sequence=watch.result_count)
+
+    def _describe_unknown(self, camera: str) -> str:
+        return f"there is no camera {camera!r}; the node has: {', '.join(self.cameras)}"

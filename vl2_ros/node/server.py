@@ -1,0 +1,188 @@
+"""A `PerceptionNode` on a transport: pictures and commands in, typed results and diagnostics out.
+
+The same on every transport; knows topics and messages, but neither ROS nor DDS.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from vl2_ros.errors import ConfigError, InputError
+from vl2_ros.node.camera_input import CameraHealth, CameraInput, check_camera
+from vl2_ros.node.command_messages import (
+    Sender,
+    read_command,
+    read_mode,
+    read_sender,
+    read_text_command,
+)
+from vl2_ros.node.diagnostic_messages import DiagnosticMessages
+from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.perceiver import Perceiver
+from vl2_ros.node.perception import PerceptionNode
+from vl2_ros.node.request import Answer, Mode, Request, Status, StoredImage
+from vl2_ros.node.result_output import ResultOutput
+from vl2_ros.node.transport import Publisher, Qos, Transport
+
+COMMAND_TOPIC, COMMAND_TYPE = "~/command", "std_msgs/msg/String"
+VISION_COMMAND_TOPIC, VISION_COMMAND_TYPE = "~/vision_command", "vl2_ros/msg/VisionCommand"
+DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE = "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray"
+
+# Every command is answered, so a burst of them must fit; the node's own queue decides on "busy".
+_COMMAND_QOS = Qos(depth=100)
+
+#: How an answer must not end without a line in the log.
+_REPORTED = (Status.BUSY, Status.EXPIRED, Status.INVALID, Status.FAILED)
+
+_LOG = logging.getLogger(__name__)
+
+
+class PerceptionServer:
+    """Binds a PerceptionNode to a transport.
+
+    The transport stays the caller's: stop the server first, then close the transport.
+
+    Args:
+        perceiver: answers one command about one frame.
+        transport: carries the messages.
+        parameters: of the node.
+    """
+
+    def __init__(
+        self, perceiver: Perceiver, transport: Transport, parameters: NodeParameters
+    ) -> None:
+        """Keep the parts; no topic is opened before `start`.
+
+        Raises:
+            ConfigError: if the name of a camera is no topic name.
+        """
+        self.node = PerceptionNode(perceiver, parameters, self._publish)
+        self._transport = transport
+        self._output: ResultOutput | None = None
+        self._diagnostics: Publisher | None = None
+        self._diagnostic_messages = DiagnosticMessages(
+            transport.types, transport.resolve("~").lstrip("/"), perceiver.info
+        )
+        self._cameras = {
+            camera: CameraInput(camera, parameters, transport, partial(self._put_image, camera))
+            for camera in parameters.cameras
+        }
+        self._silent: set[str] = set()
+        self._timer: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._active_since_s = 0.0
+
+    def start(self) -> None:
+        """Open the topics, the first time only, and begin to answer.
+
+        Raises:
+            ConfigError: if it runs already.
+        """
+        if self._timer is not None:
+            raise ConfigError("the server runs already; stop it before it is started again")
+        is_first = self._output is None
+        if self._output is None:
+            self._output = ResultOutput(self._transport, self.node.info)
+            self._diagnostics = self._transport.advertise(
+                DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE, Qos()
+            )
+        self._stopping.clear()
+        self._active_since_s = time.monotonic()
+        self.node.start()
+        self._timer = threading.Thread(target=self._supervise, name="vl2 diagnostics", daemon=True)
+        self._timer.start()
+        if is_first:
+            # Last, so that no command comes before there is somebody to answer it.
+            self._subscribe()
+
+    def stop(self) -> None:
+        """End every command, each with an answer, and do not listen any more; twice is harmless.
+
+        The topics stay open, so that `start` can go on; closing the transport closes them.
+        """
+        timer, self._timer = self._timer, None
+        self._stopping.set()
+        if timer is not None:
+            self.node.stop()
+            timer.join()
+
+    def _subscribe(self) -> None:
+        for camera in self._cameras.values():
+            camera.subscribe()
+        self._transport.subscribe(
+            COMMAND_TOPIC, COMMAND_TYPE, _COMMAND_QOS, partial(self._take, read_text_command)
+        )
+        self._transport.subscribe(
+            VISION_COMMAND_TOPIC, VISION_COMMAND_TYPE, _COMMAND_QOS, self._take_vision_command
+        )
+
+    def _put_image(self, camera: str, image: StoredImage) -> None:
+        if not self._stopping.is_set():
+            self.node.put_image(camera, image)
+
+    def _take_vision_command(self, message: Any) -> None:
+        self._take(self._read_or_stop, message)
+
+    def _take(self, read: Callable[[Any, Sender], Request | None], message: Any) -> None:
+        """Submit what a message asks for; one that cannot be read is answered INVALID at once."""
+        if self._stopping.is_set():
+            _LOG.warning("the node is not active; a command was not heard")
+            return
+        sender = read_sender(message)
+        try:
+            request = read(message, sender)
+        except InputError as error:
+            camera = sender.camera or self.node.parameters.cameras[0]
+            self._publish(
+                Answer(sender.id, sender.text, camera, Status.INVALID, message=str(error))
+            )
+        else:
+            if request is not None:
+                self.node.submit(request)
+
+    def _read_or_stop(self, message: Any, sender: Sender) -> Request | None:
+        if read_mode(message) is not Mode.STOP:
+            return read_command(message, sender)
+        if not self.node.cancel(message.id):
+            what = f"with the id {sender.id!r} " if message.id else ""
+            raise InputError(f"there is nothing to stop: no command {what}waits, runs or watches")
+        return None
+
+    def _publish(self, answer: Answer) -> None:
+        # A watch that goes on with failures would fill the log; diagnostics count them.
+        if answer.is_final and answer.status in _REPORTED:
+            _LOG.warning(
+                "command %s: %s: %s", answer.request_id, answer.status.name, answer.message
+            )
+        if self._output is not None:
+            self._output.publish(answer)
+
+    def _supervise(self) -> None:
+        while not self._stopping.wait(self.node.parameters.diagnostics_period_s):
+            report = self.node.report()
+            active_s = time.monotonic() - self._active_since_s
+            cameras = tuple(
+                check_camera(self._cameras[one.name], one, self.node.parameters, active_s)
+                for one in report.cameras
+            )
+            self._warn_of_silence(cameras)
+            if self._diagnostics is not None:
+                self._diagnostics.publish(
+                    self._diagnostic_messages.make_array(report, cameras, self._transport.now_ns())
+                )
+
+    def _warn_of_silence(self, cameras: tuple[CameraHealth, ...]) -> None:
+        """Log once when a camera falls silent, and once when it is back."""
+        for health in cameras:
+            name = health.report.name
+            if health.silence and name not in self._silent:
+                self._silent.add(name)
+                _LOG.warning("camera %s: %s", name, health.silence)
+            elif not health.silence and name in self._silent:
+                self._silent.discard(name)
+                _LOG.info("camera %s: pictures come again", name)

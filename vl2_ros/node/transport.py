@@ -1,0 +1,89 @@
+"""What carries messages for the node: topics, message classes, qualities of service; no meaning.
+
+Message types are named as in ROS 2 (`std_msgs/msg/String`), topics relative, private or absolute
+(`image`, `~/command`, `/camera/image_raw`), so that each transport can remap them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Qos:
+    """Quality of service of one endpoint.
+
+    Attributes:
+        reliable: False is best effort; a best-effort subscription takes from both kinds of
+            publishers, a reliable one from reliable publishers only.
+        transient_local: a late subscriber still gets the last `depth` messages.
+        depth: messages kept; older ones are dropped.
+    """
+
+    reliable: bool = True
+    transient_local: bool = False
+    depth: int = 10
+
+
+#: What a camera subscription asks for: it matches every publisher, and only the newest counts.
+NEWEST_FROM_ANY = Qos(reliable=False, depth=1)
+#: Results: a subscriber that comes late sees the last one.
+LATCHED = Qos(transient_local=True, depth=1)
+
+
+class MessageTypes(Protocol):
+    """Makes messages of the transport's own classes."""
+
+    def make(self, type_name: str, **fields: Any) -> Any:
+        """Make a message; fields left out are zero, empty or False.
+
+        Args:
+            type_name: such as `sensor_msgs/msg/Image`.
+            fields: numbers, strings, messages, lists of strings or messages; sequences of numbers
+                are 1-D numpy arrays of the field's dtype.
+        """
+
+
+class Publisher(Protocol):
+    """One outgoing topic."""
+
+    def publish(self, message: Any) -> None:
+        """Send a message; never blocks on a slow receiver."""
+
+    def count_subscribers(self) -> int:
+        """Return how many subscriptions match now."""
+
+
+class Transport(Protocol):
+    """Carries messages; knows topics, not their meaning.
+
+    Callbacks run one at a time on a thread of the transport and must only store. A sequence of
+    numbers in a received message can be read by `numpy.asarray` without a copy; bytes of a string
+    that are not UTF-8 arrive as U+FFFD.
+    """
+
+    @property
+    def types(self) -> MessageTypes:
+        """Return what makes this transport's messages."""
+
+    def resolve(self, topic: str) -> str:
+        """Return the absolute, remapped name of a topic."""
+
+    def advertise(self, topic: str, type_name: str, qos: Qos) -> Publisher:
+        """Open an outgoing topic."""
+
+    def subscribe(
+        self, topic: str, type_name: str, qos: Qos, callback: Callable[[Any], None]
+    ) -> None:
+        """Call `callback` with each message of a topic."""
+
+    def count_publishers(self, topic: str) -> int:
+        """Return how many publishers of a topic are known now, other types and QoS included."""
+
+    def now_ns(self) -> int:
+        """Return the time of the transport's clock in nanoseconds since the epoch."""
+
+    def close(self) -> None:
+        """Close every endpoint; no callback runs afterwards."""

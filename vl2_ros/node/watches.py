@@ -1,0 +1,105 @@
+"""The standing commands: whose turn it is, at which rate, until when."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from vl2_ros.node.camera_buffer import Picture
+from vl2_ros.node.jobs import Watch
+from vl2_ros.node.reports import WatchState
+
+FindPicture = Callable[[str], Picture | None]
+
+
+class WatchList:
+    """Watches in the order they were given; the one whose turn is longest ago comes first."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._watches: list[Watch] = []
+        self._turn = 0
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._watches)
+
+    def has(self, request_id: str) -> bool:
+        """Tell whether there is a watch of this id."""
+        return any(watch.request.id == request_id for watch in self._watches)
+
+    def add(self, watch: Watch) -> None:
+        """Take a watch in; it is due at once."""
+        self._watches.append(watch)
+
+    def take(self, now_s: float, find_picture: FindPicture) -> tuple[Watch, Picture] | None:
+        """Choose the watch that looks now, and plan its next look.
+
+        Args:
+            now_s: monotonic time.
+            find_picture: camera to its newest picture that is fresh.
+
+        Returns:
+            A watch that is due and a picture that it has not seen; None when there is none.
+        """
+        ready = [pair for pair in self._find_unseen(now_s, find_picture) if pair[0].due_s <= now_s]
+        if not ready:
+            return None
+        watch, picture = min(ready, key=lambda pair: pair[0].last_turn)
+        self._turn += 1
+        watch.last_turn = self._turn
+        watch.seen_number = picture.number
+        watch.waits_since_s = max(watch.due_s, picture.received_s)
+        watch.plan_next(now_s)
+        return watch, picture
+
+    def take_ended(self, now_s: float) -> list[Watch]:
+        """Remove and return the watches whose duration is over."""
+        return self._remove(lambda watch: now_s >= watch.ends_s)
+
+    def take_named(self, request_id: str) -> list[Watch]:
+        """Remove and return the watches of this id; all when it is empty."""
+        return self._remove(lambda watch: request_id in ("", watch.request.id))
+
+    def find_next_due_s(self, now_s: float, find_picture: FindPicture) -> float:
+        """Return when a watch that has something to look at is due; infinite when none has."""
+        unseen = self._find_unseen(now_s, find_picture)
+        return min((watch.due_s for watch, _ in unseen), default=math.inf)
+
+    def find_next_end_s(self) -> float:
+        """Return when the next watch ends by itself; infinite when none does."""
+        return min((watch.ends_s for watch in self._watches), default=math.inf)
+
+    def describe(self, now_s: float) -> tuple[WatchState, ...]:
+        """List the watches; one that is over counts until `take_ended` has removed it."""
+        return tuple(
+            WatchState(
+                id=watch.request.id,
+                text=watch.request.text,
+                camera=watch.camera,
+                rate_hz=watch.request.rate_hz,
+                remaining_s=_count_remaining_s(watch, now_s),
+                result_count=watch.result_count,
+            )
+            for watch in self._watches
+        )
+
+    def _find_unseen(self, now_s: float, find_picture: FindPicture) -> list[tuple[Watch, Picture]]:
+        unseen = []
+        for watch in self._watches:
+            picture = find_picture(watch.camera)
+            if picture is not None and picture.number != watch.seen_number and now_s < watch.ends_s:
+                unseen.append((watch, picture))
+        return unseen
+
+    def _remove(self, is_meant: Callable[[Watch], bool]) -> list[Watch]:
+        meant = [watch for watch in self._watches if is_meant(watch)]
+        self._watches = [watch for watch in self._watches if watch not in meant]
+        return meant
+
+
+def _count_remaining_s(watch: Watch, now_s: float) -> float:
+    if math.isinf(watch.ends_s):
+        return 0.0
+    # Never 0, which means that it does not end.
+    return max(watch.ends_s - now_s, 1e-3)

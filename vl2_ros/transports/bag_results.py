@@ -1,0 +1,185 @@
+"""A recorded camera and sentences to a recording of typed results, on the node's own topics.
+
+Every picture is answered, however long that takes; results lie at the time of their picture, so
+that viewers show them beside the recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vl2_ros.errors import EngineError, InputError, TransportError, VL2Error
+from vl2_ros.node.names import resolve_topic
+from vl2_ros.node.perceiver import Perceiver
+from vl2_ros.node.request import Answer, Status
+from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED, ResultOutput
+from vl2_ros.node.transport import MessageTypes, Publisher, Qos
+from vl2_ros.structures import Command, Frame, Result, ResultEvent
+from vl2_ros.transports.bag import RecordedImage, read_images
+from vl2_ros.transports.mcap_writer import RecordingWriter, write_recording
+from vl2_ros.transports.message_types import StoreMessageTypes
+
+
+@dataclass(frozen=True, slots=True)
+class BagQuestion:
+    """What is asked of which pictures.
+
+    Attributes:
+        commands: each is asked about every picture; their ids tell the results apart.
+        topic: picture topic of the recording; None takes the only camera.
+        rate_hz: at most so many pictures of each recorded second are looked at; 0: all.
+        node_name: the results' topics are `/<node_name>/result` and so on.
+        annotated: write the pictures with the results drawn in, too, as JPEG.
+    """
+
+    commands: Sequence[Command]
+    topic: str | None = None
+    rate_hz: float = 0.0
+    node_name: str = "vl2"
+    annotated: bool = True
+
+    def __post_init__(self) -> None:
+        """Check what the command line cannot."""
+        if not self.commands:
+            raise InputError('there is no command; expected one such as "find the red mug"')
+        if not 0.0 <= self.rate_hz < float("inf"):
+            raise InputError(f"rate_hz must be zero or a positive number, got {self.rate_hz}")
+
+
+def answer_bag(
+    perceiver: Perceiver,
+    source: Path,
+    out: Path,
+    question: BagQuestion,
+    *,
+    on_answer: Callable[[Answer], None] = lambda answer: None,
+) -> int:
+    """Answer commands about a recorded camera and record the results.
+
+    A picture that cannot be used gives a result that says so; the others are answered.
+
+    Args:
+        perceiver: answers one command about one frame.
+        source: rosbag2 folder, .mcap or .db3 file.
+        out: the .mcap file to write; it appears when everything is in it.
+        question: commands, topic and rate.
+        on_answer: hears of each answer, for progress.
+
+    Returns:
+        The number of answers.
+
+    Raises:
+        TransportError: if the recording cannot be read or the results cannot be written.
+    """
+    if out.suffix != ".mcap":
+        raise TransportError(
+            f"results are written as MCAP; expected a name such as {out.stem}.mcap, got {out}"
+        )
+    if out.resolve() in (source.resolve(), *(path.resolve() for path in source.glob("*"))):
+        raise TransportError(f"{out} is the recording itself; name another file for the results")
+    types = StoreMessageTypes()
+    images = choose_images(read_images(source, topic=question.topic), question.rate_hz)
+    count = 0
+    with write_recording(out, types.typestore) as recording:
+        transport = _RecordingTransport(recording, types, question)
+        output = ResultOutput(transport, perceiver.info)
+        for recorded in images:
+            transport.time_ns = recorded.time_ns
+            for answer in _answer_image(perceiver, recorded, question.commands):
+                output.publish(answer)
+                on_answer(answer)
+                count += 1
+    return count
+
+
+def choose_images(images: Iterable[RecordedImage], rate_hz: float) -> Iterator[RecordedImage]:
+    """Leave pictures out, so that at most `rate_hz` of each recorded second remain; 0: none."""
+    due_ns = None
+    for recorded in images:
+        if due_ns is not None and recorded.time_ns < due_ns:
+            continue
+        yield recorded
+        if rate_hz:
+            period_ns = round(1e9 / rate_hz)
+            # Due times lie a period apart, so that the pictures' own distances do not add up.
+            planned = recorded.time_ns if due_ns is None else due_ns
+            due_ns = max(planned + period_ns, recorded.time_ns + period_ns // 2)
+
+
+def _answer_image(
+    perceiver: Perceiver, recorded: RecordedImage, commands: Sequence[Command]
+) -> Iterator[Answer]:
+    try:
+        frame = recorded.image.decode()
+    except VL2Error as error:
+        for command in commands:
+            yield Answer(command.id, command.text, recorded.topic, Status.INVALID, str(error))
+        return
+    for command in commands:
+        answer = Answer(command.id, command.text, recorded.topic, Status.OK, frame=frame)
+        try:
+            result = _find_result(perceiver, frame, command)
+        except InputError as error:
+            yield replace(answer, status=Status.INVALID, message=str(error))
+        except VL2Error as error:
+            message = f"{type(error).__name__}: {error}"
+            yield replace(answer, status=Status.FAILED, message=message)
+        else:
+            yield replace(answer, result=result, stage_ms=result.stage_ms)
+
+
+def _find_result(perceiver: Perceiver, frame: Frame, command: Command) -> Result:
+    for event in perceiver.run(frame, command):
+        if isinstance(event, ResultEvent):
+            return event.result
+    raise EngineError("the perceiver ended without a result")
+
+
+@dataclass(slots=True, eq=False)
+class _RecordingTransport:
+    """Takes what the node publishes into a recording; nothing ever comes from it."""
+
+    recording: RecordingWriter
+    types: MessageTypes
+    question: BagQuestion
+    time_ns: int = 0
+
+    def resolve(self, topic: str) -> str:
+        return resolve_topic(topic, self.question.node_name)
+
+    def advertise(self, topic: str, type_name: str, qos: Qos) -> Publisher:
+        return _RecordingPublisher(self, self.resolve(topic), type_name)
+
+    def subscribe(
+        self, topic: str, type_name: str, qos: Qos, callback: Callable[[Any], None]
+    ) -> None:
+        raise TransportError(f"{topic}: nothing can be received from results that are written")
+
+    def count_publishers(self, topic: str) -> int:
+        return 0
+
+    def now_ns(self) -> int:
+        return self.time_ns
+
+    def close(self) -> None:
+        """Do nothing: the recording is closed by whoever opened it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _RecordingPublisher:
+    transport: _RecordingTransport
+    topic: str
+    type_name: str
+
+    def publish(self, message: Any) -> None:
+        now_ns = self.transport.now_ns()
+        self.transport.recording.add(self.topic, self.type_name, message, now_ns)
+
+    def count_subscribers(self) -> int:
+        unwanted = {self.transport.resolve(ANNOTATED.name)}
+        if not self.transport.question.annotated:
+            unwanted.add(self.transport.resolve(ANNOTATED_COMPRESSED.name))
+        return int(self.topic not in unwanted)

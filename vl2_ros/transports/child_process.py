@@ -1,0 +1,94 @@
+"""Processes that belong to this one: they end with it, and say why when they end too early."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from vl2_ros.errors import TransportError
+
+#: How long a process may take to end by itself, and then after being told to, in seconds.
+_GRACE_S = 5.0
+_MOST_LINES = 5
+
+
+class ChildProcess:
+    """One `vl2` command in a process of its own.
+
+    Its standard input is a pipe from here: it ends when this process does, however that ended.
+
+    Args:
+        name: of its job, for messages, such as `node`.
+        arguments: of the `vl2` command.
+    """
+
+    def __init__(self, name: str, arguments: Sequence[str]) -> None:
+        self.name = name
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "vl2_ros.cli", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            # Ctrl-C reaches this process alone, which then ends its children in order.
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    def check(self) -> None:
+        """Do nothing while the process runs.
+
+        Raises:
+            TransportError: with its last words, if it has ended.
+        """
+        code = self._process.poll()
+        if code is None:
+            return
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", errors="replace").strip().splitlines()
+        words = "\n".join(lines[-_MOST_LINES:]).removeprefix("error: ") or "it said nothing"
+        raise TransportError(f"the {self.name} process ended with code {code}: {words}")
+
+    def send_line(self) -> None:
+        """Give it an empty line on its standard input.
+
+        Raises:
+            TransportError: if it has ended.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            self.check()
+            raise TransportError(f"the {self.name} process takes no input: {error}") from error
+
+    def ask_to_end(self) -> None:
+        """End its standard input, which it takes as the end of its work; does not wait."""
+        assert self._process.stdin is not None
+        # What could not be sent to a process that is gone is of no use to anybody.
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
+    def close(self) -> None:
+        """End the process, by force when it does not end by itself."""
+        try:
+            self.ask_to_end()
+            for force in (self._process.terminate, self._process.kill):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_GRACE_S)
+                    return
+                force()
+        finally:
+            # A second Ctrl-C while waiting must not leave it behind.
+            if self._process.poll() is None:
+                self._process.kill()
+            self._process.wait()
+            self._errors.close()

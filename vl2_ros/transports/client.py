@@ -1,0 +1,163 @@
+"""The asking side: sends commands to one node and hands out its results, over any transport."""
+
+from __future__ import annotations
+
+import queue
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from vl2_ros.errors import TransportError
+from vl2_ros.node.names import join_node_name, resolve_topic
+from vl2_ros.node.request import Mode
+from vl2_ros.node.result_messages import RESULT
+from vl2_ros.node.transport import Qos, Transport
+from vl2_ros.transports.received_result import ReceivedResult, read_result
+
+COMMAND_TYPE = "vl2_ros/msg/VisionCommand"
+#: How often the graph is looked at while the node is not there yet, in seconds.
+_LOOK_PERIOD_S = 0.05
+#: Results that wait until somebody receives them; a late client gets the last of the node's.
+_RESULT_QOS = Qos(transient_local=True, depth=100)
+
+
+class PerceptionClient:
+    """Asks one node; every result of that node is received, whoever asked.
+
+    Args:
+        transport: of the asking process; its callbacks only store.
+        node_name: of the node that is asked.
+        namespace: of that node.
+    """
+
+    def __init__(
+        self, transport: Transport, *, node_name: str = "vl2", namespace: str = ""
+    ) -> None:
+        self._make = transport.types.make
+        self._count_publishers = transport.count_publishers
+        self.node = join_node_name(node_name, namespace)
+        self.result_topic = resolve_topic(RESULT.name, node_name, namespace)
+        command_topic = resolve_topic("~/vision_command", node_name, namespace)
+        self._received: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        transport.subscribe(self.result_topic, RESULT.type_name, _RESULT_QOS, self._received.put)
+        self._commands = transport.advertise(command_topic, COMMAND_TYPE, Qos())
+
+    def has_node(self) -> bool:
+        """Tell whether the node takes commands and gives results now."""
+        takes_commands = self._commands.count_subscribers() > 0
+        return takes_commands and self._count_publishers(self.result_topic) > 0
+
+    def wait_for_node(self, timeout_s: float) -> bool:
+        """Wait until the node takes commands and gives results; False when it does not come."""
+        end = time.monotonic() + timeout_s
+        while not self.has_node():
+            if time.monotonic() > end:
+                return False
+            time.sleep(_LOOK_PERIOD_S)
+        return True
+
+    def require_node(self, timeout_s: float) -> None:
+        """Wait until the node takes commands and gives results.
+
+        Raises:
+            TransportError: if it does not come within the time.
+        """
+        if not self.wait_for_node(timeout_s):
+            raise TransportError(
+                f"no node {self.node} came within {timeout_s:g} s; start one with `vl2 serve`, or "
+                "name the right one with --node-name, --namespace and --domain"
+            )
+
+    def send(
+        self,
+        text: str,
+        *,
+        command_id: str = "",
+        mode: Mode = Mode.ASK,
+        camera: str = "",
+        rate_hz: float = 0.0,
+        duration_s: float = 0.0,
+        deadline_s: float = 0.0,
+        score_threshold: float = 0.0,
+    ) -> str:
+        """Send a command; 0 and empty leave the choice to the node.
+
+        Args:
+            text: the sentence.
+            command_id: comes back in the results; empty: a new one is made.
+            mode: ASK or WATCH.
+            camera: one of the node's cameras; empty: the first.
+            rate_hz: of a watch, at most so many results a second.
+            duration_s: of a watch, seconds until it ends by itself.
+            deadline_s: of an ask, seconds until the answer is worthless.
+            score_threshold: instances scored below it are left out, 0..1.
+
+        Returns:
+            The id.
+        """
+        command_id = command_id or f"ask-{uuid.uuid4().hex[:8]}"
+        message = self._make(
+            COMMAND_TYPE,
+            id=command_id,
+            mode=int(mode),
+            text=text,
+            camera=camera,
+            rate_hz=rate_hz,
+            duration_s=duration_s,
+            deadline_s=deadline_s,
+            score_threshold=score_threshold,
+        )
+        self._commands.publish(message)
+        return command_id
+
+    def stop(self, command_id: str) -> None:
+        """End a waiting or running command or a watch; all of them when the id is empty."""
+        self._commands.publish(self._make(COMMAND_TYPE, id=command_id, mode=int(Mode.STOP)))
+
+    def receive(self, timeout_s: float) -> ReceivedResult | None:
+        """Return the next result of the node; None when there is none within the time.
+
+        Raises:
+            TransportError: if the message is of another version.
+        """
+        try:
+            return read_result(self._received.get(timeout=timeout_s))
+        except queue.Empty:
+            return None
+
+    def listen(self) -> Iterator[ReceivedResult]:
+        """Yield every result of the node, whoever asked; never ends by itself.
+
+        Raises:
+            TransportError: if a message is of another version.
+        """
+        while True:
+            # With a time limit, because some systems let no Ctrl-C through while there is none.
+            received = self.receive(1.0)
+            if received is not None:
+                yield received
+
+    def follow(self, command_id: str, timeout_s: float) -> Iterator[ReceivedResult]:
+        """Yield the results of one command until its last; results of others are passed over.
+
+        Args:
+            command_id: of the command.
+            timeout_s: the longest time between two of its results.
+
+        Raises:
+            TransportError: if there is none within the time.
+        """
+        due = time.monotonic() + timeout_s
+        while True:
+            received = self.receive(max(0.0, due - time.monotonic()))
+            if received is None:
+                raise TransportError(
+                    f"{self.node} sent no result for command {command_id!r} within "
+                    f"{timeout_s:g} s; see /diagnostics for what it is doing, or wait longer"
+                )
+            if received.command_id == command_id:
+                yield received
+                if received.is_final:
+                    return
+                due = time.monotonic() + timeout_s

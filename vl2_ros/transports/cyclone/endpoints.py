@@ -1,0 +1,261 @@
+"""One participant of a DDS domain with its readers and writers, and the thread that reads.
+
+Knows CDR bytes and DDS names; what the messages mean and how topics are resolved stands elsewhere.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cyclonedds.core import (
+    DDSException,
+    GuardCondition,
+    InstanceState,
+    ReadCondition,
+    SampleState,
+    ViewState,
+    WaitSet,
+)
+from cyclonedds.domain import DomainParticipant
+from cyclonedds.idl import IdlStruct
+from cyclonedds.internal import InvalidSample, dds_infinity
+from cyclonedds.pub import DataWriter
+from cyclonedds.qos import Policy
+from cyclonedds.qos import Qos as DdsQos
+from cyclonedds.sub import DataReader
+from cyclonedds.topic import Topic
+
+from vl2_ros.errors import TransportError
+from vl2_ros.node.transport import LATCHED, Qos
+from vl2_ros.transports.cyclone.domain import open_domain
+from vl2_ros.transports.cyclone.graph import (
+    DISCOVERY_TOPIC,
+    DISCOVERY_TYPE,
+    ENCLAVE,
+    KnownPublishers,
+    make_discovery_info,
+)
+from vl2_ros.transports.cyclone.idl_types import IdlTypes, dds_type_name
+from vl2_ros.transports.cyclone.qos import OFFERED, REQUESTED, make_dds_qos, warn_of_mismatch
+from vl2_ros.transports.message_types import StoreMessageTypes
+
+_EVERYTHING = ViewState.Any | SampleState.Any | InstanceState.Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Subscription:
+    name: str
+    reader: DataReader
+    condition: ReadCondition
+    depth: int
+    callback: Callable[[bytes], None]
+
+
+class Writer:
+    """One outgoing topic."""
+
+    def __init__(self, name: str, writer: DataWriter, sample_type: type[IdlStruct]) -> None:
+        self.name = name
+        self.endpoint: DataWriter | None = writer
+        self._sample_type = sample_type
+
+    def write(self, cdr: memoryview) -> None:
+        """Send CDR bytes to whoever is there; never waits for a receiver.
+
+        Raises:
+            TransportError: if the node has left the domain or the bytes are no such message.
+        """
+        endpoint = self.endpoint
+        if endpoint is None:
+            raise TransportError(f"topic {self.name}: nothing can be sent any more, it is closed")
+        # Padded here in the one copy that makes them bytes; the binding would copy once more.
+        padded = b"".join((cdr, bytes(-len(cdr) % 4)))
+        with _named_errors(f"topic {self.name} cannot be sent to"):
+            endpoint.write(self._sample_type(padded))  # type: ignore[call-arg]
+
+    def count_readers(self) -> int:
+        """Return how many subscriptions match now."""
+        endpoint = self.endpoint
+        if endpoint is None:
+            return 0
+        status = endpoint.get_publication_matched_status()  # type: ignore[no-untyped-call]
+        return int(status.current_count)
+
+    def close(self) -> None:
+        """Let go of the DDS writer, which keeps the participant."""
+        self.endpoint = None
+
+
+class Endpoints:
+    """Readers and writers of one node; callbacks run one at a time on its own thread.
+
+    Args:
+        types: of the messages.
+        node_path: absolute name of the node, such as `/robot/vl2`.
+        domain_id: DDS domain, 0 to 232.
+        environment: of the process, for the network settings.
+
+    Raises:
+        TransportError: if the domain cannot be joined.
+    """
+
+    def __init__(
+        self,
+        types: StoreMessageTypes,
+        node_path: str,
+        domain_id: int,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._types = types
+        self._node_path = node_path
+        self._idl = IdlTypes(types.typestore)
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._topics: dict[str, Topic] = {}
+        self._subscriptions: list[_Subscription] = []
+        self._writers: list[Writer] = []
+        self._domain = open_domain(domain_id, environment)
+        self._participant = _join_domain(domain_id)
+        self._publishers = KnownPublishers(self._participant)
+        self._wake = GuardCondition(self._participant)
+        self._waitset = WaitSet(self._participant)
+        self._waitset.attach(self._wake)
+        self._waitset.attach(self._publishers.condition)
+        self._graph = self._open_writer(DISCOVERY_TOPIC, DISCOVERY_TYPE, LATCHED)
+        self._announce()
+        self._thread = threading.Thread(target=self._run, name="vl2-dds-reader", daemon=True)
+        self._thread.start()
+
+    def add_writer(self, name: str, type_name: str, qos: Qos) -> Writer:
+        """Open an outgoing topic, `name` absolute.
+
+        Raises:
+            TransportError: if the topic is used with another type, or all is closed.
+        """
+        with self._lock:
+            self._require_open(name)
+            writer = self._open_writer(f"rt{name}", type_name, qos)
+            self._writers.append(writer)
+            self._announce()
+        return writer
+
+    def add_reader(
+        self, name: str, type_name: str, qos: Qos, callback: Callable[[bytes], None]
+    ) -> None:
+        """Call `callback` with the CDR bytes of each message of a topic, `name` absolute.
+
+        Raises:
+            TransportError: if the topic is used with another type, or all is closed.
+        """
+        with self._lock:
+            self._require_open(name)
+            dds_qos = make_dds_qos(qos, self._types.hash_type(type_name))
+            topic = self._open_topic(f"rt{name}", type_name)
+            with _named_errors(f"topic {name} cannot be subscribed"):
+                reader = DataReader(self._participant, topic, dds_qos)
+            reader.set_status_mask(REQUESTED)
+            condition = ReadCondition(reader, _EVERYTHING)
+            self._subscriptions.append(_Subscription(name, reader, condition, qos.depth, callback))
+            self._publishers.expect(f"rt{name}", dds_type_name(type_name))
+            self._waitset.attach(reader)
+            self._waitset.attach(condition)
+            self._announce()
+
+    def count_publishers(self, name: str) -> int:
+        """Return how many publishers of a topic are known now, our own included."""
+        with self._lock:
+            return 0 if self._closing.is_set() else self._publishers.count(f"rt{name}")
+
+    def close(self) -> None:
+        """Leave the domain; afterwards no callback runs, unless one of them called this."""
+        with self._lock:
+            if not self._closing.is_set():
+                self._closing.set()
+                self._wake.set(True)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _require_open(self, name: str) -> None:
+        if self._closing.is_set():
+            raise TransportError(f"topic {name} cannot be opened, the node has left the domain")
+
+    def _open_topic(self, dds_name: str, type_name: str) -> Topic:
+        if dds_name not in self._topics:
+            sample_type = self._idl.sample(type_name)
+            with _named_errors(f"topic {dds_name} cannot be opened"):
+                self._topics[dds_name] = Topic(self._participant, dds_name, sample_type)
+        topic = self._topics[dds_name]
+        if topic.data_type is not self._idl.sample(type_name):
+            raise TransportError(
+                f"topic {dds_name.removeprefix('rt')} carries {topic.typename} in this node, "
+                f"it cannot carry {type_name} too"
+            )
+        return topic
+
+    def _open_writer(self, dds_name: str, type_name: str, qos: Qos) -> Writer:
+        dds_qos = make_dds_qos(qos, self._types.hash_type(type_name))
+        topic = self._open_topic(dds_name, type_name)
+        with _named_errors(f"topic {dds_name} cannot be advertised"):
+            endpoint = DataWriter(self._participant, topic, dds_qos)
+        endpoint.set_status_mask(OFFERED)
+        self._waitset.attach(endpoint)
+        return Writer(dds_name.removeprefix("rt"), endpoint, self._idl.sample(type_name))
+
+    def _announce(self) -> None:
+        readers = [one.reader for one in self._subscriptions]
+        writers = [one.endpoint for one in self._writers if one.endpoint]
+        info = make_discovery_info(
+            self._types, self._participant, self._node_path, readers, writers
+        )
+        self._graph.write(self._types.serialize(info))
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                self._waitset.wait(dds_infinity)
+                self._publishers.update()
+                with self._lock:
+                    subscriptions = tuple(self._subscriptions)
+                    writers = tuple(self._writers)
+                for subscription in subscriptions:
+                    self._take(subscription)
+                for writer in writers:
+                    if writer.endpoint is not None:
+                        warn_of_mismatch(writer.name, writer.endpoint)
+        finally:
+            self._release()
+
+    def _take(self, subscription: _Subscription) -> None:
+        warn_of_mismatch(subscription.name, subscription.reader)
+        for sample in subscription.reader.take(subscription.depth):
+            if self._closing.is_set():
+                return
+            if not isinstance(sample, InvalidSample):
+                subscription.callback(sample.cdr)
+
+    def _release(self) -> None:
+        """Delete every DDS entity, the participant last: others see at once that we are gone."""
+        with self._lock:
+            self._closing.set()
+            for writer in (*self._writers, self._graph):
+                writer.close()
+            self._subscriptions.clear()
+            self._writers.clear()
+            self._topics.clear()
+            del self._waitset, self._wake, self._publishers, self._participant, self._domain
+
+
+def _join_domain(domain_id: int) -> DomainParticipant:
+    with _named_errors(f"DDS domain {domain_id} cannot be joined"):
+        return DomainParticipant(domain_id, DdsQos(Policy.Userdata(ENCLAVE)))
+
+
+@contextmanager
+def _named_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except DDSException as error:
+        raise TransportError(f"{what}: {error}") from error

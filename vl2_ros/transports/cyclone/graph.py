@@ -1,0 +1,109 @@
+"""What ROS 2's tools show of a process, and which publishers this process sees."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from cyclonedds.builtin import BuiltinDataReader, BuiltinTopicDcpsPublication
+from cyclonedds.core import Entity, InstanceState, ReadCondition, SampleState, ViewState
+from cyclonedds.domain import DomainParticipant
+
+from vl2_ros.transports.message_types import StoreMessageTypes
+
+#: Topic, type and enclave by which ROS 2 maps DDS endpoints to nodes.
+DISCOVERY_TOPIC = "ros_discovery_info"
+DISCOVERY_TYPE = "rmw_dds_common/msg/ParticipantEntitiesInfo"
+ENCLAVE = b"enclave=/;"
+
+_TAKE_AT_ONCE = 1000
+_log = logging.getLogger(__name__)
+
+
+def make_discovery_info(
+    types: StoreMessageTypes,
+    participant: DomainParticipant,
+    node_path: str,
+    readers: Sequence[Entity],
+    writers: Sequence[Entity],
+) -> Any:
+    """Make the message that lists a node's endpoints.
+
+    Args:
+        types: makes it.
+        participant: of the process.
+        node_path: absolute name of the node, such as `/robot/vl2`.
+        readers: its subscriptions.
+        writers: its publishers.
+    """
+    namespace, _, name = node_path.rpartition("/")
+    node = types.make(
+        "rmw_dds_common/msg/NodeEntitiesInfo",
+        node_namespace=namespace or "/",
+        node_name=name,
+        reader_gid_seq=[_make_gid(types, reader.guid) for reader in readers],
+        writer_gid_seq=[_make_gid(types, writer.guid) for writer in writers],
+    )
+    return types.make(
+        DISCOVERY_TYPE, gid=_make_gid(types, participant.guid), node_entities_info_seq=[node]
+    )
+
+
+def _make_gid(types: StoreMessageTypes, guid: UUID) -> Any:
+    return types.make("rmw_dds_common/msg/Gid", data=np.frombuffer(guid.bytes, np.uint8))
+
+
+class KnownPublishers:
+    """Counts the publishers of each topic, of every type and quality of service.
+
+    Topics and types are named as DDS does, `rt/image` and `sensor_msgs::msg::dds_::Image_`.
+    """
+
+    def __init__(self, participant: DomainParticipant) -> None:
+        self._reader = BuiltinDataReader(participant, BuiltinTopicDcpsPublication)
+        #: Triggers when a publisher has come or gone.
+        self.condition = ReadCondition(
+            self._reader, ViewState.Any | SampleState.Any | InstanceState.Any
+        )
+        self._lock = threading.Lock()
+        self._known: dict[UUID, tuple[str, str]] = {}
+        self._expected: dict[str, str] = {}
+
+    def expect(self, topic: str, type_name: str) -> None:
+        """Warn of publishers of a topic, known ones and later ones, that send another type."""
+        with self._lock:
+            self._expected[topic] = type_name
+            for known in self._known.values():
+                self._check(*known, only=topic)
+
+    def update(self) -> None:
+        """Take what has changed."""
+        with self._lock:
+            for endpoint in self._reader.take(_TAKE_AT_ONCE):
+                # One that goes comes without its topic, as a sample without data.
+                if endpoint.sample_info.instance_state != InstanceState.Alive:
+                    self._known.pop(endpoint.key, None)
+                elif endpoint.key not in self._known:
+                    self._known[endpoint.key] = (endpoint.topic_name, endpoint.type_name)
+                    self._check(endpoint.topic_name, endpoint.type_name)
+
+    def count(self, topic: str) -> int:
+        """Return how many publishers of a topic are known now."""
+        self.update()
+        with self._lock:
+            return sum(known == topic for known, _ in self._known.values())
+
+    def _check(self, topic: str, type_name: str, only: str | None = None) -> None:
+        expected = self._expected.get(topic, type_name)
+        if expected != type_name and only in (None, topic):
+            _log.warning(
+                "topic %s: a publisher sends %s, but %s is expected and nothing of it will be "
+                "received; name another topic or remap it",
+                topic.removeprefix("rt"),
+                type_name,
+                expected,
+            )

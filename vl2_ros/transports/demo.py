@@ -1,0 +1,250 @@
+"""A recorded camera, a node and somebody who asks: three processes over DDS on this machine.
+
+The camera process holds each recorded picture until its sentence is answered, so that every
+sentence meets its picture however fast the node is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vl2_ros.errors import TransportError
+from vl2_ros.node.camera_image import store_compressed_image, store_image
+from vl2_ros.node.request import Status, StoredImage
+from vl2_ros.node.transport import NEWEST_FROM_ANY, Transport
+from vl2_ros.structures import Frame
+from vl2_ros.transports.bag import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, read_images
+from vl2_ros.transports.child_process import ChildProcess
+from vl2_ros.transports.client import PerceptionClient
+from vl2_ros.transports.received_result import ReceivedResult
+
+CAMERA = "/demo/camera"
+#: The camera sends its picture so often; a command never waits longer for one.
+_CAMERA_RATE_HZ = 10.0
+#: Loading a model, and answering with one that is not made for this machine, takes long.
+_START_S = 300.0
+_ANSWER_S = 300.0
+_LOOK_PERIOD_S = 0.1
+_MOST_ATTEMPTS = 5
+_KEPT_PICTURES = 30
+#: DDS's port rules: each domain has 250 ports; participants of a host take two each from here on.
+_FIRST_PORT, _PORTS_OF_DOMAIN, _UNICAST_PORT = 7400, 250, 10
+#: ROS 2 recommends the domains up to here; the ports of higher ones belong to other programs.
+_LAST_DOMAIN = 101
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DemoAnswer:
+    """One sentence, asked and answered.
+
+    Attributes:
+        sentence: what was asked.
+        frame: the picture that the node looked at; None unless it was answered.
+        received: what it answered.
+        seconds: from sending the command to having the result.
+    """
+
+    sentence: str
+    frame: Frame | None
+    received: ReceivedResult
+    seconds: float
+
+
+class ReceivedPictures:
+    """The last pictures of a camera topic, by their stamps."""
+
+    def __init__(self, transport: Transport, camera: str) -> None:
+        self._changed = threading.Condition()
+        self._by_stamp: OrderedDict[int, StoredImage] = OrderedDict()
+        for topic, type_name, store in (
+            (camera, IMAGE_TYPE, store_image),
+            (f"{camera}/compressed", COMPRESSED_IMAGE_TYPE, store_compressed_image),
+        ):
+            transport.subscribe(topic, type_name, NEWEST_FROM_ANY, self._keep(store))
+
+    def wait_for(self, stamp_ns: int, timeout_s: float) -> bool:
+        """Wait until a picture has been received; False when it was not within the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: stamp_ns in self._by_stamp, timeout_s)
+
+    def find(self, stamp_ns: int) -> StoredImage | None:
+        """Return a received picture, None when it is not among the last."""
+        with self._changed:
+            return self._by_stamp.get(stamp_ns)
+
+    def _keep(self, store: Callable[[Any], StoredImage]) -> Callable[[Any], None]:
+        def keep(message: Any) -> None:
+            image = store(message)
+            with self._changed:
+                self._by_stamp[image.stamp_ns] = image
+                self._by_stamp.move_to_end(image.stamp_ns)
+                if len(self._by_stamp) > _KEPT_PICTURES:
+                    self._by_stamp.popitem(last=False)
+                self._changed.notify_all()
+
+        return keep
+
+
+def ask_pictures(
+    client: PerceptionClient,
+    pictures: ReceivedPictures,
+    questions: Sequence[tuple[str, int]],
+    *,
+    step: Callable[[], None],
+    check: Callable[[], None],
+) -> Iterator[DemoAnswer]:
+    """Ask each sentence about its picture, as soon as the camera shows it.
+
+    Args:
+        client: asks.
+        pictures: what the camera shows.
+        questions: each sentence with the stamp of its picture in nanoseconds.
+        step: makes the camera show the next picture.
+        check: raises when a process of the demo has ended.
+
+    Raises:
+        TransportError: if node or camera do not come, or an answer does not.
+    """
+    _wait(partial(client.wait_for_node, _LOOK_PERIOD_S), "the node did not come", check)
+    for index, (sentence, stamp_ns) in enumerate(questions):
+        if index:
+            step()
+        shows_picture = partial(pictures.wait_for, stamp_ns, _LOOK_PERIOD_S)
+        _wait(shows_picture, f"picture {index} of the camera did not come", check)
+        # A picture may be here before it is at the node, which then looks at the one before.
+        for attempt in range(_MOST_ATTEMPTS):
+            command_id = f"demo-{index}-{attempt}"
+            began = time.perf_counter()
+            client.send(sentence, command_id=command_id, deadline_s=_ANSWER_S)
+            received = _receive(client, command_id, check)
+            seconds = time.perf_counter() - began
+            if received.status is not Status.OK or received.result.stamp_ns == stamp_ns:
+                break
+        # Without an answer the stamp is zero, which may be the stamp of a picture, too.
+        is_answered = received.status is Status.OK
+        image = pictures.find(received.result.stamp_ns) if is_answered else None
+        yield DemoAnswer(sentence, image.decode() if image else None, received, seconds)
+
+
+class DemoProcesses:
+    """The camera's and the node's process; both end with this.
+
+    Args:
+        bag: the recording that the camera shows.
+        topic: picture topic of it; None takes the only camera.
+        serve_options: further options of `vl2 serve`.
+    """
+
+    def __init__(
+        self, bag: Path, *, topic: str | None = None, serve_options: Sequence[str] = ()
+    ) -> None:
+        play = ["camera", str(bag), "--onto", CAMERA, "--step", "--rate", str(_CAMERA_RATE_HZ)]
+        play += [] if topic is None else ["--topic", topic]
+        serve = ["serve", "--transport", "dds", "--camera", CAMERA, "--end-with-input"]
+        with contextlib.ExitStack() as stack:
+            self._node = stack.enter_context(
+                contextlib.closing(ChildProcess("node", [*serve, *serve_options]))
+            )
+            self._camera = stack.enter_context(contextlib.closing(ChildProcess("camera", play)))
+            self._stack = stack.pop_all()
+
+    def show_next(self) -> None:
+        """Let the camera show the next picture."""
+        self._camera.send_line()
+
+    def check(self) -> None:
+        """Do nothing while both run.
+
+        Raises:
+            TransportError: with the last words of the one that has ended.
+        """
+        self._node.check()
+        self._camera.check()
+
+    def close(self) -> None:
+        """End both, by force when one does not end by itself."""
+        # Both are told first, so that they end side by side.
+        self._node.ask_to_end()
+        self._stack.close()
+
+
+def list_questions(
+    bag: Path, sentences: Sequence[str], *, topic: str | None
+) -> list[tuple[str, int]]:
+    """Give each sentence the stamp of its picture; sentences beyond the recording are left out.
+
+    Raises:
+        TransportError: if the recording cannot be read.
+    """
+    images = read_images(bag, topic=topic)
+    with contextlib.closing(images):
+        # A recording with more pictures than sentences is not read to its end.
+        return [
+            (sentence, recorded.image.stamp_ns)
+            for sentence, recorded in zip(sentences, images, strict=False)
+        ]
+
+
+def find_free_domain(first: int | None = None) -> int:
+    """Return a ROS domain that no process on this machine uses, as far as its ports tell.
+
+    Args:
+        first: the domain that is tried first; None begins at one that differs between processes.
+
+    Raises:
+        TransportError: if every domain is in use.
+    """
+    start = os.getpid() if first is None else first - 1
+    for offset in range(_LAST_DOMAIN):
+        domain = 1 + (start + offset) % _LAST_DOMAIN
+        port = _FIRST_PORT + _PORTS_OF_DOMAIN * domain + _UNICAST_PORT
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe,
+        ):
+            probe.bind(("", port))
+            return domain
+    raise TransportError(
+        f"every ROS domain from 1 to {_LAST_DOMAIN} is in use on this machine; end some DDS or ROS "
+        "processes first"
+    )
+
+
+def _receive(
+    client: PerceptionClient, command_id: str, check: Callable[[], None]
+) -> ReceivedResult:
+    received: list[ReceivedResult] = []
+
+    def has_come() -> bool:
+        one = client.receive(_LOOK_PERIOD_S)
+        if one is not None and one.command_id == command_id:
+            received.append(one)
+        return bool(received)
+
+    _wait(has_come, f"command {command_id} was not answered", check)
+    return received[0]
+
+
+def _wait(is_there: Callable[[], bool], otherwise: str, check: Callable[[], None]) -> None:
+    """Wait for something that other processes bring about, as long as they live.
+
+    Args:
+        is_there: looks, and takes about `_LOOK_PERIOD_S` when it is not there yet.
+        otherwise: what to say when it does not come.
+        check: raises when a process has ended.
+    """
+    end = time.monotonic() + _START_S
+    while not is_there():
+        check()
+        if time.monotonic() > end:
+            raise TransportError(f"{otherwise} within {_START_S:g} s; is DDS blocked on loopback?")

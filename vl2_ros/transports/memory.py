@@ -1,0 +1,243 @@
+"""Messages within one process, for tests, notebooks and tools: no network, no bytes, no copy.
+
+Keeps the rules of ROS 2: matching by name, type and quality of service, bounded queues that drop
+the oldest, the last messages for late subscribers, one callback at a time per node.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vl2_ros.errors import TransportError
+from vl2_ros.node.names import resolve_topic
+from vl2_ros.node.transport import Publisher, Qos
+from vl2_ros.transports.message_types import StoreMessageTypes
+
+_LOG = logging.getLogger(__name__)
+
+
+class MemoryBus:
+    """What several `MemoryTransport`s share instead of a network."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._publishers: list[_MemoryPublisher] = []
+        self._subscriptions: list[_Subscription] = []
+
+    def add_publisher(self, publisher: _MemoryPublisher) -> None:
+        """Let a publisher be matched."""
+        with self._lock:
+            self._publishers.append(publisher)
+            others = [one for one in self._subscriptions if one.topic == publisher.topic]
+        for subscription in others:
+            _warn_of_mismatch(publisher, subscription)
+
+    def add_subscription(self, subscription: _Subscription) -> None:
+        """Let a subscription be matched; it gets what publishers keep for late ones."""
+        with self._lock:
+            self._subscriptions.append(subscription)
+            others = [one for one in self._publishers if one.topic == subscription.topic]
+            for publisher in others:
+                if subscription.qos.transient_local and not _find_mismatch(publisher, subscription):
+                    for message in list(publisher.kept)[-subscription.qos.depth :]:
+                        subscription.deliver(message)
+        for publisher in others:
+            _warn_of_mismatch(publisher, subscription)
+
+    def publish(self, publisher: _MemoryPublisher, message: Any) -> None:
+        """Hand a message to every subscription that matches."""
+        # Under the lock, so that a late subscriber gets each message once, in order.
+        with self._lock:
+            publisher.kept.append(message)
+            for subscription in self._matches(publisher):
+                subscription.deliver(message)
+
+    def count_subscribers(self, publisher: _MemoryPublisher) -> int:
+        """Return how many subscriptions match a publisher."""
+        with self._lock:
+            return len(self._matches(publisher))
+
+    def count_publishers(self, topic: str) -> int:
+        """Return how many publishers a topic has, of any type and quality of service."""
+        with self._lock:
+            return sum(one.topic == topic for one in self._publishers)
+
+    def remove(self, owner: MemoryTransport) -> None:
+        """Forget the endpoints of a transport."""
+        with self._lock:
+            self._publishers = [one for one in self._publishers if one.owner is not owner]
+            self._subscriptions = [one for one in self._subscriptions if one.owner is not owner]
+
+    def _matches(self, publisher: _MemoryPublisher) -> list[_Subscription]:
+        return [
+            one
+            for one in self._subscriptions
+            if one.topic == publisher.topic and not _find_mismatch(publisher, one)
+        ]
+
+
+class MemoryTransport:
+    """One node on a `MemoryBus`; a `Transport`.
+
+    Messages are handed over as they are: neither side may change one that was published.
+
+    Args:
+        bus: shared by the nodes that see each other.
+        node_name: of this node.
+        namespace: of this node.
+        remap: topics to their other names.
+    """
+
+    def __init__(
+        self,
+        bus: MemoryBus,
+        node_name: str = "vl2",
+        *,
+        namespace: str = "",
+        remap: Mapping[str, str] | None = None,
+    ) -> None:
+        self.types = StoreMessageTypes()
+        self._bus = bus
+        self._node_name, self._namespace, self._remap = node_name, namespace, dict(remap or {})
+        self._waiting: deque[_Subscription] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(
+            target=self._run_callbacks, name=f"memory {node_name}", daemon=True
+        )
+        self._thread.start()
+
+    def resolve(self, topic: str) -> str:
+        """Return the absolute, remapped name of a topic.
+
+        Raises:
+            ConfigError: if it is no ROS name.
+        """
+        return resolve_topic(topic, self._node_name, self._namespace, self._remap)
+
+    def advertise(self, topic: str, type_name: str, qos: Qos) -> Publisher:
+        """Open an outgoing topic.
+
+        Raises:
+            TransportError: if the transport is closed.
+        """
+        self._check_open()
+        publisher = _MemoryPublisher(self, self._bus, self.resolve(topic), type_name, qos)
+        self._bus.add_publisher(publisher)
+        return publisher
+
+    def subscribe(
+        self, topic: str, type_name: str, qos: Qos, callback: Callable[[Any], None]
+    ) -> None:
+        """Call `callback` with each message of a topic, on this transport's thread.
+
+        Raises:
+            TransportError: if the transport is closed.
+        """
+        self._check_open()
+        subscription = _Subscription(self, self.resolve(topic), type_name, qos, callback)
+        self._bus.add_subscription(subscription)
+
+    def count_publishers(self, topic: str) -> int:
+        """Return how many publishers of a topic there are, other types and QoS included."""
+        return self._bus.count_publishers(self.resolve(topic))
+
+    def now_ns(self) -> int:
+        """Return the time of day in nanoseconds since the epoch."""
+        return time.time_ns()
+
+    def close(self) -> None:
+        """Close every endpoint; no callback runs afterwards. Twice is harmless."""
+        self._bus.remove(self)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def is_closed(self) -> bool:
+        """Return whether `close` was called."""
+        return self._closed
+
+    def store(self, subscription: _Subscription, message: Any) -> None:
+        """Queue a message for the callback thread; the oldest gives way in a full queue."""
+        with self._changed:
+            # One mark per message that is kept; the new one takes over the mark of the dropped.
+            if len(subscription.queue) < subscription.qos.depth:
+                self._waiting.append(subscription)
+            subscription.queue.append(message)
+            self._changed.notify_all()
+
+    def _run_callbacks(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
+                subscription = self._waiting.popleft()
+                message = subscription.queue.popleft()
+            subscription.callback(message)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise TransportError(f"node {self._node_name} is closed; open another transport")
+
+
+class _MemoryPublisher:
+    def __init__(
+        self, owner: MemoryTransport, bus: MemoryBus, topic: str, type_name: str, qos: Qos
+    ) -> None:
+        self.owner, self.topic, self.type_name, self.qos = owner, topic, type_name, qos
+        self.kept: deque[Any] = deque(maxlen=qos.depth if qos.transient_local else 0)
+        self._bus = bus
+
+    def publish(self, message: Any) -> None:
+        if self.owner.is_closed():
+            raise TransportError(f"the publisher of {self.topic} is closed")
+        if message.__msgtype__ != self.type_name:
+            raise TransportError(
+                f"topic {self.topic} carries {self.type_name}, got {message.__msgtype__}"
+            )
+        self._bus.publish(self, message)
+
+    def count_subscribers(self) -> int:
+        return self._bus.count_subscribers(self)
+
+
+@dataclass(slots=True, eq=False)
+class _Subscription:
+    owner: MemoryTransport
+    topic: str
+    type_name: str
+    qos: Qos
+    callback: Callable[[Any], None]
+    queue: deque[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queue = deque(maxlen=self.qos.depth)
+
+    def deliver(self, message: Any) -> None:
+        self.owner.store(self, message)
+
+
+def _find_mismatch(publisher: _MemoryPublisher, subscription: _Subscription) -> str:
+    """Return why two endpoints of one topic do not match; empty when they do."""
+    if publisher.type_name != subscription.type_name:
+        return f"types {publisher.type_name} and {subscription.type_name}"
+    if subscription.qos.reliable and not publisher.qos.reliable:
+        return "reliability: the publisher is best effort, the subscription wants reliable"
+    if subscription.qos.transient_local and not publisher.qos.transient_local:
+        return "durability: the publisher is volatile, the subscription wants transient local"
+    return ""
+
+
+def _warn_of_mismatch(publisher: _MemoryPublisher, subscription: _Subscription) -> None:
+    mismatch = _find_mismatch(publisher, subscription)
+    if mismatch:
+        _LOG.warning("%s carries nothing between two nodes: %s", publisher.topic, mismatch)

@@ -1,0 +1,286 @@
+"""Message definitions to Python classes and wire bytes, without ROS: rosbags' Jazzy types and ours.
+
+The files in msg/, srv/ and action/ are the only source of our own types; nothing is typed twice.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.interfaces import Nodetype
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.base import normalize_fieldname
+from rosbags.typesys.store import Typestore
+
+from vl2_ros.errors import ShapeError, TransportError
+
+#: Fields of vision_msgs 4 (Humble to Lyrical), which the library of types does not know.
+#: Their meaning: https://github.com/ros-perception/vision_msgs (Apache-2.0).
+_VISION_MSGS = {
+    "Point2D": "float64 x\nfloat64 y",
+    "Pose2D": "vision_msgs/Point2D position\nfloat64 theta",
+    "BoundingBox2D": "vision_msgs/Pose2D center\nfloat64 size_x\nfloat64 size_y",
+    "ObjectHypothesis": "string class_id\nfloat64 score",
+    "ObjectHypothesisWithPose": (
+        "vision_msgs/ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose"
+    ),
+    "Detection2D": (
+        "std_msgs/Header header\nvision_msgs/ObjectHypothesisWithPose[] results\n"
+        "vision_msgs/BoundingBox2D bbox\nstring id"
+    ),
+    "Detection2DArray": "std_msgs/Header header\nvision_msgs/Detection2D[] detections",
+}
+#: Names of what the lines of dashes in a file separate.
+_SECTIONS = {
+    "msg": ("",),
+    "srv": ("_Request", "_Response"),
+    "action": ("_Goal", "_Result", "_Feedback"),
+}
+_PACKAGE = Path(__file__).resolve().parent.parent
+# Defaults that a definition itself gives; of the messages in use only this one has any.
+_GIVEN_DEFAULTS: dict[tuple[str, str], Any] = {("geometry_msgs/msg/Quaternion", "w"): 1.0}
+_DTYPES = {"bool": "bool", "byte": "int8", "char": "uint8"}
+# One byte in UTF-8, so that it takes the place of a damaged byte; the character means just that.
+_SUBSTITUTE = "\x1a"
+_REPLACEMENT = "\ufffd"
+_MOST_DAMAGED_STRINGS = 32
+
+Default = Callable[[], Any]
+
+
+def find_definitions() -> Path:
+    """Return the folder that holds msg/, srv/ and action/.
+
+    It is `wire` inside an installed package, and the repository's root in a working copy.
+
+    Raises:
+        TransportError: if neither has them.
+    """
+    places = (_PACKAGE / "wire", _PACKAGE.parent)
+    for place in places:
+        if (place / "msg" / "VisionResult.msg").is_file():
+            return place
+    raise TransportError(
+        f"the message definitions are missing, expected msg/VisionResult.msg in {places[0]} or "
+        f"{places[1]}; install vl2_ros again"
+    )
+
+
+@lru_cache(maxsize=1)
+def load_typestore() -> Typestore:
+    """Return the types of ROS 2 Jazzy with vision_msgs and ours; shared, do not register more.
+
+    Raises:
+        TransportError: if the definitions are missing.
+    """
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types: dict[str, Any] = {}
+    for name, text in _VISION_MSGS.items():
+        types.update(get_types_from_msg(text, f"vision_msgs/msg/{name}"))
+    for name, text in read_definitions().items():
+        # The parser knows messages only: read as one, so that it finds their namesakes in msg/.
+        (parsed,) = get_types_from_msg(text, f"vl2_ros/msg/{name.rpartition('/')[2]}").values()
+        types[name] = parsed
+    store.register(types)
+    return store
+
+
+def read_definitions() -> dict[str, str]:
+    """Return the text of each of our types by its name, such as `vl2_ros/srv/Stop_Request`.
+
+    Raises:
+        TransportError: if the definitions are missing or a file has the wrong number of sections.
+    """
+    root = find_definitions()
+    texts: dict[str, str] = {}
+    for kind, endings in _SECTIONS.items():
+        for path in sorted((root / kind).glob(f"*.{kind}")):
+            sections = _split_sections(path.read_text(encoding="utf-8"))
+            if len(sections) != len(endings):
+                raise TransportError(
+                    f"{path} has {len(sections)} sections, expected {len(endings)}, with a line "
+                    "of three dashes between them"
+                )
+            for ending, section in zip(endings, sections, strict=True):
+                texts[f"vl2_ros/{kind}/{path.stem}{ending}"] = section
+    return texts
+
+
+class StoreMessageTypes:
+    """Makes, writes and reads messages as the dataclasses of the type library."""
+
+    def __init__(self) -> None:
+        self.typestore = load_typestore()
+        self._defaults: dict[str, Mapping[str, Default]] = {}
+        self._dtypes: dict[str, Mapping[str, np.dtype]] = {}
+
+    def make(self, type_name: str, **fields: Any) -> Any:
+        """Make a message; fields left out are zero, empty or False, a quaternion is the identity.
+
+        Args:
+            type_name: such as `sensor_msgs/msg/Image`.
+            fields: numbers, strings, messages, lists of strings or messages; sequences of numbers
+                are 1-D numpy arrays of the field's dtype, kept without a copy when contiguous.
+
+        Raises:
+            TransportError: if there is no such type or field.
+            ShapeError: if a sequence of numbers is no 1-D array of the field's dtype.
+        """
+        defaults = self._defaults_of(type_name)
+        unknown = fields.keys() - defaults.keys()
+        if unknown:
+            raise TransportError(
+                f"{type_name} has no field {', '.join(sorted(unknown))}; it has: "
+                f"{', '.join(defaults)}"
+            )
+        for name, dtype in self._dtypes[type_name].items():
+            if name in fields:
+                fields[name] = _check_numbers(f"{type_name}.{name}", fields[name], dtype)
+        values = {
+            name: fields[name] if name in fields else default()
+            for name, default in defaults.items()
+        }
+        return self.typestore.types[type_name](**values)
+
+    def serialize(self, message: Any) -> memoryview:
+        """Return a message as CDR, little endian, with its four bytes of encapsulation.
+
+        Raises:
+            TransportError: if a value does not fit its field.
+        """
+        try:
+            return self.typestore.serialize_cdr(message, message.__msgtype__, little_endian=True)
+        except (SerdeError, struct.error, ValueError, TypeError, AttributeError) as error:
+            raise TransportError(f"{message.__msgtype__} cannot be written: {error}") from error
+
+    def deserialize(self, data: bytes | memoryview, type_name: str) -> Any:
+        """Read a message from CDR; its arrays are views of `data`.
+
+        Bytes of a string that are not UTF-8 become U+FFFD, as ROS 2's Python does.
+
+        Raises:
+            TransportError: if the bytes are no such message.
+        """
+        self._check_known(type_name)
+        try:
+            # A slice of bytes would copy the picture, one of a view does not.
+            return self.typestore.deserialize_cdr(memoryview(data), type_name)
+        except SerdeError as error:
+            if not isinstance(error.__cause__, UnicodeDecodeError):
+                raise TransportError(f"{type_name} cannot be read: {error}") from error
+        return self._deserialize_damaged(bytearray(data), type_name)
+
+    def hash_type(self, type_name: str) -> str:
+        """Return the type's hash as ROS 2 names it, `RIHS01_` and 64 hexadecimal digits."""
+        self._check_known(type_name)
+        return self.typestore.hash_rihs01(type_name)
+
+    def _deserialize_damaged(self, data: bytearray, type_name: str) -> Any:
+        for _ in range(_MOST_DAMAGED_STRINGS):
+            try:
+                message = self.typestore.deserialize_cdr(memoryview(data), type_name)
+            except SerdeError as error:
+                if not isinstance(error.__cause__, UnicodeDecodeError):
+                    raise TransportError(f"{type_name} cannot be read: {error}") from error
+                _substitute_string(data, bytes(error.__cause__.object))
+            else:
+                return _with_replacement(message)
+        raise TransportError(
+            f"{type_name} cannot be read: more than {_MOST_DAMAGED_STRINGS} strings are not UTF-8"
+        )
+
+    def _check_known(self, type_name: str) -> None:
+        if type_name not in self.typestore.types:
+            raise TransportError(
+                f"message type {type_name!r} is not known; expected a name such as "
+                "sensor_msgs/msg/Image, of ROS 2 Jazzy's own packages, vision_msgs or vl2_ros"
+            )
+
+    def _defaults_of(self, type_name: str) -> Mapping[str, Default]:
+        if type_name not in self._defaults:
+            self._check_known(type_name)
+            described = self.typestore.fielddefs[type_name][1]
+            pairs = [(normalize_fieldname(name), desc) for name, desc in described]
+            self._dtypes[type_name] = {
+                name: dtype for name, desc in pairs if (dtype := _numbers_dtype(desc)) is not None
+            }
+            self._defaults[type_name] = {
+                name: self._given_default(type_name, name) or self._default(desc)
+                for name, desc in pairs
+            }
+        return self._defaults[type_name]
+
+    @staticmethod
+    def _given_default(type_name: str, name: str) -> Default | None:
+        value = _GIVEN_DEFAULTS.get((type_name, name))
+        return None if value is None else lambda: value
+
+    def _default(self, desc: Any) -> Default:
+        kind, detail = desc
+        if kind == Nodetype.BASE:
+            return {"string": str, "bool": bool, "float32": float, "float64": float}.get(
+                detail[0], int
+            )
+        if kind == Nodetype.NAME:
+            return lambda: self.make(detail)
+        count = detail[1] if kind == Nodetype.ARRAY else 0
+        dtype = _numbers_dtype(desc)
+        if dtype is not None:
+            return lambda: np.zeros(count, dtype)
+        one = self._default(detail[0])
+        return lambda: [one() for _ in range(count)]
+
+
+def _split_sections(text: str) -> list[str]:
+    sections: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line.strip() == "---":
+            sections.append([])
+        else:
+            sections[-1].append(line)
+    return ["\n".join(lines) + "\n" for lines in sections]
+
+
+def _numbers_dtype(desc: Any) -> np.dtype | None:
+    """Return the dtype of a sequence or array of numbers; None for every other field."""
+    kind, detail = desc
+    if kind not in (Nodetype.ARRAY, Nodetype.SEQUENCE) or detail[0][0] != Nodetype.BASE:
+        return None
+    name = detail[0][1][0]
+    return None if name == "string" else np.dtype(_DTYPES.get(name, name))
+
+
+def _check_numbers(field: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    # The library would write another dtype's bytes as they are, and the receiver reads garbage.
+    if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype != dtype:
+        got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value)
+        raise ShapeError(f"{field} must be a 1-D numpy array of {dtype}, got {got}")
+    return np.ascontiguousarray(value)
+
+
+def _substitute_string(data: bytearray, damaged: bytes) -> None:
+    """Overwrite the bytes of one string in CDR that are not UTF-8, keeping its length."""
+    length = struct.pack("<I" if data[1] else ">I", len(damaged) + 1)
+    start = data.index(length + damaged + b"\0") + len(length)
+    text = damaged.decode("utf-8", errors="surrogateescape")
+    repaired = "".join(_SUBSTITUTE if "\udc80" <= one <= "\udcff" else one for one in text)
+    data[start : start + len(damaged)] = repaired.encode("utf-8")
+
+
+def _with_replacement(value: Any) -> Any:
+    """Put U+FFFD for the stand-in into every string of a message, in place."""
+    if isinstance(value, str):
+        return value.replace(_SUBSTITUTE, _REPLACEMENT)
+    if isinstance(value, list):
+        return [_with_replacement(one) for one in value]
+    if is_dataclass(value):
+        for item in fields(value):
+            setattr(value, item.name, _with_replacement(getattr(value, item.name)))
+    return value

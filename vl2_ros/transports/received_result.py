@@ -1,0 +1,128 @@
+"""A VisionResult message back to plain values, for whoever asked: status, text, boxes, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vl2_ros.errors import InputError, TransportError
+from vl2_ros.node.request import Status
+from vl2_ros.node.rle import decode_mask
+from vl2_ros.structures import Branch, Detections, Result, Route
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReceivedResult:
+    """What the node answered, as the side that asked has it.
+
+    Attributes:
+        result: stamp and frame_id of the picture, text, instances and stage times; no instances
+            unless the status is OK.
+        status: how the command went.
+        message: what was expected, what came, what to do; empty when OK.
+        text: the sentence that was asked.
+        camera: the camera that was asked.
+        is_final: False while a watch goes on.
+        sequence: counts the results of a watch.
+        model: name of the checkpoint.
+        model_identity: hash of its weights.
+        engine: backend and device.
+    """
+
+    result: Result
+    status: Status
+    message: str
+    text: str
+    camera: str
+    is_final: bool
+    sequence: int
+    model: str
+    model_identity: str
+    engine: str
+
+    @property
+    def command_id(self) -> str:
+        """Return the id of the command that this answers."""
+        return self.result.command_id
+
+
+def read_result(message: Any) -> ReceivedResult:
+    """Read a vl2_ros/VisionResult.
+
+    Raises:
+        TransportError: if it holds a status, route or mask that no node of this version sends.
+    """
+    stamp = message.header.stamp
+    try:
+        status = Status(message.status)
+        branches = _read_branches(message.routes, message.instances)
+    except (ValueError, KeyError) as error:
+        raise TransportError(
+            f"the result of command {message.command_id!r} cannot be read: {error}; node and "
+            "receiver must be of the same version of vl2_ros"
+        ) from error
+    return ReceivedResult(
+        result=Result(
+            command_id=message.command_id,
+            stamp_ns=int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec),
+            frame_id=message.header.frame_id,
+            text=message.text,
+            branches=branches,
+            stage_ms={one.stage: float(one.duration_ms) for one in message.stage_times},
+        ),
+        status=status,
+        message=message.message,
+        text=message.command_text,
+        camera=message.camera,
+        is_final=bool(message.is_final),
+        sequence=int(message.sequence),
+        model=message.model,
+        model_identity=message.model_identity,
+        engine=message.engine,
+    )
+
+
+def _read_branches(routes: Sequence[str], instances: Sequence[Any]) -> tuple[Branch, ...]:
+    """Gather the instances by route, in the order in which the answer opened the routes."""
+    opened = [Route[name.upper()] for name in routes]
+    gathered: dict[Route, list[Any]] = {route: [] for route in opened if route is not Route.ANSWER}
+    for instance in instances:
+        gathered[Route[instance.route.upper()]].append(instance)
+    return tuple(_read_branch(route, found) for route, found in gathered.items())
+
+
+def _read_branch(route: Route, instances: Sequence[Any]) -> Branch:
+    class_ids = np.array([one.class_id for one in instances], np.int64)
+    # A phrase that found nothing is not in the message; its place stays, its words are unknown.
+    phrases = [""] * (int(class_ids.max(initial=-1)) + 1)
+    for class_id, one in zip(class_ids, instances, strict=True):
+        phrases[class_id] = one.label
+    detections = Detections(
+        boxes_xyxy=np.array([_read_box(one.box) for one in instances], np.float32).reshape(-1, 4),
+        scores=np.array([one.score for one in instances], np.float32),
+        class_ids=class_ids,
+        labels=tuple(one.label for one in instances),
+        masks=_read_masks([one.mask for one in instances]),
+    )
+    return Branch(route, tuple(phrases), detections)
+
+
+def _read_box(box: Any) -> tuple[float, float, float, float]:
+    x, y = box.center.position.x, box.center.position.y
+    half_x, half_y = box.size_x / 2, box.size_y / 2
+    return x - half_x, y - half_y, x + half_x, y + half_y
+
+
+def _read_masks(masks: Sequence[Any]) -> np.ndarray | None:
+    """Return (N, H, W) bool, or None when no instance has a mask."""
+    if not any(len(mask.counts) for mask in masks):
+        return None
+    sizes = {(int(mask.height), int(mask.width)) for mask in masks}
+    if len(sizes) != 1:
+        raise InputError(f"the masks of one answer have different sizes: {sorted(sizes)}")
+    return np.stack(
+        [decode_mask(int(one.height), int(one.width), np.asarray(one.counts)) for one in masks]
+    )
