@@ -13,7 +13,6 @@ PACKAGE = REPOSITORY / "vl2_ros"
 TORCH_FREE = sorted(
     {
         "vl2_ros.cli",
-        "vl2_ros.console",
         "vl2_ros.errors",
         "vl2_ros.geometry",
         "vl2_ros.loading",
@@ -26,6 +25,8 @@ TORCH_FREE = sorted(
         "vl2_ros.model.tokens",
         "vl2_ros.runtime.engine",
         "vl2_ros.runtime.generate",
+        *(f"vl2_ros.console.{path.stem}" for path in (PACKAGE / "console").glob("[!_]*.py")),
+        *(f"vl2_ros.node.{path.stem}" for path in (PACKAGE / "node").glob("[!_]*.py")),
         *(f"vl2_ros.processing.{path.stem}" for path in (PACKAGE / "processing").glob("[!_]*.py")),
         *(f"vl2_ros.sim.{path.stem}" for path in (PACKAGE / "sim").glob("[!_]*.py")),
         *(f"vl2_ros.transports.{path.stem}" for path in (PACKAGE / "transports").glob("[!_]*.py")),

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from tests.transports.conftest import dds_domain
+from tests.transports.recordings import record_camera
 
 __all__ = ["dds_domain"]
+
+
+@pytest.fixture
+def bag(tmp_path) -> Path:
+    record_camera(tmp_path / "camera.mcap", 4, compressed=True)
+    return tmp_path / "camera.mcap"

@@ -2,19 +2,16 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from tests.console.command_line import run, run_beside
 from tests.console.node_process import LiveNode
 from tests.node.scripted_perceiver import ScriptedPerceiver
-from tests.node.wire import PATIENCE_S, Inbox, wait_until
-from tests.transports.recordings import FIRST_STAMP_NS, PERIOD_NS, record_camera
-from vl2_ros.cli import main
+from tests.node.wire import PATIENCE_S, Inbox
+from tests.transports.recordings import FIRST_STAMP_NS, PERIOD_NS
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.transport import NEWEST_FROM_ANY
 from vl2_ros.transports.bag import list_image_topics
@@ -22,29 +19,6 @@ from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.dds import DdsTransport
 
 STAMPS = [FIRST_STAMP_NS + index * PERIOD_NS for index in range(4)]
-
-
-def run(*arguments: object) -> int:
-    """Run the command line in this process; return its exit code."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
-
-
-def run_beside(*arguments: object) -> subprocess.Popen[str]:
-    """Run the command line in a process of its own, in the domain of the test."""
-    command = [sys.executable, "-m", "vl2_ros.cli", *map(str, arguments)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE, text=True
-    )
-
-
-@pytest.fixture
-def bag(tmp_path) -> Path:
-    record_camera(tmp_path / "camera.mcap", 4, compressed=True)
-    return tmp_path / "camera.mcap"
 
 
 @pytest.fixture
@@ -320,117 +294,3 @@ class TestBag:
     def test_a_command_is_needed(self, bag, tmp_path, capsys):
         assert run("bag", bag, tmp_path / "out.mcap") == 2
         assert "--command" in capsys.readouterr().err
-
-
-class TestDemo:
-    @pytest.fixture
-    def processes(self, dds_domain, monkeypatch):
-        """Take the place of node and camera process; returns what they were started with."""
-        started, nodes = [], []
-
-        def start(recording, *, topic, serve_options):
-            started.append((recording, topic, serve_options))
-            nodes.append(LiveNode(recording, camera="/demo/camera"))
-            return nodes[-1]
-
-        monkeypatch.setattr("vl2_ros.transports.demo.DemoProcesses", start)
-        monkeypatch.setattr("vl2_ros.transports.demo.find_free_domain", lambda: dds_domain)
-        return started
-
-    def write_commands(self, folder: Path, *lines: str) -> Path:
-        path = folder / "commands.txt"
-        path.write_text("\n".join(lines))
-        return path
-
-    def test_asks_one_sentence_a_picture_and_writes_what_it_got(
-        self, processes, bag, tmp_path, capsys
-    ):
-        commands = self.write_commands(tmp_path, "# spoken", "segment it", "", "what is there?")
-        out = tmp_path / "deep" / "out"
-        assert run("demo", "--bag", bag, "--commands", commands, "--out", out) == 0
-        assert sorted(path.name for path in out.iterdir()) == ["00.png", "01.png", "results.jsonl"]
-        assert Image.open(out / "00.png").width % 24 == 0
-        rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-        assert [row["command"] for row in rows] == ["segment it", "what is there?"]
-        assert [row["stamp_ns"] for row in rows] == STAMPS[:2]
-        assert "mask" in rows[0]["instances"][0] and rows[0]["status"] == "OK"
-        assert rows[0]["overlay"] == str(out / "00.png") and rows[0]["seconds"] > 0
-        printed = capsys.readouterr().out
-        assert str(out) in printed.replace("\n", "")
-        assert "answer to" in printed and "model scripted on numpy cpu" in printed
-        assert processes == [(bag, None, ["--device", "auto"])]
-
-    def test_options_reach_the_node(self, processes, bag, tmp_path):
-        commands = self.write_commands(tmp_path, "hello")
-        topic = "/camera/image_raw/compressed"
-        options = ("--weights", tmp_path, "--device", "cpu", "--topic", topic, "--out", tmp_path)
-        assert run("demo", "--bag", bag, "--commands", commands, *options) == 0
-        assert processes == [(bag, topic, ["--device", "cpu", "--weights", str(tmp_path)])]
-
-    def test_unanswered_sentences_are_told_at_the_end(self, processes, bag, tmp_path, capsys):
-        commands = self.write_commands(tmp_path, "fail", "hello")
-        assert run("demo", "--bag", bag, "--commands", commands, "--out", tmp_path) == 2
-        streams = capsys.readouterr()
-        assert "1 of 2 commands were not answered" in streams.err
-        assert "EngineError" in streams.out
-        assert sorted(path.name for path in tmp_path.glob("*.png")) == ["01.png"]
-
-    def test_without_sentences_or_bag_nothing_is_started(self, processes, bag, tmp_path, capsys):
-        commands = self.write_commands(tmp_path, "# nothing")
-        assert run("demo", "--commands", commands) == 2
-        assert "holds no sentence" in capsys.readouterr().err
-        commands = self.write_commands(tmp_path, "hello")
-        missing = tmp_path / "none.mcap"
-        assert run("demo", "--bag", missing, "--commands", commands, "--out", tmp_path) == 2
-        assert "none.mcap does not exist" in capsys.readouterr().err
-        assert processes == []
-
-    def test_without_dds_it_says_what_to_install(self, bag, tmp_path, monkeypatch, capsys):
-        monkeypatch.setitem(sys.modules, "cyclonedds", None)
-        monkeypatch.delitem(sys.modules, "vl2_ros.transports.cyclone.endpoints", raising=False)
-        for name in [name for name in sys.modules if name.startswith("cyclonedds.")]:
-            monkeypatch.setitem(sys.modules, name, None)
-        commands = self.write_commands(tmp_path, "hello")
-        assert run("demo", "--bag", bag, "--commands", commands, "--out", tmp_path) == 2
-        assert "pip install 'vl2_ros[dds]'" in capsys.readouterr().err
-
-    def test_node_that_cannot_start_ends_it_with_the_reason(
-        self, dds_domain, bag, tmp_path, capsys
-    ):
-        commands = self.write_commands(tmp_path, "hello")
-        weights = ("--weights", tmp_path / "none")
-        options = ("--bag", bag, "--commands", commands, "--out", tmp_path, *weights)
-        assert run("demo", *options) == 2
-        error = capsys.readouterr().err
-        assert "the node process ended with code 2: no weights folder at" in error
-
-    @pytest.mark.slow
-    def test_three_processes_answer_over_dds(self, dds_domain, tmp_path):
-        """The whole of it, with the embedded model and the shipped recording."""
-        commands = self.write_commands(tmp_path, "find the purple mug", "segment every mug")
-        demo = run_beside("demo", "--commands", commands, "--out", tmp_path, "--device", "cpu")
-        out, err = demo.communicate(timeout=280)
-        assert demo.returncode == 0, err
-        rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
-        assert [row["routes"] for row in rows] == [["[DET]"], ["[SEG]"]]
-        assert [row["stamp_ns"] for row in rows] == [0, 100_000_000]
-        assert {row["model"] for row in rows} == {"embedded"}
-        assert "2 overlay pictures" in out
-
-    def test_interrupt_ends_the_processes(self, dds_domain, bag, tmp_path):
-        commands = self.write_commands(tmp_path, "hello")
-        options = ("--bag", bag, "--commands", commands, "--out", tmp_path)
-        demo = run_beside("demo", *options)
-
-        def children() -> list[str]:
-            path = Path(f"/proc/{demo.pid}/task/{demo.pid}/children")
-            return path.read_text().split() if path.exists() else []
-
-        wait_until(lambda: len(children()) == 2, "both processes run")
-        pids = children()
-        demo.terminate()
-        demo.communicate(timeout=PATIENCE_S)
-        assert demo.returncode != 0
-        # One that was being started when the signal came ends by itself, a moment later.
-        gone = "no process is left behind"
-        wait_until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], gone)

@@ -19,7 +19,7 @@ class Desk:
     """A node with a scripted perceiver, a camera that shows what it is told, and a client."""
 
     def __init__(self, *, node_name: str = "vl2", namespace: str = "") -> None:
-        bus = MemoryBus()
+        self.bus = bus = MemoryBus()
         self.perceiver = ScriptedPerceiver()
         self.transports = [
             MemoryTransport(bus, node_name, namespace=namespace),
@@ -110,9 +110,10 @@ def test_listening_hears_every_command(desk):
 def test_late_listener_hears_the_last_results(desk):
     desk.show(1)
     for received in desk.client.follow(desk.client.send("find it"), PATIENCE_S):
-        late = MemoryTransport(desk.transports[0]._bus, "late")
+        late = MemoryTransport(desk.bus, "late")
         desk.transports.append(late)
-        assert next(PerceptionClient(late).listen()).command_id == received.command_id
+        heard = PerceptionClient(late).receive(PATIENCE_S)
+        assert heard is not None and heard.command_id == received.command_id
 
 
 def test_node_that_is_not_there_is_named_with_what_to_do():

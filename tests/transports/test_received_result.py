@@ -7,7 +7,7 @@ from tests.node.scripted_perceiver import ScriptedPerceiver
 from vl2_ros.errors import TransportError
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.result_messages import ResultMessages
-from vl2_ros.structures import Command, Frame, Route
+from vl2_ros.structures import Branch, Command, Detections, Frame, Result, Route
 from vl2_ros.transports.message_types import StoreMessageTypes
 from vl2_ros.transports.received_result import read_result
 
@@ -49,6 +49,19 @@ def test_result_arrives_as_it_was_sent(text):
             np.testing.assert_array_equal(one, other)
             assert one.dtype == other.dtype
         assert ours.detections.labels == theirs.detections.labels
+
+
+def test_wide_boxes_keep_their_corners():
+    found = Detections(
+        boxes_xyxy=np.array([[1, 2, 9, 4], [0.5, 0.25, 2, 7]], np.float32),
+        scores=np.array([0.9, 0.5], np.float32),
+        class_ids=np.zeros(2, np.int64),
+        labels=("cup", "cup"),
+    )
+    branch = Branch(Route.DETECT, ("cup",), found)
+    result = Result("c1", FRAME.stamp_ns, "camera_link", "two", (branch,))
+    (got,) = read_result(send(make_answer("find it", result=result))).result.branches
+    np.testing.assert_array_equal(got.detections.boxes_xyxy, found.boxes_xyxy)
 
 
 def test_refusal_arrives_without_picture():
