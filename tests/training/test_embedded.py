@@ -98,6 +98,28 @@ def test_steps_on_one_batch_lower_every_part_of_the_loss(cache, tmp_path):
     assert history[-1]["detection"] < 0.9 * history[0]["detection"]
 
 
+def test_step_without_language_trains_the_decoder_alone(cache, tmp_path):
+    trainer = make_untrained(tmp_path, cache)
+    batch = replace(trainer.next_batch(), short_rows=None, blind_rows=None)
+    loss, _ = compute_loss(trainer.model, batch)
+    loss.backward()
+    parameters = trainer.model.named_parameters()
+    trained = {name.partition(".")[0] for name, p in parameters if p.grad is not None}
+    assert trained == {"detection_decoder"}
+
+
+def test_run_trains_the_llm_in_every_second_step(cache, tmp_path):
+    recipe = replace(RECIPE, language_every=2)
+    state = {"step": 0, "elapsed_s": 0.0}
+    while state["step"] < 2:  # however slow the machine is
+        minutes = state["elapsed_s"] / 60 + 0.02
+        train_embedded(tmp_path, cache, recipe=replace(recipe, minutes=minutes), workers=1)
+        state = torch.load(tmp_path / "training_state.pt", weights_only=True)
+    counts = {int(row["step"]) for row in state["optimizer"]["state"].values()}
+    # Steps 0, 2, 4 ... train everything; the decoder takes part in the others, too.
+    assert counts == {state["step"], (state["step"] + 1) // 2}
+
+
 def test_class_names_reach_the_detector_only_through_the_super_link(cache, tmp_path):
     trainer = make_untrained(tmp_path, cache)
     _, parts = compute_loss(trainer.model, trainer.next_batch())
