@@ -11,6 +11,7 @@ import typer.main
 
 from vl2_ros.cli import app
 from vl2_ros.node.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
+from vl2_ros.node.depth_input import CAMERA_INFO_TYPE, DEPTH_TYPE
 from vl2_ros.node.parameters import NodeParameters, note_of
 from vl2_ros.node.request import Status
 from vl2_ros.node.result_messages import RESULT_TOPICS
@@ -80,6 +81,7 @@ def test_topic_table_is_true():
     there[VISION_COMMAND_TOPIC] = VISION_COMMAND_TYPE
     there[DIAGNOSTICS_TOPIC] = DIAGNOSTICS_TYPE
     there["image"], there["image/compressed"] = IMAGE_TYPE, COMPRESSED_IMAGE_TYPE
+    there["camera_info"], there["depth"] = CAMERA_INFO_TYPE, DEPTH_TYPE
     assert told == {topic: kind.replace("/msg/", "/") for topic, kind in there.items()}
 
 

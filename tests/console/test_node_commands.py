@@ -227,7 +227,8 @@ class TestServe:
         assert run("serve", "--help") == 0
         out = capsys.readouterr().out
         for name in NodeParameters.__dataclass_fields__:
-            option = "--camera" if name == "cameras" else f"--{name.replace('_', '-')}"
+            singular = name.removesuffix("s") if name in ("cameras", "depth_topics") else name
+            option = f"--{singular.replace('_', '-')}"
             assert f" {option} " in out, option
 
     @pytest.mark.parametrize(

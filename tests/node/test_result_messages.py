@@ -6,7 +6,13 @@ import pytest
 from tests.node.scripted_perceiver import make_detections
 from vl2_ros.node.instance_messages import draw_labels
 from vl2_ros.node.request import Answer, Status
-from vl2_ros.node.result_messages import RESULT, RESULT_TOPICS, ROUTE_TOPICS, ResultMessages
+from vl2_ros.node.result_messages import (
+    RESULT,
+    RESULT_TOPICS,
+    ROUTE_TOPICS,
+    SPATIAL_TOPICS,
+    ResultMessages,
+)
 from vl2_ros.node.rle import decode_mask
 from vl2_ros.structures import Branch, Detections, Frame, ModelInfo, Result, Route
 from vl2_ros.transports.message_types import StoreMessageTypes
@@ -93,8 +99,9 @@ def test_detections_hold_the_boxes_of_all_routes():
 def test_route_decides_the_topics(route):
     branches = () if route is Route.ANSWER else (route,)
     names = set(make_messages(make_answer(*branches)))
-    # No decoder of pictures is there yet, so its topic stays silent.
-    expected = {topic.name for topic in ROUTE_TOPICS[route]} - {"~/generated_image"}
+    # No decoder of pictures is there yet, and no depth in this answer.
+    silent = {"~/generated_image", *(topic.name for topic in SPATIAL_TOPICS)}
+    expected = {topic.name for topic in ROUTE_TOPICS[route]} - silent
     assert names == expected | {"~/result"}
 
 

@@ -101,6 +101,32 @@ def make_compressed_image(
     return types.make("sensor_msgs/msg/CompressedImage", header=header, format="png", data=data)
 
 
+def make_camera_info(types: MessageTypes, **changes: Any) -> Any:
+    """Make the CameraInfo of 24x16 pixels: focal length 20, the axis through the middle."""
+    fields: dict[str, Any] = {
+        "header": make_header(types, 1),
+        "height": 16,
+        "width": 24,
+        "distortion_model": "plumb_bob",
+        "d": np.zeros(5),
+        "k": np.array([20.0, 0, 11.5, 0, 20.0, 7.5, 0, 0, 1]),
+    }
+    return types.make("sensor_msgs/msg/CameraInfo", **(fields | changes))
+
+
+def make_depth(types: MessageTypes, stamp_ns: int, values: np.ndarray, **changes: Any) -> Any:
+    """Make a depth picture of (H, W) uint16 millimetres or float32 metres."""
+    fields: dict[str, Any] = {
+        "header": make_header(types, stamp_ns),
+        "height": values.shape[0],
+        "width": values.shape[1],
+        "encoding": {"uint16": "16UC1", "float32": "32FC1"}[values.dtype.name],
+        "step": values.shape[1] * values.itemsize,
+        "data": values.reshape(-1).view(np.uint8),
+    }
+    return types.make("sensor_msgs/msg/Image", **(fields | changes))
+
+
 def make_points(types: MessageTypes, *points_xy: tuple[float, float]) -> list[Any]:
     return [types.make("vision_msgs/msg/Point2D", x=float(x), y=float(y)) for x, y in points_xy]
 

@@ -30,6 +30,8 @@ STANDARD = (
     "sensor_msgs/msg/CompressedImage",
     "sensor_msgs/msg/CameraInfo",
     "vision_msgs/msg/Detection2DArray",
+    "vision_msgs/msg/Detection3DArray",
+    "visualization_msgs/msg/MarkerArray",
     "diagnostic_msgs/msg/DiagnosticArray",
     DISCOVERY_TYPE,
 )

@@ -26,10 +26,10 @@ from vl2_ros.console.options import (
     Threshold,
     Weights,
     load_model,
+    make_node_parameters,
     take_node_parameters,
 )
 from vl2_ros.errors import ConfigError, VL2Error
-from vl2_ros.node.parameters import NodeParameters
 
 if TYPE_CHECKING:
     from vl2_ros.node.request import Answer
@@ -97,10 +97,6 @@ def serve(
     node_name: NodeName = "vl2",
     namespace: Namespace = "",
     domain: Domain = None,
-    camera: Annotated[
-        list[str] | None,
-        typer.Option(help="Picture topic, may be repeated; the first is the default. [image]"),
-    ] = None,
     remap: Annotated[
         list[str] | None, typer.Option(metavar="FROM:=TO", help="Other name of a topic.")
     ] = None,
@@ -113,7 +109,7 @@ def serve(
 
     if transport != "dds":
         raise ConfigError(f"--transport must be dds in this version, got {transport!r}")
-    settings = NodeParameters(cameras=tuple(camera or ["image"]), **parameters)
+    settings = make_node_parameters(parameters)
     remaps = terminal.read_remaps(remap)
     link = DdsTransport(node_name, namespace=namespace, domain_id=domain, remap=remaps)
     with closing(link), terminal.end_quietly():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -47,20 +47,39 @@ def _choose_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def make_node_parameters(options: Mapping[str, Any]) -> NodeParameters:
+    """Make the parameters from the options that `take_node_parameters` added.
+
+    Raises:
+        ConfigError: if a value is out of its range.
+    """
+    values: dict[str, Any] = {
+        name: tuple(one) if isinstance(one, list) else one for name, one in options.items()
+    }
+    return NodeParameters(**values)
+
+
 def take_node_parameters(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each field of `NodeParameters` but the cameras."""
+    """Give a command an option for each field of `NodeParameters`.
+
+    One that holds several values is an option in the singular that may be repeated.
+    """
     hints = get_type_hints(NodeParameters)
     signature = inspect.signature(command)
     own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
-    added = [
-        inspect.Parameter(
-            item.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=item.default,
-            annotation=Annotated[hints[item.name], typer.Option(help=note_of(item.name).text)],
+    added = []
+    for item in dataclasses.fields(NodeParameters):
+        help_text, default = note_of(item.name).text, item.default
+        is_list = isinstance(default, tuple)
+        kind = list[str] if is_list else hints[item.name]
+        names = [f"--{item.name.removesuffix('s').replace('_', '-')}"] if is_list else []
+        added.append(
+            inspect.Parameter(
+                item.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=list(default) if isinstance(default, tuple) else default,
+                annotation=Annotated[kind, typer.Option(*names, help=help_text)],
+            )
         )
-        for item in dataclasses.fields(NodeParameters)
-        if item.name != "cameras"
-    ]
     command.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
     return command

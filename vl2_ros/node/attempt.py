@@ -12,6 +12,7 @@ from vl2_ros.node.camera_buffer import Picture
 from vl2_ros.node.jobs import Job
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
+from vl2_ros.processing.spatial import SpatialView
 from vl2_ros.structures import Command, Event, Frame, Result, ResultEvent, StageEvent
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ class Attempt:
         stage_ms: wall time of each stage in milliseconds, queue and decode included.
         stage: the last one that began.
         frame: the decoded picture; None when it could not be decoded.
+        space: what places the instances in space; None when there is no depth for the picture.
+        space_fault: why calibration or depth could not be used; empty when they could.
         result: the answer; None when there is none.
     """
 
@@ -62,6 +65,8 @@ class Attempt:
     stage_ms: dict[str, float] = field(default_factory=dict)
     stage: str = "queue"
     frame: Frame | None = None
+    space: SpatialView | None = None
+    space_fault: str = ""
     result: Result | None = None
 
     def run(self) -> None:
@@ -84,6 +89,15 @@ class Attempt:
         command = self._make_command(images)
         _check_prompts(command, self.frame)
         self._follow(self.perceiver.run(self.frame, command))
+        # Last: depth comes a little later than its picture.
+        self._read_space(self.frame)
+
+    def _read_space(self, frame: Frame) -> None:
+        # Without it, what the picture itself shows is still right: no reason to fail.
+        try:
+            self.space = self.picture.image.read_space(frame.frame_hw)
+        except InputError as error:
+            self.space_fault = f"nothing is placed in space: camera {self.job.camera}: {error}"
 
     def _make_command(self, images: tuple[Frame, ...]) -> Command:
         request, parameters = self.job.request, self.parameters

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from vl2_ros.node.camera_image import store_compressed_image, store_image
+from vl2_ros.node.depth_input import DepthInput
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.reports import CameraReport
 from vl2_ros.node.request import StoredImage
-from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos, Transport
+from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos, Subscription, Transport
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
@@ -32,13 +33,14 @@ class CameraInput:
 
     Args:
         camera: its topic, which is its name.
-        parameters: which topics, and with which reliability.
+        parameters: which topics, and with which reliability; its depth, if it has one.
         transport: carries the pictures.
         store: takes each picture; is called on the transport's thread.
 
     Attributes:
         topics: absolute name and message type of each topic; the compressed one follows the raw
             one where that is remapped.
+        depth: its depth and calibration; None when no depth topic is named for it.
     """
 
     def __init__(
@@ -60,9 +62,16 @@ class CameraInput:
             "compressed": (compressed,),
             "auto": (raw, compressed),
         }[parameters.image_transport]
+        depth_topic = parameters.find_depth_topic(camera)
+        self.depth = (
+            DepthInput(name, depth_topic, parameters.depth_tolerance_s, transport)
+            if depth_topic
+            else None
+        )
         self._qos = _RELIABILITY[parameters.image_reliability]
         self._transport = transport
         self._store = store
+        self._subscriptions: list[Subscription] = []
         self._last_topic, self._last_stamp_ns = "", 0
 
     def subscribe(self) -> None:
@@ -70,7 +79,18 @@ class CameraInput:
         for topic, type_name in self.topics:
             keep = store_image if type_name == IMAGE_TYPE else store_compressed_image
             take = partial(self._take, topic, keep)
-            self._transport.subscribe(topic, type_name, self._qos, take)
+            subscription = self._transport.subscribe(topic, type_name, self._qos, take)
+            self._subscriptions.append(subscription)
+        if self.depth is not None:
+            self.depth.subscribe()
+
+    def close(self) -> None:
+        """Close the subscriptions; `subscribe` opens them again."""
+        if self.depth is not None:
+            self.depth.close()
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._subscriptions.clear()
 
     def count_publishers(self) -> int:
         """Return how many publishers of the topics are known now."""
@@ -83,6 +103,8 @@ class CameraInput:
         if self._last_topic not in ("", topic) and image.stamp_ns <= self._last_stamp_ns:
             return
         self._last_topic, self._last_stamp_ns = topic, image.stamp_ns
+        if self.depth is not None:
+            image = replace(image, read_space=self.depth.match(image.stamp_ns).read)
         self._store(image)
 
 

@@ -21,6 +21,7 @@ class InstanceMessages:
     """
 
     def __init__(self, types: MessageTypes) -> None:
+        self.types = types
         self._make = types.make
 
     def make_header(self, frame: Frame | None) -> Any:

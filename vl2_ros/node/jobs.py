@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from vl2_ros.node.camera_buffer import Picture
 from vl2_ros.node.request import Answer, Request, Status
+from vl2_ros.processing.spatial import SpatialView
 from vl2_ros.structures import Event, Frame, Result
 
 
@@ -39,6 +40,7 @@ class Job:
         message: str = "",
         *,
         frame: Frame | None = None,
+        space: SpatialView | None = None,
         result: Result | None = None,
         is_final: bool = True,
         sequence: int = 0,
@@ -52,6 +54,7 @@ class Job:
             status=status,
             message=message,
             frame=frame,
+            space=space,
             result=result,
             is_final=is_final,
             sequence=sequence,

@@ -54,6 +54,17 @@ class NodeParameters:
         "publisher",
         choices=("auto", "reliable", "best_effort"),
     )
+    depth_topics: tuple[str, ...] = _parameter(
+        ("depth",),
+        "registered depth of each camera, in the same order, 16UC1 in mm or 32FC1 in m; empty or "
+        "left out: none; its camera_info is looked for beside the picture",
+    )
+    depth_tolerance_s: float = _parameter(
+        0.05,
+        "seconds between the stamps of a picture and of the depth that belongs to it, at most",
+        least=0.0,
+        most=10.0,
+    )
     queue_size: int = _parameter(
         8, "commands that wait; one more is answered busy", least=1, most=1000
     )
@@ -109,6 +120,16 @@ class NodeParameters:
             )
         if len(set(self.cameras)) != len(self.cameras):
             raise ConfigError(f"cameras must differ from each other, got {list(self.cameras)}")
+        if len(self.depth_topics) > len(self.cameras):
+            raise ConfigError(
+                f"depth_topics must name at most one topic for each of the {len(self.cameras)} "
+                f"cameras, got {list(self.depth_topics)}"
+            )
+
+    def find_depth_topic(self, camera: str) -> str:
+        """Return the depth topic of a camera; empty when it has none."""
+        topics = dict(zip(self.cameras, self.depth_topics, strict=False))
+        return topics.get(camera, "")
 
 
 def note_of(name: str) -> ParameterNote:

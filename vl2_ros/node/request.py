@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from vl2_ros.errors import InputError
+from vl2_ros.processing.spatial import SpatialView
 from vl2_ros.structures import Frame, Result, VisualPrompt
 
 
@@ -30,6 +31,10 @@ class Status(IntEnum):
     ENDED = 6
 
 
+def _find_no_space(frame_hw: tuple[int, int]) -> SpatialView | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredImage:
     """A picture as it came; decoded only when a command looks at it.
@@ -38,11 +43,14 @@ class StoredImage:
         stamp_ns: of its header, nanoseconds since the epoch.
         frame_id: of its header, the optical frame.
         decode: makes the frame; raises InputError or TransportError when the message is malformed.
+        read_space: height and width of the picture to what places its instances in space, None
+            when there is no depth; raises InputError when calibration or depth cannot be used.
     """
 
     stamp_ns: int
     frame_id: str
     decode: Callable[[], Frame]
+    read_space: Callable[[tuple[int, int]], SpatialView | None] = _find_no_space
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,8 +98,10 @@ class Answer:
         text: the sentence of the request.
         camera: the camera that was asked.
         status: how it went.
-        message: what was expected, what came, what to do; empty when OK.
+        message: what was expected, what came, what to do; when OK why nothing could be placed in
+            space, else empty.
         frame: the picture that was used; None when none was.
+        space: what places the instances in space; None when there is no depth for the picture.
         result: the pipeline's; None unless OK.
         is_final: False while a watch goes on.
         sequence: 0, 1, 2, ... counts the results of a watch.
@@ -104,6 +114,7 @@ class Answer:
     status: Status
     message: str = ""
     frame: Frame | None = None
+    space: SpatialView | None = None
     result: Result | None = None
     is_final: bool = True
     sequence: int = 0

@@ -12,6 +12,7 @@ from typing import Any
 
 from vl2_ros.node.instance_messages import InstanceMessages, route_name
 from vl2_ros.node.request import Answer, Status
+from vl2_ros.node.spatial_messages import SpatialMessages
 from vl2_ros.node.transport import MessageTypes, Qos
 from vl2_ros.structures import Branch, ModelInfo, Route
 
@@ -36,18 +37,23 @@ class ResultTopic:
 RESULT = ResultTopic("~/result", "vl2_ros/msg/VisionResult", Qos(transient_local=True))
 ANSWER = ResultTopic("~/answer", "std_msgs/msg/String")
 DETECTIONS = ResultTopic("~/detections", "vision_msgs/msg/Detection2DArray")
+DETECTIONS_3D = ResultTopic("~/detections_3d", "vision_msgs/msg/Detection3DArray")
+MARKERS = ResultTopic("~/markers", "visualization_msgs/msg/MarkerArray")
 SEGMENTATION = ResultTopic("~/segmentation", "vl2_ros/msg/InstanceArray")
 LABEL_IMAGE = ResultTopic("~/label_image", "sensor_msgs/msg/Image")
 POSES = ResultTopic("~/poses", "vl2_ros/msg/InstanceArray")
 GENERATED_IMAGE = ResultTopic("~/generated_image", "sensor_msgs/msg/Image")
 
+#: Only sent about a picture for which there is depth and a calibration.
+SPATIAL_TOPICS = (DETECTIONS_3D, MARKERS)
+_BOXES = (DETECTIONS, *SPATIAL_TOPICS)
 #: What an answer with each route is published on, beside ~/result.
 ROUTE_TOPICS: Mapping[Route, tuple[ResultTopic, ...]] = {
     Route.ANSWER: (ANSWER,),
-    Route.DETECT: (ANSWER, DETECTIONS),
-    Route.GROUND: (ANSWER, DETECTIONS),
-    Route.SEGMENT: (ANSWER, DETECTIONS, SEGMENTATION, LABEL_IMAGE),
-    Route.POSE: (ANSWER, DETECTIONS, POSES),
+    Route.DETECT: (ANSWER, *_BOXES),
+    Route.GROUND: (ANSWER, *_BOXES),
+    Route.SEGMENT: (ANSWER, *_BOXES, SEGMENTATION, LABEL_IMAGE),
+    Route.POSE: (ANSWER, *_BOXES, POSES),
     Route.GENERATE: (ANSWER, GENERATED_IMAGE),
     Route.EDIT: (ANSWER, GENERATED_IMAGE),
 }
@@ -136,6 +142,20 @@ def _make_detections(parts: InstanceMessages, answer: Answer, found: _Found) -> 
     return [parts.make_detections(answer.frame, answer.result)] if answer.result else []
 
 
+def _make_detections_3d(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+    if answer.space is None:
+        return []
+    header = parts.make_header(answer.frame)
+    return [SpatialMessages(parts.types).make_detections(answer, header)]
+
+
+def _make_markers(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+    if answer.space is None:
+        return []
+    header = parts.make_header(answer.frame)
+    return [SpatialMessages(parts.types).make_markers(answer, header)]
+
+
 def _make_arrays(route: Route) -> _Maker:
     def make(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
         return [
@@ -163,6 +183,8 @@ def _make_no_images(parts: InstanceMessages, answer: Answer, found: _Found) -> l
 _MAKERS: Mapping[ResultTopic, _Maker] = {
     ANSWER: _make_text,
     DETECTIONS: _make_detections,
+    DETECTIONS_3D: _make_detections_3d,
+    MARKERS: _make_markers,
     SEGMENTATION: _make_arrays(Route.SEGMENT),
     LABEL_IMAGE: _make_label_images,
     POSES: _make_arrays(Route.POSE),

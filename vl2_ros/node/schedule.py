@@ -104,6 +104,7 @@ class Schedule:
             status,
             message,
             frame=attempt.frame,
+            space=attempt.space,
             result=attempt.result if status is Status.OK else None,
             is_final=isinstance(job, Ask),
             sequence=sequence,
@@ -223,7 +224,7 @@ class Schedule:
                 f"there was no time: the deadline of {job.limit_s:g} s passed in stage "
                 f"{attempt.stage}; give a longer deadline_s"
             )
-        return Status.OK, ""
+        return Status.OK, attempt.space_fault
 
     def _explain_expiry(self, ask: Ask, now_s: float) -> str:
         if self._find_picture(ask.camera, now_s) is not None:

@@ -27,7 +27,7 @@ from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.perception import PerceptionNode
 from vl2_ros.node.request import Answer, Mode, Request, Status, StoredImage
 from vl2_ros.node.result_output import ResultOutput
-from vl2_ros.node.transport import Publisher, Qos, Transport
+from vl2_ros.node.transport import Publisher, Qos, Subscription, Transport
 
 COMMAND_TOPIC, COMMAND_TYPE = "~/command", "std_msgs/msg/String"
 VISION_COMMAND_TOPIC, VISION_COMMAND_TYPE = "~/vision_command", "vl2_ros/msg/VisionCommand"
@@ -56,7 +56,7 @@ class PerceptionServer:
     def __init__(
         self, perceiver: Perceiver, transport: Transport, parameters: NodeParameters
     ) -> None:
-        """Keep the parts; no topic is opened before `start`.
+        """Keep the parts; no topic is opened before `advertise` or `start`.
 
         Raises:
             ConfigError: if the name of a camera is no topic name.
@@ -72,54 +72,67 @@ class PerceptionServer:
             camera: CameraInput(camera, parameters, transport, partial(self._put_image, camera))
             for camera in parameters.cameras
         }
+        self._subscriptions: list[Subscription] = []
         self._silent: set[str] = set()
         self._timer: threading.Thread | None = None
         self._stopping = threading.Event()
         self._active_since_s = 0.0
 
+    def advertise(self) -> None:
+        """Open the outgoing topics; a second call does nothing."""
+        if self._output is None:
+            self._output = ResultOutput(self._transport, self.node.info)
+            self._diagnostics = self._transport.advertise(
+                DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE, Qos()
+            )
+
     def start(self) -> None:
-        """Open the topics, the first time only, and begin to answer.
+        """Subscribe to cameras and commands and begin to answer.
 
         Raises:
             ConfigError: if it runs already.
         """
         if self._timer is not None:
             raise ConfigError("the server runs already; stop it before it is started again")
-        is_first = self._output is None
-        if self._output is None:
-            self._output = ResultOutput(self._transport, self.node.info)
-            self._diagnostics = self._transport.advertise(
-                DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE, Qos()
-            )
+        self.advertise()
         self._stopping.clear()
         self._active_since_s = time.monotonic()
         self.node.start()
         self._timer = threading.Thread(target=self._supervise, name="vl2 diagnostics", daemon=True)
         self._timer.start()
-        if is_first:
-            # Last, so that no command comes before there is somebody to answer it.
-            self._subscribe()
+        # Last, so that no command comes before there is somebody to answer it.
+        self._subscribe()
 
     def stop(self) -> None:
-        """End every command, each with an answer, and do not listen any more; twice is harmless.
+        """End every command, each with an answer, and stop listening; twice is harmless.
 
-        The topics stay open, so that `start` can go on; closing the transport closes them.
+        The outgoing topics stay open; closing the transport closes them.
         """
         timer, self._timer = self._timer, None
         self._stopping.set()
         if timer is not None:
+            self._unsubscribe()
             self.node.stop()
             timer.join()
 
     def _subscribe(self) -> None:
         for camera in self._cameras.values():
             camera.subscribe()
-        self._transport.subscribe(
-            COMMAND_TOPIC, COMMAND_TYPE, _COMMAND_QOS, partial(self._take, read_text_command)
-        )
-        self._transport.subscribe(
-            VISION_COMMAND_TOPIC, VISION_COMMAND_TYPE, _COMMAND_QOS, self._take_vision_command
-        )
+        take_text = partial(self._take, read_text_command)
+        for topic, type_name, take in (
+            (COMMAND_TOPIC, COMMAND_TYPE, take_text),
+            (VISION_COMMAND_TOPIC, VISION_COMMAND_TYPE, self._take_vision_command),
+        ):
+            self._subscriptions.append(
+                self._transport.subscribe(topic, type_name, _COMMAND_QOS, take)
+            )
+
+    def _unsubscribe(self) -> None:
+        for camera in self._cameras.values():
+            camera.close()
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._subscriptions.clear()
 
     def _put_image(self, camera: str, image: StoredImage) -> None:
         if not self._stopping.is_set():

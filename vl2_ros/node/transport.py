@@ -56,6 +56,13 @@ class Publisher(Protocol):
         """Return how many subscriptions match now."""
 
 
+class Subscription(Protocol):
+    """One incoming topic."""
+
+    def close(self) -> None:
+        """Stop listening; a callback that has begun may still run, a second call does nothing."""
+
+
 class Transport(Protocol):
     """Carries messages; knows topics, not their meaning.
 
@@ -76,8 +83,8 @@ class Transport(Protocol):
 
     def subscribe(
         self, topic: str, type_name: str, qos: Qos, callback: Callable[[Any], None]
-    ) -> None:
-        """Call `callback` with each message of a topic."""
+    ) -> Subscription:
+        """Call `callback` with each message of a topic, until the subscription is closed."""
 
     def count_publishers(self, topic: str) -> int:
         """Return how many publishers of a topic are known now, other types and QoS included."""

@@ -16,7 +16,7 @@ from vl2_ros.node.names import resolve_topic
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED, ResultOutput
-from vl2_ros.node.transport import MessageTypes, Publisher, Qos
+from vl2_ros.node.transport import MessageTypes, Publisher, Qos, Subscription
 from vl2_ros.structures import Command, Frame, Result, ResultEvent
 from vl2_ros.transports.bag import RecordedImage, read_images
 from vl2_ros.transports.mcap_writer import RecordingWriter, write_recording
@@ -155,7 +155,7 @@ class _RecordingTransport:
 
     def subscribe(
         self, topic: str, type_name: str, qos: Qos, callback: Callable[[Any], None]
-    ) -> None:
+    ) -> Subscription:
         raise TransportError(f"{topic}: nothing can be received from results that are written")
 
     def count_publishers(self, topic: str) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vl2_ros.errors import TransportError
 from vl2_ros.node.names import join_node_name, resolve_topic
-from vl2_ros.node.transport import Qos
+from vl2_ros.node.transport import Qos, Subscription
 from vl2_ros.transports.cyclone.settings import choose_domain
 from vl2_ros.transports.message_types import StoreMessageTypes
 
@@ -78,7 +78,7 @@ class DdsTransport:
 
     def subscribe(
         self, topic: str, type_name: str, qos: Qos, callback: Callable[[Any], None]
-    ) -> None:
+    ) -> Subscription:
         """Call `callback` with each message of a topic, on the one reading thread.
 
         Raises:
@@ -99,7 +99,7 @@ class DdsTransport:
             else:
                 callback(message)
 
-        self._endpoints.add_reader(name, type_name, qos, read)
+        return self._endpoints.add_reader(name, type_name, qos, read)
 
     def count_publishers(self, topic: str) -> int:
         """Return how many publishers of a topic are known now, other types and QoS included."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from vl2_ros.errors import TransportError
 from vl2_ros.node.names import resolve_topic
-from vl2_ros.node.transport import Publisher, Qos
+from vl2_ros.node.transport import Publisher, Qos, Subscription
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 _LOG = logging.getLogger(__name__)
@@ -67,6 +67,11 @@ class MemoryBus:
         """Return how many publishers a topic has, of any type and quality of service."""
         with self._lock:
             return sum(one.topic == topic for one in self._publishers)
+
+    def remove_subscription(self, subscription: _Subscription) -> None:
+        """Forget one subscription."""
+        with self._lock:
+            self._subscriptions = [one for one in self._subscriptions if one is not subscription]
 
     def remove(self, owner: MemoryTransport) -> None:
         """Forget the endpoints of a transport."""
@@ -134,15 +139,16 @@ class MemoryTransport:
 
     def subscribe(
         self, topic: str, type_name: str, qos: Qos, callback: Callable[[Any], None]
-    ) -> None:
+    ) -> Subscription:
         """Call `callback` with each message of a topic, on this transport's thread.
 
         Raises:
             TransportError: if the transport is closed.
         """
         self._check_open()
-        subscription = _Subscription(self, self.resolve(topic), type_name, qos, callback)
+        subscription = _Subscription(self, self._bus, self.resolve(topic), type_name, qos, callback)
         self._bus.add_subscription(subscription)
+        return subscription
 
     def count_publishers(self, topic: str) -> int:
         """Return how many publishers of a topic there are, other types and QoS included."""
@@ -182,7 +188,8 @@ class MemoryTransport:
                     return
                 subscription = self._waiting.popleft()
                 message = subscription.queue.popleft()
-            subscription.callback(message)
+            if not subscription.is_closed:
+                subscription.callback(message)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -213,17 +220,23 @@ class _MemoryPublisher:
 @dataclass(slots=True, eq=False)
 class _Subscription:
     owner: MemoryTransport
+    bus: MemoryBus
     topic: str
     type_name: str
     qos: Qos
     callback: Callable[[Any], None]
     queue: deque[Any] = field(init=False)
+    is_closed: bool = False
 
     def __post_init__(self) -> None:
         self.queue = deque(maxlen=self.qos.depth)
 
     def deliver(self, message: Any) -> None:
         self.owner.store(self, message)
+
+    def close(self) -> None:
+        self.is_closed = True
+        self.bus.remove_subscription(self)
 
 
 def _find_mismatch(publisher: _MemoryPublisher, subscription: _Subscription) -> str:

@@ -45,13 +45,37 @@ from vl2_ros.transports.message_types import StoreMessageTypes
 _EVERYTHING = ViewState.Any | SampleState.Any | InstanceState.Any
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Subscription:
+@dataclass(slots=True, eq=False)
+class Reader:
+    """One incoming topic.
+
+    Attributes:
+        name: absolute.
+        endpoint: the DDS reader.
+        condition: holds while there is something to read.
+        depth: samples that are read at once.
+        callback: hears of each.
+        wake: makes the reading thread look.
+        is_closed: it is to be deleted; only the reading thread does that.
+    """
+
     name: str
-    reader: DataReader
+    endpoint: DataReader
     condition: ReadCondition
     depth: int
     callback: Callable[[bytes], None]
+    wake: Callable[[], None]
+    is_closed: bool = False
+
+    def close(self) -> None:
+        """Stop listening; a callback that has begun may still run, a second call does nothing."""
+        self.is_closed = True
+        self.wake()
+
+    def release(self) -> None:
+        """Delete the DDS reader, also when somebody keeps this."""
+        self.is_closed = True
+        del self.condition, self.endpoint
 
 
 class Writer:
@@ -115,7 +139,7 @@ class Endpoints:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._topics: dict[str, Topic] = {}
-        self._subscriptions: list[_Subscription] = []
+        self._readers: list[Reader] = []
         self._writers: list[Writer] = []
         self._domain = open_domain(domain_id, environment)
         self._participant = _join_domain(domain_id)
@@ -144,7 +168,7 @@ class Endpoints:
 
     def add_reader(
         self, name: str, type_name: str, qos: Qos, callback: Callable[[bytes], None]
-    ) -> None:
+    ) -> Reader:
         """Call `callback` with the CDR bytes of each message of a topic, `name` absolute.
 
         Raises:
@@ -155,14 +179,16 @@ class Endpoints:
             dds_qos = make_dds_qos(qos, self._types.hash_type(type_name))
             topic = self._open_topic(f"rt{name}", type_name)
             with _named_errors(f"topic {name} cannot be subscribed"):
-                reader = DataReader(self._participant, topic, dds_qos)
-            reader.set_status_mask(REQUESTED)
-            condition = ReadCondition(reader, _EVERYTHING)
-            self._subscriptions.append(_Subscription(name, reader, condition, qos.depth, callback))
+                endpoint = DataReader(self._participant, topic, dds_qos)
+            endpoint.set_status_mask(REQUESTED)
+            condition = ReadCondition(endpoint, _EVERYTHING)
+            reader = Reader(name, endpoint, condition, qos.depth, callback, self._look)
+            self._readers.append(reader)
             self._publishers.expect(f"rt{name}", dds_type_name(type_name))
-            self._waitset.attach(reader)
+            self._waitset.attach(endpoint)
             self._waitset.attach(condition)
             self._announce()
+        return reader
 
     def count_publishers(self, name: str) -> int:
         """Return how many publishers of a topic are known now, our own included."""
@@ -205,7 +231,7 @@ class Endpoints:
         return Writer(dds_name.removeprefix("rt"), endpoint, self._idl.sample(type_name))
 
     def _announce(self) -> None:
-        readers = [one.reader for one in self._subscriptions]
+        readers = [one.endpoint for one in self._readers]
         writers = [one.endpoint for one in self._writers if one.endpoint]
         info = make_discovery_info(
             self._types, self._participant, self._node_path, readers, writers
@@ -218,23 +244,41 @@ class Endpoints:
                 self._waitset.wait(dds_infinity)
                 self._publishers.update()
                 with self._lock:
-                    subscriptions = tuple(self._subscriptions)
+                    self._drop_closed_readers()
+                    readers = tuple(self._readers)
                     writers = tuple(self._writers)
-                for subscription in subscriptions:
-                    self._take(subscription)
+                for reader in readers:
+                    self._take(reader)
                 for writer in writers:
                     if writer.endpoint is not None:
                         warn_of_mismatch(writer.name, writer.endpoint)
         finally:
             self._release()
 
-    def _take(self, subscription: _Subscription) -> None:
-        warn_of_mismatch(subscription.name, subscription.reader)
-        for sample in subscription.reader.take(subscription.depth):
-            if self._closing.is_set():
+    def _look(self) -> None:
+        with self._lock:
+            if not self._closing.is_set():
+                self._wake.set(True)
+
+    def _drop_closed_readers(self) -> None:
+        closed = [one for one in self._readers if one.is_closed]
+        if not self._closing.is_set():
+            self._wake.set(False)
+        for reader in closed:
+            self._readers.remove(reader)
+            self._waitset.detach(reader.condition)
+            self._waitset.detach(reader.endpoint)
+            reader.release()
+        if closed:
+            self._announce()
+
+    def _take(self, reader: Reader) -> None:
+        warn_of_mismatch(reader.name, reader.endpoint)
+        for sample in reader.endpoint.take(reader.depth):
+            if self._closing.is_set() or reader.is_closed:
                 return
             if not isinstance(sample, InvalidSample):
-                subscription.callback(sample.cdr)
+                reader.callback(sample.cdr)
 
     def _release(self) -> None:
         """Delete every DDS entity, the participant last: others see at once that we are gone."""
@@ -242,7 +286,9 @@ class Endpoints:
             self._closing.set()
             for writer in (*self._writers, self._graph):
                 writer.close()
-            self._subscriptions.clear()
+            for reader in self._readers:
+                reader.release()
+            self._readers.clear()
             self._writers.clear()
             self._topics.clear()
             del self._waitset, self._wake, self._publishers, self._participant, self._domain

@@ -1,0 +1,176 @@
+"""One camera's calibration and depth topics to what belongs to each of its pictures.
+
+Depth is matched to a picture by its stamp and kept with it, so that it lives as long as the picture
+does, however long an answer takes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from vl2_ros.errors import InputError
+from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos, Subscription, Transport
+from vl2_ros.processing.spatial import LENSES, CameraModel, DepthImage, SpatialView
+
+CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+DEPTH_TYPE = "sensor_msgs/msg/Image"
+
+#: sensor_msgs/Image.encoding of depth -> dtype and metres of the value 1 (REP-118).
+DEPTH_UNITS = {"16UC1": ("u2", 1e-3), "32FC1": ("f4", 1.0)}
+#: Pictures that still wait for their depth, and depth pictures for theirs.
+_LOOK_BACK = 4
+_DEPTH_QOS = Qos(reliable=False, depth=_LOOK_BACK)
+
+
+class DepthMatch:
+    """What belongs to one picture, as messages; read when a command has looked at the picture."""
+
+    def __init__(self, stamp_ns: int, tolerance_ns: int) -> None:
+        self._stamp_ns = stamp_ns
+        self._distance_ns = tolerance_ns + 1
+        self._depth: Any = None
+        self.camera_info: Any = None
+
+    def offer(self, message: Any, stamp_ns: int) -> None:
+        """Keep a depth picture if none that was offered is as near in time."""
+        distance_ns = abs(stamp_ns - self._stamp_ns)
+        if distance_ns < self._distance_ns:
+            self._depth, self._distance_ns = message, distance_ns
+
+    def read(self, frame_hw: tuple[int, int]) -> SpatialView | None:
+        """Return what places instances of the picture in space; None when something is missing.
+
+        Args:
+            frame_hw: height and width of the picture.
+
+        Raises:
+            InputError: if the calibration or the depth picture cannot be used.
+        """
+        if self.camera_info is None:
+            return None
+        camera = read_camera_info(self.camera_info)
+        if camera.frame_hw != frame_hw:
+            raise InputError(
+                f"camera_info is for {camera.frame_hw[1]}x{camera.frame_hw[0]} pixels, the picture "
+                f"has {frame_hw[1]}x{frame_hw[0]}; publish the calibration of this picture"
+            )
+        return None if self._depth is None else SpatialView(camera, read_depth(self._depth))
+
+
+class DepthInput:
+    """Subscribes to the calibration and the depth of one camera.
+
+    The calibration is looked for where image_transport has it: `camera_info` beside the picture.
+
+    Args:
+        image_topic: absolute name of the camera's raw picture topic.
+        depth_topic: registered depth, as a user writes it.
+        tolerance_s: a depth picture belongs to a picture when their stamps lie within it.
+        transport: carries the messages; one callback at a time.
+    """
+
+    def __init__(
+        self, image_topic: str, depth_topic: str, tolerance_s: float, transport: Transport
+    ) -> None:
+        self.camera_info_topic = image_topic.rpartition("/")[0] + "/camera_info"
+        self.depth_topic = transport.resolve(depth_topic)
+        self._tolerance_ns = round(tolerance_s * 1e9)
+        self._transport = transport
+        self._subscriptions: list[Subscription] = []
+        self._camera_info: Any = None
+        self._matches: deque[DepthMatch] = deque(maxlen=_LOOK_BACK)
+        self._depths: deque[tuple[Any, int]] = deque(maxlen=_LOOK_BACK)
+
+    def subscribe(self) -> None:
+        """Open the subscriptions."""
+        subscribe = self._transport.subscribe
+        self._subscriptions += [
+            subscribe(
+                self.camera_info_topic, CAMERA_INFO_TYPE, NEWEST_FROM_ANY, self._take_camera_info
+            ),
+            subscribe(self.depth_topic, DEPTH_TYPE, _DEPTH_QOS, self._take_depth),
+        ]
+
+    def close(self) -> None:
+        """Close the subscriptions and let go of what came; `subscribe` opens them again."""
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._subscriptions.clear()
+        self._matches.clear()
+        self._depths.clear()
+
+    def match(self, stamp_ns: int) -> DepthMatch:
+        """Make what collects calibration and depth for a picture that has just come."""
+        match = DepthMatch(stamp_ns, self._tolerance_ns)
+        match.camera_info = self._camera_info
+        for message, depth_stamp_ns in self._depths:
+            match.offer(message, depth_stamp_ns)
+        self._matches.append(match)
+        return match
+
+    def _take_camera_info(self, message: Any) -> None:
+        self._camera_info = message
+        for match in self._matches:
+            match.camera_info = match.camera_info or message
+
+    def _take_depth(self, message: Any) -> None:
+        stamp = message.header.stamp
+        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+        self._depths.append((message, stamp_ns))
+        for match in self._matches:
+            match.offer(message, stamp_ns)
+
+
+def read_camera_info(message: Any) -> CameraModel:
+    """Read a sensor_msgs/CameraInfo; binning and a region of interest are taken into account.
+
+    Raises:
+        InputError: if it is no calibration: numbers that are not finite, no focal length, a lens
+            model that is not known.
+    """
+    matrix = np.array(message.k, np.float64).reshape(3, 3)
+    binning = np.array([max(1, message.binning_x), max(1, message.binning_y)], np.float64)
+    roi = message.roi
+    matrix[:2, 2] -= (roi.x_offset, roi.y_offset)
+    # A pixel's centre, not its corner, is at a whole number.
+    matrix[:2, 2] = (matrix[:2, 2] + 0.5) / binning - 0.5
+    matrix[0, 0] /= binning[0]
+    matrix[1, 1] /= binning[1]
+    width = (roi.width or message.width) // int(binning[0])
+    height = (roi.height or message.height) // int(binning[1])
+    lens = message.distortion_model
+    if lens not in LENSES:
+        known = ", ".join(repr(name) for name in LENSES)
+        raise InputError(f"distortion_model must be one of {known}, got {lens!r}")
+    distortion = np.array(message.d, np.float64)
+    try:
+        return CameraModel(matrix, distortion, (int(height), int(width)), LENSES[lens])
+    except InputError as error:
+        raise InputError(f"camera_info cannot be used: {error}") from error
+
+
+def read_depth(message: Any) -> DepthImage:
+    """Read a depth picture, a sensor_msgs/Image of encoding 16UC1 or 32FC1; no copy.
+
+    Raises:
+        InputError: if the encoding is another one or the sizes contradict each other.
+    """
+    if message.encoding not in DEPTH_UNITS:
+        raise InputError(
+            f"the depth picture has encoding {message.encoding!r}, expected 16UC1 (millimetres) "
+            "or 32FC1 (metres)"
+        )
+    name, unit_m = DEPTH_UNITS[message.encoding]
+    dtype = np.dtype(name).newbyteorder(">" if message.is_bigendian else "<")
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    data = np.asarray(message.data)
+    row_bytes = width * dtype.itemsize
+    if not height or not width or step < row_bytes or data.size != height * step:
+        raise InputError(
+            f"the depth picture of {width}x{height} pixels, step {step} and {data.size} bytes "
+            f"contradicts itself; expected at least {row_bytes} bytes a row"
+        )
+    return DepthImage(data.reshape(height, step)[:, :row_bytes].view(dtype), unit_m)
