@@ -14,8 +14,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vl2_ros.console import display, node_commands
-from vl2_ros.console.options import AsJson, Device, Threshold, Weights, load_model
+from vl2_ros.console import display, node_commands, serve_command
+from vl2_ros.console.options import (
+    AsJson,
+    Device,
+    Threshold,
+    Weights,
+    find_version,
+    load_model,
+)
 from vl2_ros.errors import InputError, VL2Error
 
 if TYPE_CHECKING:
@@ -113,7 +120,7 @@ def ask(
 
 for _command in (
     node_commands.demo,
-    node_commands.serve,
+    serve_command.serve,
     node_commands.send,
     node_commands.echo,
     node_commands.camera,
@@ -136,7 +143,7 @@ def info(weights: Weights = None, as_json: AsJson = False) -> None:
     with display.show_progress("reading"):
         checkpoint = asdict(describe_checkpoint(weights or EMBEDDED_WEIGHTS))
     document = {
-        "vl2_ros": _find_version(),
+        "vl2_ros": find_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -264,15 +271,6 @@ def _simulate_shots(
             lens = rendered.intrinsics
             camera = PinholeCamera(frame_hw, lens.fx, lens.fy, lens.cx, lens.cy)
             yield Frame(rendered.rgb, index * 100_000_000, "camera_optical_frame"), camera
-
-
-def _find_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("vl2_ros")
-    except PackageNotFoundError:
-        return "unknown, not installed by pip"
 
 
 def _choose_seeds(text: str | None, frames: int | None) -> range:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import Inbox, make_image, wait_until
+from tests.ros.workspace import find_messages
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.result_messages import RESULT, RESULT_TOPICS
 from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED
@@ -40,10 +41,23 @@ class DdsHarness:
         return DdsTransport(node_name, **options)
 
 
+class RosHarness:
+    """rclpy nodes on the domain that the fixture `dds_domain` has chosen."""
+
+    def __init__(self) -> None:
+        find_messages()
+
+    def open(self, node_name: str, **options: Any) -> Transport:
+        from vl2_ros.transports.ros import open_ros_transport
+
+        return open_ros_transport(node_name, **options)
+
+
 #: Every transport, and the package without which it is named as not run.
 HARNESSES: dict[str, tuple[Callable[[], Harness], str | None]] = {
     "memory": (MemoryHarness, None),
     "dds": (DdsHarness, "cyclonedds"),
+    "ros": (RosHarness, "rclpy"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The commands around a running node: serve it, ask it, listen to it, give it a camera.
+"""The commands around a running node: ask it, listen to it, give it a camera, see it all at once.
 
 Everything heavy is imported inside the commands, so that `vl2 --help` answers at once.
 """
@@ -10,7 +10,7 @@ import threading
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,16 +20,15 @@ from vl2_ros.console.options import (
     AsJson,
     Device,
     Domain,
-    EndWithInput,
     Namespace,
     NodeName,
     Threshold,
+    TransportName,
     Weights,
     load_model,
-    make_node_parameters,
-    take_node_parameters,
+    open_transport,
 )
-from vl2_ros.errors import ConfigError, VL2Error
+from vl2_ros.errors import VL2Error
 
 if TYPE_CHECKING:
     from vl2_ros.node.request import Answer
@@ -87,46 +86,6 @@ def demo(
             report.add(answer)
             show(count, len(questions))
     report.finish()
-
-
-@take_node_parameters
-def serve(
-    transport: Annotated[str, typer.Option(help="dds: seen by ROS 2, needs none itself.")] = "dds",
-    weights: Weights = None,
-    device: Device = "auto",
-    node_name: NodeName = "vl2",
-    namespace: Namespace = "",
-    domain: Domain = None,
-    remap: Annotated[
-        list[str] | None, typer.Option(metavar="FROM:=TO", help="Other name of a topic.")
-    ] = None,
-    end_with_input: EndWithInput = False,
-    **parameters: Any,
-) -> None:
-    """Run the node: pictures and commands in, typed results out, until Ctrl-C."""
-    from vl2_ros.node.server import PerceptionServer
-    from vl2_ros.transports.dds import DdsTransport
-
-    if transport != "dds":
-        raise ConfigError(f"--transport must be dds in this version, got {transport!r}")
-    settings = make_node_parameters(parameters)
-    remaps = terminal.read_remaps(remap)
-    link = DdsTransport(node_name, namespace=namespace, domain_id=domain, remap=remaps)
-    with closing(link), terminal.end_quietly():
-        if end_with_input:
-            terminal.interrupt_at_end_of_input()
-        server = PerceptionServer(load_model(weights, device), link, settings)
-        server.start()
-        try:
-            cameras = ", ".join(link.resolve(name) for name in settings.cameras)
-            answering = server.node.info
-            display.print_text(
-                f"{link.resolve('~')} looks at {cameras} in ROS domain {link.domain_id}, model "
-                f"{answering.name} on {answering.device}; Ctrl-C ends it"
-            )
-            terminal.wait_for_interrupt()
-        finally:
-            server.stop()
 
 
 def bag(
@@ -192,6 +151,7 @@ def send(
     node_name: NodeName = "vl2",
     namespace: Namespace = "",
     domain: Domain = None,
+    transport: TransportName = "dds",
 ) -> None:
     """Ask a running node what its camera sees, and print the result, or results as they come.
 
@@ -199,10 +159,9 @@ def send(
     """
     from vl2_ros.node.request import Mode
     from vl2_ros.transports.client import PerceptionClient
-    from vl2_ros.transports.dds import DdsTransport
 
-    with closing(DdsTransport("vl2_send", domain_id=domain)) as transport:
-        client = PerceptionClient(transport, node_name=node_name, namespace=namespace)
+    with closing(open_transport(transport, "vl2_send", domain_id=domain)) as link:
+        client = PerceptionClient(link, node_name=node_name, namespace=namespace)
         client.require_node(timeout)
         sent = client.send(
             text,
@@ -231,17 +190,18 @@ def echo(
     node_name: NodeName = "vl2",
     namespace: Namespace = "",
     domain: Domain = None,
+    transport: TransportName = "dds",
 ) -> None:
     """Print every result of a running node, one line each, whoever asked; until Ctrl-C."""
     from vl2_ros.transports.client import PerceptionClient
-    from vl2_ros.transports.dds import DdsTransport
 
-    with closing(DdsTransport("vl2_echo", domain_id=domain)) as transport, terminal.end_quietly():
-        client = PerceptionClient(transport, node_name=node_name, namespace=namespace)
+    with closing(open_transport(transport, "vl2_echo", domain_id=domain)) as link:
+        client = PerceptionClient(link, node_name=node_name, namespace=namespace)
         if not client.wait_for_node(3.0):
-            display.show_note(f"no node {client.node} in ROS domain {transport.domain_id} yet")
-        for received in islice(client.listen(), count or None):
-            display.print_received(received, as_json=as_json)
+            display.show_note(f"no node {client.node} in ROS domain {link.domain_id} yet")
+        with terminal.end_quietly():
+            for received in islice(client.listen(), count or None):
+                display.print_received(received, as_json=as_json)
 
 
 def camera(
@@ -258,15 +218,16 @@ def camera(
         bool, typer.Option("--step", help="Hold each picture until Enter is pressed.")
     ] = False,
     domain: Domain = None,
+    transport: TransportName = "dds",
 ) -> None:
     """Play a recorded camera onto its topic, as if it were there."""
     from vl2_ros.transports import camera_player
-    from vl2_ros.transports.dds import DdsTransport
 
-    with closing(DdsTransport("vl2_camera", domain_id=domain)) as transport, terminal.end_quietly():
-        name, publish = camera_player.open_camera(transport, recording, topic=topic, onto=onto)
+    link = open_transport(transport, "vl2_camera", domain_id=domain)
+    with closing(link), terminal.end_quietly():
+        name, publish = camera_player.open_camera(link, recording, topic=topic, onto=onto)
         images = camera_player.repeat_recording(recording, topic=topic, loop=loop)
-        display.print_text(f"{name} in ROS domain {transport.domain_id}; Ctrl-C ends it")
+        display.print_text(f"{name} in ROS domain {link.domain_id}; Ctrl-C ends it")
         if step:
             camera_player.hold_camera(images, publish, terminal.read_steps(), rate_hz=rate)
         else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -11,10 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from vl2_ros.console.display import show_progress
+from vl2_ros.errors import ConfigError
 from vl2_ros.node.parameters import NodeParameters, note_of
 
 if TYPE_CHECKING:
     from vl2_ros.pipeline import Pipeline
+    from vl2_ros.transports.dds import DdsTransport
+    from vl2_ros.transports.ros import RosTransport
 
 Weights = Annotated[
     Path | None,
@@ -26,9 +31,67 @@ Threshold = Annotated[float, typer.Option(help="Leave out instances scored below
 NodeName = Annotated[str, typer.Option(help="Name of the node.")]
 Namespace = Annotated[str, typer.Option(help="Of the node, such as /robot.")]
 Domain = Annotated[int | None, typer.Option(help="DDS domain; else ROS_DOMAIN_ID, else 0.")]
+TransportName = Annotated[
+    str,
+    typer.Option(
+        "--transport", help="dds: plain DDS, needs no ROS; ros: rclpy and the ROS 2 middleware."
+    ),
+]
 EndWithInput = Annotated[
     bool, typer.Option("--end-with-input", hidden=True, help="End when standard input ends.")
 ]
+
+
+def find_version() -> str:
+    """Return the version of this package, as pip or as colcon installed it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("vl2_ros")
+    except PackageNotFoundError:
+        # colcon: <prefix>/lib/python3.12/site-packages/vl2_ros and <prefix>/share/vl2_ros.
+        manifest = Path(__file__).parents[5] / "share" / "vl2_ros" / "package.xml"
+        text = manifest.read_text() if manifest.is_file() else "<version>unknown</version>"
+        return re.findall("<version>(.*?)</version>", text)[0]
+
+
+def open_transport(
+    name: str,
+    node_name: str,
+    *,
+    namespace: str = "",
+    domain_id: int | None = None,
+    remap: Mapping[str, str] | None = None,
+) -> DdsTransport | RosTransport:
+    """Open the transport of a client or a camera.
+
+    Args:
+        name: dds or ros.
+        node_name: of the new node.
+        namespace: of the new node.
+        domain_id: DDS domain; None takes ROS_DOMAIN_ID.
+        remap: topic to its other name.
+
+    Raises:
+        ConfigError: if there is no such transport.
+        TransportError: if what it needs is missing.
+    """
+    if name == "ros":
+        from vl2_ros.transports.ros import open_ros_transport
+
+        set_domain(domain_id)
+        return open_ros_transport(node_name, namespace=namespace, remap=remap)
+    if name == "dds":
+        from vl2_ros.transports.dds import DdsTransport
+
+        return DdsTransport(node_name, namespace=namespace, domain_id=domain_id, remap=remap)
+    raise ConfigError(f"--transport must be dds or ros, got {name!r}")
+
+
+def set_domain(domain_id: int | None) -> None:
+    """Make ROS 2 in this process use a domain; None leaves it to ROS_DOMAIN_ID."""
+    if domain_id is not None:
+        os.environ["ROS_DOMAIN_ID"] = str(domain_id)
 
 
 def load_model(weights: Path | None, device: str) -> Pipeline:
@@ -36,10 +99,11 @@ def load_model(weights: Path | None, device: str) -> Pipeline:
     from vl2_ros.loading import load_pipeline
 
     with show_progress("loading"):
-        return load_pipeline(weights, device=_choose_device(device))
+        return load_pipeline(weights, device=choose_device(device))
 
 
-def _choose_device(device: str) -> str:
+def choose_device(device: str) -> str:
+    """Return what `auto` means on this machine; other names as they are."""
     if device != "auto":
         return device
     import torch

@@ -132,17 +132,34 @@ class NodeParameters:
         return topics.get(camera, "")
 
 
-def note_of(name: str) -> ParameterNote:
+@dataclass(frozen=True, slots=True)
+class ProcessParameters:
+    """What a ROS 2 process that runs the node is told besides: what to load, and when."""
+
+    weights: str = _parameter(
+        "", "checkpoint folder, released or our own; empty: the embedded model"
+    )
+    device: str = _parameter("auto", "cpu, cuda, cuda:1, ..., or auto: cuda where it is")
+    autostart: bool = _parameter(
+        True, "configure and activate at once; false waits for a lifecycle manager"
+    )
+
+
+def note_of(name: str, parameters: type = NodeParameters) -> ParameterNote:
     """Return what is to be known of a parameter.
+
+    Args:
+        name: of the parameter.
+        parameters: the class whose field it is.
 
     Raises:
         ConfigError: if there is no such parameter.
     """
-    for item in dataclasses.fields(NodeParameters):
+    for item in dataclasses.fields(parameters):
         if item.name == name:
             note: ParameterNote = item.metadata["note"]
             return note
-    names = ", ".join(item.name for item in dataclasses.fields(NodeParameters))
+    names = ", ".join(item.name for item in dataclasses.fields(parameters))
     raise ConfigError(f"there is no parameter {name!r}; the node has: {names}")
 
 

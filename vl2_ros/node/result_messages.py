@@ -90,10 +90,9 @@ class ResultMessages:
         Returns:
             Pairs of topic and message; the last one is the VisionResult.
         """
-        branches = answer.result.branches if answer.result else ()
         # Made once, shown by ~/result and by the topic of its route.
-        found = [(branch, self._parts.make_instances(branch)) for branch in branches]
-        complete = (RESULT, self._make_result(answer, [row for _, rows in found for row in rows]))
+        found = self._find_instances(answer)
+        complete = (RESULT, self._make_result(answer, found))
         if answer.status is not Status.OK or answer.result is None:
             return (complete,)
         wanted = {topic for route in answer.result.routes for topic in ROUTE_TOPICS[route]}
@@ -105,7 +104,15 @@ class ResultMessages:
         ]
         return (*parts, complete)
 
-    def _make_result(self, answer: Answer, instances: list[Any]) -> Any:
+    def make_result(self, answer: Answer) -> Any:
+        """Make the vl2_ros/VisionResult of an answer alone."""
+        return self._make_result(answer, self._find_instances(answer))
+
+    def _find_instances(self, answer: Answer) -> _Found:
+        branches = answer.result.branches if answer.result else ()
+        return [(branch, self._parts.make_instances(branch)) for branch in branches]
+
+    def _make_result(self, answer: Answer, found: _Found) -> Any:
         result = answer.result
         return self._make(
             RESULT.type_name,
@@ -119,7 +126,7 @@ class ResultMessages:
             sequence=answer.sequence,
             text=result.text if result else "",
             routes=[route_name(route) for route in result.routes] if result else [],
-            instances=instances,
+            instances=[row for _, rows in found for row in rows],
             stage_times=[
                 self._make("vl2_ros/msg/StageTime", stage=stage, duration_ms=float(spent))
                 for stage, spent in answer.stage_ms.items()

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,8 +27,10 @@ from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.perception import PerceptionNode
 from vl2_ros.node.request import Answer, Mode, Request, Status, StoredImage
+from vl2_ros.node.result_messages import ResultMessages
 from vl2_ros.node.result_output import ResultOutput
 from vl2_ros.node.transport import Publisher, Qos, Subscription, Transport
+from vl2_ros.structures import Event
 
 COMMAND_TOPIC, COMMAND_TYPE = "~/command", "std_msgs/msg/String"
 VISION_COMMAND_TOPIC, VISION_COMMAND_TYPE = "~/vision_command", "vl2_ros/msg/VisionCommand"
@@ -63,6 +66,7 @@ class PerceptionServer:
         """
         self.node = PerceptionNode(perceiver, parameters, self._publish)
         self._transport = transport
+        self._result_messages = ResultMessages(transport.types, perceiver.info)
         self._output: ResultOutput | None = None
         self._diagnostics: Publisher | None = None
         self._diagnostic_messages = DiagnosticMessages(
@@ -115,6 +119,38 @@ class PerceptionServer:
             self.node.stop()
             timer.join()
 
+    def submit(
+        self,
+        message: Any,
+        mode: Mode,
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        on_answer: Callable[[Answer], None] | None = None,
+    ) -> str:
+        """Take a VisionCommand in that did not come by topic; its results go out on the topics.
+
+        Args:
+            message: the VisionCommand; one that cannot be used is answered INVALID at once.
+            mode: ASK or WATCH, whatever the message says.
+            on_event: hears of stages and words while the command runs.
+            on_answer: hears every answer.
+
+        Returns:
+            The id of the command.
+        """
+        sender = read_sender(message)
+        try:
+            request = replace(read_command(message, sender), mode=mode)
+        except InputError as error:
+            self._refuse(sender, error, on_answer)
+        else:
+            self.node.submit(request, on_event=on_event, on_answer=on_answer)
+        return sender.id
+
+    def make_result(self, answer: Answer) -> Any:
+        """Make the VisionResult of an answer."""
+        return self._result_messages.make_result(answer)
+
     def _subscribe(self) -> None:
         for camera in self._cameras.values():
             camera.subscribe()
@@ -150,13 +186,22 @@ class PerceptionServer:
         try:
             request = read(message, sender)
         except InputError as error:
-            camera = sender.camera or self.node.parameters.cameras[0]
-            self._publish(
-                Answer(sender.id, sender.text, camera, Status.INVALID, message=str(error))
-            )
+            self._refuse(sender, error)
         else:
             if request is not None:
                 self.node.submit(request)
+
+    def _refuse(
+        self,
+        sender: Sender,
+        error: InputError,
+        on_answer: Callable[[Answer], None] | None = None,
+    ) -> None:
+        camera = sender.camera or self.node.parameters.cameras[0]
+        answer = Answer(sender.id, sender.text, camera, Status.INVALID, message=str(error))
+        self._publish(answer)
+        if on_answer is not None:
+            on_answer(answer)
 
     def _read_or_stop(self, message: Any, sender: Sender) -> Request | None:
         if read_mode(message) is not Mode.STOP:

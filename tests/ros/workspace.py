@@ -1,0 +1,104 @@
+"""The package as colcon builds it, for tests in a shell where ROS 2 is sourced."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import vl2_ros
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+#: Git-ignored; later builds find most of it done.
+WORKSPACES = REPOSITORY / "build" / "ros"
+BUILD_S = 900.0
+#: In the order in which they need each other.
+_LIBRARIES = (
+    "rosidl_generator_c",
+    "rosidl_typesupport_introspection_c",
+    "rosidl_typesupport_c",
+    "rosidl_generator_py",
+)
+
+
+@cache
+def build_workspace(*, symlink: bool = False) -> Path:
+    """Build the package with colcon and return its install prefix; a failure is an error."""
+    colcon = shutil.which("colcon")
+    assert colcon, "rclpy is here but colcon is not: install python3-colcon-common-extensions"
+    base = WORKSPACES / ("symlink" if symlink else "copy")
+    command = [colcon, "--log-base", str(base / "log"), "build", "--merge-install"]
+    command += ["--base-paths", str(REPOSITORY), "--packages-select", "vl2_ros"]
+    command += ["--build-base", str(base / "build"), "--install-base", str(base / "install")]
+    command += ["--symlink-install"] if symlink else []
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=WORKSPACES.parent.parent, timeout=BUILD_S
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return base / "install"
+
+
+@cache
+def find_messages() -> None:
+    """Make `vl2_ros.msg`, `.srv` and `.action` of a build importable beside the working copy."""
+    prefix = build_workspace()
+    library_folder = prefix / "lib"
+    # ROS looks for type supports in these folders each time; the linker read them at the start.
+    paths = [str(library_folder), os.environ.get("LD_LIBRARY_PATH", "")]
+    os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(paths)
+    for name in _LIBRARIES:
+        ctypes.CDLL(str(library_folder / f"libvl2_ros__{name}.so"), ctypes.RTLD_GLOBAL)
+    (packages,) = library_folder.glob("python3*/site-packages/vl2_ros")
+    vl2_ros.__path__.append(str(packages))
+    importlib.invalidate_caches()
+
+
+def run_in_ros(
+    words: list[str], *, timeout_s: float = 120.0, domain_id: int, symlink: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user would who has sourced ROS 2 and the workspace."""
+    return subprocess.run(
+        ["bash", "-c", 'source "$0/local_setup.bash" && exec "$@"', _prefix(symlink), *words],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env=ros_environment(domain_id),
+    )
+
+
+def start_in_ros(
+    words: list[str], *, domain_id: int, symlink: bool = False
+) -> subprocess.Popen[str]:
+    """Start a command that goes on, in a process group of its own."""
+    return subprocess.Popen(
+        ["bash", "-c", 'source "$0/local_setup.bash" && exec "$@"', _prefix(symlink), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=ros_environment(domain_id),
+        start_new_session=True,
+    )
+
+
+def ros_environment(domain_id: int) -> dict[str, str]:
+    """The environment of this process, on one domain of this machine."""
+    environment = dict(os.environ)
+    environment |= {
+        "ROS_DOMAIN_ID": str(domain_id),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "PYTHONUNBUFFERED": "1",
+        # torch and the like, which ROS's own Python may lack, are those of this Python.
+        "PYTHONPATH": os.pathsep.join(
+            [os.environ.get("PYTHONPATH", ""), *(one for one in sys.path if "site-packages" in one)]
+        ),
+    }
+    return environment
+
+
+def _prefix(symlink: bool) -> str:
+    return str(build_workspace(symlink=symlink))

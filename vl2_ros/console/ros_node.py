@@ -1,0 +1,58 @@
+"""The node as a ROS 2 process: wires model and lifecycle node, for `ros2 run` and `vl2 serve`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vl2_ros.console import display, terminal
+from vl2_ros.console.options import choose_device, find_version
+from vl2_ros.errors import VL2Error
+
+if TYPE_CHECKING:
+    from vl2_ros.node.perceiver import Perceiver
+
+
+def main() -> None:
+    """Run the node with the arguments of the process, as `ros2 run` and launch files do."""
+    try:
+        run()
+    except VL2Error as error:
+        display.show_error(str(error))
+        raise SystemExit(2) from None
+
+
+def run(
+    *,
+    arguments: Sequence[str] | None = None,
+    node_name: str = "vl2",
+    parameters: Mapping[str, Any] | None = None,
+) -> None:
+    """Run the node until Ctrl-C or a polite kill.
+
+    Args:
+        arguments: `--ros-args ...`; None takes the process's own.
+        node_name: unless an argument remaps it.
+        parameters: values by name.
+
+    Raises:
+        TransportError: if ROS 2 is missing.
+    """
+    from vl2_ros.transports.ros import import_part
+
+    with terminal.end_quietly():
+        import_part("process").run_process(
+            _load,
+            find_version(),
+            terminal.wait_for_interrupt,
+            arguments=arguments,
+            node_name=node_name,
+            parameters=parameters,
+        )
+
+
+def _load(weights: str, device: str) -> Perceiver:
+    from vl2_ros.loading import load_pipeline
+
+    return load_pipeline(Path(weights) if weights else None, device=choose_device(device))

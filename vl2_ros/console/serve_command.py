@@ -1,0 +1,96 @@
+"""`vl2 serve`: the node as a process, on plain DDS or on ROS 2.
+
+Everything heavy is imported inside the command, so that `vl2 --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vl2_ros.console import display, ros_node, terminal
+from vl2_ros.console.options import (
+    Device,
+    Domain,
+    EndWithInput,
+    Namespace,
+    NodeName,
+    TransportName,
+    Weights,
+    load_model,
+    make_node_parameters,
+    open_transport,
+    set_domain,
+    take_node_parameters,
+)
+from vl2_ros.node.parameters import NodeParameters
+
+
+@take_node_parameters
+def serve(
+    transport: TransportName = "dds",
+    weights: Weights = None,
+    device: Device = "auto",
+    node_name: NodeName = "vl2",
+    namespace: Namespace = "",
+    domain: Domain = None,
+    remap: Annotated[
+        list[str] | None, typer.Option(metavar="FROM:=TO", help="Other name of a topic.")
+    ] = None,
+    end_with_input: EndWithInput = False,
+    **parameters: Any,
+) -> None:
+    """Run the node: pictures and commands in, typed results out, until Ctrl-C."""
+    settings = make_node_parameters(parameters)
+    remaps = terminal.read_remaps(remap)
+    if end_with_input:
+        terminal.interrupt_at_end_of_input()
+    if transport == "ros":
+        set_domain(domain)
+        _serve_ros(settings, weights, device, node_name, namespace, remaps)
+        return
+    link = open_transport(transport, node_name, namespace=namespace, domain_id=domain, remap=remaps)
+    with closing(link), terminal.end_quietly():
+        from vl2_ros.node.server import PerceptionServer
+
+        server = PerceptionServer(load_model(weights, device), link, settings)
+        server.start()
+        try:
+            cameras = ", ".join(link.resolve(name) for name in settings.cameras)
+            answering = server.node.info
+            display.print_text(
+                f"{link.resolve('~')} looks at {cameras} in ROS domain {link.domain_id}, model "
+                f"{answering.name} on {answering.device}; Ctrl-C ends it"
+            )
+            terminal.wait_for_interrupt()
+        finally:
+            server.stop()
+
+
+def _serve_ros(
+    settings: NodeParameters,
+    weights: Path | None,
+    device: str,
+    node_name: str,
+    namespace: str,
+    remaps: Mapping[str, str],
+) -> None:
+    """Run the lifecycle node, which starts by itself, with its log instead of a line of ours."""
+    rules = dict(remaps)
+    if namespace:
+        rules["__ns"] = f"/{namespace.strip('/')}"
+    words = [word for pair in rules.items() for word in ("-r", ":=".join(pair))]
+    values = {
+        name: list(value) or [""] if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(settings).items()
+    }
+    ros_node.run(
+        arguments=["--ros-args", *words] if words else [],
+        node_name=node_name,
+        parameters=values | {"weights": str(weights or ""), "device": device, "autostart": True},
+    )

@@ -1,0 +1,97 @@
+"""The node's services: requests to responses, by the transport's own message classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vl2_ros.node.instance_messages import route_name
+from vl2_ros.node.request import Answer, Mode
+from vl2_ros.node.server import PerceptionServer
+from vl2_ros.node.transport import MessageTypes
+
+WATCH, STOP = "vl2_ros/srv/Watch", "vl2_ros/srv/Stop"
+LIST_WATCHES, GET_INFO = "vl2_ros/srv/ListWatches", "vl2_ros/srv/GetInfo"
+#: Private name and type of each service.
+SERVICES = {
+    "~/watch": WATCH,
+    "~/stop": STOP,
+    "~/list_watches": LIST_WATCHES,
+    "~/get_info": GET_INFO,
+}
+
+
+class ServiceCalls:
+    """Answers service requests; every method returns at once.
+
+    Args:
+        types: makes the transport's message classes.
+        server: the running node.
+        version: of this package.
+    """
+
+    def __init__(self, types: MessageTypes, server: PerceptionServer, version: str) -> None:
+        self._make = types.make
+        self._server = server
+        self._version = version
+
+    def call(self, type_name: str, request: Any) -> Any:
+        """Return the response to a request of one of `SERVICES`."""
+        answer = {
+            WATCH: self.watch,
+            STOP: self.stop,
+            LIST_WATCHES: self.list_watches,
+            GET_INFO: self.get_info,
+        }[type_name]
+        return answer(request)
+
+    def watch(self, request: Any) -> Any:
+        """Start a standing command; a refusal says why."""
+        refusals: list[Answer] = []
+        is_deciding = True
+
+        def note(answer: Answer) -> None:
+            # What comes before the call returns is a refusal, what comes later a result.
+            if is_deciding and answer.is_final:
+                refusals.append(answer)
+
+        watch_id = self._server.submit(request.command, Mode.WATCH, on_answer=note)
+        is_deciding = False
+        message = refusals[0].message if refusals else ""
+        return self._make(f"{WATCH}_Response", accepted=not refusals, id=watch_id, message=message)
+
+    def stop(self, request: Any) -> Any:
+        """End what has an id, or everything."""
+        count = self._server.node.cancel(request.id)
+        what = f"with the id {request.id!r} " if request.id else ""
+        message = "" if count else f"there is nothing to stop: no command {what}is there"
+        return self._make(f"{STOP}_Response", stopped=count, message=message)
+
+    def list_watches(self, request: Any) -> Any:
+        """List the standing commands."""
+        watches = [
+            self._make(
+                "vl2_ros/msg/WatchInfo",
+                id=watch.id,
+                text=watch.text,
+                camera=watch.camera,
+                rate_hz=float(watch.rate_hz),
+                remaining_s=float(watch.remaining_s),
+                result_count=watch.result_count,
+            )
+            for watch in self._server.node.list_watches()
+        ]
+        return self._make(f"{LIST_WATCHES}_Response", watches=watches)
+
+    def get_info(self, request: Any) -> Any:
+        """Tell what answers here."""
+        info = self._server.node.info
+        return self._make(
+            f"{GET_INFO}_Response",
+            version=self._version,
+            model=info.name,
+            model_identity=info.identity,
+            backend=info.backend,
+            device=info.device,
+            routes=[route_name(route) for route in info.routes],
+            cameras=list(self._server.node.parameters.cameras),
+        )

@@ -1,0 +1,205 @@
+"""The node as ROS 2's lifecycle tools know it: configure loads, activate listens, and back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
+from vl2_ros.errors import VL2Error
+from vl2_ros.node.parameters import NodeParameters, ProcessParameters
+from vl2_ros.node.perceiver import Perceiver
+from vl2_ros.node.server import PerceptionServer
+from vl2_ros.node.service_calls import SERVICES, ServiceCalls
+from vl2_ros.transports.rclpy_node.message_types import find_class
+from vl2_ros.transports.rclpy_node.parameters import (
+    check_change,
+    declare_parameters,
+    read_parameters,
+)
+from vl2_ros.transports.rclpy_node.perceive_action import PerceiveAction
+from vl2_ros.transports.ros import RosTransport
+
+#: Loads weights (a folder, empty: the embedded model) onto a device.
+LoadPerceiver = Callable[[str, str], Perceiver]
+
+#: Action goals at a time; each keeps one thread of the executor.
+MOST_GOALS = 16
+#: Threads for everything else: topics, parameters and lifecycle, services, timers.
+_OTHER_THREADS = 4
+#: How often the worker is looked after, in seconds.
+_HEALTH_PERIOD_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+def make_executor(context: Any = None) -> MultiThreadedExecutor:
+    """Make the executor that the node needs; its threads start when there is work for them."""
+    return MultiThreadedExecutor(num_threads=MOST_GOALS + _OTHER_THREADS, context=context)
+
+
+class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
+    """Runs a `PerceptionServer` through the states of a managed node.
+
+    * configure reads the parameters, loads the model and opens the outgoing topics.
+    * activate subscribes to cameras and commands and begins to answer.
+    * deactivate ends every command with an answer and unsubscribes.
+    * cleanup closes the topics and frees the model.
+
+    Args:
+        load: makes the perceiver.
+        version: of this package.
+        node_name: unless a remapping of `__node` says otherwise.
+        options: of rclpy's node, such as `context` and `parameter_overrides`.
+    """
+
+    def __init__(
+        self, load: LoadPerceiver, version: str, node_name: str = "vl2", **options: Any
+    ) -> None:
+        """Declare the parameters; autostart begins when the node is spun."""
+        super().__init__(node_name, **options)
+        self._load = load
+        self._version = version
+        self._transport: RosTransport | None = None
+        self._server: PerceptionServer | None = None
+        self._is_active = False
+        self._action: PerceiveAction | None = None
+        self._own_services: list[Any] = []
+        declare_parameters(self, ProcessParameters)
+        declare_parameters(self, NodeParameters)
+        self.add_on_set_parameters_callback(self._change_parameters)
+        # Apart from the default group, so that parameters and states can be asked for meanwhile.
+        self._start_timer = self.create_timer(
+            0.0, self._autostart, callback_group=MutuallyExclusiveCallbackGroup()
+        )
+        self.create_timer(
+            _HEALTH_PERIOD_S, self._check_worker, callback_group=MutuallyExclusiveCallbackGroup()
+        )
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and open the outgoing topics; a wrong parameter is a failure."""
+        try:
+            self._configure()
+        except VL2Error as error:
+            _log.error("cannot be configured: %s", error)
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        except Exception:
+            # rclpy would swallow it; lifecycle tools see the error state, people the traceback.
+            _log.exception("configuring failed unexpectedly")
+            self._release()
+            return TransitionCallbackReturn.ERROR
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and begin to answer."""
+        result = super().on_activate(state)
+        if self._server is None or result != TransitionCallbackReturn.SUCCESS:
+            return TransitionCallbackReturn.ERROR
+        try:
+            self._server.start()
+        except VL2Error as error:
+            _log.error("cannot be activated: %s", error)
+            return TransitionCallbackReturn.ERROR
+        self._is_active = True
+        _log.info("active; looks at %s", ", ".join(self._server.node.parameters.cameras))
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End every command, each with an answer, and stop listening."""
+        self._stop()
+        # Last: a publisher that is not active sends nothing.
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Close the topics and free the model."""
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End everything, from whichever state."""
+        self._release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Go back to unconfigured, from where the node can be configured again."""
+        self._release()
+        return super().on_error(state)
+
+    def end(self) -> None:
+        """End every command and free everything, in whichever state the node is."""
+        self._release()
+
+    def _configure(self) -> None:
+        process = read_parameters(self, ProcessParameters)
+        parameters = read_parameters(self, NodeParameters)
+        perceiver = self._load(process.weights, process.device)
+        self._transport = RosTransport(self)
+        self._server = PerceptionServer(perceiver, self._transport, parameters)
+        self._server.advertise()
+        self._open_services(self._transport, self._server)
+        self._action = PerceiveAction(self, self._transport.types, self._find_active, MOST_GOALS)
+        info = perceiver.info
+        _log.info("configured: model %s %s on %s", info.name, info.identity, info.device)
+
+    def _open_services(self, transport: RosTransport, server: PerceptionServer) -> None:
+        calls = ServiceCalls(transport.types, server, self._version)
+        group = ReentrantCallbackGroup()
+        for name, type_name in SERVICES.items():
+
+            def answer(request: Any, response: Any, type_name: str = type_name) -> Any:
+                return calls.call(type_name, request)
+
+            self._own_services.append(
+                self.create_service(find_class(type_name), name, answer, callback_group=group)
+            )
+
+    def _find_active(self) -> PerceptionServer | None:
+        return self._server if self._is_active else None
+
+    def _stop(self) -> None:
+        self._is_active = False
+        if self._server is not None:
+            self._server.stop()
+
+    def _release(self) -> None:
+        self._stop()
+        action, self._action = self._action, None
+        if action is not None:
+            action.close()
+        for service in self._own_services:
+            self.destroy_service(service)
+        self._own_services.clear()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+        self._server = None
+
+    def _change_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        running = self._server.node.parameters if self._server is not None else None
+        verdict, changed = check_change(self, changes, running)
+        if changed is not None and self._server is not None:
+            self._server.node.change_parameters(changed)
+        return verdict
+
+    def _autostart(self) -> None:
+        self._start_timer.cancel()
+        if not self.get_parameter("autostart").value:
+            _log.info("waits to be configured, as autostart is false")
+        elif self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def _check_worker(self) -> None:
+        server = self._find_active()
+        if server is None or server.node.report().is_worker_alive:
+            return
+        # Nothing can be answered any more; lifecycle tools see it and may configure it again.
+        _log.error("the worker has ended; the node goes back to unconfigured")
+        self.trigger_deactivate()
+        self.trigger_cleanup()

@@ -1,0 +1,114 @@
+"""ROS 2 parameters of the node: declared from our tables, read back, changed live where safe."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from vl2_ros.errors import ConfigError
+from vl2_ros.node.parameters import NodeParameters, ParameterNote, ProcessParameters, note_of
+
+Table = TypeVar("Table", bound="NodeParameters | ProcessParameters")
+
+
+def declare_parameters(node: Node, table: type) -> None:
+    """Declare a parameter for each field of a table, with its description and range."""
+    for item in dataclasses.fields(table):
+        default: Any = item.default
+        is_list = isinstance(default, tuple)
+        descriptor = _describe(note_of(item.name, table), default)
+        node.declare_parameter(item.name, list(default) if is_list else default, descriptor)
+
+
+def read_parameters(node: Node, table: type[Table]) -> Table:
+    """Read a table back from a node.
+
+    Raises:
+        ConfigError: if a value, or two together, cannot work.
+    """
+    return _make(table, _read_values(node, table))
+
+
+def check_change(
+    node: Node, changes: list[Parameter], running: NodeParameters | None
+) -> tuple[SetParametersResult, NodeParameters | None]:
+    """Decide on a change of parameters before it is made.
+
+    Args:
+        node: holds the values as they are.
+        changes: of any parameters, also of such that are not in our tables.
+        running: the values that the configured node works with; None while it is not configured.
+
+    Returns:
+        The verdict, and the table with the changes, None when nothing of it changes.
+    """
+    tables: tuple[type[NodeParameters] | type[ProcessParameters], ...] = (
+        NodeParameters,
+        ProcessParameters,
+    )
+    for table in tables:
+        wanted = {
+            change.name: change.value
+            for change in changes
+            if change.name in table.__dataclass_fields__
+        }
+        if not wanted:
+            continue
+        fixed = [name for name in wanted if not note_of(name, table).live]
+        if fixed and running is not None:
+            return _refuse(
+                f"{fixed[0]} does not change while the node is configured; clean it up first: "
+                f"ros2 lifecycle set {node.get_fully_qualified_name()} deactivate, then cleanup"
+            ), None
+        try:
+            changed = _make(table, _read_values(node, table) | wanted)
+        except ConfigError as error:
+            return _refuse(str(error)), None
+        if isinstance(changed, NodeParameters):
+            return SetParametersResult(successful=True), changed
+    return SetParametersResult(successful=True), None
+
+
+def _read_values(node: Node, table: type) -> dict[str, Any]:
+    return {item.name: node.get_parameter(item.name).value for item in dataclasses.fields(table)}
+
+
+def _make(table: type[Table], values: dict[str, Any]) -> Table:
+    lists = {item.name for item in dataclasses.fields(table) if isinstance(item.default, tuple)}
+    # An empty list cannot be written in a parameter file, a list of one empty name can.
+    fields: dict[str, Any] = {
+        name: tuple(one for one in value or () if one) if name in lists else value
+        for name, value in values.items()
+    }
+    return table(**fields)
+
+
+def _describe(note: ParameterNote, default: Any) -> ParameterDescriptor:
+    text = note.text if note.live else f"{note.text} (set before the node is configured)"
+    descriptor = ParameterDescriptor(description=text)
+    if note.choices:
+        descriptor.additional_constraints = f"one of {', '.join(note.choices)}"
+    if note.least is None or note.most is None:
+        return descriptor
+    if isinstance(default, int):
+        descriptor.integer_range = [
+            IntegerRange(from_value=int(note.least), to_value=int(note.most), step=1)
+        ]
+    else:
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=note.least, to_value=note.most, step=0.0)
+        ]
+    return descriptor
+
+
+def _refuse(reason: str) -> SetParametersResult:
+    return SetParametersResult(successful=False, reason=reason)

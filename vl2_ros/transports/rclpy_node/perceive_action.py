@@ -1,0 +1,138 @@
+"""The action `~/perceive`: a command with feedback while it runs, true cancel, one result."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+
+from vl2_ros.node.instance_messages import route_name
+from vl2_ros.node.request import Answer, Mode, Status
+from vl2_ros.node.server import PerceptionServer
+from vl2_ros.node.transport import MessageTypes
+from vl2_ros.structures import Event, StageEvent, TextEvent
+from vl2_ros.transports.rclpy_node.message_types import find_class
+
+ACTION_NAME, ACTION_TYPE = "~/perceive", "vl2_ros/action/Perceive"
+#: How often a goal that runs looks whether it is to be canceled, in seconds.
+_LOOK_PERIOD_S = 0.01
+
+
+class PerceiveAction:
+    """Serves the action while a node is active.
+
+    A goal keeps one thread of the executor until its answer is there: in this rclpy, a coroutine
+    that waits keeps a whole core busy. So the number of goals is bounded.
+
+    Args:
+        node: the rclpy node.
+        types: makes the messages.
+        find_server: returns the active node; None while it is not active.
+        most_goals: more at a time are answered BUSY.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        types: MessageTypes,
+        find_server: Callable[[], PerceptionServer | None],
+        most_goals: int,
+    ) -> None:
+        self._make = types.make
+        self._find_server = find_server
+        self._most_goals = most_goals
+        self._places = threading.BoundedSemaphore(most_goals)
+        self._action = ActionServer(
+            node,
+            find_class(ACTION_TYPE),
+            ACTION_NAME,
+            self._execute,
+            callback_group=ReentrantCallbackGroup(),
+            goal_callback=self._admit,
+            cancel_callback=lambda handle: CancelResponse.ACCEPT,
+        )
+
+    def close(self) -> None:
+        """Take the action away."""
+        self._action.destroy()
+
+    def _admit(self, goal: Any) -> GoalResponse:
+        # Full is no reason to reject: the result says BUSY, and what to do.
+        is_active = self._find_server() is not None
+        return GoalResponse.ACCEPT if is_active else GoalResponse.REJECT
+
+    def _execute(self, handle: ServerGoalHandle) -> Any:
+        server = self._find_server()
+        if server is None or not self._places.acquire(blocking=False):
+            handle.abort()
+            return self._refuse(handle, is_active=server is not None)
+        try:
+            answer = self._follow(server, handle)
+        finally:
+            self._places.release()
+        if answer.status is Status.OK:
+            handle.succeed()
+        elif answer.status is Status.CANCELED and handle.is_cancel_requested:
+            handle.canceled()
+        else:
+            handle.abort()
+        return self._make(f"{ACTION_TYPE}_Result", result=server.make_result(answer))
+
+    def _follow(self, server: PerceptionServer, handle: ServerGoalHandle) -> Answer:
+        """Submit the goal, pass on what happens, and cancel it when that is asked for."""
+        # Feedback and answers are made by the worker; here they become messages, so that a slow
+        # client does not hold the worker up.
+        events: queue.SimpleQueue[Event | Answer] = queue.SimpleQueue()
+        command_id = server.submit(
+            handle.request.command, Mode.ASK, on_event=events.put, on_answer=events.put
+        )
+        feedback = self._make(f"{ACTION_TYPE}_Feedback")
+        is_canceled = False
+        while True:
+            try:
+                event = events.get(timeout=_LOOK_PERIOD_S)
+            except queue.Empty:
+                if handle.is_cancel_requested and not is_canceled:
+                    is_canceled = True
+                    server.node.cancel(command_id)
+                continue
+            if isinstance(event, Answer):
+                return event
+            if _update(feedback, event):
+                handle.publish_feedback(feedback)
+
+    def _refuse(self, handle: ServerGoalHandle, *, is_active: bool) -> Any:
+        message = (
+            f"{self._most_goals} goals run already, no more are taken; ask again later"
+            if is_active
+            else "the node is not active; activate it and ask again"
+        )
+        command = handle.request.command
+        result = self._make(
+            "vl2_ros/msg/VisionResult",
+            command_id=command.id,
+            command_text=command.text,
+            camera=command.camera,
+            status=int(Status.BUSY),
+            message=message,
+            is_final=True,
+        )
+        return self._make(f"{ACTION_TYPE}_Result", result=result)
+
+
+def _update(feedback: Any, event: Event) -> bool:
+    """Put an event into the feedback message; False when there is nothing to tell."""
+    if isinstance(event, StageEvent):
+        feedback.stage = event.stage
+    elif isinstance(event, TextEvent):
+        feedback.text = event.text
+        feedback.routes = [route_name(route) for route in event.routes]
+    else:
+        return False
+    return True

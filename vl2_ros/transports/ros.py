@@ -1,0 +1,213 @@
+"""The node's transport on ROS 2: an rclpy node's publishers and subscriptions.
+
+Needs rclpy when it is made, not before. Whoever owns the rclpy node spins it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from vl2_ros.errors import TransportError
+from vl2_ros.node.names import join_node_name, resolve_topic
+from vl2_ros.node.transport import MessageTypes, Publisher, Qos, Subscription
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+#: Named in full, so that importing this file does not need rclpy.
+_PARTS = "vl2_ros.transports.rclpy_node"
+
+
+def import_part(name: str) -> Any:
+    """Import a module of `rclpy_node`.
+
+    Raises:
+        TransportError: if rclpy is missing.
+    """
+    try:
+        return importlib.import_module(f"{_PARTS}.{name}")
+    except ImportError as error:
+        raise TransportError(
+            f"ROS 2's Python is missing ({error}); source its setup file, such as "
+            "/opt/ros/jazzy/setup.bash, or use the transport dds, which needs no ROS"
+        ) from error
+
+
+class RosTransport:
+    """Carries messages through an rclpy node; callbacks run one at a time while it is spun.
+
+    Args:
+        node: created and spun by the caller; publishers of a lifecycle node are lifecycle
+            publishers, which send while it is active.
+        on_close: called when the transport was closed.
+
+    Raises:
+        TransportError: if rclpy is missing.
+    """
+
+    def __init__(self, node: Node, on_close: Callable[[], None] | None = None) -> None:
+        from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+
+        self._qos = import_part("qos")
+        self._messages = import_part("message_types")
+        self.types: MessageTypes = self._messages.RosMessageTypes()
+        self.domain_id = int(node.context.get_domain_id())
+        self._node = node
+        self._on_close = on_close
+        self._group = MutuallyExclusiveCallbackGroup()
+        self._publishers: list[_RosPublisher] = []
+        self._subscriptions: list[_RosSubscription] = []
+        self._is_closed = False
+
+    def resolve(self, topic: str) -> str:
+        """Return the absolute, remapped name of a topic.
+
+        Raises:
+            ConfigError: if it is no ROS name.
+        """
+        if topic == "~":
+            return str(self._node.get_fully_qualified_name())
+        # By our rules first, whose errors say what is wrong; rclpy knows the remappings.
+        resolve_topic(topic, self._node.get_name(), self._node.get_namespace())
+        return str(self._node.resolve_topic_name(topic))
+
+    def advertise(self, topic: str, type_name: str, qos: Qos) -> Publisher:
+        """Open an outgoing topic.
+
+        Raises:
+            TransportError: if the type is not there, or all is closed.
+        """
+        self._check_open(topic)
+        message_class = self._messages.find_class(type_name)
+        name = self.resolve(topic)
+        create = getattr(self._node, "create_lifecycle_publisher", self._node.create_publisher)
+        endpoint = create(
+            message_class,
+            topic,
+            self._qos.make_profile(qos),
+            callback_group=self._group,
+            event_callbacks=self._qos.warn_publisher(name),
+            qos_overriding_options=self._qos.make_overrides(),
+        )
+        publisher = _RosPublisher(self._node, name, type_name, message_class, endpoint)
+        self._publishers.append(publisher)
+        return publisher
+
+    def subscribe(
+        self, topic: str, type_name: str, qos: Qos, callback: Callable[[Any], None]
+    ) -> Subscription:
+        """Call `callback` with each message of a topic, on a thread of the executor.
+
+        Raises:
+            TransportError: if the type is not there, or all is closed.
+        """
+        self._check_open(topic)
+        subscription = _RosSubscription(self._node, callback)
+        subscription.endpoint = self._node.create_subscription(
+            self._messages.find_class(type_name),
+            topic,
+            subscription.take,
+            self._qos.make_profile(qos),
+            callback_group=self._group,
+            event_callbacks=self._qos.warn_subscription(self.resolve(topic)),
+            qos_overriding_options=self._qos.make_overrides(),
+        )
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def count_publishers(self, topic: str) -> int:
+        """Return how many publishers of a topic are known now, other types and QoS included."""
+        return int(self._node.count_publishers(self.resolve(topic)))
+
+    def now_ns(self) -> int:
+        """Return the node's time in nanoseconds since the epoch, simulated where it is."""
+        return int(self._node.get_clock().now().nanoseconds)
+
+    def close(self) -> None:
+        """Close every endpoint; no callback begins afterwards, a second call does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for subscription in self._subscriptions:
+            subscription.close()
+        for publisher in self._publishers:
+            publisher.close()
+        if self._on_close is not None:
+            self._on_close()
+
+    def _check_open(self, topic: str) -> None:
+        if self._is_closed:
+            raise TransportError(f"topic {topic} cannot be opened, the transport is closed")
+
+
+class _RosPublisher:
+    def __init__(
+        self, node: Node, name: str, type_name: str, message_class: Any, endpoint: Any
+    ) -> None:
+        self._node = node
+        self._name, self._type_name, self._class = name, type_name, message_class
+        self._endpoint = endpoint
+
+    def publish(self, message: Any) -> None:
+        endpoint = self._endpoint
+        if endpoint is None:
+            raise TransportError(f"topic {self._name}: nothing can be sent, it is closed")
+        if not isinstance(message, self._class):
+            raise TransportError(
+                f"topic {self._name} carries {self._type_name}, got {type(message).__name__}"
+            )
+        endpoint.publish(message)
+
+    def count_subscribers(self) -> int:
+        endpoint = self._endpoint
+        return 0 if endpoint is None else int(endpoint.get_subscription_count())
+
+    def close(self) -> None:
+        endpoint, self._endpoint = self._endpoint, None
+        destroy = getattr(self._node, "destroy_lifecycle_publisher", self._node.destroy_publisher)
+        if endpoint is not None:
+            destroy(endpoint)
+
+
+class _RosSubscription:
+    def __init__(self, node: Node, callback: Callable[[Any], None]) -> None:
+        self._node = node
+        self._callback = callback
+        self._is_closed = False
+        self.endpoint: Any = None
+
+    def take(self, message: Any) -> None:
+        if not self._is_closed:
+            self._callback(message)
+
+    def close(self) -> None:
+        self._is_closed = True
+        endpoint, self.endpoint = self.endpoint, None
+        if endpoint is not None:
+            self._node.destroy_subscription(endpoint)
+
+
+def open_ros_transport(
+    node_name: str = "vl2", *, namespace: str = "", remap: Mapping[str, str] | None = None
+) -> RosTransport:
+    """Open a transport on a plain rclpy node of its own, spun on a thread of its own.
+
+    Args:
+        node_name: name of the node.
+        namespace: of the node; empty is the root.
+        remap: topic to its other name.
+
+    Raises:
+        ConfigError: if a name is wrong.
+        TransportError: if rclpy is missing.
+    """
+    join_node_name(node_name, namespace)
+    for topics in (remap or {}).items():
+        for topic in topics:
+            resolve_topic(topic, node_name, namespace)
+    transport: RosTransport = import_part("spinning").open_transport(
+        node_name, namespace, dict(remap or {})
+    )
+    return transport
