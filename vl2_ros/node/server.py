@@ -82,6 +82,11 @@ class PerceptionServer:
         self._stopping = threading.Event()
         self._active_since_s = 0.0
 
+    @property
+    def is_active(self) -> bool:
+        """Tell whether it listens and answers."""
+        return self._timer is not None
+
     def advertise(self) -> None:
         """Open the outgoing topics; a second call does nothing."""
         if self._output is None:

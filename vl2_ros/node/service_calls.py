@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from vl2_ros.node.instance_messages import route_name
@@ -19,19 +20,26 @@ SERVICES = {
     "~/get_info": GET_INFO,
 }
 
+INACTIVE = "the node is not active; activate it and ask again"
+
 
 class ServiceCalls:
-    """Answers service requests; every method returns at once.
+    """Answers service requests in every state of the node; every method returns at once.
 
     Args:
         types: makes the transport's message classes.
-        server: the running node.
+        find_server: returns the node; None while there is none.
         version: of this package.
     """
 
-    def __init__(self, types: MessageTypes, server: PerceptionServer, version: str) -> None:
+    def __init__(
+        self,
+        types: MessageTypes,
+        find_server: Callable[[], PerceptionServer | None],
+        version: str,
+    ) -> None:
         self._make = types.make
-        self._server = server
+        self._find_server = find_server
         self._version = version
 
     def call(self, type_name: str, request: Any) -> Any:
@@ -46,6 +54,9 @@ class ServiceCalls:
 
     def watch(self, request: Any) -> Any:
         """Start a standing command; a refusal says why."""
+        server = self._find_active()
+        if server is None:
+            return self._make(f"{WATCH}_Response", accepted=False, message=INACTIVE)
         refusals: list[Answer] = []
         is_deciding = True
 
@@ -54,20 +65,24 @@ class ServiceCalls:
             if is_deciding and answer.is_final:
                 refusals.append(answer)
 
-        watch_id = self._server.submit(request.command, Mode.WATCH, on_answer=note)
+        watch_id = server.submit(request.command, Mode.WATCH, on_answer=note)
         is_deciding = False
         message = refusals[0].message if refusals else ""
         return self._make(f"{WATCH}_Response", accepted=not refusals, id=watch_id, message=message)
 
     def stop(self, request: Any) -> Any:
         """End what has an id, or everything."""
-        count = self._server.node.cancel(request.id)
+        server = self._find_active()
+        if server is None:
+            return self._make(f"{STOP}_Response", stopped=0, message=INACTIVE)
+        count = server.node.cancel(request.id)
         what = f"with the id {request.id!r} " if request.id else ""
         message = "" if count else f"there is nothing to stop: no command {what}is there"
         return self._make(f"{STOP}_Response", stopped=count, message=message)
 
     def list_watches(self, request: Any) -> Any:
-        """List the standing commands."""
+        """List the standing commands; none while the node is not active."""
+        server = self._find_active()
         watches = [
             self._make(
                 "vl2_ros/msg/WatchInfo",
@@ -78,13 +93,16 @@ class ServiceCalls:
                 remaining_s=float(watch.remaining_s),
                 result_count=watch.result_count,
             )
-            for watch in self._server.node.list_watches()
+            for watch in (server.node.list_watches() if server else ())
         ]
         return self._make(f"{LIST_WATCHES}_Response", watches=watches)
 
     def get_info(self, request: Any) -> Any:
-        """Tell what answers here."""
-        info = self._server.node.info
+        """Tell what answers here; only the version while no model is loaded."""
+        server = self._find_server()
+        if server is None:
+            return self._make(f"{GET_INFO}_Response", version=self._version)
+        info = server.node.info
         return self._make(
             f"{GET_INFO}_Response",
             version=self._version,
@@ -93,5 +111,9 @@ class ServiceCalls:
             backend=info.backend,
             device=info.device,
             routes=[route_name(route) for route in info.routes],
-            cameras=list(self._server.node.parameters.cameras),
+            cameras=list(server.node.parameters.cameras),
         )
+
+    def _find_active(self) -> PerceptionServer | None:
+        server = self._find_server()
+        return server if server is not None and server.is_active else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.service_calls import SERVICES, ServiceCalls
-from vl2_ros.transports.rclpy_node.message_types import find_class
+from vl2_ros.transports.rclpy_node.message_types import RosMessageTypes, find_class
 from vl2_ros.transports.rclpy_node.parameters import (
     check_change,
     declare_parameters,
@@ -65,15 +66,14 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         """Declare the parameters; autostart begins when the node is spun."""
         super().__init__(node_name, **options)
         self._load = load
-        self._version = version
         self._transport: RosTransport | None = None
         self._server: PerceptionServer | None = None
-        self._is_active = False
-        self._action: PerceiveAction | None = None
-        self._own_services: list[Any] = []
         declare_parameters(self, ProcessParameters)
         declare_parameters(self, NodeParameters)
         self.add_on_set_parameters_callback(self._change_parameters)
+        types = RosMessageTypes()
+        self._open_services(ServiceCalls(types, self._find_server, version))
+        self._action = PerceiveAction(self, types, self._find_server, MOST_GOALS)
         # Apart from the default group, so that parameters and states can be asked for meanwhile.
         self._start_timer = self.create_timer(
             0.0, self._autostart, callback_group=MutuallyExclusiveCallbackGroup()
@@ -107,7 +107,6 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         except VL2Error as error:
             _log.error("cannot be activated: %s", error)
             return TransitionCallbackReturn.ERROR
-        self._is_active = True
         _log.info("active; looks at %s", ", ".join(self._server.node.parameters.cameras))
         return result
 
@@ -143,43 +142,34 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         self._transport = RosTransport(self)
         self._server = PerceptionServer(perceiver, self._transport, parameters)
         self._server.advertise()
-        self._open_services(self._transport, self._server)
-        self._action = PerceiveAction(self, self._transport.types, self._find_active, MOST_GOALS)
         info = perceiver.info
         _log.info("configured: model %s %s on %s", info.name, info.identity, info.device)
 
-    def _open_services(self, transport: RosTransport, server: PerceptionServer) -> None:
-        calls = ServiceCalls(transport.types, server, self._version)
+    def _open_services(self, calls: ServiceCalls) -> None:
         group = ReentrantCallbackGroup()
         for name, type_name in SERVICES.items():
 
             def answer(request: Any, response: Any, type_name: str = type_name) -> Any:
                 return calls.call(type_name, request)
 
-            self._own_services.append(
-                self.create_service(find_class(type_name), name, answer, callback_group=group)
-            )
+            self.create_service(find_class(type_name), name, answer, callback_group=group)
 
-    def _find_active(self) -> PerceptionServer | None:
-        return self._server if self._is_active else None
+    def _find_server(self) -> PerceptionServer | None:
+        return self._server
 
     def _stop(self) -> None:
-        self._is_active = False
         if self._server is not None:
             self._server.stop()
 
     def _release(self) -> None:
         self._stop()
-        action, self._action = self._action, None
-        if action is not None:
-            action.close()
-        for service in self._own_services:
-            self.destroy_service(service)
-        self._own_services.clear()
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.close()
-        self._server = None
+        if self._server is not None:
+            self._server = None
+            # The parts know each other in circles; a model is too large to wait for the collector.
+            gc.collect()
 
     def _change_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         running = self._server.node.parameters if self._server is not None else None
@@ -196,8 +186,8 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
             self.trigger_activate()
 
     def _check_worker(self) -> None:
-        server = self._find_active()
-        if server is None or server.node.report().is_worker_alive:
+        server = self._server
+        if server is None or not server.is_active or server.node.report().is_worker_alive:
             return
         # Nothing can be answered any more; lifecycle tools see it and may configure it again.
         _log.error("the worker has ended; the node goes back to unconfigured")

@@ -15,6 +15,7 @@ from rclpy.node import Node
 from vl2_ros.node.instance_messages import route_name
 from vl2_ros.node.request import Answer, Mode, Status
 from vl2_ros.node.server import PerceptionServer
+from vl2_ros.node.service_calls import INACTIVE
 from vl2_ros.node.transport import MessageTypes
 from vl2_ros.structures import Event, StageEvent, TextEvent
 from vl2_ros.transports.rclpy_node.message_types import find_class
@@ -25,7 +26,10 @@ _LOOK_PERIOD_S = 0.01
 
 
 class PerceiveAction:
-    """Serves the action while a node is active.
+    """Serves the action; goals are rejected while the node is not active.
+
+    It stays as long as the rclpy node: to take an action away while an executor looks at it ends
+    the executor.
 
     A goal keeps one thread of the executor until its answer is there: in this rclpy, a coroutine
     that waits keeps a whole core busy. So the number of goals is bounded.
@@ -33,7 +37,7 @@ class PerceiveAction:
     Args:
         node: the rclpy node.
         types: makes the messages.
-        find_server: returns the active node; None while it is not active.
+        find_server: returns the node; None while there is none.
         most_goals: more at a time are answered BUSY.
     """
 
@@ -58,20 +62,24 @@ class PerceiveAction:
             cancel_callback=lambda handle: CancelResponse.ACCEPT,
         )
 
-    def close(self) -> None:
-        """Take the action away."""
-        self._action.destroy()
-
     def _admit(self, goal: Any) -> GoalResponse:
         # Full is no reason to reject: the result says BUSY, and what to do.
-        is_active = self._find_server() is not None
+        is_active = self._find_active() is not None
         return GoalResponse.ACCEPT if is_active else GoalResponse.REJECT
 
-    def _execute(self, handle: ServerGoalHandle) -> Any:
+    def _find_active(self) -> PerceptionServer | None:
         server = self._find_server()
-        if server is None or not self._places.acquire(blocking=False):
+        return server if server is not None and server.is_active else None
+
+    def _execute(self, handle: ServerGoalHandle) -> Any:
+        server = self._find_active()
+        if server is None:
             handle.abort()
-            return self._refuse(handle, is_active=server is not None)
+            return self._refuse(handle, INACTIVE)
+        if not self._places.acquire(blocking=False):
+            handle.abort()
+            most = f"{self._most_goals} goals run already, no more are taken; ask again later"
+            return self._refuse(handle, most)
         try:
             answer = self._follow(server, handle)
         finally:
@@ -107,12 +115,7 @@ class PerceiveAction:
             if _update(feedback, event):
                 handle.publish_feedback(feedback)
 
-    def _refuse(self, handle: ServerGoalHandle, *, is_active: bool) -> Any:
-        message = (
-            f"{self._most_goals} goals run already, no more are taken; ask again later"
-            if is_active
-            else "the node is not active; activate it and ask again"
-        )
+    def _refuse(self, handle: ServerGoalHandle, message: str) -> Any:
         command = handle.request.command
         result = self._make(
             "vl2_ros/msg/VisionResult",

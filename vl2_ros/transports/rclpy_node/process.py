@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
@@ -17,6 +15,7 @@ from vl2_ros.transports.rclpy_node.lifecycle_node import (
     PerceptionLifecycleNode,
     make_executor,
 )
+from vl2_ros.transports.rclpy_node.spinning import start_spinning
 
 
 class NodeLogHandler(logging.Handler):
@@ -72,8 +71,7 @@ def run_process(
     logger.propagate = False
     executor = make_executor()
     executor.add_node(node)
-    thread = threading.Thread(target=_spin, args=(executor,), name="rclpy executor", daemon=True)
-    thread.start()
+    thread = start_spinning(executor, "rclpy executor")
     try:
         wait()
     finally:
@@ -83,10 +81,3 @@ def run_process(
         logger.removeHandler(handler)
         node.destroy_node()
         rclpy.try_shutdown()
-
-
-def _spin(executor: Any) -> None:
-    try:
-        executor.spin()
-    except ExternalShutdownException:
-        return

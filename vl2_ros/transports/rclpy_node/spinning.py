@@ -1,17 +1,24 @@
-"""A plain rclpy node with a thread that spins it, for clients, cameras and tests."""
+"""Threads that spin rclpy nodes, and a plain node with one, for clients, cameras and tests."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Mapping
 
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from vl2_ros.transports.ros import RosTransport
+
+
+def start_spinning(executor: Executor, name: str) -> threading.Thread:
+    """Spin an executor on a thread, until the executor or its context is shut down."""
+    thread = threading.Thread(target=_spin, args=(executor,), name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def open_transport(node_name: str, namespace: str, remap: Mapping[str, str]) -> RosTransport:
@@ -30,8 +37,7 @@ def open_transport(node_name: str, namespace: str, remap: Mapping[str, str]) -> 
     )
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    thread = threading.Thread(target=_spin, args=(executor,), name=f"rclpy {node_name}")
-    thread.daemon = True
+    thread = start_spinning(executor, f"rclpy {node_name}")
 
     def close() -> None:
         executor.shutdown()
@@ -40,10 +46,17 @@ def open_transport(node_name: str, namespace: str, remap: Mapping[str, str]) -> 
         node.destroy_node()
         context.try_shutdown()
 
-    thread.start()
     return RosTransport(node, close)
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
+def _spin(executor: Executor) -> None:
+    while True:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            return
+        except InvalidHandle:
+            # Jazzy's executor trips over a subscription that is destroyed while it makes up its
+            # list of what to wait for; the next list does not have it.
+            continue
+        return

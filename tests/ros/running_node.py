@@ -1,0 +1,153 @@
+"""A lifecycle node in this process and a client that asks it, each spun on threads of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from tests.node.scripted_perceiver import ScriptedPerceiver
+from tests.node.wire import make_image, wait_until
+from vl2_ros.node.transport import Qos
+
+#: As in tests.node.wire: no test is right only when something is fast.
+PATIENCE_S = 30.0
+
+
+class RunningNode:
+    """A PerceptionLifecycleNode and its executor.
+
+    Attributes:
+        perceiver: what answers; made anew by each configure.
+        loaded: weights and device of each load.
+        failure: raised by the next load when set.
+    """
+
+    def __init__(self) -> None:
+        self.perceiver = ScriptedPerceiver()
+        self.loaded: list[tuple[str, str]] = []
+        self.failure: Exception | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, *arguments: str, **parameters: Any) -> None:
+        """Make and spin the node; `autostart` is false unless it is said."""
+        import rclpy
+        from rclpy.context import Context
+        from rclpy.parameter import Parameter
+
+        from vl2_ros.transports.rclpy_node.lifecycle_node import (
+            PerceptionLifecycleNode,
+            make_executor,
+        )
+        from vl2_ros.transports.rclpy_node.spinning import start_spinning
+
+        self._context = Context()
+        rclpy.init(context=self._context)
+        values = {"autostart": False, "max_frame_age_s": 0.0, "command_deadline_s": 60.0}
+        self.node = PerceptionLifecycleNode(
+            self._load,
+            "1.2.3",
+            context=self._context,
+            cli_args=["--ros-args", *arguments] if arguments else None,
+            parameter_overrides=[
+                Parameter(name, value=value) for name, value in (values | parameters).items()
+            ],
+        )
+        self._executor = make_executor(self._context)
+        self._executor.add_node(self.node)
+        self._thread = start_spinning(self._executor, "node under test")
+
+    def close(self) -> None:
+        self.perceiver.may_answer.set()
+        if self._thread is None:
+            return
+        self.node.end()
+        self._executor.shutdown()
+        self._thread.join()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+    def _load(self, weights: str, device: str) -> ScriptedPerceiver:
+        self.loaded.append((weights, device))
+        if self.failure is not None:
+            raise self.failure
+        return self.perceiver
+
+
+class RosClient:
+    """Asks a node named /vl2 by services, actions and topics."""
+
+    def __init__(self) -> None:
+        from vl2_ros.transports.ros import open_ros_transport
+
+        self.transport = open_ros_transport("client")
+        self.node = self.transport._node
+        self.make = self.transport.types.make
+
+    def call(self, name: str, service: Any, **fields: Any) -> Any:
+        """Call a service and wait for the response."""
+        calls = self.node.create_client(service, f"/vl2/{name}")
+        assert calls.wait_for_service(PATIENCE_S), f"no service {name}"
+        response = wait_for(calls.call_async(service.Request(**fields)), name)
+        self.node.destroy_client(calls)
+        return response
+
+    def change_state(self, label: str) -> bool:
+        from lifecycle_msgs.msg import Transition
+        from lifecycle_msgs.srv import ChangeState
+
+        ids = {
+            "configure": Transition.TRANSITION_CONFIGURE,
+            "activate": Transition.TRANSITION_ACTIVATE,
+            "deactivate": Transition.TRANSITION_DEACTIVATE,
+            "cleanup": Transition.TRANSITION_CLEANUP,
+            "shutdown": Transition.TRANSITION_ACTIVE_SHUTDOWN,
+        }
+        transition = Transition(id=ids[label])
+        return self.call("change_state", ChangeState, transition=transition).success
+
+    def get_state(self) -> str:
+        from lifecycle_msgs.srv import GetState
+
+        return self.call("get_state", GetState).current_state.label
+
+    def activate(self) -> None:
+        assert self.change_state("configure")
+        assert self.change_state("activate")
+
+    def set_parameter(self, name: str, value: Any) -> Any:
+        from rcl_interfaces.srv import SetParameters
+        from rclpy.parameter import Parameter
+
+        change = Parameter(name, value=value).to_parameter_msg()
+        (result,) = self.call("set_parameters", SetParameters, parameters=[change]).results
+        return result
+
+    def get_parameter(self, name: str) -> Any:
+        from rcl_interfaces.srv import GetParameters
+        from rclpy.parameter import parameter_value_to_python
+
+        (value,) = self.call("get_parameters", GetParameters, names=[name]).values
+        return parameter_value_to_python(value)
+
+    def show_picture(self, stamp_ns: int = 1_000_000) -> Callable[[], None]:
+        """Publish a picture to /image once the node listens; returns what publishes it again."""
+        publisher = self.transport.advertise("/image", "sensor_msgs/msg/Image", Qos(depth=1))
+        wait_until(lambda: publisher.count_subscribers() > 0, "the node looks at /image")
+
+        def show() -> None:
+            publisher.publish(make_image(self.transport.types, stamp_ns))
+
+        show()
+        return show
+
+    def close(self) -> None:
+        self.transport.close()
+
+
+def wait_for(future: Any, what: str) -> Any:
+    """Wait for a future that another thread spins, and return its result."""
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    assert done.wait(PATIENCE_S), f"no answer to {what}"
+    return future.result()

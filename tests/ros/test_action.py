@@ -1,0 +1,186 @@
+"""The action and the services of the node."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.node.wire import wait_until
+from tests.ros.running_node import PATIENCE_S, wait_for
+from vl2_ros.node.request import Mode, Status
+from vl2_ros.structures import Route
+
+pytestmark = pytest.mark.ros
+
+
+class Goals:
+    """Sends goals and keeps the feedback."""
+
+    def __init__(self, client) -> None:
+        from rclpy.action import ActionClient
+        from vl2_ros.action import Perceive
+
+        self._client, self._type = client, Perceive
+        self._action = ActionClient(client.node, Perceive, "/vl2/perceive")
+        assert self._action.wait_for_server(PATIENCE_S)
+        self.feedback: list = []
+
+    def send(self, text: str = "find it", **fields):
+        command = self._client.make("vl2_ros/msg/VisionCommand", text=text, **fields)
+        future = self._action.send_goal_async(
+            self._type.Goal(command=command),
+            feedback_callback=lambda message: self.feedback.append(message.feedback),
+        )
+        return wait_for(future, "goal")
+
+
+def result_of(handle):
+    response = wait_for(handle.get_result_async(), "result")
+    return response.status, response.result.result
+
+
+@pytest.fixture
+def goals(running, client) -> Goals:
+    running.start()
+    client.activate()
+    client.show_picture(7_000_000)
+    return Goals(client)
+
+
+def test_goal_gives_feedback_and_one_complete_result(running, goals):
+    from action_msgs.msg import GoalStatus
+
+    running.perceiver.may_answer.clear()
+    handle = goals.send("segment it", id="mine")
+    assert handle.accepted
+    wait_until(lambda: any(one.text for one in goals.feedback), "feedback has come")
+    running.perceiver.may_answer.set()
+    status, result = result_of(handle)
+    assert status == GoalStatus.STATUS_SUCCEEDED
+    assert (result.status, result.command_id, result.is_final) == (Status.OK, "mine", True)
+    assert (result.routes, result.header.stamp.nanosec) == (["segment"], 7_000_000)
+    assert [one.label for one in result.instances] == ["mug", "bowl"]
+    assert sum(result.instances[0].mask.counts) == 16 * 24
+    stages = [one.stage for one in goals.feedback]
+    assert stages[0] == "decode" and "language" in stages
+    assert goals.feedback[-1].text == "still thinking"
+    assert goals.feedback[-1].routes == ["segment"]
+
+
+def test_cancel_stops_the_run(running, goals):
+    from action_msgs.msg import GoalStatus
+
+    running.perceiver.may_answer.clear()
+    handle = goals.send()
+    assert running.perceiver.is_running.wait(PATIENCE_S)
+    canceled = wait_for(handle.cancel_goal_async(), "cancel")
+    assert len(canceled.goals_canceling) == 1
+    status, result = result_of(handle)
+    assert (status, result.status) == (GoalStatus.STATUS_CANCELED, Status.CANCELED)
+    assert running.perceiver.closed_count == 1
+    running.perceiver.may_answer.set()
+    assert result_of(goals.send())[1].status == Status.OK
+
+
+def test_goal_that_cannot_be_used_is_aborted_with_the_reason(goals):
+    from action_msgs.msg import GoalStatus
+
+    status, result = result_of(goals.send(""))
+    assert (status, result.status) == (GoalStatus.STATUS_ABORTED, Status.INVALID)
+    assert "the command is empty" in result.message
+
+
+def test_goals_beyond_the_queue_are_busy_at_once(running, client):
+    running.start(queue_size=1)
+    client.activate()
+    client.show_picture()
+    goals = Goals(client)
+    running.perceiver.may_answer.clear()
+    first = goals.send(id="first")
+    assert running.perceiver.is_running.wait(PATIENCE_S)
+    second = goals.send(id="second")
+    others = [goals.send(id=f"more {number}") for number in range(20)]
+    for handle in others:
+        status, result = result_of(handle)
+        assert result.status == Status.BUSY, result
+        assert "ask again later" in result.message
+    running.perceiver.may_answer.set()
+    assert [result_of(one)[1].status for one in (first, second)] == [Status.OK, Status.OK]
+
+
+def test_many_waiting_goals_leave_the_node_alive(running, client):
+    running.start(queue_size=100)
+    client.activate()
+    show = client.show_picture()
+    goals = Goals(client)
+    running.perceiver.may_answer.clear()
+    handles = [goals.send(id=f"goal {number}") for number in range(24)]
+    assert client.get_state() == "active"
+    assert client.set_parameter("score_threshold", 0.5).successful
+    running.perceiver.may_answer.set()
+    show()
+    statuses = [result_of(handle)[1].status for handle in handles]
+    assert statuses.count(Status.OK) == 16
+    assert statuses.count(Status.BUSY) == 8
+
+
+def test_inactive_node_rejects_goals(running, client):
+    running.start()
+    client.activate()
+    goals = Goals(client)
+    assert client.change_state("deactivate")
+    assert not goals.send().accepted
+
+
+def test_deactivate_ends_a_goal(running, client, goals):
+    from action_msgs.msg import GoalStatus
+
+    running.perceiver.may_answer.clear()
+    handle = goals.send()
+    assert running.perceiver.is_running.wait(PATIENCE_S)
+    assert client.change_state("deactivate")
+    status, result = result_of(handle)
+    assert (status, result.status) == (GoalStatus.STATUS_ABORTED, Status.CANCELED)
+
+
+def test_services_say_that_the_node_is_not_active(running, client):
+    from vl2_ros.srv import GetInfo, ListWatches, Stop, Watch
+
+    running.start()
+    info = client.call("get_info", GetInfo)
+    assert (info.version, info.model) == ("1.2.3", "")
+    assert client.change_state("configure")
+    assert client.call("get_info", GetInfo).model == "scripted"
+    command = client.make("vl2_ros/msg/VisionCommand", text="find it")
+    refused = client.call("watch", Watch, command=command)
+    assert not refused.accepted and "not active" in refused.message
+    assert "not active" in client.call("stop", Stop).message
+    assert client.call("list_watches", ListWatches).watches == []
+
+
+def test_services_start_list_and_stop_watches(running, client):
+    from vl2_ros.srv import GetInfo, ListWatches, Stop, Watch
+
+    running.start(max_watches=1)
+    client.activate()
+    client.show_picture()
+
+    def watch(**fields):
+        command = client.make("vl2_ros/msg/VisionCommand", mode=int(Mode.ASK), **fields)
+        return client.call("watch", Watch, command=command)
+
+    started = watch(id="w", text="find it", rate_hz=5.0)
+    assert (started.accepted, started.id, started.message) == (True, "w", "")
+    refused = watch(id="v", text="find it")
+    assert not refused.accepted and "at most 1" in refused.message
+    empty = watch(text="")
+    assert not empty.accepted and "is empty" in empty.message
+    (state,) = client.call("list_watches", ListWatches).watches
+    assert (state.id, state.text, state.camera, state.rate_hz) == ("w", "find it", "image", 5.0)
+    assert client.call("stop", Stop, id="w").stopped == 1
+    nothing = client.call("stop", Stop, id="w")
+    assert nothing.stopped == 0 and "nothing to stop" in nothing.message
+    assert client.call("list_watches", ListWatches).watches == []
+    info = client.call("get_info", GetInfo)
+    assert (info.version, info.model, info.backend) == ("1.2.3", "scripted", "numpy")
+    assert info.cameras == ["image"]
+    assert "segment" in info.routes and len(info.routes) == len(Route)

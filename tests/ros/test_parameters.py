@@ -1,0 +1,105 @@
+"""Parameters as ROS 2's tools see them: described, bounded, changed live where that is safe."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from vl2_ros.node.parameters import NodeParameters, ProcessParameters, note_of
+
+pytestmark = pytest.mark.ros
+
+
+def test_every_parameter_is_declared_with_text_range_and_default(running, client):
+    from rcl_interfaces.srv import DescribeParameters
+
+    running.start(max_frame_age_s=1.0, command_deadline_s=10.0)
+    for table in (ProcessParameters, NodeParameters):
+        for item in dataclasses.fields(table):
+            (told,) = client.call(
+                "describe_parameters", DescribeParameters, names=[item.name]
+            ).descriptors
+            note = note_of(item.name, table)
+            assert told.description.startswith(note.text)
+            bounds = [*told.integer_range, *told.floating_point_range]
+            expected = [] if note.least is None else [(note.least, note.most)]
+            assert [(one.from_value, one.to_value) for one in bounds] == expected
+            default = list(item.default) if isinstance(item.default, tuple) else item.default
+            if item.name != "autostart":
+                assert client.get_parameter(item.name) == default
+
+
+def test_live_parameter_changes_what_runs(running, client):
+    running.start()
+    client.activate()
+    client.show_picture()
+    assert client.set_parameter("score_threshold", 0.75).successful
+    assert client.get_parameter("score_threshold") == 0.75
+    result = perceive(client, text="find it")
+    assert [one.label for one in result.instances] == ["mug", "bowl"]
+    assert running.perceiver.seen[-1][1].score_threshold == 0.75
+
+
+def perceive(client, **fields):
+    from rclpy.action import ActionClient
+    from vl2_ros.action import Perceive
+
+    from tests.ros.running_node import wait_for
+
+    actions = ActionClient(client.node, Perceive, "/vl2/perceive")
+    assert actions.wait_for_server(30.0)
+    command = client.make("vl2_ros/msg/VisionCommand", **fields)
+    handle = wait_for(actions.send_goal_async(Perceive.Goal(command=command)), "goal")
+    result = wait_for(handle.get_result_async(), "result").result.result
+    actions.destroy()
+    return result
+
+
+def test_fixed_parameter_is_refused_while_configured_and_taken_before(running, client):
+    running.start()
+    assert client.set_parameter("queue_size", 3).successful
+    assert client.change_state("configure")
+    refused = client.set_parameter("queue_size", 5)
+    assert not refused.successful
+    assert "queue_size does not change while the node is configured" in refused.reason
+    assert client.get_parameter("queue_size") == 3
+    refused = client.set_parameter("weights", "elsewhere")
+    assert not refused.successful and "weights" in refused.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("score_threshold", 1.5, "range"),
+        ("queue_size", 0, "range"),
+        ("image_transport", "smoke", "image_transport must be one of auto, raw, compressed"),
+        ("cameras", ["a", "a"], "cameras must differ"),
+        ("score_threshold", "high", "type"),
+    ],
+)
+def test_bad_value_is_refused_with_a_reason_and_changes_nothing(
+    running, client, name, value, expected
+):
+    running.start()
+    before = client.get_parameter(name)
+    refused = client.set_parameter(name, value)
+    assert not refused.successful
+    assert expected in refused.reason
+    assert client.get_parameter(name) == before
+
+
+def test_quality_of_service_can_be_overridden_by_parameter(running, client):
+    running.start(**{"qos_overrides./image.subscription.reliability": "reliable"})
+    client.activate()
+    (endpoint,) = client.node.get_subscriptions_info_by_topic("/image")
+    assert endpoint.qos_profile.reliability.name == "RELIABLE"
+    (other,) = client.node.get_subscriptions_info_by_topic("/image/compressed")
+    assert other.qos_profile.reliability.name == "BEST_EFFORT"
+
+
+def test_names_can_be_remapped(running, client):
+    running.start("-r", "image:=/head/image_raw", "-r", "depth:=/head/depth", cameras=["image"])
+    client.activate()
+    for topic in ("image_raw", "image_raw/compressed", "depth", "camera_info"):
+        assert len(client.node.get_subscriptions_info_by_topic(f"/head/{topic}")) == 1, topic
