@@ -61,7 +61,7 @@ class RunningNode:
         self.perceiver.may_answer.set()
         if self._thread is None:
             return
-        self.node.end()
+        self.node.end(PATIENCE_S)
         self._executor.shutdown()
         self._thread.join()
         self.node.destroy_node()

@@ -17,6 +17,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 #: Git-ignored; later builds find most of it done.
 WORKSPACES = REPOSITORY / "build" / "ros"
 BUILD_S = 900.0
+#: Where commands run: Python looks into the current folder first, and the working copy is no build.
+HERE = "/"
 #: In the order in which they need each other.
 _LIBRARIES = (
     "rosidl_generator_c",
@@ -68,6 +70,7 @@ def run_in_ros(
         text=True,
         timeout=timeout_s,
         env=ros_environment(domain_id),
+        cwd=HERE,
     )
 
 
@@ -81,6 +84,7 @@ def start_in_ros(
         stderr=subprocess.STDOUT,
         text=True,
         env=ros_environment(domain_id),
+        cwd=HERE,
         start_new_session=True,
     )
 

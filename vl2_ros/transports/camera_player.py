@@ -14,6 +14,7 @@ from pathlib import Path
 from vl2_ros.errors import ConfigError, TransportError
 from vl2_ros.node.transport import Qos, Transport
 from vl2_ros.transports.bag import COMPRESSED_IMAGE_TYPE, RecordedImage, read_images
+from vl2_ros.transports.message_types import remake_message
 
 #: Reliable publishers match every subscription; a slow one gets the newest few.
 CAMERA_QOS = Qos(reliable=True, depth=5)
@@ -49,7 +50,10 @@ def open_camera(
     camera = onto or (first.topic.removesuffix(_COMPRESSED) if is_compressed else first.topic)
     live_topic = camera + _COMPRESSED if is_compressed else camera
     publisher = transport.advertise(live_topic, first.message_type, CAMERA_QOS)
-    return transport.resolve(camera), lambda recorded: publisher.publish(recorded.message)
+    types = transport.types
+    return transport.resolve(camera), lambda recorded: publisher.publish(
+        remake_message(types, recorded.message)
+    )
 
 
 def repeat_recording(

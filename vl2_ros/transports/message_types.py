@@ -20,6 +20,7 @@ from rosbags.typesys.base import normalize_fieldname
 from rosbags.typesys.store import Typestore
 
 from vl2_ros.errors import ShapeError, TransportError
+from vl2_ros.node.transport import MessageTypes
 
 #: Fields of vision_msgs 4 (Humble to Lyrical), which the library of types does not know.
 #: Their meaning: https://github.com/ros-perception/vision_msgs (Apache-2.0).
@@ -242,6 +243,26 @@ class StoreMessageTypes:
             return lambda: np.zeros(count, dtype)
         one = self._default(detail[0])
         return lambda: [one() for _ in range(count)]
+
+
+def remake_message(types: MessageTypes, message: Any) -> Any:
+    """Make a message of the type library again as a transport's own class; arrays are shared.
+
+    Args:
+        types: makes the transport's message classes.
+        message: of the type library, such as one that was read from a recording.
+    """
+
+    def remake(value: Any) -> Any:
+        if is_dataclass(value):
+            return remake_message(types, value)
+        return [remake(one) for one in value] if isinstance(value, list) else value
+
+    # Constants are listed as fields, too; they belong to the class.
+    names = [item.name for item in fields(message) if item.init and not item.name.isupper()]
+    return types.make(
+        message.__msgtype__, **{name: remake(getattr(message, name)) for name in names}
+    )
 
 
 def _split_sections(text: str) -> list[str]:

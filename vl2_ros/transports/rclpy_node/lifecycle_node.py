@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from vl2_ros.errors import VL2Error
+from vl2_ros.errors import ConfigError, VL2Error
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.server import PerceptionServer
@@ -68,6 +69,9 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         self._load = load
         self._transport: RosTransport | None = None
         self._server: PerceptionServer | None = None
+        self._is_ending = False
+        self._loaded = threading.Event()
+        self._loaded.set()
         declare_parameters(self, ProcessParameters)
         declare_parameters(self, NodeParameters)
         self.add_on_set_parameters_callback(self._change_parameters)
@@ -107,7 +111,8 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         except VL2Error as error:
             _log.error("cannot be activated: %s", error)
             return TransitionCallbackReturn.ERROR
-        _log.info("active; looks at %s", ", ".join(self._server.node.parameters.cameras))
+        cameras = self._server.node.parameters.cameras
+        _log.info("active; looks at %s", ", ".join(map(self.resolve_topic_name, cameras)))
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -131,14 +136,29 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         self._release()
         return super().on_error(state)
 
-    def end(self) -> None:
-        """End every command and free everything, in whichever state the node is."""
+    def end(self, timeout_s: float) -> bool:
+        """End every command and free everything, in whichever state the node is.
+
+        Args:
+            timeout_s: to wait for a model that is being loaded, which cannot be stopped.
+
+        Returns:
+            False when one is still being loaded.
+        """
+        self._is_ending = True
         self._release()
+        return self._loaded.wait(timeout_s)
 
     def _configure(self) -> None:
         process = read_parameters(self, ProcessParameters)
         parameters = read_parameters(self, NodeParameters)
-        perceiver = self._load(process.weights, process.device)
+        self._loaded.clear()
+        try:
+            perceiver = self._load(process.weights, process.device)
+        finally:
+            self._loaded.set()
+        if self._is_ending:
+            raise ConfigError("the process ends")
         self._transport = RosTransport(self)
         self._server = PerceptionServer(perceiver, self._transport, parameters)
         self._server.advertise()

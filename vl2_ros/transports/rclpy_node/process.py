@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from vl2_ros.transports.rclpy_node.lifecycle_node import (
     make_executor,
 )
 from vl2_ros.transports.rclpy_node.spinning import start_spinning
+
+#: What a model that is being loaded has to get ready, in seconds; launch gives five to end in.
+_LOAD_S = 3.0
 
 
 class NodeLogHandler(logging.Handler):
@@ -75,9 +79,12 @@ def run_process(
     try:
         wait()
     finally:
-        node.end()
+        is_ended = node.end(_LOAD_S)
+        logger.removeHandler(handler)
+        if not is_ended:
+            # The interpreter would wait for the load; there is nothing to be kept.
+            os._exit(0)
         executor.shutdown()
         thread.join()
-        logger.removeHandler(handler)
         node.destroy_node()
         rclpy.try_shutdown()

@@ -1,0 +1,190 @@
+"""The package as colcon installs it, used by ROS 2's own commands, with the embedded model."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ros.workspace import REPOSITORY, build_workspace, run_in_ros, start_in_ros
+from vl2_ros.transports.demo import find_free_domain
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+
+IMAGE = "/camera/image_raw"
+BAG = REPOSITORY / "vl2_ros" / "embedded" / "demo" / "tabletop.mcap"
+#: Loading the model on a machine that does much else, too.
+PATIENCE_S = 120.0
+
+
+class Robot:
+    """A launched node and a camera, in a ROS domain of their own."""
+
+    def __init__(self, domain_id: int) -> None:
+        self.domain_id = domain_id
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        process = start_in_ros(list(words), domain_id=self.domain_id)
+        self._processes.append(process)
+        return process
+
+    def ros2(self, *words: str) -> str:
+        """Run a command of ROS 2; some say why they were refused on standard error."""
+        done = run_in_ros(
+            ["ros2", *words],
+            timeout_s=PATIENCE_S,
+            domain_id=self.domain_id,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def wait_for_state(self, state: str) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                said = self.ros2("lifecycle", "get", "/vl2")
+            except AssertionError as error:
+                said = str(error)
+            if said.startswith(state):
+                return
+            assert time.monotonic() < end, said
+
+    def close(self) -> str:
+        """End everything as Ctrl-C does; returns what the first process printed."""
+        outputs = [""]
+        for process in reversed(self._processes):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+                outputs.append(process.communicate(timeout=30)[0])
+        return outputs[-1]
+
+
+@pytest.fixture(scope="module")
+def robot() -> Iterator[Robot]:
+    robot = Robot(find_free_domain())
+    robot.start("ros2", "launch", "vl2_ros", "perception.launch.py", f"image:={IMAGE}")
+    robot.start(
+        *("ros2", "run", "vl2_ros", "vl2", "camera", str(BAG), "--transport", "ros"),
+        *("--onto", IMAGE, "--loop"),
+    )
+    robot.wait_for_state("active")
+    yield robot
+    said = robot.close()
+    assert "Traceback" not in said, said
+    assert "configured: model embedded" in said
+
+
+def test_graph_shows_node_topics_types_and_parameters(robot):
+    assert "/vl2" in robot.ros2("node", "list").split()
+    topics = robot.ros2("topic", "list", "-t")
+    assert "/vl2/result [vl2_ros/msg/VisionResult]" in topics
+    assert f"{IMAGE}/compressed [sensor_msgs/msg/CompressedImage]" in topics
+    assert "score_threshold" in robot.ros2("param", "list", "/vl2")
+    assert "/vl2/perceive [vl2_ros/action/Perceive]" in robot.ros2("action", "list", "-t")
+
+
+def test_topic_echo_shows_a_result(robot):
+    listener = robot.start("ros2", "topic", "echo", "--once", "--full-length", "/vl2/result")
+    robot.ros2(
+        *("topic", "pub", "--once", "--wait-matching-subscriptions", "1", "/vl2/vision_command"),
+        *("vl2_ros/msg/VisionCommand", "{id: mine, text: find every cube, deadline_s: 60.0}"),
+    )
+    said, _ = listener.communicate(timeout=PATIENCE_S)
+    assert "command_id: mine" in said
+    assert "- detect" in said
+
+
+def test_action_sends_feedback_and_result(robot):
+    goal = "{command: {text: segment every cube, deadline_s: 60.0}}"
+    said = robot.ros2(
+        "action", "send_goal", "--feedback", "/vl2/perceive", "vl2_ros/action/Perceive", goal
+    )
+    assert "Feedback:" in said and "stage: language" in said
+    assert "Goal finished with status: SUCCEEDED" in said
+    assert "- segment" in said
+
+
+def test_action_is_canceled_on_request(robot):
+    # A camera that never comes keeps the goal waiting until its deadline.
+    for transition in ("deactivate", "cleanup"):
+        robot.ros2("lifecycle", "set", "/vl2", transition)
+    robot.ros2("param", "set", "/vl2", "cameras", "['image', 'nobody']")
+    for transition in ("configure", "activate"):
+        robot.ros2("lifecycle", "set", "/vl2", transition)
+    goal = "{command: {text: find it, camera: nobody, deadline_s: 100.0}}"
+    sender = robot.start(
+        "ros2", "action", "send_goal", "/vl2/perceive", "vl2_ros/action/Perceive", goal
+    )
+    for line in sender.stdout:
+        if line.startswith("Goal accepted"):
+            break
+    robot.ros2("service", "call", "/vl2/perceive/_action/cancel_goal", "action_msgs/srv/CancelGoal")
+    said, _ = sender.communicate(timeout=PATIENCE_S)
+    assert "Goal finished with status: CANCELED" in said, said
+    assert "message: stopped on request" in said
+
+
+def test_parameters_are_set_live_or_refused_with_the_reason(robot):
+    assert "successful" in robot.ros2("param", "set", "/vl2", "score_threshold", "0.5")
+    assert "0.5" in robot.ros2("param", "get", "/vl2", "score_threshold")
+    refused = robot.ros2("param", "set", "/vl2", "queue_size", "3")
+    assert "queue_size does not change while the node is configured" in refused
+    assert "0..1" in robot.ros2("param", "describe", "/vl2", "score_threshold")
+
+
+def test_states_change_by_command(robot):
+    for transition, state in (
+        ("deactivate", "inactive"),
+        ("cleanup", "unconfigured"),
+        ("configure", "inactive"),
+        ("activate", "active"),
+    ):
+        assert "successful" in robot.ros2("lifecycle", "set", "/vl2", transition)
+        robot.wait_for_state(state)
+
+
+def test_services_by_command(robot):
+    said = robot.ros2("service", "call", "/vl2/get_info", "vl2_ros/srv/GetInfo")
+    assert "model='embedded'" in said and "version='0.1.0'" in said
+
+
+@pytest.mark.parametrize("transport", ["dds", "ros"])
+def test_vl2_send_asks_from_either_transport(robot, transport):
+    said = robot.ros2(
+        *("run", "vl2_ros", "vl2", "send", "find every cube", "--json"),
+        *("--transport", transport, "--timeout", "60", "--deadline", "60"),
+    )
+    answer = json.loads(said)
+    assert (answer["status"], answer["routes"]) == ("OK", ["[DET]"])
+    assert answer["model"] == "embedded"
+
+
+def test_launch_test_of_the_demo_passes(dds_domain):
+    launch_test = shutil.which("launch_test")
+    assert launch_test, "launch_testing is missing: install ros-jazzy-launch-testing-ros"
+    file = Path(__file__).with_name("launch_perception.py")
+    done = run_in_ros([launch_test, str(file)], timeout_s=300, domain_id=dds_domain)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"Ran 3 tests.*?OK", done.stdout + done.stderr, flags=re.S)
+
+
+def test_symlink_install_works_and_builds_again():
+    prefix = build_workspace(symlink=True)
+    build_workspace.cache_clear()
+    assert build_workspace(symlink=True) == prefix
+    (package,) = prefix.glob("lib/python3*/site-packages/vl2_ros")
+    assert (package / "errors.py").is_symlink()
+    assert (package / "msg" / "__init__.py").is_file()
+    assert (package / "wire" / "msg" / "VisionResult.msg").is_file()
+    check = "import vl2_ros.msg, vl2_ros.cli; print(vl2_ros.msg.VisionResult().status)"
+    done = run_in_ros(["python3", "-c", check], domain_id=1, symlink=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "0"), done.stderr
