@@ -80,6 +80,7 @@ setup(
             "import-linter>=2.1",
             "mypy>=1.14",
             "pytest>=8.3",
+            "pyyaml>=6",
             "ruff>=0.9",
         ],
     },

@@ -1,13 +1,16 @@
 """Time what the node adds to a picture's way, with a perceiver that answers at once.
 
-    python benchmarks/node_overhead.py [--frames 300] [--rate 30] [--memory-frames 20000]
+    python benchmarks/node_overhead.py [--transport dds] [--frames 300] [--rate 30]
+                                       [--memory-frames 20000]
 
-A camera process sends 1280x720 rgb8 pictures over DDS on this machine; another process answers
-each with a VisionResult: first a bare subscriber that publishes from its callback, then the node
-with a watch. Printed for both, in milliseconds:
+A camera process sends 1280x720 rgb8 pictures on this machine, over plain DDS or, in a shell where
+ROS 2 and this package are sourced, over rclpy (`--transport ros`). Another process answers each
+with a VisionResult: first a bare subscriber that publishes from its callback, then the node with a
+watch. Printed for both, in milliseconds:
 
 * `added`: from the bytes of a picture in the reading thread to the result handed to DDS, without
-  the perceiver's own time. The promise is p99 <= 3 ms for the node.
+  the perceiver's own time. The promise is p99 <= 3 ms for the node. Over rclpy it begins with the
+  message in the callback, as the bytes are read outside of Python.
 * `round_trip`: from before the picture is published to the result in the camera's process.
 * `cpu`: processor time of the answering process per picture, its DDS threads included; the number
   that a busy machine changes least.
@@ -45,7 +48,7 @@ import numpy as np
 
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.server import PerceptionServer
-from vl2_ros.node.transport import LATCHED, Qos
+from vl2_ros.node.transport import LATCHED, Qos, Subscription
 from vl2_ros.structures import (
     Branch,
     Command,
@@ -58,6 +61,7 @@ from vl2_ros.structures import (
     Route,
 )
 from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.ros import open_ros_transport
 
 FRAME_HW = (720, 1280)
 IMAGE, RESULT = "sensor_msgs/msg/Image", "vl2_ros/msg/VisionResult"
@@ -90,15 +94,24 @@ class InstantPerceiver:
         yield ResultEvent(result)
 
 
-class TimedTransport:
-    """A DDS transport that notes when pictures come in and when results go out."""
+def open_transport(kind: str, node_name: str) -> Any:
+    """Open a transport, `dds` or `ros`."""
+    return DdsTransport(node_name) if kind == "dds" else open_ros_transport(node_name)
 
-    def __init__(self, node_name: str) -> None:
-        self._transport = DdsTransport(node_name)
+
+class TimedTransport:
+    """A transport that notes when pictures come in and when results go out."""
+
+    def __init__(self, kind: str, node_name: str) -> None:
+        self._transport = open_transport(kind, node_name)
         self.types = self._transport.types
         self.received_s: dict[int, float] = {}
         self.added_s: dict[int, float] = {}
         self._bytes_came_s = 0.0
+        if kind == "dds":
+            self._time_reading()
+
+    def _time_reading(self) -> None:
         deserialize = self.types.deserialize
 
         def timed(data: bytes, type_name: str) -> Any:
@@ -109,15 +122,16 @@ class TimedTransport:
 
     def subscribe(
         self, topic: str, type_name: str, qos: Qos, callback: Callable[[Any], None]
-    ) -> None:
+    ) -> Subscription:
         """Subscribe; of pictures, note the time at which their bytes were there."""
 
         def note(message: Any) -> None:
-            self.received_s[stamp_of(message)] = self._bytes_came_s
+            self.received_s[stamp_of(message)] = self._bytes_came_s or time.perf_counter()
             callback(message)
 
         chosen = note if type_name == IMAGE else callback
-        self._transport.subscribe(topic, type_name, qos, chosen)
+        subscription: Subscription = self._transport.subscribe(topic, type_name, qos, chosen)
+        return subscription
 
     def advertise(self, topic: str, type_name: str, qos: Qos) -> Any:
         """Advertise; of results, note the time at which they had been handed over."""
@@ -157,9 +171,9 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def answer_bare() -> None:
+def answer_bare(kind: str) -> None:
     """Publish an empty result for every picture, from the callback."""
-    transport = TimedTransport("answerer")
+    transport = TimedTransport(kind, "answerer")
     results = transport.advertise("~/result", RESULT, LATCHED)
     make = transport.types.make
 
@@ -171,9 +185,9 @@ def answer_bare() -> None:
     transport.close()
 
 
-def answer_with_node() -> None:
+def answer_with_node(kind: str) -> None:
     """Let the node answer; the camera's process sends the watch."""
-    transport = TimedTransport("answerer")
+    transport = TimedTransport(kind, "answerer")
     perceiver = InstantPerceiver()
     parameters = NodeParameters(image_transport="raw", image_reliability="reliable")
     server = PerceptionServer(perceiver, transport, parameters)
@@ -197,16 +211,16 @@ def serve(transport: TimedTransport, own_s: dict[int, float]) -> None:
 class Camera:
     """The camera's process: sends pictures to one answering process, waits for each result."""
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, kind: str, role: str) -> None:
         self._answerer = subprocess.Popen(
-            [sys.executable, __file__, "--role", role],
+            [sys.executable, __file__, "--role", role, "--transport", kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         assert self._answerer.stdout is not None
         self._answerer.stdout.readline()
-        self._transport = DdsTransport("camera")
+        self._transport = open_transport(kind, "camera")
         self._came = threading.Condition()
         self._last_stamp = 0
         self._last_came_s = 0.0
@@ -276,9 +290,9 @@ def summarize(times_ms: list[float]) -> dict[str, float]:
     }
 
 
-def measure_times(role: str, frames: int, rate_hz: float) -> dict[str, Any]:
+def measure_times(kind: str, role: str, frames: int, rate_hz: float) -> dict[str, Any]:
     """Send pictures at the camera's rate; the first ones warm up and do not count."""
-    camera = Camera(role)
+    camera = Camera(kind, role)
     for _ in range(20):
         camera.ask()
     cpu_s = camera.collect()["cpu_s"]
@@ -297,9 +311,9 @@ def measure_times(role: str, frames: int, rate_hz: float) -> dict[str, Any]:
     }
 
 
-def measure_memory(frames: int) -> dict[str, float]:
+def measure_memory(kind: str, frames: int) -> dict[str, float]:
     """Send pictures as fast as results come."""
-    camera = Camera("node")
+    camera = Camera(kind, "node")
     first = max(1, frames // 10)
     for _ in range(first):
         camera.ask()
@@ -322,25 +336,27 @@ def measure_memory(frames: int) -> dict[str, float]:
 def main() -> None:
     """Measure the bare pair, then the node, then memory; print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--transport", choices=("dds", "ros"), default="dds")
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--rate", type=float, default=30.0, help="Hz")
     parser.add_argument("--memory-frames", type=int, default=20000, help="0 leaves it out")
     parser.add_argument("--role", choices=("node", "bare"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:
-        {"node": answer_with_node, "bare": answer_bare}[options.role]()
+        {"node": answer_with_node, "bare": answer_bare}[options.role](options.transport)
         return
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     document: dict[str, Any] = {
-        role: measure_times(role, options.frames, options.rate) for role in ("bare", "node")
+        role: measure_times(options.transport, role, options.frames, options.rate)
+        for role in ("bare", "node")
     }
     document["node_over_bare"] = {
         what: round(document["node"][what]["p50"] / document["bare"][what]["p50"], 2)
         for what in ("added", "round_trip")
     } | {"cpu": round(document["node"]["cpu"] / document["bare"]["cpu"], 2)}
     if options.memory_frames:
-        document["memory"] = measure_memory(options.memory_frames)
+        document["memory"] = measure_memory(options.transport, options.memory_frames)
     document["load_average"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     print(json.dumps(document, indent=1))
 

@@ -12,7 +12,7 @@ import typer.main
 from vl2_ros.cli import app
 from vl2_ros.node.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
 from vl2_ros.node.depth_input import CAMERA_INFO_TYPE, DEPTH_TYPE
-from vl2_ros.node.parameters import NodeParameters, note_of
+from vl2_ros.node.parameters import NodeParameters, ProcessParameters, note_of
 from vl2_ros.node.request import Status
 from vl2_ros.node.result_messages import RESULT_TOPICS
 from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED
@@ -24,6 +24,7 @@ from vl2_ros.node.server import (
     VISION_COMMAND_TOPIC,
     VISION_COMMAND_TYPE,
 )
+from vl2_ros.node.service_calls import ACTION_NAME, ACTION_TYPE, SERVICES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text()
@@ -67,6 +68,26 @@ def test_parameter_table_is_true():
         live = "yes" if note.live else "no"
         expected.append([f"`{item.name}`", str(default), values, live, note.text])
     assert list_rows("parameter") == expected
+
+
+def test_process_parameter_table_is_true():
+    expected = [
+        [f"`{item.name}`", str(item.default), note_of(item.name, ProcessParameters).text]
+        for item in dataclasses.fields(ProcessParameters)
+    ]
+    assert list_rows("process parameter") == expected
+
+
+def test_interface_table_is_true():
+    told = {
+        tuple(re.fullmatch("`(.+)` (action|service)", name).groups()): kind
+        for name, kind, _ in list_rows("interface")
+    }
+    there = {(name, "service"): kind for name, kind in SERVICES.items()}
+    there[ACTION_NAME, "action"] = ACTION_TYPE
+    assert told == {
+        key: kind.replace("/srv/", "/").replace("/action/", "/") for key, kind in there.items()
+    }
 
 
 def test_topic_table_is_true():
@@ -113,7 +134,7 @@ def test_vl2_commands_take_these_arguments(line):
 
 def test_readme_commands_are_of_a_known_kind():
     for line in find_commands(README):
-        assert line.split()[0] in ("make", "vl2", "source"), line
+        assert line.split()[0] in ("make", "vl2", "source", "colcon", "ros2"), line
 
 
 def test_extras_named_in_the_readme_exist():

@@ -4,8 +4,10 @@ import queue
 import threading
 from itertools import islice
 
+import numpy as np
 import pytest
 
+from tests.node.wire import make_compressed_image
 from tests.transports.recordings import PERIOD_NS, record_camera
 from vl2_ros.errors import ConfigError, TransportError
 from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos
@@ -19,7 +21,7 @@ from vl2_ros.transports.camera_player import (
 )
 from vl2_ros.transports.mcap_writer import write_recording
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
-from vl2_ros.transports.message_types import StoreMessageTypes
+from vl2_ros.transports.message_types import StoreMessageTypes, remake_message
 
 
 class Clock:
@@ -156,3 +158,24 @@ def test_topic_without_pictures_is_named(tmp_path):
     with pytest.raises(TransportError, match=r"no picture topic.*/chatter"):
         open_camera(transport, tmp_path / "text.mcap")
     transport.close()
+
+
+def test_message_is_made_again_by_another_transports_types():
+    made: list[str] = []
+
+    class Types:
+        """Stands for generated classes, which the type library's are not."""
+
+        def make(self, type_name, **fields):
+            made.append(type_name)
+            return type("Generated", (), fields)()
+
+    data = np.arange(6, dtype=np.uint8)
+    original = make_compressed_image(StoreMessageTypes(), 1_000_000_007, data=data)
+    copy = remake_message(Types(), original)
+    assert made[-1] == "sensor_msgs/msg/CompressedImage" and len(made) == 3
+    assert (copy.header.stamp.sec, copy.header.stamp.nanosec) == (1, 7)
+    assert (copy.header.frame_id, copy.format) == ("camera_link", "png")
+    assert np.shares_memory(copy.data, data)
+    status = StoreMessageTypes().make("diagnostic_msgs/msg/DiagnosticStatus", level=2, name="x")
+    assert not hasattr(remake_message(Types(), status), "STALE")

@@ -20,6 +20,7 @@ SERVICES = {
     "~/get_info": GET_INFO,
 }
 
+ACTION_NAME, ACTION_TYPE = "~/perceive", "vl2_ros/action/Perceive"
 INACTIVE = "the node is not active; activate it and ask again"
 
 

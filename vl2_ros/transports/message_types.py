@@ -258,8 +258,8 @@ def remake_message(types: MessageTypes, message: Any) -> Any:
             return remake_message(types, value)
         return [remake(one) for one in value] if isinstance(value, list) else value
 
-    # Constants are listed as fields, too; they belong to the class.
-    names = [item.name for item in fields(message) if item.init and not item.name.isupper()]
+    # The name of the type and its constants are listed as fields, too.
+    names = [one.name for one in fields(message) if not (one.name.isupper() or "__" in one.name)]
     return types.make(
         message.__msgtype__, **{name: remake(getattr(message, name)) for name in names}
     )

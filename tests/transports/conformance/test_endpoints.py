@@ -46,6 +46,35 @@ def test_closed_node_is_not_counted_and_hears_nothing(rig):
         receiver.subscribe("/topic", "std_msgs/msg/String", Qos(), heard.append)
 
 
+def test_closed_subscription_hears_nothing_and_another_can_be_opened(rig):
+    sender, receiver = rig.open("sender"), rig.open("receiver")
+    first: list[str] = []
+    second: list[str] = []
+    publisher = sender.advertise("/topic", "std_msgs/msg/String", Qos())
+
+    def say(text: str) -> None:
+        publisher.publish(sender.types.make("std_msgs/msg/String", data=text))
+
+    def subscribe(heard: list[str]):
+        return receiver.subscribe(
+            "/topic", "std_msgs/msg/String", Qos(), lambda message: heard.append(message.data)
+        )
+
+    subscription = subscribe(first)
+    wait_until(lambda: publisher.count_subscribers() == 1, "both have met")
+    say("before")
+    wait_until(lambda: first == ["before"], "the message has come")
+    subscription.close()
+    subscription.close()
+    wait_until(lambda: publisher.count_subscribers() == 0, "it is closed")
+    say("between")
+    subscribe(second)
+    wait_until(lambda: publisher.count_subscribers() == 1, "both have met again")
+    say("after")
+    wait_until(lambda: second == ["after"], "the message has come")
+    assert first == ["before"]
+
+
 def test_callbacks_of_a_node_run_one_at_a_time_in_order(rig):
     sender, receiver = rig.open("sender"), rig.open("receiver")
     inside: list[int] = []

@@ -15,12 +15,11 @@ from rclpy.node import Node
 from vl2_ros.node.instance_messages import route_name
 from vl2_ros.node.request import Answer, Mode, Status
 from vl2_ros.node.server import PerceptionServer
-from vl2_ros.node.service_calls import INACTIVE
+from vl2_ros.node.service_calls import ACTION_NAME, ACTION_TYPE, INACTIVE
 from vl2_ros.node.transport import MessageTypes
 from vl2_ros.structures import Event, StageEvent, TextEvent
 from vl2_ros.transports.rclpy_node.message_types import find_class
 
-ACTION_NAME, ACTION_TYPE = "~/perceive", "vl2_ros/action/Perceive"
 #: How often a goal that runs looks whether it is to be canceled, in seconds.
 _LOOK_PERIOD_S = 0.01
 
