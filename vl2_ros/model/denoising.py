@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vl2_ros.model.boxes import to_cxcywh, to_xyxy
 from vl2_ros.model.detection_targets import TargetBatch
-from vl2_ros.model.prediction_heads import inverse_sigmoid
+from vl2_ros.model.prediction_heads import LOGIT_EPS, inverse_sigmoid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +93,7 @@ def make_denoising(
     *,
     label_noise_ratio: float,
     box_noise_scale: float,
+    logit_eps: float = LOGIT_EPS,
 ) -> DenoisingQueries:
     """Build the queries.
 
@@ -102,6 +103,7 @@ def make_denoising(
         noise: the draws.
         label_noise_ratio: twice the share of changed classes.
         box_noise_scale: largest move of a positive's corner, in half box sides.
+        logit_eps: see `inverse_sigmoid`.
     """
     groups = noise.relabel.shape[0]
     labels = torch.where(
@@ -110,7 +112,7 @@ def make_denoising(
     rows = torch.arange(classes.shape[0], device=classes.device)[:, None]
     content = classes[rows, labels] * targets.is_object[..., None]  # (G, 2, B, m, D)
     boxes = _jitter(targets.boxes_cxcywh_norm, noise, box_noise_scale)
-    box_logits = inverse_sigmoid(boxes) * targets.is_object[..., None]
+    box_logits = inverse_sigmoid(boxes, logit_eps) * targets.is_object[..., None]
     return DenoisingQueries(
         content=_to_slots(content),
         box_logits=_to_slots(box_logits),
