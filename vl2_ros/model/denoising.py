@@ -7,6 +7,7 @@ once as a negative (large noise) query.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -84,6 +85,60 @@ class DenoisingQueries:
 def count_groups(dn_number: int, size: int) -> int:
     """Return G for pictures of at most `size` objects."""
     return max(1, dn_number // size)
+
+
+class DenoisingSettings(Protocol):
+    """What a decoder's configuration must hold here, see `DetectionConfig`."""
+
+    @property
+    def dn_number(self) -> int:
+        """Queries per image and sign; 0 for none."""
+
+    @property
+    def dn_labelbook_size(self) -> int:
+        """Classes that label noise may draw from."""
+
+    @property
+    def label_noise_ratio(self) -> float:
+        """Twice the share of changed classes."""
+
+    @property
+    def box_noise_scale(self) -> float:
+        """Largest move of a positive's corner, in half box sides."""
+
+
+def prepare_denoising(
+    targets: TargetBatch,
+    classes: Tensor,
+    settings: DenoisingSettings,
+    generator: torch.Generator | None,
+    noise: DenoisingNoise | None,
+    logit_eps: float = LOGIT_EPS,
+) -> DenoisingQueries | None:
+    """Draw noise, unless it is given, and build the queries; None where nothing is to be denoised.
+
+    Args:
+        targets: the batch's objects.
+        classes: (B, N, D) class features before the encoder.
+        settings: how many and how noisy.
+        generator: source of the noise; None takes torch's.
+        noise: draws in place of the generator's.
+        logit_eps: see `inverse_sigmoid`.
+    """
+    if not targets.total or not settings.dn_number:
+        return None
+    if noise is None:
+        groups = count_groups(settings.dn_number, targets.class_index.shape[1])
+        book = min(settings.dn_labelbook_size, classes.shape[1])
+        noise = DenoisingNoise.draw(groups, targets, book, generator)
+    return make_denoising(
+        targets,
+        classes,
+        noise,
+        label_noise_ratio=settings.label_noise_ratio,
+        box_noise_scale=settings.box_noise_scale,
+        logit_eps=logit_eps,
+    )
 
 
 def make_denoising(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vl2_ros.model.denoising import DenoisingNoise, DenoisingQueries, count_groups, make_denoising
+from vl2_ros.model.denoising import DenoisingNoise, DenoisingQueries, prepare_denoising
 from vl2_ros.model.detection_config import DetectionConfig
 from vl2_ros.model.detection_losses import (
     PredictionSets,
@@ -200,7 +200,7 @@ class DetectionDecoder(SceneEncoder):
         """Return the predictions of all layers and the padded targets; see `compute_losses`."""
         scene = self.encode(pixels, super_link, class_mask, pixel_mask)
         batch = TargetBatch.stack(targets, scene.class_mask)
-        denoising = self._make_denoising(batch, scene, generator, noise)
+        denoising = prepare_denoising(batch, scene.raw_classes, self.config, generator, noise)
         selected = self.select(scene)
         states, references = self.decode(scene, selected, denoising)
         logits, boxes = self._predict(scene, states, references)
@@ -248,25 +248,3 @@ class DetectionDecoder(SceneEncoder):
             learned = self.encoder_mask_head(self.query_embeddings.weight[: states.shape[2]])
             queries.append(learned.expand(len(states), -1, -1))
         return queries
-
-    def _make_denoising(
-        self,
-        targets: TargetBatch,
-        scene: DetectionScene,
-        generator: torch.Generator | None,
-        noise: DenoisingNoise | None,
-    ) -> DenoisingQueries | None:
-        config = self.config
-        if not targets.total or not config.dn_number:
-            return None
-        if noise is None:
-            groups = count_groups(config.dn_number, targets.class_index.shape[1])
-            book = min(config.dn_labelbook_size, scene.class_mask.shape[1])
-            noise = DenoisingNoise.draw(groups, targets, book, generator)
-        return make_denoising(
-            targets,
-            scene.raw_classes,
-            noise,
-            label_noise_ratio=config.label_noise_ratio,
-            box_noise_scale=config.box_noise_scale,
-        )
