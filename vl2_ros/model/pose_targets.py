@@ -99,3 +99,13 @@ class PoseTargetBatch:
             if target.sigmas is not None:
                 sigmas[row, :given] = target.sigmas.to(device, torch.float32)
         return cls(objects, points, visible, areas, sigmas)
+
+
+def split_triplets(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Part keypoints as COCO stores them, (..., 3 M): x, y, visibility, x, y, ..
+
+    Returns:
+        x and y (..., M, 2) and visibility (..., M): 0 not labelled, 1 covered, 2 seen.
+    """
+    triplets = values.unflatten(-1, (-1, 3))
+    return triplets[..., :2], triplets[..., 2]
