@@ -31,6 +31,7 @@ class ReleaseSizes:
     ffn: int = 2048
     queries: int = 900
     layers: int = 6
+    box_layers: int = 2
     heads: int = 8
     points: int = 4
     mask: int = 256
@@ -275,8 +276,8 @@ def _unipose_head_keys(s: ReleaseSizes) -> Rows:
     points = []
     for kind, count, names in (
         ("bbox", s.layers, boxes),
-        ("pose", s.layers - 1, points),
-        ("pose_hw", s.layers - 2, points),
+        ("pose", s.layers - s.box_layers + 1, points),
+        ("pose_hw", s.layers - s.box_layers, points),
     ):
         for top in ("unipose", "unipose.transformer.decoder"):
             names += [f"{top}.{kind}_embed.{i}" for i in range(count)]
@@ -311,8 +312,9 @@ def unipose_keys(s: ReleaseSizes) -> Rows:
 
 
 def release_keys(s: ReleaseSizes) -> Shapes:
-    """All names of the core and the detection decoder, every alias included, and `extra`."""
-    rows = [*vision_keys(s), *llm_keys(s), *glue_keys(s), *gdino_keys(s), *s.extra.items()]
+    """All names of the core and both decoders, every alias included, and `extra`."""
+    decoders = [*gdino_keys(s), *unipose_keys(s)]
+    rows = [*vision_keys(s), *llm_keys(s), *glue_keys(s), *decoders, *s.extra.items()]
     table = dict(rows)
     assert len(table) == len(rows)
     return table
@@ -384,6 +386,27 @@ def release_config(s: ReleaseSizes) -> dict:
             "num_embs": s.embs,
         },
         "use_unipose": True,
+        "unipose_config": {
+            "backbone": "swin_T_224_1k",
+            "swin": {
+                "embed_dim": s.swin,
+                "depths": list(s.swin_depths),
+                "num_heads": list(s.swin_heads),
+            },
+            "hidden_dim": s.width,
+            "nheads": s.heads,
+            "dim_feedforward": s.ffn,
+            "enc_layers": s.layers,
+            "dec_layers": s.layers,
+            "num_box_decoder_layers": s.box_layers,
+            "num_queries": s.queries,
+            "enc_n_points": s.points,
+            "dec_n_points": s.points,
+            "num_feature_levels": 4,
+            "num_body_points": 68,
+            "l_hidden_size": s.llm,
+            "num_embs": s.embs,
+        },
         "use_sd": True,
         "use_ip2p": True,
     }

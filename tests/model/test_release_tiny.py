@@ -168,8 +168,8 @@ def test_network_and_tokenizer_agree_on_the_special_tokens(root, release):
 
 def test_decoders_to_come_are_known_by_name(release):
     info = describe_checkpoint(release.folder)
-    assert info.decoders == ("detection_decoder",)
-    assert set(info.later) == {"pose_decoder", "image_generation", "image_editing"}
+    assert info.decoders == ("detection_decoder", "pose_decoder")
+    assert set(info.later) == {"image_generation", "image_editing"}
 
 
 # Chat
