@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.structures import Branch, Command, Detections, Frame, Result, Route
+from vl2_ros.structures import Branch, Command, Detections, Frame, Keypoints, Result, Route
 
 
 def test_frame_takes_one_pixel() -> None:
@@ -67,3 +67,20 @@ def test_routes_of_a_result_follow_its_branches() -> None:
     assert Result("", 0, "", "two mugs").routes == (Route.ANSWER,)
     branch = Branch(Route.SEGMENT, ("mug",), Detections.empty())
     assert Result("", 0, "", "mug", (branch,)).routes == (Route.SEGMENT,)
+
+
+def make_keypoints(instances: int, edges: tuple = ()) -> Keypoints:
+    points = np.zeros((instances, 2, 2), np.float32)
+    return Keypoints(("a", "b"), points, np.zeros((instances, 2), np.float32), edges)
+
+
+def test_keypoints_must_be_parallel_to_names_and_instances() -> None:
+    with pytest.raises(ShapeError, match="points_xy"):
+        Keypoints(("a",), np.zeros((1, 2, 2)), np.zeros((1, 1)))
+    with pytest.raises(ShapeError, match="edges"):
+        make_keypoints(1, ((0, 2),))
+    found = Detections.empty()
+    values = (found.boxes_xyxy, found.scores, found.class_ids, found.labels, None)
+    assert Detections(*values, make_keypoints(0)).keypoints is not None
+    with pytest.raises(ShapeError, match="0 instances"):
+        Detections(*values, make_keypoints(1))

@@ -1,6 +1,6 @@
 """The flow, written once: a frame and a command in, events and one typed result out.
 
-preprocess -> vision encoder -> LLM with routing -> detection decoder per route -> postprocess.
+preprocess -> vision encoder -> LLM with routing -> a perception decoder per route -> postprocess.
 Engines do the arithmetic; this file needs numpy only and never asks which backend it has.
 """
 
@@ -18,10 +18,13 @@ from vl2_ros.processing.answer import parse_answer
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.detection import group_detections, resize_masks, select_instances
 from vl2_ros.processing.image import count_tiles, preprocess_decoder, preprocess_vision
+from vl2_ros.processing.pose import NMS_OKS, PoseRequest, find_pose_request
+from vl2_ros.processing.pose_prompt import clean_keypoint_names, pose_conversation
 from vl2_ros.processing.prompt import direct_conversation, encode_conversation, encode_prompt
 from vl2_ros.processing.tokenizer import Tokenizer
-from vl2_ros.runtime.engine import Array, Engines
+from vl2_ros.runtime.engine import Array, Engines, to_numpy
 from vl2_ros.runtime.generate import count_slots, generate
+from vl2_ros.runtime.pose import decode_poses
 from vl2_ros.structures import (
     Branch,
     Command,
@@ -83,6 +86,7 @@ class _Limits:
     score_threshold: float
     max_instances: int
     with_masks: bool = True
+    nms_oks: float | None = NMS_OKS
 
 
 class Pipeline:
@@ -115,7 +119,11 @@ class Pipeline:
             identity=identity,
             backend=language.backend,
             device=language.device,
-            routes=(Route.ANSWER, *(DETECTION_ROUTES if engines.detection_decoder else ())),
+            routes=(
+                Route.ANSWER,
+                *(DETECTION_ROUTES if engines.detection_decoder else ()),
+                *((Route.POSE,) if engines.pose_decoder else ()),
+            ),
         )
 
     def answer(self, frame: Frame, command: Command) -> Result:
@@ -220,10 +228,55 @@ class Pipeline:
             InputError: if no object is named or there are more names than the model takes.
             RouteError: if the checkpoint has no detection decoder.
         """
-        question, answer = direct_conversation(route, names, self.processing)
+        conversation = direct_conversation(route, names, self.processing)
+        states = self._read_slots(frame, conversation, route)
+        conditions = [
+            _Condition(route, name, slots) for name, slots in zip(names, states, strict=True)
+        ]
+        limits = _Limits(score_threshold, max_instances, with_masks)
+        return self._decode_branches(frame, conditions, limits)[0]
+
+    def pose(
+        self,
+        frame: Frame,
+        objects: Sequence[str],
+        keypoints: Sequence[str],
+        *,
+        score_threshold: float = 0.0,
+        max_instances: int = 100,
+        nms_oks: float | None = None,
+    ) -> Branch:
+        """Find named keypoints on every object without generating, as `detect` finds objects.
+
+        Args:
+            frame: the picture.
+            objects: classes in the order of the class ids.
+            keypoints: what to find on each, in any words; see `clean_keypoint_names`.
+            score_threshold: only scores above it are kept.
+            max_instances: most poses.
+            nms_oks: see `suppress_poses`; None keeps all, as the published scores do.
+
+        Raises:
+            InputError: if no object or no keypoint is named, or there are more than the model
+                takes.
+            RouteError: if the checkpoint has no pose decoder.
+        """
+        names = clean_keypoint_names(keypoints, self.processing)
+        conversation = pose_conversation(objects, names, self.processing)
+        states = self._read_slots(frame, conversation, Route.POSE)
+        words = [(Route.DETECT, name) for name in objects] + [(Route.POSE, name) for name in names]
+        conditions = [
+            _Condition(route, name, slots)
+            for (route, name), slots in zip(words, states, strict=True)
+        ]
+        limits = _Limits(score_threshold, max_instances, nms_oks=nms_oks)
+        return self._decode_branches(frame, conditions, limits)[0]
+
+    def _read_slots(self, frame: Frame, conversation: tuple[str, str], route: Route) -> list[Array]:
+        """Return the states (K, C) behind each routing token of one question and its answer."""
         tiles = count_tiles(frame.frame_hw, self.processing)
         ids, _ = encode_conversation(
-            [(question, answer)], self.tokenizer, self.processing, tile_counts=(tiles,)
+            [conversation], self.tokenizer, self.processing, tile_counts=(tiles,)
         )
         pixels = preprocess_vision(frame, self.processing)
         image_tokens = self.engines.vision_encoder.run({"pixels": pixels})["image_tokens"]
@@ -231,28 +284,54 @@ class Pipeline:
         count = count_slots(route.value, self.processing.num_embs, self.processing.num_embs_gen)
         routing_ids = self.tokenizer.tokens.routing
         starts = [place + 1 for place, index in enumerate(ids.tolist()) if index in routing_ids]
-        conditions = [
-            _Condition(route, name, hidden[start : start + count])
-            for name, start in zip(names, starts, strict=True)
-        ]
-        limits = _Limits(score_threshold, max_instances, with_masks)
-        return self._decode_branches(frame, conditions, limits)[0]
+        return [hidden[start : start + count] for start in starts]
 
     def _decode_branches(
         self, frame: Frame, conditions: Sequence[_Condition], limits: _Limits
     ) -> list[Branch]:
-        routes = dict.fromkeys(condition.route for condition in conditions)
-        unserved = [route.value for route in routes if route not in DETECTION_ROUTES]
+        request = find_pose_request([condition.route for condition in conditions])
+        # Objects that are asked for their pose are found with it, by the pose decoder.
+        taken = set() if request is None else {*request.objects, *request.keypoints}
+        routes = dict.fromkeys(
+            Route.POSE if place in taken else c.route for place, c in enumerate(conditions)
+        )
+        unserved = [r.value for r in routes if r not in (*DETECTION_ROUTES, Route.POSE)]
         if unserved:
+            served = sorted(route.value for route in self.info.routes if route.value)
             raise RouteError(
                 f"the answer opened {', '.join(unserved)}, but the loaded decoders serve "
-                f"{', '.join(sorted(route.value for route in DETECTION_ROUTES))} only"
+                f"{', '.join(served) or 'nothing'} only"
             )
-        picture = _DecoderPicture(*preprocess_decoder(frame, self.processing))
-        return [
-            self._decode_branch(picture, route, [c for c in conditions if c.route is route], limits)
-            for route in routes
-        ]
+        picture = None
+        branches = []
+        for route in routes:
+            if route is Route.POSE and request is not None:
+                branches.append(self._decode_poses(frame, conditions, request, limits))
+                continue
+            picture = picture or _DecoderPicture(*preprocess_decoder(frame, self.processing))
+            asked = [
+                c for place, c in enumerate(conditions) if c.route is route and place not in taken
+            ]
+            branches.append(self._decode_branch(picture, route, asked, limits))
+        return branches
+
+    def _decode_poses(
+        self,
+        frame: Frame,
+        conditions: Sequence[_Condition],
+        request: PoseRequest,
+        limits: _Limits,
+    ) -> Branch:
+        return decode_poses(
+            self.engines.pose_decoder,
+            frame,
+            self.processing,
+            [conditions[place] for place in request.objects],
+            [conditions[place] for place in request.keypoints],
+            score_threshold=limits.score_threshold,
+            max_instances=limits.max_instances,
+            nms_oks=limits.nms_oks,
+        )
 
     def _decode_branch(
         self,
@@ -304,10 +383,3 @@ def _postprocess(
         queries = raw["mask_queries"][selection.query_index]  # (k, M)
         masks = resize_masks(np.tensordot(queries, features, axes=1), letterbox)
     return group_detections(selection, phrases, letterbox.frame_hw, masks)
-
-
-def to_numpy(array: Array) -> np.ndarray:
-    """Bring an engine's array to numpy; free of copies when it is numpy already."""
-    if isinstance(array, np.ndarray):
-        return array
-    return np.asarray(array.cpu().numpy() if hasattr(array, "cpu") else np.from_dlpack(array))

@@ -183,6 +183,35 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Keypoints:
+    """K named points of N instances, in camera pixels.
+
+    Attributes:
+        names: K names, in the order in which they were asked for.
+        points_xy: (N, K, 2) float32 camera pixels.
+        scores: (N, K) float32 in 0..1. The network learns no score of a keypoint by itself, so it
+            is the instance's.
+        edges: pairs of indices into the names, to be joined by lines; () where none are known.
+    """
+
+    names: tuple[str, ...]
+    points_xy: np.ndarray
+    scores: np.ndarray
+    edges: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that the arrays are parallel and the edges inside."""
+        shape = (len(self.scores), len(self.names))
+        if self.scores.shape != shape or self.points_xy.shape != (*shape, 2):
+            raise ShapeError(
+                f"expected scores (N, {shape[1]}) and points_xy (N, {shape[1]}, 2), got "
+                f"{self.scores.shape} and {self.points_xy.shape}"
+            )
+        if any(not 0 <= index < shape[1] for edge in self.edges for index in edge):
+            raise ShapeError(f"edges must join two of {shape[1]} keypoints, got {self.edges}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Detections:
     """N instances as parallel arrays, best score first, in camera pixels.
 
@@ -192,6 +221,7 @@ class Detections:
         class_ids: (N,) int64 index into the phrases of the branch.
         labels: N phrases, `labels[i]` is the phrase of `class_ids[i]`.
         masks: (N, H, W) bool on the camera frame, or None when none were asked for.
+        keypoints: of a POSE branch, or None.
     """
 
     boxes_xyxy: np.ndarray
@@ -199,6 +229,7 @@ class Detections:
     class_ids: np.ndarray
     labels: tuple[str, ...]
     masks: np.ndarray | None = None
+    keypoints: Keypoints | None = None
 
     def __post_init__(self) -> None:
         """Check that the arrays are parallel."""
@@ -212,6 +243,10 @@ class Detections:
             )
         if self.masks is not None and (self.masks.ndim != 3 or len(self.masks) != count):
             raise ShapeError(f"masks must be ({count}, H, W), got {self.masks.shape}")
+        if self.keypoints is not None and len(self.keypoints.scores) != count:
+            raise ShapeError(
+                f"keypoints must be of {count} instances, got {len(self.keypoints.scores)}"
+            )
 
     def __len__(self) -> int:
         """Return N."""
@@ -239,7 +274,8 @@ class Branch:
 
     Attributes:
         route: the routing token that opened the slots.
-        phrases: the words that each slot group stands for, in answer order.
+        phrases: the words that each slot group stands for, in answer order; for POSE the objects,
+            whose keypoints are named in `detections.keypoints`.
         detections: instances of all phrases, `class_ids` index `phrases`.
     """
 

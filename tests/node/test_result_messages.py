@@ -8,7 +8,7 @@ from vl2_ros.node.instance_messages import draw_labels
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.result_messages import RESULT, RESULT_TOPICS, ROUTE_TOPICS, ResultMessages
 from vl2_ros.node.rle import decode_mask
-from vl2_ros.structures import Branch, Detections, Frame, ModelInfo, Result, Route
+from vl2_ros.structures import Branch, Detections, Frame, Keypoints, ModelInfo, Result, Route
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 FRAME = Frame(np.zeros((10, 12, 3), np.uint8), 1_700_000_000_000_000_123, "camera_link")
@@ -137,6 +137,30 @@ def test_nothing_found_is_said_on_every_topic():
     assert messages["~/detections"][0].detections == []
     assert messages["~/segmentation"][0].instances == []
     assert not messages["~/label_image"][0].data.any()
+
+
+def test_poses_hold_named_keypoints_in_pixels_and_edges():
+    found = make_detections(FRAME)
+    keypoints = Keypoints(
+        names=("nose", "left eye"),
+        points_xy=np.array([[(1, 2), (3, 4.5)], [(5, 6), (7, 8)]], np.float32),
+        scores=np.array([[0.9, 0.9], [0.5, 0.5]], np.float32),
+        edges=((0, 1),),
+    )
+    values = (found.boxes_xyxy, found.scores, found.class_ids, found.labels, None)
+    messages = make_messages(make_answer(Route.POSE, found=Detections(*values, keypoints)))
+    (array,), (result,) = messages["~/poses"], messages["~/result"]
+    assert array.route == "pose"
+    assert len(messages["~/detections"][0].detections) == 2
+    for instances in (array.instances, result.instances):
+        first = instances[0]
+        assert [(p.name, p.x, p.y) for p in first.keypoints] == [
+            ("nose", 1.0, 2.0),
+            ("left eye", 3.0, 4.5),
+        ]
+        assert first.keypoints[0].score == pytest.approx(0.9)
+        assert list(first.skeleton_edges) == [0, 1]
+        assert [p.x for p in instances[1].keypoints] == [5.0, 7.0]
 
 
 def test_label_image_shows_the_better_of_two_instances():

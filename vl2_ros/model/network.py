@@ -1,7 +1,7 @@
 """VisionLLM: pixels and token ids into logits and super-link states, in one pass or step by step.
 
-Composed of the vision encoder, the projector, the region encoder, the LLM with the super link,
-the detection decoder and the pose decoder. Released weights: OpenGVLab/VisionLLMv2 (arXiv 2406.08394).
+Composed of the vision encoder, the projector, the region encoder, the LLM with the super link, and
+the two perception decoders. Released weights: OpenGVLab/VisionLLMv2 (arXiv 2406.08394).
 """
 
 from __future__ import annotations

@@ -84,12 +84,14 @@ class GroupAttention(GroundingDinoMultiheadAttention):
         Returns:
             (B, Q, D), and None in place of attention weights.
         """
-        parts = (self.query(queries), self.key(keys), self.value(values))
-        heads = [x.unflatten(2, (self.num_attention_heads, -1)).transpose(1, 2) for x in parts]
+        shape = (self.num_attention_heads, self.attention_head_size)
+        query = self.query(queries).unflatten(2, shape).transpose(1, 2)
+        key = self.key(keys).unflatten(2, shape).transpose(1, 2)
+        value = self.value(values).unflatten(2, shape).transpose(1, 2)
         if isinstance(attention_mask, QueryGroups):
-            read = self._read_groups(*heads, attention_mask)
+            read = self._read_groups(query, key, value, attention_mask)
         else:
-            read = self._read(*heads, attention_mask)
+            read = self._read(query, key, value, attention_mask)
         return self.out_proj(read.transpose(1, 2).flatten(2)), None
 
     def _read(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
@@ -108,13 +110,15 @@ class GroupAttention(GroundingDinoMultiheadAttention):
         ahead = []
         if groups.front_visible is not None:
             ahead.append(self._read(query[:, :, :front], key, value, groups.front_visible))
-        behind = [x[:, :, front:] for x in (query, key, value)]
+        query, key, value = (x[:, :, front:] for x in (query, key, value))
         if groups.is_released:
-            return torch.cat([*ahead, self._read(*behind, groups.everywhere()[:, None])], dim=2)
-        slots = groups.slot_mask.shape[1]
-        shape = (groups.count, slots)
-        rows = [x.unflatten(2, shape).transpose(1, 2).flatten(0, 1) for x in behind]
+            behind = self._read(query, key, value, groups.everywhere()[:, None])
+            return torch.cat([*ahead, behind], dim=2)
+        shape = (groups.count, groups.slot_mask.shape[1])
+        query, key, value = (
+            x.unflatten(2, shape).transpose(1, 2).flatten(0, 1) for x in (query, key, value)
+        )
         visible = groups.within_group().repeat_interleave(groups.count, 0)[:, None]
-        read = self._read(*rows, visible)  # (B * G, heads, S, D / heads)
-        read = read.unflatten(0, (-1, groups.count)).transpose(1, 2).flatten(2, 3)
-        return torch.cat([*ahead, read], dim=2)
+        read = self._read(query, key, value, visible)  # (B * G, heads, S, D / heads)
+        behind = read.unflatten(0, (-1, groups.count)).transpose(1, 2).flatten(2, 3)
+        return torch.cat([*ahead, behind], dim=2)

@@ -10,7 +10,7 @@ import numpy as np
 from vl2_ros.node.request import Answer
 from vl2_ros.node.rle import encode_mask
 from vl2_ros.node.transport import MessageTypes
-from vl2_ros.structures import Branch, Frame, Result, Route
+from vl2_ros.structures import Branch, Frame, Keypoints, Result, Route
 
 
 class InstanceMessages:
@@ -68,6 +68,8 @@ class InstanceMessages:
                 score=score,
                 box=self._make_box(box),
                 mask=self._make_mask(None if found.masks is None else found.masks[index]),
+                keypoints=self._make_keypoints(found.keypoints, index),
+                skeleton_edges=_flatten_edges(found.keypoints),
             )
             for index, (box, score, label) in enumerate(found)
         ]
@@ -99,6 +101,19 @@ class InstanceMessages:
         """Make the sensor_msgs/Image of `draw_labels`."""
         return self.make_image(draw_labels(branch, frame.frame_hw), "16UC1", frame)
 
+    def _make_keypoints(self, keypoints: Keypoints | None, index: int) -> list[Any]:
+        if keypoints is None:
+            return []
+        rows = zip(
+            keypoints.names, keypoints.points_xy[index], keypoints.scores[index], strict=True
+        )
+        return [
+            self._make(
+                "vl2_ros/msg/Keypoint", name=name, x=float(x), y=float(y), score=float(score)
+            )
+            for name, (x, y), score in rows
+        ]
+
     def _make_mask(self, mask: np.ndarray | None) -> Any:
         if mask is None:
             return self._make("vl2_ros/msg/InstanceMask")
@@ -125,6 +140,11 @@ class InstanceMessages:
             results=[self._make("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis)],
             bbox=self._make_box(box_xyxy),
         )
+
+
+def _flatten_edges(keypoints: Keypoints | None) -> np.ndarray:
+    edges = () if keypoints is None else keypoints.edges
+    return np.array(edges, dtype=np.uint16).reshape(-1)
 
 
 def route_name(route: Route) -> str:

@@ -28,7 +28,7 @@ class ProcessingConfig:
         aspect: "anyres" (grid of tiles plus thumbnail), "pad" (to a square) or "resize" (centre
             crop of the resized picture).
         max_tiles: most tiles of the anyres grid, thumbnail not counted.
-        decoder_short: the short side reaches at most so many pixels at the detection decoder.
+        decoder_short: the short side reaches at most so many pixels at the perception decoders.
         decoder_long: the long side reaches at most so many pixels there.
         decoder_multiple: its canvas is padded to a multiple of this.
         system: system text of the conversation; "" starts with the first round.
@@ -37,6 +37,7 @@ class ProcessingConfig:
         use_im_start_end: wrap the patch tokens of a picture in `<img>` and `</img>`.
         max_length: longest token sequence, patch and slot tokens included.
         max_classes: most names in one detection call.
+        max_keypoints: most keypoint names in one pose call.
         detect_answer: fixed answer of one-pass detection; {names} is the list of names, each with
             its routing token, {token} the token alone.
         segment_answer: the same for masks.
@@ -56,6 +57,7 @@ class ProcessingConfig:
     use_im_start_end: bool = False
     max_length: int = 4096
     max_classes: int = 256
+    max_keypoints: int = 68
     detect_answer: str = "I found: {names}."
     segment_answer: str = "I found: {names}."
     ground_answer: str = "Sure, it is here{token}."

@@ -96,3 +96,11 @@ class Engines:
     vision_encoder: Engine
     language_model: LanguageModel
     detection_decoder: Engine | None
+    pose_decoder: Engine | None = None
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """Bring an engine's array to numpy; free of copies when it is numpy already."""
+    if isinstance(array, np.ndarray):
+        return array
+    return np.asarray(array.cpu().numpy() if hasattr(array, "cpu") else np.from_dlpack(array))

@@ -87,6 +87,48 @@ class TorchDetectionDecoder:
         return {name: _to_array(getattr(output, name)) for name in self.info.outputs}
 
 
+class TorchPoseDecoder:
+    """Pixels and super-link states of objects and keypoint names -> raw classes, boxes, keypoints.
+
+    `pixels` (1, 3, H, W) float32, `pixel_mask` (1, H, W) bool, `super_link` (1, N, K, C) of the
+    objects, `class_mask` (1, N) bool, `keypoint_link` (1, M, K, C) of the keypoint names,
+    `keypoint_mask` (1, M) bool -> `pred_logits` (1, G, N), `pred_boxes` (1, G, 4) cxcywh
+    normalised, `pred_keypoints` (1, G, M, 2) x and y normalised.
+    """
+
+    def __init__(self, model: VisionLLM, device: torch.device) -> None:
+        """Keep the decoder."""
+        if model.pose_decoder is None:
+            raise ConfigError("the checkpoint has no pose decoder")
+        self._decoder = model.pose_decoder
+        self._device = device
+        self.info = EngineInfo(
+            "pose_decoder",
+            "torch",
+            str(device),
+            (
+                *("pixels", "pixel_mask", "super_link", "class_mask"),
+                *("keypoint_link", "keypoint_mask"),
+            ),
+            ("pred_logits", "pred_boxes", "pred_keypoints"),
+        )
+
+    @torch.inference_mode()
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Decode one frame for N objects and M keypoints."""
+        _check_inputs(self.info, inputs)
+        given = {name: _to_tensor(inputs[name], self._device) for name in self.info.inputs}
+        output = self._decoder(
+            given["pixels"],
+            given["super_link"].float(),
+            given["class_mask"],
+            given["keypoint_link"].float(),
+            given["keypoint_mask"],
+            given["pixel_mask"],
+        )
+        return {name: _to_array(getattr(output, name)) for name in self.info.outputs}
+
+
 class TorchLanguageSession:
     """One answer with the key-value cache of transformers."""
 
@@ -133,7 +175,7 @@ def load_torch_engines(weights: Path, *, device: str = "cpu") -> Engines:
     Args:
         weights: a released VisionLLM v2 folder or one saved by vl2_ros.
         device: a torch device; on `cpu` weights are widened to float32, on `cuda` the language
-            side runs in bfloat16 and the detection decoder in float32.
+            side runs in bfloat16 and the perception decoders in float32.
 
     Raises:
         CheckpointError: if the folder is not a complete checkpoint.
@@ -147,11 +189,12 @@ def load_torch_engines(weights: Path, *, device: str = "cpu") -> Engines:
         raise EngineError(f"{device!r} was asked for, but torch sees no CUDA device; use cpu")
     dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
     model = load_model(weights, dtype=dtype, device=str(target)).eval()
-    if model.detection_decoder is not None:
-        model.detection_decoder.float()
-    decoder = None if model.detection_decoder is None else TorchDetectionDecoder(model, target)
+    for decoder in (model.detection_decoder, model.pose_decoder):
+        if decoder is not None:
+            decoder.float()
     return Engines(
         vision_encoder=TorchVisionEncoder(model, target),
         language_model=TorchLanguageModel(model, target),
-        detection_decoder=decoder,
+        detection_decoder=TorchDetectionDecoder(model, target) if model.detection_decoder else None,
+        pose_decoder=TorchPoseDecoder(model, target) if model.pose_decoder else None,
     )
