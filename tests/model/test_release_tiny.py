@@ -94,7 +94,9 @@ class Case:
         if "decoder_preprocess" not in self.info:
             return config
         rule = self.info["decoder_preprocess"]["scale_rule"]
-        long, short = re.search(r"min\((\d+)/long, (\d+)/short\)", rule).groups()
+        found = re.search(r"min\((?P<long>\d+)/long, (?P<short>\d+)/short\)", rule)
+        found = found or re.search(r"short side (?P<short>\d+), long side <= (?P<long>\d+)", rule)
+        long, short = found["long"], found["short"]
         return replace(config, decoder_long=int(long), decoder_short=int(short))
 
     def tiles(self, config: ProcessingConfig) -> Tensor:

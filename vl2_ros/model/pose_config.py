@@ -47,11 +47,11 @@ _RENAMED: Mapping[str, str] = {
     "dn_label_noise_ratio": "label_noise_ratio",
     "dn_box_noise_scale": "box_noise_scale",
 }
-#: Fields of ours that a release has under the same name.
+#: Fields of ours that a release has under the same name; `group_mask` may be added to it by hand.
 _SAME_NAME = (
     *("num_queries", "num_groups", "num_feature_levels", "dropout", "fusion_dropout"),
     *("fusion_droppath", "focal_alpha", "dn_number", "dn_labelbook_size"),
-    *("l_hidden_size", "num_embs"),
+    *("l_hidden_size", "num_embs", "group_mask"),
 )
 #: Switches of a released config that have one supported value.
 _FIXED_RELEASE_VALUES: Mapping[str, object] = {
