@@ -227,8 +227,7 @@ def network(json_tokenizer):
     torch.manual_seed(0)
     tiny = ModelConfig.tiny(with_pose=True)
     llm = {**tiny.llm, "vocab_size": json_tokenizer.vocab_size}
-    pose = replace(tiny.pose, decoder_layers=4)
-    model = VisionLLM(replace(tiny, llm=llm, pose=pose), json_tokenizer.tokens).eval()
+    model = VisionLLM(replace(tiny, llm=llm), json_tokenizer.tokens).eval()
     # A fresh network leaves boxes where its anchors are; keypoints go STEP further each time.
     with torch.no_grad():
         model.pose_decoder.heads.keypoint.layers[-1].bias.copy_(torch.tensor(STEP))

@@ -284,7 +284,7 @@ class PoseConfig:
             num_queries=20,
             num_groups=6,
             encoder_layers=1,
-            decoder_layers=3,
+            decoder_layers=4,
             encoder_attention_heads=4,
             decoder_attention_heads=4,
             encoder_ffn_dim=64,
