@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,8 +16,10 @@ from tests.model.pose_golden import (
     lay_out,
     make_decoder,
     read_runs,
+    read_weights,
 )
 from vl2_ros.model.feature_levels import resize_mask
+from vl2_ros.model.pose_decoder import PoseDecoder
 from vl2_ros.model.query_groups import QueryGroups
 from vl2_ros.model.query_selection import make_proposals
 
@@ -36,13 +39,25 @@ def run(golden_dir: Path, eval_group: Group) -> SimpleNamespace:
     """Every stage of the variant `main`, which all checkpoints belong to."""
     decoder = make_decoder(golden_dir, group_mask=VARIANTS["main"])
     inputs = inputs_of(eval_group)
-    maps = {}
-    decoder.backbone.register_forward_hook(lambda _, args, out: maps.update(out=out.feature_maps))
+    kept = {}
+    decoder.backbone.register_forward_hook(lambda _, args, out: kept.update(out=out.feature_maps))
+    decoder.query_selection.norm.register_forward_hook(lambda _, args, out: kept.update(tokens=out))
     with torch.inference_mode():
         scene = decoder.encode(**inputs)
         selected = decoder.select(scene)
         states = decoder.decode(scene, selected)
-    return SimpleNamespace(decoder=decoder, scene=scene, selected=selected, states=states, **maps)
+    return SimpleNamespace(decoder=decoder, scene=scene, selected=selected, states=states, **kept)
+
+
+def test_weights_load_strictly_and_every_name_of_a_shared_one_is_known(golden_dir: Path) -> None:
+    config, weights = read_weights(golden_dir)
+    decoder = PoseDecoder(config)
+    assert set(decoder.state_dict()) == set(weights)
+    decoder.load_state_dict(weights)
+    info = json.loads((golden_dir / "unipose_tiny_weights.json").read_text())
+    swin = info["config"]["swin"]
+    assert decoder.config.backbone_config["embed_dim"] == swin["embed_dim"]
+    assert decoder.config.num_groups == info["config"]["num_groups"]
 
 
 def test_prompt_features_match(run, eval_group: Group) -> None:
@@ -77,6 +92,8 @@ def test_query_selection_matches_and_indices_are_exact(run, eval_group: Group) -
     proposals = make_proposals(image.is_padding, image.level_sizes).sigmoid()
     index = selected.token_index[..., None].expand(-1, -1, 4)
     assert_close(proposals.gather(1, index), eval_group["ck.enc_anchor_box"])
+    index = selected.token_index[..., None].expand(-1, -1, run.tokens.shape[-1])
+    assert_close(run.tokens.gather(1, index), eval_group["ck.enc_selected_hidden"])
 
 
 def test_layers_and_references_match(run, eval_group: Group) -> None:

@@ -31,8 +31,8 @@ def make_raw(groups: int, classes: int, keypoints: int) -> tuple[np.ndarray, ...
 
 @pytest.mark.golden
 def test_poses_in_pixels_match_the_reference(golden_dir):
-    tensors = load_file(golden_dir / "unipose_tiny_eval.safetensors")
     post = json.loads((golden_dir / "unipose_tiny_eval.json").read_text())["post"]
+    tensors = load_file(golden_dir / "unipose_tiny_eval.safetensors")
     source = f"out.{post['source']}"
     points = tensors[f"{source}.pred_keypoints"]
     points = points[..., : points.shape[-1] * 2 // 3]
