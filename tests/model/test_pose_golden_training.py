@@ -31,6 +31,8 @@ pytestmark = pytest.mark.golden
 CASES = ("nodn_main", "dn_main")
 LOSS_TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 1e-3
+#: Of gradients that cancel out, such as that of a bias before a norm, of others up to 1600.
+GRADIENT_ROUNDING = 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +167,8 @@ def test_gradient_norms_match(trained, train_group: Group) -> None:
     assert {part for parts in named.values() for part in parts} == set(gradients)
     for name, norm in golden.items():
         squares = sum(float(gradients[part].square().sum()) for part in named[name])
-        assert squares**0.5 == pytest.approx(norm, rel=GRADIENT_TOLERANCE, abs=1e-6), name
+        expected = pytest.approx(norm, rel=GRADIENT_TOLERANCE, abs=GRADIENT_ROUNDING)
+        assert squares**0.5 == expected, name
 
 
 def test_denoising_queries_and_their_masks_match(
