@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from tests.test_pipeline import CONFIG, WIDTH, DetectionDecoder, LanguageModel, VisionEncoder
-from vl2_ros.errors import EngineError, InputError, RouteError
+from vl2_ros.errors import ConfigError, EngineError, InputError, RouteError
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.tokens import TokenIds
 from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep
+from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep, to_numpy
 from vl2_ros.runtime.torch_engine import TorchLanguageModel, TorchPoseDecoder, TorchVisionEncoder
 from vl2_ros.structures import Command, Frame, Route
 
@@ -283,6 +284,20 @@ def list_expected() -> list[tuple[np.ndarray, tuple[float, ...]]]:
                 ]
                 rows.append((box, (moved[0] * WIDTH_PX, moved[1] * HEIGHT)))
     return rows
+
+
+def test_a_network_without_the_decoder_makes_no_engine():
+    without = VisionLLM(ModelConfig.tiny(with_detection=False), TokenIds.from_base(64))
+    with pytest.raises(ConfigError, match="no pose decoder"):
+        TorchPoseDecoder(without, torch.device("cpu"))
+
+
+def test_states_in_bfloat16_reach_the_decoder_as_numbers():
+    states = torch.tensor([1.5, -2.0], dtype=torch.bfloat16)
+    array = to_numpy(states)
+    assert array.dtype == np.float32
+    assert array.tolist() == [1.5, -2.0]
+    assert to_numpy(states.long()).dtype == np.int64
 
 
 def test_network_refuses_too_many_keypoints_or_none(network):

@@ -101,6 +101,7 @@ class ProcessingConfig:
             raise ConfigError(f"vis_encoder_config has no {error}") from error
         tokens = (side // patch) ** 2 // (4 if release.get("use_pixelshuffle") else 1)
         decoder = release.get("gdino_config") or {}
+        pose = release.get("unipose_config") or {}
         default = cls()
         return cls(
             vision_side=side,
@@ -108,6 +109,7 @@ class ProcessingConfig:
             num_embs=int(release.get("num_embs", default.num_embs)),
             num_embs_gen=int(release.get("num_embs_gen", default.num_embs_gen)),
             max_classes=int(decoder.get("max_text_len", default.max_classes)),
+            max_keypoints=int(pose.get("num_body_points", default.max_keypoints)),
         )
 
     def save(self, folder: Path | str) -> Path:
