@@ -42,6 +42,11 @@ class Selection:
         """Return k."""
         return len(self.scores)
 
+    def take(self, places: np.ndarray) -> Selection:
+        """Return the pairs at some places, in the order of these."""
+        parts = (self.query_index, self.class_ids, self.scores, self.boxes_xyxy)
+        return Selection(*(part[places] for part in parts))
+
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(-x)) in the dtype of `logits`, without overflow."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -108,26 +108,14 @@ def make_poses(
     found = place_keypoints(points, selection, len(keypoints), frame_hw)
     if nms_oks is not None:
         kept = suppress_poses(selection, found, keypoints, nms_oks)
-        found = found[kept]
-        selection = Selection(
-            query_index=selection.query_index[kept],
-            class_ids=selection.class_ids[kept],
-            scores=selection.scores[kept],
-            boxes_xyxy=selection.boxes_xyxy[kept],
-        )
-    named = group_detections(selection, objects, frame_hw)
-    return Detections(
-        boxes_xyxy=named.boxes_xyxy,
-        scores=named.scores,
-        class_ids=named.class_ids,
-        labels=named.labels,
-        keypoints=Keypoints(
-            names=tuple(keypoints),
-            points_xy=found,
-            scores=np.repeat(named.scores[:, None], len(keypoints), axis=1),
-            edges=find_edges(keypoints),
-        ),
+        selection, found = selection.take(kept), found[kept]
+    named = Keypoints(
+        names=tuple(keypoints),
+        points_xy=found,
+        scores=np.repeat(selection.scores[:, None], len(keypoints), axis=1),
+        edges=find_edges(keypoints),
     )
+    return replace(group_detections(selection, objects, frame_hw), keypoints=named)
 
 
 def place_keypoints(
