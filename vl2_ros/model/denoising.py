@@ -176,6 +176,30 @@ def make_denoising(
     )
 
 
+def prepend(
+    denoising: DenoisingQueries | None, content: Tensor, boxes: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Put the denoising queries, if any, before the matching queries.
+
+    Args:
+        denoising: P queries, or None.
+        content: (B, Q, D) of the matching queries.
+        boxes: (B, Q, 4) cxcywh.
+
+    Returns:
+        (B, P + Q, D), (B, P + Q, 4), and the additive self-attention mask (1, 1, P + Q, P + Q), or
+        None.
+    """
+    if denoising is None:
+        return content, boxes, None
+    count, queries = denoising.count, content.shape[1]
+    boxes = torch.cat([denoising.box_logits.sigmoid(), boxes], dim=1)
+    content = torch.cat([denoising.content.to(content.dtype), content], dim=1)
+    blocked = torch.zeros(count + queries, count + queries).to(content)
+    blocked = blocked.masked_fill(denoising.blocked(queries), float("-inf"))
+    return content, boxes, blocked[None, None]
+
+
 def _jitter(boxes_cxcywh: Tensor, noise: DenoisingNoise, scale: float) -> Tensor:
     half = boxes_cxcywh[..., 2:] / 2
     reach = torch.cat([half, half], dim=-1) * scale

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vl2_ros.model.denoising import DenoisingNoise, DenoisingQueries, prepare_denoising
+from vl2_ros.model.denoising import DenoisingNoise, DenoisingQueries, prepare_denoising, prepend
 from vl2_ros.model.detection_config import DetectionConfig
 from vl2_ros.model.detection_losses import (
     PredictionSets,
@@ -131,12 +131,7 @@ class DetectionDecoder(SceneEncoder):
         references = selected.boxes_cxcywh_norm.detach()
         batch, queries = references.shape[:2]
         content = self.query_embeddings.weight[:queries].expand(batch, -1, -1)
-        blocked = None
-        if denoising is not None:
-            references = torch.cat([denoising.box_logits.sigmoid(), references], dim=1)
-            content = torch.cat([denoising.content.to(content.dtype), content], dim=1)
-            blocked = torch.zeros(denoising.count + queries, denoising.count + queries).to(content)
-            blocked = blocked.masked_fill(denoising.blocked(queries), float("-inf"))[None, None]
+        content, references, blocked = prepend(denoising, content, references)
         output = self.decoder(
             inputs_embeds=content,
             vision_encoder_hidden_states=scene.tokens,

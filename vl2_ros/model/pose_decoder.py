@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.model.denoising import DenoisingNoise, DenoisingQueries, prepare_denoising
+from vl2_ros.model.denoising import DenoisingNoise, DenoisingQueries, prepare_denoising, prepend
 from vl2_ros.model.detection_losses import PredictionSets
 from vl2_ros.model.detection_transformer import build_decoder, run_decoder_layer
 from vl2_ros.model.pose_config import PoseConfig
@@ -128,26 +128,14 @@ class PoseDecoder(SceneEncoder):
         entering = selected.boxes_cxcywh_norm.detach()
         batch, queries = entering.shape[:2]
         content = self.query_embeddings.weight[:queries].expand(batch, -1, -1)
-        front, blocked = 0, None
-        if denoising is not None:
-            front = denoising.count
-            entering = torch.cat([denoising.box_logits.sigmoid(), entering], dim=1)
-            content = torch.cat([denoising.content.to(content.dtype), content], dim=1)
-            blocked = torch.zeros(front + queries, front + queries).to(content)
-            blocked = blocked.masked_fill(denoising.blocked(queries), float("-inf"))[None, None]
-        layers = range(self.config.decoder_layers)
-        boxes = self._run_layers(
-            scene, layers[: self.config.box_layers], content, entering, blocked
-        )
+        content, entering, blocked = prepend(denoising, content, entering)
+        front = 0 if denoising is None else denoising.count
+        layers, first = range(self.config.decoder_layers), self.config.box_layers
+        boxes = self._run_layers(scene, layers[:first], content, entering, blocked)
         chosen = self._choose_groups(scene, boxes.last[:, front:])
         content, entering = self._form_groups(scene, boxes, chosen, front)
-        groups = self._run_layers(
-            scene,
-            layers[self.config.box_layers :],
-            content,
-            entering,
-            self._group_queries(scene, chosen.shape[1], denoising),
-        )
+        sees = self._group_queries(scene, chosen.shape[1], denoising)
+        groups = self._run_layers(scene, layers[first:], content, entering, sees)
         return PoseStates(boxes, chosen, groups, chosen.shape[1], front)
 
     def _run_layers(
