@@ -85,7 +85,7 @@ def select_instances(
     flat = logits[:, :num_classes].astype(np.float32).ravel()  # (Q * C,)
     if np.isnan(flat).any() or not np.isfinite(boxes).all():
         raise EngineError(
-            "the detection decoder gave numbers that are not finite; check the weights and the "
+            "the perception decoder gave numbers that are not finite; check the weights and the "
             "precision"
         )
     order = _best_first(flat, top_k)
