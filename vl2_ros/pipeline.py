@@ -7,25 +7,28 @@ Engines do the arithmetic; this file needs numpy only and never asks which backe
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from vl2_ros.errors import EngineError, InputError, RouteError
 from vl2_ros.geometry import Letterbox
-from vl2_ros.processing.answer import parse_answer
+from vl2_ros.model.slots import gather_slots, slot_counts
+from vl2_ros.processing.answer import parse_answer, parse_answer_text
+from vl2_ros.processing.command_prompt import CommandPrompt, write_prompt
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.detection import group_detections, resize_masks, select_instances
+from vl2_ros.processing.detection_branch import InstanceLimits, make_branch, tell_counts
 from vl2_ros.processing.image import count_tiles, preprocess_decoder, preprocess_vision
-from vl2_ros.processing.prompt import direct_conversation, encode_conversation, encode_prompt
+from vl2_ros.processing.prompt import direct_conversation, encode_conversation
+from vl2_ros.processing.region import preprocess_region_square
+from vl2_ros.processing.task_formats import TaskFormat
 from vl2_ros.processing.tokenizer import Tokenizer
 from vl2_ros.runtime.engine import Array, Engines
-from vl2_ros.runtime.generate import count_slots, generate
+from vl2_ros.runtime.generate import generate
 from vl2_ros.structures import (
     Branch,
     Command,
-    Detections,
     Event,
     Frame,
     ModelInfo,
@@ -78,11 +81,27 @@ class _Condition:
     states: Array
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    score_threshold: float
-    max_instances: int
-    with_masks: bool = True
+@dataclass(frozen=True, slots=True, eq=False)
+class _Inputs:
+    """A prompt as the networks take it.
+
+    Attributes:
+        ids: (T,) int64.
+        pixels: (n, 3, S, S) tiles of all pictures.
+        tile_index: (R,) int64, the tile that each region lies on: the last of its picture.
+    """
+
+    ids: np.ndarray
+    pixels: np.ndarray
+    tile_index: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Features:
+    """What the prompt's pictures and regions become: (M, C) and (R, C) or None."""
+
+    image_tokens: Array
+    region_features: Array | None
 
 
 class Pipeline:
@@ -142,30 +161,86 @@ class Pipeline:
             RouteError: if the answer opened a route whose decoder is not loaded.
             EngineError: if an engine failed.
         """
-        if command.visual_prompts or command.images:
-            raise InputError(
-                "this version answers sentences about one picture; expected a command without "
-                f"visual prompts and further images, got {len(command.visual_prompts)} and "
-                f"{len(command.images)}"
-            )
         clock = _Clock()
         yield clock.enter("preprocess")
-        tiles = count_tiles(frame.frame_hw, self.processing)
-        prompt = encode_prompt(command.text, self.tokenizer, self.processing, tile_counts=(tiles,))
-        pixels = preprocess_vision(frame, self.processing)
+        prompt = write_prompt(frame, command, self.processing)
+        inputs = self._prepare(prompt)
         yield clock.enter("vision")
-        image_tokens = self.engines.vision_encoder.run({"pixels": pixels})["image_tokens"]
+        features = self._encode(prompt, inputs)
         yield clock.enter("language")
+        if prompt.format.answer is None:
+            text, conditions = yield from self._generate(command, prompt, inputs, features)
+        else:
+            text, conditions = self._read(prompt, inputs, features)
+        limits = InstanceLimits(
+            command.score_threshold, command.max_instances, single=prompt.format.single
+        )
+        branches = []
+        if conditions:
+            yield clock.enter("detection")
+            branches = self._decode_branches(frame, conditions, limits)
+        clock.leave()
+        if prompt.format.is_count and branches:
+            text = tell_counts(branches)
+        yield ResultEvent(
+            Result(
+                command_id=command.id,
+                stamp_ns=frame.stamp_ns,
+                frame_id=frame.frame_id,
+                text=text,
+                branches=tuple(branches),
+                stage_ms=clock.stage_ms,
+            )
+        )
+
+    def _prepare(self, prompt: CommandPrompt) -> _Inputs:
+        if prompt.region_frames and self.engines.region_encoder is None:
+            raise InputError(
+                "the checkpoint has no region encoder, so it cannot look where a command points; "
+                f"expected a command without visual prompts, got {len(prompt.region_frames)}"
+            )
+        config = self.processing
+        tiles = [count_tiles(frame.frame_hw, config) for frame in prompt.frames]
+        rounds = [(prompt.format.question, prompt.format.answer)]
+        ids, _ = encode_conversation(rounds, self.tokenizer, config, tile_counts=tiles)
+        # Regions lie on the whole picture, so nothing of it may be cut off or padded.
+        if prompt.region_frames and config.aspect != "anyres":
+            pixels = [preprocess_region_square(frame, config)[None] for frame in prompt.frames]
+        else:
+            pixels = [preprocess_vision(frame, config) for frame in prompt.frames]
+        last_tiles = np.cumsum(tiles, dtype=np.int64) - 1
+        tile_index = last_tiles[list(prompt.region_frames)]
+        return _Inputs(ids, np.concatenate(pixels), tile_index)
+
+    def _encode(self, prompt: CommandPrompt, inputs: _Inputs) -> _Features:
+        encoded = self.engines.vision_encoder.run({"pixels": inputs.pixels})
+        if self.engines.region_encoder is None or not prompt.region_frames:
+            return _Features(encoded["image_tokens"], None)
+        regions = self.engines.region_encoder.run(
+            {
+                "pixels": inputs.pixels,
+                "region_maps": encoded["region_maps"],
+                "masks": prompt.region_masks,
+                "tile_index": inputs.tile_index,
+            }
+        )
+        return _Features(encoded["image_tokens"], regions["region_features"])
+
+    def _generate(
+        self, command: Command, prompt: CommandPrompt, inputs: _Inputs, features: _Features
+    ) -> Generator[Event, None, tuple[str, list[_Condition]]]:
+        """Let the model answer, yielding its words as they come."""
         ids: list[int] = []
         states: list[Array] = []
         for token in generate(
             self.engines.language_model.open_session(),
-            prompt,
+            inputs.ids,
             tokens=self.tokenizer.tokens,
             num_embs=self.processing.num_embs,
             num_embs_gen=self.processing.num_embs_gen,
             max_new_tokens=command.max_new_tokens,
-            image_tokens=image_tokens,
+            image_tokens=features.image_tokens,
+            region_features=features.region_features,
         ):
             ids.append(token.token_id)
             if token.slot_states is not None:
@@ -173,26 +248,26 @@ class Pipeline:
             parsed = parse_answer(ids, self.tokenizer, command.text)
             yield TextEvent(parsed.text, tuple(group.route for group in parsed.groups))
         parsed = parse_answer(ids, self.tokenizer, command.text)
-        conditions = [
-            _Condition(group.route, group.phrase, slot_states)
+        labels = prompt.format.labels
+        return parsed.text, [
+            _Condition(group.route, labels.get(group.phrase, group.phrase), slot_states)
             for group, slot_states in zip(parsed.groups, states, strict=True)
         ]
-        limits = _Limits(command.score_threshold, command.max_instances)
-        branches = []
-        if conditions:
-            yield clock.enter("detection")
-            branches = self._decode_branches(frame, conditions, limits)
-        clock.leave()
-        yield ResultEvent(
-            Result(
-                command_id=command.id,
-                stamp_ns=frame.stamp_ns,
-                frame_id=frame.frame_id,
-                text=parsed.text,
-                branches=tuple(branches),
-                stage_ms=clock.stage_ms,
-            )
-        )
+
+    def _read(
+        self, prompt: CommandPrompt, inputs: _Inputs, features: _Features
+    ) -> tuple[str, list[_Condition]]:
+        """Read the states of an answer that is known, in one pass."""
+        session = self.engines.language_model.open_session()
+        step = session.feed(inputs.ids, features.image_tokens, features.region_features)
+        tokens, config = self.tokenizer.tokens, self.processing
+        counts = slot_counts(tokens, num_embs=config.num_embs, num_embs_gen=config.num_embs_gen)
+        groups = gather_slots(step.hidden, inputs.ids.tolist(), tokens, counts)
+        conditions = [
+            _Condition(Route(group.route), phrase, group.states)
+            for group, phrase in zip(groups, prompt.format.phrases, strict=True)
+        ]
+        return parse_answer_text(prompt.format.answer or "").text, conditions
 
     def detect(
         self,
@@ -221,25 +296,15 @@ class Pipeline:
             RouteError: if the checkpoint has no detection decoder.
         """
         question, answer = direct_conversation(route, names, self.processing)
-        tiles = count_tiles(frame.frame_hw, self.processing)
-        ids, _ = encode_conversation(
-            [(question, answer)], self.tokenizer, self.processing, tile_counts=(tiles,)
-        )
-        pixels = preprocess_vision(frame, self.processing)
-        image_tokens = self.engines.vision_encoder.run({"pixels": pixels})["image_tokens"]
-        hidden = self.engines.language_model.open_session().feed(ids, image_tokens).hidden
-        count = count_slots(route.value, self.processing.num_embs, self.processing.num_embs_gen)
-        routing_ids = self.tokenizer.tokens.routing
-        starts = [place + 1 for place, index in enumerate(ids.tolist()) if index in routing_ids]
-        conditions = [
-            _Condition(route, name, hidden[start : start + count])
-            for name, start in zip(names, starts, strict=True)
-        ]
-        limits = _Limits(score_threshold, max_instances, with_masks)
+        format_ = TaskFormat(question, answer, tuple(names))
+        prompt = CommandPrompt(format_, (frame,))
+        inputs = self._prepare(prompt)
+        _, conditions = self._read(prompt, inputs, self._encode(prompt, inputs))
+        limits = InstanceLimits(score_threshold, max_instances, with_masks)
         return self._decode_branches(frame, conditions, limits)[0]
 
     def _decode_branches(
-        self, frame: Frame, conditions: Sequence[_Condition], limits: _Limits
+        self, frame: Frame, conditions: Sequence[_Condition], limits: InstanceLimits
     ) -> list[Branch]:
         routes = dict.fromkeys(condition.route for condition in conditions)
         unserved = [route.value for route in routes if route not in DETECTION_ROUTES]
@@ -248,9 +313,16 @@ class Pipeline:
                 f"the answer opened {', '.join(unserved)}, but the loaded decoders serve "
                 f"{', '.join(sorted(route.value for route in DETECTION_ROUTES))} only"
             )
-        picture = _DecoderPicture(*preprocess_decoder(frame, self.processing))
+        config = self.processing
+        # Routes that take the picture at the same size share it.
+        sizes = {r: config.for_segments() if r is Route.SEGMENT else config for r in routes}
+        pictures = {
+            size: _DecoderPicture(*preprocess_decoder(frame, size)) for size in set(sizes.values())
+        }
         return [
-            self._decode_branch(picture, route, [c for c in conditions if c.route is route], limits)
+            self._decode_branch(
+                pictures[sizes[route]], route, [c for c in conditions if c.route is route], limits
+            )
             for route in routes
         ]
 
@@ -259,7 +331,7 @@ class Pipeline:
         picture: _DecoderPicture,
         route: Route,
         conditions: Sequence[_Condition],
-        limits: _Limits,
+        limits: InstanceLimits,
     ) -> Branch:
         if self.engines.detection_decoder is None:
             raise RouteError(
@@ -275,35 +347,7 @@ class Pipeline:
         )
         raw = {name: to_numpy(array)[0] for name, array in output.items()}
         phrases = tuple(condition.phrase for condition in conditions)
-        return Branch(route, phrases, _postprocess(raw, picture.letterbox, route, phrases, limits))
-
-
-def _postprocess(
-    raw: dict[str, np.ndarray],
-    letterbox: Letterbox,
-    route: Route,
-    phrases: tuple[str, ...],
-    limits: _Limits,
-) -> Detections:
-    """Choose instances and bring them to camera pixels; masks are made for the chosen only."""
-    logits = raw["pred_logits"]
-    if route is Route.GROUND:
-        # A referring phrase stands for one thing: only its best query competes.
-        logits = np.where(logits == logits.max(axis=0), logits, -np.inf)
-    selection = select_instances(
-        logits,
-        raw["pred_boxes"],
-        num_classes=len(phrases),
-        frame_hw=letterbox.frame_hw,
-        top_k=limits.max_instances,
-        score_threshold=limits.score_threshold,
-    )
-    masks = None
-    if limits.with_masks:
-        features = raw["mask_features"]  # (M, h, w)
-        queries = raw["mask_queries"][selection.query_index]  # (k, M)
-        masks = resize_masks(np.tensordot(queries, features, axes=1), letterbox)
-    return group_detections(selection, phrases, letterbox.frame_hw, masks)
+        return make_branch(raw, picture.letterbox, route, phrases, limits)
 
 
 def to_numpy(array: Array) -> np.ndarray:

@@ -15,6 +15,8 @@ from vl2_ros.errors import InputError, ShapeError
 
 MAX_FRAME_PIXELS = 100_000_000
 MAX_COMMAND_CHARACTERS = 4_000
+#: Class of a pixel that no class was found for; the number is vision_msgs' own for 16 bit.
+UNLABELLED = 65_535
 
 
 class Route(Enum):
@@ -153,7 +155,10 @@ class Command:
         max_instances: at most so many instances per route are kept.
         max_new_tokens: the answer is cut after so many generated tokens.
         visual_prompts: where the sentence points.
-        images: further pictures that the sentence speaks of.
+        images: further pictures that the sentence speaks of; pointing into one of them makes it
+            an example of what is looked for in the frame.
+        direct: the answer is written, not generated, and read in one pass; only for sentences of
+            a form that the model was trained on.
     """
 
     text: str
@@ -163,6 +168,7 @@ class Command:
     max_new_tokens: int = 192
     visual_prompts: tuple[VisualPrompt, ...] = ()
     images: tuple[Frame, ...] = ()
+    direct: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -180,6 +186,24 @@ class Command:
                 "max_instances and max_new_tokens must be at least 1, got "
                 f"{self.max_instances} and {self.max_new_tokens}"
             )
+
+    def check_prompts(self, frame: Frame) -> None:
+        """Check the visual prompts against their pictures.
+
+        Args:
+            frame: the picture that the command is about.
+
+        Raises:
+            InputError: if a prompt points into a picture that is not there, or outside of it.
+        """
+        pictures = (frame, *self.images)
+        for prompt in self.visual_prompts:
+            if not 0 <= prompt.image < len(pictures):
+                raise InputError(
+                    f"a visual prompt points into image {prompt.image}; the command has the camera "
+                    f"picture (0) and {len(self.images)} further ones"
+                )
+            prompt.check_inside(pictures[prompt.image].frame_hw)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,6 +258,27 @@ class Detections:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LabelMap:
+    """Which class each pixel of the frame belongs to.
+
+    Attributes:
+        class_ids: (H, W) uint16 index into the phrases of the branch; `UNLABELLED` elsewhere.
+        threshold: a pixel whose best class scores no higher is unlabelled; 0 labels every pixel.
+    """
+
+    class_ids: np.ndarray
+    threshold: float
+
+    def __post_init__(self) -> None:
+        """Check shape and dtype."""
+        if self.class_ids.ndim != 2 or self.class_ids.dtype != np.uint16:
+            raise ShapeError(
+                f"class_ids must be (H, W) uint16, got {self.class_ids.shape} "
+                f"{self.class_ids.dtype}"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Branch:
     """What one decoder found for the slot groups that one route opened.
 
@@ -241,11 +286,19 @@ class Branch:
         route: the routing token that opened the slots.
         phrases: the words that each slot group stands for, in answer order.
         detections: instances of all phrases, `class_ids` index `phrases`.
+        label_map: the class of every pixel, for SEGMENT.
     """
 
     route: Route
     phrases: tuple[str, ...]
     detections: Detections
+    label_map: LabelMap | None = None
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Return how many instances there are of each phrase, in the order of the phrases."""
+        found = np.bincount(self.detections.class_ids, minlength=len(self.phrases))
+        return tuple(int(count) for count in found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

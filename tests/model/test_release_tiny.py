@@ -29,7 +29,7 @@ from vl2_ros.processing.image import (
     read_image,
     resize_decoder,
 )
-from vl2_ros.processing.prompt import encode_conversation, encode_prompt
+from vl2_ros.processing.prompt import encode_conversation
 from vl2_ros.processing.region import region_masks_from_boxes
 from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.runtime.generate import generate
@@ -132,8 +132,8 @@ def recorded_session(model):
     """A language session that keeps what it was fed and what came out."""
 
     class Recorder(TorchLanguageSession):
-        def feed(self, input_ids, image_tokens=None):
-            step = super().feed(input_ids, image_tokens)
+        def feed(self, input_ids, image_tokens=None, region_features=None):
+            step = super().feed(input_ids, image_tokens, region_features)
             steps.append((len(input_ids), step.last_logits, step.hidden))
             return step
 
@@ -184,7 +184,9 @@ def test_chat_answers_the_photo_token_by_token(release, read_case):
     assert_close(image_tokens, case["bridged"], STATE_TOLERANCE)
 
     question = case.info["question"].removeprefix("<image>\n")
-    prompt = encode_prompt(question, release.tokenizer, config, tile_counts=[len(tiles)])
+    prompt, _ = encode_conversation(
+        [(question, None)], release.tokenizer, config, tile_counts=[len(tiles)]
+    )
     assert prompt.tolist() == case["prompt_ids"][0].tolist()
 
     session, steps = recorded_session(model)

@@ -30,6 +30,7 @@ STANDARD = (
     "sensor_msgs/msg/CompressedImage",
     "sensor_msgs/msg/CameraInfo",
     "vision_msgs/msg/Detection2DArray",
+    "vision_msgs/msg/LabelInfo",
     "diagnostic_msgs/msg/DiagnosticArray",
     DISCOVERY_TYPE,
 )

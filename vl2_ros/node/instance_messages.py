@@ -10,7 +10,7 @@ import numpy as np
 from vl2_ros.node.request import Answer
 from vl2_ros.node.rle import encode_mask
 from vl2_ros.node.transport import MessageTypes
-from vl2_ros.structures import Branch, Frame, Result, Route
+from vl2_ros.structures import UNLABELLED, Branch, Frame, Result, Route
 
 
 class InstanceMessages:
@@ -99,6 +99,18 @@ class InstanceMessages:
         """Make the sensor_msgs/Image of `draw_labels`."""
         return self.make_image(draw_labels(branch, frame.frame_hw), "16UC1", frame)
 
+    def make_label_info(self, branch: Branch, frame: Frame | None) -> Any:
+        """Make the vision_msgs/LabelInfo that tells what the numbers in the label image mean."""
+        return self._make(
+            "vision_msgs/msg/LabelInfo",
+            header=self.make_header(frame),
+            class_map=[
+                self._make("vision_msgs/msg/VisionClass", class_id=index, class_name=phrase)
+                for index, phrase in enumerate(branch.phrases)
+            ],
+            threshold=branch.label_map.threshold if branch.label_map else 0.0,
+        )
+
     def _make_mask(self, mask: np.ndarray | None) -> Any:
         if mask is None:
             return self._make("vl2_ros/msg/InstanceMask")
@@ -133,18 +145,20 @@ def route_name(route: Route) -> str:
 
 
 def draw_labels(branch: Branch, frame_hw: tuple[int, int]) -> np.ndarray:
-    """Draw which instance each pixel belongs to; where two overlap, the better score is seen.
+    """Draw which class each pixel belongs to.
 
     Args:
-        branch: instances, best score first, with or without masks.
+        branch: with a label map; without one its instances are drawn, the best score on top.
         frame_hw: height and width of the camera picture.
 
     Returns:
-        (H, W) uint16: 0 nothing, i + 1 the i-th instance.
+        (H, W) uint16 index into the phrases, `UNLABELLED` elsewhere.
     """
-    labels = np.zeros(frame_hw, np.uint16)
-    masks = branch.detections.masks
-    if masks is not None:
-        for index in reversed(range(len(masks))):
-            labels[masks[index]] = index + 1
+    if branch.label_map is not None:
+        return branch.label_map.class_ids
+    labels = np.full(frame_hw, UNLABELLED, np.uint16)
+    found = branch.detections
+    if found.masks is not None:
+        for index in reversed(range(len(found))):
+            labels[found.masks[index]] = found.class_ids[index]
     return labels

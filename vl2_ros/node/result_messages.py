@@ -12,7 +12,7 @@ from typing import Any
 
 from vl2_ros.node.instance_messages import InstanceMessages, route_name
 from vl2_ros.node.request import Answer, Status
-from vl2_ros.node.transport import MessageTypes, Qos
+from vl2_ros.node.transport import LATCHED, MessageTypes, Qos
 from vl2_ros.structures import Branch, ModelInfo, Route
 
 
@@ -38,6 +38,8 @@ ANSWER = ResultTopic("~/answer", "std_msgs/msg/String")
 DETECTIONS = ResultTopic("~/detections", "vision_msgs/msg/Detection2DArray")
 SEGMENTATION = ResultTopic("~/segmentation", "vl2_ros/msg/InstanceArray")
 LABEL_IMAGE = ResultTopic("~/label_image", "sensor_msgs/msg/Image")
+# Beside the picture and kept for late subscribers, as vision_msgs asks for.
+LABEL_INFO = ResultTopic("~/label_info", "vision_msgs/msg/LabelInfo", LATCHED)
 POSES = ResultTopic("~/poses", "vl2_ros/msg/InstanceArray")
 GENERATED_IMAGE = ResultTopic("~/generated_image", "sensor_msgs/msg/Image")
 
@@ -46,7 +48,7 @@ ROUTE_TOPICS: Mapping[Route, tuple[ResultTopic, ...]] = {
     Route.ANSWER: (ANSWER,),
     Route.DETECT: (ANSWER, DETECTIONS),
     Route.GROUND: (ANSWER, DETECTIONS),
-    Route.SEGMENT: (ANSWER, DETECTIONS, SEGMENTATION, LABEL_IMAGE),
+    Route.SEGMENT: (ANSWER, DETECTIONS, SEGMENTATION, LABEL_INFO, LABEL_IMAGE),
     Route.POSE: (ANSWER, DETECTIONS, POSES),
     Route.GENERATE: (ANSWER, GENERATED_IMAGE),
     Route.EDIT: (ANSWER, GENERATED_IMAGE),
@@ -155,6 +157,14 @@ def _make_label_images(parts: InstanceMessages, answer: Answer, found: _Found) -
     ]
 
 
+def _make_label_infos(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+    return [
+        parts.make_label_info(branch, answer.frame)
+        for branch, _ in found
+        if branch.route is Route.SEGMENT
+    ]
+
+
 def _make_no_images(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
     # A `Result` holds no picture as long as there is no decoder that makes one.
     return []
@@ -165,6 +175,7 @@ _MAKERS: Mapping[ResultTopic, _Maker] = {
     DETECTIONS: _make_detections,
     SEGMENTATION: _make_arrays(Route.SEGMENT),
     LABEL_IMAGE: _make_label_images,
+    LABEL_INFO: _make_label_infos,
     POSES: _make_arrays(Route.POSE),
     GENERATED_IMAGE: _make_no_images,
 }

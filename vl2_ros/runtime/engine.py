@@ -66,15 +66,21 @@ class LanguageStep:
 class LanguageSession(Protocol):
     """One answer in the making; owns a key-value cache that grows with each call."""
 
-    def feed(self, input_ids: np.ndarray, image_tokens: Array | None = None) -> LanguageStep:
+    def feed(
+        self,
+        input_ids: np.ndarray,
+        image_tokens: Array | None = None,
+        region_features: Array | None = None,
+    ) -> LanguageStep:
         """Append T positions to the sequence.
 
         Args:
             input_ids: (T,) int64; slots after a routing token must be in the same call.
             image_tokens: (M, C) features for the M `<im_patch>` ids in `input_ids`.
+            region_features: (R, C) features for the R `<region>` ids in `input_ids`.
 
         Raises:
-            InputError: if the number of features and of `<im_patch>` ids differ.
+            InputError: if the number of features and of ids for them differ.
         """
 
 
@@ -91,8 +97,9 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """Everything that the flow executes; a decoder that the checkpoint lacks is None."""
+    """Everything that the flow executes; a part that the checkpoint lacks is None."""
 
     vision_encoder: Engine
     language_model: LanguageModel
     detection_decoder: Engine | None
+    region_encoder: Engine | None = None

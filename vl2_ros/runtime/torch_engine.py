@@ -35,14 +35,18 @@ def _check_inputs(info: EngineInfo, inputs: Mapping[str, Array]) -> None:
 
 
 class TorchVisionEncoder:
-    """`pixels` (n, 3, S, S) float32 -> `image_tokens` (n * N, C): vision tower and projector."""
+    """`pixels` (n, 3, S, S) float32 -> `image_tokens` (n * N, C): vision tower and projector.
+
+    Where the model has a region encoder, `region_maps` (L, n, Cv, g, g) come with them.
+    """
 
     def __init__(self, model: VisionLLM, device: torch.device) -> None:
         """Keep the network."""
         self._model = model
         self._device = device
+        maps = () if model.region_encoder is None else ("region_maps",)
         self.info = EngineInfo(
-            "vision_encoder", "torch", str(device), ("pixels",), ("image_tokens",)
+            "vision_encoder", "torch", str(device), ("pixels",), ("image_tokens", *maps)
         )
 
     @torch.inference_mode()
@@ -50,8 +54,43 @@ class TorchVisionEncoder:
         """Encode the tiles of one frame."""
         _check_inputs(self.info, inputs)
         pixels = _to_tensor(inputs["pixels"], self._device)
-        tokens = self._model.encode_images(pixels).image_tokens
-        return {"image_tokens": _to_array(tokens.flatten(0, 1))}
+        features = self._model.encode_images(pixels)
+        output = {"image_tokens": features.image_tokens.flatten(0, 1)}
+        if features.region_maps:
+            output["region_maps"] = torch.stack(features.region_maps)
+        return {name: _to_array(tensor) for name, tensor in output.items()}
+
+
+class TorchRegionEncoder:
+    """Regions of encoded tiles -> one feature each.
+
+    `pixels` (n, 3, S, S) float32, `region_maps` (L, n, Cv, g, g), `masks` (R, S, S) 0 or 1,
+    `tile_index` (R,) int64, the tile that each region lies on -> `region_features` (R, C).
+    """
+
+    def __init__(self, model: VisionLLM, device: torch.device) -> None:
+        """Keep the network."""
+        if model.region_encoder is None:
+            raise ConfigError("the checkpoint has no region encoder")
+        self._model = model
+        self._device = device
+        self.info = EngineInfo(
+            "region_encoder",
+            "torch",
+            str(device),
+            ("pixels", "region_maps", "masks", "tile_index"),
+            ("region_features",),
+        )
+
+    @torch.inference_mode()
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Encode R regions."""
+        _check_inputs(self.info, inputs)
+        given = {name: _to_tensor(inputs[name], self._device) for name in self.info.inputs}
+        features = self._model.encode_regions(
+            given["pixels"], given["masks"], tuple(given["region_maps"]), given["tile_index"]
+        )
+        return {"region_features": _to_array(features)}
 
 
 class TorchDetectionDecoder:
@@ -97,11 +136,19 @@ class TorchLanguageSession:
         self._cache = model.new_cache()
 
     @torch.inference_mode()
-    def feed(self, input_ids: np.ndarray, image_tokens: Array | None = None) -> LanguageStep:
+    def feed(
+        self,
+        input_ids: np.ndarray,
+        image_tokens: Array | None = None,
+        region_features: Array | None = None,
+    ) -> LanguageStep:
         """Append T positions; see `LanguageSession.feed`."""
         ids = _to_tensor(input_ids, self._device)[None]
-        tokens = None if image_tokens is None else _to_tensor(image_tokens, self._device)
-        step = self._model.step(ids, self._cache, image_tokens=tokens)
+        tokens, regions = (
+            None if given is None else _to_tensor(given, self._device)
+            for given in (image_tokens, region_features)
+        )
+        step = self._model.step(ids, self._cache, image_tokens=tokens, region_features=regions)
         return LanguageStep(
             last_logits=step.last_logits[0].float().cpu().numpy(), hidden=_to_array(step.hidden[0])
         )
@@ -118,7 +165,7 @@ class TorchLanguageModel:
             "language_model",
             "torch",
             str(device),
-            ("input_ids", "image_tokens"),
+            ("input_ids", "image_tokens", "region_features"),
             ("last_logits", "hidden"),
         )
 
@@ -150,8 +197,10 @@ def load_torch_engines(weights: Path, *, device: str = "cpu") -> Engines:
     if model.detection_decoder is not None:
         model.detection_decoder.float()
     decoder = None if model.detection_decoder is None else TorchDetectionDecoder(model, target)
+    regions = None if model.region_encoder is None else TorchRegionEncoder(model, target)
     return Engines(
         vision_encoder=TorchVisionEncoder(model, target),
         language_model=TorchLanguageModel(model, target),
         detection_decoder=decoder,
+        region_encoder=regions,
     )
