@@ -24,7 +24,7 @@ from vl2_ros.processing.prompt import direct_conversation, encode_conversation
 from vl2_ros.processing.region import preprocess_region_square
 from vl2_ros.processing.task_formats import TaskFormat
 from vl2_ros.processing.tokenizer import Tokenizer
-from vl2_ros.runtime.engine import Array, Engines
+from vl2_ros.runtime.engine import Array, Engines, to_numpy
 from vl2_ros.runtime.generate import generate
 from vl2_ros.structures import (
     Branch,
@@ -348,10 +348,3 @@ class Pipeline:
         raw = {name: to_numpy(array)[0] for name, array in output.items()}
         phrases = tuple(condition.phrase for condition in conditions)
         return make_branch(raw, picture.letterbox, route, phrases, limits)
-
-
-def to_numpy(array: Array) -> np.ndarray:
-    """Bring an engine's array to numpy; free of copies when it is numpy already."""
-    if isinstance(array, np.ndarray):
-        return array
-    return np.asarray(array.cpu().numpy() if hasattr(array, "cpu") else np.from_dlpack(array))

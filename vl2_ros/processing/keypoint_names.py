@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from vl2_ros.errors import InputError
+from vl2_ros.processing.skeletons import normalise_name
 from vl2_ros.processing.words import singular
 
 PERSON = (
@@ -78,13 +79,6 @@ _CATEGORIES = {
 _FURTHER = {PERSON: ("head", "neck"), QUADRUPED: (), HAND: ()}
 #: What people say instead.
 _SYNONYMS = {"tail": "root of tail", "tail root": "root of tail", "foreleg": "front paw"}
-_MARKS = re.compile(r"[.,'!?\"()*#:;]")
-_HYPHENS = re.compile(r"[-/_]")
-
-
-def clean_keypoint(name: str) -> str:
-    """Write a keypoint's name as in training: lower case, no marks, single spaces."""
-    return " ".join(_HYPHENS.sub(" ", _MARKS.sub("", name.lower())).split())
 
 
 def keypoints_of(category: str) -> tuple[str, ...]:
@@ -93,7 +87,7 @@ def keypoints_of(category: str) -> tuple[str, ...]:
     Args:
         category: words that end in the kind, such as "brown dog" or "people".
     """
-    kind = singular(clean_keypoint(category)).rpartition(" ")[2]
+    kind = singular(normalise_name(category)).rpartition(" ")[2]
     return _CATEGORIES.get(kind, ())
 
 
@@ -109,7 +103,7 @@ def match_keypoints(words: str, category: str) -> tuple[str, ...]:
         ('left front paw', 'right front paw')
     """
     known = keypoints_of(category)
-    said = singular(clean_keypoint(words))
+    said = singular(normalise_name(words))
     said = _SYNONYMS.get(said, said)
     known = (*known, *_FURTHER.get(known, ()))
     if said in known:
@@ -137,7 +131,7 @@ def expand_keypoints(names: Sequence[str], category: str) -> tuple[str, ...]:
     """
     found: list[str] = []
     for name in names:
-        cleaned = clean_keypoint(name)
+        cleaned = normalise_name(name)
         if not cleaned:
             raise InputError(
                 f'a keypoint of {category} has no name, got {name!r}; expected words such as "nose"'

@@ -18,8 +18,9 @@ def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any
         with_masks: add each mask as `{"size": [H, W], "counts": [...]}` (see `encode_rle`).
 
     Returns:
-        `text`, `routes`, `instances` (route, label, score, box_xyxy in camera pixels), `stage_ms`,
-        and what names the command and the frame.
+        `text`, `routes`, `instances` (route, label, score, box_xyxy in camera pixels), `counts` of
+        them for each phrase, `classes` of the label map (class_id, label, pixels), `stage_ms`, and
+        what names the command and the frame.
     """
     return {
         "command_id": result.command_id,
@@ -31,6 +32,17 @@ def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any
             instance
             for branch in result.branches
             for instance in _list_instances(branch, with_masks=with_masks)
+        ],
+        "counts": {
+            phrase: count
+            for branch in result.branches
+            for phrase, count in zip(branch.phrases, branch.counts, strict=True)
+            if phrase  # what a node did not find has no words on the wire
+        },
+        "classes": [
+            row
+            for branch in result.branches
+            for row in _list_classes(branch, with_masks=with_masks)
         ],
         "stage_ms": {stage: round(float(spent), 3) for stage, spent in result.stage_ms.items()},
     }
@@ -49,6 +61,17 @@ def _list_instances(branch: Branch, *, with_masks: bool) -> list[dict[str, Any]]
         if with_masks and found.masks is not None:
             row["mask"] = encode_rle(found.masks[index])
         rows.append(row)
+    return rows
+
+
+def _list_classes(branch: Branch, *, with_masks: bool) -> list[dict[str, Any]]:
+    if branch.label_map is None:
+        return []
+    rows: list[dict[str, Any]] = []
+    for class_id, phrase in enumerate(branch.phrases):
+        mask = branch.label_map.class_ids == class_id
+        row = {"class_id": class_id, "label": phrase, "pixels": int(mask.sum())}
+        rows.append(row | ({"mask": encode_rle(mask)} if with_masks else {}))
     return rows
 
 

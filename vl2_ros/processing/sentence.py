@@ -88,9 +88,10 @@ _THOUGHT = re.compile(
 )
 #: Words that name nothing by themselves.
 _POINTING = re.compile(
-    r"^(?:it|them|this|that|these|those|here|there|(?:the |all |every |each )*(?:same|selected"
-    r"|marked|pointed|given)?[ ]?(?:things?|objects?|regions?|areas?|ones?|instances?|everything)?"
-    r"(?: (?:i|we) (?:point(?:ed)? at|marked|selected|drew))?)$",
+    r"^(?:it|them|this|that|these|those|here|there"
+    r"|(?:(?:this|that|these|those|the|all|every|each|same|selected|marked|given) )*"
+    r"(?:things?|objects?|regions?|areas?|ones?|instances?|everything|what|same)"
+    r"(?: (?:that )?(?:i|we) (?:point(?:ed)? at|marked|selected|drew))?)$",
     re.IGNORECASE,
 )
 

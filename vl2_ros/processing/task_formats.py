@@ -6,15 +6,13 @@ them is this project's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from vl2_ros.errors import InputError
 from vl2_ros.processing.answer import NAMELESS, extract_expression
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.keypoint_names import clean_keypoint
+from vl2_ros.processing.pose_prompt import clean_keypoint_names, pose_conversation
 from vl2_ros.processing.prompt import (
-    clean_names,
     detection_answer,
     direct_conversation,
     list_regions,
@@ -23,9 +21,6 @@ from vl2_ros.processing.prompt import (
 from vl2_ros.processing.sentence import Asked, Task
 from vl2_ros.processing.tokenizer import neutralise
 from vl2_ros.structures import Route
-
-#: Most object classes of one pose call.
-MAX_POSE_CLASSES = 100
 
 #: Classes of the sets of one class, as they are spelt in training.
 _TRAINED_NAMES = {
@@ -73,8 +68,9 @@ def write_format(asked: Asked, sentence: str, config: ProcessingConfig) -> TaskF
         phrase = extract_expression(sentence) or NAMELESS
         return TaskFormat(neutralise(sentence.strip()), answer, (phrase,), {NAMELESS: phrase})
     if asked.task is Task.POSE:
-        question, answer = pose_conversation(asked.names, asked.keypoints, config)
-        return TaskFormat(question, answer, (*asked.names, *asked.keypoints))
+        keypoints = clean_keypoint_names(asked.keypoints, config)
+        question, answer = pose_conversation(asked.names, keypoints, config)
+        return TaskFormat(question, answer, (*asked.names, *keypoints))
     return _name_things(asked, config)
 
 
@@ -90,44 +86,6 @@ def _name_things(asked: Asked, config: ProcessingConfig) -> TaskFormat:
     labels = {t: n for t, n in zip(trained, asked.names, strict=True) if t != n}
     is_count = asked.task is Task.COUNT
     return TaskFormat(question, answer, asked.names, labels, is_count=is_count)
-
-
-def pose_conversation(
-    objects: Sequence[str], keypoints: Sequence[str], config: ProcessingConfig
-) -> tuple[str, str]:
-    """Write question and answer for poses: object classes first, then keypoint names, one round.
-
-    Args:
-        objects: classes of things, at least one.
-        keypoints: names of keypoints that all of them have, at least one.
-        config: gives the limits.
-
-    Returns:
-        (question, answer) for `encode_conversation`; a [DET] for each class, then a [POSE] for
-        each keypoint.
-
-    Raises:
-        InputError: if either list is empty or too long, or a name is blank.
-    """
-    classes = clean_names(objects, replace(config, max_classes=MAX_POSE_CLASSES))
-    names = [neutralise(clean_keypoint(name)) for name in keypoints]
-    if not names or not all(names):
-        raise InputError(
-            f"no keypoint is named for {', '.join(classes)}, got {list(keypoints)}; name at least "
-            'one, such as "nose" or "left elbow"'
-        )
-    if len(names) > config.max_keypoints:
-        raise InputError(
-            f"{len(names)} keypoints were given, the model takes {config.max_keypoints} at once; "
-            "ask for them in several commands"
-        )
-    question = f"Please find every {', '.join(classes)} in this picture."
-    answer = detection_answer(classes, config)
-    listed = ", ".join(f"{name}{Route.POSE.value}" for name in names)
-    return (
-        f"{question} Where are its {', '.join(names)}?",
-        f"{answer} The keypoints are here: {listed}.",
-    )
 
 
 def interactive_format(count: int, config: ProcessingConfig) -> TaskFormat:

@@ -103,3 +103,10 @@ class Engines:
     language_model: LanguageModel
     detection_decoder: Engine | None
     region_encoder: Engine | None = None
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """Bring an engine's array to numpy; free of copies when it is numpy already."""
+    if isinstance(array, np.ndarray):
+        return array
+    return np.asarray(array.cpu().numpy() if hasattr(array, "cpu") else np.from_dlpack(array))
