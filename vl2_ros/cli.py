@@ -163,6 +163,28 @@ def eval_embedded(
         display.print_facts(document)
 
 
+@eval_app.command("coco")
+def eval_coco(
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH.json", help="COCO annotations.")],
+    found: Annotated[Path, typer.Argument(metavar="RESULTS.json", help="COCO results.")],
+    kind: Annotated[
+        str, typer.Option(help="bbox, segm, keypoints, or keypoints_crowd as CrowdPose counts.")
+    ] = "bbox",
+    as_json: AsJson = False,
+) -> None:
+    """Score results of any model against annotations, both in COCO's format."""
+    from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
+
+    kinds = [one.value for one in CocoKind]
+    if kind not in kinds:
+        raise InputError(f"--kind must be one of {', '.join(kinds)}, got {kind!r}")
+    numbers = score_coco(truth, found, CocoKind(kind)).by_name
+    if as_json:
+        display.print_json(dict(numbers))
+    else:
+        display.print_facts(dict(numbers))
+
+
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="Released checkpoint folder.")],

@@ -50,11 +50,17 @@ _POLITE = re.compile(
     r"(?:[\s,!:]+|$)",
     re.IGNORECASE,
 )
+#: Fill words inside of a request.
+_FILL = re.compile(
+    r"\b(?:please|pls|plz|thx|exactly|only|just|kindly|for (?:me|us)|(?:all )?instances of)\b"
+    r"[,!]?\s+|(?<=\bfind )(?:me|us)\s+|(?<=\bsegment )(?:me|us)\s+",
+    re.IGNORECASE,
+)
 _TAIL = re.compile(
-    r"(?:[\s,]*(?:please|thanks|thank you|for me|right now|(?:that )?you can (?:see|find)"
-    r"|(?:that )?(?:are|is) (?:visible|there|here)"
+    r"(?:(?:^|[\s,]+)(?:please|pls|plz|thanks|thx|thank you|for (?:me|us)|robot|(?:right )?now"
+    r"|(?:that )?you can (?:see|find)|(?:that )?(?:are|is) (?:visible|there|here)"
     r"|(?:in|on|from|of) (?:the|this) (?:picture|image|photo|scene|view|frame)"
-    r"|located|visible)|[\s.?!,;:]+)$",
+    r"|at once|located|visible|if you can)|[\s.?!,;:]+)$",
     re.IGNORECASE,
 )
 _SEARCH = (
@@ -86,6 +92,19 @@ _THOUGHT = re.compile(
     r"\b(?:can|could|would|should|might|used|use|helps?|allows?|needs?|makes?|keeps?)\b",
     re.IGNORECASE,
 )
+#: Words that are in no name: a list of names that holds one was no list of names.
+_NO_NAME = re.compile(
+    r"\b(?:i|me|my|we|us|you|it|them|that|which|who|where|what|whatever|everything|anything|is|are|was"
+    r"|were|be|do|does|did|then|first|if|but|not|else|find|detect|locate|segment|mask|outline|show"
+    r"|point|count|tell|give|look|please|description|caption|summary|name|names|picture|image|photo)\b",
+    re.IGNORECASE,
+)
+_MOST_WORDS = 6
+#: What follows a description and belongs to another sentence.
+_SECOND_REQUEST = re.compile(
+    r"[,;.!?].*\b(?:find|detect|locate|segment|mask|outline|show|point|count|tell|you|i)\b",
+    re.IGNORECASE,
+)
 #: Words that name nothing by themselves.
 _POINTING = re.compile(
     r"^(?:it|them|this|that|these|those|here|there"
@@ -114,17 +133,24 @@ keypoints=('left wrist', 'right wrist'))
     for reader in (_read_pose, _read_count, _read_labels, _read_thought, _read_masks, _read_boxes):
         asked = reader(words)
         if asked is not None:
-            return asked
+            return asked if _are_names(asked) else Asked(Task.TALK)
     return Asked(Task.TALK)
+
+
+def _are_names(asked: Asked) -> bool:
+    """Tell whether the names can be names; the description of one thing is freer."""
+    if asked.task is Task.GROUND:
+        return not any(_SECOND_REQUEST.search(name) for name in asked.names)
+    return not any(_NO_NAME.search(name) or len(name.split()) > _MOST_WORDS for name in asked.names)
 
 
 def plain_words(sentence: str) -> str:
     """Drop courtesy at both ends of a sentence and put single spaces."""
-    words = " ".join(sentence.split())
+    words = re.sub(r"^where'?s\b", "where is", " ".join(sentence.split()), flags=re.IGNORECASE)
     for pattern in (_POLITE, _TAIL):
         while (shorter := pattern.sub("", words, count=1)) != words:
             words = shorter
-    return words
+    return _FILL.sub("", words)
 
 
 def asks_for_mask(sentence: str) -> bool:
