@@ -112,6 +112,31 @@ def test_classes_count_unless_they_are_put_together() -> None:
     assert json.dumps([truth, rows]) == before
 
 
+def make_people(points: int) -> tuple[dict, list[dict]]:
+    """One person with keypoints on a diagonal, found where it is."""
+    keypoints = [number for index in range(points) for number in (10.0 + index, 10.0 + index, 2)]
+    person = {"image_id": 1, "category_id": 1, "keypoints": keypoints}
+    truth = make_truth()
+    truth["images"][0]["crowdIndex"] = 0.5
+    truth["annotations"] = [
+        {"id": 1, "iscrowd": 0, "area": 400.0, "bbox": [10.0, 10.0, 20.0, 20.0]}
+        | {"num_keypoints": points, **person}
+    ]
+    return truth, [{"score": 0.9, **person}]
+
+
+def test_keypoints_by_hand() -> None:
+    truth, rows = make_people(17)
+    assert score_coco(truth, rows, CocoKind.KEYPOINTS).ap == pytest.approx(1.0)
+    truth, rows = make_people(14)
+    assert score_coco(truth, rows, CocoKind.CROWD_KEYPOINTS).ap == pytest.approx(1.0)
+    # Far off by the size of the thing.
+    rows[0]["keypoints"] = [value + 40 for value in rows[0]["keypoints"]]
+    assert score_coco(truth, rows, CocoKind.CROWD_KEYPOINTS).ap == 0.0
+    with pytest.raises(InputError, match=r"17 sigmas are there for keypoints of \[14\] points"):
+        score_coco(truth, rows, CocoKind.KEYPOINTS)
+
+
 def test_files_and_rows_that_cannot_be_used_say_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected the format of"):
         score_coco(tmp_path / "none.json", [make_row()], CocoKind.BOXES)
