@@ -30,8 +30,8 @@ STANDARD = (
     "sensor_msgs/msg/CompressedImage",
     "sensor_msgs/msg/CameraInfo",
     "vision_msgs/msg/Detection2DArray",
-    "vision_msgs/msg/LabelInfo",
     "diagnostic_msgs/msg/DiagnosticArray",
+    "vision_msgs/msg/LabelInfo",
     DISCOVERY_TYPE,
 )
 OURS = tuple(read_definitions())

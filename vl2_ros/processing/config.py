@@ -41,12 +41,12 @@ class ProcessingConfig:
         max_length: longest token sequence, patch and slot tokens included.
         max_classes: most names in one detection call.
         max_keypoints: most keypoint names in one pose call.
-        wording: "formats" puts commands of a known kind into the sentences that the released model
-            was trained on; "spoken" gives the model the command as it was said.
         detect_answer: fixed answer of one-pass detection; {names} is the list of names, each with
             its routing token, {token} the token alone.
         segment_answer: the same for masks.
         ground_answer: the same for one expression.
+        wording: "formats" puts commands of a known kind into the sentences that the released model
+            was trained on; "spoken" gives the model the command as it was said.
     """
 
     vision_side: int = 336
@@ -65,10 +65,10 @@ class ProcessingConfig:
     max_length: int = 4096
     max_classes: int = 256
     max_keypoints: int = 68
-    wording: str = "formats"
     detect_answer: str = "I found: {names}."
     segment_answer: str = "I found: {names}."
     ground_answer: str = "Sure, it is here{token}."
+    wording: str = "formats"
 
     def __post_init__(self) -> None:
         """Check ranges and types."""
