@@ -128,24 +128,30 @@ class Network:
         engines = Engines(self.vision, self, self.decoder, self.regions)
         return Pipeline(engines, self.tokenizer, config)
 
-    def see(self, logits: np.ndarray, boxes_cxcywh: np.ndarray) -> None:
+    def see(
+        self,
+        logits: np.ndarray,
+        boxes_cxcywh: np.ndarray,
+        canvas_hw: tuple[int, int] = (64, 96),
+    ) -> None:
         """Set what the decoder finds.
 
-        Query 0 sees the right half of the canvas of 96x64 pixels, query 1 its lower half, all
-        others nothing.
+        Query 0 sees the right half of the canvas, query 1 its lower half, all others nothing.
 
         Args:
             logits: (q, N) of the first queries; the others are sure of nothing.
             boxes_cxcywh: (q, 4) shares of the picture.
+            canvas_hw: of the padded picture, in network pixels.
         """
         queries, depth = 20, 16
         all_logits = np.full((1, queries, logits.shape[1]), -20.0, np.float32)
         all_logits[0, : len(logits)] = logits
         boxes = np.full((1, queries, 4), 0.5, np.float32)
         boxes[0, : len(boxes_cxcywh)] = boxes_cxcywh
-        features = np.zeros((1, depth, 16, 24), np.float32)
-        features[0, 0] = np.where(np.arange(24) < 12, -8.0, 8.0)[None]
-        features[0, 1] = np.where(np.arange(16) < 8, -8.0, 8.0)[:, None]
+        rows, columns = canvas_hw[0] // 4, canvas_hw[1] // 4
+        features = np.zeros((1, depth, rows, columns), np.float32)
+        features[0, 0] = np.where(np.arange(columns) < columns // 2, -8.0, 8.0)[None]
+        features[0, 1] = np.where(np.arange(rows) < rows // 2, -8.0, 8.0)[:, None]
         features[0, 2] = -8.0
         selectors = np.zeros((1, queries, depth), np.float32)
         selectors[0, 0, 0] = selectors[0, 1, 1] = 1.0

@@ -101,6 +101,7 @@ def test_what_is_pointed_at_changes_what_the_model_reads(network):
         ("What colour is the thing in region 1?", "What colour is the thing in {}?"),
         ("Why would somebody hold it?", "Look at {}. Why would somebody hold it?"),
         ("What is in this picture?", "Look at {}. What is in this picture?"),
+        ("What is this? Answer with one word.", "What is {}? Answer with one word."),
     ],
 )
 def test_region_caption_and_question_come_back_as_words(network, sentence, question):

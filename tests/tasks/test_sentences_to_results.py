@@ -6,11 +6,14 @@ pixels for one of the network's.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tests.tasks.network import ODD_HW, Network, make_frame
+from tests.tasks.network import ODD_HW, PROCESSING, Network, make_frame
 from vl2_ros.errors import InputError, RouteError
+from vl2_ros.processing.answer import parse_answer_text
 from vl2_ros.structures import UNLABELLED, Command, Result, Route
 
 D, G, S, P = Route.DETECT, Route.GROUND, Route.SEGMENT, Route.POSE
@@ -133,6 +136,24 @@ def test_boxes_and_masks_are_those_computed_by_hand(network, name):
         assert found.labels == (phrases[0], phrases[-1])
 
 
+def test_a_picture_that_stands_upright_swaps_no_axis(network):
+    """333 wide and 501 high: 60x90 on a canvas of 64x96."""
+    logits = np.array([[3.0, -20.0], [-20.0, 2.0]], np.float32)
+    boxes = np.array([[0.75, 0.25, 0.5, 0.5], [0.1, 0.9, 0.4, 0.4]], np.float32)
+    network.see(logits, boxes, canvas_hw=(96, 64))
+    pipeline = network.pipeline("I found: mug[DET], bowl[DET].")
+    result = pipeline.answer(make_frame(501, 333), Command("find the mug and the bowl"))
+    inputs, _ = network.decoder.calls[0]
+    assert inputs["pixels"].shape == (1, 3, 96, 64)
+    found = result.branches[0].detections
+    # The second is cut at the left and the lower border: -.1 to .3, .7 to 1.1.
+    expected = [(166.5, 0, 333, 250.5), (0, 350.7, 99.9, 501)]
+    np.testing.assert_allclose(found.boxes_xyxy, expected, atol=1e-3)
+    # 32 / 60 * 333 = 177.6 and 48 / 90 * 501 = 267.2
+    np.testing.assert_array_equal(np.flatnonzero(found.masks[0].any(axis=0)), np.arange(178, 333))
+    np.testing.assert_array_equal(np.flatnonzero(found.masks[1].any(axis=1)), np.arange(267, 501))
+
+
 def test_semantic_map_is_the_class_of_every_pixel(network):
     sentence, _, answer, (_, phrases) = TASKS["semantic segmentation"]
     see_halves(network, 3)
@@ -157,10 +178,6 @@ def test_only_semantic_answers_have_a_label_map(network):
 
 
 def test_semantic_pictures_have_a_size_of_their_own(network):
-    from dataclasses import replace
-
-    from tests.tasks.network import PROCESSING
-
     config = replace(PROCESSING, segment_short=32, segment_long=128)
     pipeline = network.pipeline("mug[DET]. road[SEG]", config)
     result = pipeline.answer(make_frame(*ODD_HW), Command("do both"))
@@ -198,7 +215,13 @@ def test_counting_that_the_model_answers_in_words_keeps_its_words(network):
 
 
 @pytest.mark.parametrize(
-    "sentence", ["What is on the table?", "Is the door open?", "What colour is the left mug?"]
+    "sentence",
+    [
+        "What is on the table?",
+        "Is the door open?",
+        "What colour is the left mug? Answer with a single word.",
+        "Describe this picture in detail.",
+    ],
 )
 def test_a_question_goes_as_it_is_and_words_come_back(network, sentence):
     result = ask(network, sentence, "A mug.")
@@ -219,8 +242,6 @@ def test_a_question_goes_as_it_is_and_words_come_back(network, sentence):
     ],
 )
 def test_pose_names_the_things_first_and_then_their_keypoints(network, sentence, things, keypoints):
-    from vl2_ros.processing.answer import parse_answer_text
-
     objects, points = things.split(", "), keypoints.split(", ")
     answer = f"I found: {', '.join(f'{one}[DET]' for one in objects)}. The keypoints are here: "
     answer += ", ".join(f"{one}[POSE]" for one in points) + "."
