@@ -12,20 +12,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vl2_ros.errors import EngineError, InputError, RouteError
+from vl2_ros.errors import EngineError, RouteError
 from vl2_ros.geometry import Letterbox
 from vl2_ros.model.slots import gather_slots, slot_counts
 from vl2_ros.processing.answer import parse_answer, parse_answer_text
 from vl2_ros.processing.command_prompt import CommandPrompt, write_prompt
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.detection_branch import InstanceLimits, make_branch, tell_counts
-from vl2_ros.processing.image import count_tiles, preprocess_decoder, preprocess_vision
-from vl2_ros.processing.prompt import direct_conversation, encode_conversation
-from vl2_ros.processing.region import preprocess_region_square
+from vl2_ros.processing.image import preprocess_decoder
+from vl2_ros.processing.prompt import direct_conversation
 from vl2_ros.processing.task_formats import TaskFormat
 from vl2_ros.processing.tokenizer import Tokenizer
 from vl2_ros.runtime.engine import Array, Engines, to_numpy
 from vl2_ros.runtime.generate import generate
+from vl2_ros.runtime.prompt_features import (
+    PromptFeatures,
+    check_regions,
+    encode_features,
+    prepare_prompt,
+)
 from vl2_ros.structures import (
     Branch,
     Command,
@@ -79,29 +84,6 @@ class _Condition:
     route: Route
     phrase: str
     states: Array
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Inputs:
-    """A prompt as the networks take it.
-
-    Attributes:
-        ids: (T,) int64.
-        pixels: (n, 3, S, S) tiles of all pictures.
-        tile_index: (R,) int64, the tile that each region lies on: the last of its picture.
-    """
-
-    ids: np.ndarray
-    pixels: np.ndarray
-    tile_index: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Features:
-    """What the prompt's pictures and regions become: (M, C) and (R, C) or None."""
-
-    image_tokens: Array
-    region_features: Array | None
 
 
 class Pipeline:
@@ -164,14 +146,15 @@ class Pipeline:
         clock = _Clock()
         yield clock.enter("preprocess")
         prompt = write_prompt(frame, command, self.processing)
-        inputs = self._prepare(prompt)
+        check_regions(prompt, self.engines)
+        inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
         yield clock.enter("vision")
-        features = self._encode(prompt, inputs)
+        features = encode_features(inputs, self.engines)
         yield clock.enter("language")
         if prompt.format.answer is None:
-            text, conditions = yield from self._generate(command, prompt, inputs, features)
+            text, conditions = yield from self._generate(command, prompt, inputs.ids, features)
         else:
-            text, conditions = self._read(prompt, inputs, features)
+            text, conditions = self._read(prompt, inputs.ids, features)
         limits = InstanceLimits(
             command.score_threshold, command.max_instances, single=prompt.format.single
         )
@@ -193,48 +176,19 @@ class Pipeline:
             )
         )
 
-    def _prepare(self, prompt: CommandPrompt) -> _Inputs:
-        if prompt.region_frames and self.engines.region_encoder is None:
-            raise InputError(
-                "the checkpoint has no region encoder, so it cannot look where a command points; "
-                f"expected a command without visual prompts, got {len(prompt.region_frames)}"
-            )
-        config = self.processing
-        tiles = [count_tiles(frame.frame_hw, config) for frame in prompt.frames]
-        rounds = [(prompt.format.question, prompt.format.answer)]
-        ids, _ = encode_conversation(rounds, self.tokenizer, config, tile_counts=tiles)
-        # Regions lie on the whole picture, so nothing of it may be cut off or padded.
-        if prompt.region_frames and config.aspect != "anyres":
-            pixels = [preprocess_region_square(frame, config)[None] for frame in prompt.frames]
-        else:
-            pixels = [preprocess_vision(frame, config) for frame in prompt.frames]
-        last_tiles = np.cumsum(tiles, dtype=np.int64) - 1
-        tile_index = last_tiles[list(prompt.region_frames)]
-        return _Inputs(ids, np.concatenate(pixels), tile_index)
-
-    def _encode(self, prompt: CommandPrompt, inputs: _Inputs) -> _Features:
-        encoded = self.engines.vision_encoder.run({"pixels": inputs.pixels})
-        if self.engines.region_encoder is None or not prompt.region_frames:
-            return _Features(encoded["image_tokens"], None)
-        regions = self.engines.region_encoder.run(
-            {
-                "pixels": inputs.pixels,
-                "region_maps": encoded["region_maps"],
-                "masks": prompt.region_masks,
-                "tile_index": inputs.tile_index,
-            }
-        )
-        return _Features(encoded["image_tokens"], regions["region_features"])
-
     def _generate(
-        self, command: Command, prompt: CommandPrompt, inputs: _Inputs, features: _Features
+        self,
+        command: Command,
+        prompt: CommandPrompt,
+        prompt_ids: np.ndarray,
+        features: PromptFeatures,
     ) -> Generator[Event, None, tuple[str, list[_Condition]]]:
         """Let the model answer, yielding its words as they come."""
         ids: list[int] = []
         states: list[Array] = []
         for token in generate(
             self.engines.language_model.open_session(),
-            inputs.ids,
+            prompt_ids,
             tokens=self.tokenizer.tokens,
             num_embs=self.processing.num_embs,
             num_embs_gen=self.processing.num_embs_gen,
@@ -255,14 +209,14 @@ class Pipeline:
         ]
 
     def _read(
-        self, prompt: CommandPrompt, inputs: _Inputs, features: _Features
+        self, prompt: CommandPrompt, ids: np.ndarray, features: PromptFeatures
     ) -> tuple[str, list[_Condition]]:
         """Read the states of an answer that is known, in one pass."""
         session = self.engines.language_model.open_session()
-        step = session.feed(inputs.ids, features.image_tokens, features.region_features)
+        step = session.feed(ids, features.image_tokens, features.region_features)
         tokens, config = self.tokenizer.tokens, self.processing
         counts = slot_counts(tokens, num_embs=config.num_embs, num_embs_gen=config.num_embs_gen)
-        groups = gather_slots(step.hidden, inputs.ids.tolist(), tokens, counts)
+        groups = gather_slots(step.hidden, ids.tolist(), tokens, counts)
         conditions = [
             _Condition(Route(group.route), phrase, group.states)
             for group, phrase in zip(groups, prompt.format.phrases, strict=True)
@@ -296,10 +250,10 @@ class Pipeline:
             RouteError: if the checkpoint has no detection decoder.
         """
         question, answer = direct_conversation(route, names, self.processing)
-        format_ = TaskFormat(question, answer, tuple(names))
-        prompt = CommandPrompt(format_, (frame,))
-        inputs = self._prepare(prompt)
-        _, conditions = self._read(prompt, inputs, self._encode(prompt, inputs))
+        prompt = CommandPrompt(TaskFormat(question, answer, tuple(names)), (frame,))
+        inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
+        features = encode_features(inputs, self.engines)
+        _, conditions = self._read(prompt, inputs.ids, features)
         limits = InstanceLimits(score_threshold, max_instances, with_masks)
         return self._decode_branches(frame, conditions, limits)[0]
 
@@ -313,18 +267,16 @@ class Pipeline:
                 f"the answer opened {', '.join(unserved)}, but the loaded decoders serve "
                 f"{', '.join(sorted(route.value for route in DETECTION_ROUTES))} only"
             )
-        config = self.processing
-        # Routes that take the picture at the same size share it.
-        sizes = {r: config.for_segments() if r is Route.SEGMENT else config for r in routes}
-        pictures = {
-            size: _DecoderPicture(*preprocess_decoder(frame, size)) for size in set(sizes.values())
-        }
-        return [
-            self._decode_branch(
-                pictures[sizes[route]], route, [c for c in conditions if c.route is route], limits
-            )
-            for route in routes
-        ]
+        pictures: dict[ProcessingConfig, _DecoderPicture] = {}
+        branches = []
+        for route in routes:
+            config = self.processing.for_segments() if route is Route.SEGMENT else self.processing
+            # Routes that take the picture at the same size share it.
+            if config not in pictures:
+                pictures[config] = _DecoderPicture(*preprocess_decoder(frame, config))
+            asked = [condition for condition in conditions if condition.route is route]
+            branches.append(self._decode_branch(pictures[config], route, asked, limits))
+        return branches
 
     def _decode_branch(
         self,

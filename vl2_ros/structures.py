@@ -155,10 +155,8 @@ class Command:
         max_instances: at most so many instances per route are kept.
         max_new_tokens: the answer is cut after so many generated tokens.
         visual_prompts: where the sentence points.
-        images: further pictures that the sentence speaks of; pointing into one of them makes it
-            an example of what is looked for in the frame.
-        direct: the answer is written, not generated, and read in one pass; only for sentences of
-            a form that the model was trained on.
+        images: further pictures; pointing into one makes it an example of what is looked for.
+        direct: the answer is written, not generated; only for sentences of a known form.
     """
 
     text: str
@@ -188,10 +186,7 @@ class Command:
             )
 
     def check_prompts(self, frame: Frame) -> None:
-        """Check the visual prompts against their pictures.
-
-        Args:
-            frame: the picture that the command is about.
+        """Check the visual prompts against the frame and the further images.
 
         Raises:
             InputError: if a prompt points into a picture that is not there, or outside of it.
@@ -271,11 +266,9 @@ class LabelMap:
 
     def __post_init__(self) -> None:
         """Check shape and dtype."""
-        if self.class_ids.ndim != 2 or self.class_ids.dtype != np.uint16:
-            raise ShapeError(
-                f"class_ids must be (H, W) uint16, got {self.class_ids.shape} "
-                f"{self.class_ids.dtype}"
-            )
+        ids = self.class_ids
+        if ids.ndim != 2 or ids.dtype != np.uint16:
+            raise ShapeError(f"class_ids must be (H, W) uint16, got {ids.shape} {ids.dtype}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -297,8 +290,7 @@ class Branch:
     @property
     def counts(self) -> tuple[int, ...]:
         """Return how many instances there are of each phrase, in the order of the phrases."""
-        found = np.bincount(self.detections.class_ids, minlength=len(self.phrases))
-        return tuple(int(count) for count in found)
+        return tuple(np.bincount(self.detections.class_ids, minlength=len(self.phrases)).tolist())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
