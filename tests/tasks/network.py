@@ -125,7 +125,7 @@ class Network:
         # The space belongs to the first word, as in training.
         self.script = [*self.tokenizer.encode(f" {answer}"), self.tokenizer.tokens.eos]
         self.fed.clear()
-        engines = Engines(self.vision, self, self.decoder, self.regions)
+        engines = Engines(self.vision, self, self.decoder, region_encoder=self.regions)
         return Pipeline(engines, self.tokenizer, config)
 
     def see(

@@ -7,7 +7,7 @@ the flow passes those on to the next engine unread.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -102,11 +102,17 @@ class Engines:
     vision_encoder: Engine
     language_model: LanguageModel
     detection_decoder: Engine | None
-    region_encoder: Engine | None = None
+    region_encoder: Engine | None = field(default=None, kw_only=True)
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """Bring an engine's array to numpy; free of copies when it is numpy already."""
+    """Bring an engine's array to numpy; free of copies when it is numpy already.
+
+    numpy knows no bfloat16, so that becomes float32.
+    """
     if isinstance(array, np.ndarray):
         return array
-    return np.asarray(array.cpu().numpy() if hasattr(array, "cpu") else np.from_dlpack(array))
+    if not hasattr(array, "cpu"):
+        return np.asarray(np.from_dlpack(array))
+    on_cpu = array.cpu()
+    return np.asarray((on_cpu.float() if "bfloat16" in str(on_cpu.dtype) else on_cpu).numpy())
