@@ -50,6 +50,8 @@ _POLITE = re.compile(
     r"(?:[\s,!:]+|$)",
     re.IGNORECASE,
 )
+#: Stripped apart from the words at the end: as part of the pattern they would cost its square.
+_MARKS = " .?!,;:"
 #: Fill words inside of a request.
 _FILL = re.compile(
     r"\b(?:please|pls|plz|thx|exactly|only|just|kindly|for (?:me|us)|(?:all )?instances of)\b"
@@ -57,10 +59,10 @@ _FILL = re.compile(
     re.IGNORECASE,
 )
 _TAIL = re.compile(
-    r"(?:(?:^|[\s,]+)(?:please|pls|plz|thanks|thx|thank you|for (?:me|us)|robot|(?:right )?now"
+    r"(?:^|[\s,])(?:please|pls|plz|thanks|thx|thank you|for (?:me|us)|robot|(?:right )?now"
     r"|(?:that )?you can (?:see|find)|(?:that )?(?:are|is) (?:visible|there|here)"
     r"|(?:in|on|from|of) (?:the|this) (?:picture|image|photo|scene|view|frame)"
-    r"|at once|located|visible|if you can)|[\s.?!,;:]+)$",
+    r"|at once|located|visible|if you can)$",
     re.IGNORECASE,
 )
 _SEARCH = (
@@ -148,7 +150,7 @@ def plain_words(sentence: str) -> str:
     """Drop courtesy at both ends of a sentence and put single spaces."""
     words = re.sub(r"^where'?s\b", "where is", " ".join(sentence.split()), flags=re.IGNORECASE)
     for pattern in (_POLITE, _TAIL):
-        while (shorter := pattern.sub("", words, count=1)) != words:
+        while (shorter := pattern.sub("", words.rstrip(_MARKS), count=1)) != words:
             words = shorter
     return _FILL.sub("", words)
 
@@ -175,7 +177,9 @@ def _read_pose(words: str) -> Asked | None:
     whole = _match(rf"{_ASKING}{_FIRST}{_WHOLE} of (?P<what>.+)", words)
     whole = whole or _match(rf"{_ASKING}(?P<what>.+?)(?:'s|s'|') {_WHOLE}", words)
     if whole:
-        return _ask_whole(whole["what"])
+        return _ask_whole(
+            whole["what"], is_pose="pose" in words.lower() or "point" in words.lower()
+        )
     listed = _match(rf"{_ASKING}{_FIRST}{_JOINTS}:? (?P<parts>.+) (?:of|on) (?P<what>.+)", words)
     if listed:
         names = split_names(listed["what"])
@@ -191,11 +195,12 @@ def _read_pose(words: str) -> Asked | None:
     return None
 
 
-def _ask_whole(what: str) -> Asked | None:
+def _ask_whole(what: str, *, is_pose: bool) -> Asked | None:
     names = split_names(what)
-    if not names:
-        return None
     lists = {keypoints_of(name) for name in names}
+    if not names or (() in lists and not is_pose):
+        # "the joints of the pipe" are things like others.
+        return None
     if () in lists:
         unknown = next(name for name in names if not keypoints_of(name))
         raise InputError(
