@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import doctest
+import time
 
 import pytest
 
+from vl2_ros.errors import InputError
 from vl2_ros.evaluation.phrasings import load_phrasings
 from vl2_ros.processing import keypoint_names, sentence, words
 from vl2_ros.processing.keypoint_names import (
@@ -54,6 +57,7 @@ def test_examples_in_the_texts_are_true(module) -> None:
         ("how many people are there?", Task.COUNT, ("person",)),
         ("count the red cubes and the balls", Task.COUNT, ("red cube", "ball")),
         ("what is the number of chairs in the image?", Task.COUNT, ("chair",)),
+        ("where are the joints of the pipe?", Task.DETECT, ("joints of the pipe",)),
         ("Where's the red mug, please?", Task.GROUND, ("red mug",)),
         ("Segment just the bowl for me", Task.OUTLINE, ("bowl",)),
         ("find all instances of a green bottle", Task.DETECT, ("green bottle",)),
@@ -195,3 +199,15 @@ def test_unusual_sentences_are_rather_left_to_the_model_than_misread() -> None:
         if asked.task not in (Task.TALK, *tasks[route]):
             misread.append(one.sentence)
     assert len(phrasings) > 150 and len(misread) <= 0.02 * len(phrasings), misread
+
+
+@pytest.mark.parametrize("part", [",", ". ", "all of the ", "for me ", "please ", "'s ", "and "])
+@pytest.mark.parametrize("lead", ["", "find ", "how many ", "find the keypoints "])
+def test_no_sentence_takes_long_to_read(lead: str, part: str) -> None:
+    """The square of 4000 characters would be seconds; a fortieth of one is usual."""
+    hostile = f"{lead}{part * (3900 // len(part))} of the dog"
+    began = time.process_time()
+    for read in (understand, asks_for_mask):
+        with contextlib.suppress(InputError):
+            read(hostile)
+    assert time.process_time() - began < 1.5

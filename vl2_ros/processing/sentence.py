@@ -76,7 +76,7 @@ _MASK = (
     r" (?:masks?|outlines?|silhouettes?|contours?|segmentations?|pixels) (?:of|for|over|around))"
 )
 _JOINTS = r"(?:keypoints?|key points?|joints?|landmarks?|body parts?)"
-_WHOLE = rf"(?:body )?(?:poses?|skeletons?|{_JOINTS})"
+_WHOLE = rf"(?:body )?(?P<kind>poses?|skeletons?|{_JOINTS})"
 _ASKING = (
     r"(?:(?:find|detect|locate|estimate|predict|show(?: me)?|give me|get|draw|track|mark|tell me"
     r"|point (?:out|at|to)|segment|where (?:are|is)|what (?:are|is)) )?"
@@ -177,9 +177,7 @@ def _read_pose(words: str) -> Asked | None:
     whole = _match(rf"{_ASKING}{_FIRST}{_WHOLE} of (?P<what>.+)", words)
     whole = whole or _match(rf"{_ASKING}(?P<what>.+?)(?:'s|s'|') {_WHOLE}", words)
     if whole:
-        return _ask_whole(
-            whole["what"], is_pose="pose" in words.lower() or "point" in words.lower()
-        )
+        return _ask_whole(whole["what"], whole["kind"].lower())
     listed = _match(rf"{_ASKING}{_FIRST}{_JOINTS}:? (?P<parts>.+) (?:of|on) (?P<what>.+)", words)
     if listed:
         names = split_names(listed["what"])
@@ -195,10 +193,10 @@ def _read_pose(words: str) -> Asked | None:
     return None
 
 
-def _ask_whole(what: str, *, is_pose: bool) -> Asked | None:
+def _ask_whole(what: str, kind: str) -> Asked | None:
     names = split_names(what)
     lists = {keypoints_of(name) for name in names}
-    if not names or (() in lists and not is_pose):
+    if not names or (() in lists and not kind.startswith(("pose", "key"))):
         # "the joints of the pipe" are things like others.
         return None
     if () in lists:
