@@ -53,7 +53,8 @@ def _skip_if_left_out(error: FileNotFoundError) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup() -> Generator[None, object, object]:
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    # Not the hook of fixtures: that one is not asked again for a fixture that failed before.
     try:
         return (yield)
     except FileNotFoundError as error:

@@ -106,6 +106,7 @@ def test_help_is_fast_and_imports_nothing_heavy():
     [
         *("ask", "demo", "serve", "send", "echo", "camera", "bag"),
         *("info", "train", "convert", "simulate", "eval", "eval embedded"),
+        "eval coco",
     ],
 )
 def test_every_command_has_help(command, capsys):
@@ -307,3 +308,26 @@ def test_converted_release_tells_and_answers_the_same(golden_dir, tmp_path, caps
         answers.append(json.loads(capsys.readouterr().out))
     for key in ("text", "routes", "instances"):
         assert answers[0][key] == answers[1][key]
+
+
+def test_coco_files_are_scored(tmp_path, capsys):
+    box = {"image_id": 1, "category_id": 1, "bbox": [10.0, 10.0, 20.0, 20.0]}
+    truth, found = tmp_path / "truth.json", tmp_path / "found.json"
+    truth.write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "height": 100, "width": 100}],
+                "categories": [{"id": 1, "name": "mug"}],
+                "annotations": [{"id": 1, "iscrowd": 0, "area": 400.0, **box}],
+            }
+        )
+    )
+    found.write_text(json.dumps([{"score": 0.5, **box}]))
+    assert run("eval", "coco", truth, found, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["AP_all"] == pytest.approx(1.0)
+    assert run("eval", "coco", truth, found) == 0
+    assert "AP_50" in capsys.readouterr().out
+    assert run("eval", "coco", truth, found, "--kind", "smell") == 2
+    assert "--kind must be one of bbox, segm" in capsys.readouterr().err
+    assert run("eval", "coco", truth, tmp_path / "none.json") == 2
+    assert "expected the format of" in capsys.readouterr().err.replace("\n", " ")

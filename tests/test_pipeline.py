@@ -37,7 +37,7 @@ class Session:
         self._vocabulary = vocabulary
         self._position = 0
 
-    def feed(self, input_ids, image_tokens=None):
+    def feed(self, input_ids, image_tokens=None, region_features=None):
         logits = np.zeros(self._vocabulary, np.float32)
         if self._script:
             logits[self._script.pop(0)] = 1.0

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.structures import Branch, Command, Detections, Frame, Result, Route
+from vl2_ros.structures import (
+    Branch,
+    Command,
+    Detections,
+    Frame,
+    Keypoints,
+    LabelMap,
+    PromptKind,
+    Result,
+    Route,
+    VisualPrompt,
+)
 
 
 def test_frame_takes_one_pixel() -> None:
@@ -67,3 +78,50 @@ def test_routes_of_a_result_follow_its_branches() -> None:
     assert Result("", 0, "", "two mugs").routes == (Route.ANSWER,)
     branch = Branch(Route.SEGMENT, ("mug",), Detections.empty())
     assert Result("", 0, "", "mug", (branch,)).routes == (Route.SEGMENT,)
+
+
+def test_counts_are_of_each_phrase() -> None:
+    found = Detections(
+        np.zeros((3, 4), np.float32), np.ones(3, np.float32), np.array([2, 0, 2]), ("c", "a", "c")
+    )
+    assert Branch(Route.DETECT, ("a", "b", "c"), found).counts == (1, 0, 2)
+    assert Branch(Route.DETECT, ("a",), Detections.empty()).counts == (0,)
+
+
+@pytest.mark.parametrize("class_ids", [np.zeros((2, 2), np.int64), np.zeros(4, np.uint16)])
+def test_label_map_of_another_form_raises(class_ids: np.ndarray) -> None:
+    with pytest.raises(ShapeError, match=r"\(H, W\) uint16"):
+        LabelMap(class_ids, 0.5)
+
+
+def test_prompts_are_checked_against_their_pictures() -> None:
+    frame, small = Frame(np.zeros((40, 60, 3), np.uint8)), Frame(np.zeros((9, 8, 3), np.uint8))
+    for place, image, words in (
+        ((59, 39), 0, None),
+        ((9, 3), 1, r"\(9, 3\) is outside the picture of 8x9"),
+        ((3, 3), 2, "points into image 2; .* 1 further ones"),
+    ):
+        prompt = VisualPrompt(PromptKind.POINT, np.array([place], np.float64), image=image)
+        command = Command("what is this?", visual_prompts=(prompt,), images=(small,))
+        if words is None:
+            command.check_prompts(frame)
+            continue
+        with pytest.raises(InputError, match=words):
+            command.check_prompts(frame)
+
+
+def make_keypoints(instances: int, edges: tuple = ()) -> Keypoints:
+    points = np.zeros((instances, 2, 2), np.float32)
+    return Keypoints(("a", "b"), points, np.zeros((instances, 2), np.float32), edges)
+
+
+def test_keypoints_must_be_parallel_to_names_and_instances() -> None:
+    with pytest.raises(ShapeError, match="points_xy"):
+        Keypoints(("a",), np.zeros((1, 2, 2)), np.zeros((1, 1)))
+    with pytest.raises(ShapeError, match="edges"):
+        make_keypoints(1, ((0, 2),))
+    found = Detections.empty()
+    values = (found.boxes_xyxy, found.scores, found.class_ids, found.labels, None)
+    assert Detections(*values, make_keypoints(0)).keypoints is not None
+    with pytest.raises(ShapeError, match="0 instances"):
+        Detections(*values, make_keypoints(1))

@@ -6,7 +6,6 @@ Everything heavy is imported inside the commands, so that `vl2 --help` answers a
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,15 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vl2_ros.console import display, node_commands, serve_command
-from vl2_ros.console.options import (
-    AsJson,
-    Device,
-    Threshold,
-    Weights,
-    find_version,
-    load_model,
-)
+from vl2_ros.console import ask_command, display, node_commands, serve_command
+from vl2_ros.console.options import AsJson, Device, Weights, find_version, load_model
 from vl2_ros.errors import InputError, VL2Error
 
 if TYPE_CHECKING:
@@ -69,56 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise SystemExit(2)
 
 
-@app.command()
-def ask(
-    words: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGE... SENTENCE", help="Picture files, then what to ask."),
-    ],
-    weights: Weights = None,
-    device: Device = "auto",
-    as_json: AsJson = False,
-    masks: Annotated[bool, typer.Option(help="Put masks into the JSON, as run lengths.")] = False,
-    save: Annotated[
-        Path | None, typer.Option(help="Write an overlay picture; numbered when there are several.")
-    ] = None,
-    threshold: Threshold = 0.35,
-) -> None:
-    """Ask a sentence about one or more pictures, each answered in turn.
-
-    vl2 ask table.jpg "find the red mug and the bowl" --save overlay.png
-    """
-    from vl2_ros.processing.image import read_image
-    from vl2_ros.structures import Command
-
-    if len(words) < 2:
-        raise InputError(
-            f"expected pictures and then a sentence, got only {words[0]!r}; say for example: "
-            'vl2 ask table.jpg "find the red mug"'
-        )
-    *paths, sentence = words
-    command = Command(sentence, score_threshold=threshold)
-    frames = [read_image(Path(path)) for path in paths]
-    pipeline = load_model(weights, device)
-    for index, (path, frame) in enumerate(zip(paths, frames, strict=True)):
-        began = time.perf_counter()
-        with display.show_progress("asking"):
-            result = pipeline.answer(frame, command)
-        seconds = time.perf_counter() - began
-        saved = None
-        if save is not None:
-            name = save.name if len(paths) == 1 else f"{save.stem}_{index}{save.suffix}"
-            saved = save.with_name(name)
-            display.write_overlay(frame, sentence, result, saved)
-        if as_json:
-            display.print_json(
-                display.describe_answer(path, sentence, result, seconds, saved, with_masks=masks)
-            )
-        else:
-            display.print_answer(path if len(paths) > 1 else None, result, seconds, saved)
-
-
 for _command in (
+    ask_command.ask,
     node_commands.demo,
     serve_command.serve,
     node_commands.send,
@@ -217,6 +161,28 @@ def eval_embedded(
         display.print_json(document)
     else:
         display.print_facts(document)
+
+
+@eval_app.command("coco")
+def eval_coco(
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH.json", help="COCO annotations.")],
+    found: Annotated[Path, typer.Argument(metavar="RESULTS.json", help="COCO results.")],
+    kind: Annotated[
+        str, typer.Option(help="bbox, segm, keypoints, or keypoints_crowd as CrowdPose counts.")
+    ] = "bbox",
+    as_json: AsJson = False,
+) -> None:
+    """Score results of any model against annotations, both in COCO's format."""
+    from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
+
+    kinds = [one.value for one in CocoKind]
+    if kind not in kinds:
+        raise InputError(f"--kind must be one of {', '.join(kinds)}, got {kind!r}")
+    numbers = score_coco(truth, found, CocoKind(kind)).by_name
+    if as_json:
+        display.print_json(dict(numbers))
+    else:
+        display.print_facts(dict(numbers))
 
 
 @app.command()

@@ -1,31 +1,42 @@
 """The flow, written once: a frame and a command in, events and one typed result out.
 
-preprocess -> vision encoder -> LLM with routing -> detection decoder per route -> postprocess.
+preprocess -> vision encoder -> LLM with routing -> a perception decoder per route -> postprocess.
 Engines do the arithmetic; this file needs numpy only and never asks which backend it has.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from vl2_ros.errors import EngineError, InputError, RouteError
+from vl2_ros.errors import EngineError, RouteError
 from vl2_ros.geometry import Letterbox
-from vl2_ros.processing.answer import parse_answer
+from vl2_ros.model.slots import gather_slots, slot_counts
+from vl2_ros.processing.answer import parse_answer, parse_answer_text
+from vl2_ros.processing.command_prompt import CommandPrompt, write_prompt
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.detection import group_detections, resize_masks, select_instances
-from vl2_ros.processing.image import count_tiles, preprocess_decoder, preprocess_vision
-from vl2_ros.processing.prompt import direct_conversation, encode_conversation, encode_prompt
+from vl2_ros.processing.detection_branch import InstanceLimits, make_branch, tell_counts
+from vl2_ros.processing.image import preprocess_decoder
+from vl2_ros.processing.pose import PoseRequest, find_pose_request
+from vl2_ros.processing.pose_prompt import clean_keypoint_names, pose_conversation
+from vl2_ros.processing.prompt import direct_conversation
+from vl2_ros.processing.task_formats import TaskFormat
 from vl2_ros.processing.tokenizer import Tokenizer
-from vl2_ros.runtime.engine import Array, Engines
-from vl2_ros.runtime.generate import count_slots, generate
+from vl2_ros.runtime.engine import Array, Engines, to_numpy
+from vl2_ros.runtime.generate import generate
+from vl2_ros.runtime.pose import decode_poses
+from vl2_ros.runtime.prompt_features import (
+    PromptFeatures,
+    check_regions,
+    encode_features,
+    prepare_prompt,
+)
 from vl2_ros.structures import (
     Branch,
     Command,
-    Detections,
     Event,
     Frame,
     ModelInfo,
@@ -78,13 +89,6 @@ class _Condition:
     states: Array
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    score_threshold: float
-    max_instances: int
-    with_masks: bool = True
-
-
 class Pipeline:
     """Answers one command about one frame at a time; holds no state between calls.
 
@@ -115,7 +119,11 @@ class Pipeline:
             identity=identity,
             backend=language.backend,
             device=language.device,
-            routes=(Route.ANSWER, *(DETECTION_ROUTES if engines.detection_decoder else ())),
+            routes=(
+                Route.ANSWER,
+                *(DETECTION_ROUTES if engines.detection_decoder else ()),
+                *((Route.POSE,) if engines.pose_decoder else ()),
+            ),
         )
 
     def answer(self, frame: Frame, command: Command) -> Result:
@@ -142,30 +150,58 @@ class Pipeline:
             RouteError: if the answer opened a route whose decoder is not loaded.
             EngineError: if an engine failed.
         """
-        if command.visual_prompts or command.images:
-            raise InputError(
-                "this version answers sentences about one picture; expected a command without "
-                f"visual prompts and further images, got {len(command.visual_prompts)} and "
-                f"{len(command.images)}"
-            )
         clock = _Clock()
         yield clock.enter("preprocess")
-        tiles = count_tiles(frame.frame_hw, self.processing)
-        prompt = encode_prompt(command.text, self.tokenizer, self.processing, tile_counts=(tiles,))
-        pixels = preprocess_vision(frame, self.processing)
+        prompt = write_prompt(frame, command, self.processing)
+        check_regions(prompt, self.engines)
+        inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
         yield clock.enter("vision")
-        image_tokens = self.engines.vision_encoder.run({"pixels": pixels})["image_tokens"]
+        features = encode_features(inputs, self.engines)
         yield clock.enter("language")
+        if prompt.format.answer is None:
+            text, conditions = yield from self._generate(command, prompt, inputs.ids, features)
+        else:
+            text, conditions = self._read(prompt, inputs.ids, features)
+        limits = InstanceLimits(
+            command.score_threshold, command.max_instances, single=prompt.format.single
+        )
+        branches = []
+        if conditions:
+            yield clock.enter("detection")
+            branches = self._decode_branches(frame, conditions, limits)
+        clock.leave()
+        if prompt.format.is_count and branches:
+            text = tell_counts(branches)
+        yield ResultEvent(
+            Result(
+                command_id=command.id,
+                stamp_ns=frame.stamp_ns,
+                frame_id=frame.frame_id,
+                text=text,
+                branches=tuple(branches),
+                stage_ms=clock.stage_ms,
+            )
+        )
+
+    def _generate(
+        self,
+        command: Command,
+        prompt: CommandPrompt,
+        prompt_ids: np.ndarray,
+        features: PromptFeatures,
+    ) -> Generator[Event, None, tuple[str, list[_Condition]]]:
+        """Let the model answer, yielding its words as they come."""
         ids: list[int] = []
         states: list[Array] = []
         for token in generate(
             self.engines.language_model.open_session(),
-            prompt,
+            prompt_ids,
             tokens=self.tokenizer.tokens,
             num_embs=self.processing.num_embs,
             num_embs_gen=self.processing.num_embs_gen,
             max_new_tokens=command.max_new_tokens,
-            image_tokens=image_tokens,
+            image_tokens=features.image_tokens,
+            region_features=features.region_features,
         ):
             ids.append(token.token_id)
             if token.slot_states is not None:
@@ -173,26 +209,26 @@ class Pipeline:
             parsed = parse_answer(ids, self.tokenizer, command.text)
             yield TextEvent(parsed.text, tuple(group.route for group in parsed.groups))
         parsed = parse_answer(ids, self.tokenizer, command.text)
-        conditions = [
-            _Condition(group.route, group.phrase, slot_states)
+        labels = prompt.format.labels
+        return parsed.text, [
+            _Condition(group.route, labels.get(group.phrase, group.phrase), slot_states)
             for group, slot_states in zip(parsed.groups, states, strict=True)
         ]
-        limits = _Limits(command.score_threshold, command.max_instances)
-        branches = []
-        if conditions:
-            yield clock.enter("detection")
-            branches = self._decode_branches(frame, conditions, limits)
-        clock.leave()
-        yield ResultEvent(
-            Result(
-                command_id=command.id,
-                stamp_ns=frame.stamp_ns,
-                frame_id=frame.frame_id,
-                text=parsed.text,
-                branches=tuple(branches),
-                stage_ms=clock.stage_ms,
-            )
-        )
+
+    def _read(
+        self, prompt: CommandPrompt, ids: np.ndarray, features: PromptFeatures
+    ) -> tuple[str, list[_Condition]]:
+        """Read the states of an answer that is known, in one pass."""
+        session = self.engines.language_model.open_session()
+        step = session.feed(ids, features.image_tokens, features.region_features)
+        tokens, config = self.tokenizer.tokens, self.processing
+        counts = slot_counts(tokens, num_embs=config.num_embs, num_embs_gen=config.num_embs_gen)
+        groups = gather_slots(step.hidden, ids.tolist(), tokens, counts)
+        conditions = [
+            _Condition(Route(group.route), phrase, group.states)
+            for group, phrase in zip(groups, prompt.format.phrases, strict=True)
+        ]
+        return parse_answer_text(prompt.format.answer or "").text, conditions
 
     def detect(
         self,
@@ -220,46 +256,109 @@ class Pipeline:
             InputError: if no object is named or there are more names than the model takes.
             RouteError: if the checkpoint has no detection decoder.
         """
-        question, answer = direct_conversation(route, names, self.processing)
-        tiles = count_tiles(frame.frame_hw, self.processing)
-        ids, _ = encode_conversation(
-            [(question, answer)], self.tokenizer, self.processing, tile_counts=(tiles,)
-        )
-        pixels = preprocess_vision(frame, self.processing)
-        image_tokens = self.engines.vision_encoder.run({"pixels": pixels})["image_tokens"]
-        hidden = self.engines.language_model.open_session().feed(ids, image_tokens).hidden
-        count = count_slots(route.value, self.processing.num_embs, self.processing.num_embs_gen)
-        routing_ids = self.tokenizer.tokens.routing
-        starts = [place + 1 for place, index in enumerate(ids.tolist()) if index in routing_ids]
-        conditions = [
-            _Condition(route, name, hidden[start : start + count])
-            for name, start in zip(names, starts, strict=True)
-        ]
-        limits = _Limits(score_threshold, max_instances, with_masks)
+        conversation = direct_conversation(route, names, self.processing)
+        limits = InstanceLimits(score_threshold, max_instances, with_masks)
+        return self._decode_known(frame, conversation, tuple(names), limits)
+
+    def pose(
+        self,
+        frame: Frame,
+        objects: Sequence[str],
+        keypoints: Sequence[str],
+        *,
+        score_threshold: float = 0.0,
+        max_instances: int = 100,
+        nms_oks: float | None = None,
+    ) -> Branch:
+        """Find named keypoints on every object without generating, as `detect` finds objects.
+
+        Args:
+            frame: the picture.
+            objects: classes in the order of the class ids.
+            keypoints: what to find on each, in any words; see `clean_keypoint_names`.
+            score_threshold: only scores above it are kept.
+            max_instances: most poses.
+            nms_oks: see `suppress_poses`; None keeps all, as the published scores do.
+
+        Raises:
+            InputError: if no object or no keypoint is named, or there are more than the model
+                takes.
+            RouteError: if the checkpoint has no pose decoder.
+        """
+        names = clean_keypoint_names(keypoints, self.processing)
+        conversation = pose_conversation(objects, names, self.processing)
+        limits = InstanceLimits(score_threshold, max_instances, nms_oks=nms_oks)
+        return self._decode_known(frame, conversation, (*objects, *names), limits)
+
+    def _decode_known(
+        self,
+        frame: Frame,
+        conversation: tuple[str, str],
+        phrases: tuple[str, ...],
+        limits: InstanceLimits,
+    ) -> Branch:
+        """Read one question and its answer, a phrase for each routing token, in one pass."""
+        prompt = CommandPrompt(TaskFormat(*conversation, phrases), (frame,))
+        inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
+        _, conditions = self._read(prompt, inputs.ids, encode_features(inputs, self.engines))
         return self._decode_branches(frame, conditions, limits)[0]
 
     def _decode_branches(
-        self, frame: Frame, conditions: Sequence[_Condition], limits: _Limits
+        self, frame: Frame, conditions: Sequence[_Condition], limits: InstanceLimits
     ) -> list[Branch]:
-        routes = dict.fromkeys(condition.route for condition in conditions)
-        unserved = [route.value for route in routes if route not in DETECTION_ROUTES]
+        request = find_pose_request([condition.route for condition in conditions])
+        # Objects that are asked for their pose are found with it, by the pose decoder.
+        taken = set() if request is None else {*request.objects, *request.keypoints}
+        routes = dict.fromkeys(
+            Route.POSE if place in taken else c.route for place, c in enumerate(conditions)
+        )
+        unserved = [r.value for r in routes if r not in (*DETECTION_ROUTES, Route.POSE)]
         if unserved:
+            served = sorted(route.value for route in self.info.routes if route.value)
             raise RouteError(
                 f"the answer opened {', '.join(unserved)}, but the loaded decoders serve "
-                f"{', '.join(sorted(route.value for route in DETECTION_ROUTES))} only"
+                f"{', '.join(served) or 'nothing'} only"
             )
-        picture = _DecoderPicture(*preprocess_decoder(frame, self.processing))
-        return [
-            self._decode_branch(picture, route, [c for c in conditions if c.route is route], limits)
-            for route in routes
-        ]
+        pictures: dict[ProcessingConfig, _DecoderPicture] = {}
+        branches = []
+        for route in routes:
+            if route is Route.POSE and request is not None:
+                branches.append(self._decode_poses(frame, conditions, request, limits))
+                continue
+            config = self.processing.for_segments() if route is Route.SEGMENT else self.processing
+            # Routes that take the picture at the same size share it.
+            if config not in pictures:
+                pictures[config] = _DecoderPicture(*preprocess_decoder(frame, config))
+            asked = [
+                c for place, c in enumerate(conditions) if c.route is route and place not in taken
+            ]
+            branches.append(self._decode_branch(pictures[config], route, asked, limits))
+        return branches
+
+    def _decode_poses(
+        self,
+        frame: Frame,
+        conditions: Sequence[_Condition],
+        request: PoseRequest,
+        limits: InstanceLimits,
+    ) -> Branch:
+        return decode_poses(
+            self.engines.pose_decoder,
+            frame,
+            self.processing,
+            [conditions[place] for place in request.objects],
+            [conditions[place] for place in request.keypoints],
+            score_threshold=limits.score_threshold,
+            max_instances=limits.max_instances,
+            nms_oks=limits.nms_oks,
+        )
 
     def _decode_branch(
         self,
         picture: _DecoderPicture,
         route: Route,
         conditions: Sequence[_Condition],
-        limits: _Limits,
+        limits: InstanceLimits,
     ) -> Branch:
         if self.engines.detection_decoder is None:
             raise RouteError(
@@ -275,39 +374,4 @@ class Pipeline:
         )
         raw = {name: to_numpy(array)[0] for name, array in output.items()}
         phrases = tuple(condition.phrase for condition in conditions)
-        return Branch(route, phrases, _postprocess(raw, picture.letterbox, route, phrases, limits))
-
-
-def _postprocess(
-    raw: dict[str, np.ndarray],
-    letterbox: Letterbox,
-    route: Route,
-    phrases: tuple[str, ...],
-    limits: _Limits,
-) -> Detections:
-    """Choose instances and bring them to camera pixels; masks are made for the chosen only."""
-    logits = raw["pred_logits"]
-    if route is Route.GROUND:
-        # A referring phrase stands for one thing: only its best query competes.
-        logits = np.where(logits == logits.max(axis=0), logits, -np.inf)
-    selection = select_instances(
-        logits,
-        raw["pred_boxes"],
-        num_classes=len(phrases),
-        frame_hw=letterbox.frame_hw,
-        top_k=limits.max_instances,
-        score_threshold=limits.score_threshold,
-    )
-    masks = None
-    if limits.with_masks:
-        features = raw["mask_features"]  # (M, h, w)
-        queries = raw["mask_queries"][selection.query_index]  # (k, M)
-        masks = resize_masks(np.tensordot(queries, features, axes=1), letterbox)
-    return group_detections(selection, phrases, letterbox.frame_hw, masks)
-
-
-def to_numpy(array: Array) -> np.ndarray:
-    """Bring an engine's array to numpy; free of copies when it is numpy already."""
-    if isinstance(array, np.ndarray):
-        return array
-    return np.asarray(array.cpu().numpy() if hasattr(array, "cpu") else np.from_dlpack(array))
+        return make_branch(raw, picture.letterbox, route, phrases, limits)

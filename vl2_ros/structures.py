@@ -15,6 +15,8 @@ from vl2_ros.errors import InputError, ShapeError
 
 MAX_FRAME_PIXELS = 100_000_000
 MAX_COMMAND_CHARACTERS = 4_000
+#: Class of a pixel that no class was found for; the number is vision_msgs' own for 16 bit.
+UNLABELLED = 65_535
 
 
 class Route(Enum):
@@ -153,7 +155,8 @@ class Command:
         max_instances: at most so many instances per route are kept.
         max_new_tokens: the answer is cut after so many generated tokens.
         visual_prompts: where the sentence points.
-        images: further pictures that the sentence speaks of.
+        images: further pictures; pointing into one makes it an example of what is looked for.
+        direct: the answer is written, not generated; only for sentences of a known form.
     """
 
     text: str
@@ -163,6 +166,7 @@ class Command:
     max_new_tokens: int = 192
     visual_prompts: tuple[VisualPrompt, ...] = ()
     images: tuple[Frame, ...] = ()
+    direct: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -181,6 +185,50 @@ class Command:
                 f"{self.max_instances} and {self.max_new_tokens}"
             )
 
+    def check_prompts(self, frame: Frame) -> None:
+        """Check the visual prompts against the frame and the further images.
+
+        Raises:
+            InputError: if a prompt points into a picture that is not there, or outside of it.
+        """
+        pictures = (frame, *self.images)
+        for prompt in self.visual_prompts:
+            if not 0 <= prompt.image < len(pictures):
+                raise InputError(
+                    f"a visual prompt points into image {prompt.image}; the command has the camera "
+                    f"picture (0) and {len(self.images)} further ones"
+                )
+            prompt.check_inside(pictures[prompt.image].frame_hw)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keypoints:
+    """K named points of N instances, in camera pixels.
+
+    Attributes:
+        names: K names, in the order in which they were asked for.
+        points_xy: (N, K, 2) float32 camera pixels.
+        scores: (N, K) float32 in 0..1. The network learns no score of a keypoint by itself, so it
+            is the instance's.
+        edges: pairs of indices into the names, to be joined by lines; () where none are known.
+    """
+
+    names: tuple[str, ...]
+    points_xy: np.ndarray
+    scores: np.ndarray
+    edges: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that the arrays are parallel and the edges inside."""
+        shape = (len(self.scores), len(self.names))
+        if self.scores.shape != shape or self.points_xy.shape != (*shape, 2):
+            raise ShapeError(
+                f"expected scores (N, {shape[1]}) and points_xy (N, {shape[1]}, 2), got "
+                f"{self.scores.shape} and {self.points_xy.shape}"
+            )
+        if any(not 0 <= index < shape[1] for edge in self.edges for index in edge):
+            raise ShapeError(f"edges must join two of {shape[1]} keypoints, got {self.edges}")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
@@ -192,6 +240,7 @@ class Detections:
         class_ids: (N,) int64 index into the phrases of the branch.
         labels: N phrases, `labels[i]` is the phrase of `class_ids[i]`.
         masks: (N, H, W) bool on the camera frame, or None when none were asked for.
+        keypoints: of a POSE branch, or None.
     """
 
     boxes_xyxy: np.ndarray
@@ -199,6 +248,7 @@ class Detections:
     class_ids: np.ndarray
     labels: tuple[str, ...]
     masks: np.ndarray | None = None
+    keypoints: Keypoints | None = None
 
     def __post_init__(self) -> None:
         """Check that the arrays are parallel."""
@@ -212,6 +262,10 @@ class Detections:
             )
         if self.masks is not None and (self.masks.ndim != 3 or len(self.masks) != count):
             raise ShapeError(f"masks must be ({count}, H, W), got {self.masks.shape}")
+        if self.keypoints is not None and len(self.keypoints.scores) != count:
+            raise ShapeError(
+                f"keypoints must be of {count} instances, got {len(self.keypoints.scores)}"
+            )
 
     def __len__(self) -> int:
         """Return N."""
@@ -234,18 +288,45 @@ class Detections:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LabelMap:
+    """Which class each pixel of the frame belongs to.
+
+    Attributes:
+        class_ids: (H, W) uint16 index into the phrases of the branch; `UNLABELLED` elsewhere.
+        threshold: a pixel whose best class scores no higher is unlabelled; 0 labels every pixel.
+    """
+
+    class_ids: np.ndarray
+    threshold: float
+
+    def __post_init__(self) -> None:
+        """Check shape and dtype."""
+        ids = self.class_ids
+        if ids.ndim != 2 or ids.dtype != np.uint16:
+            raise ShapeError(f"class_ids must be (H, W) uint16, got {ids.shape} {ids.dtype}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Branch:
     """What one decoder found for the slot groups that one route opened.
 
     Attributes:
         route: the routing token that opened the slots.
-        phrases: the words that each slot group stands for, in answer order.
+        phrases: the words that each slot group stands for, in answer order; for POSE the objects,
+            whose keypoints are named in `detections.keypoints`.
         detections: instances of all phrases, `class_ids` index `phrases`.
+        label_map: the class of every pixel, for SEGMENT.
     """
 
     route: Route
     phrases: tuple[str, ...]
     detections: Detections
+    label_map: LabelMap | None = None
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Return how many instances there are of each phrase, in the order of the phrases."""
+        return tuple(np.bincount(self.detections.class_ids, minlength=len(self.phrases)).tolist())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -234,7 +234,7 @@ class TestServe:
     @pytest.mark.parametrize(
         ("options", "expected"),
         [
-            (["--transport", "ros"], "--transport must be dds in this version, got 'ros'"),
+            (["--transport", "carrier"], "--transport must be dds or ros, got 'carrier'"),
             (["--queue-size", "0"], "queue_size must be at least 1, got 0"),
             (["--image-transport", "pigeon"], "image_transport must be one of auto, raw"),
             (["--camera", "a", "--camera", "a"], "cameras must differ"),

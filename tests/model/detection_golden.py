@@ -22,8 +22,9 @@ class Group:
     """Tensors and description of one golden group."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.tensors = load_file(folder / f"{name}.safetensors")
+        # First the file whose absence is told with its name.
         self.info: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+        self.tensors = load_file(folder / f"{name}.safetensors")
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]

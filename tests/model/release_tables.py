@@ -31,6 +31,7 @@ class ReleaseSizes:
     ffn: int = 2048
     queries: int = 900
     layers: int = 6
+    box_layers: int = 2
     heads: int = 8
     points: int = 4
     mask: int = 256
@@ -221,9 +222,99 @@ def gdino_keys(s: ReleaseSizes) -> Rows:
         yield from _linear(f"gdino.patch2query.layers.{layer}", d, into)
 
 
+def _unipose_backbone_keys(s: ReleaseSizes) -> Rows:
+    top = "unipose.backbone.0"
+    yield from _conv(f"{top}.patch_embed.proj", s.swin, 3, 4, 4)
+    yield from _norm(f"{top}.patch_embed.norm", s.swin)
+    for stage, (depth, heads) in enumerate(zip(s.swin_depths, s.swin_heads, strict=True)):
+        c = s.swin * 2**stage
+        for b in range(depth):
+            block = f"{top}.layers.{stage}.blocks.{b}"
+            yield from _norm(f"{block}.norm1", c)
+            yield from _norm(f"{block}.norm2", c)
+            yield from _linear(f"{block}.attn.qkv", 3 * c, c)
+            yield from _linear(f"{block}.attn.proj", c, c)
+            yield f"{block}.attn.relative_position_bias_table", (169, heads)
+            yield f"{block}.attn.relative_position_index", (49, 49)
+            yield from _linear(f"{block}.mlp.fc1", 4 * c, c)
+            yield from _linear(f"{block}.mlp.fc2", c, 4 * c)
+        if stage < 3:
+            yield f"{top}.layers.{stage}.downsample.reduction.weight", (2 * c, 4 * c)
+            yield from _norm(f"{top}.layers.{stage}.downsample.norm", 4 * c)
+            yield from _norm(f"{top}.norm{stage + 1}", 2 * c)
+
+
+def _unipose_transformer_keys(s: ReleaseSizes) -> Rows:
+    d, half, top = s.width, s.ffn // 2, "unipose.transformer"
+    for i in range(s.layers):
+        fusion = f"{top}.encoder.fusion_layers.{i}"
+        for side in "vl":
+            yield f"{fusion}.gam_{side}", (d,)
+            yield from _norm(f"{fusion}.layer_norm_{side}", d)
+            yield from _linear(f"{fusion}.attn.{side}_proj", half, d)
+            yield from _linear(f"{fusion}.attn.values_{side}_proj", half, d)
+            yield from _linear(f"{fusion}.attn.out_{side}_proj", d, half)
+        text, image = (f"{top}.encoder.{kind}.{i}" for kind in ("text_layers", "layers"))
+        yield from _packed_attention(f"{text}.self_attn", d)
+        yield from _deformable(f"{image}.self_attn", s)
+        decoder = f"{top}.decoder.layers.{i}"
+        yield from _packed_attention(f"{decoder}.self_attn", d)
+        yield from _packed_attention(f"{decoder}.ca_text", d)
+        yield from _deformable(f"{decoder}.cross_attn", s)
+        yield from _norm(f"{decoder}.catext_norm", d)
+        yield from _norm(f"{decoder}.norm3", d)
+        for layer, ffn in ((text, half), (image, s.ffn), (decoder, s.ffn)):
+            yield from _linear(f"{layer}.linear1", ffn, d)
+            yield from _linear(f"{layer}.linear2", d, ffn)
+            yield from _norm(f"{layer}.norm1", d)
+            yield from _norm(f"{layer}.norm2", d)
+
+
+def _unipose_head_keys(s: ReleaseSizes) -> Rows:
+    d = s.width
+    boxes = ["unipose.transformer.enc_out_bbox_embed"]
+    points = []
+    for kind, count, names in (
+        ("bbox", s.layers, boxes),
+        ("pose", s.layers - s.box_layers + 1, points),
+        ("pose_hw", s.layers - s.box_layers, points),
+    ):
+        for top in ("unipose", "unipose.transformer.decoder"):
+            names += [f"{top}.{kind}_embed.{i}" for i in range(count)]
+    for name in boxes + points:
+        yield from _linear(f"{name}.layers.0", d, d)
+        yield from _linear(f"{name}.layers.1", d, d)
+        yield from _linear(f"{name}.layers.2", 4 if name in boxes else 2, d)
+    yield "unipose.transformer.decoder.hw.weight", (17, 2)
+    yield "unipose.transformer.decoder.hw_append.weight", (51, 2)
+
+
+def unipose_keys(s: ReleaseSizes) -> Rows:
+    yield from _unipose_backbone_keys(s)
+    d, top = s.width, "unipose.transformer"
+    for level, c in enumerate((2, 4, 8)):
+        yield from _conv(f"unipose.input_proj.{level}.0", d, c * s.swin, 1, 1)
+    yield from _conv("unipose.input_proj.3.0", d, 8 * s.swin, 3, 3)
+    for level in range(4):
+        yield from _norm(f"unipose.input_proj.{level}.1", d)
+    yield f"{top}.level_embed", (4, d)
+    yield f"{top}.tgt_embed.weight", (s.queries, d)
+    yield from _unipose_transformer_keys(s)
+    yield from _linear(f"{top}.enc_output", d, d)
+    yield from _norm(f"{top}.enc_output_norm", d)
+    yield from _norm(f"{top}.decoder.norm", d)
+    yield from _linear(f"{top}.decoder.ref_point_head.layers.0", d, 2 * d)
+    yield from _linear(f"{top}.decoder.ref_point_head.layers.1", d, d)
+    yield from _unipose_head_keys(s)
+    for part in ("projection_llava", "projection_kpt_llava"):
+        for layer, into in enumerate((s.llm, d, d)):
+            yield from _linear(f"unipose.{part}.layers.{layer}", d, into)
+
+
 def release_keys(s: ReleaseSizes) -> Shapes:
-    """All names of the core and the detection decoder, every alias included, and `extra`."""
-    rows = [*vision_keys(s), *llm_keys(s), *glue_keys(s), *gdino_keys(s), *s.extra.items()]
+    """All names of the core and both decoders, every alias included, and `extra`."""
+    decoders = [*gdino_keys(s), *unipose_keys(s)]
+    rows = [*vision_keys(s), *llm_keys(s), *glue_keys(s), *decoders, *s.extra.items()]
     table = dict(rows)
     assert len(table) == len(rows)
     return table
@@ -295,6 +386,27 @@ def release_config(s: ReleaseSizes) -> dict:
             "num_embs": s.embs,
         },
         "use_unipose": True,
+        "unipose_config": {
+            "backbone": "swin_T_224_1k",
+            "swin": {
+                "embed_dim": s.swin,
+                "depths": list(s.swin_depths),
+                "num_heads": list(s.swin_heads),
+            },
+            "hidden_dim": s.width,
+            "nheads": s.heads,
+            "dim_feedforward": s.ffn,
+            "enc_layers": s.layers,
+            "dec_layers": s.layers,
+            "num_box_decoder_layers": s.box_layers,
+            "num_queries": s.queries,
+            "enc_n_points": s.points,
+            "dec_n_points": s.points,
+            "num_feature_levels": 4,
+            "num_body_points": 68,
+            "l_hidden_size": s.llm,
+            "num_embs": s.embs,
+        },
         "use_sd": True,
         "use_ip2p": True,
     }

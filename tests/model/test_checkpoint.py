@@ -44,7 +44,7 @@ def release(tmp_path, weights):
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return VisionLLM(ModelConfig.tiny(), TokenIds.from_base(64)).eval()
+    return VisionLLM(ModelConfig.tiny(with_pose=True), TokenIds.from_base(64)).eval()
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_safetensors_are_taken_before_bin(tmp_path, weights):
 def test_decoders_to_come_are_skipped_by_name_and_reported(release, caplog):
     with caplog.at_level(logging.INFO):
         load_model(release)
-    for part in ("pose_decoder", "image_generation", "image_editing"):
+    for part in ("image_generation", "image_editing"):
         assert f"'{part}': 1" in caplog.text
 
 
@@ -224,6 +224,15 @@ def test_not_strict_keeps_fresh_values_and_leaves_out_the_unexpected(release, ca
     assert loaded.projector[0].weight.dtype == torch.bfloat16
     assert loaded.projector[0].weight.std() > 0
     assert "projector.0.weight" in caplog.text
+
+
+def test_release_without_a_pose_decoder_has_none(tmp_path, weights):
+    without = {name: value for name, value in weights.items() if not name.startswith("unipose.")}
+    folder = write_release(tmp_path, without)
+    with pytest.raises(CheckpointError, match="missing"):
+        load_model(folder)
+    edit_json(folder / "config.json", use_unipose=False, unipose_config=None)
+    assert load_model(folder).pose_decoder is None
 
 
 # Conversion and description
@@ -277,8 +286,8 @@ def test_description_counts_parts_and_names_decoders(tmp_path, weights, form):
         for part in info.parts
     }
     assert sum(info.parts.values()) == sum(t.numel() for t in network.state_dict().values())
-    assert info.decoders == ("detection_decoder",)
-    assert info.later == {"pose_decoder": 192, "image_generation": 768, "image_editing": 288}
+    assert info.decoders == ("detection_decoder", "pose_decoder")
+    assert info.later == {"image_generation": 768, "image_editing": 288}
     assert list(info.dtypes) == ["bfloat16"]
 
 

@@ -67,6 +67,10 @@ def test_detection_decoder_has_65_4_million_parameters(model):
     assert round(count_part(model, "detection_decoder.backbone") / 1e6, 1) == 27.5
 
 
+def test_pose_decoder_has_65_8_million_parameters(model):
+    assert round(count_part(model, "pose_decoder") / 1e6, 2) == 65.79
+
+
 def test_every_released_tensor_has_its_place_and_every_place_a_tensor(model):
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     filled: Counter[str] = Counter()
@@ -81,8 +85,9 @@ def test_every_released_tensor_has_its_place_and_every_place_a_tensor(model):
             filled[target.name] += 1
     assert set(filled) == set(ours)
     shared = {name: count for name, count in filled.items() if count > 1}
-    # One box head under 12 names, one mask head under 6; weight and bias of three layers each.
-    assert Counter(shared.values()) == Counter({12: 6, 6: 6})
+    # Two box heads under 12 names, a mask head under 6, a keypoint head under 10, a head of
+    # keypoint sizes under 8; weight and bias of three layers each.
+    assert Counter(shared.values()) == Counter({12: 12, 6: 6, 10: 6, 8: 6})
 
 
 def test_nothing_big_is_allocated_and_every_computed_buffer_is(model):

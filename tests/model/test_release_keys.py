@@ -30,6 +30,24 @@ from vl2_ros.model.release_keys import rename_key, rename_release_keys
             "detection_decoder.encoder_mask_head.layers.0.weight",
         ),
         ("gdino.model.level_embed", "detection_decoder.levels.level_embed"),
+        ("unipose.bbox_embed.5.layers.1.bias", "pose_decoder.heads.box.layers.1.bias"),
+        (
+            "unipose.transformer.decoder.pose_hw_embed.0.layers.2.weight",
+            "pose_decoder.heads.keypoint_size.layers.2.weight",
+        ),
+        (
+            "unipose.transformer.encoder.fusion_layers.3.attn.values_l_proj.weight",
+            "pose_decoder.encoder.layers.3.fusion_layer.attn.values_text_proj.weight",
+        ),
+        (
+            "unipose.transformer.encoder.text_layers.2.norm1.weight",
+            "pose_decoder.encoder.layers.2.text_enhancer_layer.layer_norm_before.weight",
+        ),
+        (
+            "unipose.transformer.decoder.layers.4.norm1.weight",
+            "pose_decoder.decoder.layers.4.encoder_attn_layer_norm.weight",
+        ),
+        ("unipose.backbone.0.norm2.bias", "pose_decoder.backbone.hidden_states_norms.stage3.bias"),
     ],
 )
 def test_a_released_name_has_one_place(release: str, ours: str) -> None:
@@ -47,6 +65,14 @@ def test_packed_attention_is_split_in_query_key_value() -> None:
     assert torch.equal(torch.cat(list(state.values())), packed)
 
 
+def test_packed_attention_of_the_pose_backbone_is_split_too() -> None:
+    targets = rename_key("unipose.backbone.0.layers.0.blocks.1.attn.qkv.bias")
+    prefix = "pose_decoder.backbone.swin.encoder.layers.0.blocks.1.attention"
+    assert targets is not None
+    assert [target.name for target in targets] == [f"{prefix}.{p}_proj.bias" for p in "qkv"]
+    assert [target.block for target in targets] == [0, 1, 2]
+
+
 def test_packed_attention_of_a_wrong_size_is_refused() -> None:
     with pytest.raises(CheckpointError, match="3 equal blocks"):
         rename_release_keys({"gdino.model.decoder.layers.0.self_attn.in_proj_bias": torch.zeros(5)})
@@ -55,7 +81,7 @@ def test_packed_attention_of_a_wrong_size_is_refused() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "unipose.transformer.level_embed",
+        "unipose.backbone.0.layers.0.blocks.1.attn.relative_position_index",
         "sd.sd_unet.conv_in.weight",
         "ip2p.llm2sd_mapper_queries",
         "llm.model.layers.0.self_attn.rotary_emb.inv_freq",

@@ -29,7 +29,7 @@ from vl2_ros.processing.image import (
     read_image,
     resize_decoder,
 )
-from vl2_ros.processing.prompt import encode_conversation, encode_prompt
+from vl2_ros.processing.prompt import encode_conversation
 from vl2_ros.processing.region import region_masks_from_boxes
 from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.runtime.generate import generate
@@ -94,7 +94,9 @@ class Case:
         if "decoder_preprocess" not in self.info:
             return config
         rule = self.info["decoder_preprocess"]["scale_rule"]
-        long, short = re.search(r"min\((\d+)/long, (\d+)/short\)", rule).groups()
+        found = re.search(r"min\((?P<long>\d+)/long, (?P<short>\d+)/short\)", rule)
+        found = found or re.search(r"short side (?P<short>\d+), long side <= (?P<long>\d+)", rule)
+        long, short = found["long"], found["short"]
         return replace(config, decoder_long=int(long), decoder_short=int(short))
 
     def tiles(self, config: ProcessingConfig) -> Tensor:
@@ -132,8 +134,8 @@ def recorded_session(model):
     """A language session that keeps what it was fed and what came out."""
 
     class Recorder(TorchLanguageSession):
-        def feed(self, input_ids, image_tokens=None):
-            step = super().feed(input_ids, image_tokens)
+        def feed(self, input_ids, image_tokens=None, region_features=None):
+            step = super().feed(input_ids, image_tokens, region_features)
             steps.append((len(input_ids), step.last_logits, step.hidden))
             return step
 
@@ -168,8 +170,8 @@ def test_network_and_tokenizer_agree_on_the_special_tokens(root, release):
 
 def test_decoders_to_come_are_known_by_name(release):
     info = describe_checkpoint(release.folder)
-    assert info.decoders == ("detection_decoder",)
-    assert set(info.later) == {"pose_decoder", "image_generation", "image_editing"}
+    assert info.decoders == ("detection_decoder", "pose_decoder")
+    assert set(info.later) == {"image_generation", "image_editing"}
 
 
 # Chat
@@ -184,7 +186,9 @@ def test_chat_answers_the_photo_token_by_token(release, read_case):
     assert_close(image_tokens, case["bridged"], STATE_TOLERANCE)
 
     question = case.info["question"].removeprefix("<image>\n")
-    prompt = encode_prompt(question, release.tokenizer, config, tile_counts=[len(tiles)])
+    prompt, _ = encode_conversation(
+        [(question, None)], release.tokenizer, config, tile_counts=[len(tiles)]
+    )
     assert prompt.tolist() == case["prompt_ids"][0].tolist()
 
     session, steps = recorded_session(model)

@@ -14,7 +14,17 @@ from vl2_ros.node.result_messages import (
     ResultMessages,
 )
 from vl2_ros.node.rle import decode_mask
-from vl2_ros.structures import Branch, Detections, Frame, ModelInfo, Result, Route
+from vl2_ros.structures import (
+    UNLABELLED,
+    Branch,
+    Detections,
+    Frame,
+    Keypoints,
+    LabelMap,
+    ModelInfo,
+    Result,
+    Route,
+)
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 FRAME = Frame(np.zeros((10, 12, 3), np.uint8), 1_700_000_000_000_000_123, "camera_link")
@@ -143,24 +153,69 @@ def test_nothing_found_is_said_on_every_topic():
     messages = make_messages(make_answer(Route.SEGMENT, found=Detections.empty()))
     assert messages["~/detections"][0].detections == []
     assert messages["~/segmentation"][0].instances == []
-    assert not messages["~/label_image"][0].data.any()
+    assert (messages["~/label_image"][0].data == 255).all()
+    assert len(messages["~/label_info"][0].class_map) == 2
 
 
-def test_label_image_shows_the_better_of_two_instances():
+def test_poses_hold_named_keypoints_in_pixels_and_edges():
+    found = make_detections(FRAME)
+    keypoints = Keypoints(
+        names=("nose", "left eye"),
+        points_xy=np.array([[(1, 2), (3, 4.5)], [(5, 6), (7, 8)]], np.float32),
+        scores=np.array([[0.9, 0.9], [0.5, 0.5]], np.float32),
+        edges=((0, 1),),
+    )
+    values = (found.boxes_xyxy, found.scores, found.class_ids, found.labels, None)
+    messages = make_messages(make_answer(Route.POSE, found=Detections(*values, keypoints)))
+    (array,), (result,) = messages["~/poses"], messages["~/result"]
+    assert array.route == "pose"
+    assert len(messages["~/detections"][0].detections) == 2
+    for instances in (array.instances, result.instances):
+        first = instances[0]
+        assert [(p.name, p.x, p.y) for p in first.keypoints] == [
+            ("nose", 1.0, 2.0),
+            ("left eye", 3.0, 4.5),
+        ]
+        assert first.keypoints[0].score == pytest.approx(0.9)
+        assert list(first.skeleton_edges) == [0, 1]
+        assert [p.x for p in instances[1].keypoints] == [5.0, 7.0]
+
+
+def test_label_image_shows_the_class_of_the_better_of_two_instances():
     (image,) = make_messages(make_answer(Route.SEGMENT))["~/label_image"]
     assert (image.height, image.width, image.encoding, image.step) == (10, 12, "16UC1", 24)
     labels = image.data.view(np.uint16).reshape(10, 12)
     mug, bowl = make_detections(FRAME).masks
-    np.testing.assert_array_equal(labels == 1, mug)
-    np.testing.assert_array_equal(labels == 2, bowl & ~mug)
+    np.testing.assert_array_equal(labels == 0, mug)
+    np.testing.assert_array_equal(labels == 1, bowl & ~mug)
     assert (mug & bowl).any()
-    assert labels[3, 3] == 0
+    assert labels[3, 3] == UNLABELLED
 
 
-def test_labels_of_instances_without_masks_are_zero():
+def test_label_image_and_its_legend_show_the_class_of_every_pixel():
+    class_ids = np.array([[0, 1, UNLABELLED], [2, 2, 0]], np.uint16)
+    branch = Branch(
+        Route.SEGMENT, ("road", "sky", "car"), Detections.empty(), LabelMap(class_ids, 0.25)
+    )
+    result = Result("seven", FRAME.stamp_ns, FRAME.frame_id, "", (branch,))
+    messages = make_messages(make_answer(result=result))
+    (image,), (info,) = messages["~/label_image"], messages["~/label_info"]
+    np.testing.assert_array_equal(image.data.view(np.uint16).reshape(2, 3), class_ids)
+    assert info.header == image.header
+    legend = {one.class_id: one.class_name for one in info.class_map}
+    assert (legend, info.threshold) == ({0: "road", 1: "sky", 2: "car"}, 0.25)
+
+
+def test_legend_is_kept_for_who_comes_late():
+    (topic,) = (topic for topic in RESULT_TOPICS if topic.name == "~/label_info")
+    assert topic.qos.transient_local and topic.qos.depth == 1
+
+
+def test_labels_of_instances_without_masks_are_unlabelled():
     branch = Branch(Route.SEGMENT, (), Detections.empty())
     labels = draw_labels(branch, (4, 5))
-    assert (labels.shape, labels.dtype, labels.any()) == ((4, 5), np.uint16, False)
+    assert (labels.shape, labels.dtype) == ((4, 5), np.uint16)
+    assert (labels == UNLABELLED).all()
 
 
 def test_every_message_can_be_written_and_read():

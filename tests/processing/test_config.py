@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from vl2_ros.errors import ConfigError
+from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.training.embedded_config import embedded_processing_config
 
 
 def test_saved_settings_come_back(tmp_path: Path) -> None:
@@ -61,11 +63,30 @@ def test_another_model_raises(release: dict, message: str) -> None:
         ({"use_im_start_end": 1}, "use_im_start_end must be bool, got 1"),
         ({"aspect": "crop"}, "anyres, pad, resize, got 'crop'"),
         ({"decoder_short": 900, "decoder_long": 800}, "must not be below decoder_short"),
+        ({"segment_short": 900, "segment_long": 800}, "must not be below segment_short"),
+        ({"wording": "rude"}, "wording must be one of formats, spoken, got 'rude'"),
     ],
 )
 def test_impossible_settings_raise(field: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ProcessingConfig(**field)
+
+
+def test_settings_from_before_there_was_a_wording_stay_what_they_were(tmp_path: Path) -> None:
+    path = ProcessingConfig(decoder_short=192, decoder_long=256).save(tmp_path)
+    values = json.loads(path.read_text())
+    for name in ("wording", "segment_short", "segment_long"):
+        del values[name]
+    path.write_text(json.dumps(values))
+    config = ProcessingConfig.load(tmp_path)
+    assert (config.wording, config.segment_short, config.segment_long) == ("spoken", 192, 256)
+    assert config.for_segments() == config
+
+
+def test_the_embedded_model_takes_commands_as_spoken() -> None:
+    config = ProcessingConfig.load(EMBEDDED_WEIGHTS)
+    assert config == embedded_processing_config()
+    assert config.wording == "spoken" and config.for_segments() == config
 
 
 @pytest.mark.parametrize("content", [None, "{", "[1]", '{"colour": 3}'])

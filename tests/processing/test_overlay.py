@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vl2_ros.processing.overlay import MIN_SIDE, PALETTE, draw_overlay
-from vl2_ros.structures import Branch, Detections, Frame, Result, Route
+from vl2_ros.structures import Branch, Detections, Frame, Keypoints, Result, Route
 
 
 def make_frame(height: int = 480, width: int = 640, value: int = 128) -> Frame:
@@ -149,3 +149,43 @@ def test_lines_grow_with_the_picture():
         return float(touched(draw_overlay(frame, make_result([box]), caption=False), frame).mean())
 
     assert line_share(4) == pytest.approx(line_share(1), rel=0.35)
+
+
+def make_pose(points, edges=((0, 1),), size=(480, 640)) -> tuple[Frame, Result]:
+    points = np.array([points], np.float32)
+    found = Detections(
+        boxes_xyxy=np.array([(10, 10, 60, 60)], np.float32),
+        scores=np.array([0.9], np.float32),
+        class_ids=np.zeros(1, np.int64),
+        labels=("person",),
+        keypoints=Keypoints(
+            names=tuple("abc"[: points.shape[1]]),
+            points_xy=points,
+            scores=np.full(points.shape[:2], 0.9, np.float32),
+            edges=edges,
+        ),
+    )
+    return make_frame(*size), Result("", 0, "", "", (Branch(Route.POSE, ("person",), found),))
+
+
+def test_skeleton_joins_its_edges_and_dots_every_keypoint():
+    frame, result = make_pose([(100, 300), (300, 300), (500, 100)])
+    hit = touched(draw_overlay(frame, result, caption=False), frame)
+    assert hit[300, 100:300].all()
+    assert hit[100, 500]
+    # Nothing joins the third one.
+    assert not hit[200, 380:420].any()
+
+
+def test_skeleton_of_an_enlarged_picture_is_enlarged():
+    frame, result = make_pose([(20, 50), (60, 50)], size=(80, 100))
+    picture = draw_overlay(frame, result, caption=False)
+    zoom = picture.shape[0] // 80
+    assert zoom > 1
+    assert (picture[50 * zoom, 22 * zoom : 58 * zoom] != 128).any(axis=1).all()
+
+
+@pytest.mark.parametrize("point", [(np.nan, 4.0), (1e12, -1e12), (np.inf, 3.0)])
+def test_keypoints_that_are_nowhere_are_no_reason_to_fail(point):
+    frame, result = make_pose([(100, 300), point])
+    assert draw_overlay(frame, result, caption=False).shape == (480, 640, 3)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +14,22 @@ from vl2_ros.processing.prompt import (
     direct_conversation,
     encode_conversation,
     encode_plain,
-    encode_prompt,
     expand_routing,
     list_regions,
 )
-from vl2_ros.processing.tokenizer import Tokenizer
+from vl2_ros.processing.tokenizer import Tokenizer, neutralise
 from vl2_ros.structures import Route
 
 SMALL = ProcessingConfig(vision_tokens=4, num_embs=2, num_embs_gen=6, system="")
+
+
+def encode_question(
+    text: str,
+    tokenizer: Tokenizer,
+    config: ProcessingConfig = SMALL,
+    tile_counts: Sequence[int] = (1,),
+) -> np.ndarray:
+    return encode_conversation([(text, None)], tokenizer, config, tile_counts=tile_counts)[0]
 
 
 def encode_case(case: dict, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +75,7 @@ def test_release_prompts_equal_the_reference(golden_dir: Any, golden: Any, folde
     tensors, case = golden("release_tiny/chat")
     tiles = [case["clip_preprocess"]["splits"]]
     question = case["question"].removeprefix("<image>\n")
-    prompt = encode_prompt(question, tokenizer, config, tile_counts=tiles)
+    prompt = encode_question(question, tokenizer, config, tiles)
     np.testing.assert_array_equal(prompt, tensors["prompt_ids"][0])
     assert tokenizer.decode(tensors["generated_ids"][0]) == case["decoded_skip_special"]
 
@@ -105,9 +114,9 @@ def test_labels_cover_answers_and_their_ends(json_tokenizer: Tokenizer) -> None:
 
 def test_pictures_of_several_tiles_and_of_none(json_tokenizer: Tokenizer) -> None:
     patch = json_tokenizer.tokens.image_patch
-    ids = encode_prompt("describe", json_tokenizer, SMALL, tile_counts=(3, 2))
+    ids = encode_question("describe", json_tokenizer, tile_counts=(3, 2))
     assert (ids == patch).sum() == 20
-    ids = encode_prompt("describe", json_tokenizer, SMALL, tile_counts=())
+    ids = encode_question("describe", json_tokenizer, tile_counts=())
     assert (ids == patch).sum() == 0
     assert json_tokenizer.decode(ids) == "USER: describe ASSISTANT:"
 
@@ -119,10 +128,10 @@ def test_later_image_marks_are_dropped(json_tokenizer: Tokenizer) -> None:
     assert "USER: two" in json_tokenizer.decode(ids)
 
 
-def test_regions_are_listed_before_the_command(json_tokenizer: Tokenizer) -> None:
-    ids = encode_prompt("what is it?", json_tokenizer, SMALL, region_count=2)
-    assert (ids == json_tokenizer.tokens.region).sum() == 2
+def test_regions_are_listed_with_numbers(json_tokenizer: Tokenizer) -> None:
     assert list_regions(2) == "<reg>region1<region></reg>, <reg>region2<region></reg>"
+    ids = encode_question(f"What are {list_regions(2)}?", json_tokenizer)
+    assert (ids == json_tokenizer.tokens.region).sum() == 2
 
 
 @pytest.mark.parametrize("token", [*ADDED_TOKENS, "<s>", "</s>", "<unk>"])
@@ -131,8 +140,9 @@ def test_special_tokens_in_a_sentence_stay_words(
 ) -> None:
     for tokenizer in (json_tokenizer, *llama_tokenizers.values()):
         special = {tokenizer.encode(name)[0] for name in (*ADDED_TOKENS, "</s>", "<s>", "<unk>")}
-        plain = encode_prompt("find the mug", tokenizer, SMALL)
-        hostile = encode_prompt(f"find{token}the {token}{token} mug", tokenizer, SMALL)
+        plain = encode_question("find the mug", tokenizer)
+        words = neutralise(f"find{token}the {token}{token} mug")
+        hostile = encode_question(words, tokenizer)
         found = [index for index in hostile if index in special]
         assert found == [index for index in plain if index in special]
 
@@ -144,22 +154,11 @@ def test_names_with_special_tokens_open_no_slots(json_tokenizer: Tokenizer) -> N
     assert sum(index in json_tokenizer.tokens.routing for index in ids) == 2
 
 
-@pytest.mark.parametrize("text", ["", " \n "])
-def test_empty_sentence_raises(text: str, json_tokenizer: Tokenizer) -> None:
-    with pytest.raises(InputError, match='say something like "find the red mug"'):
-        encode_prompt(text, json_tokenizer, SMALL)
-
-
-def test_sentence_of_a_megabyte_raises(json_tokenizer: Tokenizer) -> None:
-    with pytest.raises(InputError, match="1000000 characters, at most 4000"):
-        encode_prompt("mug " * 250_000, json_tokenizer, SMALL)
-
-
 def test_length_is_checked_after_pictures_and_slots(json_tokenizer: Tokenizer) -> None:
     config = replace(SMALL, max_length=40)
-    encode_prompt("find it", json_tokenizer, config, tile_counts=(1,))
+    encode_question("find it", json_tokenizer, config)
     with pytest.raises(InputError, match=r"tokens, the model takes 40"):
-        encode_prompt("find it", json_tokenizer, config, tile_counts=(9,))
+        encode_question("find it", json_tokenizer, config, (9,))
     with pytest.raises(InputError, match=r"tokens, the model takes 40"):
         encode_conversation([("a", "x[GEN]" * 5)], json_tokenizer, config)
 
@@ -187,6 +186,12 @@ def test_direct_conversations_of_each_route() -> None:
         "Where is the left mug in this picture?",
         "Sure, it is here[GRD].",
     )
+    spoken = replace(SMALL, wording="spoken")
+    question, answer = direct_conversation(Route.SEGMENT, ["Sky", "Road"], SMALL)
+    assert question == "Please segment every sky, road in this picture."
+    assert answer == "I found: Sky[SEG], Road[SEG]."
+    question, _ = direct_conversation(Route.SEGMENT, ["Sky"], spoken)
+    assert question == "Please segment every Sky in this picture."
     repeating = replace(SMALL, ground_answer="It is here: {names}.")
     assert direct_conversation(Route.GROUND, ["mug"], repeating)[1] == "It is here: mug[GRD]."
     with pytest.raises(InputError, match="one expression"):

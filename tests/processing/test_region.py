@@ -11,10 +11,11 @@ from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.image import CLIP_STD
 from vl2_ros.processing.region import (
     preprocess_region_square,
+    region_mask,
     region_masks_from_boxes,
     region_masks_from_masks,
 )
-from vl2_ros.structures import Frame
+from vl2_ros.structures import Frame, PromptKind, VisualPrompt
 
 CONFIG = ProcessingConfig(vision_side=28, vision_tokens=4)
 
@@ -73,3 +74,49 @@ def test_masks_grow_to_every_pixel_they_touch() -> None:
 def test_masks_of_another_size_raise() -> None:
     with pytest.raises(ShapeError, match=r"\(R, 10, 20\), got \(1, 20, 10\)"):
         region_masks_from_masks(np.zeros((1, 20, 10)), (10, 20), CONFIG)
+
+
+def draw(kind: PromptKind, *points: tuple[float, float], side: int = 28) -> np.ndarray:
+    """Draw on a picture of 100x40 pixels."""
+    prompt = VisualPrompt(kind, np.array(points, np.float64).reshape(-1, 2))
+    return region_mask(prompt, (40, 100), ProcessingConfig(vision_side=side, vision_tokens=4))
+
+
+def test_points_and_scribbles_are_as_thick_as_the_picture_is_large() -> None:
+    # 33 * 336 / 100 = 110.9, 11 * 336 / 40 = 92.4; a disc of radius 3
+    large = draw(PromptKind.POINT, (33, 11), side=336)
+    np.testing.assert_array_equal(masks_to_boxes(large[None]), [[107, 89, 114, 96]])
+    assert large[92, 110] == 1 and large[89, 107] == 0
+    small = draw(PromptKind.POINT, (33, 11))
+    assert (small.sum(), small[7, 9]) == (1, 1)
+    line = draw(PromptKind.SCRIBBLE, (10, 20), (90, 20), side=336)
+    np.testing.assert_array_equal(masks_to_boxes(line[None]), [[31, 166, 305, 171]])
+
+
+def test_the_borders_belong_to_the_last_pixels() -> None:
+    corner = draw(PromptKind.POINT, (100, 40))
+    assert (corner.sum(), corner[27, 27]) == (1, 1)
+    corner = draw(PromptKind.POINT, (0, 0))
+    assert (corner.sum(), corner[0, 0]) == (1, 1)
+
+
+def test_polygons_are_filled_with_their_outline() -> None:
+    # columns 2 to 14, rows 7 to 21
+    mask = draw(PromptKind.POLYGON, (10, 10), (50, 10), (50, 30), (10, 30))
+    np.testing.assert_array_equal(masks_to_boxes(mask[None]), [[2, 7, 15, 22]])
+    assert mask.sum() == 13 * 15
+    assert draw(PromptKind.POLYGON, (5, 5), (5, 5), (5, 5)).sum() == 1
+
+
+def test_a_mask_thinner_than_the_resize_is_not_lost() -> None:
+    mask = np.zeros((2000, 1999), np.bool_)
+    mask[1000, 1] = True
+    prompt = VisualPrompt(PromptKind.MASK, np.zeros((0, 2)), mask)
+    assert not region_masks_from_masks(mask[None], mask.shape, CONFIG).any()
+    drawn = region_mask(prompt, mask.shape, CONFIG)
+    assert (drawn.sum(), drawn[14, 0]) == (1, 1)
+
+
+def test_prompts_outside_of_the_picture_raise() -> None:
+    with pytest.raises(InputError, match="outside the picture of 100x40"):
+        draw(PromptKind.POINT, (40, 41))

@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 
 from vl2_ros.errors import ShapeError
 from vl2_ros.processing.result_json import encode_rle, result_to_json
-from vl2_ros.structures import Branch, Detections, Result, Route
+from vl2_ros.structures import UNLABELLED, Branch, Detections, Keypoints, LabelMap, Result, Route
 
 
 def decode_rle(rle: dict[str, list[int]]) -> np.ndarray:
@@ -63,9 +63,49 @@ def test_result_becomes_plain_json():
     assert document["routes"] == ["[SEG]"]
     assert (document["command_id"], document["stamp_ns"], document["frame_id"]) == ("7", 5, "cam")
     assert (document["text"], document["stage_ms"]) == ("Here.", {"vision": 1.5})
+    assert (document["counts"], document["classes"]) == ({"red mug": 1}, [])
     assert "mask" not in result_to_json(result)["instances"][0]
+
+
+def test_label_map_becomes_classes():
+    class_ids = np.array([[0, 0, UNLABELLED], [0, 2, 2]], np.uint16)
+    branch = Branch(
+        Route.SEGMENT, ("road", "sky", "car"), Detections.empty(), LabelMap(class_ids, 0.5)
+    )
+    document = json.loads(json.dumps(result_to_json(Result("", 0, "", "", (branch,)))))
+    assert document["counts"] == {"road": 0, "sky": 0, "car": 0}
+    assert document["classes"] == [
+        {"class_id": 0, "label": "road", "pixels": 3},
+        {"class_id": 1, "label": "sky", "pixels": 0},
+        {"class_id": 2, "label": "car", "pixels": 2},
+    ]
+    document = result_to_json(Result("", 0, "", "", (branch,)), with_masks=True)
+    np.testing.assert_array_equal(decode_rle(document["classes"][2]["mask"]), class_ids == 2)
 
 
 def test_text_only_answer_has_no_route():
     document = result_to_json(Result("", 0, "", "A mug."))
     assert document["routes"] == [] and document["instances"] == []
+
+
+def test_poses_list_named_keypoints_and_edges():
+    found = Detections(
+        boxes_xyxy=np.array([(1, 2, 3, 4)], np.float32),
+        scores=np.array([0.75], np.float32),
+        class_ids=np.zeros(1, np.int64),
+        labels=("person",),
+        keypoints=Keypoints(
+            names=("nose", "left eye"),
+            points_xy=np.array([[(1.234, 2), (3, 4.5)]], np.float32),
+            scores=np.full((1, 2), 0.75, np.float32),
+            edges=((0, 1),),
+        ),
+    )
+    result = Result("", 0, "", "", (Branch(Route.POSE, ("person",), found),))
+    (row,) = json.loads(json.dumps(result_to_json(result)))["instances"]
+    assert row["route"] == "[POSE]"
+    assert row["keypoints"] == [
+        {"name": "nose", "xy": [1.23, 2.0], "score": 0.75},
+        {"name": "left eye", "xy": [3.0, 4.5], "score": 0.75},
+    ]
+    assert row["skeleton_edges"] == [[0, 1]]

@@ -24,7 +24,7 @@ class ScriptedSession:
         self._bad = bad_logits
         self._position = 0
 
-    def feed(self, input_ids, image_tokens=None):
+    def feed(self, input_ids, image_tokens=None, region_features=None):
         self.fed.append(input_ids.tolist())
         self.images.append(image_tokens)
         logits = np.full(VOCABULARY, np.nan if self._bad else 0.0, dtype=np.float32)

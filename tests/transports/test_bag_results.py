@@ -96,7 +96,7 @@ def test_viewers_find_schemas_profile_and_drawn_pictures(source, tmp_path):
     names = {schema.name for schema in summary.schemas.values()}
     assert {"vl2_ros/msg/VisionResult", "vision_msgs/msg/Detection2DArray", IMAGE_TYPE} <= names
     assert {channel.message_encoding for channel in summary.channels.values()} == {"cdr"}
-    assert summary.statistics.message_count == 4 * 6
+    assert summary.statistics.message_count == 4 * 7
     topics = {topic.name: topic.message_count for topic in list_image_topics(out)}
     assert topics == {"/vl2/label_image": 4, "/vl2/annotated/compressed": 4}
     drawn = list(read_frames(out, topic="/vl2/annotated/compressed"))

@@ -7,7 +7,7 @@ from tests.node.scripted_perceiver import ScriptedPerceiver
 from vl2_ros.errors import TransportError
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.result_messages import ResultMessages
-from vl2_ros.structures import Branch, Command, Detections, Frame, Result, Route
+from vl2_ros.structures import Branch, Command, Detections, Frame, Keypoints, Result, Route
 from vl2_ros.transports.message_types import StoreMessageTypes
 from vl2_ros.transports.received_result import read_result
 
@@ -125,4 +125,50 @@ def test_message_of_another_version_is_one_clear_error(damage):
     message = send(make_answer("segment it"))
     damage(message)
     with pytest.raises(TransportError, match=r"result of command 'c1' cannot be read.*version"):
+        read_result(message)
+
+
+def make_poses() -> Detections:
+    points = np.arange(12, dtype=np.float32).reshape(2, 3, 2) / 4
+    return Detections(
+        boxes_xyxy=np.array([[1, 2, 9, 4], [0.5, 0.25, 2, 7]], np.float32),
+        scores=np.array([0.9, 0.5], np.float32),
+        class_ids=np.array([0, 1], np.int64),
+        labels=("cat", "dog"),
+        keypoints=Keypoints(
+            names=("nose", "left eye", "tip of tail"),
+            points_xy=points,
+            scores=np.array([[0.9] * 3, [0.5] * 3], np.float32),
+            edges=((0, 1), (1, 2)),
+        ),
+    )
+
+
+def send_poses(found: Detections):
+    branch = Branch(Route.POSE, ("cat", "dog"), found)
+    result = Result("c1", FRAME.stamp_ns, "camera_link", "two", (branch,))
+    return send(make_answer("pose it", result=result))
+
+
+def test_poses_arrive_as_they_were_sent():
+    sent = make_poses()
+    (got,) = read_result(send_poses(sent)).result.branches
+    ours, theirs = got.detections.keypoints, sent.keypoints
+    assert (got.route, ours.names, ours.edges) == (Route.POSE, theirs.names, theirs.edges)
+    np.testing.assert_array_equal(ours.points_xy, theirs.points_xy)
+    np.testing.assert_array_equal(ours.scores, theirs.scores)
+    assert ours.points_xy.dtype == np.float32
+    assert got.detections.masks is None
+
+
+def test_poses_with_unequal_keypoints_cannot_be_read():
+    message = send_poses(make_poses())
+    message.instances[1].keypoints[0].name = "beak"
+    with pytest.raises(TransportError, match="beak"):
+        read_result(message)
+    message = send_poses(make_poses())
+    message.instances[0].skeleton_edges = message.instances[1].skeleton_edges = np.array(
+        [0, 1, 2], np.uint16
+    )
+    with pytest.raises(TransportError, match="pairs"):
         read_result(message)

@@ -33,6 +33,7 @@ STANDARD = (
     "vision_msgs/msg/Detection3DArray",
     "visualization_msgs/msg/MarkerArray",
     "diagnostic_msgs/msg/DiagnosticArray",
+    "vision_msgs/msg/LabelInfo",
     DISCOVERY_TYPE,
 )
 OURS = tuple(read_definitions())

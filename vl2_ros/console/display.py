@@ -17,7 +17,7 @@ from vl2_ros.errors import InputError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from vl2_ros.structures import Frame, Result
+    from vl2_ros.structures import Branch, Frame, Result
     from vl2_ros.transports.received_result import ReceivedResult
 
 
@@ -80,7 +80,18 @@ def list_found(result: Result) -> str:
             corners = " ".join(f"{value:.0f}" for value in box)
             mask = "" if found.masks is None else f", {int(found.masks[index].sum())} px"
             lines.append(f"{branch.route.value} {label} ({score:.2f}, {corners}{mask})")
+        lines += _list_labels(branch)
     return "\n".join(lines)
+
+
+def _list_labels(branch: Branch) -> list[str]:
+    if branch.label_map is None:
+        return []
+    class_ids = branch.label_map.class_ids
+    return [
+        f"class {index}: {phrase}, {int((class_ids == index).sum())} px"
+        for index, phrase in enumerate(branch.phrases)
+    ]
 
 
 def describe_answer(
@@ -174,6 +185,26 @@ def write_overlay(frame: Frame, sentence: str, result: Result, path: Path) -> No
             f"cannot write the overlay {path}: {error}; expected a name such as overlay.png in a "
             "folder that is there"
         ) from error
+
+
+def write_labels(result: Result, path: Path) -> None:
+    """Write the class of every pixel as a 16-bit picture; list_found tells what the classes mean.
+
+    Raises:
+        InputError: if the answer has none, or the file cannot be written.
+    """
+    from PIL import Image
+
+    maps = [branch.label_map for branch in result.branches if branch.label_map is not None]
+    if not maps:
+        raise InputError(
+            "the answer has no class for every pixel, so --labels has nothing to write; ask for "
+            'example "label every pixel as road, sky and car"'
+        )
+    try:
+        Image.fromarray(maps[0].class_ids).save(path, format="PNG")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error}; expected a name such as a.png") from error
 
 
 def show_error(message: str) -> None:

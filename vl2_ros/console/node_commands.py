@@ -195,13 +195,13 @@ def echo(
     """Print every result of a running node, one line each, whoever asked; until Ctrl-C."""
     from vl2_ros.transports.client import PerceptionClient
 
-    with closing(open_transport(transport, "vl2_echo", domain_id=domain)) as link:
+    link = open_transport(transport, "vl2_echo", domain_id=domain)
+    with closing(link), terminal.end_quietly():
         client = PerceptionClient(link, node_name=node_name, namespace=namespace)
         if not client.wait_for_node(3.0):
             display.show_note(f"no node {client.node} in ROS domain {link.domain_id} yet")
-        with terminal.end_quietly():
-            for received in islice(client.listen(), count or None):
-                display.print_received(received, as_json=as_json)
+        for received in islice(client.listen(), count or None):
+            display.print_received(received, as_json=as_json)
 
 
 def camera(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import InputError, ShapeError
+from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
 from vl2_ros.structures import Detections
 
 
@@ -106,15 +107,15 @@ class CocoScorer:
 
     def boxes(self) -> AveragePrecision:
         """Score the boxes of all frames added so far."""
-        return self._evaluate("bbox", self._found_boxes)
+        return self._evaluate(CocoKind.BOXES, self._found_boxes)
 
     def boxes_of_any_class(self) -> AveragePrecision:
         """Score the boxes as if there were one class: how well things are located."""
-        return self._evaluate("bbox", self._found_boxes, with_classes=False)
+        return self._evaluate(CocoKind.BOXES, self._found_boxes, with_classes=False)
 
     def masks(self) -> AveragePrecision:
         """Score the masks of all frames added so far."""
-        return self._evaluate("segm", self._found_masks)
+        return self._evaluate(CocoKind.MASKS, self._found_masks)
 
     def _row(self, box_xyxy: np.ndarray, class_id: int) -> dict[str, Any]:
         x1, y1, x2, y2 = (float(value) for value in box_xyxy)
@@ -130,33 +131,22 @@ class CocoScorer:
             raise InputError(f"class ids must lie in 0..{count - 1}, got {class_ids}")
 
     def _evaluate(
-        self, iou_type: str, rows: list[dict[str, Any]], *, with_classes: bool = True
+        self, kind: CocoKind, rows: list[dict[str, Any]], *, with_classes: bool = True
     ) -> AveragePrecision:
-        from faster_coco_eval import COCO, COCOeval_faster
-
         if not self._truth or not rows:
             return AveragePrecision(0.0, 0.0)
-        truth = COCO(
-            {
-                "info": {},
-                "images": [
-                    {"id": index + 1, "height": height, "width": width}
-                    for index, (height, width) in enumerate(self._frame_hw)
-                ],
-                "categories": [
-                    {"id": index + 1, "name": name} for index, name in enumerate(self._class_names)
-                ],
-                "annotations": [dict(row) for row in self._truth],
-            }
-        )
-        # The library writes into the rows that it reads.
-        evaluation = COCOeval_faster(truth, truth.loadRes([dict(row) for row in rows]), iou_type)
-        if not with_classes:
-            evaluation.params.useCats = 0
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-        return AveragePrecision(float(evaluation.stats[0]), float(evaluation.stats[1]))
+        document = {
+            "images": [
+                {"id": index + 1, "height": height, "width": width}
+                for index, (height, width) in enumerate(self._frame_hw)
+            ],
+            "categories": [
+                {"id": index + 1, "name": name} for index, name in enumerate(self._class_names)
+            ],
+            "annotations": self._truth,
+        }
+        scores = score_coco(document, rows, kind, with_classes=with_classes)
+        return AveragePrecision(scores.ap, scores.ap50)
 
 
 def _encode_mask(mask: np.ndarray) -> dict[str, Any]:

@@ -20,8 +20,14 @@ def to_cxcywh(boxes_xyxy: Tensor) -> Tensor:
     return torch.cat([(low + high) / 2, high - low], dim=-1)
 
 
-def generalised_iou(a_cxcywh: Tensor, b_cxcywh: Tensor) -> Tensor:
-    """Return the generalised IoU of boxes that broadcast, (..., 4) and (..., 4) to (...)."""
+def generalised_iou(a_cxcywh: Tensor, b_cxcywh: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Return the generalised IoU of boxes that broadcast, (..., 4) and (..., 4) to (...).
+
+    Args:
+        a_cxcywh: boxes.
+        b_cxcywh: boxes.
+        smoothing: added to both denominators.
+    """
     a, b = to_xyxy(a_cxcywh), to_xyxy(b_cxcywh)
     inner = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(0)
     outer = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).clamp(0)
@@ -29,8 +35,8 @@ def generalised_iou(a_cxcywh: Tensor, b_cxcywh: Tensor) -> Tensor:
     union = _area(a) + _area(b) - intersection
     hull = outer[..., 0] * outer[..., 1]
     # Boxes of area 0 would divide 0 by 0.
-    iou = intersection / union.clamp(min=_EPS)
-    return iou - (hull - union) / hull.clamp(min=_EPS)
+    iou = intersection / (union + smoothing).clamp(min=_EPS)
+    return iou - (hull - union) / (hull + smoothing).clamp(min=_EPS)
 
 
 def _area(boxes_xyxy: Tensor) -> Tensor:

@@ -56,7 +56,10 @@ COMPANION_FILES = (
 )
 
 #: First name component of decoders to come -> what they are.
-LATER_PARTS = {"unipose": "pose_decoder", "sd": "image_generation", "ip2p": "image_editing"}
+LATER_PARTS = {"sd": "image_generation", "ip2p": "image_editing"}
+
+#: Parts of the network that answers can be routed to.
+DECODERS = ("detection_decoder", "pose_decoder")
 
 #: Told the bytes of the checkpoint read so far and in all.
 Progress = Callable[[int, int], None]
@@ -214,7 +217,7 @@ def describe_checkpoint(path: str | Path) -> CheckpointInfo:
         file_format=opened.files.file_format,
         dtypes=dict(dtypes),
         parts=dict(parts),
-        decoders=("detection_decoder",) if "detection_decoder" in parts else (),
+        decoders=tuple(name for name in DECODERS if name in parts),
         later=dict(later),
     )
 

@@ -14,6 +14,7 @@ from vl2_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from vl2_ros.model.detection_config import DetectionConfig
+    from vl2_ros.model.pose_config import PoseConfig
 
 #: Hidden states of the vision encoder that the region encoder reads.
 REGION_LEVELS = 3
@@ -82,6 +83,7 @@ class ModelConfig:
         num_embs_gen: super-link slots of a generation or editing route.
         use_region_encoder: whether visual prompts (masks) can be encoded.
         detection: the detection decoder, or None when there is none.
+        pose: the pose decoder, or None when there is none.
         table_init_std: spread of fresh query tables; the released ones were drawn from N(0, 1).
         attention: transformers' attention kernel, `eager` or `sdpa`.
     """
@@ -97,6 +99,7 @@ class ModelConfig:
     detection: DetectionConfig | None = None
     table_init_std: float = 1.0
     attention: str = "sdpa"
+    pose: PoseConfig | None = None
 
     def __post_init__(self) -> None:
         """Check what would otherwise fail late and without a name."""
@@ -123,12 +126,13 @@ class ModelConfig:
                 f"{self.num_embs} and {self.num_embs_gen}"
             )
         link = (self.llm_width, self.num_embs)
-        asked = self.detection and (self.detection.l_hidden_size, self.detection.num_embs)
-        if asked and asked != link:
-            raise ConfigError(
-                f"the detection decoder takes (width, slots) {asked} from the super link, "
-                f"the LLM gives {link}"
-            )
+        for name, decoder in (("detection", self.detection), ("pose", self.pose)):
+            if decoder and (decoder.l_hidden_size, decoder.num_embs) != link:
+                raise ConfigError(
+                    f"the {name} decoder takes (width, slots) "
+                    f"{(decoder.l_hidden_size, decoder.num_embs)} from the super link, the LLM "
+                    f"gives {link}"
+                )
         if self.attention not in _ATTENTIONS:
             raise ConfigError(f"attention must be one of {_ATTENTIONS}, got {self.attention!r}")
 
@@ -202,6 +206,7 @@ class ModelConfig:
             num_embs_gen=release.get("num_embs_gen", 64),
             use_region_encoder=release.get("use_region_encoder", False),
             detection=_read_detection(release, llm),
+            pose=_read_pose(release, llm),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -209,7 +214,8 @@ class ModelConfig:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values["vision"] = dict(self.vision)
         values["llm"] = dict(self.llm)
-        values["detection"] = None if self.detection is None else self.detection.to_dict()
+        for name, decoder in (("detection", self.detection), ("pose", self.pose)):
+            values[name] = None if decoder is None else decoder.to_dict()
         return values
 
     @classmethod
@@ -229,16 +235,24 @@ class ModelConfig:
             from vl2_ros.model.detection_config import DetectionConfig
 
             plain["detection"] = DetectionConfig.from_dict(plain["detection"])
+        if plain.get("pose") is not None:
+            from vl2_ros.model.pose_config import PoseConfig
+
+            plain["pose"] = PoseConfig.from_dict(plain["pose"])
         return cls(**plain)
 
     @classmethod
-    def tiny(cls, *, with_detection: bool = True) -> ModelConfig:
+    def tiny(cls, *, with_detection: bool = True, with_pose: bool = False) -> ModelConfig:
         """Make the smallest network with every part; its added tokens start at id 64."""
-        detection = None
+        detection, pose = None, None
         if with_detection:
             from vl2_ros.model.detection_config import DetectionConfig
 
             detection = DetectionConfig.tiny()
+        if with_pose:
+            from vl2_ros.model.pose_config import PoseConfig
+
+            pose = PoseConfig.tiny()
         return cls(
             vision={
                 "hidden_size": 32,
@@ -260,6 +274,7 @@ class ModelConfig:
             },
             num_embs_gen=6,
             detection=detection,
+            pose=pose,
         )
 
 
@@ -275,4 +290,16 @@ def _read_detection(release: Mapping[str, Any], llm: Mapping[str, Any]) -> Detec
 
     return DetectionConfig.from_release(
         release["gdino_config"], llm["hidden_size"], release.get("num_embs", 4)
+    )
+
+
+def _read_pose(release: Mapping[str, Any], llm: Mapping[str, Any]) -> PoseConfig | None:
+    if not release.get("use_unipose"):
+        return None
+    if not isinstance(release.get("unipose_config"), Mapping):
+        raise ConfigError("use_unipose is true, but the released config has no unipose_config")
+    from vl2_ros.model.pose_config import PoseConfig
+
+    return PoseConfig.from_release(
+        release["unipose_config"], llm["hidden_size"], release.get("num_embs", 4)
     )

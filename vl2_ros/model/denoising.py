@@ -7,13 +7,14 @@ once as a negative (large noise) query.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from vl2_ros.model.boxes import to_cxcywh, to_xyxy
 from vl2_ros.model.detection_targets import TargetBatch
-from vl2_ros.model.prediction_heads import inverse_sigmoid
+from vl2_ros.model.prediction_heads import LOGIT_EPS, inverse_sigmoid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +87,60 @@ def count_groups(dn_number: int, size: int) -> int:
     return max(1, dn_number // size)
 
 
+class DenoisingSettings(Protocol):
+    """What a decoder's configuration must hold here, see `DetectionConfig`."""
+
+    @property
+    def dn_number(self) -> int:
+        """Queries per image and sign; 0 for none."""
+
+    @property
+    def dn_labelbook_size(self) -> int:
+        """Classes that label noise may draw from."""
+
+    @property
+    def label_noise_ratio(self) -> float:
+        """Twice the share of changed classes."""
+
+    @property
+    def box_noise_scale(self) -> float:
+        """Largest move of a positive's corner, in half box sides."""
+
+
+def prepare_denoising(
+    targets: TargetBatch,
+    classes: Tensor,
+    settings: DenoisingSettings,
+    generator: torch.Generator | None,
+    noise: DenoisingNoise | None,
+    logit_eps: float = LOGIT_EPS,
+) -> DenoisingQueries | None:
+    """Draw noise, unless it is given, and build the queries; None where nothing is to be denoised.
+
+    Args:
+        targets: the batch's objects.
+        classes: (B, N, D) class features before the encoder.
+        settings: how many and how noisy.
+        generator: source of the noise; None takes torch's.
+        noise: draws in place of the generator's.
+        logit_eps: see `inverse_sigmoid`.
+    """
+    if not targets.total or not settings.dn_number:
+        return None
+    if noise is None:
+        groups = count_groups(settings.dn_number, targets.class_index.shape[1])
+        book = min(settings.dn_labelbook_size, classes.shape[1])
+        noise = DenoisingNoise.draw(groups, targets, book, generator)
+    return make_denoising(
+        targets,
+        classes,
+        noise,
+        label_noise_ratio=settings.label_noise_ratio,
+        box_noise_scale=settings.box_noise_scale,
+        logit_eps=logit_eps,
+    )
+
+
 def make_denoising(
     targets: TargetBatch,
     classes: Tensor,
@@ -93,6 +148,7 @@ def make_denoising(
     *,
     label_noise_ratio: float,
     box_noise_scale: float,
+    logit_eps: float = LOGIT_EPS,
 ) -> DenoisingQueries:
     """Build the queries.
 
@@ -102,6 +158,7 @@ def make_denoising(
         noise: the draws.
         label_noise_ratio: twice the share of changed classes.
         box_noise_scale: largest move of a positive's corner, in half box sides.
+        logit_eps: see `inverse_sigmoid`.
     """
     groups = noise.relabel.shape[0]
     labels = torch.where(
@@ -110,13 +167,37 @@ def make_denoising(
     rows = torch.arange(classes.shape[0], device=classes.device)[:, None]
     content = classes[rows, labels] * targets.is_object[..., None]  # (G, 2, B, m, D)
     boxes = _jitter(targets.boxes_cxcywh_norm, noise, box_noise_scale)
-    box_logits = inverse_sigmoid(boxes) * targets.is_object[..., None]
+    box_logits = inverse_sigmoid(boxes, logit_eps) * targets.is_object[..., None]
     return DenoisingQueries(
         content=_to_slots(content),
         box_logits=_to_slots(box_logits),
         groups=groups,
         size=labels.shape[-1],
     )
+
+
+def prepend(
+    denoising: DenoisingQueries | None, content: Tensor, boxes: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Put the denoising queries, if any, before the matching queries.
+
+    Args:
+        denoising: P queries, or None.
+        content: (B, Q, D) of the matching queries.
+        boxes: (B, Q, 4) cxcywh.
+
+    Returns:
+        (B, P + Q, D), (B, P + Q, 4), and the additive self-attention mask (1, 1, P + Q, P + Q), or
+        None.
+    """
+    if denoising is None:
+        return content, boxes, None
+    count, queries = denoising.count, content.shape[1]
+    boxes = torch.cat([denoising.box_logits.sigmoid(), boxes], dim=1)
+    content = torch.cat([denoising.content.to(content.dtype), content], dim=1)
+    blocked = torch.zeros(count + queries, count + queries).to(content)
+    blocked = blocked.masked_fill(denoising.blocked(queries), float("-inf"))
+    return content, boxes, blocked[None, None]
 
 
 def _jitter(boxes_cxcywh: Tensor, noise: DenoisingNoise, scale: float) -> Tensor:

@@ -10,27 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from vl2_ros.errors import ConfigError
+from vl2_ros.model.backbone_config import declared_values
 
-_INT_BACKBONE_FIELDS = ("image_size", "patch_size", "num_channels", "embed_dim", "window_size")
-_FLOAT_BACKBONE_FIELDS = (
-    "mlp_ratio",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "drop_path_rate",
-    "layer_norm_eps",
-    "initializer_range",
-)
-#: Fields of a backbone config that shape the network; a released JSON holds many more.
-_BACKBONE_FIELDS: Mapping[str, frozenset[str]] = {
-    "swin": frozenset(
-        (*_INT_BACKBONE_FIELDS, *_FLOAT_BACKBONE_FIELDS)
-        + ("depths", "num_heads", "qkv_bias", "hidden_act", "use_absolute_embeddings")
-    ),
-    "resnet": frozenset(
-        ("num_channels", "embedding_size", "hidden_sizes", "depths", "layer_type", "hidden_act")
-        + ("downsample_in_first_stage", "downsample_in_bottleneck")
-    ),
-}
 #: Switches of a released config that have one supported value.
 _FIXED_RELEASE_VALUES: Mapping[str, object] = {
     "two_stage": True,
@@ -129,15 +110,8 @@ class DetectionConfig:
 
     def __post_init__(self) -> None:
         """Bring JSON values to their types and check the combination."""
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if item.type == "float" and type(value) is int:
-                object.__setattr__(self, item.name, float(value))
-            elif item.type == "int" and type(value) is float and value.is_integer():
-                object.__setattr__(self, item.name, int(value))
-            elif item.type == "tuple[str, ...]":
-                object.__setattr__(self, item.name, tuple(value))
-        object.__setattr__(self, "backbone_config", _clean_backbone(self.backbone_config))
+        for name, value in declared_values(self).items():
+            object.__setattr__(self, name, value)
         self._check_stages()
         self._check_widths()
         for name, allowed in (
@@ -182,6 +156,17 @@ class DetectionConfig:
     def mask_width(self) -> int:
         """Channels inside the mask branch."""
         return self.d_model if self.mask_branch_width is None else self.mask_branch_width
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weight of each kind of loss."""
+        return {
+            "ce": self.class_weight,
+            "bbox": self.box_weight,
+            "giou": self.giou_weight,
+            "mask": self.mask_weight,
+            "dice": self.dice_weight,
+        }
 
     @property
     def out_stages(self) -> tuple[str, ...]:
@@ -291,18 +276,3 @@ class DetectionConfig:
             dn_number=6,
             mask_loss_points=256,
         )
-
-
-def _clean_backbone(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what shapes the backbone, with the types that transformers insists on."""
-    kind = str(values.get("model_type"))
-    if kind not in _BACKBONE_FIELDS:
-        raise ConfigError(
-            f"backbone model_type must be one of {sorted(_BACKBONE_FIELDS)}, got {kind!r}"
-        )
-    known = _BACKBONE_FIELDS[kind]
-    kept = {name: values[name] for name in sorted(known & set(values)) if values[name] is not None}
-    for name in _FLOAT_BACKBONE_FIELDS:
-        if name in kept:
-            kept[name] = float(kept[name])
-    return {"model_type": kind, **kept}

@@ -11,49 +11,34 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.model.denoising import DenoisingNoise, DenoisingQueries, count_groups, make_denoising
+from vl2_ros.model.denoising import DenoisingNoise, DenoisingQueries, prepare_denoising, prepend
 from vl2_ros.model.detection_config import DetectionConfig
 from vl2_ros.model.detection_losses import (
     PredictionSets,
     TrainingPredictions,
     compute_set_losses,
 )
-from vl2_ros.model.detection_scene import DetectionOutput, EncodedScene, attended_classes
+from vl2_ros.model.detection_scene import DetectionOutput, DetectionScene
 from vl2_ros.model.detection_targets import DetectionTargets, TargetBatch
-from vl2_ros.model.detection_transformer import (
-    build_backbone,
-    build_decoder,
-    build_encoder,
-    encode_classes,
-)
-from vl2_ros.model.feature_levels import FeatureLevels
+from vl2_ros.model.detection_transformer import build_decoder
 from vl2_ros.model.mask_branch import MaskBranch
 from vl2_ros.model.mask_losses import PointSampler
-from vl2_ros.model.prediction_heads import CastingMLP, ClassLogits, FloatMLP, inverse_sigmoid
+from vl2_ros.model.prediction_heads import ClassLogits, FloatMLP, inverse_sigmoid
 from vl2_ros.model.query_selection import QuerySelection, SelectedQueries
+from vl2_ros.model.scene_encoder import SceneEncoder, attended_classes
 
 
-class DetectionDecoder(nn.Module):
+class DetectionDecoder(SceneEncoder):
     """Open-vocabulary detector and segmenter."""
+
+    config: DetectionConfig
 
     def __init__(self, config: DetectionConfig) -> None:
         """Make the decoder with fresh weights."""
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         width = config.d_model
         scaled = config.class_logits == "scaled_dot"
-        self.backbone = build_backbone(dict(config.backbone_config), config.out_stages)
         channels = dict(zip(config.out_stages, self.backbone.channels, strict=True))
-        self.levels = FeatureLevels(
-            [channels[stage] for stage in config.feature_stages],
-            width=width,
-            num_levels=config.num_feature_levels,
-            norm_groups=config.norm_groups,
-            temperature=config.positional_embedding_temperature,
-        )
-        self.text_projection = CastingMLP(config.l_hidden_size, width, width, 3)
-        self.encoder = build_encoder(config)
         self.mask_branch = MaskBranch(
             [channels[stage] for stage in config.lateral_stages],
             token_width=width,
@@ -113,37 +98,14 @@ class DetectionDecoder(nn.Module):
         super_link: Tensor,
         class_mask: Tensor,
         pixel_mask: Tensor | None = None,
-    ) -> EncodedScene:
+    ) -> DetectionScene:
         """Run backbone, class projection, encoder and mask branch; arguments as in `forward`."""
-        self._check(pixels, super_link, class_mask, pixel_mask)
-        if pixel_mask is None:
-            pixel_mask = torch.ones_like(pixels[:, 0], dtype=torch.bool)
-        class_mask = class_mask.bool()
-        if not class_mask.shape[1]:
-            super_link = nn.functional.pad(super_link, (0, 0, 0, 0, 0, 1))
-            class_mask = nn.functional.pad(class_mask, (0, 1))
-        pixels = pixels.to(self.levels.level_embed.dtype)
-        if self.config.backbone_config["model_type"] == "resnet":
-            # Convolutions and pooling are a quarter faster so on a CPU.
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-        maps = self.backbone(pixels).feature_maps
-        by_stage = dict(zip(self.config.out_stages, maps, strict=True))
-        image = self.levels([by_stage[stage] for stage in self.config.feature_stages], pixel_mask)
-        raw_classes = self.text_projection(super_link).mean(2)
-        tokens, classes = encode_classes(
-            self.encoder, image, raw_classes, attended_classes(class_mask)
-        )
-        laterals = [by_stage[stage] for stage in self.config.lateral_stages]
-        return EncodedScene(
-            image=image,
-            tokens=tokens,
-            raw_classes=raw_classes,
-            classes=classes,
-            class_mask=class_mask,
-            mask_features=self.mask_branch(image.level_map(tokens, 0), laterals),
-        )
+        scene = self.encode_scene(pixels, super_link, class_mask, pixel_mask)
+        laterals = [scene.maps[stage] for stage in self.config.lateral_stages]
+        features = self.mask_branch(scene.image.level_map(scene.tokens, 0), laterals)
+        return DetectionScene.extend(scene, features)
 
-    def select(self, scene: EncodedScene) -> SelectedQueries:
+    def select(self, scene: DetectionScene) -> SelectedQueries:
         """Choose the tokens whose boxes become queries."""
         return self.query_selection(
             scene.image, scene.tokens, scene.classes, scene.class_mask, self.config.num_queries
@@ -151,7 +113,7 @@ class DetectionDecoder(nn.Module):
 
     def decode(
         self,
-        scene: EncodedScene,
+        scene: DetectionScene,
         selected: SelectedQueries,
         denoising: DenoisingQueries | None = None,
     ) -> tuple[Tensor, Tensor]:
@@ -169,12 +131,7 @@ class DetectionDecoder(nn.Module):
         references = selected.boxes_cxcywh_norm.detach()
         batch, queries = references.shape[:2]
         content = self.query_embeddings.weight[:queries].expand(batch, -1, -1)
-        blocked = None
-        if denoising is not None:
-            references = torch.cat([denoising.box_logits.sigmoid(), references], dim=1)
-            content = torch.cat([denoising.content.to(content.dtype), content], dim=1)
-            blocked = torch.zeros(denoising.count + queries, denoising.count + queries).to(content)
-            blocked = blocked.masked_fill(denoising.blocked(queries), float("-inf"))[None, None]
+        content, references, blocked = prepend(denoising, content, references)
         output = self.decoder(
             inputs_embeds=content,
             vision_encoder_hidden_states=scene.tokens,
@@ -238,7 +195,7 @@ class DetectionDecoder(nn.Module):
         """Return the predictions of all layers and the padded targets; see `compute_losses`."""
         scene = self.encode(pixels, super_link, class_mask, pixel_mask)
         batch = TargetBatch.stack(targets, scene.class_mask)
-        denoising = self._make_denoising(batch, scene, generator, noise)
+        denoising = prepare_denoising(batch, scene.raw_classes, self.config, generator, noise)
         selected = self.select(scene)
         states, references = self.decode(scene, selected, denoising)
         logits, boxes = self._predict(scene, states, references)
@@ -267,7 +224,7 @@ class DetectionDecoder(nn.Module):
         return predictions, batch
 
     def _predict(
-        self, scene: EncodedScene, states: Tensor, entering: Tensor
+        self, scene: DetectionScene, states: Tensor, entering: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return logits (L, B, Q, N) and boxes (L, B, Q, 4) of states (B, L, Q, D), float32."""
         states = states.transpose(0, 1)
@@ -286,45 +243,3 @@ class DetectionDecoder(nn.Module):
             learned = self.encoder_mask_head(self.query_embeddings.weight[: states.shape[2]])
             queries.append(learned.expand(len(states), -1, -1))
         return queries
-
-    def _make_denoising(
-        self,
-        targets: TargetBatch,
-        scene: EncodedScene,
-        generator: torch.Generator | None,
-        noise: DenoisingNoise | None,
-    ) -> DenoisingQueries | None:
-        config = self.config
-        if not targets.total or not config.dn_number:
-            return None
-        if noise is None:
-            groups = count_groups(config.dn_number, targets.class_index.shape[1])
-            book = min(config.dn_labelbook_size, scene.class_mask.shape[1])
-            noise = DenoisingNoise.draw(groups, targets, book, generator)
-        return make_denoising(
-            targets,
-            scene.raw_classes,
-            noise,
-            label_noise_ratio=config.label_noise_ratio,
-            box_noise_scale=config.box_noise_scale,
-        )
-
-    def _check(
-        self, pixels: Tensor, super_link: Tensor, class_mask: Tensor, pixel_mask: Tensor | None
-    ) -> None:
-        batch, _, height, width = pixels.shape
-        groups = (batch, class_mask.shape[1], super_link.shape[2], self.config.l_hidden_size)
-        if tuple(class_mask.shape) != groups[:2] or tuple(super_link.shape) != groups:
-            raise ShapeError(
-                f"expected super_link (B, N, K, {self.config.l_hidden_size}) and class_mask (B, N) "
-                f"for {batch} pictures, got {tuple(super_link.shape)} and {tuple(class_mask.shape)}"
-            )
-        if pixel_mask is not None and tuple(pixel_mask.shape) != (batch, height, width):
-            raise ShapeError(
-                f"pixel_mask must be {(batch, height, width)}, got {tuple(pixel_mask.shape)}"
-            )
-        if class_mask.shape[1] > self.config.max_text_len:
-            raise InputError(
-                f"at most {self.config.max_text_len} classes fit in one call, got "
-                f"{class_mask.shape[1]}; split the list into several calls"
-            )

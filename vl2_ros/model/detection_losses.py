@@ -6,8 +6,9 @@ queries; all sets of the same kind are compared in one go.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +23,20 @@ __all__ = [
     "DetectionTargets",
     "PredictionSets",
     "TrainingPredictions",
+    "assign_denoising",
+    "box_and_class_losses",
     "compute_set_losses",
     "match_sets",
     "total_loss",
 ]
+
+
+class LossWeights(Protocol):
+    """What a decoder's configuration must hold for `total_loss`."""
+
+    @property
+    def loss_weights(self) -> Mapping[str, float]:
+        """Weight of each kind of loss: ce, bbox, giou, ..."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,13 +47,13 @@ class PredictionSets:
         suffixes: S endings of the loss names; "" is the last layer.
         logits: (S, B, Q, N) float32, padded classes unmasked.
         boxes_cxcywh_norm: (S, B, Q, 4) float32.
-        mask_queries: S times (B, Q, M), or None where the set trains no masks.
+        mask_queries: S times (B, Q, M), or None where the set trains no masks; () trains none.
     """
 
     suffixes: tuple[str, ...]
     logits: Tensor
     boxes_cxcywh_norm: Tensor
-    mask_queries: Sequence[Tensor | None]
+    mask_queries: Sequence[Tensor | None] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +93,7 @@ def compute_set_losses(
     """
     kinds = [(predictions.matching, match_sets(predictions.matching, targets, config), targets)]
     if predictions.denoised is not None:
-        fixed = _assign_denoising(predictions, targets)
+        fixed = assign_denoising(predictions.denoised, targets, predictions.groups)
         kinds.append((predictions.denoised, fixed, targets.tile(predictions.groups)))
     features = predictions.mask_features
     features_hw = None if config.mask_loss_points else tuple(features.shape[-2:])
@@ -92,7 +103,7 @@ def compute_set_losses(
     )
     losses: dict[str, Tensor] = {}
     for sets, matched, objects in kinds:
-        losses |= _box_and_class_losses(
+        losses |= box_and_class_losses(
             sets, matched, objects, predictions.class_mask, config.focal_alpha
         )
         for index, queries in enumerate(sets.mask_queries):
@@ -116,25 +127,34 @@ def match_sets(sets: PredictionSets, targets: TargetBatch, config: DetectionConf
     )
 
 
-def _assign_denoising(predictions: TrainingPredictions, targets: TargetBatch) -> Tensor:
+def assign_denoising(sets: PredictionSets, targets: TargetBatch, groups: int) -> Tensor:
     """Return (S, B, G * m): object k of group g belongs to positive slot g * 2m + k."""
-    assert predictions.denoised is not None
     size = targets.class_index.shape[1]
     device = targets.is_object.device
-    first = torch.arange(predictions.groups, device=device) * 2 * size
+    first = torch.arange(groups, device=device) * 2 * size
     slots = (first[:, None] + torch.arange(size, device=device)).flatten()
-    slots = torch.where(targets.is_object.repeat(1, predictions.groups), slots, -1)
-    return slots.expand(len(predictions.denoised.suffixes), -1, -1)
+    slots = torch.where(targets.is_object.repeat(1, groups), slots, -1)
+    return slots.expand(len(sets.suffixes), -1, -1)
 
 
-def _box_and_class_losses(
+def box_and_class_losses(
     sets: PredictionSets,
     matched: Tensor,
     targets: TargetBatch,
     class_mask: Tensor,
     focal_alpha: float,
+    giou_smoothing: float = 0.0,
 ) -> dict[str, Tensor]:
-    """Return class and box losses of every set, divided by the number of objects."""
+    """Return class and box losses of every set, divided by the number of objects.
+
+    Args:
+        sets: the predictions.
+        matched: (S, B, m) the query of every object, -1 = none.
+        targets: the objects.
+        class_mask: (B, N) bool, the real classes.
+        focal_alpha: weight of positives.
+        giou_smoothing: see `generalised_iou`.
+    """
     divisor = max(targets.total, 1)
     is_matched = matched >= 0
     query = matched.clamp(min=0)
@@ -144,7 +164,7 @@ def _box_and_class_losses(
         boxes = sets.boxes_cxcywh_norm.gather(2, index)
         goals = targets.boxes_cxcywh_norm[None]
         l1 = ((boxes - goals).abs().sum(-1) * is_matched).sum((1, 2))
-        giou = ((1 - generalised_iou(boxes, goals)) * is_matched).sum((1, 2))
+        giou = ((1 - generalised_iou(boxes, goals, giou_smoothing)) * is_matched).sum((1, 2))
     else:
         # Without an object nothing is trained, but the graph stays whole.
         ce = l1 = giou = 0.0 * sets.logits.sum((1, 2, 3))
@@ -174,15 +194,9 @@ def _class_losses(
     return (weight * miss**2 * entropy * class_mask[:, None]).sum((1, 2, 3))
 
 
-def total_loss(losses: dict[str, Tensor], config: DetectionConfig) -> Tensor:
-    """Return the weighted sum of what `DetectionDecoder.compute_losses` gave."""
-    weights = {
-        "ce": config.class_weight,
-        "bbox": config.box_weight,
-        "giou": config.giou_weight,
-        "mask": config.mask_weight,
-        "dice": config.dice_weight,
-    }
+def total_loss(losses: dict[str, Tensor], config: LossWeights) -> Tensor:
+    """Return the weighted sum of what a decoder's `compute_losses` gave."""
+    weights = config.loss_weights
     return torch.stack(
         [weights[name.split("_")[1]] * value for name, value in losses.items()]
     ).sum()

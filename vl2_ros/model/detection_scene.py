@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-import torch
 from torch import Tensor
 
-from vl2_ros.model.feature_levels import ImageTokens
+from vl2_ros.model.scene_encoder import EncodedScene
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,30 +39,17 @@ class DetectionOutput:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EncodedScene:
-    """Image and classes after they have exchanged information.
+class DetectionScene(EncodedScene):
+    """An encoded scene with what masks are made from.
 
     Attributes:
-        image: image tokens before the encoder, with their geometry.
-        tokens: (B, S, D) image tokens after it.
-        raw_classes: (B, N, D) class features before it.
-        classes: (B, N, D) class features after it.
-        class_mask: (B, N) bool, the real classes, N at least 1.
         mask_features: (B, M, h, w).
     """
 
-    image: ImageTokens
-    tokens: Tensor
-    raw_classes: Tensor
-    classes: Tensor
-    class_mask: Tensor
     mask_features: Tensor
 
-
-def attended_classes(class_mask: Tensor) -> Tensor:
-    """Return the mask for attention: a picture without classes sees its first, padded one.
-
-    A softmax over nothing would be NaN and, through the maximum in the fusion, spoil the batch.
-    """
-    first = torch.arange(class_mask.shape[1], device=class_mask.device) == 0
-    return class_mask | (first & ~class_mask.any(1, keepdim=True))
+    @classmethod
+    def extend(cls, scene: EncodedScene, mask_features: Tensor) -> DetectionScene:
+        """Add mask features to an encoded scene."""
+        known = {item.name: getattr(scene, item.name) for item in fields(EncodedScene)}
+        return cls(**known, mask_features=mask_features)

@@ -21,6 +21,7 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 from vl2_ros.model.deformable_attention import DeformableAttention, use_float_sampling
 from vl2_ros.model.feature_levels import ImageTokens
 from vl2_ros.model.prediction_heads import CastingMLP
+from vl2_ros.model.query_groups import GroupAttention, QueryGroups
 
 _TRANSFORMER_FIELDS = (
     "d_model",
@@ -96,16 +97,21 @@ def build_encoder(sizes: TransformerSizes) -> GroundingDinoEncoder:
     return encoder
 
 
-def build_decoder(sizes: TransformerSizes, box_head: nn.Module) -> GroundingDinoDecoder:
+def build_decoder(
+    sizes: TransformerSizes, box_head: nn.Module, *, grouped_from: int | None = None
+) -> GroundingDinoDecoder:
     """Make the query decoder with fresh weights.
 
     Args:
         sizes: the configuration.
         box_head: refines the boxes after every layer; stays registered with its owner only.
+        grouped_from: first layer whose self-attention takes `QueryGroups`; None for none.
     """
     config = make_transformer_config(sizes)
     decoder = GroundingDinoDecoder(config)
     use_float_sampling(decoder.layers, config, is_decoder=True)
+    for layer in decoder.layers[grouped_from:] if grouped_from is not None else ():
+        layer.self_attn = GroupAttention(config, config.decoder_attention_heads)
     width = sizes.d_model
     decoder.reference_points_head = CastingMLP(2 * width, width, width, 2)
     reset_transformer(decoder, sizes.fusion_init_scale)
@@ -140,6 +146,53 @@ def _reset_sampling(attention: DeformableAttention) -> None:
     offsets = ring[:, None, None] * steps[:, None]  # (heads, 1, points, 2)
     offsets = offsets.expand(-1, attention.n_levels, -1, -1)
     attention.sampling_offsets.bias.copy_(offsets.flatten())
+
+
+def run_decoder_layer(
+    decoder: GroundingDinoDecoder,
+    index: int,
+    states: Tensor,
+    boxes: Tensor,
+    *,
+    image: ImageTokens,
+    tokens: Tensor,
+    classes: Tensor,
+    class_mask: Tensor,
+    self_attention: Tensor | QueryGroups | None = None,
+) -> Tensor:
+    """Run one layer of the query decoder, where the loop around it is not transformers'.
+
+    Args:
+        decoder: from `build_decoder`.
+        index: of the layer.
+        states: (B, Q, D) before the layer.
+        boxes: (B, Q, 4) cxcywh, relative to the valid image.
+        image: the image tokens before the encoder, for their geometry.
+        tokens: (B, S, D) the tokens after it.
+        classes: (B, N, D) class features after it.
+        class_mask: (B, N) bool, true = real; at least one per image.
+        self_attention: additive mask (1, 1, Q, Q), groups, or None.
+
+    Returns:
+        (B, Q, D), not normed.
+    """
+    ratios = image.valid_ratios
+    on_levels = boxes[:, :, None] * torch.cat([ratios, ratios], dim=-1)[:, None]
+    position = encode_sinusoidal_position_embedding(on_levels[:, :, 0], states.shape[-1] // 2)
+    blocked = torch.zeros_like(class_mask, dtype=classes.dtype)
+    blocked = blocked.masked_fill(~class_mask, torch.finfo(classes.dtype).min)
+    output = decoder.layers[index](
+        hidden_states=states,
+        position_embeddings=decoder.reference_points_head(position),
+        reference_points=on_levels,
+        spatial_shapes_list=list(image.level_sizes),
+        vision_encoder_hidden_states=tokens,
+        vision_encoder_attention_mask=~image.is_padding,
+        text_encoder_hidden_states=classes,
+        text_encoder_attention_mask=blocked[:, None, None],
+        self_attn_mask=self_attention,
+    )
+    return output[0]
 
 
 def encode_classes(

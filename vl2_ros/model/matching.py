@@ -23,6 +23,8 @@ def match(
     class_cost: float,
     bbox_cost: float,
     giou_cost: float,
+    giou_smoothing: float = 0.0,
+    extra_cost: Tensor | None = None,
 ) -> Tensor:
     """Assign to every object the query that is cheapest overall.
 
@@ -33,6 +35,8 @@ def match(
         class_cost: weight of the focal class cost.
         bbox_cost: weight of the L1 distance.
         giou_cost: weight of the generalised IoU.
+        giou_smoothing: see `generalised_iou`.
+        extra_cost: (S, B, Q, m) further cost, or None.
 
     Returns:
         (S, B, m) int64, the query of every object; -1 in padding and where queries ran out.
@@ -43,8 +47,10 @@ def match(
     goals = targets.boxes_cxcywh_norm[None, :, None]  # (1, B, 1, m, 4)
     boxes = boxes_cxcywh[:, :, :, None]  # (S, B, Q, 1, 4)
     cost = bbox_cost * (boxes - goals).abs().sum(-1)
-    cost -= giou_cost * generalised_iou(boxes, goals)
+    cost -= giou_cost * generalised_iou(boxes, goals, giou_smoothing)
     cost += class_cost * _class_cost(logits, targets.class_index)
+    if extra_cost is not None:
+        cost += extra_cost
     # A prediction that is not a number must not stop training; it is matched last.
     cost = torch.nan_to_num(cost, nan=_UNUSABLE, posinf=_UNUSABLE, neginf=_UNUSABLE)
     return torch.from_numpy(_assign(cost.cpu().numpy(), targets.counts)).to(logits.device)

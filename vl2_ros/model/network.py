@@ -1,7 +1,7 @@
 """VisionLLM: pixels and token ids into logits and super-link states, in one pass or step by step.
 
-Composed of the vision encoder, the projector, the region encoder, the LLM with the super link and
-the detection decoder. Released weights: OpenGVLab/VisionLLMv2 (arXiv 2406.08394).
+Composed of the vision encoder, the projector, the region encoder, the LLM with the super link, and
+the two perception decoders. Released weights: OpenGVLab/VisionLLMv2 (arXiv 2406.08394).
 """
 
 from __future__ import annotations
@@ -92,6 +92,11 @@ class VisionLLM(nn.Module):
             from vl2_ros.model.detection_decoder import DetectionDecoder
 
             self.detection_decoder = DetectionDecoder(config.detection)
+        self.pose_decoder: nn.Module | None = None
+        if config.pose is not None:
+            from vl2_ros.model.pose_decoder import PoseDecoder
+
+            self.pose_decoder = PoseDecoder(config.pose)
         highest = max(tokens.image_patch, tokens.region, *tokens.routing, *tokens.slots)
         if highest >= self.llm.config.vocab_size:
             raise ConfigError(

@@ -15,7 +15,8 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 
 #: Start of the learned bias of a scaled product: few of the pairs of query and class are positive.
 _INITIAL_BIAS = -4.0
-_LOGIT_EPS = 1e-5
+#: The detection decoder's; released weights depend on it.
+LOGIT_EPS = 1e-5
 
 
 class FloatMLP(GroundingDinoMLPPredictionHead):
@@ -61,7 +62,7 @@ class ClassLogits(nn.Module):
             return product * scale + self.bias.float()
 
 
-def inverse_sigmoid(x: Tensor) -> Tensor:
-    """Return the logit of x in 0..1; x and 1 - x are cut below at 1e-5."""
+def inverse_sigmoid(x: Tensor, eps: float = LOGIT_EPS) -> Tensor:
+    """Return the logit of x in 0..1; x and 1 - x are cut below at `eps`."""
     x = x.clamp(0, 1)
-    return torch.log(x.clamp(min=_LOGIT_EPS) / (1 - x).clamp(min=_LOGIT_EPS))
+    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))

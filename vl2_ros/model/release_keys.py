@@ -15,7 +15,7 @@ from torch import Tensor
 from vl2_ros.errors import CheckpointError
 
 #: Parts of a release that no class here serves yet; their keys are skipped.
-KNOWN_LATER = (r"^unipose\.", r"^sd\.", r"^ip2p\.")
+KNOWN_LATER = (r"^sd\.", r"^ip2p\.")
 
 #: Buffers that are computed again.
 RECOMPUTED = (r"\.relative_position_index$", r"\.inv_freq$", r"\.position_ids$")
@@ -23,9 +23,17 @@ RECOMPUTED = (r"\.relative_position_index$", r"\.inv_freq$", r"\.position_ids$")
 #: Names that one tensor may have in a release; any of them fills the one module here.
 _BOX_HEAD = r"^gdino\.(?:model\.decoder\.)?bbox_embed\.\d+\."
 _MASK_HEAD = r"^gdino\.mask_embed\.\d+\."
+_POSE_BOX_HEAD = r"^unipose\.(?:transformer\.decoder\.)?bbox_embed\.\d+\."
+_KEYPOINT_HEAD = r"^unipose\.(?:transformer\.decoder\.)?pose_embed\.\d+\."
+_KEYPOINT_SIZE_HEAD = r"^unipose\.(?:transformer\.decoder\.)?pose_hw_embed\.\d+\."
 _DECODER = r"^(detection_decoder\.)"
+_POSE = r"^(pose_decoder\.)"
+_POSE_BLOCK = r"^(pose_decoder\.backbone\.swin\.encoder\.layers\.\d+\.blocks\.\d+)\."
+_POSE_ENCODER = r"^(pose_decoder\.encoder\.layers\.\d+)\."
+_POSE_LAYER = r"^(pose_decoder\.decoder\.layers\.\d+)\."
 
-#: Rewrites, all applied in this order: top modules, backbone, the rest of the detection decoder.
+#: Rewrites, all applied in this order: top modules, backbones, the rest of the detection decoder,
+#: the rest of the pose decoder.
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -57,10 +65,76 @@ _REWRITES = tuple(
         (_DECODER + r"mask_features\.", r"\1mask_branch.features."),
         (_DECODER + r"(lateral|output)_convs\.(\d+)\.norm\.", r"\1mask_branch.\2_convs.\3.1."),
         (_DECODER + r"(lateral|output)_convs\.(\d+)\.w", r"\1mask_branch.\2_convs.\3.0.w"),
+        # The pose decoder has the names of its paper's code.
+        (_POSE_BOX_HEAD, "pose_decoder.heads.box."),
+        (_KEYPOINT_HEAD, "pose_decoder.heads.keypoint."),
+        (_KEYPOINT_SIZE_HEAD, "pose_decoder.heads.keypoint_size."),
+        (r"^unipose\.transformer\.decoder\.hw\.", "pose_decoder.heads.slot_sizes."),
+        (r"^unipose\.transformer\.decoder\.hw_append\.", "pose_decoder.heads.further_slot_sizes."),
+        (r"^unipose\.projection_llava\.", "pose_decoder.text_projection."),
+        (r"^unipose\.projection_kpt_llava\.", "pose_decoder.keypoint_projection."),
+        (r"^unipose\.input_proj\.", "pose_decoder.levels.projections."),
+        (r"^unipose\.(?:transformer\.)?", "pose_decoder."),
+        (_POSE + r"backbone\.0\.patch_embed\.proj\.", r"\1backbone.0.patch_embed.projection."),
+        (_POSE + r"backbone\.0\.patch_embed\.norm\.", r"\1backbone.swin.embeddings.norm."),
+        (
+            _POSE + r"backbone\.0\.patch_embed\.",
+            r"\1backbone.swin.embeddings.patch_embeddings.",
+        ),
+        (_POSE + r"backbone\.0\.layers\.", r"\1backbone.swin.encoder.layers."),
+        (_POSE + r"backbone\.0\.norm1\.", r"\1backbone.hidden_states_norms.stage2."),
+        (_POSE + r"backbone\.0\.norm2\.", r"\1backbone.hidden_states_norms.stage3."),
+        (_POSE + r"backbone\.0\.norm3\.", r"\1backbone.hidden_states_norms.stage4."),
+        (_POSE_BLOCK + r"norm1\.", r"\1.layernorm_before."),
+        (_POSE_BLOCK + r"norm2\.", r"\1.layernorm_after."),
+        (_POSE_BLOCK + r"attn\.proj\.", r"\1.attention.o_proj."),
+        (_POSE_BLOCK + r"attn\.(relative_position_bias)_table$", r"\1.attention.\2.\2_table"),
+        (_POSE_BLOCK + r"attn\.", r"\1.attention."),
+        (_POSE + r"level_embed$", r"\1levels.level_embed"),
+        (_POSE + r"tgt_embed\.", r"\1query_embeddings."),
+        (_POSE + r"enc_output\.", r"\1query_selection.projection."),
+        (_POSE + r"enc_output_norm\.", r"\1query_selection.norm."),
+        (_POSE + r"enc_out_bbox_embed\.", r"\1query_selection.box_head."),
+        (_POSE_ENCODER + r"linear", r"\1.deformable_layer.fc"),
+        (_POSE_ENCODER + r"norm1\.", r"\1.deformable_layer.self_attn_layer_norm."),
+        (_POSE_ENCODER + r"norm2\.", r"\1.deformable_layer.final_layer_norm."),
+        (_POSE_ENCODER + r"self_attn\.", r"\1.deformable_layer.self_attn."),
+        (_POSE + r"encoder\.text_layers\.(\d+)\.", r"\1encoder.layers.\2.text_enhancer_layer."),
+        (r"(\.text_enhancer_layer)\.linear", r"\1.fc"),
+        (r"(\.text_enhancer_layer)\.norm1\.", r"\1.layer_norm_before."),
+        (r"(\.text_enhancer_layer)\.norm2\.", r"\1.layer_norm_after."),
+        (_POSE + r"encoder\.fusion_layers\.(\d+)\.", r"\1encoder.layers.\2.fusion_layer."),
+        (r"^(pose_decoder\..*\.fusion_layer)\.gam_v$", r"\1.vision_param"),
+        (r"^(pose_decoder\..*\.fusion_layer)\.gam_l$", r"\1.text_param"),
+        (r"^(pose_decoder\..*\.fusion_layer\..*)_v([._])", r"\1_vision\2"),
+        (r"^(pose_decoder\..*\.fusion_layer\..*)_l([._])", r"\1_text\2"),
+        (r"^(pose_decoder\..*\.fusion_layer\.attn)\.v_proj", r"\1.vision_proj"),
+        (r"^(pose_decoder\..*\.fusion_layer\.attn)\.l_proj", r"\1.text_proj"),
+        (_POSE_LAYER + r"cross_attn\.", r"\1.encoder_attn."),
+        (_POSE_LAYER + r"ca_text\.", r"\1.encoder_attn_text."),
+        (_POSE_LAYER + r"norm1\.", r"\1.encoder_attn_layer_norm."),
+        (_POSE_LAYER + r"norm2\.", r"\1.self_attn_layer_norm."),
+        (_POSE_LAYER + r"norm3\.", r"\1.final_layer_norm."),
+        (_POSE_LAYER + r"catext_norm\.", r"\1.encoder_attn_text_layer_norm."),
+        (_POSE_LAYER + r"linear", r"\1.fc"),
+        (_POSE + r"decoder\.norm\.", r"\1decoder.layer_norm."),
+        (_POSE + r"decoder\.ref_point_head\.", r"\1decoder.reference_points_head."),
     )
 )
-_PACKED_ATTENTION = re.compile(r"^(detection_decoder\..*)\.in_proj_(weight|bias)$")
-_OURS = re.compile(r"^(vision_encoder|projector|llm|region_encoder|super_link|detection_decoder)\.")
+#: Packed rows of query, key and value, and the names that the three have here.
+_PACKED = (
+    (
+        re.compile(r"^((?:detection|pose)_decoder\..*)\.in_proj_(weight|bias)$"),
+        ("query", "key", "value"),
+    ),
+    (
+        re.compile(r"^(pose_decoder\.backbone\..*)\.qkv\.(weight|bias)$"),
+        ("q_proj", "k_proj", "v_proj"),
+    ),
+)
+_OURS = re.compile(
+    r"^(vision_encoder|projector|llm|region_encoder|super_link|detection_decoder|pose_decoder)\."
+)
 _SKIPPED = re.compile("|".join(KNOWN_LATER + RECOMPUTED))
 
 
@@ -106,13 +180,13 @@ def rename_key(name: str) -> list[KeyTarget] | None:
     renamed = name
     for pattern, replacement in _REWRITES:
         renamed = pattern.sub(replacement, renamed)
-    packed = _PACKED_ATTENTION.match(renamed)
-    if packed is not None:
-        prefix, kind = packed.groups()
-        return [
-            KeyTarget(f"{prefix}.{part}.{kind}", block, 3)
-            for block, part in enumerate(("query", "key", "value"))
-        ]
+    for pattern, parts in _PACKED:
+        packed = pattern.match(renamed)
+        if packed is not None:
+            prefix, kind = packed.groups()
+            return [
+                KeyTarget(f"{prefix}.{part}.{kind}", block, 3) for block, part in enumerate(parts)
+            ]
     return [KeyTarget(renamed)] if _OURS.match(renamed) else None
 
 

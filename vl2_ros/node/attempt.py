@@ -87,7 +87,7 @@ class Attempt:
         )
         self.stage_ms["decode"] = (time.perf_counter() - began_s) * 1e3
         command = self._make_command(images)
-        _check_prompts(command, self.frame)
+        command.check_prompts(self.frame)
         self._follow(self.perceiver.run(self.frame, command))
         # Last: depth comes a little later than its picture.
         self._read_space(self.frame)
@@ -143,14 +143,3 @@ def _decode(picture: Picture, name: str) -> Frame:
         return picture.decode()
     except (InputError, TransportError) as error:
         raise InputError(f"{name} cannot be used: {error}") from error
-
-
-def _check_prompts(command: Command, frame: Frame) -> None:
-    pictures = (frame, *command.images)
-    for prompt in command.visual_prompts:
-        if not 0 <= prompt.image < len(pictures):
-            raise InputError(
-                f"a visual prompt points into image {prompt.image}; the command has the camera "
-                f"picture (0) and {len(command.images)} further ones"
-            )
-        prompt.check_inside(pictures[prompt.image].frame_hw)

@@ -10,7 +10,7 @@ import numpy as np
 from vl2_ros.node.request import Answer
 from vl2_ros.node.rle import encode_mask
 from vl2_ros.node.transport import MessageTypes
-from vl2_ros.structures import Branch, Frame, Result, Route
+from vl2_ros.structures import UNLABELLED, Branch, Frame, Keypoints, Result, Route
 
 
 class InstanceMessages:
@@ -69,6 +69,8 @@ class InstanceMessages:
                 score=score,
                 box=self._make_box(box),
                 mask=self._make_mask(None if found.masks is None else found.masks[index]),
+                keypoints=self._make_keypoints(found.keypoints, index),
+                skeleton_edges=_flatten_edges(found.keypoints),
             )
             for index, (box, score, label) in enumerate(found)
         ]
@@ -100,6 +102,31 @@ class InstanceMessages:
         """Make the sensor_msgs/Image of `draw_labels`."""
         return self.make_image(draw_labels(branch, frame.frame_hw), "16UC1", frame)
 
+    def make_label_info(self, branch: Branch, frame: Frame | None) -> Any:
+        """Make the vision_msgs/LabelInfo that tells what the numbers in the label image mean."""
+        return self._make(
+            "vision_msgs/msg/LabelInfo",
+            header=self.make_header(frame),
+            class_map=[
+                self._make("vision_msgs/msg/VisionClass", class_id=index, class_name=phrase)
+                for index, phrase in enumerate(branch.phrases)
+            ],
+            threshold=branch.label_map.threshold if branch.label_map else 0.0,
+        )
+
+    def _make_keypoints(self, keypoints: Keypoints | None, index: int) -> list[Any]:
+        if keypoints is None:
+            return []
+        rows = zip(
+            keypoints.names, keypoints.points_xy[index], keypoints.scores[index], strict=True
+        )
+        return [
+            self._make(
+                "vl2_ros/msg/Keypoint", name=name, x=float(x), y=float(y), score=float(score)
+            )
+            for name, (x, y), score in rows
+        ]
+
     def _make_mask(self, mask: np.ndarray | None) -> Any:
         if mask is None:
             return self._make("vl2_ros/msg/InstanceMask")
@@ -128,24 +155,31 @@ class InstanceMessages:
         )
 
 
+def _flatten_edges(keypoints: Keypoints | None) -> np.ndarray:
+    edges = () if keypoints is None else keypoints.edges
+    return np.array(edges, dtype=np.uint16).reshape(-1)
+
+
 def route_name(route: Route) -> str:
     """Return the word for a route in messages: answer, detect, ground, segment, pose, ..."""
     return route.name.lower()
 
 
 def draw_labels(branch: Branch, frame_hw: tuple[int, int]) -> np.ndarray:
-    """Draw which instance each pixel belongs to; where two overlap, the better score is seen.
+    """Draw which class each pixel belongs to.
 
     Args:
-        branch: instances, best score first, with or without masks.
+        branch: with a label map; without one its instances are drawn, the best score on top.
         frame_hw: height and width of the camera picture.
 
     Returns:
-        (H, W) uint16: 0 nothing, i + 1 the i-th instance.
+        (H, W) uint16 index into the phrases, `UNLABELLED` elsewhere.
     """
-    labels = np.zeros(frame_hw, np.uint16)
-    masks = branch.detections.masks
-    if masks is not None:
-        for index in reversed(range(len(masks))):
-            labels[masks[index]] = index + 1
+    if branch.label_map is not None:
+        return branch.label_map.class_ids
+    labels = np.full(frame_hw, UNLABELLED, np.uint16)
+    found = branch.detections
+    if found.masks is not None:
+        for index in reversed(range(len(found))):
+            labels[found.masks[index]] = found.class_ids[index]
     return labels

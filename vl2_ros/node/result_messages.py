@@ -13,7 +13,7 @@ from typing import Any
 from vl2_ros.node.instance_messages import InstanceMessages, route_name
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.spatial_messages import SpatialMessages
-from vl2_ros.node.transport import MessageTypes, Qos
+from vl2_ros.node.transport import LATCHED, MessageTypes, Qos
 from vl2_ros.structures import Branch, ModelInfo, Route
 
 
@@ -41,6 +41,8 @@ DETECTIONS_3D = ResultTopic("~/detections_3d", "vision_msgs/msg/Detection3DArray
 MARKERS = ResultTopic("~/markers", "visualization_msgs/msg/MarkerArray")
 SEGMENTATION = ResultTopic("~/segmentation", "vl2_ros/msg/InstanceArray")
 LABEL_IMAGE = ResultTopic("~/label_image", "sensor_msgs/msg/Image")
+# Beside the picture and kept for late subscribers, as vision_msgs asks for.
+LABEL_INFO = ResultTopic("~/label_info", "vision_msgs/msg/LabelInfo", LATCHED)
 POSES = ResultTopic("~/poses", "vl2_ros/msg/InstanceArray")
 GENERATED_IMAGE = ResultTopic("~/generated_image", "sensor_msgs/msg/Image")
 
@@ -52,7 +54,7 @@ ROUTE_TOPICS: Mapping[Route, tuple[ResultTopic, ...]] = {
     Route.ANSWER: (ANSWER,),
     Route.DETECT: (ANSWER, *_BOXES),
     Route.GROUND: (ANSWER, *_BOXES),
-    Route.SEGMENT: (ANSWER, *_BOXES, SEGMENTATION, LABEL_IMAGE),
+    Route.SEGMENT: (ANSWER, *_BOXES, SEGMENTATION, LABEL_INFO, LABEL_IMAGE),
     Route.POSE: (ANSWER, *_BOXES, POSES),
     Route.GENERATE: (ANSWER, GENERATED_IMAGE),
     Route.EDIT: (ANSWER, GENERATED_IMAGE),
@@ -182,6 +184,14 @@ def _make_label_images(parts: InstanceMessages, answer: Answer, found: _Found) -
     ]
 
 
+def _make_label_infos(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+    return [
+        parts.make_label_info(branch, answer.frame)
+        for branch, _ in found
+        if branch.route is Route.SEGMENT
+    ]
+
+
 def _make_no_images(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
     # A `Result` holds no picture as long as there is no decoder that makes one.
     return []
@@ -194,6 +204,7 @@ _MAKERS: Mapping[ResultTopic, _Maker] = {
     MARKERS: _make_markers,
     SEGMENTATION: _make_arrays(Route.SEGMENT),
     LABEL_IMAGE: _make_label_images,
+    LABEL_INFO: _make_label_infos,
     POSES: _make_arrays(Route.POSE),
     GENERATED_IMAGE: _make_no_images,
 }

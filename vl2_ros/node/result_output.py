@@ -10,7 +10,7 @@ import numpy as np
 from vl2_ros.node.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
 from vl2_ros.node.instance_messages import InstanceMessages
 from vl2_ros.node.request import Answer
-from vl2_ros.node.result_messages import RESULT, RESULT_TOPICS, ResultMessages, ResultTopic
+from vl2_ros.node.result_messages import RESULT_TOPICS, ResultMessages, ResultTopic
 from vl2_ros.node.transport import Publisher, Transport
 from vl2_ros.processing.overlay import draw_overlay
 from vl2_ros.structures import ModelInfo
@@ -24,8 +24,8 @@ _JPEG_QUALITY = 85
 class ResultOutput:
     """Publishes answers; may be called from several threads.
 
-    `~/result` is always sent. What costs time to make, which is all the rest, is only made for a
-    topic that somebody subscribes to.
+    What is kept for late subscribers, `~/result` and the legend of labels, is always sent. What
+    costs time to make, which is all the rest, is only made for a topic that somebody subscribes to.
 
     Args:
         transport: carries the messages.
@@ -48,7 +48,7 @@ class ResultOutput:
         self._publish_annotated(answer)
 
     def _is_wanted(self, topic: ResultTopic) -> bool:
-        return topic is RESULT or self._publishers[topic].count_subscribers() > 0
+        return topic.qos.transient_local or self._publishers[topic].count_subscribers() > 0
 
     def _publish_annotated(self, answer: Answer) -> None:
         if answer.frame is None or answer.result is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from vl2_ros.errors import ConfigError
 
 FILE_NAME = "processing.json"
 ASPECTS = ("anyres", "pad", "resize")
+WORDINGS = ("formats", "spoken")
 VICUNA_SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
@@ -28,19 +29,24 @@ class ProcessingConfig:
         aspect: "anyres" (grid of tiles plus thumbnail), "pad" (to a square) or "resize" (centre
             crop of the resized picture).
         max_tiles: most tiles of the anyres grid, thumbnail not counted.
-        decoder_short: the short side reaches at most so many pixels at the detection decoder.
+        decoder_short: the short side reaches at most so many pixels at the perception decoders.
         decoder_long: the long side reaches at most so many pixels there.
         decoder_multiple: its canvas is padded to a multiple of this.
+        segment_short: the same as decoder_short for [SEG], classes of pixels.
+        segment_long: the same as decoder_long for [SEG].
         system: system text of the conversation; "" starts with the first round.
         num_embs: slots after a perception routing token.
         num_embs_gen: slots after [GEN] and [EDIT].
         use_im_start_end: wrap the patch tokens of a picture in `<img>` and `</img>`.
         max_length: longest token sequence, patch and slot tokens included.
         max_classes: most names in one detection call.
+        max_keypoints: most keypoint names in one pose call.
         detect_answer: fixed answer of one-pass detection; {names} is the list of names, each with
             its routing token, {token} the token alone.
         segment_answer: the same for masks.
         ground_answer: the same for one expression.
+        wording: "formats" puts commands of a known kind into the sentences that the released model
+            was trained on; "spoken" gives the model the command as it was said.
     """
 
     vision_side: int = 336
@@ -50,15 +56,19 @@ class ProcessingConfig:
     decoder_short: int = 800
     decoder_long: int = 1333
     decoder_multiple: int = 32
+    segment_short: int = 512
+    segment_long: int = 2048
     system: str = VICUNA_SYSTEM
     num_embs: int = 4
     num_embs_gen: int = 64
     use_im_start_end: bool = False
     max_length: int = 4096
     max_classes: int = 256
+    max_keypoints: int = 68
     detect_answer: str = "I found: {names}."
     segment_answer: str = "I found: {names}."
     ground_answer: str = "Sure, it is here{token}."
+    wording: str = "formats"
 
     def __post_init__(self) -> None:
         """Check ranges and types."""
@@ -71,11 +81,18 @@ class ProcessingConfig:
                 raise ConfigError(f"{item.name} must be at least 1, got {value}")
         if self.aspect not in ASPECTS:
             raise ConfigError(f"aspect must be one of {', '.join(ASPECTS)}, got {self.aspect!r}")
-        if self.decoder_long < self.decoder_short:
-            raise ConfigError(
-                f"decoder_long must not be below decoder_short, got {self.decoder_long} and "
-                f"{self.decoder_short}"
-            )
+        if self.wording not in WORDINGS:
+            raise ConfigError(f"wording must be one of {', '.join(WORDINGS)}, got {self.wording!r}")
+        for part in ("decoder", "segment"):
+            short, long = getattr(self, f"{part}_short"), getattr(self, f"{part}_long")
+            if long < short:
+                raise ConfigError(
+                    f"{part}_long must not be below {part}_short, got {long} and {short}"
+                )
+
+    def for_segments(self) -> ProcessingConfig:
+        """Return the settings with which the decoder's picture is made for [SEG]."""
+        return replace(self, decoder_short=self.segment_short, decoder_long=self.segment_long)
 
     @classmethod
     def from_model_config(cls, release: Mapping[str, Any]) -> ProcessingConfig:
@@ -99,6 +116,7 @@ class ProcessingConfig:
             raise ConfigError(f"vis_encoder_config has no {error}") from error
         tokens = (side // patch) ** 2 // (4 if release.get("use_pixelshuffle") else 1)
         decoder = release.get("gdino_config") or {}
+        pose = release.get("unipose_config") or {}
         default = cls()
         return cls(
             vision_side=side,
@@ -106,6 +124,7 @@ class ProcessingConfig:
             num_embs=int(release.get("num_embs", default.num_embs)),
             num_embs_gen=int(release.get("num_embs_gen", default.num_embs_gen)),
             max_classes=int(decoder.get("max_text_len", default.max_classes)),
+            max_keypoints=int(pose.get("num_body_points", default.max_keypoints)),
         )
 
     def save(self, folder: Path | str) -> Path:
@@ -130,4 +149,11 @@ class ProcessingConfig:
         if not isinstance(values, dict) or not known.issuperset(values):
             unknown = sorted(set(values) - known) if isinstance(values, dict) else values
             raise ConfigError(f"{path} must hold the fields of ProcessingConfig, got {unknown}")
-        return cls(**values)
+        # Settings saved before these fields were there: commands went as spoken, and one size
+        # served every route.
+        earlier = {"wording": "spoken"} | {
+            f"segment_{side}": values[f"decoder_{side}"]
+            for side in ("short", "long")
+            if f"decoder_{side}" in values
+        }
+        return cls(**(earlier | values))

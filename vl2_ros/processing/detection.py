@@ -14,7 +14,7 @@ import numpy as np
 
 from vl2_ros.errors import EngineError, InputError, ShapeError
 from vl2_ros.geometry import Letterbox, axis_weights, clip_boxes, cxcywh_to_xyxy
-from vl2_ros.structures import Detections
+from vl2_ros.structures import UNLABELLED, Detections
 
 #: Pixels of all masks of one result; more would fill the memory of a small machine.
 MAX_MASK_PIXELS = 2**31
@@ -41,6 +41,11 @@ class Selection:
     def __len__(self) -> int:
         """Return k."""
         return len(self.scores)
+
+    def take(self, places: np.ndarray) -> Selection:
+        """Return the pairs at some places, in the order of these."""
+        parts = (self.query_index, self.class_ids, self.scores, self.boxes_xyxy)
+        return Selection(*(part[places] for part in parts))
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -80,7 +85,7 @@ def select_instances(
     flat = logits[:, :num_classes].astype(np.float32).ravel()  # (Q * C,)
     if np.isnan(flat).any() or not np.isfinite(boxes).all():
         raise EngineError(
-            "the detection decoder gave numbers that are not finite; check the weights and the "
+            "the perception decoder gave numbers that are not finite; check the weights and the "
             "precision"
         )
     order = _best_first(flat, top_k)
@@ -226,8 +231,11 @@ def semantic_map(
     *,
     num_classes: int,
     merge_first: bool = True,
+    score_threshold: float = 0.0,
 ) -> np.ndarray:
     """Merge all queries into one class per pixel.
+
+    A class scores, at each pixel, the sum over queries of its score times the mask's.
 
     Args:
         logits: (Q, N) class logits, N >= num_classes.
@@ -236,20 +244,27 @@ def semantic_map(
         num_classes: real classes of the call, at least 1.
         merge_first: sum over queries, then resize (fast); False resizes every query first, which
             is equal up to rounding.
+        score_threshold: pixels whose best class does not score higher are left unlabelled; 0
+            labels all of them, which is the published rule.
 
     Returns:
-        (H, W) int64 class index on the camera frame.
+        (H, W) int64 class index on the camera frame, `UNLABELLED` where no class is good enough.
     """
     scores = sigmoid(logits[:, :num_classes].astype(np.float32))  # (Q, C)
     maps = sigmoid(mask_logits.astype(np.float32))  # (Q, h, w)
-    if merge_first:
-        merged = np.tensordot(scores.T, maps, axes=1)  # (C, h, w)
-        resized = np.stack([resize_map(layer, letterbox) for layer in merged])  # (C, H, W)
-        return np.asarray(resized.argmax(axis=0))
-    total = np.zeros((num_classes, *letterbox.frame_hw), dtype=np.float32)
-    for weights, layer in zip(scores, maps, strict=True):
-        total += weights[:, None, None] * resize_map(layer, letterbox)
-    return np.asarray(total.argmax(axis=0))
+    if not merge_first:
+        maps = np.stack([resize_map(layer, letterbox) for layer in maps])  # (Q, H, W)
+    # One class at a time: all of them at the size of the frame would fill the memory.
+    best = np.full(letterbox.frame_hw, -np.inf, np.float32)
+    chosen = np.full(letterbox.frame_hw, UNLABELLED, np.int64)
+    for index in range(num_classes):
+        layer = np.tensordot(scores[:, index], maps, axes=1)
+        total = resize_map(layer, letterbox) if merge_first else layer
+        better = total > best
+        best[better], chosen[better] = total[better], index
+    if score_threshold:
+        chosen[best <= score_threshold] = UNLABELLED
+    return chosen
 
 
 def resize_map(layer: np.ndarray, letterbox: Letterbox) -> np.ndarray:

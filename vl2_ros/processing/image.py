@@ -273,11 +273,52 @@ def preprocess_decoder(
         the letterbox that leads back to camera pixels.
     """
     letterbox = fit_letterbox(frame.frame_hw, config)
-    resized = resize_decoder(frame.rgb, letterbox)
+    pixels, pixel_mask = _pad_decoder(resize_decoder(frame.rgb, letterbox), letterbox)
+    return pixels, pixel_mask, letterbox
+
+
+def fit_pose_letterbox(frame_hw: tuple[int, int], config: ProcessingConfig) -> Letterbox:
+    """Compute the pose decoder's size of a picture (spec core, 9.3) and its padded canvas.
+
+    The short side decides, the other one is cut to whole pixels (the rule of DETR).
+    """
+    short, long = min(frame_hw), max(frame_hw)
+    target = config.decoder_short
+    if long / short * target > config.decoder_long:
+        target = max(1, round(config.decoder_long * short / long))
+    other = max(1, int(target * long / short))
+    model_hw = (other, target) if frame_hw[0] > frame_hw[1] else (target, other)
+    step = config.decoder_multiple
+    padded_hw = (-(-model_hw[0] // step) * step, -(-model_hw[1] // step) * step)
+    return Letterbox(frame_hw=frame_hw, model_hw=model_hw, padded_hw=padded_hw)
+
+
+def resize_pose(rgb: np.ndarray, letterbox: Letterbox) -> np.ndarray:
+    """Resize (H, W, 3) uint8 to the pose decoder's size with PIL's antialiased bilinear filter."""
+    if rgb.shape[:2] == letterbox.model_hw:
+        return rgb
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    return np.array(image.resize(letterbox.model_hw[::-1], Image.Resampling.BILINEAR))
+
+
+def preprocess_pose(
+    frame: Frame, config: ProcessingConfig
+) -> tuple[np.ndarray, np.ndarray, Letterbox]:
+    """Make the pose decoder's picture; returns what `preprocess_decoder` does.
+
+    Size and filter differ from the detection decoder's, as they did in training.
+    """
+    letterbox = fit_pose_letterbox(frame.frame_hw, config)
+    pixels, pixel_mask = _pad_decoder(resize_pose(frame.rgb, letterbox), letterbox)
+    return pixels, pixel_mask, letterbox
+
+
+def _pad_decoder(resized: np.ndarray, letterbox: Letterbox) -> tuple[np.ndarray, np.ndarray]:
+    """Normalise (h, w, 3) uint8 and lay it on the canvas: pixels (3, H, W), mask (H, W)."""
     height, width = letterbox.model_hw
     pixels = np.zeros((3, *letterbox.padded_hw), dtype=np.float32)
     normalised = (resized.astype(np.float32) - IMAGENET_MEAN) / IMAGENET_STD
     pixels[:, :height, :width] = normalised.transpose(2, 0, 1)
     pixel_mask = np.zeros(letterbox.padded_hw, dtype=np.bool_)
     pixel_mask[:height, :width] = True
-    return pixels, pixel_mask, letterbox
+    return pixels, pixel_mask

@@ -1,4 +1,4 @@
-"""A frame and its result to a picture for people: tinted masks, contours, boxes, labels, answer.
+"""A frame and its result to a picture for people: tinted masks, contours, boxes, skeletons, labels.
 
 Sizes follow the picture, colours follow the phrase: the same phrase has the same colour everywhere.
 """
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from vl2_ros.processing.skeleton_overlay import draw_skeleton
 from vl2_ros.structures import Frame, Result
 
 Color = tuple[int, int, int]
@@ -52,6 +53,8 @@ class DrawnInstance:
         label: the phrase.
         score: in 0..1.
         color: RGB.
+        points_xy: (K, 2) keypoints in camera pixels, or None.
+        edges: pairs of keypoints to be joined.
     """
 
     box_xyxy: np.ndarray
@@ -59,6 +62,8 @@ class DrawnInstance:
     label: str
     score: float
     color: Color
+    points_xy: np.ndarray | None = None
+    edges: tuple[tuple[int, int], ...] = ()
 
 
 def draw_overlay(
@@ -105,14 +110,20 @@ def _collect_instances(result: Result) -> Iterator[DrawnInstance]:
         for index, (box, score, label) in enumerate(found):
             place = phrases.index(label) if label in phrases else index
             mask = None if found.masks is None else found.masks[index]
-            yield DrawnInstance(box, mask, label, score, PALETTE[place % len(PALETTE)])
+            color = PALETTE[place % len(PALETTE)]
+            drawn = DrawnInstance(box, mask, label, score, color)
+            if found.keypoints is not None:
+                points = found.keypoints.points_xy[index]
+                drawn = replace(drawn, points_xy=points, edges=found.keypoints.edges)
+            yield drawn
 
 
 def _enlarge(instance: DrawnInstance, zoom: int) -> DrawnInstance:
     mask = instance.mask
     if mask is not None and zoom > 1:
         mask = mask.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    return replace(instance, box_xyxy=instance.box_xyxy * zoom, mask=mask)
+    points = None if instance.points_xy is None else instance.points_xy * zoom
+    return replace(instance, box_xyxy=instance.box_xyxy * zoom, mask=mask, points_xy=points)
 
 
 def _enlarge_picture(rgb: np.ndarray, zoom: int) -> np.ndarray:
@@ -154,7 +165,7 @@ def _tint_mask(rgb: np.ndarray, instance: DrawnInstance) -> None:
 def _draw_outline(
     rgb: np.ndarray, instance: DrawnInstance, color: Color, unit: float, *, extra: float
 ) -> None:
-    """Draw the contour of the mask, or the box when there is no mask.
+    """Draw the contour of the mask, or the box when there is no mask, and the skeleton if any.
 
     Args:
         rgb: (H, W, 3) uint8, drawn on.
@@ -163,6 +174,8 @@ def _draw_outline(
         unit: width of a thin line in pixels.
         extra: pixels by which every line is wider.
     """
+    if instance.points_xy is not None:
+        draw_skeleton(rgb, instance.points_xy, instance.edges, color, unit, extra=extra)
     if instance.mask is None or not instance.mask.any():
         _draw_box(rgb, instance.box_xyxy, color, unit, extra)
         return

@@ -1,4 +1,4 @@
-"""A command and pictures to token ids: conversation text, patch tokens, slots, labels.
+"""Questions and answers to token ids: conversation text, patch tokens, slots, labels.
 
 Spec core, section 7. Decodes nothing and knows no network.
 """
@@ -15,7 +15,7 @@ from vl2_ros.errors import InputError
 from vl2_ros.model.tokens import ROUTING_TABLES, SLOT_TOKENS
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.tokenizer import Tokenizer, neutralise
-from vl2_ros.structures import MAX_COMMAND_CHARACTERS, Route
+from vl2_ros.structures import Route
 
 IMAGE = "<image>"
 IGNORED_LABEL = -100
@@ -66,47 +66,6 @@ def region_placeholder(number: int | None = None) -> str:
 def list_regions(count: int) -> str:
     """Return the placeholders of regions 1 to `count`, joined by ", "."""
     return ", ".join(region_placeholder(number) for number in range(1, count + 1))
-
-
-def encode_prompt(
-    command_text: str,
-    tokenizer: Tokenizer,
-    config: ProcessingConfig,
-    *,
-    tile_counts: Sequence[int] = (1,),
-    region_count: int = 0,
-) -> np.ndarray:
-    """Encode a user's command for generation, up to and including `ASSISTANT:`.
-
-    Args:
-        command_text: what the user said; special tokens in it are broken up, see `neutralise`.
-        tokenizer: tokenizer of the model.
-        config: processing of the model.
-        tile_counts: tiles of each picture, see `count_tiles`; () for a command without picture.
-        region_count: regions that the user points at; they are listed before the command.
-
-    Returns:
-        (T,) int64 ids with one `<im_patch>` per image token.
-
-    Raises:
-        InputError: if the command is empty, or too long in characters or tokens.
-    """
-    _check_command(command_text)
-    question = neutralise(command_text.strip())
-    if region_count:
-        question = f"{list_regions(region_count)} {question}"
-    ids, _ = encode_conversation([(question, None)], tokenizer, config, tile_counts=tile_counts)
-    return ids
-
-
-def _check_command(text: str) -> None:
-    if not text.strip():
-        raise InputError('the command is empty; say something like "find the red mug"')
-    if len(text) > MAX_COMMAND_CHARACTERS:
-        raise InputError(
-            f"the command has {len(text)} characters, at most {MAX_COMMAND_CHARACTERS} are taken; "
-            "shorten it"
-        )
 
 
 def encode_conversation(
@@ -314,7 +273,11 @@ def direct_conversation(
     if question is None:
         raise InputError(f"expected the route DETECT, SEGMENT or GROUND, got {route.name}")
     cleaned = clean_names(names, config)
-    question = question.replace("{names}", ", ".join(cleaned))
+    listed = ", ".join(cleaned)
+    if route is Route.SEGMENT and config.wording == "formats":
+        # Only the answer keeps the case of class names.
+        listed = listed.lower()
+    question = question.replace("{names}", listed)
     if route is Route.DETECT:
         return question, detection_answer(cleaned, config)
     if route is Route.SEGMENT:

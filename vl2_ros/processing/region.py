@@ -1,4 +1,4 @@
-"""Boxes and masks that a user points at, to what the region encoder takes."""
+"""What a user points at, to the masks that the region encoder takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import numpy as np
 from vl2_ros.errors import InputError, ShapeError
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.image import normalise_clip, resize_shortest_edge
-from vl2_ros.structures import Frame
+from vl2_ros.structures import Frame, PromptKind, VisualPrompt
+
+#: Radius of the disc that a point, and of the pen that a scribble is drawn with, as shares of the
+#: side S. What the released model was trained with is not known.
+_RADII = {PromptKind.POINT: 3 / 336, PromptKind.SCRIBBLE: 2 / 336}
 
 
 def preprocess_region_square(frame: Frame, config: ProcessingConfig) -> np.ndarray:
@@ -80,3 +84,54 @@ def region_masks_from_masks(
     ]
     stacked = np.stack(resized) if resized else np.zeros((0, side, side))
     return np.asarray(stacked != 0, dtype=np.float32)
+
+
+def region_mask(
+    prompt: VisualPrompt, frame_hw: tuple[int, int], config: ProcessingConfig
+) -> np.ndarray:
+    """Draw one visual prompt on the squashed CLIP picture.
+
+    Boxes and masks as in `region_masks_from_boxes` and `region_masks_from_masks`; a polygon is
+    filled, its outline included.
+
+    Args:
+        prompt: where somebody points.
+        frame_hw: height and width of the picture that it points into.
+        config: gives the side S.
+
+    Returns:
+        (S, S) float32 of 0 and 1; at least one pixel is 1.
+
+    Raises:
+        InputError: if the prompt does not lie inside of the picture.
+    """
+    prompt.check_inside(frame_hw)
+    if prompt.kind is PromptKind.BOX:
+        corners = prompt.points_xy.reshape(1, 4)
+        return np.asarray(region_masks_from_boxes(corners, frame_hw, config)[0])
+    points_xy = prompt.points_xy
+    if prompt.mask is not None:
+        resized = region_masks_from_masks(prompt.mask[None], frame_hw, config)[0]
+        if resized.any():
+            return np.asarray(resized)
+        # Thinner than the samples of the resize lie apart.
+        points_xy = np.argwhere(prompt.mask)[:, ::-1]
+    side = config.vision_side
+    scale = np.array([side / frame_hw[1], side / frame_hw[0]])
+    # The right and the lower border belong to the last pixel.
+    pixels = np.clip(np.floor(points_xy * scale), 0, side - 1).astype(np.int32)
+    return _draw_points(prompt.kind, pixels, side)
+
+
+def _draw_points(kind: PromptKind, pixels: np.ndarray, side: int) -> np.ndarray:
+    """Draw (P, 2) whole pixels of the squashed picture; returns (S, S) float32."""
+    mask = np.zeros((side, side), np.uint8)
+    if kind is PromptKind.POLYGON:
+        cv2.fillPoly(mask, [pixels], 1)
+        return mask.astype(np.float32)
+    if kind is PromptKind.SCRIBBLE:
+        cv2.polylines(mask, [pixels], False, 1, 1)
+    mask[pixels[:, 1], pixels[:, 0]] = 1
+    radius = round(side * _RADII.get(kind, 0.0))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return np.asarray(cv2.dilate(mask, disc), dtype=np.float32)

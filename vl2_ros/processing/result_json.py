@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import ShapeError
-from vl2_ros.structures import Branch, Result
+from vl2_ros.structures import Branch, Keypoints, Result
 
 
 def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any]:
@@ -18,7 +18,9 @@ def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any
         with_masks: add each mask as `{"size": [H, W], "counts": [...]}` (see `encode_rle`).
 
     Returns:
-        `text`, `routes`, `instances` (route, label, score, box_xyxy in camera pixels), `stage_ms`,
+        `text`, `routes`, `instances` (route, label, score, box_xyxy in camera pixels; of poses also
+        keypoints with name, xy and score, and skeleton_edges, pairs of indices into them), `counts`
+        of them for each phrase, `classes` of the label map (class_id, label, pixels), `stage_ms`,
         and what names the command and the frame.
     """
     return {
@@ -31,6 +33,17 @@ def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any
             instance
             for branch in result.branches
             for instance in _list_instances(branch, with_masks=with_masks)
+        ],
+        "counts": {
+            phrase: count
+            for branch in result.branches
+            for phrase, count in zip(branch.phrases, branch.counts, strict=True)
+            if phrase  # what a node did not find has no words on the wire
+        },
+        "classes": [
+            row
+            for branch in result.branches
+            for row in _list_classes(branch, with_masks=with_masks)
         ],
         "stage_ms": {stage: round(float(spent), 3) for stage, spent in result.stage_ms.items()},
     }
@@ -48,8 +61,34 @@ def _list_instances(branch: Branch, *, with_masks: bool) -> list[dict[str, Any]]
         }
         if with_masks and found.masks is not None:
             row["mask"] = encode_rle(found.masks[index])
+        if found.keypoints is not None:
+            row["keypoints"] = _list_keypoints(found.keypoints, index)
+            row["skeleton_edges"] = [list(edge) for edge in found.keypoints.edges]
         rows.append(row)
     return rows
+
+
+def _list_classes(branch: Branch, *, with_masks: bool) -> list[dict[str, Any]]:
+    if branch.label_map is None:
+        return []
+    rows: list[dict[str, Any]] = []
+    for class_id, phrase in enumerate(branch.phrases):
+        mask = branch.label_map.class_ids == class_id
+        row = {"class_id": class_id, "label": phrase, "pixels": int(mask.sum())}
+        rows.append(row | ({"mask": encode_rle(mask)} if with_masks else {}))
+    return rows
+
+
+def _list_keypoints(keypoints: Keypoints, index: int) -> list[dict[str, Any]]:
+    rows = zip(keypoints.names, keypoints.points_xy[index], keypoints.scores[index], strict=True)
+    return [
+        {
+            "name": name,
+            "xy": [round(float(value), 2) for value in point],
+            "score": round(float(score), 4),
+        }
+        for name, point, score in rows
+    ]
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:

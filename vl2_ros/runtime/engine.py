@@ -7,7 +7,7 @@ the flow passes those on to the next engine unread.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,15 +66,21 @@ class LanguageStep:
 class LanguageSession(Protocol):
     """One answer in the making; owns a key-value cache that grows with each call."""
 
-    def feed(self, input_ids: np.ndarray, image_tokens: Array | None = None) -> LanguageStep:
+    def feed(
+        self,
+        input_ids: np.ndarray,
+        image_tokens: Array | None = None,
+        region_features: Array | None = None,
+    ) -> LanguageStep:
         """Append T positions to the sequence.
 
         Args:
             input_ids: (T,) int64; slots after a routing token must be in the same call.
             image_tokens: (M, C) features for the M `<im_patch>` ids in `input_ids`.
+            region_features: (R, C) features for the R `<region>` ids in `input_ids`.
 
         Raises:
-            InputError: if the number of features and of `<im_patch>` ids differ.
+            InputError: if the number of features and of ids for them differ.
         """
 
 
@@ -91,8 +97,23 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """Everything that the flow executes; a decoder that the checkpoint lacks is None."""
+    """Everything that the flow executes; a part that the checkpoint lacks is None."""
 
     vision_encoder: Engine
     language_model: LanguageModel
     detection_decoder: Engine | None
+    region_encoder: Engine | None = field(default=None, kw_only=True)
+    pose_decoder: Engine | None = None
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """Bring an engine's array to numpy; free of copies when it is numpy already.
+
+    numpy knows no bfloat16, so that becomes float32.
+    """
+    if isinstance(array, np.ndarray):
+        return array
+    if not hasattr(array, "cpu"):
+        return np.asarray(np.from_dlpack(array))
+    on_cpu = array.cpu()
+    return np.asarray((on_cpu.float() if "bfloat16" in str(on_cpu.dtype) else on_cpu).numpy())

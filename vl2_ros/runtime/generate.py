@@ -42,6 +42,7 @@ def generate(
     num_embs_gen: int,
     max_new_tokens: int,
     image_tokens: Array | None = None,
+    region_features: Array | None = None,
 ) -> Iterator[GeneratedToken]:
     """Decode greedily until the end token or `max_new_tokens`.
 
@@ -56,6 +57,7 @@ def generate(
         num_embs_gen: slots of a generation or editing route.
         max_new_tokens: upper bound of yielded tokens.
         image_tokens: (M, C) features for the M `<im_patch>` ids of the prompt.
+        region_features: (R, C) features for the R `<region>` ids of the prompt.
 
     Yields:
         Tokens as they are decoded; the end token is not yielded.
@@ -63,7 +65,7 @@ def generate(
     Raises:
         EngineError: if the logits are not finite.
     """
-    step = session.feed(prompt_ids, image_tokens)
+    step = session.feed(prompt_ids, image_tokens, region_features)
     for index in range(max_new_tokens):
         token_id = int(np.argmax(step.last_logits))
         if not np.isfinite(step.last_logits[token_id]):

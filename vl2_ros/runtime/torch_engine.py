@@ -35,14 +35,18 @@ def _check_inputs(info: EngineInfo, inputs: Mapping[str, Array]) -> None:
 
 
 class TorchVisionEncoder:
-    """`pixels` (n, 3, S, S) float32 -> `image_tokens` (n * N, C): vision tower and projector."""
+    """`pixels` (n, 3, S, S) float32 -> `image_tokens` (n * N, C): vision tower and projector.
+
+    Where the model has a region encoder, `region_maps` (L, n, Cv, g, g) come with them.
+    """
 
     def __init__(self, model: VisionLLM, device: torch.device) -> None:
         """Keep the network."""
         self._model = model
         self._device = device
+        maps = () if model.region_encoder is None else ("region_maps",)
         self.info = EngineInfo(
-            "vision_encoder", "torch", str(device), ("pixels",), ("image_tokens",)
+            "vision_encoder", "torch", str(device), ("pixels",), ("image_tokens", *maps)
         )
 
     @torch.inference_mode()
@@ -50,8 +54,43 @@ class TorchVisionEncoder:
         """Encode the tiles of one frame."""
         _check_inputs(self.info, inputs)
         pixels = _to_tensor(inputs["pixels"], self._device)
-        tokens = self._model.encode_images(pixels).image_tokens
-        return {"image_tokens": _to_array(tokens.flatten(0, 1))}
+        features = self._model.encode_images(pixels)
+        output = {"image_tokens": features.image_tokens.flatten(0, 1)}
+        if features.region_maps:
+            output["region_maps"] = torch.stack(features.region_maps)
+        return {name: _to_array(tensor) for name, tensor in output.items()}
+
+
+class TorchRegionEncoder:
+    """Regions of encoded tiles -> one feature each.
+
+    `pixels` (n, 3, S, S) float32, `region_maps` (L, n, Cv, g, g), `masks` (R, S, S) 0 or 1,
+    `tile_index` (R,) int64, the tile that each region lies on -> `region_features` (R, C).
+    """
+
+    def __init__(self, model: VisionLLM, device: torch.device) -> None:
+        """Keep the network."""
+        if model.region_encoder is None:
+            raise ConfigError("the checkpoint has no region encoder")
+        self._model = model
+        self._device = device
+        self.info = EngineInfo(
+            "region_encoder",
+            "torch",
+            str(device),
+            ("pixels", "region_maps", "masks", "tile_index"),
+            ("region_features",),
+        )
+
+    @torch.inference_mode()
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Encode R regions."""
+        _check_inputs(self.info, inputs)
+        given = {name: _to_tensor(inputs[name], self._device) for name in self.info.inputs}
+        features = self._model.encode_regions(
+            given["pixels"], given["masks"], tuple(given["region_maps"]), given["tile_index"]
+        )
+        return {"region_features": _to_array(features)}
 
 
 class TorchDetectionDecoder:
@@ -87,6 +126,48 @@ class TorchDetectionDecoder:
         return {name: _to_array(getattr(output, name)) for name in self.info.outputs}
 
 
+class TorchPoseDecoder:
+    """Pixels and super-link states of objects and keypoint names -> raw classes, boxes, keypoints.
+
+    `pixels` (1, 3, H, W) float32, `pixel_mask` (1, H, W) bool, `super_link` (1, N, K, C) of the
+    objects, `class_mask` (1, N) bool, `keypoint_link` (1, M, K, C) of the keypoint names,
+    `keypoint_mask` (1, M) bool -> `pred_logits` (1, G, N), `pred_boxes` (1, G, 4) cxcywh
+    normalised, `pred_keypoints` (1, G, M, 2) x and y normalised.
+    """
+
+    def __init__(self, model: VisionLLM, device: torch.device) -> None:
+        """Keep the decoder."""
+        if model.pose_decoder is None:
+            raise ConfigError("the checkpoint has no pose decoder")
+        self._decoder = model.pose_decoder
+        self._device = device
+        self.info = EngineInfo(
+            "pose_decoder",
+            "torch",
+            str(device),
+            (
+                *("pixels", "pixel_mask", "super_link", "class_mask"),
+                *("keypoint_link", "keypoint_mask"),
+            ),
+            ("pred_logits", "pred_boxes", "pred_keypoints"),
+        )
+
+    @torch.inference_mode()
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Decode one frame for N objects and M keypoints."""
+        _check_inputs(self.info, inputs)
+        given = {name: _to_tensor(inputs[name], self._device) for name in self.info.inputs}
+        output = self._decoder(
+            given["pixels"],
+            given["super_link"].float(),
+            given["class_mask"],
+            given["keypoint_link"].float(),
+            given["keypoint_mask"],
+            given["pixel_mask"],
+        )
+        return {name: _to_array(getattr(output, name)) for name in self.info.outputs}
+
+
 class TorchLanguageSession:
     """One answer with the key-value cache of transformers."""
 
@@ -97,11 +178,19 @@ class TorchLanguageSession:
         self._cache = model.new_cache()
 
     @torch.inference_mode()
-    def feed(self, input_ids: np.ndarray, image_tokens: Array | None = None) -> LanguageStep:
+    def feed(
+        self,
+        input_ids: np.ndarray,
+        image_tokens: Array | None = None,
+        region_features: Array | None = None,
+    ) -> LanguageStep:
         """Append T positions; see `LanguageSession.feed`."""
         ids = _to_tensor(input_ids, self._device)[None]
-        tokens = None if image_tokens is None else _to_tensor(image_tokens, self._device)
-        step = self._model.step(ids, self._cache, image_tokens=tokens)
+        tokens, regions = (
+            None if given is None else _to_tensor(given, self._device)
+            for given in (image_tokens, region_features)
+        )
+        step = self._model.step(ids, self._cache, image_tokens=tokens, region_features=regions)
         return LanguageStep(
             last_logits=step.last_logits[0].float().cpu().numpy(), hidden=_to_array(step.hidden[0])
         )
@@ -118,7 +207,7 @@ class TorchLanguageModel:
             "language_model",
             "torch",
             str(device),
-            ("input_ids", "image_tokens"),
+            ("input_ids", "image_tokens", "region_features"),
             ("last_logits", "hidden"),
         )
 
@@ -133,7 +222,7 @@ def load_torch_engines(weights: Path, *, device: str = "cpu") -> Engines:
     Args:
         weights: a released VisionLLM v2 folder or one saved by vl2_ros.
         device: a torch device; on `cpu` weights are widened to float32, on `cuda` the language
-            side runs in bfloat16 and the detection decoder in float32.
+            side runs in bfloat16 and the perception decoders in float32.
 
     Raises:
         CheckpointError: if the folder is not a complete checkpoint.
@@ -147,11 +236,13 @@ def load_torch_engines(weights: Path, *, device: str = "cpu") -> Engines:
         raise EngineError(f"{device!r} was asked for, but torch sees no CUDA device; use cpu")
     dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
     model = load_model(weights, dtype=dtype, device=str(target)).eval()
-    if model.detection_decoder is not None:
-        model.detection_decoder.float()
-    decoder = None if model.detection_decoder is None else TorchDetectionDecoder(model, target)
+    for decoder in (model.detection_decoder, model.pose_decoder):
+        if decoder is not None:
+            decoder.float()
     return Engines(
         vision_encoder=TorchVisionEncoder(model, target),
         language_model=TorchLanguageModel(model, target),
-        detection_decoder=decoder,
+        detection_decoder=TorchDetectionDecoder(model, target) if model.detection_decoder else None,
+        region_encoder=TorchRegionEncoder(model, target) if model.region_encoder else None,
+        pose_decoder=TorchPoseDecoder(model, target) if model.pose_decoder else None,
     )

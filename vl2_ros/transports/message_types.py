@@ -43,6 +43,8 @@ _VISION_MSGS = {
     ),
     "Detection3DArray": "std_msgs/Header header\nvision_msgs/Detection3D[] detections",
     "Detection2DArray": "std_msgs/Header header\nvision_msgs/Detection2D[] detections",
+    "VisionClass": "uint16 class_id\nstring class_name",
+    "LabelInfo": ("std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold"),
 }
 #: Names of what the lines of dashes in a file separate.
 _SECTIONS = {

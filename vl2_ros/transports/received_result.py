@@ -1,4 +1,4 @@
-"""A VisionResult message back to plain values, for whoever asked: status, text, boxes, masks."""
+"""A VisionResult message back to plain values for whoever asked: status, text, boxes, poses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from vl2_ros.errors import InputError, TransportError
 from vl2_ros.node.request import Status
 from vl2_ros.node.rle import decode_mask
-from vl2_ros.structures import Branch, Detections, Result, Route
+from vl2_ros.structures import Branch, Detections, Keypoints, Result, Route
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,8 @@ def read_result(message: Any) -> ReceivedResult:
     """Read a vl2_ros/VisionResult.
 
     Raises:
-        TransportError: if it holds a status, route or mask that no node of this version sends.
+        TransportError: if it holds a status, route, mask or keypoint that no node of this version
+            sends.
     """
     stamp = message.header.stamp
     try:
@@ -106,6 +107,7 @@ def _read_branch(route: Route, instances: Sequence[Any]) -> Branch:
         class_ids=class_ids,
         labels=tuple(one.label for one in instances),
         masks=_read_masks([one.mask for one in instances]),
+        keypoints=_read_keypoints(instances),
     )
     return Branch(route, tuple(phrases), detections)
 
@@ -114,6 +116,28 @@ def _read_box(box: Any) -> tuple[float, float, float, float]:
     x, y = box.center.position.x, box.center.position.y
     half_x, half_y = box.size_x / 2, box.size_y / 2
     return x - half_x, y - half_y, x + half_x, y + half_y
+
+
+def _read_keypoints(instances: Sequence[Any]) -> Keypoints | None:
+    """Return the keypoints of all instances, in the same order; None when no instance has any."""
+    if not any(len(one.keypoints) for one in instances):
+        return None
+    names = {tuple(point.name for point in one.keypoints) for one in instances}
+    edges = {tuple(int(end) for end in one.skeleton_edges) for one in instances}
+    if len(names) > 1 or len(edges) > 1 or len(next(iter(edges))) % 2:
+        raise InputError(
+            f"the poses of one answer have keypoints {sorted(names)} with edges {sorted(edges)}; "
+            "expected the same pairs for all"
+        )
+    (known,), (ends,) = names, edges
+    rows = [[(point.x, point.y, point.score) for point in one.keypoints] for one in instances]
+    values = np.array(rows, np.float32).reshape(len(instances), len(known), 3)
+    return Keypoints(
+        names=known,
+        points_xy=values[..., :2],
+        scores=values[..., 2],
+        edges=tuple(zip(ends[::2], ends[1::2], strict=True)),
+    )
 
 
 def _read_masks(masks: Sequence[Any]) -> np.ndarray | None:

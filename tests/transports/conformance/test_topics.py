@@ -21,7 +21,10 @@ TOPICS = {
     Route.ANSWER: {"~/answer"},
     Route.DETECT: {"~/answer", "~/detections"},
     Route.GROUND: {"~/answer", "~/detections"},
-    Route.SEGMENT: {"~/answer", "~/detections", "~/segmentation", "~/label_image"},
+    Route.SEGMENT: {
+        *("~/answer", "~/detections", "~/segmentation"),
+        *("~/label_info", "~/label_image"),
+    },
     Route.POSE: {"~/answer", "~/detections", "~/poses"},
     Route.GENERATE: {"~/answer"},
     Route.EDIT: {"~/answer"},

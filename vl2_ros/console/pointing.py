@@ -1,0 +1,137 @@
+"""Options by which the command line points into pictures, and what is made of them.
+
+An option ends in `@i` when it points into the i-th example instead of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vl2_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from vl2_ros.structures import Command, VisualPrompt
+
+Points = Annotated[
+    list[str] | None, typer.Option("--point", metavar="X,Y", help="Point at a pixel.")
+]
+Boxes = Annotated[
+    list[str] | None,
+    typer.Option("--box", metavar="X1,Y1,X2,Y2", help="Point at a box of pixels."),
+]
+Scribbles = Annotated[
+    list[str] | None, typer.Option("--scribble", metavar="X,Y,X,Y,...", help="Draw over a thing.")
+]
+Polygons = Annotated[
+    list[str] | None,
+    typer.Option("--polygon", metavar="X,Y,X,Y,X,Y,...", help="Draw around a thing."),
+]
+Regions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--region", metavar="FILE", help="Point at what is not black in a picture of its size."
+    ),
+]
+Examples = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--example", help="Further picture; pointing into it (@1) shows what to look for."
+    ),
+]
+Direct = Annotated[
+    bool,
+    typer.Option("--direct", help="Write the answer of a known form instead of generating it."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Pointing:
+    """What the options say, as it was typed.
+
+    Regions are numbered in this order, whatever the order of the options.
+
+    Attributes:
+        points: each "x,y".
+        boxes: each "x1,y1,x2,y2".
+        scribbles: each two points or more.
+        polygons: each three points or more.
+        regions: files of masks.
+        examples: files of further pictures.
+    """
+
+    points: Sequence[str] = ()
+    boxes: Sequence[str] = ()
+    scribbles: Sequence[str] = ()
+    polygons: Sequence[str] = ()
+    regions: Sequence[str] = ()
+    examples: Sequence[Path] = ()
+
+
+def make_command(sentence: str, pointing: Pointing, *, threshold: float, direct: bool) -> Command:
+    """Make the command of a sentence and of what the options point at.
+
+    Raises:
+        InputError: if a file cannot be read, or an option is not written as its name says.
+    """
+    from vl2_ros.processing.image import read_image
+    from vl2_ros.structures import Command
+
+    return Command(
+        sentence,
+        score_threshold=threshold,
+        visual_prompts=tuple(_read_prompts(pointing)),
+        images=tuple(read_image(path) for path in pointing.examples),
+        direct=direct,
+    )
+
+
+def _read_prompts(pointing: Pointing) -> Iterator[VisualPrompt]:
+    import numpy as np
+
+    from vl2_ros.processing.image import read_image
+    from vl2_ros.structures import PromptKind, VisualPrompt
+
+    for kind, name, texts in (
+        (PromptKind.POINT, "--point", pointing.points),
+        (PromptKind.BOX, "--box", pointing.boxes),
+        (PromptKind.SCRIBBLE, "--scribble", pointing.scribbles),
+        (PromptKind.POLYGON, "--polygon", pointing.polygons),
+    ):
+        for text in texts:
+            numbers, image = _split_image(text, pointing)
+            points = np.array(_read_numbers(numbers, name), np.float64).reshape(-1, 2)
+            yield VisualPrompt(kind, points, image=image)
+    for text in pointing.regions:
+        path, image = _split_image(text, pointing)
+        mask = np.asarray(read_image(path).rgb.any(axis=2))
+        yield VisualPrompt(PromptKind.MASK, np.zeros((0, 2)), mask, image)
+
+
+def _split_image(text: str, pointing: Pointing) -> tuple[str, int]:
+    """Split off "@i", the number of an example; without it the picture itself is meant."""
+    head, at, tail = text.rpartition("@")
+    if not at or not tail.isdecimal():
+        return text, 0
+    if not 1 <= int(tail) <= len(pointing.examples):
+        raise InputError(
+            f"{text} points into example {tail}, but {len(pointing.examples)} were given by "
+            "--example; they are counted from 1"
+        )
+    return head, int(tail)
+
+
+def _read_numbers(text: str, option: str) -> list[float]:
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or len(numbers) % 2:
+        raise InputError(
+            f"{option} takes pixels as x,y pairs with commas between, such as 120,80, got {text!r}"
+        )
+    return numbers

@@ -1,0 +1,121 @@
+"""COCO documents, truth and results, to the numbers of faster-coco-eval.
+
+The library counts; this file opens it, quietly, and names what it gives.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vl2_ros.errors import InputError
+
+#: OKS falloff of CrowdPose's 14 keypoints, from its own tools.
+CROWDPOSE_SIGMAS = (
+    *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107),
+    *(0.107, 0.087, 0.087, 0.089, 0.089, 0.079, 0.079),
+)
+
+
+class CocoKind(Enum):
+    """What is compared; the value is the library's word."""
+
+    BOXES = "bbox"
+    MASKS = "segm"
+    KEYPOINTS = "keypoints"
+    CROWD_KEYPOINTS = "keypoints_crowd"
+
+
+@dataclass(frozen=True, slots=True)
+class CocoScores:
+    """Means over classes that occur, 0..1; -1 where there was nothing to count.
+
+    Attributes:
+        ap: average precision, mean over IoU or OKS thresholds .50 to .95.
+        ap50: at threshold .50.
+        ap75: at threshold .75.
+        by_name: all numbers of the library under its own names, such as `AR_all`.
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    by_name: Mapping[str, float]
+
+
+def score_coco(
+    truth: Mapping[str, Any] | Path,
+    found: Sequence[Mapping[str, Any]] | Path,
+    kind: CocoKind,
+    *,
+    with_classes: bool = True,
+    sigmas: Sequence[float] | None = None,
+    min_score: float = 0.0,
+) -> CocoScores:
+    """Score results against the truth.
+
+    Args:
+        truth: COCO annotations, as a document or as a file of one; not changed.
+        found: COCO results, as rows or as a file of them; not changed.
+        kind: what is compared.
+        with_classes: False scores as if there were one class.
+        sigmas: OKS falloff of each keypoint; None takes COCO's 17, or CrowdPose's 14.
+        min_score: rows scored below it are left out.
+
+    Raises:
+        InputError: if a file cannot be read, the results are of images that the truth lacks, or
+            sigmas and keypoints differ in number.
+    """
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    # The library writes into what it reads.
+    document = str(truth) if isinstance(truth, Path) else copy.deepcopy(dict(truth))
+    rows = str(found) if isinstance(found, Path) else [copy.deepcopy(dict(row)) for row in found]
+    is_crowd = kind is CocoKind.CROWD_KEYPOINTS
+    if sigmas is None and is_crowd:
+        sigmas = CROWDPOSE_SIGMAS
+    try:
+        coco = COCO(document)
+        _check_sigmas(coco.dataset, kind, sigmas)
+        results = coco.loadRes(rows, min_score=min_score)
+        evaluation = COCOeval_faster(
+            coco,
+            results,
+            iouType=kind.value,
+            kpt_oks_sigmas=None if sigmas is None else np.array(sigmas),
+            # CrowdPose counts every person, however small.
+            use_area=not is_crowd,
+            print_function=lambda *words: None,
+        )
+    except (OSError, ValueError, KeyError, AssertionError) as error:
+        raise InputError(
+            f"cannot read COCO annotations or results: {error!r}; expected the format of "
+            "https://cocodataset.org/#format-data and results of these images only"
+        ) from error
+    if not with_classes:
+        evaluation.params.useCats = 0
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    numbers = {name: float(value) for name, value in evaluation.stats_as_dict.items()}
+    return CocoScores(numbers["AP_all"], numbers["AP_50"], numbers["AP_75"], numbers)
+
+
+def _check_sigmas(
+    document: Mapping[str, Any], kind: CocoKind, sigmas: Sequence[float] | None
+) -> None:
+    if kind not in (CocoKind.KEYPOINTS, CocoKind.CROWD_KEYPOINTS):
+        return
+    expected = 17 if sigmas is None else len(sigmas)
+    counts = {len(row["keypoints"]) // 3 for row in document["annotations"]}
+    if counts - {expected}:
+        raise InputError(
+            f"{expected} sigmas are there for keypoints of {sorted(counts)} points; give one sigma "
+            "for each keypoint"
+        )

@@ -1,0 +1,105 @@
+"""What a perception decoder's backbone is made of; values of a JSON file to declared types.
+
+Knows no tensor library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from vl2_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_INT_BACKBONE_FIELDS = ("image_size", "patch_size", "num_channels", "embed_dim", "window_size")
+_FLOAT_BACKBONE_FIELDS = (
+    "mlp_ratio",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "drop_path_rate",
+    "layer_norm_eps",
+    "initializer_range",
+)
+#: Fields of a backbone config that shape the network; a released JSON holds many more.
+_BACKBONE_FIELDS: Mapping[str, frozenset[str]] = {
+    "swin": frozenset(
+        (*_INT_BACKBONE_FIELDS, *_FLOAT_BACKBONE_FIELDS)
+        + ("depths", "num_heads", "qkv_bias", "hidden_act", "use_absolute_embeddings")
+    ),
+    "resnet": frozenset(
+        ("num_channels", "embedding_size", "hidden_sizes", "depths", "layer_type", "hidden_act")
+        + ("downsample_in_first_stage", "downsample_in_bottleneck")
+    ),
+}
+#: Sizes of the Swin transformers that a released pose decoder names.
+_SWIN_SIZES: Mapping[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
+    "swin_T": (96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    "swin_B": (128, (2, 2, 18, 2), (4, 8, 16, 32)),
+    "swin_L": (192, (2, 2, 18, 2), (6, 12, 24, 48)),
+}
+
+
+def name_swin(name: str) -> dict[str, Any]:
+    """Return the backbone config that a name such as `swin_T_224_1k` stands for.
+
+    Raises:
+        ConfigError: if it is another backbone.
+    """
+    size, side = name[:6], name[7:10]
+    if size not in _SWIN_SIZES or side not in ("224", "384"):
+        raise ConfigError(
+            f"backbone must be one of {sorted(_SWIN_SIZES)} with _224 or _384 behind it, got "
+            f"{name!r}; other backbones are not supported"
+        )
+    width, depths, heads = _SWIN_SIZES[size]
+    return {
+        "model_type": "swin",
+        "image_size": int(side),
+        "patch_size": 4,
+        "embed_dim": width,
+        "depths": list(depths),
+        "num_heads": list(heads),
+        "window_size": 7 if side == "224" else 12,
+        "mlp_ratio": 4.0,
+        "qkv_bias": True,
+        "drop_path_rate": 0.2,
+    }
+
+
+def declared_values(config: DataclassInstance) -> dict[str, Any]:
+    """Return the fields of a decoder's config with JSON values brought to the declared types.
+
+    Raises:
+        ConfigError: if `backbone_config` is of a kind that is not built here.
+    """
+    values: dict[str, Any] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if item.type == "float" and type(value) is int:
+            value = float(value)
+        elif item.type == "int" and type(value) is float and value.is_integer():
+            value = int(value)
+        elif item.type == "tuple[str, ...]":
+            value = tuple(value)
+        elif item.name == "backbone_config":
+            value = clean_backbone(value)
+        values[item.name] = value
+    return values
+
+
+def clean_backbone(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what shapes the backbone, with the types that transformers insists on."""
+    kind = str(values.get("model_type"))
+    if kind not in _BACKBONE_FIELDS:
+        raise ConfigError(
+            f"backbone model_type must be one of {sorted(_BACKBONE_FIELDS)}, got {kind!r}"
+        )
+    known = _BACKBONE_FIELDS[kind]
+    kept = {name: values[name] for name in sorted(known & set(values)) if values[name] is not None}
+    for name in _FLOAT_BACKBONE_FIELDS:
+        if name in kept:
+            kept[name] = float(kept[name])
+    return {"model_type": kind, **kept}

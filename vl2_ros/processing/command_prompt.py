@@ -1,0 +1,175 @@
+"""A command, its pictures and what it points at, to the prompt of one model.
+
+The forms of spec core, sections 7.4 and 7.5: plain commands, regions of the picture (masks or
+talk), and examples in further pictures. Knows no tokenizer and no network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vl2_ros.errors import InputError
+from vl2_ros.processing.answer import NAMELESS
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.prompt import IMAGE, region_placeholder
+from vl2_ros.processing.region import region_mask
+from vl2_ros.processing.sentence import Task, asks_for_mask, understand
+from vl2_ros.processing.task_formats import TaskFormat, interactive_format, write_format
+from vl2_ros.processing.tokenizer import neutralise
+from vl2_ros.structures import Command, Frame, VisualPrompt
+
+_NUMBERED = re.compile(r"\bregion ?(\d+)\b", re.IGNORECASE)
+#: Words that point; "this picture" does not.
+_POINTING = re.compile(
+    r"\b(?:th(?:is|ese|ose)|(?:the|each|every|all) (?:marked|selected|given)"
+    r"|(?:what|where) (?:i|we) (?:am |are )?point(?:ing|ed)?(?: at| to)?"
+    r"|(?<=what is )that|(?<=what's )that|(?<=describe )that)\b"
+    r"(?! (?:picture|image|photo|scene|view|frame))"
+    r"(?: (?:things?|objects?|regions?|areas?|spots?|places?|ones?|parts?|points?|boxe?s?))?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CommandPrompt:
+    """What a model is asked, before it is written as token ids.
+
+    Attributes:
+        format: question, and the answer where it is known.
+        frames: the pictures, in the order of the `<image>` marks.
+        region_frames: R indices into `frames`: the picture that each region lies on.
+        region_masks: (R, S, S) float32 of 0 and 1, in the order of the `<region>` marks; None
+            without regions.
+    """
+
+    format: TaskFormat
+    frames: tuple[Frame, ...]
+    region_frames: tuple[int, ...] = ()
+    region_masks: np.ndarray | None = None
+
+
+def write_prompt(frame: Frame, command: Command, config: ProcessingConfig) -> CommandPrompt:
+    """Write what a model is asked.
+
+    Args:
+        frame: the picture that the command is about; decoders look at this one.
+        command: sentence, visual prompts and further pictures.
+        config: processing of the model.
+
+    Raises:
+        InputError: if a visual prompt lies outside of its picture, the sentence speaks of regions
+            that nobody points at, its names cannot be used, or `direct` is asked of a sentence
+            whose answer only the model knows.
+    """
+    command.check_prompts(frame)
+    if config.wording == "spoken" and (command.images or command.visual_prompts):
+        raise InputError(
+            "this model takes sentences about one picture; expected a command without visual "
+            f"prompts and further images, got {len(command.visual_prompts)} and "
+            f"{len(command.images)}; load a released checkpoint for them"
+        )
+    if any(prompt.image for prompt in command.visual_prompts):
+        prompt = _write_example(frame, command, config)
+    elif command.visual_prompts:
+        prompt = _write_regions(frame, command, config)
+    else:
+        prompt = CommandPrompt(_write_plain(command, config), (frame, *command.images))
+    if not command.direct:
+        # What the model says decides, also where the answer would be known.
+        return replace(prompt, format=replace(prompt.format, answer=None))
+    if prompt.format.answer is None:
+        raise InputError(
+            f"the answer to {command.text!r} is not known before the model gives it; expected a "
+            'sentence such as "find the red mug", or direct set to false'
+        )
+    return prompt
+
+
+def _write_plain(command: Command, config: ProcessingConfig) -> TaskFormat:
+    if config.wording == "spoken" and not command.direct:
+        return TaskFormat(neutralise(command.text.strip()))
+    return write_format(understand(command.text), command.text, config)
+
+
+def _write_regions(frame: Frame, command: Command, config: ProcessingConfig) -> CommandPrompt:
+    """Regions of the frame: cut out when the sentence asks for that, else talked about."""
+    prompts = command.visual_prompts
+    if asks_for_mask(command.text):
+        written = interactive_format(len(prompts), config)
+    else:
+        written = TaskFormat(place_regions(command.text, len(prompts)))
+    return _gather(written, (frame, *command.images), prompts, config)
+
+
+def _write_example(frame: Frame, command: Command, config: ProcessingConfig) -> CommandPrompt:
+    """Further pictures show what is meant, the frame, which comes last, is what is asked about."""
+    lead, prompts = "", []
+    for image in range(1, len(command.images) + 1):
+        pointed = [prompt for prompt in command.visual_prompts if prompt.image == image]
+        shown = ", ".join(region_placeholder() for _ in pointed)
+        lead += f"{IMAGE}\n" + (f"This picture shows {shown}. " if pointed else "")
+        prompts += pointed
+    own = [prompt for prompt in command.visual_prompts if prompt.image == 0]
+    prompts += own
+    question = f"{lead}{IMAGE}\n{place_regions(command.text, len(own))}"
+    written = TaskFormat(question)
+    asked = understand(command.text)
+    if asks_for_mask(command.text) or asked.task in (Task.DETECT, Task.OUTLINE, Task.GROUND):
+        said = asked.names[0] if len(asked.names) == 1 else NAMELESS
+        label = re.sub(r"^(?:same|other|similar) ", "", said) or NAMELESS
+        written = TaskFormat(question, "It is here[DET].", (label,), {NAMELESS: label})
+    # The network takes the frame last, so that image i of the command is picture i - 1.
+    moved = [replace(one, image=(one.image - 1) % (len(command.images) + 1)) for one in prompts]
+    return _gather(written, (*command.images, frame), moved, config)
+
+
+def _gather(
+    written: TaskFormat,
+    frames: tuple[Frame, ...],
+    prompts: Sequence[VisualPrompt],
+    config: ProcessingConfig,
+) -> CommandPrompt:
+    """Draw the prompts; `image` of each is its place in `frames`."""
+    masks = [region_mask(one, frames[one.image].frame_hw, config) for one in prompts]
+    return CommandPrompt(written, frames, tuple(one.image for one in prompts), np.stack(masks))
+
+
+def place_regions(sentence: str, count: int) -> str:
+    """Put placeholders of the regions 1 to `count` into a sentence, each exactly once.
+
+    "region 2" in the sentence becomes its placeholder where it comes first. What is left takes the
+    place of the first word that points ("this", "these things"); without one it is listed in front.
+
+    Args:
+        sentence: what somebody said; untrusted.
+        count: regions that are pointed at.
+
+    Raises:
+        InputError: if the sentence speaks of a region that is not there.
+
+    Example:
+        >>> place_regions("what is this?", 1)
+        'what is <reg>region1<region></reg>?'
+    """
+    missing = dict.fromkeys(range(1, count + 1))
+
+    def place(found: re.Match[str]) -> str:
+        number = int(found[1])
+        if count and not 1 <= number <= count:
+            raise InputError(
+                f"the sentence speaks of region{number}, but {count} regions are pointed at; "
+                "they are counted from 1"
+            )
+        # A second feature for the same region would not be what was trained.
+        return region_placeholder(number) if missing.pop(number, 0) is None else found[0]
+
+    text = _NUMBERED.sub(place, neutralise(sentence.strip()))
+    if not missing:
+        return text
+    listed = ", ".join(region_placeholder(number) for number in missing)
+    placed, replaced = _POINTING.subn(lambda _: listed, text, count=1)
+    return placed if replaced else f"Look at {listed}. {text}"

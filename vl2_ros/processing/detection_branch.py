@@ -1,0 +1,104 @@
+"""All outputs of one call of the detection decoder to one branch of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vl2_ros.geometry import Letterbox
+from vl2_ros.processing.detection import (
+    group_detections,
+    resize_masks,
+    select_instances,
+    semantic_map,
+)
+from vl2_ros.processing.pose import NMS_OKS
+from vl2_ros.structures import Branch, Detections, LabelMap, Route
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceLimits:
+    """Which instances are kept.
+
+    Attributes:
+        score_threshold: only scores above it.
+        max_instances: at most so many, best first.
+        with_masks: False leaves masks and label map out.
+        single: phrases that stand for one thing, so that only their best query counts.
+        nms_oks: of two poses more alike than this the better is kept; None keeps both.
+    """
+
+    score_threshold: float
+    max_instances: int
+    with_masks: bool = True
+    single: frozenset[str] = frozenset()
+    nms_oks: float | None = NMS_OKS
+
+
+def make_branch(
+    raw: Mapping[str, np.ndarray],
+    letterbox: Letterbox,
+    route: Route,
+    phrases: tuple[str, ...],
+    limits: InstanceLimits,
+) -> Branch:
+    """Choose instances and bring them, and for SEGMENT the class of each pixel, to the frame.
+
+    Args:
+        raw: `pred_logits` (Q, N), `pred_boxes` (Q, 4) cxcywh as shares of the picture,
+            `mask_queries` (Q, M) and `mask_features` (M, h, w).
+        letterbox: how the frame was placed on the canvas.
+        route: what opened the slots.
+        phrases: what each class stands for.
+        limits: which instances are kept.
+    """
+    found = _choose_instances(raw, letterbox, route, phrases, limits)
+    if route is not Route.SEGMENT or not limits.with_masks:
+        return Branch(route, phrases, found)
+    class_ids = semantic_map(
+        raw["pred_logits"],
+        np.tensordot(raw["mask_queries"], raw["mask_features"], axes=1),  # (Q, h, w)
+        letterbox,
+        num_classes=len(phrases),
+        score_threshold=limits.score_threshold,
+    )
+    label_map = LabelMap(class_ids.astype(np.uint16), limits.score_threshold)
+    return Branch(route, phrases, found, label_map)
+
+
+def _choose_instances(
+    raw: Mapping[str, np.ndarray],
+    letterbox: Letterbox,
+    route: Route,
+    phrases: tuple[str, ...],
+    limits: InstanceLimits,
+) -> Detections:
+    logits = raw["pred_logits"][:, : len(phrases)]
+    # A referring phrase stands for one thing, as a region does: only its best query competes.
+    several = np.array([route is not Route.GROUND and one not in limits.single for one in phrases])
+    logits = np.where(several | (logits == logits.max(axis=0)), logits, -np.inf)
+    selection = select_instances(
+        logits,
+        raw["pred_boxes"],
+        num_classes=len(phrases),
+        frame_hw=letterbox.frame_hw,
+        top_k=limits.max_instances,
+        score_threshold=limits.score_threshold,
+    )
+    masks = None
+    if limits.with_masks:
+        # Masks are made for the chosen only.
+        queries = raw["mask_queries"][selection.query_index]  # (k, M)
+        masks = resize_masks(np.tensordot(queries, raw["mask_features"], axes=1), letterbox)
+    return group_detections(selection, phrases, letterbox.frame_hw, masks)
+
+
+def tell_counts(branches: Sequence[Branch]) -> str:
+    """Say how many there are of each phrase: "red mug: 2, bowl: 0"."""
+    return ", ".join(
+        f"{phrase}: {count}"
+        for branch in branches
+        for phrase, count in zip(branch.phrases, branch.counts, strict=True)
+    )

@@ -1,0 +1,95 @@
+"""What is asked for, to the question and answer that the released model was trained on.
+
+Spec core, section 7.5: only the placement of names and tokens is the format, the wording around
+them is this project's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vl2_ros.processing.answer import NAMELESS, extract_expression
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.pose_prompt import clean_keypoint_names, pose_conversation
+from vl2_ros.processing.prompt import (
+    detection_answer,
+    direct_conversation,
+    list_regions,
+    referring_answer,
+)
+from vl2_ros.processing.sentence import Asked, Task
+from vl2_ros.processing.tokenizer import neutralise
+from vl2_ros.structures import Route
+
+#: Classes of the sets of one class, as they are spelt in training.
+_TRAINED_NAMES = {
+    "salient object": "forground object",
+    "camouflaged object": "camouflage object",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFormat:
+    """A question, and the answer where it is known before anything is generated.
+
+    Attributes:
+        question: trusted text; words of people in it are neutralised.
+        answer: trusted text with routing tokens; None when only the model knows it.
+        phrases: what each routing token of `answer` stands for, in the person's words.
+        labels: names that the answer may use -> the person's words for them.
+        single: phrases that stand for one thing, so that only the best instance counts.
+        is_count: the numbers of instances are what was asked for.
+    """
+
+    question: str
+    answer: str | None = None
+    phrases: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    single: frozenset[str] = frozenset()
+    is_count: bool = False
+
+
+def write_format(asked: Asked, sentence: str, config: ProcessingConfig) -> TaskFormat:
+    """Write the question and, where it is known, the answer for what a sentence asks for.
+
+    Args:
+        asked: what `understand` says of the sentence.
+        sentence: what somebody said; untrusted.
+        config: processing of the model.
+
+    Raises:
+        InputError: if there are too many names or keypoints, or one of them is blank.
+    """
+    if asked.task is Task.TALK:
+        return TaskFormat(neutralise(sentence.strip()))
+    if asked.task is Task.REASON:
+        answer = referring_answer(NAMELESS, config)
+        phrase = extract_expression(sentence) or NAMELESS
+        return TaskFormat(neutralise(sentence.strip()), answer, (phrase,), {NAMELESS: phrase})
+    if asked.task is Task.POSE:
+        keypoints = clean_keypoint_names(asked.keypoints, config)
+        question, answer = pose_conversation(asked.names, keypoints, config)
+        return TaskFormat(question, answer, (*asked.names, *keypoints))
+    return _name_things(asked, config)
+
+
+def _name_things(asked: Asked, config: ProcessingConfig) -> TaskFormat:
+    route = Route.DETECT
+    # Masks of instances come with [DET] in the release; a model of spoken commands has [SEG].
+    if asked.task is Task.LABEL or (asked.task is Task.OUTLINE and config.wording == "spoken"):
+        route = Route.SEGMENT
+    elif asked.task is Task.GROUND:
+        route = Route.GROUND
+    trained = [_TRAINED_NAMES.get(name.lower(), name) for name in asked.names]
+    question, answer = direct_conversation(route, trained, config)
+    labels = {t: n for t, n in zip(trained, asked.names, strict=True) if t != n}
+    is_count = asked.task is Task.COUNT
+    return TaskFormat(question, answer, asked.names, labels, is_count=is_count)
+
+
+def interactive_format(count: int, config: ProcessingConfig) -> TaskFormat:
+    """Write question and answer for the masks of what somebody points at, region1 to `count`."""
+    names = tuple(f"region{number}" for number in range(1, count + 1))
+    question = f"Please segment {list_regions(count)} in this picture."
+    return TaskFormat(question, detection_answer(names, config), names, single=frozenset(names))

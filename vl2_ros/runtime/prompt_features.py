@@ -1,0 +1,99 @@
+"""A prompt to what the language model takes: token ids, and features of pictures and regions.
+
+Needs numpy only; never asks which backend the engines have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vl2_ros.errors import InputError
+from vl2_ros.processing.command_prompt import CommandPrompt
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.image import count_tiles, preprocess_vision
+from vl2_ros.processing.prompt import encode_conversation
+from vl2_ros.processing.region import preprocess_region_square
+from vl2_ros.processing.tokenizer import Tokenizer
+from vl2_ros.runtime.engine import Array, Engines
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptInputs:
+    """A prompt as the networks take it.
+
+    Attributes:
+        ids: (T,) int64.
+        pixels: (n, 3, S, S) tiles of all pictures.
+        tile_index: (R,) int64, the tile that each region lies on: the last of its picture.
+        region_masks: (R, S, S) float32 of 0 and 1, or None.
+    """
+
+    ids: np.ndarray
+    pixels: np.ndarray
+    tile_index: np.ndarray
+    region_masks: np.ndarray | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptFeatures:
+    """What pictures and regions become.
+
+    Attributes:
+        image_tokens: (M, C), one for each `<im_patch>` id.
+        region_features: (R, C), one for each `<region>` id; None without regions.
+    """
+
+    image_tokens: Array
+    region_features: Array | None
+
+
+def prepare_prompt(
+    prompt: CommandPrompt, tokenizer: Tokenizer, config: ProcessingConfig
+) -> PromptInputs:
+    """Turn a prompt into ids and pixels.
+
+    Raises:
+        InputError: if it is longer than the model takes, or a picture is too long and thin.
+    """
+    tiles = [count_tiles(frame.frame_hw, config) for frame in prompt.frames]
+    rounds = [(prompt.format.question, prompt.format.answer)]
+    ids, _ = encode_conversation(rounds, tokenizer, config, tile_counts=tiles)
+    # Regions lie on the whole picture, so nothing of it may be cut off or padded.
+    if prompt.region_frames and config.aspect != "anyres":
+        pixels = [preprocess_region_square(frame, config)[None] for frame in prompt.frames]
+    else:
+        pixels = [preprocess_vision(frame, config) for frame in prompt.frames]
+    last_tiles = np.cumsum(tiles, dtype=np.int64) - 1
+    tile_index = last_tiles[list(prompt.region_frames)]
+    return PromptInputs(ids, np.concatenate(pixels), tile_index, prompt.region_masks)
+
+
+def check_regions(prompt: CommandPrompt, engines: Engines) -> None:
+    """Check that somebody who points is understood.
+
+    Raises:
+        InputError: if the prompt has regions and the model no region encoder.
+    """
+    if prompt.region_frames and engines.region_encoder is None:
+        raise InputError(
+            "the checkpoint has no region encoder, so it cannot look where a command points; "
+            f"expected a command without visual prompts, got {len(prompt.region_frames)}"
+        )
+
+
+def encode_features(inputs: PromptInputs, engines: Engines) -> PromptFeatures:
+    """Encode the pictures, and the regions where there are any."""
+    encoded = engines.vision_encoder.run({"pixels": inputs.pixels})
+    if engines.region_encoder is None or inputs.region_masks is None:
+        return PromptFeatures(encoded["image_tokens"], None)
+    regions = engines.region_encoder.run(
+        {
+            "pixels": inputs.pixels,
+            "region_maps": encoded["region_maps"],
+            "masks": inputs.region_masks,
+            "tile_index": inputs.tile_index,
+        }
+    )
+    return PromptFeatures(encoded["image_tokens"], regions["region_features"])
