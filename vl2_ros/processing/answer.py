@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from vl2_ros.model.tokens import ADDED_TOKENS, ROUTING_TABLES
 from vl2_ros.processing.tokenizer import BASE_SPECIAL_TOKENS, Tokenizer
@@ -151,6 +152,7 @@ def extract_phrase(words: str) -> str:
     return _strip_words(_SEPARATOR.split(ended)[-1], _OPENING)
 
 
+@lru_cache(maxsize=16)  # asked for again with every token of an answer
 def extract_expression(command_text: str) -> str:
     """Return what a command refers to, without the words of asking: "find the mug" -> "mug"."""
     words = " ".join(_MARKS.sub(" ", command_text).split())
