@@ -15,7 +15,7 @@ from vl2_ros.cli import EXTRAS, HELD_OUT, main
 from vl2_ros.console.node_commands import DEMO_BAG, DEMO_COMMANDS
 from vl2_ros.errors import RouteError
 from vl2_ros.structures import Branch, Command, Detections, Frame, Result, Route
-from vl2_ros.training.embedded import EmbeddedRecipe
+from vl2_ros.training.recipe import EmbeddedRecipe
 from vl2_ros.transports.bag import read_frames
 
 REPOSITORY = Path(__file__).resolve().parent.parent
