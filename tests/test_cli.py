@@ -283,6 +283,16 @@ def test_train_passes_what_was_said_and_keeps_the_recipe_else(monkeypatch, tmp_p
     assert str(tmp_path / "out") in capsys.readouterr().out.replace("\n", "")
 
 
+def test_train_language_only_hands_the_finished_checkpoint_on(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(
+        "vl2_ros.training.language.train_language",
+        lambda out, cache, *, recipe, init, workers, on_render, on_step: calls.append(init),
+    )
+    assert run("train", "--out", tmp_path, "--init", tmp_path / "old", "--language-only") == 0
+    assert calls == [tmp_path / "old"]
+
+
 @pytest.mark.golden
 def test_converted_release_tells_and_answers_the_same(golden_dir, tmp_path, capsys):
     source, target = golden_dir / "release_tiny" / "bin", tmp_path / "converted"

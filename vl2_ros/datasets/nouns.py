@@ -24,6 +24,9 @@ KIND_WORDS: dict[str, tuple[str, ...]] = {
     "figure": ("figure", "person", "doll", "figurine", "toy figure", "humanoid"),
 }
 
+#: Words for whatever kind of thing.
+OBJECT_WORDS = ("object", "thing", "item")
+
 COLOR_WORDS: dict[str, tuple[str, ...]] = {
     color: {"purple": ("purple", "violet")}.get(color, (color,)) for color in COLORS
 }

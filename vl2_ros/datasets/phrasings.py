@@ -789,7 +789,7 @@ OPENERS: tuple[str, ...] = (
     "{v}, take your time",
 )
 
-FILLERS = (
+FILLERS: tuple[str, ...] = (
     "uh",
     "um",
     "okay so",
@@ -943,7 +943,18 @@ REMARKS = (
     "the cat was on the table",
     "the battery is low",
 )
-ADVERBS = ("only", "just", "simply", "also", "again", "carefully", "now", "first", "always", "then")
+ADVERBS: tuple[str, ...] = (
+    "only",
+    "just",
+    "simply",
+    "also",
+    "again",
+    "carefully",
+    "now",
+    "first",
+    "always",
+    "then",
+)
 ADVERBS += ("quickly", "slowly", "precisely", "exactly", "properly", "really", "finally", "maybe")
 ADVERBS += (
     "perhaps",

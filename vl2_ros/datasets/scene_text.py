@@ -144,7 +144,11 @@ def _sample_remark(rng: np.random.Generator, objects: Sequence[SceneObject]) -> 
         return roughen(rng, pick(rng, said.split("|")), place=False), FIXED_ANSWERS[key]
     if draw < 0.4:
         return roughen(rng, pick(rng, spoken_questions.OFF_TOPIC), place=False), REFUSAL
-    if draw < 0.62:
+    if draw < 0.5:
+        thing = _question_thing(rng, objects, present=0.7, color=0.3)
+        said = pick(rng, spoken_questions.ABOUT_THINGS).replace("{n}", spoken_words(rng, thing))
+        return roughen(rng, said, place=False, upper=False), REFUSAL
+    if draw < 0.67:
         thing = _question_thing(rng, objects, present=0.6, color=0.5)
         said = _pick_question(rng, HANDLING_COMMANDS, spoken_questions.HANDLING)
         said = said.replace("{x}", say_things(rng, [thing], pick(rng, ("one", "one", "a one"))))
@@ -233,9 +237,24 @@ def _is_colored_question(
     return roughen(rng, question, place=False), existence_answer(Thing(color, kind), objects)
 
 
+def _count_both(rng: np.random.Generator, objects: Sequence[SceneObject]) -> tuple[str, str]:
+    first = _question_thing(rng, objects, present=0.8, color=0.1)
+    second = _question_thing(rng, objects, present=0.8, color=0.1)
+    if first.noun == second.noun:
+        return _count_question(rng, objects)
+    question = (
+        pick(rng, spoken_questions.COUNT_BOTH)
+        .replace("{xs}", spoken_words(rng, first, plural=True))
+        .replace("{ys}", spoken_words(rng, second, plural=True))
+    )
+    answer = f"{count_answer(first, objects)} {count_answer(second, objects)}"
+    return roughen(rng, question, place=False, upper=False), answer
+
+
 #: Upper ends of the shares of questions about the scene, behind the listings.
 _SCENE_QUESTIONS = (
-    (0.39, _count_question),
+    (0.38, _count_question),
+    (0.4, _count_both),
     (0.56, _existence_question),
     (0.69, _color_question),
     (0.73, _is_colored_question),

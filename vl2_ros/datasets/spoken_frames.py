@@ -43,6 +43,15 @@ WANTED: dict[Route, tuple[str, ...]] = {
         a quick search for {x}
         a scan for {x}
         the corners of the box around {x}
+        the edges of the box around {x}
+        the box that holds {x}
+        a tight box around {x}
+        a detection box for {x}
+        detection boxes for {x}
+        the detector on {x}
+        the detector results for {x}
+        another search for {x}
+        annotated boxes of {x}
         the box coordinates of {x}
         """
     ),
@@ -96,6 +105,23 @@ WANTED: dict[Route, tuple[str, ...]] = {
         a coloured overlay on {x}
         a highlight on {x}
         pixel labels for {x}
+        the boundary of {x}
+        the boundaries of {x}
+        the perimeter of {x}
+        an alpha mask of {x}
+        a matte of {x}
+        the polygon of {x}
+        polygons of {x}
+        the instance segmentation of {x}
+        a pixelwise segmentation of {x}
+        the foreground pixels of {x}
+        an object mask of {x}
+        the region mask of {x}
+        nothing but the pixels of {x}
+        a sticker of {x}
+        a sharp outline of {x}
+        a rough outline of {x}
+        the whole shape of {x}
         """
     ),
     Route.GROUND: _lines(
@@ -117,6 +143,13 @@ WANTED: dict[Route, tuple[str, ...]] = {
         an idea where {x} is
         a pointer to {x}
         directions to {x}
+        the direction of {x}
+        the way to {x}
+        an arrow to {x}
+        a finger on {x}
+        a clue which one is {x}
+        a sign where {x} is
+        a view of where {x} is
         """
     ),
 }

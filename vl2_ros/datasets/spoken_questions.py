@@ -1057,6 +1057,137 @@ HANDLING: tuple[str, ...] = _lines(
     """
 )
 
+#: What labels cannot tell about a thing, and remarks on one; answered as what needs an arm.
+ABOUT_THINGS: tuple[str, ...] = _lines(
+    """
+    is the {n} full?
+    is the {n} empty?
+    is the {n} heavy?
+    is the {n} clean?
+    is the {n} broken?
+    is the {n} new?
+    is the {n} expensive?
+    is the {n} hot?
+    is the {n} yours?
+    is the {n} bigger than my hand?
+    is the {n} on the left?
+    is the {n} on the right side?
+    is the {n} upside down?
+    is the {n} close to the edge?
+    is the {n} near the camera?
+    is the {n} nice?
+    is this {n} made of wood?
+    what is the {n} made of?
+    what is the {n} for?
+    what is the {n} used for?
+    what is the {n} doing?
+    what is in the {n}?
+    what is inside the {n}?
+    what is under the {n}?
+    what is behind the {n}?
+    what is next to the {n}?
+    what is left of the {n}?
+    what is on top of the {n}?
+    what is closest to the {n}?
+    what does the {n} cost?
+    what does the {n} weigh?
+    what can I do with the {n}?
+    what size is the {n}?
+    what shape does the {n} have?
+    what do you think of the {n}?
+    what would you do with the {n}?
+    who owns the {n}?
+    who made the {n}?
+    who put the {n} there?
+    who needs a {n}?
+    whose {n} is that?
+    when did I buy the {n}?
+    why is the {n} here?
+    why is there a {n}?
+    why does the {n} stand there?
+    how big is the {n}?
+    how heavy is the {n}?
+    how old is the {n}?
+    how far is the {n} from you?
+    how much is the {n}?
+    how do I open the {n}?
+    how do you like the {n}?
+    how does the {n} work?
+    do you like the {n}?
+    do you want the {n}?
+    do you need a {n}?
+    do you own a {n}?
+    does the {n} work?
+    does the {n} belong to you?
+    did you break the {n}?
+    did you buy the {n}?
+    can I eat the {n}?
+    can I borrow the {n}?
+    can I sit on the {n}?
+    can you use a {n}?
+    can you explain what a {n} is?
+    could I buy the {n}?
+    should I wash the {n}?
+    may I keep the {n}?
+    which is bigger, the {n} or the table?
+    tell me a story about a {n}
+    tell me the price of the {n}
+    tell me what the {n} is for
+    tell me what is in the {n}
+    explain how a {n} works
+    explain what a {n} is
+    spell {n}
+    translate {n} into French
+    the {n} is dirty
+    the {n} is nice
+    the {n} is too small
+    the {n} looks good
+    the {n} broke
+    the {n} was a present
+    the {n} tastes good
+    that is a nice {n}
+    that's a funny {n}
+    what a nice {n}
+    I like the {n}
+    I love this {n}
+    I bought the {n} yesterday
+    I bought a {n}
+    I have a {n} at home
+    I don't like the {n}
+    I don't need the {n}
+    I broke the {n}
+    I painted the {n} myself
+    my {n} is better
+    my brother has a {n}
+    nobody needs a {n}
+    everybody loves the {n}
+    """
+)
+
+#: Two kinds at once; answered by the number of each.
+COUNT_BOTH: tuple[str, ...] = _lines(
+    """
+    how many {xs} and {ys} are there?
+    how many {xs} and how many {ys} do you see?
+    how many {xs} and {ys} can you see?
+    count the {xs} and the {ys}
+    count {xs} and {ys}
+    please count the {xs} and {ys} for me
+    are there more {xs} than {ys}?
+    are there more {xs} or more {ys}?
+    are there as many {xs} as {ys}?
+    are there fewer {xs} than {ys}?
+    do you see more {xs} than {ys}?
+    do we have more {xs} or {ys}?
+    which are more, {xs} or {ys}?
+    what is the number of {xs} and of {ys}?
+    tell me the number of {xs} and {ys}
+    tell me how many {xs} and {ys} there are
+    give me the number of {xs} and {ys}
+    I'd like to know how many {xs} and {ys} there are
+    """
+)
+
 #: Requests and remarks that have nothing to do with the picture.
 OFF_TOPIC: tuple[str, ...] = _lines(
     """

@@ -221,6 +221,74 @@ DETECT_BASES: tuple[str, ...] = _lines(
     spot and mark {x} with a box
     detect and localize {x}
     detect the presence and box of {x}
+    tell me when you find {x}
+    shout when you spot {x}
+    let me know once you have located {x}
+    call me as soon as you detect {x}
+    alert me if you spot {x}
+    report back when you find {x}
+    notify me when you detect {x}
+    warn me when you spot {x}
+    watch for {x}
+    keep an eye open for {x}
+    keep your eyes open for {x}
+    keep your eyes peeled for {x}
+    monitor the table for {x}
+    detect classes {x}
+    detect everything that counts as {x}
+    run detection with the classes {x}
+    query the detector for {x}
+    ask the detector for {x}
+    feed {x} to the detector
+    set the detector to {x}
+    find all there is of {x}
+    find whatever looks like {x}
+    find something like {x}
+    find where {x} are hiding
+    get busy looking for {x}
+    give the table a search for {x}
+    give it a go and find {x}
+    give me a hand finding {x}
+    lend me a hand finding {x}
+    lend me your eyes and find {x}
+    have the detector find {x}
+    have the camera look for {x}
+    have your eyes search for {x}
+    make the detector look for {x}
+    let the camera search for {x}
+    let the detector run on {x}
+    let your eyes wander and find {x}
+    move your gaze around and find {x}
+    look left and right for {x}
+    look everywhere and find {x}
+    take another look for {x}
+    take a closer look for {x}
+    pay attention and find {x}
+    play hide and seek with {x}
+    solve this: find {x}
+    prove that you can find {x}
+    show that you can detect {x}
+    show me how you find {x}
+    succeed in finding {x}
+    return with the boxes of {x}
+    come back with boxes for {x}
+    square off {x} with a box
+    fence {x} in with a rectangle
+    fit a box around {x}
+    fit boxes to {x}
+    fit a tight box to {x}
+    attach a box to {x}
+    assign boxes to {x}
+    add a box around {x}
+    add bounding boxes for {x}
+    annotate {x} with boxes
+    annotate the boxes of {x}
+    bound {x} with a box
+    regress the box of {x}
+    trace down
+    trace {x} with the detector
+    track
+    track {x} with a box
     """
 )
 
@@ -500,6 +568,98 @@ SEGMENT_BASES: tuple[str, ...] = _lines(
     mask the pixels of {x}
     mask the area of {x}
     mask over {x}
+    lasso
+    lasso select {x}
+    lasso around {x}
+    select {x} with the lasso
+    make a sticker of {x}
+    make a sticker out of {x}
+    make a paper cutout of {x}
+    make everything but {x} black
+    make the background behind {x} go away
+    keep {x} and drop the rest of the pixels
+    remove the background so only {x} remains
+    remove all pixels but those of {x}
+    draw the boundary of {x}
+    draw the boundaries of {x}
+    draw the exact shape of {x}
+    draw a tight outline around {x}
+    draw a fine line around {x}
+    draw the perimeter of {x}
+    find the boundary of {x}
+    find the exact pixels of {x}
+    find the region of {x}
+    get the boundary of {x}
+    get the alpha mask of {x}
+    get me a matte of {x}
+    get a pixelwise mask of {x}
+    get the polygons of {x}
+    give me the boundary of {x}
+    give me the polygon of {x}
+    give me the alpha matte of {x}
+    give me pixel masks for {x}
+    give me a pixelwise segmentation of {x}
+    give me the foreground pixels of {x}
+    mark the boundary of {x}
+    mark out the shape of {x}
+    map out the pixels of {x}
+    extract {x} as a layer
+    extract the foreground {x}
+    export the mask of {x}
+    save the mask of {x}
+    store the segmentation of {x}
+    compute the segmentation of {x}
+    compute the silhouette of {x}
+    compute pixel masks for {x}
+    annotate the pixels of {x}
+    annotate {x} with masks
+    annotate {x} with a polygon
+    add a mask to {x}
+    add an outline to {x}
+    add an overlay on {x}
+    add colour to {x}
+    assign a mask to {x}
+    assign every pixel of {x}
+    attach a mask to {x}
+    brush over {x}
+    brush in {x}
+    spray over {x}
+    smear colour over {x}
+    stencil
+    stencil out
+    silhouette
+    circle the exact shape of {x}
+    encircle the outline of {x}
+    define the outline of {x}
+    define the region of {x}
+    describe the outline of {x} in pixels
+    reveal the outline of {x}
+    reveal the shape of {x} as a mask
+    lay colour over {x}
+    lay bare the outline of {x}
+    peel {x} off the background
+    punch out
+    rip {x} out of the picture
+    scissor around {x}
+    take scissors and cut out {x}
+    have the segmenter work on {x}
+    let the segmenter run on {x}
+    let me have {x} cut out
+    let me have the outline of {x}
+    let {x} glow in colour
+    divide {x} from the background
+    disconnect {x} from the background
+    distil a mask of {x}
+    deliver the contour of {x}
+    display the mask of {x}
+    display the outline of {x}
+    display {x} as a silhouette
+    project a mask onto {x}
+    overlay the shape of {x}
+    underlay {x} with colour
+    visualize the mask of {x}
+    visualize {x} as a mask
+    view the outline of {x}
     """
 )
 
@@ -694,5 +854,92 @@ GROUND_BASES: tuple[str, ...] = _lines(
     draw my eyes to {x}
     get my eyes on {x}
     move my eyes to {x}
+    draw an arrow to {x}
+    draw an arrow at {x}
+    put an arrow on {x}
+    put an arrow at {x}
+    use an arrow to show {x}
+    shine a light on {x}
+    shine the laser on {x}
+    shine the torch at {x}
+    let your finger show {x}
+    let your arm point at {x}
+    let the arm point to {x}
+    have the arm point at {x}
+    keep pointing at {x}
+    show me the way to {x}
+    show me the direction of {x}
+    show me with your finger where {x} is
+    show me what you think is {x}
+    show me what you call {x}
+    show me what I call {x}
+    show the kids {x}
+    show the children where {x} is
+    show grandma {x}
+    show my son which one is {x}
+    show your friend {x}
+    tell me which way {x} is
+    tell me what spot {x} is in
+    tell me what place {x} has
+    tell me where you would put your finger for {x}
+    tell me where to look for {x}
+    tell me where to see {x}
+    tell me where about {x} is
+    tell my mother where {x} is
+    tell the guests where {x} is
+    tell the others where {x} is
+    teach me which one is {x}
+    teach me where {x} is
+    give me the direction of {x}
+    give me a sign where {x} is
+    give away where {x} is
+    give me a clue which one is {x}
+    get me to {x}
+    get my finger to {x}
+    steer me to {x}
+    steer my eyes to {x}
+    walk me to {x}
+    bring my eyes to {x}
+    bring my gaze to {x}
+    look me up the position of {x}
+    look up where {x} is
+    look and say where {x} is
+    look and point at {x}
+    lift your finger and point at {x}
+    move your finger to {x}
+    move the pointer to {x}
+    move the cursor to {x}
+    put the cursor on {x}
+    put the laser dot on {x}
+    place the cursor over {x}
+    place your finger on {x}
+    hover over {x}
+    click on {x}
+    tap on {x}
+    nail the position of {x}
+    note where {x} is
+    note the position of {x}
+    mention where {x} is
+    make clear where {x} is
+    make clear which one is {x}
+    make me see {x}
+    make me look at {x}
+    make known where {x} is
+    name the position of {x}
+    answer me where {x} is
+    answer which one is {x}
+    decide which one is {x}
+    disclose where {x} is
+    identify for me which one is {x}
+    inform me where {x} is
+    inform us where {x} is
+    introduce me to {x}
+    orient me towards {x}
+    pass on where {x} is
+    swing the arm towards {x}
+    swivel to {x}
+    tilt the camera towards {x}
+    turn my attention to {x}
+    turn my eyes to {x}
     """
 )

@@ -15,6 +15,7 @@ from vl2_ros.datasets.nouns import (
     COLOR_WORDS,
     IGNORED_ADJECTIVES,
     KIND_WORDS,
+    OBJECT_WORDS,
     OTHER_NOUNS,
     phrase_of,
     pluralize,
@@ -63,7 +64,7 @@ class Thing:
 
 def spoken_words(rng: np.random.Generator, thing: Thing, *, plural: bool = False) -> str:
     """Say a thing with a synonym, sometimes an adjective that means nothing, sometimes a typo."""
-    words = KIND_WORDS.get(thing.noun, (thing.noun,))
+    words = OBJECT_WORDS if thing.noun == "object" else KIND_WORDS.get(thing.noun, (thing.noun,))
     noun = words[0] if chance(rng, 0.75) else pick(rng, words)
     noun = pluralize(noun) if plural else noun
     if thing.is_known and chance(rng, 0.015):
@@ -136,6 +137,9 @@ def say_things(rng: np.random.Generator, things: Sequence[Thing], form: str) -> 
         form: "one" (definite singular), "several" (definite plural, or a list of singulars), "all"
             (every, all), "bare" (no article) or "any" (whichever).
     """
+    everything = [thing.noun for thing in things] == ["object"]
+    if everything and form in ("any", "all") and chance(rng, 0.4):
+        return _say_everything(rng, things[0])
     if form == "any":
         form = pick(rng, ("the", "the", "the", "a", "all", "all", "bare", "plural"))
     if form == "a one":
@@ -186,6 +190,19 @@ def _say_all(rng: np.random.Generator, things: Sequence[Thing]) -> str:
     if len(words) > 1 and chance(rng, 0.5):
         words[1:] = [f"{determiner} {word}" for word in words[1:]]
     return f"{determiner} " + join_words(rng, words)
+
+
+_COLORED_EVERYTHING = (
+    *("everything {c}", "everything that is {c}", "everything that's {c}", "anything {c}"),
+    *("all that is {c}", "anything that is {c}", "whatever is {c}", "all {c} stuff"),
+)
+
+
+def _say_everything(rng: np.random.Generator, thing: Thing) -> str:
+    if thing.color is None:
+        return pick(rng, ("everything", "everything", "everything you see", "everything there is"))
+    color = pick(rng, COLOR_WORDS[thing.color])
+    return pick(rng, _COLORED_EVERYTHING).replace("{c}", color)
 
 
 def insert_things(verb: str, words: str) -> str:

@@ -28,7 +28,7 @@ from vl2_ros.processing.tokenizer import Tokenizer
 from vl2_ros.training.tabletop_batches import TokenLabels, View, augment, label_tokens
 
 #: Share of the packs that begin with a long class list, whose states the decoder must still read.
-CLASS_LIST_SHARE = 0.5
+CLASS_LIST_SHARE = 0.3
 #: Share of the other conversations that are answered in words.
 TEXT_SHARE = 0.4
 #: Segment of padding, and of the picture that all conversations see.
