@@ -16,7 +16,13 @@ from vl2_ros.training.recipe import EmbeddedRecipe
 from vl2_ros.training.tokenizer import train_tokenizer
 
 RECIPE = EmbeddedRecipe(
-    minutes=0.02, batch_size=2, conversations=3, frames=4, warmup_steps=2, save_every_s=1e9
+    minutes=0.02,
+    pictures=2,
+    conversations=3,
+    blind_packs=2,
+    frames=4,
+    warmup_steps=2,
+    save_every_s=1e9,
 )
 
 
@@ -92,8 +98,9 @@ def test_steps_on_one_batch_teach_the_answers(trainer, init):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(parts["lm"].detach()))
-    assert losses[-1] < 0.7 * losses[0]
+        losses.append([float(parts[name].detach()) for name in ("lm", "lm_blind")])
+    assert losses[-1][0] < 0.7 * losses[0][0]
+    assert losses[-1][1] < 0.7 * losses[0][1]
 
 
 def test_run_changes_the_llm_leaves_the_decoder_and_goes_on_where_it_stopped(cache, init, tmp_path):

@@ -31,6 +31,14 @@ def test_picture_comes_once_and_conversations_count_on_from_it():
     ]
 
 
+def test_blind_conversations_share_the_begin_token_alone():
+    rows = [(np.array([1, 5, 9]), np.array([-100, -100, 9])), (np.array([1, 6]), np.array([1, 6]))]
+    packs = pack_rows([rows], image_patch=PATCH, pad=PAD)
+    assert packs.input_ids.tolist() == [[1, 5, 9, 6]]
+    assert packs.position_ids.tolist() == [[0, 1, 2, 1]]
+    assert packs.segments.tolist() == [[PICTURE, 1, 1, 2]]
+
+
 def test_conversation_sees_the_picture_and_itself_but_no_other():
     packs = pack_rows([[row(10, 11), row(20, 21)]], image_patch=PATCH, pad=PAD)
     seen = packs.visibility()[0, 0] == 0

@@ -86,11 +86,11 @@ def sample_perception(rng: np.random.Generator, objects: Sequence[SceneObject]) 
         objects: labelled objects of the scene; may be empty.
     """
     draw = rng.random()
-    if draw < 0.09:
+    if draw < 0.14:
         return _sample_combined(rng, objects)
-    if draw < 0.46:
+    if draw < 0.5:
         return _sample_single_route(rng, objects, Route.DETECT)
-    if draw < 0.73:
+    if draw < 0.76:
         return _sample_single_route(rng, objects, Route.SEGMENT)
     return _sample_single_route(rng, objects, Route.GROUND)
 
@@ -159,11 +159,11 @@ def _sample_single_route(
     elif chance(rng, 0.04):
         things = [Thing(pick(rng, COLORS) if chance(rng, 0.6) else None, "object")]
     else:
-        count = pick(rng, (1, 1, 1, 1, 1, 2, 2, 2, 3, 4))
+        count = pick(rng, (1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4))
         things = _distinct_things(rng, objects, count)
     spoken = chance(rng, 0.65)
     sentence = (say_spoken if spoken else _say_command)(rng, route, things)
-    if sentence[-1] not in "?." and chance(rng, 0.03):
+    if sentence[-1] not in "?." and chance(rng, 0.02):
         sentence = negate(rng, sentence, _random_thing(rng, objects))
     known = all(thing.is_known for thing in things)
     question = roughen(rng, sentence, place=":" not in sentence, upper=known)

@@ -120,7 +120,7 @@ def sample_question(rng: np.random.Generator, objects: Sequence[SceneObject]) ->
         The question with its noise, and the answer.
     """
     draw = rng.random()
-    if draw < 0.24:
+    if draw < 0.16:
         question = _pick_question(rng, LISTING_QUESTIONS, spoken_questions.LISTING)
         return roughen(rng, question, place=False), listing_answer(objects)
     for share, sample in _SCENE_QUESTIONS:
@@ -253,9 +253,9 @@ def _count_both(rng: np.random.Generator, objects: Sequence[SceneObject]) -> tup
 
 #: Upper ends of the shares of questions about the scene, behind the listings.
 _SCENE_QUESTIONS = (
-    (0.38, _count_question),
-    (0.4, _count_both),
-    (0.56, _existence_question),
-    (0.69, _color_question),
-    (0.73, _is_colored_question),
+    (0.29, _count_question),
+    (0.32, _count_both),
+    (0.48, _existence_question),
+    (0.6, _color_question),
+    (0.65, _is_colored_question),
 )

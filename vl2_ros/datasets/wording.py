@@ -228,17 +228,17 @@ def roughen(rng: np.random.Generator, sentence: str, *, place: bool, upper: bool
         upper: whether all-capitals may be used (not around words that must be copied).
     """
     body, mark = (sentence[:-1], sentence[-1]) if sentence[-1] in "?." else (sentence, "")
-    if place and chance(rng, 0.22):
+    if place and chance(rng, 0.16):
         body = f"{body} {pick(rng, PLACES)}"
-    if chance(rng, 0.14):
+    if chance(rng, 0.1):
         body += pick(rng, (", ", " ", " ")) + pick(rng, CLOSERS)
-    if chance(rng, 0.12):
+    if chance(rng, 0.08):
         body = pick(rng, ADDRESSES) + pick(rng, (", ", ", ", " ")) + body
     elif chance(rng, 0.03):
         body = f"{body}, {pick(rng, ADDRESSES)}"
-    if chance(rng, 0.07):
+    if chance(rng, 0.05):
         body = pick(rng, REMARKS) + pick(rng, (", ", ": ", ". ", " ")) + body
-    if chance(rng, 0.07):
+    if chance(rng, 0.04):
         body = pick(rng, FILLERS) + pick(rng, (", ", " ", "... ")) + body
     return _set_case(rng, body, upper) + _final_mark(rng, mark)
 

@@ -19,7 +19,7 @@ from vl2_ros.model.checkpoint import load_model
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.training.embedded import start_from
 from vl2_ros.training.embedded_loss import TokenLabellers, without_decoder
-from vl2_ros.training.language_batches import LanguageBatch, LanguageBatches
+from vl2_ros.training.language_batches import LanguageBatch, LanguageBatches, Packs
 from vl2_ros.training.recipe import EmbeddedRecipe
 from vl2_ros.training.trainer import STATE_FILE, OnStep, Trainer
 from vl2_ros.training.workers import WorkerGroup, run_workers
@@ -101,8 +101,9 @@ class LanguageTrainer(Trainer):
             TabletopCache(cache),
             self._tokenizer,
             self._processing,
-            pictures=recipe.batch_size,
+            pictures=recipe.pictures,
             conversations=recipe.conversations,
+            blind_packs=recipe.blind_packs,
             seed=(recipe.seed, self._step, self._group.rank),
         )
 
@@ -138,32 +139,38 @@ def compute_language_loss(
         hold: weight of the slot states' distance to the teacher's.
 
     Returns:
-        The total loss; its parts are the language loss, the labels of the image tokens, and the
-        squared distance of the slot states in units of their variance.
+        The total loss; its parts are the language loss with and without a picture, the labels of
+        the image tokens, and the squared distance of the slot states in units of their variance.
     """
-    tokens, hidden = _read(model, batch)
+    packs, blind = batch.packs, batch.blind_packs
+    tokens, hidden = _look_and_read(model, batch)
     with torch.no_grad():
-        _, held = _read(teacher, batch)
-    slots = torch.isin(batch.packs.input_ids, torch.tensor(model.super_link.ignored_labels()))
+        _, held = _look_and_read(teacher, batch)
+    slots = torch.isin(packs.input_ids, torch.tensor(model.super_link.ignored_labels()))
     parts = {
-        "lm": model.language_loss(hidden, batch.packs.labels),
+        "lm": model.language_loss(hidden, packs.labels),
+        "lm_blind": model.language_loss(_read(model, blind, None), blind.labels),
         "image_tokens": labellers.image_tokens.compute_loss(tokens, batch.image_token_labels),
         "moved": _relative_distance(hidden[slots].float(), held[slots].float()),
     }
-    return parts["lm"] + parts["image_tokens"] + hold * parts["moved"], parts
+    # Three in four conversations are blind.
+    language = parts["lm"] + 3.0 * parts["lm_blind"]
+    return 0.5 * language + parts["image_tokens"] + hold * parts["moved"], parts
 
 
-def _read(model: VisionLLM, batch: LanguageBatch) -> tuple[torch.Tensor, torch.Tensor]:
+def _look_and_read(model: VisionLLM, batch: LanguageBatch) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the image tokens (B, M, C) and the LLM's states (B, T, C)."""
     tokens = model.encode_images(batch.vision_pixels).image_tokens
-    packs = batch.packs
-    hidden = model.llm.model(
+    return tokens, _read(model, batch.packs, tokens)
+
+
+def _read(model: VisionLLM, packs: Packs, tokens: torch.Tensor | None) -> torch.Tensor:
+    return model.llm.model(
         inputs_embeds=model.embed(packs.input_ids, tokens),
         attention_mask=packs.visibility(),
         position_ids=packs.position_ids,
         use_cache=False,
     ).last_hidden_state
-    return tokens, hidden
 
 
 def _relative_distance(states: torch.Tensor, held: torch.Tensor) -> torch.Tensor:

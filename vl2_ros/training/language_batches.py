@@ -1,7 +1,8 @@
-"""Cached tabletop frames to packs: one picture with many short conversations about it.
+"""Cached tabletop frames to packs: one picture with several short conversations about it.
 
 A pack is one token row that begins with the picture; the conversations follow, and each sees the
-picture and itself. So a picture costs its tokens once, however much is said about it.
+picture and itself. So a picture costs its tokens once, however much is said about it. Blind packs
+have no picture: cheap practice in choosing routes and copying names.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.image import preprocess_vision
 from vl2_ros.processing.prompt import IGNORED_LABEL, encode_conversation
 from vl2_ros.processing.tokenizer import Tokenizer
-from vl2_ros.training.tabletop_batches import TokenLabels, View, augment, label_tokens
+from vl2_ros.training.tabletop_batches import TokenLabels, VisibleObject, augment, label_tokens
 
 #: Share of the packs that begin with a long class list, whose states the decoder must still read.
-CLASS_LIST_SHARE = 0.3
+CLASS_LIST_SHARE = 0.5
 #: Share of the other conversations that are answered in words.
-TEXT_SHARE = 0.4
-#: Segment of padding, and of the picture that all conversations see.
+TEXT_SHARE = 0.35
+#: Conversations of a blind pack; attention costs the square of what they add up to.
+BLIND_CONVERSATIONS = 4
+#: Segment of padding, and of the begin token and the picture that all conversations see.
 PADDING, PICTURE = -1, 0
 
 
@@ -65,22 +68,24 @@ class LanguageBatch:
     Attributes:
         vision_pixels: (B, 3, S, S) float32.
         packs: one per picture.
+        blind_packs: conversations without a picture.
         image_token_labels: what the centre of each image token shows.
     """
 
     vision_pixels: torch.Tensor
     packs: Packs
+    blind_packs: Packs
     image_token_labels: TokenLabels
 
 
 def pack_rows(
     packs: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]], *, image_patch: int, pad: int
 ) -> Packs:
-    """Join encoded conversations about one picture each.
+    """Join encoded conversations, those about one picture in one pack.
 
     Args:
-        packs: per picture the (ids, labels) rows, all with the same tokens up to the last
-            `image_patch`.
+        packs: per pack the (ids, labels) rows, all with the same tokens up to the last
+            `image_patch`, or with the same first token where there is no picture.
         image_patch: id of the image tokens.
         pad: id that fills a row.
     """
@@ -95,7 +100,7 @@ def pack_rows(
 
 def _join(rows: list[tuple[np.ndarray, np.ndarray]], image_patch: int) -> np.ndarray:
     """Return (4, T): ids, labels, positions, segments."""
-    start = 1 + int(np.flatnonzero(rows[0][0] == image_patch)[-1])
+    start = 1 + max(np.flatnonzero(rows[0][0] == image_patch), default=0)
     pieces = [(rows[0][0][:start], rows[0][1][:start], np.arange(start), np.full(start, PICTURE))]
     for segment, (ids, labels) in enumerate(rows, start=1):
         count = len(ids) - start
@@ -111,8 +116,9 @@ class LanguageBatches:
         cache: rendered frames with instance maps.
         tokenizer: tokenizer of the model in training.
         config: processing of the model in training.
-        pictures: packs per batch.
+        pictures: per batch.
         conversations: per picture.
+        blind_packs: per batch, at least one.
         seed: seed of every random choice.
     """
 
@@ -124,6 +130,7 @@ class LanguageBatches:
         *,
         pictures: int,
         conversations: int,
+        blind_packs: int,
         seed: int | Sequence[int] = 0,
     ) -> None:
         """Keep the sources."""
@@ -132,6 +139,7 @@ class LanguageBatches:
         self._config = config
         self._pictures = pictures
         self._conversations = conversations
+        self._blind_packs = blind_packs
         self._rng = np.random.default_rng(seed)
 
     def next(self) -> LanguageBatch:
@@ -146,24 +154,44 @@ class LanguageBatches:
             vision_pixels=torch.from_numpy(
                 np.concatenate([preprocess_vision(view.frame, self._config) for view in views])
             ),
-            packs=pack_rows(
-                [[self._encode(example) for example in self._talk(view)] for view in views],
-                image_patch=self._tokenizer.tokens.image_patch,
-                pad=self._tokenizer.tokens.pad,
+            packs=self._pack([self._talk(view.objects) for view in views]),
+            blind_packs=self._pack(
+                [
+                    self._chat(views[index % len(views)].objects, BLIND_CONVERSATIONS)
+                    for index in range(self._blind_packs)
+                ],
+                image_count=0,
             ),
             image_token_labels=label_tokens(views, (side, side)),
         )
 
-    def _talk(self, view: View) -> list[CommandExample]:
-        rng = self._rng
-        first = [sample_class_list(rng, view.objects)] if chance(rng, CLASS_LIST_SHARE) else []
-        others = [
-            (sample_text if chance(rng, TEXT_SHARE) else sample_perception)(rng, view.objects)
-            for _ in range(self._conversations - len(first))
-        ]
-        return [*first, *others]
+    def _talk(self, objects: Sequence[VisibleObject]) -> list[CommandExample]:
+        if not chance(self._rng, CLASS_LIST_SHARE):
+            return self._chat(objects, self._conversations)
+        first = sample_class_list(self._rng, objects)
+        return [first, *self._chat(objects, self._conversations - 1)]
 
-    def _encode(self, example: CommandExample) -> tuple[np.ndarray, np.ndarray]:
-        return encode_conversation(
-            [(example.question, example.answer)], self._tokenizer, self._config
+    def _chat(self, objects: Sequence[VisibleObject], count: int) -> list[CommandExample]:
+        rng = self._rng
+        return [
+            (sample_text if chance(rng, TEXT_SHARE) else sample_perception)(rng, objects)
+            for _ in range(count)
+        ]
+
+    def _pack(self, talks: Sequence[Sequence[CommandExample]], image_count: int = 1) -> Packs:
+        return pack_rows(
+            [
+                [
+                    encode_conversation(
+                        [(example.question, example.answer)],
+                        self._tokenizer,
+                        self._config,
+                        image_count=image_count,
+                    )
+                    for example in talk
+                ]
+                for talk in talks
+            ],
+            image_patch=self._tokenizer.tokens.image_patch,
+            pad=self._tokenizer.tokens.pad,
         )

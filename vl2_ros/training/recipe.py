@@ -26,7 +26,9 @@ class EmbeddedRecipe:
         language_every: the LLM is trained in every so many-th step; in the others it only names
             the classes and the decoder sees twice as many pictures a second. 1 until names are
             learned.
-        conversations: per picture, where the language side is trained alone.
+        pictures: per step and worker, where the language side is trained alone.
+        conversations: there, about each picture.
+        blind_packs: there, packs of conversations without a picture.
         hold: there, the weight that keeps the slot states where the decoder expects them.
         average_decay: decay per step of the weight average that is saved.
         vocab_size: of the tokenizer, special tokens included.
@@ -45,7 +47,9 @@ class EmbeddedRecipe:
     clip_norm: float = 1.0
     super_link_gradient: float = 2.0
     language_every: int = 1
-    conversations: int = 12
+    pictures: int = 2
+    conversations: int = 6
+    blind_packs: int = 9
     hold: float = 4.0
     average_decay: float = 0.999
     vocab_size: int = 2048
@@ -60,7 +64,9 @@ class EmbeddedRecipe:
             "batch_size",
             "learning_rate",
             "language_every",
+            "pictures",
             "conversations",
+            "blind_packs",
             "frames",
             "save_every_s",
         ):
