@@ -86,11 +86,11 @@ def sample_perception(rng: np.random.Generator, objects: Sequence[SceneObject]) 
         objects: labelled objects of the scene; may be empty.
     """
     draw = rng.random()
-    if draw < 0.14:
+    if draw < 0.2:
         return _sample_combined(rng, objects)
-    if draw < 0.5:
+    if draw < 0.54:
         return _sample_single_route(rng, objects, Route.DETECT)
-    if draw < 0.76:
+    if draw < 0.78:
         return _sample_single_route(rng, objects, Route.SEGMENT)
     return _sample_single_route(rng, objects, Route.GROUND)
 

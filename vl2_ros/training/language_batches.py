@@ -26,6 +26,7 @@ from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.image import preprocess_vision
 from vl2_ros.processing.prompt import IGNORED_LABEL, encode_conversation
 from vl2_ros.processing.tokenizer import Tokenizer
+from vl2_ros.structures import Route
 from vl2_ros.training.tabletop_batches import TokenLabels, VisibleObject, augment, label_tokens
 
 #: Share of the packs that begin with a long class list, whose states the decoder must still read.
@@ -34,6 +35,9 @@ CLASS_LIST_SHARE = 0.5
 TEXT_SHARE = 0.35
 #: Conversations of a blind pack; attention costs the square of what they add up to.
 BLIND_CONVERSATIONS = 4
+#: Tokens of an answer in words that a blind conversation teaches: how it begins, which is the
+#: route; the rest would be guesses about a picture that is not there.
+BLIND_WORDS = 2
 #: Segment of padding, and of the begin token and the picture that all conversations see.
 PADDING, PICTURE = -1, 0
 
@@ -180,18 +184,18 @@ class LanguageBatches:
 
     def _pack(self, talks: Sequence[Sequence[CommandExample]], image_count: int = 1) -> Packs:
         return pack_rows(
-            [
-                [
-                    encode_conversation(
-                        [(example.question, example.answer)],
-                        self._tokenizer,
-                        self._config,
-                        image_count=image_count,
-                    )
-                    for example in talk
-                ]
-                for talk in talks
-            ],
+            [[self._encode(example, image_count) for example in talk] for talk in talks],
             image_patch=self._tokenizer.tokens.image_patch,
             pad=self._tokenizer.tokens.pad,
         )
+
+    def _encode(self, example: CommandExample, image_count: int) -> tuple[np.ndarray, np.ndarray]:
+        ids, labels = encode_conversation(
+            [(example.question, example.answer)],
+            self._tokenizer,
+            self._config,
+            image_count=image_count,
+        )
+        if not image_count and example.route is Route.ANSWER:
+            labels[np.flatnonzero(labels != IGNORED_LABEL)[BLIND_WORDS:]] = IGNORED_LABEL
+        return ids, labels
