@@ -15,7 +15,7 @@ from vl2_ros.cli import EXTRAS, HELD_OUT, main
 from vl2_ros.console.node_commands import DEMO_BAG, DEMO_COMMANDS
 from vl2_ros.errors import RouteError
 from vl2_ros.structures import Branch, Command, Detections, Frame, Result, Route
-from vl2_ros.training.embedded import EmbeddedRecipe
+from vl2_ros.training.recipe import EmbeddedRecipe
 from vl2_ros.transports.bag import read_frames
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -282,6 +282,16 @@ def test_train_passes_what_was_said_and_keeps_the_recipe_else(monkeypatch, tmp_p
         (*folders, replace(recipe, minutes=3.0, frames=10), 1),
     ]
     assert str(tmp_path / "out") in capsys.readouterr().out.replace("\n", "")
+
+
+def test_train_language_only_hands_the_finished_checkpoint_on(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(
+        "vl2_ros.training.language.train_language",
+        lambda out, cache, *, recipe, init, workers, on_render, on_step: calls.append(init),
+    )
+    assert run("train", "--out", tmp_path, "--init", tmp_path / "old", "--language-only") == 0
+    assert calls == [tmp_path / "old"]
 
 
 @pytest.mark.golden

@@ -114,13 +114,18 @@ def train(
     init: Annotated[
         Path | None, typer.Option(help="Start a new run from the weights of this checkpoint.")
     ] = None,
+    language_only: Annotated[
+        bool, typer.Option(help="Leave the detection decoder of --init as it is.")
+    ] = False,
 ) -> None:
     """Render frames and train the embedded model; goes on where a stopped run was."""
-    from vl2_ros.training.embedded import EmbeddedRecipe, train_embedded
+    from vl2_ros.training.embedded import train_embedded
+    from vl2_ros.training.language import train_language
+    from vl2_ros.training.recipe import EmbeddedRecipe
 
     recipe = EmbeddedRecipe(minutes=minutes, frames=frames)
     with display.show_progress("rendering, then training") as show:
-        train_embedded(
+        (train_language if language_only else train_embedded)(
             out,
             cache,
             recipe=recipe,

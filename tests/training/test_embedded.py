@@ -13,13 +13,9 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.loading import load_pipeline
 from vl2_ros.model.checkpoint import load_model
 from vl2_ros.structures import Command, Frame
-from vl2_ros.training.embedded import (
-    EmbeddedRecipe,
-    EmbeddedTrainer,
-    learning_rate_share,
-    train_embedded,
-)
+from vl2_ros.training.embedded import EmbeddedTrainer, train_embedded
 from vl2_ros.training.embedded_loss import compute_loss
+from vl2_ros.training.recipe import EmbeddedRecipe, learning_rate_share
 from vl2_ros.training.tokenizer import train_tokenizer
 from vl2_ros.training.workers import WorkerGroup, run_workers
 
@@ -118,6 +114,14 @@ def test_run_trains_the_llm_in_every_second_step(cache, tmp_path):
     counts = {int(row["step"]) for row in state["optimizer"]["state"].values()}
     # Steps 0, 2, 4 ... train everything; the decoder takes part in the others, too.
     assert counts == {state["step"], (state["step"] + 1) // 2}
+
+
+def test_workers_pair_gradients_in_the_order_of_the_model(cache, tmp_path):
+    trainer = make_untrained(tmp_path, cache)
+    names = {parameter: name for name, parameter in trainer.model.named_parameters()}
+    for group in trainer.trained_parameters().values():
+        known = [names[parameter] for parameter in group if parameter in names]
+        assert known == [name for name in names.values() if name in set(known)]
 
 
 def test_class_names_reach_the_detector_only_through_the_super_link(cache, tmp_path):

@@ -20,6 +20,7 @@ import numpy as np
 
 from vl2_ros.datasets import phrasings
 from vl2_ros.datasets.scene_text import SceneObject, matches, sample_question
+from vl2_ros.datasets.spoken import negate, say_spoken, spoken_verb
 from vl2_ros.datasets.wording import (
     Thing,
     chance,
@@ -85,11 +86,11 @@ def sample_perception(rng: np.random.Generator, objects: Sequence[SceneObject]) 
         objects: labelled objects of the scene; may be empty.
     """
     draw = rng.random()
-    if draw < 0.09:
+    if draw < 0.2:
         return _sample_combined(rng, objects)
-    if draw < 0.46:
+    if draw < 0.54:
         return _sample_single_route(rng, objects, Route.DETECT)
-    if draw < 0.73:
+    if draw < 0.78:
         return _sample_single_route(rng, objects, Route.SEGMENT)
     return _sample_single_route(rng, objects, Route.GROUND)
 
@@ -158,9 +159,12 @@ def _sample_single_route(
     elif chance(rng, 0.04):
         things = [Thing(pick(rng, COLORS) if chance(rng, 0.6) else None, "object")]
     else:
-        count = pick(rng, (1, 1, 1, 1, 1, 2, 2, 2, 3, 4))
+        count = pick(rng, (1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4))
         things = _distinct_things(rng, objects, count)
-    sentence = _say_command(rng, route, things)
+    spoken = chance(rng, 0.65)
+    sentence = (say_spoken if spoken else _say_command)(rng, route, things)
+    if sentence[-1] not in "?." and chance(rng, 0.02):
+        sentence = negate(rng, sentence, _random_thing(rng, objects))
     known = all(thing.is_known for thing in things)
     question = roughen(rng, sentence, place=":" not in sentence, upper=known)
     return _example(question, [(route, things)], objects)
@@ -184,11 +188,13 @@ def _sample_combined(rng: np.random.Generator, objects: Sequence[SceneObject]) -
     for route in (first, second):
         count = 1 if route is Route.GROUND else pick(rng, (1, 1, 2))
         things = _distinct_things(rng, objects, count)
-        verb = pick(rng, _VERBS[route])[0]
+        verb = spoken_verb(rng, route)[0] if chance(rng, 0.5) else pick(rng, _VERBS[route])[0]
+        if route is Route.GROUND and chance(rng, 0.25):
+            verb = pick(rng, ("where is", "where is", "where's", "which one is"))
         form = "one" if route is Route.GROUND else "any"
         clauses.append(insert_things(verb, say_things(rng, things, form)))
         parts.append((route, things))
-    link = pick(rng, (" and ", " and ", ", then ", " and then ", ", and ", "; ", ". "))
+    link = pick(rng, phrasings.LINKS)
     sentence = open_sentence(rng, clauses[0], clauses[0]) if "." not in link else clauses[0]
     end = "?" if sentence.endswith("?") else ""
     sentence = sentence.rstrip("?") + link + clauses[1] + end

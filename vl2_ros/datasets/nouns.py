@@ -24,6 +24,9 @@ KIND_WORDS: dict[str, tuple[str, ...]] = {
     "figure": ("figure", "person", "doll", "figurine", "toy figure", "humanoid"),
 }
 
+#: Words for whatever kind of thing.
+OBJECT_WORDS = ("object", "thing", "item")
+
 COLOR_WORDS: dict[str, tuple[str, ...]] = {
     color: {"purple": ("purple", "violet")}.get(color, (color,)) for color in COLORS
 }
@@ -51,7 +54,37 @@ OTHER_NOUNS: tuple[str, ...] = tuple(
     kite, balloon, puzzle, dice, chess piece, guitar, piano, drum, flute, violin, racket, bat,
     helmet, skateboard, dumbbell, wheel, tire, brick, stone, shell, feather, stick, pipe, hose,
     funnel, syringe, pill, thermometer, crown, glasses case, gripper, robot arm, sensor, circuit
-    board, magnet, lens, microscope
+    board, magnet, lens, microscope, anchor, ankle boot, apron, armchair, axe,
+    badge, bag, bagel, bamboo, bandage, banner, barrel, bathtub, bead, bean, bear, bed, bee, beetle,
+    bell, belt, bench, bib, binder, binoculars, biscuit, blackberry, bone, bonnet,
+    bookmark, bow tie, bracelet, branch, briefcase, broccoli, bulb, bunny, buoy, cabbage, cactus,
+    calculator, calendar, camel, canoe, cape, carafe, cart, castle, caterpillar, cauliflower,
+    celery, cello, chalk, champagne glass, checkbook, chicken, chili, chisel, chocolate bar,
+    clarinet, cloth, clothespin, cloud, coaster, coat, coat hanger, coconut, colander,
+    compass, cone, cork, couch, crab, cracker, cradle, crane, crate, croissant, crutch, cupboard,
+    cupcake, deer, desk fan, diaper, dictionary, dollar bill, doormat, dragon, drawer, dress, duck,
+    dustpan, eagle, earring, easel, eggplant, engine, fan, faucet, fence, fig, fire
+    extinguisher, flag, flashbulb, floppy disk, folder, football, fossil, fountain pen, fox, 
+    frog, garlic, gift, giraffe, glass, globe, goat, goggles, golf club, goose, grapefruit, grill,
+    hairbrush, hairdryer, hamburger, hammock, hard drive, harness, harp, headphones, heart, hen,
+    hippo, honey jar, hourglass, ice cream, icicle, iron, jeans, jewel, joystick,
+    kangaroo, kettle lid, kiwi, koala, lawnmower, lemonade, lettuce, light bulb, lion, lipstick,
+    lizard, lobster, lollipop, lunchbox, mailbox, marble, medal,
+    megaphone, metronome, mitten, monkey, moon, mosquito, motor, muffin, multimeter, nail file,
+    necktie, needle, nest, oar, octopus, olive, orchid, ostrich, owl, paddle, padlock,
+    paintbrush, palette, pancake, panda, paper, paper towel, parrot, passport, pea, peanut, pebble,
+    pedal, penguin, perfume, pie, pig, pigeon, pineapple, pinecone, pistachio, pizza
+    cutter, pocket knife, polar bear, popcorn, postcard, pretzel, printer, propeller, pulley, pump,
+    puppet, quilt, raccoon, radish, rake, raspberry, receipt, relay, ribbon, rifle, 
+    rocket, rolling pin, rose, router, rubber band, rubber duck, rug, sandal, sandpaper, satellite,
+    saucer, scooter, seashell, shark, shelf, shield, shovel, shower cap, shuttle,
+    skate, skirt, sled, slipper, snail, snake, snowman, sofa, spade, spider, spoke,
+    squirrel, statue, stool, stopwatch, suit, sunflower, sunglasses, swan, sweater, sword,
+    syrup, tablet, tambourine, tea bag, teaspoon, telescope, tennis racket, tent, throne,
+    thumbtack, tiger, toaster oven, toilet paper, tongs, tractor, traffic cone, triangle, tripod,
+    trophy, trowel, tulip, turtle, tweezers, typewriter, unicorn, vacuum cleaner, valve, van, veil,
+    vest, wagon, waffle, walrus, wand, watermelon, weight, whale, wheelbarrow, whistle, wig,
+    windmill, wolf, yarn, yo-yo, zebra, zipper, zucchini
     """.replace("\n", " ").split(", ")
 )
 OTHER_NOUNS = tuple(" ".join(noun.split()) for noun in OTHER_NOUNS)
@@ -72,6 +105,17 @@ _IRREGULAR = {
     "potato": "potatoes",
     "tomato": "tomatoes",
     "mango": "mangos",
+    "shelf": "shelves",
+    "wolf": "wolves",
+    "deer": "deer",
+    "goose": "geese",
+    "binoculars": "binoculars",
+    "goggles": "goggles",
+    "headphones": "headphones",
+    "jeans": "jeans",
+    "sunglasses": "sunglasses",
+    "tongs": "tongs",
+    "tweezers": "tweezers",
 }
 
 

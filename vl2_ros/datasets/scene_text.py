@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from vl2_ros.datasets import spoken_questions
 from vl2_ros.datasets.nouns import OTHER_NOUNS, phrase_of, pluralize, with_article
 from vl2_ros.datasets.smalltalk import (
     ASK_FOR_OBJECT,
@@ -19,12 +20,14 @@ from vl2_ros.datasets.smalltalk import (
     COLOR_QUESTIONS,
     COUNT_QUESTIONS,
     EXISTENCE_QUESTIONS,
+    FIXED_ANSWERS,
     HANDLING_COMMANDS,
     LISTING_QUESTIONS,
     NO_OBJECT_COMMANDS,
     REFUSAL,
 )
-from vl2_ros.datasets.wording import Thing, chance, pick, roughen, spoken_words
+from vl2_ros.datasets.spoken import say_nothing_named
+from vl2_ros.datasets.wording import Thing, chance, pick, roughen, say_things, spoken_words
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
 
@@ -117,22 +120,41 @@ def sample_question(rng: np.random.Generator, objects: Sequence[SceneObject]) ->
         The question with its noise, and the answer.
     """
     draw = rng.random()
-    if draw < 0.32:
-        return roughen(rng, pick(rng, LISTING_QUESTIONS), place=False), listing_answer(objects)
-    if draw < 0.50:
-        return _count_question(rng, objects)
-    if draw < 0.67:
-        return _existence_question(rng, objects)
-    if draw < 0.82:
-        return _color_question(rng, objects)
-    if draw < 0.87:
+    if draw < 0.16:
+        question = _pick_question(rng, LISTING_QUESTIONS, spoken_questions.LISTING)
+        return roughen(rng, question, place=False), listing_answer(objects)
+    for share, sample in _SCENE_QUESTIONS:
+        if draw < share:
+            return sample(rng, objects)
+    return _sample_remark(rng, objects)
+
+
+def _pick_question(rng: np.random.Generator, written: Sequence[str], spoken: Sequence[str]) -> str:
+    return pick(rng, spoken if chance(rng, 0.6) else written)
+
+
+def _sample_remark(rng: np.random.Generator, objects: Sequence[SceneObject]) -> tuple[str, str]:
+    """Draw what is answered by a fixed sentence, whatever the scene."""
+    draw = rng.random()
+    if draw < 0.12:
         said, answer = pick(rng, CHAT)
         return roughen(rng, said, place=False), answer
-    if draw < 0.92:
-        words = f"the {spoken_words(rng, _question_thing(rng, objects, present=0.6, color=0.5))}"
-        said = pick(rng, HANDLING_COMMANDS).replace("{x}", words)
+    if draw < 0.25:
+        key, said = pick(rng, spoken_questions.SMALL_TALK)
+        return roughen(rng, pick(rng, said.split("|")), place=False), FIXED_ANSWERS[key]
+    if draw < 0.4:
+        return roughen(rng, pick(rng, spoken_questions.OFF_TOPIC), place=False), REFUSAL
+    if draw < 0.5:
+        thing = _question_thing(rng, objects, present=0.7, color=0.3)
+        said = pick(rng, spoken_questions.ABOUT_THINGS).replace("{n}", spoken_words(rng, thing))
         return roughen(rng, said, place=False, upper=False), REFUSAL
-    return roughen(rng, pick(rng, NO_OBJECT_COMMANDS), place=chance(rng, 0.3)), ASK_FOR_OBJECT
+    if draw < 0.67:
+        thing = _question_thing(rng, objects, present=0.6, color=0.5)
+        said = _pick_question(rng, HANDLING_COMMANDS, spoken_questions.HANDLING)
+        said = said.replace("{x}", say_things(rng, [thing], pick(rng, ("one", "one", "a one"))))
+        return roughen(rng, said, place=False, upper=False), REFUSAL
+    bare = say_nothing_named(rng) if chance(rng, 0.65) else pick(rng, NO_OBJECT_COMMANDS)
+    return roughen(rng, bare, place=chance(rng, 0.3)), ASK_FOR_OBJECT
 
 
 def _question_thing(
@@ -147,14 +169,16 @@ def _question_thing(
 
 
 def _count_question(rng: np.random.Generator, objects: Sequence[SceneObject]) -> tuple[str, str]:
-    template = pick(rng, COUNT_QUESTIONS)
+    template = _pick_question(rng, COUNT_QUESTIONS, spoken_questions.COUNT)
     if chance(rng, 0.12):
         word = pick(rng, ("objects", "objects", "things", "items"))
-        question = roughen(rng, template.replace("{xs}", word), place=False)
+        template = template.replace("{xs}", word).replace("{x1}", word.removesuffix("s"))
+        question = roughen(rng, template, place=False)
         return question, count_answer(Thing(None, "object"), objects)
     thing = _question_thing(rng, objects, present=0.75, color=0.2)
-    words = spoken_words(rng, thing, plural=True)
-    question = roughen(rng, template.replace("{xs}", words), place=False, upper=thing.is_known)
+    template = template.replace("{xs}", spoken_words(rng, thing, plural=True))
+    template = template.replace("{x1}", spoken_words(rng, thing))
+    question = roughen(rng, template, place=False, upper=thing.is_known)
     return question, count_answer(thing, objects)
 
 
@@ -164,7 +188,7 @@ def _existence_question(
     thing = _question_thing(rng, objects, present=0.5, color=0.4)
     single = spoken_words(rng, thing)
     question = (
-        pick(rng, EXISTENCE_QUESTIONS)
+        _pick_question(rng, EXISTENCE_QUESTIONS, spoken_questions.EXISTENCE)
         .replace("{xs}", spoken_words(rng, thing, plural=True))
         .replace("{x}", with_article(single))
         .replace("{n}", single)
@@ -184,5 +208,54 @@ def _color_question(rng: np.random.Generator, objects: Sequence[SceneObject]) ->
     else:
         kind = pick(rng, KINDS)
     words = spoken_words(rng, Thing(None, kind))
-    question = roughen(rng, pick(rng, COLOR_QUESTIONS).replace("{n}", words), place=False)
-    return question, color_answer(kind, objects)
+    question = _pick_question(rng, COLOR_QUESTIONS, spoken_questions.COLOR).replace("{n}", words)
+    question = _insert_colors(rng, question, [o.color for o in objects if o.kind == kind])
+    return roughen(rng, question, place=False), color_answer(kind, objects)
+
+
+def _insert_colors(rng: np.random.Generator, question: str, seen: Sequence[str]) -> str:
+    """Fill "is it {c} or {d}?": mostly one right colour and another one."""
+    right = pick(rng, list(seen)) if seen and chance(rng, 0.8) else pick(rng, COLORS)
+    wrong = pick(rng, [color for color in COLORS if color != right])
+    first, second = (right, wrong) if chance(rng, 0.5) else (wrong, right)
+    return question.replace("{c}", first).replace("{d}", second)
+
+
+def _is_colored_question(
+    rng: np.random.Generator, objects: Sequence[SceneObject]
+) -> tuple[str, str]:
+    item = pick(rng, list(objects)) if objects and chance(rng, 0.75) else None
+    kind = item.kind if item else pick(rng, KINDS)
+    color = item.color if item and chance(rng, 0.5) else pick(rng, COLORS)
+    thing = Thing(None, kind)
+    question = (
+        pick(rng, spoken_questions.IS_COLORED)
+        .replace("{ns}", spoken_words(rng, thing, plural=True))
+        .replace("{n}", spoken_words(rng, thing))
+        .replace("{c}", color)
+    )
+    return roughen(rng, question, place=False), existence_answer(Thing(color, kind), objects)
+
+
+def _count_both(rng: np.random.Generator, objects: Sequence[SceneObject]) -> tuple[str, str]:
+    first = _question_thing(rng, objects, present=0.8, color=0.1)
+    second = _question_thing(rng, objects, present=0.8, color=0.1)
+    if first.noun == second.noun:
+        return _count_question(rng, objects)
+    question = (
+        pick(rng, spoken_questions.COUNT_BOTH)
+        .replace("{xs}", spoken_words(rng, first, plural=True))
+        .replace("{ys}", spoken_words(rng, second, plural=True))
+    )
+    answer = f"{count_answer(first, objects)} {count_answer(second, objects)}"
+    return roughen(rng, question, place=False, upper=False), answer
+
+
+#: Upper ends of the shares of questions about the scene, behind the listings.
+_SCENE_QUESTIONS = (
+    (0.29, _count_question),
+    (0.32, _count_both),
+    (0.48, _existence_question),
+    (0.6, _color_question),
+    (0.65, _is_colored_question),
+)

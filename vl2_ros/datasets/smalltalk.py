@@ -269,6 +269,16 @@ _BYE = "Goodbye."
 _FEELING = "I am fine, thank you."
 REFUSAL = "I can only look at the picture. I can find, segment, point at and describe things."
 
+#: Fixed answers by the keys of `spoken_questions.SMALL_TALK`.
+FIXED_ANSWERS: dict[str, str] = {
+    "greeting": _GREETING,
+    "identity": _IDENTITY,
+    "ability": _ABILITY,
+    "thanks": _THANKS,
+    "bye": _BYE,
+    "feeling": _FEELING,
+}
+
 #: Commands that would need an arm; answered by `REFUSAL`.
 HANDLING_COMMANDS: tuple[str, ...] = (
     "pick up {x}",

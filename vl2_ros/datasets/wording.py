@@ -15,6 +15,7 @@ from vl2_ros.datasets.nouns import (
     COLOR_WORDS,
     IGNORED_ADJECTIVES,
     KIND_WORDS,
+    OBJECT_WORDS,
     OTHER_NOUNS,
     phrase_of,
     pluralize,
@@ -63,7 +64,7 @@ class Thing:
 
 def spoken_words(rng: np.random.Generator, thing: Thing, *, plural: bool = False) -> str:
     """Say a thing with a synonym, sometimes an adjective that means nothing, sometimes a typo."""
-    words = KIND_WORDS.get(thing.noun, (thing.noun,))
+    words = OBJECT_WORDS if thing.noun == "object" else KIND_WORDS.get(thing.noun, (thing.noun,))
     noun = words[0] if chance(rng, 0.75) else pick(rng, words)
     noun = pluralize(noun) if plural else noun
     if thing.is_known and chance(rng, 0.015):
@@ -136,6 +137,9 @@ def say_things(rng: np.random.Generator, things: Sequence[Thing], form: str) -> 
         form: "one" (definite singular), "several" (definite plural, or a list of singulars), "all"
             (every, all), "bare" (no article) or "any" (whichever).
     """
+    everything = [thing.noun for thing in things] == ["object"]
+    if everything and form in ("any", "all") and chance(rng, 0.4):
+        return _say_everything(rng, things[0])
     if form == "any":
         form = pick(rng, ("the", "the", "the", "a", "all", "all", "bare", "plural"))
     if form == "a one":
@@ -188,6 +192,19 @@ def _say_all(rng: np.random.Generator, things: Sequence[Thing]) -> str:
     return f"{determiner} " + join_words(rng, words)
 
 
+_COLORED_EVERYTHING = (
+    *("everything {c}", "everything that is {c}", "everything that's {c}", "anything {c}"),
+    *("all that is {c}", "anything that is {c}", "whatever is {c}", "all {c} stuff"),
+)
+
+
+def _say_everything(rng: np.random.Generator, thing: Thing) -> str:
+    if thing.color is None:
+        return pick(rng, ("everything", "everything", "everything you see", "everything there is"))
+    color = pick(rng, COLOR_WORDS[thing.color])
+    return pick(rng, _COLORED_EVERYTHING).replace("{c}", color)
+
+
 def insert_things(verb: str, words: str) -> str:
     """Put the words at `{x}`, or behind the verb when it has no `{x}`."""
     return verb.replace("{x}", words) if "{x}" in verb else f"{verb} {words}"
@@ -211,17 +228,17 @@ def roughen(rng: np.random.Generator, sentence: str, *, place: bool, upper: bool
         upper: whether all-capitals may be used (not around words that must be copied).
     """
     body, mark = (sentence[:-1], sentence[-1]) if sentence[-1] in "?." else (sentence, "")
-    if place and chance(rng, 0.22):
+    if place and chance(rng, 0.16):
         body = f"{body} {pick(rng, PLACES)}"
-    if chance(rng, 0.14):
+    if chance(rng, 0.1):
         body += pick(rng, (", ", " ", " ")) + pick(rng, CLOSERS)
-    if chance(rng, 0.12):
+    if chance(rng, 0.08):
         body = pick(rng, ADDRESSES) + pick(rng, (", ", ", ", " ")) + body
     elif chance(rng, 0.03):
         body = f"{body}, {pick(rng, ADDRESSES)}"
-    if chance(rng, 0.07):
+    if chance(rng, 0.05):
         body = pick(rng, REMARKS) + pick(rng, (", ", ": ", ". ", " ")) + body
-    if chance(rng, 0.07):
+    if chance(rng, 0.04):
         body = pick(rng, FILLERS) + pick(rng, (", ", " ", "... ")) + body
     return _set_case(rng, body, upper) + _final_mark(rng, mark)
 

@@ -245,7 +245,7 @@ class VisionLLM(nn.Module):
             inputs_embeds=embeds, attention_mask=attention_mask, use_cache=False
         ).last_hidden_state
         logits = self.llm.lm_head(hidden).float() if with_logits else None
-        loss = None if labels is None else self._language_loss(hidden, labels)
+        loss = None if labels is None else self.language_loss(hidden, labels)
         return LanguageOutput(logits, hidden, loss, embeds)
 
     def new_cache(self) -> Cache:
@@ -276,7 +276,13 @@ class VisionLLM(nn.Module):
         ).last_hidden_state
         return StepOutput(self.llm.lm_head(hidden[:, -1]).float(), hidden)
 
-    def _language_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
+    def language_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross entropy of the supervised tokens, 0 when there is none.
+
+        Args:
+            hidden: (B, T, C) states after the final norm.
+            labels: (B, T) ids, -100 = not supervised; slot ids are never supervised.
+        """
         ignored = torch.tensor(self.super_link.ignored_labels(), device=labels.device)
         targets = labels.masked_fill(torch.isin(labels, ignored), IGNORED_LABEL)[:, 1:]
         supervised = targets != IGNORED_LABEL
