@@ -102,12 +102,13 @@ class PerceiveAction:
         feedback = self._make(f"{ACTION_TYPE}_Feedback")
         is_canceled = False
         while True:
+            # In every round: words may come faster than the period, and then it is never empty.
+            if handle.is_cancel_requested and not is_canceled:
+                is_canceled = True
+                server.node.cancel(command_id)
             try:
                 event = events.get(timeout=_LOOK_PERIOD_S)
             except queue.Empty:
-                if handle.is_cancel_requested and not is_canceled:
-                    is_canceled = True
-                    server.node.cancel(command_id)
                 continue
             if isinstance(event, Answer):
                 return event
