@@ -68,6 +68,24 @@ def test_fixed_parameter_is_refused_while_configured_and_taken_before(running, c
     assert not refused.successful and "weights" in refused.reason
 
 
+def test_changes_at_once_are_all_made_or_none(running, client):
+    from rcl_interfaces.srv import SetParametersAtomically
+    from rclpy.parameter import Parameter
+
+    running.start()
+    assert client.change_state("configure")
+    before = client.get_parameter("score_threshold")
+    changes = [Parameter("score_threshold", value=0.75), Parameter("weights", value="elsewhere")]
+    refused = client.call(
+        "set_parameters_atomically",
+        SetParametersAtomically,
+        parameters=[change.to_parameter_msg() for change in changes],
+    ).result
+    assert not refused.successful and "weights does not change" in refused.reason
+    assert client.get_parameter("score_threshold") == before
+    assert client.get_parameter("weights") == ""
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [

@@ -55,6 +55,7 @@ def check_change(
         NodeParameters,
         ProcessParameters,
     )
+    of_node: NodeParameters | None = None
     for table in tables:
         wanted = {
             change.name: change.value
@@ -74,8 +75,8 @@ def check_change(
         except ConfigError as error:
             return _refuse(str(error)), None
         if isinstance(changed, NodeParameters):
-            return SetParametersResult(successful=True), changed
-    return SetParametersResult(successful=True), None
+            of_node = changed
+    return SetParametersResult(successful=True), of_node
 
 
 def _read_values(node: Node, table: type) -> dict[str, Any]:
