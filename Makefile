@@ -48,5 +48,5 @@ $(VENV)/.demo: $(VENV)/.torch
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch
-	$(PIP) --editable '.[torch,release,sim,train,eval,dev]'
+	$(PIP) --editable '.[torch,diffusion,export,release,sim,train,eval,dev]'
 	@touch $@ $(VENV)/.demo

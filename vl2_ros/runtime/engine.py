@@ -6,11 +6,13 @@ the flow passes those on to the next engine unread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+
+from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, ProgressEvent, Route
 
 #: numpy on the CPU, any DLPack-able array on an accelerator.
 Array = Any
@@ -95,15 +97,42 @@ class LanguageModel(Protocol):
         """Start with an empty cache."""
 
 
+class ImageGenerator(Protocol):
+    """Draws or edits pictures: a mapper, a denoiser in a loop, and an autoencoder."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """Return what the denoiser is."""
+
+    def generate(
+        self, states: Array, options: ImageOptions, source: Frame | None = None
+    ) -> Generator[ProgressEvent, None, GeneratedImage]:
+        """Make one picture, yielding after every denoising step; closing it stops there.
+
+        Args:
+            states: (K, C) super-link states of one routing token.
+            options: what is None takes the model's default.
+            source: the picture to edit; read by editors only.
+
+        Raises:
+            InputError: if an editor gets no source, or an option cannot be used.
+            EngineError: if an engine failed.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """Everything that the flow executes; a part that the checkpoint lacks is None."""
+    """Everything that the flow executes; a part that the checkpoint lacks is None.
+
+    `image_generators` holds one for GENERATE and one for EDIT, where the checkpoint has them.
+    """
 
     vision_encoder: Engine
     language_model: LanguageModel
     detection_decoder: Engine | None
     region_encoder: Engine | None = field(default=None, kw_only=True)
     pose_decoder: Engine | None = None
+    image_generators: Mapping[Route, ImageGenerator] = field(default_factory=dict, kw_only=True)
 
 
 def to_numpy(array: Array) -> np.ndarray:

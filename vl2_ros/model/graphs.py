@@ -1,0 +1,165 @@
+"""The executable graphs of the network, in one table: tensor names, dtypes, axes, tolerances.
+
+Exporter, loaders, builder and tests read it, so that a name is written once. Knows no tensor
+library. An axis is a number where every checkpoint has the same, else a letter or a word: those of
+`DYNAMIC_AXES` change from call to call within the range of a profile, all others are fixed by the
+checkpoint or, for pictures, by the profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Axis = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output of a graph.
+
+    Attributes:
+        name: public name.
+        dtype: numpy's name of it, for the float32 form of the graph.
+        axes: sizes or names of the axes.
+    """
+
+    name: str
+    dtype: str
+    axes: tuple[Axis, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSpec:
+    """One executable graph.
+
+    Attributes:
+        name: public name; also the stem of its files.
+        inputs: in the order of the module's arguments.
+        outputs: in the order in which the module returns them.
+        tolerance: largest difference of an output from float32 torch on the CPU that an engine
+            may have, as a share of the output's largest value, for each precision.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    tolerance: Mapping[str, float]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(one.name for one in self.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return tuple(one.name for one in self.outputs)
+
+
+#: Axes that change from call to call -> what they count.
+DYNAMIC_AXES: Mapping[str, str] = {
+    "tiles": "tiles that the pictures of a command are cut into",
+    "classes": "slot groups that the answer opened for the decoder",
+    "keypoints": "slot groups of keypoint names",
+    "tokens": "positions fed to the language model in one call",
+    "past": "positions in its key-value cache before the call",
+    "pictures": "rows of a denoising step: 1, 2 or 3 with guidance",
+}
+
+_TOLERANCE = {"float32": 1e-4, "float16": 2e-2}
+
+_PIXELS = TensorSpec("pixels", "float32", (1, 3, "height", "width"))
+_PIXEL_MASK = TensorSpec("pixel_mask", "bool", (1, "height", "width"))
+_SUPER_LINK = TensorSpec("super_link", "float32", (1, "classes", "slots", "llm_width"))
+_CLASS_MASK = TensorSpec("class_mask", "bool", (1, "classes"))
+_PRED_BOXES = TensorSpec("pred_boxes", "float32", (1, "queries", 4))
+_CACHE_AXES = ("layers", 1, "heads")
+
+GRAPHS: Mapping[str, GraphSpec] = {
+    spec.name: spec
+    for spec in (
+        # Vision tower and projector. Engines of models with a region encoder add `region_maps`.
+        GraphSpec(
+            "vision_encoder",
+            (TensorSpec("pixels", "float32", ("tiles", 3, "tile_side", "tile_side")),),
+            (TensorSpec("image_tokens", "float32", ("image_tokens", "llm_width")),),
+            _TOLERANCE,
+        ),
+        # Prefill (past 0) and step are calls of one graph; embeddings are looked up outside.
+        GraphSpec(
+            "language_model",
+            (
+                TensorSpec("input_embeds", "float32", (1, "tokens", "llm_width")),
+                TensorSpec("past_keys", "float32", (*_CACHE_AXES, "past", "head_width")),
+                TensorSpec("past_values", "float32", (*_CACHE_AXES, "past", "head_width")),
+            ),
+            (
+                TensorSpec("last_logits", "float32", (1, "vocabulary")),
+                TensorSpec("hidden", "float32", (1, "tokens", "llm_width")),
+                TensorSpec("keys", "float32", (*_CACHE_AXES, "total", "head_width")),
+                TensorSpec("values", "float32", (*_CACHE_AXES, "total", "head_width")),
+            ),
+            _TOLERANCE,
+        ),
+        # The product of mask_queries and mask_features is the mask logits.
+        GraphSpec(
+            "detection_decoder",
+            (_PIXELS, _PIXEL_MASK, _SUPER_LINK, _CLASS_MASK),
+            (
+                TensorSpec("pred_logits", "float32", (1, "queries", "classes")),
+                _PRED_BOXES,
+                TensorSpec("mask_queries", "float32", (1, "queries", "mask_width")),
+                TensorSpec("mask_features", "float32", (1, "mask_width", "mask_h", "mask_w")),
+            ),
+            _TOLERANCE,
+        ),
+        GraphSpec(
+            "pose_decoder",
+            (
+                *(_PIXELS, _PIXEL_MASK, _SUPER_LINK, _CLASS_MASK),
+                TensorSpec("keypoint_link", "float32", (1, "keypoints", "slots", "llm_width")),
+                TensorSpec("keypoint_mask", "bool", (1, "keypoints")),
+            ),
+            (
+                TensorSpec("pred_logits", "float32", (1, "queries", "classes")),
+                _PRED_BOXES,
+                TensorSpec("pred_keypoints", "float32", (1, "queries", "keypoints", 2)),
+            ),
+            _TOLERANCE,
+        ),
+        # Super-link states of [GEN] or [EDIT] to what stands in for a text's embedding.
+        GraphSpec(
+            "prompt_mapper",
+            (TensorSpec("super_link", "float32", (1, "image_slots", "llm_width")),),
+            (TensorSpec("prompt_embeds", "float32", (1, 77, "text_width")),),
+            _TOLERANCE,
+        ),
+        # One denoising step; latents have 4 channels to draw, 8 to edit.
+        GraphSpec(
+            "denoiser",
+            (
+                TensorSpec(
+                    "latents", "float32", ("pictures", "latent_width", "latent_h", "latent_w")
+                ),
+                TensorSpec("timestep", "float32", (1,)),
+                TensorSpec("prompt_embeds", "float32", ("pictures", 77, "text_width")),
+            ),
+            (TensorSpec("noise", "float32", ("pictures", 4, "latent_h", "latent_w")),),
+            _TOLERANCE,
+        ),
+        # Pixels in -1..1; latents unscaled, the encoder gives their mode.
+        GraphSpec(
+            "vae_encoder",
+            (TensorSpec("pixels", "float32", (1, 3, "height", "width")),),
+            (TensorSpec("latents", "float32", (1, 4, "latent_h", "latent_w")),),
+            _TOLERANCE,
+        ),
+        GraphSpec(
+            "vae_decoder",
+            (TensorSpec("latents", "float32", (1, 4, "latent_h", "latent_w")),),
+            (TensorSpec("pixels", "float32", (1, 3, "height", "width")),),
+            _TOLERANCE,
+        ),
+    )
+}

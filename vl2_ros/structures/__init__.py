@@ -1,0 +1,39 @@
+"""The typed values that travel between layers: Frame, Command, Route, Detections, Result, events.
+
+numpy only; knows no tensor, no ROS message and no file.
+"""
+
+from vl2_ros.structures.command import MAX_COMMAND_CHARACTERS, Command
+from vl2_ros.structures.detections import UNLABELLED, Detections, Keypoints, LabelMap
+from vl2_ros.structures.events import Event, ProgressEvent, ResultEvent, StageEvent, TextEvent
+from vl2_ros.structures.frame import MAX_FRAME_PIXELS, Frame
+from vl2_ros.structures.image_options import SCHEDULERS, ImageOptions
+from vl2_ros.structures.result import Branch, GeneratedImage, ModelInfo, Result
+from vl2_ros.structures.route import Route
+from vl2_ros.structures.visual_prompt import PROMPT_POINTS, PromptKind, VisualPrompt
+
+__all__ = [
+    "MAX_COMMAND_CHARACTERS",
+    "MAX_FRAME_PIXELS",
+    "PROMPT_POINTS",
+    "SCHEDULERS",
+    "UNLABELLED",
+    "Branch",
+    "Command",
+    "Detections",
+    "Event",
+    "Frame",
+    "GeneratedImage",
+    "ImageOptions",
+    "Keypoints",
+    "LabelMap",
+    "ModelInfo",
+    "ProgressEvent",
+    "PromptKind",
+    "Result",
+    "ResultEvent",
+    "Route",
+    "StageEvent",
+    "TextEvent",
+    "VisualPrompt",
+]

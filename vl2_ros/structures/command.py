@@ -1,0 +1,71 @@
+"""A sentence about a frame, and its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vl2_ros.errors import InputError
+from vl2_ros.structures.frame import Frame
+from vl2_ros.structures.image_options import ImageOptions
+from vl2_ros.structures.visual_prompt import VisualPrompt
+
+MAX_COMMAND_CHARACTERS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A sentence about a frame.
+
+    Attributes:
+        text: what was said, 1 to 4000 characters; special tokens in it are neutralised.
+        id: caller's name for the command, copied into the result.
+        score_threshold: instances scored below it are left out, in 0..1.
+        max_instances: at most so many instances per route are kept.
+        max_new_tokens: the answer is cut after so many generated tokens.
+        visual_prompts: where the sentence points.
+        images: further pictures; pointing into one makes it an example of what is looked for.
+        direct: the answer is written, not generated; only for sentences of a known form.
+        image_options: how a picture is drawn or edited, where the answer is one.
+    """
+
+    text: str
+    id: str = ""
+    score_threshold: float = 0.35
+    max_instances: int = 100
+    max_new_tokens: int = 192
+    visual_prompts: tuple[VisualPrompt, ...] = ()
+    images: tuple[Frame, ...] = ()
+    direct: bool = False
+    image_options: ImageOptions = field(default_factory=ImageOptions)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not self.text.strip():
+            raise InputError('the command is empty; say something like "find the red mug"')
+        if len(self.text) > MAX_COMMAND_CHARACTERS:
+            raise InputError(
+                f"the command has {len(self.text)} characters, at most "
+                f"{MAX_COMMAND_CHARACTERS} are taken; shorten it"
+            )
+        if not 0.0 <= self.score_threshold <= 1.0:
+            raise InputError(f"score_threshold must lie in 0..1, got {self.score_threshold}")
+        if self.max_instances < 1 or self.max_new_tokens < 1:
+            raise InputError(
+                "max_instances and max_new_tokens must be at least 1, got "
+                f"{self.max_instances} and {self.max_new_tokens}"
+            )
+
+    def check_prompts(self, frame: Frame) -> None:
+        """Check the visual prompts against the frame and the further images.
+
+        Raises:
+            InputError: if a prompt points into a picture that is not there, or outside of it.
+        """
+        pictures = (frame, *self.images)
+        for prompt in self.visual_prompts:
+            if not 0 <= prompt.image < len(pictures):
+                raise InputError(
+                    f"a visual prompt points into image {prompt.image}; the command has the camera "
+                    f"picture (0) and {len(self.images)} further ones"
+                )
+            prompt.check_inside(pictures[prompt.image].frame_hw)

@@ -1,0 +1,42 @@
+"""What a run tells while it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vl2_ros.structures.result import Result
+from vl2_ros.structures.route import Route
+
+
+@dataclass(frozen=True, slots=True)
+class StageEvent:
+    """A stage of the flow has begun: preprocess, vision, language, detection, diffusion."""
+
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextEvent:
+    """The answer has grown to `text` and has opened `routes` so far."""
+
+    text: str
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressEvent:
+    """`step` of `steps` in a long stage is done, 1 first."""
+
+    stage: str
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResultEvent:
+    """The last event of a run."""
+
+    result: Result
+
+
+Event = StageEvent | TextEvent | ProgressEvent | ResultEvent

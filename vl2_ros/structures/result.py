@@ -1,0 +1,106 @@
+"""The complete answer to one command, and what gave it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vl2_ros.errors import ShapeError
+from vl2_ros.structures.detections import Detections, LabelMap
+from vl2_ros.structures.route import Route
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """What one decoder found for the slot groups that one route opened.
+
+    Attributes:
+        route: the routing token that opened the slots.
+        phrases: the words that each slot group stands for, in answer order; for POSE the objects,
+            whose keypoints are named in `detections.keypoints`.
+        detections: instances of all phrases, `class_ids` index `phrases`.
+        label_map: the class of every pixel, for SEGMENT.
+    """
+
+    route: Route
+    phrases: tuple[str, ...]
+    detections: Detections
+    label_map: LabelMap | None = None
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Return how many instances there are of each phrase, in the order of the phrases."""
+        return tuple(np.bincount(self.detections.class_ids, minlength=len(self.phrases)).tolist())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeneratedImage:
+    """A picture that the model drew or edited.
+
+    Attributes:
+        route: GENERATE, or EDIT of the frame.
+        rgb: (H, W, 3) uint8; of an edit at the frame's size, so that pixels are the frame's.
+        seed: of its noise; the same seed and options give the same picture.
+        steps: denoising steps.
+        scheduler: name of the scheduler that took them.
+    """
+
+    route: Route
+    rgb: np.ndarray
+    seed: int
+    steps: int
+    scheduler: str
+
+    def __post_init__(self) -> None:
+        """Check shape and dtype."""
+        if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
+            raise ShapeError(f"rgb must be (H, W, 3) uint8, got {self.rgb.shape} {self.rgb.dtype}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """The complete answer to one command about one frame.
+
+    Attributes:
+        command_id: `Command.id` of the command that it answers.
+        stamp_ns: `Frame.stamp_ns` of the frame that was used.
+        frame_id: `Frame.frame_id` of the frame that was used.
+        text: the answer in words, without routing and slot tokens.
+        branches: one per route that the answer opened, in the order of first use.
+        stage_ms: wall time of each stage in milliseconds.
+        images: drawn and edited pictures, in the order of the answer.
+    """
+
+    command_id: str
+    stamp_ns: int
+    frame_id: str
+    text: str
+    branches: tuple[Branch, ...] = ()
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    images: tuple[GeneratedImage, ...] = ()
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Return the routes of the answer; (Route.ANSWER,) when it is text only."""
+        opened = (*(branch.route for branch in self.branches), *(one.route for one in self.images))
+        return tuple(dict.fromkeys(opened)) or (Route.ANSWER,)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a loaded model says of itself.
+
+    Attributes:
+        name: of the checkpoint.
+        identity: hash that changes with the weights.
+        backend: torch, onnxruntime or tensorrt.
+        device: where it runs, such as `cpu` or `cuda:0`.
+        routes: what its decoders can answer.
+    """
+
+    name: str
+    identity: str
+    backend: str
+    device: str
+    routes: tuple[Route, ...]

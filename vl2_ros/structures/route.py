@@ -1,0 +1,17 @@
+"""Where an answer goes."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Route(Enum):
+    """Where an answer goes; the value is the routing token that the LLM emits."""
+
+    ANSWER = ""
+    DETECT = "[DET]"
+    GROUND = "[GRD]"
+    SEGMENT = "[SEG]"
+    POSE = "[POSE]"
+    GENERATE = "[GEN]"
+    EDIT = "[EDIT]"

@@ -1,0 +1,88 @@
+"""Where somebody points in a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from vl2_ros.errors import InputError, ShapeError
+
+
+class PromptKind(Enum):
+    """How somebody points in a picture."""
+
+    POINT = 0
+    BOX = 1
+    SCRIBBLE = 2
+    POLYGON = 3
+    MASK = 4
+
+
+#: How many points each kind of prompt takes, at least and at most.
+PROMPT_POINTS = {
+    PromptKind.POINT: (1, 1),
+    PromptKind.BOX: (2, 2),
+    PromptKind.SCRIBBLE: (2, 10_000),
+    PromptKind.POLYGON: (3, 10_000),
+    PromptKind.MASK: (0, 0),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VisualPrompt:
+    """Where a command points in one of its pictures.
+
+    Attributes:
+        kind: what the points mean; a box has its upper left and its lower right corner.
+        points_xy: (P, 2) float64 pixels of the picture; (0, 2) for a mask.
+        mask: (H, W) bool on the picture, for MASK only.
+        image: 0 the frame, i the i-th of the command's images.
+    """
+
+    kind: PromptKind
+    points_xy: np.ndarray
+    mask: np.ndarray | None = None
+    image: int = 0
+
+    def __post_init__(self) -> None:
+        """Check number and shape of the points."""
+        if self.points_xy.ndim != 2 or self.points_xy.shape[1] != 2:
+            raise ShapeError(f"points_xy must be (P, 2), got {self.points_xy.shape}")
+        least, most = PROMPT_POINTS[self.kind]
+        if not least <= len(self.points_xy) <= most:
+            raise InputError(
+                f"a visual prompt of kind {self.kind.name} needs {least} to {most} points, "
+                f"got {len(self.points_xy)}"
+            )
+        if (self.mask is None) is (self.kind is PromptKind.MASK):
+            raise InputError("a visual prompt has a mask when its kind is MASK, and only then")
+
+    def check_inside(self, frame_hw: tuple[int, int]) -> None:
+        """Check the prompt against the size of its picture.
+
+        Raises:
+            InputError: if a point is outside or not finite, a box is turned inside out, or the
+                mask is empty or of another size.
+        """
+        height, width = frame_hw
+        if self.mask is not None and self.mask.shape != frame_hw:
+            raise InputError(
+                f"the visual prompt's mask is {self.mask.shape[1]}x{self.mask.shape[0]}, "
+                f"expected the picture's {width}x{height}"
+            )
+        if self.mask is not None and not self.mask.any():
+            raise InputError("the visual prompt's mask is empty; expected at least one pixel")
+        inside = (self.points_xy >= 0) & (self.points_xy <= (width, height))
+        if not inside.all():
+            x, y = self.points_xy[~inside.all(axis=1)][0]
+            raise InputError(
+                f"the visual prompt's point ({x:g}, {y:g}) is outside the picture of "
+                f"{width}x{height} pixels"
+            )
+        if self.kind is PromptKind.BOX and not (self.points_xy[0] < self.points_xy[1]).all():
+            raise InputError(
+                "the visual prompt's box needs its upper left, then its lower right corner, got "
+                f"{self.points_xy.tolist()}"
+            )
