@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import dataclasses
+import importlib
 import re
 import shlex
 from pathlib import Path
