@@ -83,7 +83,7 @@ class EmbeddingTables:
                 f"ids must lie in 0 to {len(self.words) - 1}, got {input_ids.min()} to "
                 f"{input_ids.max()}"
             )
-        embeds = self.words[input_ids].astype(np.float32)
+        embeds: np.ndarray = self.words[input_ids].astype(np.float32)
         counts = slot_counts(
             self.tokens, num_embs=len(self.queries["det"]), num_embs_gen=len(self.queries["gen"])
         )

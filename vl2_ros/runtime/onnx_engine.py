@@ -44,13 +44,13 @@ _FOREIGN_ERRORS = (
 _KEPT_OUTPUTS = frozenset({"keys", "values"})
 #: Outputs beyond the graph table, which an encoder for regions would read.
 _OPTIONAL_OUTPUTS = frozenset({"region_maps"})
-_DTYPES = {
+_DTYPES: Mapping[str, np.dtype] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(float16)": np.dtype(np.float16),
     "tensor(bool)": np.dtype(np.bool_),
     "tensor(int64)": np.dtype(np.int64),
 }
-_FLOATS = (np.dtype(np.float16), np.dtype(np.float32))
+_FLOATS: tuple[np.dtype, ...] = (np.dtype(np.float16), np.dtype(np.float32))
 _ERRORS_ONLY = 3
 
 
@@ -177,7 +177,7 @@ class OnnxEngine:
         inputs = {one.name: one for one in self._session.get_inputs()}
         names = [one.name for one in self._session.get_outputs()]
         _check_graph(file, spec, inputs, names)
-        self._dtypes = {name: _DTYPES.get(one.type) for name, one in inputs.items()}
+        self._dtypes = {name: _DTYPES[one.type] for name, one in inputs.items()}
         self._sizes = _fixed_sizes(spec, {name: one.shape for name, one in inputs.items()})
         extra = [name for name in names if name not in spec.output_names]
         self._place = ("cuda", int(device.partition(":")[2] or 0)) if device != "cpu" else None
@@ -297,10 +297,10 @@ def _open_session(
 def _check_graph(
     file: EngineFile, spec: GraphSpec, inputs: Mapping[str, Any], outputs: list[str]
 ) -> None:
-    """Check that a file holds the graph that it is named for."""
+    """Check that a file holds the graph that it is named for, in dtypes that numpy knows."""
     spare = set(outputs) - set(spec.output_names) - _OPTIONAL_OUTPUTS
     lacking = set(spec.output_names) - set(outputs)
-    told = {name: len(one.shape) for name, one in inputs.items()}
+    told = {name: len(one.shape) for name, one in inputs.items() if one.type in _DTYPES}
     if told != {one.name: len(one.axes) for one in spec.inputs} or spare or lacking:
         raise EngineError(
             f"{file.path} is not the graph {spec.name}: expected {', '.join(spec.input_names)} -> "
