@@ -162,16 +162,6 @@ class EngineProfile:
         megabytes = self.workspace_mb if budget is None else min(self.workspace_mb, budget // 2)
         return megabytes << 20
 
-    def options_of(self, graph: str) -> dict[str, int | bool]:
-        """Return what else the engine of a graph depends on."""
-        if self.backend != "tensorrt" or graph not in self.graphs:
-            return {}
-        return {
-            "workspace_bytes": self.workspace_bytes,
-            "optimization_level": self.optimization_level,
-            "version_compatible": self.version_compatible,
-        }
-
 
 def _check_sides(name: str, sides: tuple[int, int] | None, multiple: int) -> None:
     if sides is not None and any(side < 32 or side > 4096 or side % multiple for side in sides):

@@ -47,7 +47,7 @@ class PhaseTree:
         self._share = 0.0
 
     def start(self, name: str, parent: str | None, steps: int) -> BuildProgress:
-        """Open a phase of so many steps inside another; one without an open parent is at the root."""
+        """Open a phase of so many steps inside another, or at the root if that is not open."""
         names = [phase.name for phase in self._open]
         depth = names.index(parent) + 1 if parent in names else 0
         del self._open[depth:]
