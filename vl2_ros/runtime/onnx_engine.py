@@ -297,6 +297,7 @@ def load_onnx_engines(
             (layers, heads, width),
         ),
         detection_decoder=find("detection_decoder"),
+        region_encoder=find("region_encoder"),
         pose_decoder=find("pose_decoder"),
     )
 
