@@ -13,6 +13,7 @@ changes last and at once, so the old engines serve until the new ones are there.
 
 from __future__ import annotations
 
+import filecmp
 import json
 import re
 import shutil
@@ -190,15 +191,32 @@ class EngineStore:
         Raises:
             EngineError: if the folder cannot be written.
         """
+        rows = {one.recipe.graph: _to_entry(one) for one in engines}
+        if self._is_published(checkpoint, rows, embeddings):
+            return
         with locked(self.folder, timeout_s=self._timeout_s, on_wait=self._on_wait):
-            graphs = self._read_index(checkpoint)
-            graphs |= {one.recipe.graph: _to_entry(one) for one in engines}
             if embeddings is not None:
                 with written_whole(self.folder / EMBEDDINGS) as part:
                     shutil.copyfile(embeddings, part)
+            graphs = self._read_index(checkpoint) | rows
             document = {"format": FORMAT, "checkpoint": checkpoint, "graphs": graphs}
-            if self._read_document() != document:
-                write_json(self.folder / FILE_NAME, document)
+            write_json(self.folder / FILE_NAME, document)
+
+    def _is_published(
+        self, checkpoint: str, rows: Mapping[str, Any], embeddings: Path | None
+    ) -> bool:
+        """Tell whether nothing is to be written, so that a folder may be read-only."""
+        there = self.folder / EMBEDDINGS
+        index = self._read_index(checkpoint)
+        return all(index.get(graph) == row for graph, row in rows.items()) and (
+            embeddings is None
+            or (there.is_file() and filecmp.cmp(embeddings, there, shallow=False))
+        )
+
+    @property
+    def checkpoint(self) -> str:
+        """Identity of the checkpoint that the published engines were made from; empty: none."""
+        return str(self._read_document().get("checkpoint", ""))
 
     def _read_document(self) -> dict[str, Any]:
         try:
