@@ -8,6 +8,7 @@ model, which stays there.
 from __future__ import annotations
 
 import contextlib
+import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,38 @@ def choose_providers(device: str, *, tensorrt: bool = False) -> list[tuple[str, 
     # TensorFloat-32 would leave the tolerance of the graph table.
     settings = {"CUDAExecutionProvider": place | {"use_tf32": "0"}}
     return [*((name, settings.get(name, place)) for name in wanted), ("CPUExecutionProvider", {})]
+
+
+def find_runtime() -> str:
+    """Return the library and its version, such as `onnxruntime 1.32.0`."""
+    return f"onnxruntime {onnxruntime.__version__}"
+
+
+def find_device(device: str = "cpu") -> str:
+    """Return what optimised graphs are made for: the execution provider and the architecture.
+
+    Raises:
+        EngineError: if this build of ONNX Runtime does not know the device.
+    """
+    (provider, _), *_ = choose_providers(device)
+    return f"{provider.removesuffix('ExecutionProvider')} {platform.machine()}"
+
+
+def optimise_graph(onnx: Path, out: Path, *, device: str = "cpu") -> None:
+    """Fold constants and fuse operators, and write the graph that is left.
+
+    Layouts of one processor are left to each start, so that the file serves every processor of the
+    architecture.
+
+    Raises:
+        EngineError: if the file is no ONNX model that can be run, or cannot be written.
+    """
+    setup = onnxruntime.SessionOptions()
+    setup.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    setup.optimized_model_filepath = str(out)
+    setup.log_severity_level = _ERRORS_ONLY
+    with _mapped_errors(f"optimising {onnx}", "export the engines again, or check the free space"):
+        onnxruntime.InferenceSession(str(onnx), setup, providers=choose_providers(device))
 
 
 class OnnxArray:
