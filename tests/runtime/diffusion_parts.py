@@ -131,6 +131,9 @@ def torch_engines(parts: Parts) -> DiffusionEngines:
     def run_unet(latents, timestep, prompt_embeds):
         return parts.unet(latents, timestep, prompt_embeds, return_dict=False)[0]
 
+    def encode(pixels):
+        return parts.vae.encode(pixels).latent_dist.mode()
+
     return DiffusionEngines(
         prompt_mapper=TorchGraph("prompt_mapper", parts.mapper, CPU),
         denoiser=TorchGraph("denoiser", run_unet, CPU),

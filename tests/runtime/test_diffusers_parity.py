@@ -74,7 +74,6 @@ def assert_same_picture(ours: np.ndarray, theirs: np.ndarray) -> None:
     assert theirs.std() > 8, "a grey picture would be the same whatever was computed"
     difference = np.abs(ours.astype(int) - theirs.astype(int))
     assert ours.shape == theirs.shape
-    print(f"largest difference: {difference.max()} grey levels, {(difference > 0).mean():.3%}")
     assert difference.max() <= 1, f"{difference.max()} grey levels, {(difference > 1).mean():.2%}"
 
 

@@ -140,11 +140,11 @@ class DiffusionGenerator:
         guidance = self._guide(states, plan, source)
         height, width = (side // self._settings.block for side in plan.size_hw)
         latents = draw_noise((height, width), random, self._device)
+        steps = denoise(self._engines.denoiser, scheduler, guidance, latents, random)
         calls = len(scheduler.timesteps)
-        for index, latents in enumerate(
-            denoise(self._engines.denoiser, scheduler, guidance, latents, random)
-        ):
-            yield ProgressEvent(STAGE, index + 1, calls)
+        for call in range(calls):
+            latents = next(steps)
+            yield ProgressEvent(STAGE, call + 1, calls)
         frame_hw = source.frame_hw if source and self._route is Route.EDIT else None
         rgb = postprocess_picture(self._decode(latents), frame_hw)
         return GeneratedImage(self._route, rgb, plan.seed, plan.steps, plan.scheduler)
