@@ -126,7 +126,7 @@ class Pipeline:
         """
         clock = _Clock()
         yield clock.enter("preprocess")
-        prompt = write_prompt(frame, command, self.processing)
+        prompt = write_prompt(frame, command, self.processing, self.info.routes)
         check_regions(prompt, self.engines)
         inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
         yield clock.enter("vision")

@@ -41,11 +41,11 @@ class PromptFeatures:
     """What pictures and regions become.
 
     Attributes:
-        image_tokens: (M, C), one for each `<im_patch>` id.
+        image_tokens: (M, C), one for each `<im_patch>` id; None without pictures.
         region_features: (R, C), one for each `<region>` id; None without regions.
     """
 
-    image_tokens: Array
+    image_tokens: Array | None
     region_features: Array | None
 
 
@@ -67,7 +67,9 @@ def prepare_prompt(
         pixels = [preprocess_vision(frame, config) for frame in prompt.frames]
     last_tiles = np.cumsum(tiles, dtype=np.int64) - 1
     tile_index = last_tiles[list(prompt.region_frames)]
-    return PromptInputs(ids, np.concatenate(pixels), tile_index, prompt.region_masks)
+    # The first one only says what the tiles of no picture look like.
+    nothing = np.zeros((0, 3, config.vision_side, config.vision_side), np.float32)
+    return PromptInputs(ids, np.concatenate([nothing, *pixels]), tile_index, prompt.region_masks)
 
 
 def check_regions(prompt: CommandPrompt, engines: Engines) -> None:
@@ -84,7 +86,9 @@ def check_regions(prompt: CommandPrompt, engines: Engines) -> None:
 
 
 def encode_features(inputs: PromptInputs, engines: Engines) -> PromptFeatures:
-    """Encode the pictures, and the regions where there are any."""
+    """Encode the pictures and the regions, where there are any."""
+    if not len(inputs.pixels):
+        return PromptFeatures(None, None)
     encoded = engines.vision_encoder.run({"pixels": inputs.pixels})
     if engines.region_encoder is None or inputs.region_masks is None:
         return PromptFeatures(encoded["image_tokens"], None)
