@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from vl2_ros.errors import CheckpointError
@@ -20,15 +21,26 @@ EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
 _HASHED_BYTES = 4 << 20
 
 
-def load_pipeline(weights: Path | str | None = None, *, device: str = "cpu") -> Pipeline:
+def load_pipeline(
+    weights: Path | str | None = None,
+    *,
+    device: str = "cpu",
+    without: Collection[str] = (),
+    memory_budget_mb: float | None = None,
+) -> Pipeline:
     """Load a checkpoint and everything around it.
 
     Args:
         weights: a checkpoint folder, released or saved by vl2_ros; None takes the embedded model.
         device: torch device, such as `cpu` or `cuda`.
+        without: parts of the network that are left out, names of `model.config.PARTS`.
+        memory_budget_mb: most that the weights of decoders may take together, in millions of
+            bytes: they are loaded when they are wanted, and freed for each other. None keeps all
+            but what makes pictures, which is loaded with the first one.
 
     Raises:
         CheckpointError: if the folder is missing, incomplete, damaged or of another model.
+        ConfigError: if `without` names no part, or the budget is not positive.
         EngineError: if the device is not there.
     """
     folder = EMBEDDED_WEIGHTS if weights is None else Path(weights)
@@ -39,10 +51,12 @@ def load_pipeline(weights: Path | str | None = None, *, device: str = "cpu") -> 
         )
     processing = load_processing(folder)
     tokenizer = load_tokenizer(folder)
-    from vl2_ros.runtime.torch_engine import load_torch_engines
+    from vl2_ros.runtime.torch_loading import load_torch_engines
 
     return Pipeline(
-        load_torch_engines(folder, device=device),
+        load_torch_engines(
+            folder, device=device, without=without, memory_budget_mb=memory_budget_mb
+        ),
         tokenizer,
         processing,
         name="embedded" if weights is None else folder.resolve().name,
