@@ -13,6 +13,8 @@ import torch
 
 from vl2_ros.errors import ConfigError, EngineError
 from vl2_ros.model.checkpoint import load_model
+from vl2_ros.model.checkpoint_config import read_checkpoint_config
+from vl2_ros.model.config import IMAGE_PARTS
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.engine import Array, EngineInfo, Engines, LanguageStep
 
@@ -235,7 +237,8 @@ def load_torch_engines(weights: Path, *, device: str = "cpu") -> Engines:
     if target.type == "cuda" and not torch.cuda.is_available():
         raise EngineError(f"{device!r} was asked for, but torch sees no CUDA device; use cpu")
     dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
-    model = load_model(weights, dtype=dtype, device=str(target)).eval()
+    parts = set(read_checkpoint_config(weights).model.parts) - set(IMAGE_PARTS)
+    model = load_model(weights, dtype=dtype, device=str(target), parts=parts).eval()
     for decoder in (model.detection_decoder, model.pose_decoder):
         if decoder is not None:
             decoder.float()
