@@ -178,7 +178,9 @@ class _LaterParts:
             from vl2_ros.runtime.torch_diffusion import make_torch_generator
 
             network: Any = load_part(self._weights, name, dtype=self._dtype, device=self._device)
-            return make_torch_generator(network, route, self._device), count_bytes(network)
+            generator = make_torch_generator(network, route, self._device)
+            release_memory()  # of the text encoder
+            return generator, count_bytes(network)
 
         return LazyImageGenerator(self._describe("denoiser"), self._part(name, load))
 
