@@ -49,7 +49,7 @@ def pipeline(monkeypatch):
     fake = FakePipeline()
     fake.loaded = []
 
-    def load(weights, *, device):
+    def load(weights, *, device, **options):
         fake.loaded.append((weights, device))
         return fake
 

@@ -44,7 +44,7 @@ class FakePipeline:
 @pytest.fixture
 def pipeline(monkeypatch) -> FakePipeline:
     fake = FakePipeline()
-    monkeypatch.setattr("vl2_ros.loading.load_pipeline", lambda weights, *, device: fake)
+    monkeypatch.setattr("vl2_ros.loading.load_pipeline", lambda weights, **options: fake)
     return fake
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import make_image, wait_until
+from vl2_ros.node.parameters import ProcessParameters
 from vl2_ros.node.transport import Qos
 
 #: As in tests.node.wire: no test is right only when something is fast.
@@ -67,8 +68,8 @@ class RunningNode:
         self.node.destroy_node()
         self._context.try_shutdown()
 
-    def _load(self, weights: str, device: str) -> ScriptedPerceiver:
-        self.loaded.append((weights, device))
+    def _load(self, process: ProcessParameters) -> ScriptedPerceiver:
+        self.loaded.append((process.weights, process.device))
         if self.failure is not None:
             raise self.failure
         return self.perceiver

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vl2_ros.console import display, pointing
-from vl2_ros.console.options import AsJson, Device, Threshold, Weights, load_model
+from vl2_ros.console.options import AsJson, Backend, Device, Threshold, Weights, load_model
 from vl2_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def ask(
     ],
     weights: Weights = None,
     device: Device = "auto",
+    backend: Backend = "auto",
     as_json: AsJson = False,
     masks: Annotated[bool, typer.Option(help="Put masks into the JSON, as run lengths.")] = False,
     save: Annotated[
@@ -85,9 +86,8 @@ def ask(
     command = pointing.make_command(sentence, pointed, threshold=threshold, direct=direct)
     frames = [read_image(Path(path)) for path in paths]
     output = _Output(as_json, masks, save, labels)
-    _answer_each(
-        load_model(weights, device), list(zip(paths, frames, strict=True)), command, output
-    )
+    pipeline = load_model(weights, device, backend)
+    _answer_each(pipeline, list(zip(paths, frames, strict=True)), command, output)
 
 
 def _answer_each(

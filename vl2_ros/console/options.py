@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import inspect
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -26,6 +29,13 @@ Weights = Annotated[
     typer.Option(help="Checkpoint folder, released or our own; the embedded model when left out."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto: cuda where it is.")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        help="torch, onnxruntime, tensorrt, or auto: onnxruntime on the CPU where the checkpoint "
+        "has engines, else torch."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Threshold = Annotated[float, typer.Option(help="Leave out instances scored below it, 0..1.")]
 NodeName = Annotated[str, typer.Option(help="Name of the node.")]
@@ -94,21 +104,38 @@ def set_domain(domain_id: int | None) -> None:
         os.environ["ROS_DOMAIN_ID"] = str(domain_id)
 
 
-def load_model(weights: Path | None, device: str) -> Pipeline:
+def load_model(
+    weights: Path | None, device: str, backend: str = "auto", *, allow_fallback: bool = True
+) -> Pipeline:
     """Load a checkpoint, the embedded model when none is named."""
     from vl2_ros.loading import load_pipeline
 
     with show_progress("loading"):
-        return load_pipeline(weights, device=choose_device(device))
+        return load_pipeline(
+            weights, device=choose_device(device), backend=backend, allow_fallback=allow_fallback
+        )
 
 
 def choose_device(device: str) -> str:
-    """Return what `auto` means on this machine; other names as they are."""
+    """Return what `auto` means on this machine; other names as they are.
+
+    Without the driver of a GPU torch is not asked: its import takes longer than an answer.
+    """
     if device != "auto":
         return device
+    if find_spec("torch") is None or not _has_cuda_driver():
+        return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _has_cuda_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def make_node_parameters(options: Mapping[str, Any]) -> NodeParameters:

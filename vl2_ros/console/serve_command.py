@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vl2_ros.console import display, ros_node, terminal
 from vl2_ros.console.options import (
+    Backend,
     Device,
     Domain,
     EndWithInput,
@@ -28,7 +28,7 @@ from vl2_ros.console.options import (
     set_domain,
     take_node_parameters,
 )
-from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 
 
 @take_node_parameters
@@ -36,6 +36,10 @@ def serve(
     transport: TransportName = "dds",
     weights: Weights = None,
     device: Device = "auto",
+    backend: Backend = "auto",
+    allow_backend_fallback: Annotated[
+        bool, typer.Option(help="Take torch where engines cannot be used, or else refuse.")
+    ] = True,
     node_name: NodeName = "vl2",
     namespace: Namespace = "",
     domain: Domain = None,
@@ -47,18 +51,25 @@ def serve(
 ) -> None:
     """Run the node: pictures and commands in, typed results out, until Ctrl-C."""
     settings = make_node_parameters(parameters)
+    process = ProcessParameters(
+        weights=str(weights or ""),
+        device=device,
+        backend=backend,
+        allow_backend_fallback=allow_backend_fallback,
+    )
     remaps = terminal.read_remaps(remap)
     if end_with_input:
         terminal.interrupt_at_end_of_input()
     if transport == "ros":
         set_domain(domain)
-        _serve_ros(settings, weights, device, node_name, namespace, remaps)
+        _serve_ros(settings, process, node_name, namespace, remaps)
         return
     link = open_transport(transport, node_name, namespace=namespace, domain_id=domain, remap=remaps)
     with closing(link), terminal.end_quietly():
         from vl2_ros.node.server import PerceptionServer
 
-        server = PerceptionServer(load_model(weights, device), link, settings)
+        pipeline = load_model(weights, device, backend, allow_fallback=allow_backend_fallback)
+        server = PerceptionServer(pipeline, link, settings)
         server.start()
         try:
             cameras = ", ".join(link.resolve(name) for name in settings.cameras)
@@ -74,8 +85,7 @@ def serve(
 
 def _serve_ros(
     settings: NodeParameters,
-    weights: Path | None,
-    device: str,
+    process: ProcessParameters,
     node_name: str,
     namespace: str,
     remaps: Mapping[str, str],
@@ -92,5 +102,5 @@ def _serve_ros(
     ros_node.run(
         arguments=["--ros-args", *words] if words else [],
         node_name=node_name,
-        parameters=values | {"weights": str(weights or ""), "device": device, "autostart": True},
+        parameters=values | dataclasses.asdict(process),
     )

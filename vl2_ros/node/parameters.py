@@ -140,6 +140,14 @@ class ProcessParameters:
         "", "checkpoint folder, released or our own; empty: the embedded model"
     )
     device: str = _parameter("auto", "cpu, cuda, cuda:1, ..., or auto: cuda where it is")
+    backend: str = _parameter(
+        "auto",
+        "what computes; auto: onnxruntime on the CPU where the checkpoint has engines, else torch",
+        choices=("auto", "torch", "onnxruntime", "tensorrt"),
+    )
+    allow_backend_fallback: bool = _parameter(
+        True, "take torch, with a warning, where engines cannot be used; false: an error"
+    )
     autostart: bool = _parameter(
         True, "configure and activate at once; false waits for a lifecycle manager"
     )

@@ -9,8 +9,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from torch import nn
 
-from vl2_ros.errors import ConfigError, EngineError
+from vl2_ros.errors import EngineError
+from vl2_ros.model.graph_modules import build_graph, spec_of
+from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.engine import Array, EngineInfo, LanguageStep
 
@@ -24,146 +27,47 @@ def _to_array(tensor: torch.Tensor) -> Array:
     return tensor.numpy() if tensor.device.type == "cpu" else tensor
 
 
-def _check_inputs(info: EngineInfo, inputs: Mapping[str, Array]) -> None:
-    missing = sorted(set(info.inputs) - set(inputs))
-    if missing:
-        raise EngineError(
-            f"{info.graph} needs the inputs {', '.join(info.inputs)}; missing: {', '.join(missing)}"
-        )
+class TorchEngine:
+    """One graph of the table, run by eager torch in the precision of its weights."""
 
+    def __init__(self, spec: GraphSpec, module: nn.Module, device: torch.device) -> None:
+        """Keep the module.
 
-class TorchVisionEncoder:
-    """`pixels` (n, 3, S, S) float32 -> `image_tokens` (n * N, C): vision tower and projector.
-
-    Where the model has a region encoder, `region_maps` (L, n, Cv, g, g) come with them.
-    """
-
-    def __init__(self, model: VisionLLM, device: torch.device) -> None:
-        """Keep the network."""
-        self._model = model
+        Args:
+            spec: names of its inputs and outputs.
+            module: takes and returns tensors in the order of `spec`; on `device`.
+            device: where it runs.
+        """
+        self._module = module
         self._device = device
-        maps = () if model.region_encoder is None else ("region_maps",)
-        self.info = EngineInfo(
-            "vision_encoder", "torch", str(device), ("pixels",), ("image_tokens", *maps)
-        )
+        self.info = EngineInfo(spec.name, "torch", str(device), spec.input_names, spec.output_names)
 
     @torch.inference_mode()
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Encode the tiles of one frame."""
-        _check_inputs(self.info, inputs)
-        pixels = _to_tensor(inputs["pixels"], self._device)
-        features = self._model.encode_images(pixels)
-        output = {"image_tokens": features.image_tokens.flatten(0, 1)}
-        if features.region_maps:
-            output["region_maps"] = torch.stack(features.region_maps)
-        return {name: _to_array(tensor) for name, tensor in output.items()}
+        """Execute the graph once; see `Engine.run`."""
+        missing = sorted(set(self.info.inputs) - set(inputs))
+        if missing:
+            raise EngineError(
+                f"{self.info.graph} needs the inputs {', '.join(self.info.inputs)}; "
+                f"missing: {', '.join(missing)}"
+            )
+        given = [_to_tensor(inputs[name], self._device) for name in self.info.inputs]
+        outputs = zip(self.info.outputs, self._module(*given), strict=True)
+        return {name: _to_array(tensor) for name, tensor in outputs}
 
 
-class TorchRegionEncoder:
-    """Regions of encoded tiles -> one feature each.
+def make_engine(model: VisionLLM, name: str, device: torch.device) -> TorchEngine:
+    """Wrap a part of a network.
 
-    `pixels` (n, 3, S, S) float32, `region_maps` (L, n, Cv, g, g), `masks` (R, S, S) 0 or 1,
-    `tile_index` (R,) int64, the tile that each region lies on -> `region_features` (R, C).
+    Args:
+        model: the network, on `device`.
+        name: of the graph.
+        device: where it runs.
+
+    Raises:
+        ConfigError: if the network has no such part.
     """
-
-    def __init__(self, model: VisionLLM, device: torch.device) -> None:
-        """Keep the network."""
-        if model.region_encoder is None:
-            raise ConfigError("the checkpoint has no region encoder")
-        self._model = model
-        self._device = device
-        self.info = EngineInfo(
-            "region_encoder",
-            "torch",
-            str(device),
-            ("pixels", "region_maps", "masks", "tile_index"),
-            ("region_features",),
-        )
-
-    @torch.inference_mode()
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Encode R regions."""
-        _check_inputs(self.info, inputs)
-        given = {name: _to_tensor(inputs[name], self._device) for name in self.info.inputs}
-        features = self._model.encode_regions(
-            given["pixels"], given["masks"], tuple(given["region_maps"]), given["tile_index"]
-        )
-        return {"region_features": _to_array(features)}
-
-
-class TorchDetectionDecoder:
-    """Pixels and super-link states -> raw classes, boxes and the two factors of the masks.
-
-    `pixels` (1, 3, H, W) float32, `pixel_mask` (1, H, W) bool, `super_link` (1, N, K, C),
-    `class_mask` (1, N) bool -> `pred_logits` (1, Q, N), `pred_boxes` (1, Q, 4) cxcywh normalised,
-    `mask_queries` (1, Q, M), `mask_features` (1, M, H/4, W/4); their product is the mask logits.
-    """
-
-    def __init__(self, model: VisionLLM, device: torch.device) -> None:
-        """Keep the decoder."""
-        if model.detection_decoder is None:
-            raise ConfigError("the checkpoint has no detection decoder")
-        self._decoder = model.detection_decoder
-        self._device = device
-        self.info = EngineInfo(
-            "detection_decoder",
-            "torch",
-            str(device),
-            ("pixels", "pixel_mask", "super_link", "class_mask"),
-            ("pred_logits", "pred_boxes", "mask_queries", "mask_features"),
-        )
-
-    @torch.inference_mode()
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Decode one frame for N slot groups."""
-        _check_inputs(self.info, inputs)
-        given = {name: _to_tensor(inputs[name], self._device) for name in self.info.inputs}
-        output = self._decoder(
-            given["pixels"], given["super_link"].float(), given["class_mask"], given["pixel_mask"]
-        )
-        return {name: _to_array(getattr(output, name)) for name in self.info.outputs}
-
-
-class TorchPoseDecoder:
-    """Pixels and super-link states of objects and keypoint names -> raw classes, boxes, keypoints.
-
-    `pixels` (1, 3, H, W) float32, `pixel_mask` (1, H, W) bool, `super_link` (1, N, K, C) of the
-    objects, `class_mask` (1, N) bool, `keypoint_link` (1, M, K, C) of the keypoint names,
-    `keypoint_mask` (1, M) bool -> `pred_logits` (1, G, N), `pred_boxes` (1, G, 4) cxcywh
-    normalised, `pred_keypoints` (1, G, M, 2) x and y normalised.
-    """
-
-    def __init__(self, model: VisionLLM, device: torch.device) -> None:
-        """Keep the decoder."""
-        if model.pose_decoder is None:
-            raise ConfigError("the checkpoint has no pose decoder")
-        self._decoder = model.pose_decoder
-        self._device = device
-        self.info = EngineInfo(
-            "pose_decoder",
-            "torch",
-            str(device),
-            (
-                *("pixels", "pixel_mask", "super_link", "class_mask"),
-                *("keypoint_link", "keypoint_mask"),
-            ),
-            ("pred_logits", "pred_boxes", "pred_keypoints"),
-        )
-
-    @torch.inference_mode()
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Decode one frame for N objects and M keypoints."""
-        _check_inputs(self.info, inputs)
-        given = {name: _to_tensor(inputs[name], self._device) for name in self.info.inputs}
-        output = self._decoder(
-            given["pixels"],
-            given["super_link"].float(),
-            given["class_mask"],
-            given["keypoint_link"].float(),
-            given["keypoint_mask"],
-            given["pixel_mask"],
-        )
-        return {name: _to_array(getattr(output, name)) for name in self.info.outputs}
+    return TorchEngine(spec_of(model, name), build_graph(model, name), device)
 
 
 class TorchLanguageSession:
