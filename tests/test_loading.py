@@ -42,7 +42,8 @@ def checkpoint(tmp_path_factory) -> Path:
 def list_engines(folder: Path, identity: str, graphs=GRAPHS) -> Path:
     """Write an `engines.json` whose files are not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    entry = {"sha256": "0" * 64, "precision": "float32", "axes": {}}
+    entry = {"sha256": "0" * 64, "precision": "float32"}
+    entry["axes"] = {"layers": 2, "heads": 4, "head_width": 16}
     document = {
         "format": 1,
         "checkpoint": identity,

@@ -41,6 +41,8 @@ def load_pipeline(
     backend: str = "auto",
     engines: Path | None = None,
     allow_fallback: bool = True,
+    without: Collection[str] = (),
+    memory_budget_mb: float | None = None,
 ) -> Pipeline:
     """Load a checkpoint and everything around it.
 
@@ -50,10 +52,14 @@ def load_pipeline(
         backend: one of `BACKENDS`.
         engines: folder of the engine files; None takes `engines` in the checkpoint folder.
         allow_fallback: take torch, with a warning, where the engines cannot be used.
+        without: parts of the network that are left out, names of `model.config.PARTS`.
+        memory_budget_mb: most that the weights of decoders may take together, in millions of
+            bytes: torch loads them when they are wanted, and frees them for each other. None keeps
+            all but what makes pictures, which is loaded with the first one.
 
     Raises:
         CheckpointError: if the folder is missing, incomplete, damaged or of another model.
-        ConfigError: if there is no such backend.
+        ConfigError: if there is no such backend or part, or the budget cannot be kept.
         EngineError: if the device is not there, or the engines cannot be used and nothing may take
             their place.
     """
@@ -70,9 +76,11 @@ def load_pipeline(
     identity = identify_weights(folder)
 
     def load_torch() -> Engines:
-        from vl2_ros.runtime.torch_engine import load_torch_engines
+        from vl2_ros.runtime.torch_loading import load_torch_engines
 
-        return load_torch_engines(folder, device=device)
+        return load_torch_engines(
+            folder, device=device, without=without, memory_budget_mb=memory_budget_mb
+        )
 
     def load_exported() -> Engines:
         files = read_engine_files(engines or folder / ENGINES_FOLDER)

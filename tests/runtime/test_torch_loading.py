@@ -20,7 +20,7 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.tokens import TokenIds
 from vl2_ros.runtime.lazy import LazyEngine
 from vl2_ros.runtime.torch_diffusion import make_torch_generator
-from vl2_ros.runtime.torch_engine import TorchDetectionDecoder
+from vl2_ros.runtime.torch_engine import TorchEngine
 from vl2_ros.runtime.torch_loading import count_bytes, load_torch_engines
 from vl2_ros.structures import Frame, ImageOptions, Route
 
@@ -72,7 +72,7 @@ def test_perception_is_there_at_once_and_pictures_later(weights, monkeypatch):
         lambda folder, part, **given: loads.append(part),
     )
     engines = load_torch_engines(weights)
-    assert isinstance(engines.detection_decoder, TorchDetectionDecoder)
+    assert isinstance(engines.detection_decoder, TorchEngine)
     assert engines.routes == (
         *(Route.DETECT, Route.GROUND, Route.SEGMENT, Route.POSE),
         *(Route.GENERATE, Route.EDIT),

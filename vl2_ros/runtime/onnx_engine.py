@@ -50,7 +50,6 @@ _DTYPES: Mapping[str, np.dtype] = {
     "tensor(bool)": np.dtype(np.bool_),
     "tensor(int64)": np.dtype(np.int64),
 }
-_FLOATS: tuple[np.dtype, ...] = (np.dtype(np.float16), np.dtype(np.float32))
 _ERRORS_ONLY = 3
 
 
@@ -117,7 +116,10 @@ def choose_providers(device: str, *, tensorrt: bool = False) -> list[tuple[str, 
             f"{device!r} was asked for, but this onnxruntime has no {', '.join(missing)}, only "
             f"{', '.join(there)}; pip install onnxruntime-gpu in place of onnxruntime, or use cpu"
         )
-    return [*((name, {"device_id": index or "0"}) for name in wanted), ("CPUExecutionProvider", {})]
+    place = {"device_id": index or "0"}
+    # TensorFloat-32 would leave the tolerance of the graph table.
+    settings = {"CUDAExecutionProvider": place | {"use_tf32": "0"}}
+    return [*((name, settings.get(name, place)) for name in wanted), ("CPUExecutionProvider", {})]
 
 
 class OnnxArray:
@@ -216,16 +218,10 @@ class OnnxEngine:
         ]
 
     def _take(self, name: str, array: Array) -> Array:
-        """Return what the session takes: contiguous and of the graph's dtype."""
+        """Return what the session takes: contiguous and of the file's width of floats."""
         if isinstance(array, OnnxArray) and self._place is not None:
             return array
-        given, dtype = to_numpy(array), self._dtypes[name]
-        # The two widths of floats are one kind: the flow does not know an engine's precision.
-        if given.dtype != dtype and not (given.dtype in _FLOATS and dtype in _FLOATS):
-            raise EngineError(
-                f"{self.info.graph} takes {name} as {dtype}, got {given.dtype}; convert it first"
-            )
-        return np.ascontiguousarray(given, dtype)
+        return np.ascontiguousarray(to_numpy(array), self._dtypes[name])
 
 
 def load_onnx_engines(
