@@ -101,7 +101,7 @@ def test_engines_that_cannot_be_used_are_named(checkpoint, tmp_path, changes, me
 
 def test_where_torch_is_not_installed_the_first_reason_is_kept(checkpoint, tmp_path, monkeypatch):
     engines = list_engines(tmp_path, "of another")
-    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_engine", None)
+    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_loading", None)
     with pytest.raises(EngineError, match=r"of another.*pip install 'vl2_ros\[torch\]'"):
         load_pipeline(checkpoint, engines=engines)
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vl2_ros.errors import CheckpointError, ConfigError, EngineError
-from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.config import IMAGE_PARTS, PARTS, ModelConfig
 from vl2_ros.model.tokens import TokenIds
 from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.tokenizer import load_tokenizer
-from vl2_ros.runtime.engine import Engines
+from vl2_ros.runtime.engine import Engines, tell_switched_off
 from vl2_ros.runtime.engine_files import FILE_NAME as ENGINES_FILE
 from vl2_ros.runtime.engine_files import EngineFiles, read_engine_files
 
@@ -83,14 +84,21 @@ def load_pipeline(
         )
 
     def load_exported() -> Engines:
-        files = read_engine_files(engines or folder / ENGINES_FOLDER)
+        files = _switch_off(read_engine_files(engines or folder / ENGINES_FOLDER), without)
         files.check_checkpoint(identity)
-        _check_completeness(files, folder)
-        return _load_exported(files, tokenizer.tokens, device=device, backend=backend)
+        _check_completeness(files, folder, without)
+        loaded = _load_exported(files, tokenizer.tokens, device=device, backend=backend)
+        return _complete(loaded, folder, device, without)
 
     if backend == "auto":
         is_there = engines is not None or (folder / ENGINES_FOLDER / ENGINES_FILE).is_file()
-        backend = "onnxruntime" if device == "cpu" and is_there else "torch"
+        is_wanted = device == "cpu" and memory_budget_mb is None
+        backend = "onnxruntime" if is_wanted and is_there else "torch"
+    if backend != "torch" and memory_budget_mb is not None:
+        raise ConfigError(
+            f"memory_budget_mb is kept by the backend torch only, got {memory_budget_mb} and "
+            f"{backend}; choose torch, or leave parts out by `without`"
+        )
     return Pipeline(
         load_torch()
         if backend == "torch"
@@ -131,7 +139,37 @@ def _load_exported(files: EngineFiles, tokens: TokenIds, *, device: str, backend
     return load_onnx_engines(files, tokens, device=device)
 
 
-def _check_completeness(files: EngineFiles, folder: Path) -> None:
+def _switch_off(files: EngineFiles, without: Collection[str]) -> EngineFiles:
+    unknown = sorted(set(without) - set(PARTS))
+    if unknown:
+        raise ConfigError(f"`without` names {unknown}; expected some of {', '.join(PARTS)}")
+    kept = {graph: file for graph, file in files.graphs.items() if graph not in without}
+    return replace(files, graphs=kept)
+
+
+def _complete(loaded: Engines, folder: Path, device: str, without: Collection[str]) -> Engines:
+    """Note what was switched off; add what makes pictures, which torch runs beside any engines."""
+    values = _read_config(folder)
+    loaded = replace(loaded, absent={name: tell_switched_off(name) for name in without})
+    if not _makes_pictures(values):
+        return loaded
+    try:
+        from vl2_ros.runtime.torch_loading import add_torch_generators
+    except ModuleNotFoundError as missing:
+        reason = f"it needs the package {missing.name}; pip install 'vl2_ros[diffusion]'"
+        return replace(loaded, absent={**dict.fromkeys(IMAGE_PARTS, reason), **loaded.absent})
+    return add_torch_generators(loaded, folder, device=device, without=without)
+
+
+def _makes_pictures(values: Mapping[str, Any]) -> bool:
+    """Tell from a config.json, ours or a release's, so that torch is not loaded for nothing."""
+    own = values.get("model") or {}
+    return any(own.get(part) for part in IMAGE_PARTS) or any(
+        values.get(switch) for switch in ("use_sd", "use_ip2p")
+    )
+
+
+def _check_completeness(files: EngineFiles, folder: Path, without: Collection[str]) -> None:
     """Check that nothing that the checkpoint can do is lost with these engines.
 
     Raises:
@@ -147,7 +185,11 @@ def _check_completeness(files: EngineFiles, folder: Path) -> None:
         "detection_decoder": config.detection is not None,
         "pose_decoder": config.pose is not None,
     }
-    missing = [name for name, is_there in parts.items() if is_there and name not in files.graphs]
+    missing = [
+        name
+        for name, is_there in parts.items()
+        if is_there and name not in files.graphs and name not in without
+    ]
     if missing:
         raise EngineError(
             f"the engines in {files.folder} lack {', '.join(missing)}, which the checkpoint has; "

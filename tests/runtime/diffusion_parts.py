@@ -15,7 +15,7 @@ from vl2_ros.runtime.diffusion_generator import (
     DiffusionGenerator,
     DiffusionSettings,
 )
-from vl2_ros.runtime.torch_diffusion import make_single_engine
+from vl2_ros.runtime.torch_diffusion import make_float_engine
 from vl2_ros.structures import Frame, ImageOptions, ProgressEvent, Route
 
 CPU = torch.device("cpu")
@@ -128,20 +128,13 @@ def make_parts(route: Route, **unet: Any) -> Parts:
 
 
 def torch_engines(parts: Parts) -> DiffusionEngines:
-    def run_unet(latents, timestep, prompt_embeds):
-        return parts.unet(latents, timestep, prompt_embeds, return_dict=False)[0]
-
-    def encode(pixels):
-        return parts.vae.encode(pixels).latent_dist.mode()
-
-    return DiffusionEngines(
-        prompt_mapper=make_single_engine("prompt_mapper", parts.mapper, CPU),
-        denoiser=make_single_engine("denoiser", run_unet, CPU),
-        vae_decoder=make_single_engine("vae_decoder", lambda z: parts.vae.decode(z).sample, CPU),
-        vae_encoder=make_single_engine(
-            "vae_encoder", lambda x: parts.vae.encode(x).latent_dist.mode(), CPU
-        ),
-    )
+    calls = {
+        "prompt_mapper": lambda states: (parts.mapper(states),),
+        "denoiser": lambda *given: parts.unet(*given, return_dict=False),
+        "vae_decoder": lambda latents: (parts.vae.decode(latents).sample,),
+        "vae_encoder": lambda pixels: (parts.vae.encode(pixels).latent_dist.mode(),),
+    }
+    return DiffusionEngines(**{name: make_float_engine(name, calls[name], CPU) for name in calls})
 
 
 def make_generator(

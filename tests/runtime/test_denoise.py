@@ -18,28 +18,13 @@ from tests.runtime.diffusion_parts import (
     run_to_end,
     torch_engines,
 )
+from tests.runtime.onnx_files import read_one
 from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.runtime.denoise import denoise, draw_noise, guide_drawing, guide_editing
-from vl2_ros.runtime.engine import EngineInfo
+from vl2_ros.runtime.onnx_engine import OnnxEngine
 from vl2_ros.runtime.schedulers import make_scheduler
-from vl2_ros.runtime.torch_diffusion import make_single_engine
+from vl2_ros.runtime.torch_diffusion import make_float_engine
 from vl2_ros.structures import ImageOptions, Route
-
-
-class OnnxGraph:
-    """The smallest engine over ONNX Runtime: numpy in, numpy out."""
-
-    def __init__(self, path, graph):
-        import onnxruntime
-
-        self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        spec = GRAPHS[graph]
-        self.info = EngineInfo(graph, "onnxruntime", "cpu", spec.input_names, spec.output_names)
-
-    def run(self, inputs):
-        assert all(type(array) is np.ndarray for array in inputs.values())
-        outputs = self._session.run(list(self.info.outputs), dict(inputs))
-        return dict(zip(self.info.outputs, outputs, strict=True))
 
 
 def export_denoiser(parts, path):
@@ -68,6 +53,7 @@ def export_denoiser(parts, path):
             "prompt_embeds": {0: pictures},
         },
         verbose=False,
+        external_data=False,
     )
 
 
@@ -76,7 +62,7 @@ def export_denoiser(parts, path):
 def test_onnx_runtime_makes_torch_s_latents_and_picture(route, tmp_path):
     parts = make_parts(route)
     export_denoiser(parts, tmp_path / "denoiser.onnx")
-    onnx = OnnxGraph(tmp_path / "denoiser.onnx", "denoiser")
+    onnx = OnnxEngine(read_one(tmp_path / "denoiser.onnx", "denoiser"))
     torch_denoiser = torch_engines(parts).denoiser
     words, source = parts.words, torch.randn(1, 4, 8, 8)
     if route is Route.EDIT:
@@ -132,11 +118,11 @@ def test_engines_get_float32_numpy_of_the_graph_s_shape_and_the_loop_stays_put()
 
     def look(latents, timestep, prompt_embeds):
         seen.append((latents.shape, timestep.shape, timestep.dtype, prompt_embeds.shape))
-        return latents * 0.1
+        return (latents * 0.1,)
 
     words = torch.randn(1, 77, 4)
     guidance = guide_drawing(words, torch.zeros_like(words), 7.5)
-    engine = make_single_engine("denoiser", look, CPU)
+    engine = make_float_engine("denoiser", look, CPU)
     parts = replace(make_parts(Route.GENERATE))
     steps = list(_denoise(engine, "pndm", parts, guidance, steps=3))
     assert seen == [((2, 4, 8, 8), (1,), torch.float32, (2, 77, 4))] * 4
@@ -156,7 +142,7 @@ def _golden_denoiser(golden_dir, folder, weights_prefix):
         prefix = f"{weights_prefix}.sd_unet."
         state |= {k[len(prefix) :]: v.float() for k, v in tensors.items() if k.startswith(prefix)}
     unet.load_state_dict(state)
-    return make_single_engine("denoiser", lambda *given: unet(*given, return_dict=False)[0], CPU)
+    return make_float_engine("denoiser", lambda *given: unet(*given, return_dict=False), CPU)
 
 
 def _golden_scheduler(golden_dir, folder, name, steps):

@@ -180,6 +180,14 @@ class Engines:
         )
 
 
+def tell_switched_off(part: str) -> str:
+    """Say why a part is absent that was left out on purpose, and how it comes back."""
+    return (
+        "it was switched off when the model was loaded; load it again without naming "
+        f"{part} in `without`"
+    )
+
+
 def to_numpy(array: Array) -> np.ndarray:
     """Bring an engine's array to numpy; free of copies when it is numpy already.
 

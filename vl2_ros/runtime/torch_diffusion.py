@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vl2_ros.model.diffusion_graphs import build_diffusion_graph
 from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.runtime.cuda_graphs import GraphReplay
 from vl2_ros.runtime.diffusion_generator import (
@@ -20,6 +21,8 @@ from vl2_ros.structures import Route
 
 if TYPE_CHECKING:
     from vl2_ros.model.image_generator import ImageGeneratorNetwork
+
+_Call = Callable[..., tuple[Tensor, ...]]
 
 
 def make_torch_generator(
@@ -45,19 +48,16 @@ def make_torch_generator(
     network.text_encoder = None
     network.prompt_mapper.float()
     network.vae.float()
-    config, dtype = network.config, network.denoiser.dtype
-
-    def denoise(latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> tuple[Tensor]:
-        # The time stays as it is: half precision cannot tell 981 from 980.
-        noise = network.denoise(latents.to(dtype), timestep, prompt_embeds.to(dtype))
-        return (noise.float(),)
-
-    replayed = GraphReplay(denoise) if cuda_graphs and device.type == "cuda" else denoise
+    config = network.config
+    denoise = _keep_time(build_diffusion_graph("denoiser", network), network.denoiser.dtype)
+    if cuda_graphs and device.type == "cuda":
+        denoise = GraphReplay(denoise)
     engines = DiffusionEngines(
-        prompt_mapper=make_single_engine("prompt_mapper", network.map_prompt, device),
-        denoiser=TorchEngine(GRAPHS["denoiser"], replayed, device),
-        vae_decoder=make_single_engine("vae_decoder", network.decode_latents, device),
-        vae_encoder=make_single_engine("vae_encoder", network.encode_pixels, device),
+        denoiser=TorchEngine(GRAPHS["denoiser"], denoise, device),
+        **{
+            name: make_float_engine(name, build_diffusion_graph(name, network), device)
+            for name in ("prompt_mapper", "vae_decoder", "vae_encoder")
+        },
     )
     settings = DiffusionSettings(
         scheduler=config.scheduler,
@@ -68,10 +68,16 @@ def make_torch_generator(
     return DiffusionGenerator(route, engines, settings, no_words)
 
 
-def make_single_engine(
-    graph: str, call: Callable[..., Tensor], device: torch.device
-) -> TorchEngine:
-    """Make an engine of a graph with one output, which takes and gives float32."""
-    return TorchEngine(
-        GRAPHS[graph], lambda *given: (call(*(one.float() for one in given)).float(),), device
-    )
+def make_float_engine(graph: str, call: _Call, device: torch.device) -> TorchEngine:
+    """Make an engine of a graph that computes in float32, whatever floats come."""
+    return TorchEngine(GRAPHS[graph], lambda *given: call(*(one.float() for one in given)), device)
+
+
+def _keep_time(denoiser: _Call, dtype: torch.dtype) -> _Call:
+    """Let a denoiser compute in its own dtype, float32 outside; half precision has no time 981."""
+
+    def denoise(latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> tuple[Tensor, ...]:
+        noise = denoiser(latents.to(dtype), timestep, prompt_embeds.to(dtype))
+        return tuple(one.float() for one in noise)
+
+    return denoise

@@ -7,7 +7,7 @@ import gc
 import math
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,14 @@ from vl2_ros.model.checkpoint import describe_checkpoint, load_model, load_part
 from vl2_ros.model.checkpoint_config import CheckpointConfig, read_checkpoint_config
 from vl2_ros.model.config import IMAGE_PARTS, PARTS
 from vl2_ros.model.graphs import GRAPHS
-from vl2_ros.runtime.engine import ROUTE_PARTS, Engine, EngineInfo, Engines, ImageGenerator
+from vl2_ros.runtime.engine import (
+    ROUTE_PARTS,
+    Engine,
+    EngineInfo,
+    Engines,
+    ImageGenerator,
+    tell_switched_off,
+)
 from vl2_ros.runtime.lazy import LazyEngine, LazyImageGenerator, LazyPart, PartMemory
 from vl2_ros.runtime.torch_engine import TorchLanguageModel, make_engine
 from vl2_ros.structures import Route
@@ -100,12 +107,33 @@ def load_torch_engines(
         # It picks points by the values of the masks: nothing to record.
         region_encoder=make_engine(model, "region_encoder", target) if regions else None,
         pose_decoder=perception.get("pose_decoder"),
-        image_generators={
-            route: parts.make_generator(route)
-            for route in (Route.GENERATE, Route.EDIT)
-            if ROUTE_PARTS[route] in choice.later
-        },
+        image_generators=parts.make_generators(choice.later),
         absent=choice.absent,
+    )
+
+
+def add_torch_generators(
+    engines: Engines, weights: Path, *, device: str = "cpu", without: Collection[str] = ()
+) -> Engines:
+    """Add what makes pictures, run by torch, to engines of another backend.
+
+    Args:
+        engines: of the same checkpoint, with no image generators.
+        weights: its folder.
+        device: a torch device.
+        without: see `load_torch_engines`.
+
+    Raises:
+        as `load_torch_engines` does.
+    """
+    target = _find_device(device)
+    choice = _choose_parts(read_checkpoint_config(weights), without, is_tight=False)
+    dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
+    parts = _LaterParts(weights, target, dtype, PartMemory(None, release_memory), False)
+    return replace(
+        engines,
+        image_generators=parts.make_generators(choice.later),
+        absent={**engines.absent, **choice.absent},
     )
 
 
@@ -123,13 +151,8 @@ def _choose_parts(config: CheckpointConfig, without: Collection[str], *, is_tigh
     unknown = sorted(set(without) - set(PARTS))
     if unknown:
         raise ConfigError(f"`without` names {unknown}; expected some of {', '.join(PARTS)}")
-    absent = dict(config.unavailable)
-    for name in config.model.parts:
-        if name in without:
-            absent[name] = (
-                "it was switched off when the model was loaded; load it again without naming "
-                f"{name} in `without`"
-            )
+    switched_off = {name: tell_switched_off(name) for name in config.model.parts if name in without}
+    absent = {**config.unavailable, **switched_off}
     present = set(config.model.parts) - set(absent)
     later = present & {*IMAGE_PARTS, *(_PERCEPTION if is_tight else ())}
     return _Choice(frozenset(present - later), frozenset(later), absent)
@@ -170,7 +193,11 @@ class _LaterParts:
 
         return LazyEngine(self._describe(name), self._part(name, load))
 
-    def make_generator(self, route: Route) -> LazyImageGenerator:
+    def make_generators(self, names: Collection[str]) -> dict[Route, ImageGenerator]:
+        routes = (Route.GENERATE, Route.EDIT)
+        return {one: self._make_generator(one) for one in routes if ROUTE_PARTS[one] in names}
+
+    def _make_generator(self, route: Route) -> LazyImageGenerator:
         name = ROUTE_PARTS[route]
 
         def load() -> tuple[ImageGenerator, int]:
