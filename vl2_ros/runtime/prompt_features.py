@@ -78,11 +78,15 @@ def check_regions(prompt: CommandPrompt, engines: Engines) -> None:
     Raises:
         InputError: if the prompt has regions and the model no region encoder.
     """
-    if prompt.region_frames and engines.region_encoder is None:
-        raise InputError(
-            "the checkpoint has no region encoder, so it cannot look where a command points; "
-            f"expected a command without visual prompts, got {len(prompt.region_frames)}"
-        )
+    if not prompt.region_frames or engines.region_encoder is not None:
+        return
+    reason = "the checkpoint has no region encoder"
+    if "region_encoder" in engines.absent:
+        reason = f"region_encoder is not loaded ({engines.absent['region_encoder']})"
+    raise InputError(
+        f"{reason}, so it cannot look where a command points; "
+        f"expected a command without visual prompts, got {len(prompt.region_frames)}"
+    )
 
 
 def encode_features(inputs: PromptInputs, engines: Engines) -> PromptFeatures:
