@@ -200,7 +200,8 @@ class WideLanguageModel(LanguageModel):
 
         def widened(*given):
             step = feed(*given)
-            return LanguageStep(step.last_logits, np.sin(step.hidden[:, :1] * np.arange(1, 17)))
+            states = np.sin(step.hidden[:, :1] * np.arange(1, 17, dtype=np.float32))
+            return LanguageStep(step.last_logits, states)
 
         session.feed = widened
         return session
