@@ -52,6 +52,11 @@ def root(golden_dir):
     return golden_dir / "release_tiny"
 
 
+@pytest.fixture(scope="module")
+def wholes(root):
+    return {form: load_model(root / form) for form in FORMS}
+
+
 @pytest.fixture
 def lone_release(root, tmp_path):
     """The release without the Stable Diffusion folders."""
@@ -115,8 +120,8 @@ def test_a_part_has_the_asked_for_dtype(saved):
 @pytest.mark.golden
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_of_a_release_is_the_one_of_the_whole(root, form, part):
-    assert_equal_states(load_part(root / form, part), load_model(root / form).get_submodule(part))
+def test_a_part_of_a_release_is_the_one_of_the_whole(root, wholes, form, part):
+    assert_equal_states(load_part(root / form, part), wholes[form].get_submodule(part))
 
 
 def test_tensors_of_other_parts_may_be_of_any_shape(saved, tmp_path):
@@ -158,10 +163,9 @@ def test_description_gives_the_bytes_of_each_part(saved, model):
 
 @pytest.mark.golden
 @pytest.mark.parametrize("form", FORMS)
-def test_description_of_a_release_counts_every_stored_value_once(root, form):
+def test_description_of_a_release_counts_every_stored_value_once(root, wholes, form):
     info = describe_checkpoint(root / form)
-    network = load_model(root / form)
-    for name, child in network.named_children():
+    for name, child in wholes[form].named_children():
         state = {id(tensor): tensor for tensor in child.state_dict(keep_vars=True).values()}
         assert info.parts[name] == sum(tensor.numel() for tensor in state.values()), name
     assert info.part_bytes["image_editing"] == sum(
