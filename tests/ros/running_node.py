@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import make_image, wait_until
+from vl2_ros.node.parameters import ProcessParameters
 from vl2_ros.node.transport import Qos
 
 #: As in tests.node.wire: no test is right only when something is fast.
@@ -19,13 +20,13 @@ class RunningNode:
 
     Attributes:
         perceiver: what answers; made anew by each configure.
-        loaded: weights and device of each load.
+        loaded: what each load was asked for.
         failure: raised by the next load when set.
     """
 
     def __init__(self) -> None:
         self.perceiver = ScriptedPerceiver()
-        self.loaded: list[tuple[str, str]] = []
+        self.loaded: list[ProcessParameters] = []
         self.failure: Exception | None = None
         self._thread: threading.Thread | None = None
 
@@ -67,8 +68,8 @@ class RunningNode:
         self.node.destroy_node()
         self._context.try_shutdown()
 
-    def _load(self, weights: str, device: str) -> ScriptedPerceiver:
-        self.loaded.append((weights, device))
+    def _load(self, process: ProcessParameters) -> ScriptedPerceiver:
+        self.loaded.append(process)
         if self.failure is not None:
             raise self.failure
         return self.perceiver

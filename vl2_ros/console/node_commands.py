@@ -8,23 +8,27 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vl2_ros.console import display, terminal
+from vl2_ros.console import display, picture_options, terminal
+from vl2_ros.console.answer_files import AnswerFiles, save_pictures
 from vl2_ros.console.demo_report import DemoReport
 from vl2_ros.console.options import (
     AsJson,
     Device,
     Domain,
+    MemoryBudget,
     Namespace,
     NodeName,
     Threshold,
     TransportName,
     Weights,
+    Without,
     load_model,
     open_transport,
 )
@@ -101,7 +105,17 @@ def bag(
     weights: Weights = None,
     device: Device = "auto",
     threshold: Threshold = 0.35,
-    annotated: Annotated[bool, typer.Option(help="Write drawn pictures, too.")] = True,
+    annotated: Annotated[
+        bool, typer.Option(help="Write the pictures with the results drawn in, too.")
+    ] = True,
+    seed: picture_options.Seed = None,
+    steps: picture_options.Steps = None,
+    guidance: picture_options.Guidance = None,
+    image_guidance: picture_options.ImageGuidance = None,
+    size: picture_options.Size = None,
+    scheduler: picture_options.Scheduler = "",
+    without: Without = None,
+    memory_budget: MemoryBudget = 0.0,
 ) -> None:
     """Ask a recorded camera, picture by picture, and record typed results for Foxglove and ROS 2.
 
@@ -111,13 +125,16 @@ def bag(
     from vl2_ros.transports.bag import count_images
     from vl2_ros.transports.bag_results import BagQuestion, answer_bag
 
+    options = picture_options.make_image_options(
+        seed, steps, guidance, image_guidance, size, scheduler
+    )
     commands = [
-        Command(text, id=str(index), score_threshold=threshold)
+        Command(text, id=str(index), score_threshold=threshold, image_options=options)
         for index, text in enumerate(command)
     ]
     question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=annotated)
     total = count_images(source, topic=topic) * len(commands)
-    pipeline = load_model(weights, device)
+    pipeline = load_model(weights, device, without or (), memory_budget)
     refused: list[str] = []
     with display.show_progress("asking") as show:
         done = iter(range(1, total + 1))
@@ -147,7 +164,17 @@ def send(
     duration: Annotated[float, typer.Option(help="Seconds until a watch ends; 0: never.")] = 0.0,
     threshold: Threshold = 0.0,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the node, a result.")] = 30.0,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Write the picture that was drawn or edited; of a watch the newest."),
+    ] = None,
     as_json: AsJson = False,
+    seed: picture_options.Seed = None,
+    steps: picture_options.Steps = None,
+    guidance: picture_options.Guidance = None,
+    image_guidance: picture_options.ImageGuidance = None,
+    size: picture_options.Size = None,
+    scheduler: picture_options.Scheduler = "",
     node_name: NodeName = "vl2",
     namespace: Namespace = "",
     domain: Domain = None,
@@ -160,6 +187,9 @@ def send(
     from vl2_ros.node.request import Mode
     from vl2_ros.transports.client import PerceptionClient
 
+    options = picture_options.make_image_options(
+        seed, steps, guidance, image_guidance, size, scheduler
+    )
     with closing(open_transport(transport, "vl2_send", domain_id=domain)) as link:
         client = PerceptionClient(link, node_name=node_name, namespace=namespace)
         client.require_node(timeout)
@@ -172,16 +202,18 @@ def send(
             duration_s=duration,
             deadline_s=deadline,
             score_threshold=threshold,
+            image_options=options,
         )
+        show = partial(_show_received, as_json=as_json, save=save)
         with terminal.end_quietly():
             try:
                 for received in client.follow(sent, timeout):
-                    _show_received(received, as_json=as_json, in_full=watch is None)
+                    show(received, in_full=watch is None)
             except KeyboardInterrupt:
                 client.stop(sent)
                 # Its last word; leaving before it, the stop might not have been sent yet.
                 for received in client.follow(sent, _LAST_WORD_S):
-                    _show_received(received, as_json=as_json, in_full=False)
+                    show(received, in_full=False)
 
 
 def echo(
@@ -234,13 +266,19 @@ def camera(
             camera_player.play_camera(images, publish, threading.Event(), rate_hz=rate)
 
 
-def _show_received(received: ReceivedResult, *, as_json: bool, in_full: bool) -> None:
+def _show_received(
+    received: ReceivedResult, *, as_json: bool, save: Path | None, in_full: bool
+) -> None:
     """Print one result of a command; a last one that is no answer is an error."""
+    result = received.result
+    pictures = () if save is None else save_pictures(result, save)
     is_refusal = received.is_final and received.status.name in _REFUSALS
     if as_json or not (is_refusal or in_full):
-        display.print_received(received, as_json=as_json)
+        display.print_received(received, as_json=as_json, pictures=pictures)
     elif not is_refusal:
-        result = received.result
-        display.print_answer(None, result, sum(result.stage_ms.values()) / 1e3, None)
+        seconds = sum(result.stage_ms.values()) / 1e3
+        display.print_answer(None, result, seconds, AnswerFiles(None, pictures))
+    if save is not None and not pictures and received.status.name == "OK":
+        display.show_note(f"the answer holds no picture; nothing was written to {save}")
     if is_refusal:
         raise VL2Error(f"{received.status.name.lower()}: {received.message}")

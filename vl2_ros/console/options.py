@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -26,6 +26,20 @@ Weights = Annotated[
     typer.Option(help="Checkpoint folder, released or our own; the embedded model when left out."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto: cuda where it is.")]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--without",
+        metavar="DECODER",
+        help="Switch a decoder off, such as image_generation; may be repeated.",
+    ),
+]
+MemoryBudget = Annotated[
+    float,
+    typer.Option(
+        "--memory-budget", metavar="MB", min=0.0, help="MB that the model may take; 0: no limit."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Threshold = Annotated[float, typer.Option(help="Leave out instances scored below it, 0..1.")]
 NodeName = Annotated[str, typer.Option(help="Name of the node.")]
@@ -94,12 +108,29 @@ def set_domain(domain_id: int | None) -> None:
         os.environ["ROS_DOMAIN_ID"] = str(domain_id)
 
 
-def load_model(weights: Path | None, device: str) -> Pipeline:
-    """Load a checkpoint, the embedded model when none is named."""
+def load_model(
+    weights: Path | None,
+    device: str,
+    without: Collection[str] = (),
+    memory_budget_mb: float = 0.0,
+) -> Pipeline:
+    """Load a checkpoint, the embedded model when none is named.
+
+    Args:
+        weights: folder of the checkpoint.
+        device: as for `choose_device`.
+        without: decoders that are switched off.
+        memory_budget_mb: that the model may take; 0: no limit.
+    """
     from vl2_ros.loading import load_pipeline
 
     with show_progress("loading"):
-        return load_pipeline(weights, device=choose_device(device))
+        return load_pipeline(
+            weights,
+            device=choose_device(device),
+            without=tuple(without),
+            memory_budget_mb=memory_budget_mb or None,
+        )
 
 
 def choose_device(device: str) -> str:

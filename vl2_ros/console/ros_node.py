@@ -11,6 +11,7 @@ from vl2_ros.console.options import choose_device, find_version
 from vl2_ros.errors import VL2Error
 
 if TYPE_CHECKING:
+    from vl2_ros.node.parameters import ProcessParameters
     from vl2_ros.node.perceiver import Perceiver
 
 
@@ -52,7 +53,12 @@ def run(
         )
 
 
-def _load(weights: str, device: str) -> Perceiver:
+def _load(process: ProcessParameters) -> Perceiver:
     from vl2_ros.loading import load_pipeline
 
-    return load_pipeline(Path(weights) if weights else None, device=choose_device(device))
+    return load_pipeline(
+        Path(process.weights) if process.weights else None,
+        device=choose_device(process.device),
+        without=process.without,
+        memory_budget_mb=process.memory_budget_mb or None,
+    )

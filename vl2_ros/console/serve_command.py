@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,17 +17,19 @@ from vl2_ros.console.options import (
     Device,
     Domain,
     EndWithInput,
+    MemoryBudget,
     Namespace,
     NodeName,
     TransportName,
     Weights,
+    Without,
     load_model,
     make_node_parameters,
     open_transport,
     set_domain,
     take_node_parameters,
 )
-from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 
 
 @take_node_parameters
@@ -36,6 +37,8 @@ def serve(
     transport: TransportName = "dds",
     weights: Weights = None,
     device: Device = "auto",
+    without: Without = None,
+    memory_budget: MemoryBudget = 0.0,
     node_name: NodeName = "vl2",
     namespace: Namespace = "",
     domain: Domain = None,
@@ -52,13 +55,17 @@ def serve(
         terminal.interrupt_at_end_of_input()
     if transport == "ros":
         set_domain(domain)
-        _serve_ros(settings, weights, device, node_name, namespace, remaps)
+        process = ProcessParameters(
+            str(weights or ""), device, tuple(without or ()), memory_budget_mb=memory_budget
+        )
+        _serve_ros(settings, process, node_name, namespace, remaps)
         return
     link = open_transport(transport, node_name, namespace=namespace, domain_id=domain, remap=remaps)
     with closing(link), terminal.end_quietly():
         from vl2_ros.node.server import PerceptionServer
 
-        server = PerceptionServer(load_model(weights, device), link, settings)
+        model = load_model(weights, device, without or (), memory_budget)
+        server = PerceptionServer(model, link, settings)
         server.start()
         try:
             cameras = ", ".join(link.resolve(name) for name in settings.cameras)
@@ -74,8 +81,7 @@ def serve(
 
 def _serve_ros(
     settings: NodeParameters,
-    weights: Path | None,
-    device: str,
+    process: ProcessParameters,
     node_name: str,
     namespace: str,
     remaps: Mapping[str, str],
@@ -85,12 +91,13 @@ def _serve_ros(
     if namespace:
         rules["__ns"] = f"/{namespace.strip('/')}"
     words = [word for pair in rules.items() for word in ("-r", ":=".join(pair))]
+    both = dataclasses.asdict(settings) | dataclasses.asdict(process)
     values = {
         name: list(value) or [""] if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(settings).items()
+        for name, value in both.items()
     }
     ros_node.run(
         arguments=["--ros-args", *words] if words else [],
         node_name=node_name,
-        parameters=values | {"weights": str(weights or ""), "device": device, "autostart": True},
+        parameters=values,
     )

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vl2_ros.errors import ConfigError
+from vl2_ros.structures import SCHEDULERS, ImageOptions
+from vl2_ros.structures.image_options import MAX_STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,26 @@ class NodeParameters:
     max_new_tokens: int = _parameter(
         192, "an answer is cut after so many generated tokens", least=1, most=4096, live=True
     )
+    image_steps: int = _parameter(
+        0,
+        "denoising steps of a drawn or edited picture; fewer are faster; 0: the model's default",
+        least=0,
+        most=MAX_STEPS,
+        live=True,
+    )
+    image_seed: int = _parameter(
+        0,
+        "seed of drawn and edited pictures, so that they come out the same; 0: a new one for each",
+        least=0,
+        most=999_999,
+        live=True,
+    )
+    image_scheduler: str = _parameter(
+        "auto",
+        "what takes the denoising steps; auto: the model's own",
+        choices=("auto", *(name for name in SCHEDULERS if name)),
+        live=True,
+    )
     camera_timeout_s: float = _parameter(
         3.0,
         "seconds without a picture after which a camera is reported silent",
@@ -126,6 +148,16 @@ class NodeParameters:
                 f"cameras, got {list(self.depth_topics)}"
             )
 
+    def fill_image_options(self, wanted: ImageOptions) -> ImageOptions:
+        """Put the node's own in place of what a command leaves open."""
+        own = "" if self.image_scheduler == "auto" else self.image_scheduler
+        return dataclasses.replace(
+            wanted,
+            seed=(self.image_seed or None) if wanted.seed is None else wanted.seed,
+            steps=(self.image_steps or None) if wanted.steps is None else wanted.steps,
+            scheduler=wanted.scheduler or own,
+        )
+
     def find_depth_topic(self, camera: str) -> str:
         """Return the depth topic of a camera; empty when it has none."""
         topics = dict(zip(self.cameras, self.depth_topics, strict=False))
@@ -140,9 +172,28 @@ class ProcessParameters:
         "", "checkpoint folder, released or our own; empty: the embedded model"
     )
     device: str = _parameter("auto", "cpu, cuda, cuda:1, ..., or auto: cuda where it is")
+    without: tuple[str, ...] = _parameter(
+        (), "decoders that are switched off and take no memory, such as image_generation"
+    )
+    memory_budget_mb: float = _parameter(
+        0.0,
+        "MB that the model may take; decoders that do not fit beside each other are loaded when "
+        "they are needed and put away again; 0: no limit",
+        least=0.0,
+        most=10_000_000.0,
+    )
     autostart: bool = _parameter(
         True, "configure and activate at once; false waits for a lifecycle manager"
     )
+
+    def __post_init__(self) -> None:
+        """Check every value against its note.
+
+        Raises:
+            ConfigError: naming the parameter, what is expected and what came.
+        """
+        for item in dataclasses.fields(self):
+            _check(item.name, getattr(self, item.name), note_of(item.name, ProcessParameters))
 
 
 def note_of(name: str, parameters: type = NodeParameters) -> ParameterNote:

@@ -28,8 +28,8 @@ from vl2_ros.transports.rclpy_node.parameters import (
 from vl2_ros.transports.rclpy_node.perceive_action import PerceiveAction
 from vl2_ros.transports.ros import RosTransport
 
-#: Loads weights (a folder, empty: the embedded model) onto a device.
-LoadPerceiver = Callable[[str, str], Perceiver]
+#: Loads what the parameters name.
+LoadPerceiver = Callable[[ProcessParameters], Perceiver]
 
 #: Action goals at a time; each keeps one thread of the executor.
 MOST_GOALS = 16
@@ -154,7 +154,7 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         parameters = read_parameters(self, NodeParameters)
         self._loaded.clear()
         try:
-            perceiver = self._load(process.weights, process.device)
+            perceiver = self._load(process)
         finally:
             self._loaded.set()
         if self._is_ending:
