@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 
-from vl2_ros.errors import CheckpointError
+from vl2_ros.errors import CheckpointError, ConfigError
 from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.tokenizer import load_tokenizer
@@ -20,17 +21,28 @@ EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
 _HASHED_BYTES = 4 << 20
 
 
-def load_pipeline(weights: Path | str | None = None, *, device: str = "cpu") -> Pipeline:
+def load_pipeline(
+    weights: Path | str | None = None,
+    *,
+    device: str = "cpu",
+    without: Collection[str] = (),
+    memory_budget_mb: float | None = None,
+) -> Pipeline:
     """Load a checkpoint and everything around it.
 
     Args:
         weights: a checkpoint folder, released or saved by vl2_ros; None takes the embedded model.
         device: torch device, such as `cpu` or `cuda`.
+        without: decoders that are switched off.
+        memory_budget_mb: MB that the model may take; None sets no limit.
 
     Raises:
+        ConfigError: if a decoder is switched off or a budget set, which this version cannot do.
         CheckpointError: if the folder is missing, incomplete, damaged or of another model.
         EngineError: if the device is not there.
     """
+    if without or memory_budget_mb is not None:
+        raise ConfigError("decoders cannot be switched off and memory not bounded yet")
     folder = EMBEDDED_WEIGHTS if weights is None else Path(weights)
     if not folder.is_dir():
         raise CheckpointError(

@@ -34,7 +34,7 @@ def perceiver(monkeypatch):
     perceiver = ScriptedPerceiver()
     perceiver.loaded = []
 
-    def load(weights, *, device):
+    def load(weights, *, device, **options):
         perceiver.loaded.append((weights, device))
         return perceiver
 

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.structures import SCHEDULERS, ImageOptions
-from vl2_ros.structures.image_options import MAX_STEPS
+
+if TYPE_CHECKING:
+    from vl2_ros.structures import ImageOptions
+
+#: As in `structures.image_options`, which brings numpy: the command line's help is made from here.
+_SCHEDULERS = ("ddim", "dpm++", "euler", "euler_ancestral", "lcm", "pndm")
+_MAX_STEPS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ class NodeParameters:
         0,
         "denoising steps of a drawn or edited picture; fewer are faster; 0: the model's default",
         least=0,
-        most=MAX_STEPS,
+        most=_MAX_STEPS,
         live=True,
     )
     image_seed: int = _parameter(
@@ -114,7 +119,7 @@ class NodeParameters:
     image_scheduler: str = _parameter(
         "auto",
         "what takes the denoising steps; auto: the model's own",
-        choices=("auto", *(name for name in SCHEDULERS if name)),
+        choices=("auto", *_SCHEDULERS),
         live=True,
     )
     camera_timeout_s: float = _parameter(
