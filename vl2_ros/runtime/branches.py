@@ -92,9 +92,7 @@ def decode_branches(
         # Routes that take the picture at the same size share it.
         if sized not in pictures:
             pictures[sized] = _DecoderPicture(*preprocess_decoder(frame, sized))
-        asked = [
-            c for place, c in enumerate(conditions) if c.route is route and place not in taken
-        ]
+        asked = [c for place, c in enumerate(conditions) if c.route is route and place not in taken]
         branches.append(_detect(engines, pictures[sized], route, asked, limits))
     return branches
 

@@ -65,7 +65,7 @@ def read_result(message: Any) -> ReceivedResult:
         status = Status(message.status)
         branches = _read_branches(message.routes, message.instances)
         images = tuple(_read_generated(one) for one in message.images)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TransportError) as error:
         raise TransportError(
             f"the result of command {message.command_id!r} cannot be read: {error}; node and "
             "receiver must be of the same version of vl2_ros"
