@@ -22,6 +22,7 @@ TORCH_FREE = sorted(
         "vl2_ros.model.config",
         "vl2_ros.model.graphs",
         "vl2_ros.model.detection_config",
+        "vl2_ros.model.diffusion_config",
         "vl2_ros.model.slots",
         "vl2_ros.model.tokens",
         "vl2_ros.runtime.engine",

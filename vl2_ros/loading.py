@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from vl2_ros.errors import CheckpointError, ConfigError
+from vl2_ros.errors import CheckpointError
 from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.tokenizer import load_tokenizer
@@ -33,16 +33,16 @@ def load_pipeline(
     Args:
         weights: a checkpoint folder, released or saved by vl2_ros; None takes the embedded model.
         device: torch device, such as `cpu` or `cuda`.
-        without: decoders that are switched off.
-        memory_budget_mb: MB that the model may take; None sets no limit.
+        without: parts of the network that are left out, names of `model.config.PARTS`.
+        memory_budget_mb: most that the weights of decoders may take together, in millions of
+            bytes: they are loaded when they are wanted, and freed for each other. None keeps all
+            but what makes pictures, which is loaded with the first one.
 
     Raises:
-        ConfigError: if a decoder is switched off or a budget set, which this version cannot do.
         CheckpointError: if the folder is missing, incomplete, damaged or of another model.
+        ConfigError: if `without` names no part, or the budget is not positive.
         EngineError: if the device is not there.
     """
-    if without or memory_budget_mb is not None:
-        raise ConfigError("decoders cannot be switched off and memory not bounded yet")
     folder = EMBEDDED_WEIGHTS if weights is None else Path(weights)
     if not folder.is_dir():
         raise CheckpointError(
@@ -51,10 +51,12 @@ def load_pipeline(
         )
     processing = load_processing(folder)
     tokenizer = load_tokenizer(folder)
-    from vl2_ros.runtime.torch_engine import load_torch_engines
+    from vl2_ros.runtime.torch_loading import load_torch_engines
 
     return Pipeline(
-        load_torch_engines(folder, device=device),
+        load_torch_engines(
+            folder, device=device, without=without, memory_budget_mb=memory_budget_mb
+        ),
         tokenizer,
         processing,
         name="embedded" if weights is None else folder.resolve().name,

@@ -6,15 +6,13 @@ On the CPU arrays are numpy views of the tensors (no copy); on CUDA the tensors 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from vl2_ros.errors import ConfigError, EngineError
-from vl2_ros.model.checkpoint import load_model
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.runtime.engine import Array, EngineInfo, Engines, LanguageStep
+from vl2_ros.runtime.engine import Array, EngineInfo, LanguageStep
 
 
 def _to_tensor(array: Array, device: torch.device) -> torch.Tensor:
@@ -214,35 +212,3 @@ class TorchLanguageModel:
     def open_session(self) -> TorchLanguageSession:
         """Start an answer."""
         return TorchLanguageSession(self._model, self._device)
-
-
-def load_torch_engines(weights: Path, *, device: str = "cpu") -> Engines:
-    """Load a checkpoint folder and wrap its parts as engines.
-
-    Args:
-        weights: a released VisionLLM v2 folder or one saved by vl2_ros.
-        device: a torch device; on `cpu` weights are widened to float32, on `cuda` the language
-            side runs in bfloat16 and the perception decoders in float32.
-
-    Raises:
-        CheckpointError: if the folder is not a complete checkpoint.
-        EngineError: if the device is not there.
-    """
-    try:
-        target = torch.device(device)
-    except RuntimeError as error:
-        raise EngineError(f"unknown device {device!r}; expected cpu, cuda or cuda:0") from error
-    if target.type == "cuda" and not torch.cuda.is_available():
-        raise EngineError(f"{device!r} was asked for, but torch sees no CUDA device; use cpu")
-    dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
-    model = load_model(weights, dtype=dtype, device=str(target)).eval()
-    for decoder in (model.detection_decoder, model.pose_decoder):
-        if decoder is not None:
-            decoder.float()
-    return Engines(
-        vision_encoder=TorchVisionEncoder(model, target),
-        language_model=TorchLanguageModel(model, target),
-        detection_decoder=TorchDetectionDecoder(model, target) if model.detection_decoder else None,
-        region_encoder=TorchRegionEncoder(model, target) if model.region_encoder else None,
-        pose_decoder=TorchPoseDecoder(model, target) if model.pose_decoder else None,
-    )

@@ -1,0 +1,207 @@
+"""A checkpoint folder to engines of eager torch: what is loaded at once, later, or not at all."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib.util
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from vl2_ros.errors import ConfigError, EngineError
+from vl2_ros.model.checkpoint import describe_checkpoint, load_model, load_part
+from vl2_ros.model.checkpoint_config import CheckpointConfig, read_checkpoint_config
+from vl2_ros.model.config import IMAGE_PARTS, PARTS
+from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.runtime.engine import ROUTE_PARTS, Engine, EngineInfo, Engines, ImageGenerator
+from vl2_ros.runtime.lazy import LazyEngine, LazyImageGenerator, LazyPart, PartMemory
+from vl2_ros.runtime.torch_engine import (
+    TorchDetectionDecoder,
+    TorchLanguageModel,
+    TorchPoseDecoder,
+    TorchRegionEncoder,
+    TorchVisionEncoder,
+)
+from vl2_ros.structures import Route
+
+#: Decoders of pictures that are taken apart into things.
+_PERCEPTION: Mapping[str, Any] = {
+    "detection_decoder": TorchDetectionDecoder,
+    "pose_decoder": TorchPoseDecoder,
+}
+#: Bytes of a value of the parts that make pictures, on CUDA: bfloat16, but for a few.
+_IMAGE_BYTES_ON_CUDA = 2.25
+_MB = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What becomes of the parts of a checkpoint."""
+
+    now: frozenset[str]
+    later: frozenset[str]
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_torch_engines(
+    weights: Path,
+    *,
+    device: str = "cpu",
+    without: Collection[str] = (),
+    memory_budget_mb: float | None = None,
+) -> Engines:
+    """Load a checkpoint folder and wrap its parts as engines.
+
+    What makes pictures is loaded when the first one is wanted. With a budget the perception
+    decoders are, too, so that all decoders share it. The region encoder is small, and the vision
+    encoder works for it, so it is always there.
+
+    Args:
+        weights: a released VisionLLM v2 folder or one saved by vl2_ros.
+        device: a torch device; on `cpu` weights are widened to float32, on `cuda` the language
+            side and denoisers run in bfloat16 and all else in float32.
+        without: those of `model.config.PARTS` that are left out.
+        memory_budget_mb: most that loaded decoders may take together, in millions of bytes;
+            without pictures in the making, only their weights.
+
+    Raises:
+        CheckpointError: if the folder is not a complete checkpoint.
+        ConfigError: if `without` names no part, or the budget is not positive.
+        EngineError: if the device is not there.
+    """
+    target = _find_device(device)
+    if memory_budget_mb is not None and not memory_budget_mb > 0:
+        raise ConfigError(f"memory_budget_mb must be above 0, got {memory_budget_mb}")
+    choice = _choose_parts(
+        read_checkpoint_config(weights), without, is_tight=memory_budget_mb is not None
+    )
+    dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
+    model = load_model(weights, dtype=dtype, device=str(target), parts=choice.now)
+    budget_bytes = None if memory_budget_mb is None else int(memory_budget_mb * _MB)
+    parts = _LaterParts(weights, target, dtype, choice.later, budget_bytes)
+    perception: dict[str, Engine] = {}
+    for name, engine_class in _PERCEPTION.items():
+        decoder = getattr(model, name)
+        if decoder is not None:
+            decoder.float()
+            perception[name] = engine_class(model, target)
+        elif name in choice.later:
+            perception[name] = parts.make_engine(name)
+    return Engines(
+        vision_encoder=TorchVisionEncoder(model, target),
+        language_model=TorchLanguageModel(model, target),
+        detection_decoder=perception.get("detection_decoder"),
+        region_encoder=TorchRegionEncoder(model, target) if model.region_encoder else None,
+        pose_decoder=perception.get("pose_decoder"),
+        image_generators={
+            route: parts.make_generator(route)
+            for route in (Route.GENERATE, Route.EDIT)
+            if ROUTE_PARTS[route] in choice.later
+        },
+        absent=choice.absent,
+    )
+
+
+def _find_device(device: str) -> torch.device:
+    try:
+        target = torch.device(device)
+    except RuntimeError as error:
+        raise EngineError(f"unknown device {device!r}; expected cpu, cuda or cuda:0") from error
+    if target.type == "cuda" and not torch.cuda.is_available():
+        raise EngineError(f"{device!r} was asked for, but torch sees no CUDA device; use cpu")
+    return target
+
+
+def _choose_parts(config: CheckpointConfig, without: Collection[str], *, is_tight: bool) -> _Choice:
+    unknown = sorted(set(without) - set(PARTS))
+    if unknown:
+        raise ConfigError(f"`without` names {unknown}; expected some of {', '.join(PARTS)}")
+    absent = dict(config.unavailable)
+    has_diffusers = importlib.util.find_spec("diffusers") is not None
+    for name in config.model.parts:
+        if name in without:
+            absent[name] = (
+                "it was switched off when the model was loaded; load it again without naming "
+                f"{name} in `without`"
+            )
+        elif name in IMAGE_PARTS and not has_diffusers:
+            absent[name] = "it needs diffusers; pip install 'vl2_ros[diffusion]'"
+    present = set(config.model.parts) - set(absent)
+    later = present & {*IMAGE_PARTS, *(_PERCEPTION if is_tight else ())}
+    return _Choice(frozenset(present - later), frozenset(later), absent)
+
+
+class _LaterParts:
+    """Parts of one checkpoint that are loaded when they are wanted."""
+
+    def __init__(
+        self,
+        weights: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        names: Collection[str],
+        budget_bytes: int | None,
+    ) -> None:
+        self._weights = weights
+        self._device = device
+        self._dtype = dtype
+        self._memory = PartMemory(budget_bytes, release_memory)
+        self._expected: dict[str, int] = {}
+        if budget_bytes is not None:
+            values = describe_checkpoint(weights).parts
+            self._expected = {name: self._expect_bytes(name, values[name]) for name in names}
+
+    def _expect_bytes(self, name: str, values: int) -> int:
+        is_half = self._device.type == "cuda" and name in IMAGE_PARTS
+        return int(values * (_IMAGE_BYTES_ON_CUDA if is_half else 4))
+
+    def make_engine(self, name: str) -> LazyEngine:
+        def load() -> tuple[Engine, int]:
+            decoder = load_part(self._weights, name, device=self._device)
+            # The engine looks at this attribute of a whole network only.
+            holder: Any = SimpleNamespace(**{name: decoder})
+            return _PERCEPTION[name](holder, self._device), count_bytes(decoder)
+
+        return LazyEngine(self._describe(name), self._part(name, load))
+
+    def make_generator(self, route: Route) -> LazyImageGenerator:
+        name = ROUTE_PARTS[route]
+
+        def load() -> tuple[ImageGenerator, int]:
+            from vl2_ros.runtime.torch_diffusion import make_torch_generator
+
+            network: Any = load_part(self._weights, name, dtype=self._dtype, device=self._device)
+            return make_torch_generator(network, route, self._device), count_bytes(network)
+
+        return LazyImageGenerator(self._describe("denoiser"), self._part(name, load))
+
+    def _part(self, name: str, load: Any) -> LazyPart[Any]:
+        return LazyPart(name, load, self._memory, self._expected.get(name, 0))
+
+    def _describe(self, graph: str) -> EngineInfo:
+        spec = GRAPHS[graph]
+        return EngineInfo(graph, "torch", str(self._device), spec.input_names, spec.output_names)
+
+
+def count_bytes(module: nn.Module) -> int:
+    """Return what the weights of a module take; shared ones count once."""
+    return sum(one.nbytes for one in (*module.parameters(), *module.buffers()))
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system, as far as the libraries below keep it."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        # glibc keeps freed blocks for later use; other C libraries have no such call.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
