@@ -30,14 +30,17 @@ Without = Annotated[
     list[str] | None,
     typer.Option(
         "--without",
-        metavar="DECODER",
-        help="Switch a decoder off, such as image_generation; may be repeated.",
+        metavar="PART",
+        help="Leave a part of the network out, such as image_generation; may be repeated.",
     ),
 ]
 MemoryBudget = Annotated[
     float,
     typer.Option(
-        "--memory-budget", metavar="MB", min=0.0, help="MB that the model may take; 0: no limit."
+        "--memory-budget",
+        metavar="MB",
+        min=0.0,
+        help="MB that the weights of decoders may take together; 0: no limit.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -119,8 +122,8 @@ def load_model(
     Args:
         weights: folder of the checkpoint.
         device: as for `choose_device`.
-        without: decoders that are switched off.
-        memory_budget_mb: that the model may take; 0: no limit.
+        without: parts of the network that are left out.
+        memory_budget_mb: that the weights of decoders may take together; 0: no limit.
     """
     from vl2_ros.loading import load_pipeline
 

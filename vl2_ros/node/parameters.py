@@ -178,12 +178,14 @@ class ProcessParameters:
     )
     device: str = _parameter("auto", "cpu, cuda, cuda:1, ..., or auto: cuda where it is")
     without: tuple[str, ...] = _parameter(
-        (), "decoders that are switched off and take no memory, such as image_generation"
+        (),
+        "parts of the network that are left out and take no memory: region_encoder, "
+        "detection_decoder, pose_decoder, image_generation, image_editing",
     )
     memory_budget_mb: float = _parameter(
         0.0,
-        "MB that the model may take; decoders that do not fit beside each other are loaded when "
-        "they are needed and put away again; 0: no limit",
+        "MB that the weights of decoders may take together: they are loaded when they are wanted "
+        "and freed for each other; 0: no limit",
         least=0.0,
         most=10_000_000.0,
     )
