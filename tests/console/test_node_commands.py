@@ -245,6 +245,8 @@ class TestServe:
             singular = name.removesuffix("s") if name in ("cameras", "depth_topics") else name
             option = f"--{singular.replace('_', '-')}"
             assert f" {option} " in out, option
+        # Those of its own keep their texts, too.
+        assert "Other name of a topic" in out and "--end-with-input" not in out
 
     @pytest.mark.parametrize(
         ("options", "expected"),

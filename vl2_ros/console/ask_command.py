@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vl2_ros.console import display, picture_options, pointing
+from vl2_ros.console import display, pointing
 from vl2_ros.console.answer_files import AnswerFiles, save_answer, save_labels
 from vl2_ros.console.options import (
     AsJson,
@@ -23,6 +23,7 @@ from vl2_ros.console.options import (
     Without,
     load_model,
 )
+from vl2_ros.console.picture_options import make_image_options, take_picture_options
 from vl2_ros.errors import EngineError, InputError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class _Output:
     labels: Path | None
 
 
+@take_picture_options
 def ask(
     words: Annotated[
         list[str],
@@ -78,14 +80,9 @@ def ask(
     region: pointing.Regions = None,
     example: pointing.Examples = None,
     direct: pointing.Direct = False,
-    seed: picture_options.Seed = None,
-    steps: picture_options.Steps = None,
-    guidance: picture_options.Guidance = None,
-    image_guidance: picture_options.ImageGuidance = None,
-    size: picture_options.Size = None,
-    scheduler: picture_options.Scheduler = "",
     without: Without = None,
     memory_budget: MemoryBudget = 0.0,
+    **pictures: Any,
 ) -> None:
     """Ask a sentence about one or more pictures, each answered in turn, or have one drawn.
 
@@ -101,15 +98,13 @@ def ask(
     pointed = pointing.Pointing(
         point or (), box or (), scribble or (), polygon or (), region or (), example or ()
     )
-    options = picture_options.make_image_options(
-        seed, steps, guidance, image_guidance, size, scheduler
-    )
+    options = make_image_options(pictures)
     command = pointing.make_command(
         sentence, pointed, threshold=threshold, direct=direct, image_options=options
     )
-    pictures = _read_pictures(paths)
+    frames = _read_frames(paths)
     pipeline = load_model(weights, device, without or (), memory_budget)
-    _answer_each(pipeline, pictures, command, _Output(as_json, masks, save, labels))
+    _answer_each(pipeline, frames, command, _Output(as_json, masks, save, labels))
 
 
 def _split_words(words: list[str]) -> tuple[list[str], str]:
@@ -125,7 +120,7 @@ def _split_words(words: list[str]) -> tuple[list[str], str]:
     return paths, sentence
 
 
-def _read_pictures(paths: list[str]) -> list[tuple[str | None, Frame | None]]:
+def _read_frames(paths: list[str]) -> list[tuple[str | None, Frame | None]]:
     from vl2_ros.processing.image import read_image
 
     if not paths:

@@ -11,11 +11,11 @@ from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vl2_ros.console import display, picture_options, terminal
+from vl2_ros.console import display, terminal
 from vl2_ros.console.answer_files import AnswerFiles, save_pictures
 from vl2_ros.console.demo_report import DemoReport
 from vl2_ros.console.options import (
@@ -32,6 +32,7 @@ from vl2_ros.console.options import (
     load_model,
     open_transport,
 )
+from vl2_ros.console.picture_options import make_image_options, take_picture_options
 from vl2_ros.errors import VL2Error
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def demo(
     report.finish()
 
 
+@take_picture_options
 def bag(
     source: Annotated[Path, typer.Argument(metavar="IN", help="rosbag2 folder, .mcap or .db3.")],
     out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="Recording of the results.")],
@@ -108,14 +110,9 @@ def bag(
     annotated: Annotated[
         bool, typer.Option(help="Write the pictures with the results drawn in, too.")
     ] = True,
-    seed: picture_options.Seed = None,
-    steps: picture_options.Steps = None,
-    guidance: picture_options.Guidance = None,
-    image_guidance: picture_options.ImageGuidance = None,
-    size: picture_options.Size = None,
-    scheduler: picture_options.Scheduler = "",
     without: Without = None,
     memory_budget: MemoryBudget = 0.0,
+    **pictures: Any,
 ) -> None:
     """Ask a recorded camera, picture by picture, and record typed results for Foxglove and ROS 2.
 
@@ -125,9 +122,7 @@ def bag(
     from vl2_ros.transports.bag import count_images
     from vl2_ros.transports.bag_results import BagQuestion, answer_bag
 
-    options = picture_options.make_image_options(
-        seed, steps, guidance, image_guidance, size, scheduler
-    )
+    options = make_image_options(pictures)
     commands = [
         Command(text, id=str(index), score_threshold=threshold, image_options=options)
         for index, text in enumerate(command)
@@ -150,6 +145,7 @@ def bag(
     display.print_text(f"{count} results: {out.resolve()}")
 
 
+@take_picture_options
 def send(
     text: Annotated[str, typer.Argument(metavar="SENTENCE", help="What to ask.")],
     watch: Annotated[
@@ -169,16 +165,11 @@ def send(
         typer.Option(help="Write the picture that was drawn or edited; of a watch the newest."),
     ] = None,
     as_json: AsJson = False,
-    seed: picture_options.Seed = None,
-    steps: picture_options.Steps = None,
-    guidance: picture_options.Guidance = None,
-    image_guidance: picture_options.ImageGuidance = None,
-    size: picture_options.Size = None,
-    scheduler: picture_options.Scheduler = "",
     node_name: NodeName = "vl2",
     namespace: Namespace = "",
     domain: Domain = None,
     transport: TransportName = "dds",
+    **pictures: Any,
 ) -> None:
     """Ask a running node what its camera sees, and print the result, or results as they come.
 
@@ -187,9 +178,7 @@ def send(
     from vl2_ros.node.request import Mode
     from vl2_ros.transports.client import PerceptionClient
 
-    options = picture_options.make_image_options(
-        seed, steps, guidance, image_guidance, size, scheduler
-    )
+    options = make_image_options(pictures)
     with closing(open_transport(transport, "vl2_send", domain_id=domain)) as link:
         client = PerceptionClient(link, node_name=node_name, namespace=namespace)
         client.require_node(timeout)

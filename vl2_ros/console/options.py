@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -163,8 +163,6 @@ def take_node_parameters(command: Callable[..., None]) -> Callable[..., None]:
     One that holds several values is an option in the singular that may be repeated.
     """
     hints = get_type_hints(NodeParameters)
-    signature = inspect.signature(command)
-    own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     added = []
     for item in dataclasses.fields(NodeParameters):
         help_text, default = note_of(item.name).text, item.default
@@ -179,5 +177,15 @@ def take_node_parameters(command: Callable[..., None]) -> Callable[..., None]:
                 annotation=Annotated[kind, typer.Option(*names, help=help_text)],
             )
         )
+    return add_options(command, added)
+
+
+def add_options(
+    command: Callable[..., None], added: Sequence[inspect.Parameter]
+) -> Callable[..., None]:
+    """Give a command options that it takes by its `**` parameter."""
+    # Evaluated here, as typer reads a signature that was set by hand as it is, strings and all.
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     command.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
     return command

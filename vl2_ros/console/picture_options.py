@@ -2,56 +2,97 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vl2_ros.console.options import add_options
 from vl2_ros.errors import InputError
 
 if TYPE_CHECKING:
     from vl2_ros.structures import ImageOptions
 
-Seed = Annotated[
-    int | None, typer.Option(help="Of a drawn or edited picture; the same gives the same picture.")
-]
-Steps = Annotated[
-    int | None, typer.Option(help="Denoising steps of a picture; else the model's default.")
-]
-Guidance = Annotated[
-    float | None, typer.Option(help="How strongly a picture follows the words; 7.5 is usual.")
-]
-ImageGuidance = Annotated[
-    float | None, typer.Option(help="How strongly an edit keeps its picture; 1.5 is usual.")
-]
-Size = Annotated[
-    str | None,
-    typer.Option(metavar="WIDTHxHEIGHT", help="Pixels that a picture is made at, such as 512x512."),
-]
-Scheduler = Annotated[
-    str,
-    typer.Option(help="ddim, dpm++, euler, euler_ancestral, lcm or pndm; else the model's own."),
-]
+#: Name, default and annotation of each option.
+_OPTIONS: tuple[tuple[str, Any, Any], ...] = (
+    (
+        "seed",
+        None,
+        Annotated[
+            int | None,
+            typer.Option(help="Of a drawn or edited picture; the same gives the same picture."),
+        ],
+    ),
+    (
+        "steps",
+        None,
+        Annotated[
+            int | None, typer.Option(help="Denoising steps of a picture; else the model's default.")
+        ],
+    ),
+    (
+        "guidance",
+        None,
+        Annotated[
+            float | None,
+            typer.Option(help="How strongly a picture follows the words; 7.5 is usual."),
+        ],
+    ),
+    (
+        "image_guidance",
+        None,
+        Annotated[
+            float | None,
+            typer.Option(help="How strongly an edit keeps its picture; 1.5 is usual."),
+        ],
+    ),
+    (
+        "size",
+        None,
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="WIDTHxHEIGHT", help="Pixels that a picture is made at, such as 512x512."
+            ),
+        ],
+    ),
+    (
+        "scheduler",
+        "",
+        Annotated[
+            str,
+            typer.Option(
+                help="ddim, dpm++, euler, euler_ancestral, lcm or pndm; else the model's own."
+            ),
+        ],
+    ),
+)
 
 
-def make_image_options(
-    seed: int | None,
-    steps: int | None,
-    guidance: float | None,
-    image_guidance: float | None,
-    size: str | None,
-    scheduler: str,
-) -> ImageOptions:
-    """Make the options of what was typed.
+def take_picture_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of pictures; it gets them by keyword, for `make_image_options`."""
+    added = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        )
+        for name, default, annotation in _OPTIONS
+    ]
+    return add_options(command, added)
+
+
+def make_image_options(options: Mapping[str, Any]) -> ImageOptions:
+    """Make the options of pictures from what `take_picture_options` added.
 
     Raises:
         InputError: if one is out of its range or not written as its name says.
     """
     from vl2_ros.structures import ImageOptions
 
-    return ImageOptions(
-        seed, steps, guidance, image_guidance, None if size is None else read_size(size), scheduler
-    )
+    values = dict(options)
+    size = values.pop("size")
+    return ImageOptions(**values, size_hw=None if size is None else read_size(size))
 
 
 def read_size(text: str) -> tuple[int, int]:
