@@ -17,7 +17,7 @@ from vl2_ros.model.tokens import TokenIds
 from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep, to_numpy
-from vl2_ros.runtime.torch_engine import TorchLanguageModel, TorchPoseDecoder, TorchVisionEncoder
+from vl2_ros.runtime.torch_engine import TorchLanguageModel, make_engine
 from vl2_ros.structures import Command, Frame, Route
 
 CAT = "I found: cat[DET]. The keypoints are here: left ear[POSE], nose[POSE]."
@@ -243,10 +243,10 @@ def test_sentence_ends_in_keypoints_at_hand_computed_places(network, tokenizer):
     script = [*tokenizer.encode(CAT), tokenizer.tokens.eos]
     device = torch.device("cpu")
     engines = Engines(
-        TorchVisionEncoder(network, device),
+        make_engine(network, "vision_encoder", device),
         ForcedLanguageModel(network, script),
         None,
-        TorchPoseDecoder(network, device),
+        make_engine(network, "pose_decoder", device),
     )
     pipeline = Pipeline(engines, tokenizer, NETWORK_CONFIG)
     rgb = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH_PX, 3), np.uint8)
@@ -289,7 +289,7 @@ def list_expected() -> list[tuple[np.ndarray, tuple[float, ...]]]:
 def test_a_network_without_the_decoder_makes_no_engine():
     without = VisionLLM(ModelConfig.tiny(with_detection=False), TokenIds.from_base(64))
     with pytest.raises(ConfigError, match="no pose decoder"):
-        TorchPoseDecoder(without, torch.device("cpu"))
+        make_engine(without, "pose_decoder", torch.device("cpu"))
 
 
 def test_states_in_bfloat16_reach_the_decoder_as_numbers():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,7 @@ import typer
 
 from vl2_ros.console import ask_command, display, node_commands, serve_command
 from vl2_ros.console.options import AsJson, Device, Weights, find_version, load_model
-from vl2_ros.errors import InputError, VL2Error
+from vl2_ros.errors import ConfigError, InputError, VL2Error
 
 if TYPE_CHECKING:
     from vl2_ros.structures import Frame
@@ -118,15 +119,27 @@ def train(
     language_only: Annotated[
         bool, typer.Option(help="Leave the detection decoder of --init as it is.")
     ] = False,
+    device: Annotated[
+        str, typer.Option(help="cpu, or cuda: with --language-only, --workers draw its batches.")
+    ] = "cpu",
+    pictures: Annotated[
+        int, typer.Option(min=1, help="Of a step and worker with --language-only; 48 on a GPU.")
+    ] = 2,
 ) -> None:
     """Render frames and train the embedded model; goes on where a stopped run was."""
     from vl2_ros.training.embedded import train_embedded
     from vl2_ros.training.language import train_language
     from vl2_ros.training.recipe import EmbeddedRecipe
 
-    recipe = EmbeddedRecipe(minutes=minutes, frames=frames)
+    if device != "cpu" and not language_only:
+        raise ConfigError(
+            f"only the language side trains on {device!r} so far; add --language-only, or leave "
+            "out --device"
+        )
+    recipe = EmbeddedRecipe(minutes=minutes, frames=frames, pictures=pictures)
+    run = partial(train_language, device=device) if language_only else train_embedded
     with display.show_progress("rendering, then training") as show:
-        (train_language if language_only else train_embedded)(
+        run(
             out,
             cache,
             recipe=recipe,

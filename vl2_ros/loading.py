@@ -7,24 +7,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+import logging
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
-from vl2_ros.errors import CheckpointError
+from vl2_ros.errors import CheckpointError, ConfigError, EngineError
+from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.tokens import TokenIds
 from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.tokenizer import load_tokenizer
+from vl2_ros.runtime.engine import Engines
+from vl2_ros.runtime.engine_files import FILE_NAME as ENGINES_FILE
+from vl2_ros.runtime.engine_files import EngineFiles, read_engine_files
 
 #: The checkpoint that ships with the package.
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
+#: Where a checkpoint folder has engines made from it.
+ENGINES_FOLDER = "engines"
 #: Bytes read from each end of a weight file to tell checkpoints apart.
 _HASHED_BYTES = 4 << 20
+#: What may execute the graphs; auto is onnxruntime on the CPU where there are engines, else torch.
+BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt")
+
+_log = logging.getLogger(__name__)
 
 
 def load_pipeline(
     weights: Path | str | None = None,
     *,
     device: str = "cpu",
+    backend: str = "auto",
+    engines: Path | None = None,
+    allow_fallback: bool = True,
     without: Collection[str] = (),
     memory_budget_mb: float | None = None,
 ) -> Pipeline:
@@ -32,17 +48,23 @@ def load_pipeline(
 
     Args:
         weights: a checkpoint folder, released or saved by vl2_ros; None takes the embedded model.
-        device: torch device, such as `cpu` or `cuda`.
+        device: such as `cpu` or `cuda`.
+        backend: one of `BACKENDS`.
+        engines: folder of the engine files; None takes `engines` in the checkpoint folder.
+        allow_fallback: take torch, with a warning, where the engines cannot be used.
         without: parts of the network that are left out, names of `model.config.PARTS`.
         memory_budget_mb: most that the weights of decoders may take together, in millions of
-            bytes: they are loaded when they are wanted, and freed for each other. None keeps all
-            but what makes pictures, which is loaded with the first one.
+            bytes: torch loads them when they are wanted, and frees them for each other. None keeps
+            all but what makes pictures, which is loaded with the first one.
 
     Raises:
         CheckpointError: if the folder is missing, incomplete, damaged or of another model.
-        ConfigError: if `without` names no part, or the budget is not positive.
-        EngineError: if the device is not there.
+        ConfigError: if there is no such backend or part, or the budget cannot be kept.
+        EngineError: if the device is not there, or the engines cannot be used and nothing may take
+            their place.
     """
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     folder = EMBEDDED_WEIGHTS if weights is None else Path(weights)
     if not folder.is_dir():
         raise CheckpointError(
@@ -51,17 +73,86 @@ def load_pipeline(
         )
     processing = load_processing(folder)
     tokenizer = load_tokenizer(folder)
-    from vl2_ros.runtime.torch_loading import load_torch_engines
+    identity = identify_weights(folder)
 
-    return Pipeline(
-        load_torch_engines(
+    def load_torch() -> Engines:
+        from vl2_ros.runtime.torch_loading import load_torch_engines
+
+        return load_torch_engines(
             folder, device=device, without=without, memory_budget_mb=memory_budget_mb
-        ),
+        )
+
+    def load_exported() -> Engines:
+        files = read_engine_files(engines or folder / ENGINES_FOLDER)
+        files.check_checkpoint(identity)
+        _check_completeness(files, folder)
+        return _load_exported(files, tokenizer.tokens, device=device, backend=backend)
+
+    if backend == "auto":
+        is_there = engines is not None or (folder / ENGINES_FOLDER / ENGINES_FILE).is_file()
+        backend = "onnxruntime" if device == "cpu" and is_there else "torch"
+    return Pipeline(
+        load_torch()
+        if backend == "torch"
+        else _try_exported(load_exported, load_torch if allow_fallback else None),
         tokenizer,
         processing,
         name="embedded" if weights is None else folder.resolve().name,
-        identity=identify_weights(folder),
+        identity=identity,
     )
+
+
+def _try_exported(
+    load_exported: Callable[[], Engines], load_torch: Callable[[], Engines] | None
+) -> Engines:
+    """Load engines, or say why not and take torch where that is allowed."""
+    try:
+        return load_exported()
+    except EngineError as error:
+        if load_torch is None:
+            raise
+        try:
+            loaded = load_torch()
+        except ModuleNotFoundError as missing:
+            raise EngineError(
+                f"{error}; torch could take its place: pip install 'vl2_ros[torch]'"
+            ) from missing
+        _log.warning("torch answers in place of the engines: %s", error)
+        return loaded
+
+
+def _load_exported(files: EngineFiles, tokens: TokenIds, *, device: str, backend: str) -> Engines:
+    try:
+        from vl2_ros.runtime.onnx_engine import load_onnx_engines
+    except ModuleNotFoundError as missing:
+        raise EngineError(
+            f"the backend {backend} needs the package {missing.name}: pip install {missing.name}"
+        ) from missing
+    return load_onnx_engines(files, tokens, device=device)
+
+
+def _check_completeness(files: EngineFiles, folder: Path) -> None:
+    """Check that nothing that the checkpoint can do is lost with these engines.
+
+    Raises:
+        EngineError: naming the graphs that there is no engine of.
+    """
+    values = _read_config(folder)
+    own = values.get("model")
+    config = ModelConfig.from_dict(own) if own else ModelConfig.from_release(values)
+    parts = {
+        "vision_encoder": True,
+        "language_model": True,
+        "region_encoder": config.use_region_encoder,
+        "detection_decoder": config.detection is not None,
+        "pose_decoder": config.pose is not None,
+    }
+    missing = [name for name, is_there in parts.items() if is_there and name not in files.graphs]
+    if missing:
+        raise EngineError(
+            f"the engines in {files.folder} lack {', '.join(missing)}, which the checkpoint has; "
+            "export them, too"
+        )
 
 
 def identify_weights(folder: Path) -> str:
@@ -87,8 +178,12 @@ def load_processing(folder: Path) -> ProcessingConfig:
     """Read how the model's pictures and prompts are prepared; a release gets its known settings."""
     if (folder / FILE_NAME).is_file():
         return ProcessingConfig.load(folder)
+    return ProcessingConfig.from_model_config(_read_config(folder))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
     try:
-        release = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"expected a readable config.json in {folder}: {error}") from error
-    return ProcessingConfig.from_model_config(release)
+    return values

@@ -214,7 +214,7 @@ class TestServe:
         assert {command.score_threshold for _, command in perceiver.seen} == {0.6}
         assert perceiver.loaded == [(None, "cpu")]
         wanted = {"without": ("image_generation",), "memory_budget_mb": 8000.0}
-        assert perceiver.options == wanted
+        assert perceiver.options.items() >= wanted.items()
         out = capsys.readouterr().out
         assert "/robot/eyes looks at /back, /camera/image_raw" in out
         assert f"ROS domain {dds_domain}" in out and "model scripted on cpu" in out

@@ -55,7 +55,18 @@ def root(golden_dir):
 @pytest.fixture
 def lone_release(root, tmp_path):
     """The release without the Stable Diffusion folders."""
-    return Path(shutil.copytree(root / "safetensors", tmp_path / "lone" / "release"))
+    return copy_tree(root / "safetensors", tmp_path / "lone" / "release")
+
+
+def copy_tree(source: Path, target: Path) -> Path:
+    """Copy a folder whose files may be read-only, so that the copy can be changed."""
+    if not source.is_dir():
+        raise FileNotFoundError(2, "no such folder", str(source))
+    for path in filter(Path.is_file, source.rglob("*")):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    return target
 
 
 def assert_equal_states(module: nn.Module, expected: nn.Module) -> None:
@@ -109,7 +120,7 @@ def test_a_part_of_a_release_is_the_one_of_the_whole(root, form, part):
 
 
 def test_tensors_of_other_parts_may_be_of_any_shape(saved, tmp_path):
-    folder = Path(shutil.copytree(saved, tmp_path / "edited"))
+    folder = copy_tree(saved, tmp_path / "edited")
     values = json.loads((folder / "config.json").read_text())
     values["model"]["pose"]["num_queries"] = 21
     edit_json(folder / "config.json", **values)
@@ -213,7 +224,7 @@ def test_the_folder_is_found_in_each_place(lone_release, root, tmp_path, monkeyp
         "working directory": tmp_path / "here" / name,
         "absolute": tmp_path / "anywhere",
     }[place]
-    shutil.copytree(root / name, target)
+    copy_tree(root / name, target)
     (tmp_path / "here").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "here")
     if place == "absolute":
@@ -238,7 +249,7 @@ def test_the_folder_is_found_in_each_place(lone_release, root, tmp_path, monkeyp
 def test_a_broken_diffusion_folder_is_named_and_takes_only_its_part(
     lone_release, root, file, content, reason
 ):
-    shutil.copytree(root / "checkpoints", lone_release / "checkpoints")
+    copy_tree(root / "checkpoints", lone_release / "checkpoints")
     broken = lone_release / "checkpoints" / "stable-diffusion-v1-5" / file
     (lone_release / "checkpoints/stable-diffusion-v1-5/tokenizer/added_tokens.json").unlink()
     original = root / "checkpoints/stable-diffusion-v1-5/tokenizer/added_tokens.json"
@@ -331,7 +342,7 @@ def test_a_saved_release_keeps_its_companions_and_can_be_saved_in_place(root, tm
 
 @pytest.mark.golden
 def test_a_safety_checker_in_the_folder_is_told_and_kept(lone_release, root, tmp_path):
-    shutil.copytree(root / "checkpoints", lone_release / "checkpoints")
+    copy_tree(root / "checkpoints", lone_release / "checkpoints")
     folder = lone_release / "checkpoints" / "stable-diffusion-v1-5"
     for name, file in (
         ("safety_checker", "config.json"),

@@ -30,7 +30,7 @@ from vl2_ros.processing.pose_prompt import pose_conversation
 from vl2_ros.processing.prompt import encode_conversation
 from vl2_ros.processing.tokenizer import load_tokenizer
 from vl2_ros.runtime.engine import Engines
-from vl2_ros.runtime.torch_engine import TorchLanguageModel, TorchPoseDecoder, TorchVisionEncoder
+from vl2_ros.runtime.torch_engine import TorchLanguageModel, make_engine
 from vl2_ros.structures import Frame, Route
 
 pytestmark = pytest.mark.golden
@@ -132,10 +132,10 @@ def test_poses_come_out_of_the_pipeline(release, case):
         pytest.skip("the photo is in no photo folder; set VL2_GOLDEN to the complete vectors")
     model, device = release.model, torch.device("cpu")
     engines = Engines(
-        TorchVisionEncoder(model, device),
+        make_engine(model, "vision_encoder", device),
         TorchLanguageModel(model, device),
         None,
-        TorchPoseDecoder(model, device),
+        make_engine(model, "pose_decoder", device),
     )
     pipeline = Pipeline(engines, release.tokenizer, case.processing(release))
     assert Route.POSE in pipeline.info.routes

@@ -15,7 +15,7 @@ from vl2_ros.runtime.diffusion_generator import (
     DiffusionGenerator,
     DiffusionSettings,
 )
-from vl2_ros.runtime.torch_graph import TorchGraph
+from vl2_ros.runtime.torch_diffusion import make_single_engine
 from vl2_ros.structures import Frame, ImageOptions, ProgressEvent, Route
 
 CPU = torch.device("cpu")
@@ -135,10 +135,10 @@ def torch_engines(parts: Parts) -> DiffusionEngines:
         return parts.vae.encode(pixels).latent_dist.mode()
 
     return DiffusionEngines(
-        prompt_mapper=TorchGraph("prompt_mapper", parts.mapper, CPU),
-        denoiser=TorchGraph("denoiser", run_unet, CPU),
-        vae_decoder=TorchGraph("vae_decoder", lambda z: parts.vae.decode(z).sample, CPU),
-        vae_encoder=TorchGraph(
+        prompt_mapper=make_single_engine("prompt_mapper", parts.mapper, CPU),
+        denoiser=make_single_engine("denoiser", run_unet, CPU),
+        vae_decoder=make_single_engine("vae_decoder", lambda z: parts.vae.decode(z).sample, CPU),
+        vae_encoder=make_single_engine(
             "vae_encoder", lambda x: parts.vae.encode(x).latent_dist.mode(), CPU
         ),
     )

@@ -22,7 +22,7 @@ from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.runtime.denoise import denoise, draw_noise, guide_drawing, guide_editing
 from vl2_ros.runtime.engine import EngineInfo
 from vl2_ros.runtime.schedulers import make_scheduler
-from vl2_ros.runtime.torch_graph import TorchGraph
+from vl2_ros.runtime.torch_diffusion import make_single_engine
 from vl2_ros.structures import ImageOptions, Route
 
 
@@ -136,7 +136,7 @@ def test_engines_get_float32_numpy_of_the_graph_s_shape_and_the_loop_stays_put()
 
     words = torch.randn(1, 77, 4)
     guidance = guide_drawing(words, torch.zeros_like(words), 7.5)
-    engine = TorchGraph("denoiser", look, CPU)
+    engine = make_single_engine("denoiser", look, CPU)
     parts = replace(make_parts(Route.GENERATE))
     steps = list(_denoise(engine, "pndm", parts, guidance, steps=3))
     assert seen == [((2, 4, 8, 8), (1,), torch.float32, (2, 77, 4))] * 4
@@ -156,7 +156,7 @@ def _golden_denoiser(golden_dir, folder, weights_prefix):
         prefix = f"{weights_prefix}.sd_unet."
         state |= {k[len(prefix) :]: v.float() for k, v in tensors.items() if k.startswith(prefix)}
     unet.load_state_dict(state)
-    return TorchGraph("denoiser", lambda *given: unet(*given, return_dict=False)[0], CPU)
+    return make_single_engine("denoiser", lambda *given: unet(*given, return_dict=False)[0], CPU)
 
 
 def _golden_scheduler(golden_dir, folder, name, steps):

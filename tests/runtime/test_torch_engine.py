@@ -12,11 +12,7 @@ from vl2_ros.errors import ConfigError, EngineError, InputError
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.tokens import TokenIds
-from vl2_ros.runtime.torch_engine import (
-    TorchLanguageSession,
-    TorchRegionEncoder,
-    TorchVisionEncoder,
-)
+from vl2_ros.runtime.torch_engine import TorchLanguageSession, make_engine
 
 CPU = torch.device("cpu")
 PIXELS = np.zeros((3, 3, 56, 56), np.float32)
@@ -29,12 +25,12 @@ def make_model(**changes) -> VisionLLM:
 
 
 def test_maps_for_regions_come_only_from_a_model_that_reads_them():
-    with_regions = TorchVisionEncoder(make_model(), CPU)
+    with_regions = make_engine(make_model(), "vision_encoder", CPU)
     output = with_regions.run({"pixels": PIXELS})
     assert with_regions.info.outputs == ("image_tokens", "region_maps") == tuple(output)
     assert output["image_tokens"].shape == (3 * 16, 64)
     assert output["region_maps"].shape == (3, 3, 32, 4, 4)  # levels, tiles, channels, grid
-    without = TorchVisionEncoder(make_model(use_region_encoder=False), CPU)
+    without = make_engine(make_model(use_region_encoder=False), "vision_encoder", CPU)
     assert tuple(without.run({"pixels": PIXELS})) == without.info.outputs == ("image_tokens",)
 
 
@@ -42,8 +38,8 @@ def test_a_region_reads_its_own_tile():
     model = make_model()
     rng = np.random.default_rng(0)
     pixels = rng.normal(size=PIXELS.shape).astype(np.float32)
-    maps = TorchVisionEncoder(model, CPU).run({"pixels": pixels})["region_maps"]
-    encoder = TorchRegionEncoder(model, CPU)
+    maps = make_engine(model, "vision_encoder", CPU).run({"pixels": pixels})["region_maps"]
+    encoder = make_engine(model, "region_encoder", CPU)
     masks = np.ones((3, 56, 56), np.float32)
 
     def encode(*tiles: int) -> np.ndarray:
@@ -59,12 +55,12 @@ def test_a_region_reads_its_own_tile():
 
 def test_a_model_without_region_encoder_has_no_such_engine():
     with pytest.raises(ConfigError, match="no region encoder"):
-        TorchRegionEncoder(make_model(use_region_encoder=False), CPU)
+        make_engine(make_model(use_region_encoder=False), "region_encoder", CPU)
 
 
 def test_missing_inputs_are_named():
     with pytest.raises(EngineError, match="region_encoder needs.*missing: region_maps, tile_index"):
-        TorchRegionEncoder(make_model(), CPU).run({"pixels": PIXELS, "masks": PIXELS[0]})
+        make_engine(make_model(), "region_encoder", CPU).run({"pixels": PIXELS, "masks": PIXELS[0]})
 
 
 def test_features_and_marks_of_regions_must_agree():

@@ -21,11 +21,9 @@ from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.tokenizer import Tokenizer
 from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep
 from vl2_ros.runtime.torch_engine import (
-    TorchDetectionDecoder,
     TorchLanguageModel,
     TorchLanguageSession,
-    TorchRegionEncoder,
-    TorchVisionEncoder,
+    make_engine,
 )
 from vl2_ros.structures import Frame
 
@@ -109,9 +107,9 @@ class Network:
         self.script: list[int] = []
         self.fed: list[tuple[Any, ...]] = []
         self.language = TorchLanguageModel(self.model, CPU)
-        self.decoder = Recorded(TorchDetectionDecoder(self.model, CPU))
-        self.regions = Recorded(TorchRegionEncoder(self.model, CPU))
-        self.vision = Recorded(TorchVisionEncoder(self.model, CPU))
+        self.decoder = Recorded(make_engine(self.model, "detection_decoder", CPU))
+        self.regions = Recorded(make_engine(self.model, "region_encoder", CPU))
+        self.vision = Recorded(make_engine(self.model, "vision_encoder", CPU))
 
     @property
     def info(self) -> EngineInfo:

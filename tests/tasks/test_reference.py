@@ -23,11 +23,7 @@ from vl2_ros.processing.pose_prompt import pose_conversation
 from vl2_ros.processing.prompt import encode_conversation
 from vl2_ros.processing.region import region_mask
 from vl2_ros.processing.tokenizer import Tokenizer
-from vl2_ros.runtime.torch_engine import (
-    TorchLanguageSession,
-    TorchRegionEncoder,
-    TorchVisionEncoder,
-)
+from vl2_ros.runtime.torch_engine import TorchLanguageSession, make_engine
 from vl2_ros.structures import Command, Frame, PromptKind, VisualPrompt
 
 pytestmark = pytest.mark.golden
@@ -67,8 +63,8 @@ def run_row(
     model: VisionLLM, golden: Core, row: int, tiles: np.ndarray, masks: np.ndarray, index: list[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Run one row through the engines; return region features, hidden states and slot states."""
-    encoded = TorchVisionEncoder(model, CPU).run({"pixels": tiles})
-    regions = TorchRegionEncoder(model, CPU).run(
+    encoded = make_engine(model, "vision_encoder", CPU).run({"pixels": tiles})
+    regions = make_engine(model, "region_encoder", CPU).run(
         {
             "pixels": tiles,
             "region_maps": encoded["region_maps"],
@@ -121,7 +117,7 @@ def test_examples_through_the_engines(model: VisionLLM, core: Any) -> None:
 def test_pose_groups_are_objects_first(model: VisionLLM, core: Any) -> None:
     golden = core("core_pose")
     ids = golden["input_ids"][0]
-    encoded = TorchVisionEncoder(model, CPU).run({"pixels": golden["images"]})
+    encoded = make_engine(model, "vision_encoder", CPU).run({"pixels": golden["images"]})
     hidden = TorchLanguageSession(model, CPU).feed(ids, encoded["image_tokens"]).hidden
     groups = gather_slots(hidden, ids.tolist(), model.tokens, model.super_link.counts)
     objects = [group.states for group in groups if group.route == "[DET]"]

@@ -118,6 +118,24 @@ def test_run_changes_the_llm_leaves_the_decoder_and_goes_on_where_it_stopped(cac
     assert resumed["step"] > state["step"]
 
 
+def test_batches_drawn_in_processes_are_many_and_come_again_with_the_seed(cache, init):
+    def first_ids(drawers: int) -> list[list[int]]:
+        trainer = LanguageTrainer(init, cache, init, RECIPE, drawers=drawers)
+        return [trainer.next_batch().packs.input_ids.flatten().tolist() for _ in range(2)]
+
+    drawn = first_ids(2)
+    assert drawn[0] != drawn[1]  # one of each process
+    assert drawn[0] == first_ids(0)[0]
+
+
+@pytest.mark.gpu
+def test_language_trains_on_cuda_with_batches_from_processes(cache, init, tmp_path):
+    recipe = replace(RECIPE, minutes=0.1)
+    train_language(tmp_path, cache, recipe=recipe, init=init, workers=2, device="cuda")
+    before, after = load_model(init).state_dict(), load_model(tmp_path).state_dict()
+    assert not torch.equal(before["llm.lm_head.weight"], after["llm.lm_head.weight"])
+
+
 def test_language_alone_needs_a_finished_checkpoint(cache, tmp_path):
     with pytest.raises(ConfigError, match="--init"):
         train_language(tmp_path, cache, recipe=RECIPE, init=None)

@@ -16,6 +16,7 @@ from vl2_ros.console import display, pointing
 from vl2_ros.console.answer_files import AnswerFiles, save_answer, save_labels
 from vl2_ros.console.options import (
     AsJson,
+    Backend,
     Device,
     MemoryBudget,
     Threshold,
@@ -59,6 +60,7 @@ def ask(
     ],
     weights: Weights = None,
     device: Device = "auto",
+    backend: Backend = "auto",
     as_json: AsJson = False,
     masks: Annotated[bool, typer.Option(help="Put masks into the JSON, as run lengths.")] = False,
     save: Annotated[
@@ -103,7 +105,9 @@ def ask(
         sentence, pointed, threshold=threshold, direct=direct, image_options=options
     )
     frames = _read_frames(paths)
-    pipeline = load_model(weights, device, without or (), memory_budget)
+    pipeline = load_model(
+        weights, device, backend, without=without or (), memory_budget_mb=memory_budget
+    )
     _answer_each(pipeline, frames, command, _Output(as_json, masks, save, labels))
 
 

@@ -20,6 +20,7 @@ from vl2_ros.console.answer_files import AnswerFiles, save_pictures
 from vl2_ros.console.demo_report import DemoReport
 from vl2_ros.console.options import (
     AsJson,
+    Backend,
     Device,
     Domain,
     MemoryBudget,
@@ -52,6 +53,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the overlay pictures.")] = Path("vl2_demo"),
     weights: Weights = None,
     device: Device = "auto",
+    backend: Backend = "auto",
     bag: Annotated[Path, typer.Option(help="Any camera recording.")] = DEMO_BAG,
     commands: Annotated[Path, typer.Option(help="Text file, one sentence a line.")] = DEMO_COMMANDS,
     topic: Annotated[str | None, typer.Option(help="Picture topic of the recording.")] = None,
@@ -76,7 +78,8 @@ def demo(
     domain = find_free_domain()
     # Both children and the DDS library read these.
     os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-    options = ["--device", device, *(["--weights", str(weights)] if weights else [])]
+    options = ["--device", device, "--backend", backend]
+    options += ["--weights", str(weights)] if weights else []
     with (
         terminal.hear_signals(),
         closing(DdsTransport("vl2_demo", domain_id=domain)) as transport,
@@ -106,6 +109,7 @@ def bag(
     ] = 0.0,
     weights: Weights = None,
     device: Device = "auto",
+    backend: Backend = "auto",
     threshold: Threshold = 0.35,
     annotated: Annotated[
         bool, typer.Option(help="Write the pictures with the results drawn in, too.")
@@ -129,7 +133,9 @@ def bag(
     ]
     question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=annotated)
     total = count_images(source, topic=topic) * len(commands)
-    pipeline = load_model(weights, device, without or (), memory_budget)
+    pipeline = load_model(
+        weights, device, backend, without=without or (), memory_budget_mb=memory_budget
+    )
     refused: list[str] = []
     with display.show_progress("asking") as show:
         done = iter(range(1, total + 1))

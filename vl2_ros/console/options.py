@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import inspect
 import os
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -26,6 +29,13 @@ Weights = Annotated[
     typer.Option(help="Checkpoint folder, released or our own; the embedded model when left out."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto: cuda where it is.")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        help="torch, onnxruntime, tensorrt, or auto: onnxruntime on the CPU where the checkpoint "
+        "has engines, else torch."
+    ),
+]
 Without = Annotated[
     list[str] | None,
     typer.Option(
@@ -114,6 +124,9 @@ def set_domain(domain_id: int | None) -> None:
 def load_model(
     weights: Path | None,
     device: str,
+    backend: str = "auto",
+    *,
+    allow_fallback: bool = True,
     without: Collection[str] = (),
     memory_budget_mb: float = 0.0,
 ) -> Pipeline:
@@ -122,6 +135,8 @@ def load_model(
     Args:
         weights: folder of the checkpoint.
         device: as for `choose_device`.
+        backend: torch, onnxruntime, tensorrt or auto.
+        allow_fallback: take torch where engines cannot be used.
         without: parts of the network that are left out.
         memory_budget_mb: that the weights of decoders may take together; 0: no limit.
     """
@@ -131,18 +146,33 @@ def load_model(
         return load_pipeline(
             weights,
             device=choose_device(device),
+            backend=backend,
+            allow_fallback=allow_fallback,
             without=tuple(without),
             memory_budget_mb=memory_budget_mb or None,
         )
 
 
 def choose_device(device: str) -> str:
-    """Return what `auto` means on this machine; other names as they are."""
+    """Return what `auto` means on this machine; other names as they are.
+
+    Without the driver of a GPU torch is not asked: its import takes longer than an answer.
+    """
     if device != "auto":
         return device
+    if find_spec("torch") is None or not _has_cuda_driver():
+        return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _has_cuda_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def make_node_parameters(options: Mapping[str, Any]) -> NodeParameters:

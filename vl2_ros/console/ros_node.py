@@ -61,4 +61,6 @@ def _load(process: ProcessParameters) -> Perceiver:
         device=choose_device(process.device),
         without=process.without,
         memory_budget_mb=process.memory_budget_mb or None,
+        backend=process.backend,
+        allow_fallback=process.allow_backend_fallback,
     )

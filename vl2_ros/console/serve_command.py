@@ -14,6 +14,7 @@ import typer
 
 from vl2_ros.console import display, ros_node, terminal
 from vl2_ros.console.options import (
+    Backend,
     Device,
     Domain,
     EndWithInput,
@@ -37,6 +38,10 @@ def serve(
     transport: TransportName = "dds",
     weights: Weights = None,
     device: Device = "auto",
+    backend: Backend = "auto",
+    allow_backend_fallback: Annotated[
+        bool, typer.Option(help="Take torch where engines cannot be used, or else refuse.")
+    ] = True,
     without: Without = None,
     memory_budget: MemoryBudget = 0.0,
     node_name: NodeName = "vl2",
@@ -50,22 +55,34 @@ def serve(
 ) -> None:
     """Run the node: pictures and commands in, typed results out, until Ctrl-C."""
     settings = make_node_parameters(parameters)
+    process = ProcessParameters(
+        weights=str(weights or ""),
+        device=device,
+        without=tuple(without or ()),
+        memory_budget_mb=memory_budget,
+        backend=backend,
+        allow_backend_fallback=allow_backend_fallback,
+    )
     remaps = terminal.read_remaps(remap)
     if end_with_input:
         terminal.interrupt_at_end_of_input()
     if transport == "ros":
         set_domain(domain)
-        process = ProcessParameters(
-            str(weights or ""), device, tuple(without or ()), memory_budget_mb=memory_budget
-        )
         _serve_ros(settings, process, node_name, namespace, remaps)
         return
     link = open_transport(transport, node_name, namespace=namespace, domain_id=domain, remap=remaps)
     with closing(link), terminal.end_quietly():
         from vl2_ros.node.server import PerceptionServer
 
-        model = load_model(weights, device, without or (), memory_budget)
-        server = PerceptionServer(model, link, settings)
+        pipeline = load_model(
+            weights,
+            device,
+            backend,
+            allow_fallback=allow_backend_fallback,
+            without=without or (),
+            memory_budget_mb=memory_budget,
+        )
+        server = PerceptionServer(pipeline, link, settings)
         server.start()
         try:
             cameras = ", ".join(link.resolve(name) for name in settings.cameras)

@@ -86,11 +86,19 @@ class DiffusionFolder:
 
         Args:
             target: the new folder; made if missing.
+
+        Raises:
+            CheckpointError: if a file cannot be read or written.
         """
-        target.mkdir(parents=True, exist_ok=True)
         for name in (_TOKENIZER, "scheduler", *_SAFETY):
-            if (self.path / name).is_dir():
-                shutil.copytree(self.path / name, target / name, dirs_exist_ok=True)
+            for path in filter(Path.is_file, (self.path / name).rglob("*")):
+                copy = target / path.relative_to(self.path)
+                try:
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    # Contents alone: the original may be read-only, the copy is to be replaced.
+                    shutil.copyfile(path, copy)
+                except OSError as error:
+                    raise CheckpointError(f"cannot copy {path} to {copy}: {error}") from error
 
 
 def find_diffusion_folder(checkpoint: Path, model_id: str) -> DiffusionFolder:

@@ -9,7 +9,7 @@ checkpoint or, for pictures, by the profile.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Axis = int | str
 
@@ -22,11 +22,18 @@ class TensorSpec:
         name: public name.
         dtype: numpy's name of it, for the float32 form of the graph.
         axes: sizes or names of the axes.
+        narrows: whether the float16 form of the graph has it as float16. All others keep their
+            dtype, whatever the precision inside: they are small, and the caller need not know.
     """
 
     name: str
     dtype: str
     axes: tuple[Axis, ...]
+    narrows: bool = False
+
+    def dtype_at(self, precision: str) -> str:
+        """Return the dtype in the `float32` or `float16` form of the graph."""
+        return precision if self.narrows else self.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,7 @@ class GraphSpec:
 #: Axes that change from call to call -> what they count.
 DYNAMIC_AXES: Mapping[str, str] = {
     "tiles": "tiles that the pictures of a command are cut into",
+    "regions": "regions that a command points at",
     "classes": "slot groups that the answer opened for the decoder",
     "keypoints": "slot groups of keypoint names",
     "tokens": "positions fed to the language model in one call",
@@ -75,15 +83,28 @@ _SUPER_LINK = TensorSpec("super_link", "float32", (1, "classes", "slots", "llm_w
 _CLASS_MASK = TensorSpec("class_mask", "bool", (1, "classes"))
 _PRED_BOXES = TensorSpec("pred_boxes", "float32", (1, "queries", 4))
 _CACHE_AXES = ("layers", 1, "heads")
+_TILES = TensorSpec("pixels", "float32", ("tiles", 3, "tile_side", "tile_side"))
+_REGION_MAPS = TensorSpec("region_maps", "float32", (3, "tiles", "vision_width", "grid", "grid"))
 
 GRAPHS: Mapping[str, GraphSpec] = {
     spec.name: spec
     for spec in (
-        # Vision tower and projector. Engines of models with a region encoder add `region_maps`.
+        # Vision tower and projector; for models with a region encoder see `with_region_maps`.
         GraphSpec(
             "vision_encoder",
-            (TensorSpec("pixels", "float32", ("tiles", 3, "tile_side", "tile_side")),),
+            (_TILES,),
             (TensorSpec("image_tokens", "float32", ("image_tokens", "llm_width")),),
+            _TOLERANCE,
+        ),
+        # A mask is 0 or 1, on the whole picture; its tile is the last one of that picture.
+        GraphSpec(
+            "region_encoder",
+            (
+                *(_TILES, _REGION_MAPS),
+                TensorSpec("masks", "float32", ("regions", "tile_side", "tile_side")),
+                TensorSpec("tile_index", "int64", ("regions",)),
+            ),
+            (TensorSpec("region_features", "float32", ("regions", "llm_width")),),
             _TOLERANCE,
         ),
         # Prefill (past 0) and step are calls of one graph; embeddings are looked up outside.
@@ -91,14 +112,20 @@ GRAPHS: Mapping[str, GraphSpec] = {
             "language_model",
             (
                 TensorSpec("input_embeds", "float32", (1, "tokens", "llm_width")),
-                TensorSpec("past_keys", "float32", (*_CACHE_AXES, "past", "head_width")),
-                TensorSpec("past_values", "float32", (*_CACHE_AXES, "past", "head_width")),
+                TensorSpec(
+                    "past_keys", "float32", (*_CACHE_AXES, "past", "head_width"), narrows=True
+                ),
+                TensorSpec(
+                    "past_values", "float32", (*_CACHE_AXES, "past", "head_width"), narrows=True
+                ),
             ),
             (
                 TensorSpec("last_logits", "float32", (1, "vocabulary")),
                 TensorSpec("hidden", "float32", (1, "tokens", "llm_width")),
-                TensorSpec("keys", "float32", (*_CACHE_AXES, "total", "head_width")),
-                TensorSpec("values", "float32", (*_CACHE_AXES, "total", "head_width")),
+                TensorSpec("keys", "float32", (*_CACHE_AXES, "total", "head_width"), narrows=True),
+                TensorSpec(
+                    "values", "float32", (*_CACHE_AXES, "total", "head_width"), narrows=True
+                ),
             ),
             _TOLERANCE,
         ),
@@ -163,3 +190,8 @@ GRAPHS: Mapping[str, GraphSpec] = {
         ),
     )
 }
+
+
+def with_region_maps(spec: GraphSpec) -> GraphSpec:
+    """Add to the vision encoder what the region encoder reads."""
+    return replace(spec, outputs=(*spec.outputs, _REGION_MAPS))

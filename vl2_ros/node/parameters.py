@@ -189,6 +189,14 @@ class ProcessParameters:
         least=0.0,
         most=10_000_000.0,
     )
+    backend: str = _parameter(
+        "auto",
+        "what computes; auto: onnxruntime on the CPU where the checkpoint has engines, else torch",
+        choices=("auto", "torch", "onnxruntime", "tensorrt"),
+    )
+    allow_backend_fallback: bool = _parameter(
+        True, "take torch, with a warning, where engines cannot be used; false: an error"
+    )
     autostart: bool = _parameter(
         True, "configure and activate at once; false waits for a lifecycle manager"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import importlib.util
+import math
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -22,20 +22,11 @@ from vl2_ros.model.config import IMAGE_PARTS, PARTS
 from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.runtime.engine import ROUTE_PARTS, Engine, EngineInfo, Engines, ImageGenerator
 from vl2_ros.runtime.lazy import LazyEngine, LazyImageGenerator, LazyPart, PartMemory
-from vl2_ros.runtime.torch_engine import (
-    TorchDetectionDecoder,
-    TorchLanguageModel,
-    TorchPoseDecoder,
-    TorchRegionEncoder,
-    TorchVisionEncoder,
-)
+from vl2_ros.runtime.torch_engine import TorchLanguageModel, make_engine
 from vl2_ros.structures import Route
 
-#: Decoders of pictures that are taken apart into things.
-_PERCEPTION: Mapping[str, Any] = {
-    "detection_decoder": TorchDetectionDecoder,
-    "pose_decoder": TorchPoseDecoder,
-}
+#: Decoders of things in pictures; part of the network and graph have one name.
+_PERCEPTION = ("detection_decoder", "pose_decoder")
 #: Bytes of a value of the parts that make pictures, on CUDA: bfloat16, but for a few.
 _IMAGE_BYTES_ON_CUDA = 2.25
 _MB = 1e6
@@ -56,6 +47,7 @@ def load_torch_engines(
     device: str = "cpu",
     without: Collection[str] = (),
     memory_budget_mb: float | None = None,
+    cuda_graphs: bool = False,
 ) -> Engines:
     """Load a checkpoint folder and wrap its parts as engines.
 
@@ -69,7 +61,9 @@ def load_torch_engines(
             side and denoisers run in bfloat16 and all else in float32.
         without: those of `model.config.PARTS` that are left out.
         memory_budget_mb: most that loaded decoders may take together, in millions of bytes;
-            without pictures in the making, only their weights.
+            it counts their weights, not what they compute with.
+        cuda_graphs: on `cuda`, replay vision encoder, perception decoders and denoising steps for
+            shapes that come again; the recordings hold memory.
 
     Raises:
         CheckpointError: if the folder is not a complete checkpoint.
@@ -77,28 +71,34 @@ def load_torch_engines(
         EngineError: if the device is not there.
     """
     target = _find_device(device)
-    if memory_budget_mb is not None and not memory_budget_mb > 0:
-        raise ConfigError(f"memory_budget_mb must be above 0, got {memory_budget_mb}")
+    if memory_budget_mb is not None and not 0 < memory_budget_mb < math.inf:
+        raise ConfigError(
+            f"memory_budget_mb must be above 0, got {memory_budget_mb}; leave it out for no limit"
+        )
     choice = _choose_parts(
         read_checkpoint_config(weights), without, is_tight=memory_budget_mb is not None
     )
     dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
     model = load_model(weights, dtype=dtype, device=str(target), parts=choice.now)
     budget_bytes = None if memory_budget_mb is None else int(memory_budget_mb * _MB)
-    parts = _LaterParts(weights, target, dtype, choice.later, budget_bytes)
+    memory = PartMemory(budget_bytes, release_memory)
+    parts = _LaterParts(weights, target, dtype, memory, cuda_graphs)
+    if budget_bytes is not None:
+        parts.expect(choice.later)
     perception: dict[str, Engine] = {}
-    for name, engine_class in _PERCEPTION.items():
-        decoder = getattr(model, name)
-        if decoder is not None:
-            decoder.float()
-            perception[name] = engine_class(model, target)
-        elif name in choice.later:
+    for name in _PERCEPTION:
+        if name in choice.later:
             perception[name] = parts.make_engine(name)
+        elif name in choice.now:
+            model.get_submodule(name).float()
+            perception[name] = make_engine(model, name, target, cuda_graphs=cuda_graphs)
+    regions = "region_encoder" in choice.now
     return Engines(
-        vision_encoder=TorchVisionEncoder(model, target),
+        vision_encoder=make_engine(model, "vision_encoder", target, cuda_graphs=cuda_graphs),
         language_model=TorchLanguageModel(model, target),
         detection_decoder=perception.get("detection_decoder"),
-        region_encoder=TorchRegionEncoder(model, target) if model.region_encoder else None,
+        # It picks points by the values of the masks: nothing to record.
+        region_encoder=make_engine(model, "region_encoder", target) if regions else None,
         pose_decoder=perception.get("pose_decoder"),
         image_generators={
             route: parts.make_generator(route)
@@ -124,15 +124,12 @@ def _choose_parts(config: CheckpointConfig, without: Collection[str], *, is_tigh
     if unknown:
         raise ConfigError(f"`without` names {unknown}; expected some of {', '.join(PARTS)}")
     absent = dict(config.unavailable)
-    has_diffusers = importlib.util.find_spec("diffusers") is not None
     for name in config.model.parts:
         if name in without:
             absent[name] = (
                 "it was switched off when the model was loaded; load it again without naming "
                 f"{name} in `without`"
             )
-        elif name in IMAGE_PARTS and not has_diffusers:
-            absent[name] = "it needs diffusers; pip install 'vl2_ros[diffusion]'"
     present = set(config.model.parts) - set(absent)
     later = present & {*IMAGE_PARTS, *(_PERCEPTION if is_tight else ())}
     return _Choice(frozenset(present - later), frozenset(later), absent)
@@ -146,28 +143,30 @@ class _LaterParts:
         weights: Path,
         device: torch.device,
         dtype: torch.dtype,
-        names: Collection[str],
-        budget_bytes: int | None,
+        memory: PartMemory,
+        cuda_graphs: bool,
     ) -> None:
         self._weights = weights
         self._device = device
         self._dtype = dtype
-        self._memory = PartMemory(budget_bytes, release_memory)
+        self._memory = memory
+        self._cuda_graphs = cuda_graphs
         self._expected: dict[str, int] = {}
-        if budget_bytes is not None:
-            values = describe_checkpoint(weights).parts
-            self._expected = {name: self._expect_bytes(name, values[name]) for name in names}
 
-    def _expect_bytes(self, name: str, values: int) -> int:
-        is_half = self._device.type == "cuda" and name in IMAGE_PARTS
-        return int(values * (_IMAGE_BYTES_ON_CUDA if is_half else 4))
+    def expect(self, names: Collection[str]) -> None:
+        """Find out what parts will take, as a budget has to know."""
+        values = describe_checkpoint(self._weights).parts
+        for name in names:
+            is_half = self._device.type == "cuda" and name in IMAGE_PARTS
+            self._expected[name] = int(values[name] * (_IMAGE_BYTES_ON_CUDA if is_half else 4))
 
     def make_engine(self, name: str) -> LazyEngine:
         def load() -> tuple[Engine, int]:
             decoder = load_part(self._weights, name, device=self._device)
-            # The engine looks at this attribute of a whole network only.
+            # The graph looks at this attribute of a whole network only.
             holder: Any = SimpleNamespace(**{name: decoder})
-            return _PERCEPTION[name](holder, self._device), count_bytes(decoder)
+            engine = make_engine(holder, name, self._device, cuda_graphs=self._cuda_graphs)
+            return engine, count_bytes(decoder)
 
         return LazyEngine(self._describe(name), self._part(name, load))
 
@@ -178,7 +177,11 @@ class _LaterParts:
             from vl2_ros.runtime.torch_diffusion import make_torch_generator
 
             network: Any = load_part(self._weights, name, dtype=self._dtype, device=self._device)
-            return make_torch_generator(network, route, self._device), count_bytes(network)
+            generator = make_torch_generator(
+                network, route, self._device, cuda_graphs=self._cuda_graphs
+            )
+            release_memory()  # of the text encoder
+            return generator, count_bytes(network)
 
         return LazyImageGenerator(self._describe("denoiser"), self._part(name, load))
 

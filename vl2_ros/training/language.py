@@ -8,6 +8,7 @@ were: the decoder takes no part, and reads the new model as it read the old one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,10 @@ from vl2_ros.datasets.tabletop import TabletopCache, render_cache
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint import load_model
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.processing.tokenizer import load_tokenizer
+from vl2_ros.training.batch_source import draw_batches
 from vl2_ros.training.embedded import start_from
+from vl2_ros.training.embedded_config import embedded_processing_config
 from vl2_ros.training.embedded_loss import TokenLabellers, without_decoder
 from vl2_ros.training.language_batches import LanguageBatch, LanguageBatches, Packs
 from vl2_ros.training.recipe import EmbeddedRecipe
@@ -32,6 +36,7 @@ def train_language(
     recipe: EmbeddedRecipe,
     init: Path | None,
     workers: int = 2,
+    device: str = "cpu",
     on_render: Callable[[int, int], None] | None = None,
     on_step: OnStep | None = None,
 ) -> None:
@@ -42,7 +47,9 @@ def train_language(
         cache: folder of rendered frames.
         recipe: what to do.
         init: the finished checkpoint; the decoder of the result is its decoder.
-        workers: processes of one thread each, for rendering and for training.
+        workers: processes of one thread each, for rendering and for training; on `cuda` one more
+            trains, and these draw its batches.
+        device: torch device.
         on_render: called with (frames done, frames wanted).
         on_step: called every 20 steps.
 
@@ -59,7 +66,10 @@ def train_language(
     out.mkdir(parents=True, exist_ok=True)
     if not (out / STATE_FILE).exists():
         start_from(init, out)
-    run_workers(workers, _train_worker, out, cache, init, recipe, first={"on_step": on_step})
+    if device == "cpu":
+        run_workers(workers, _train_worker, out, cache, init, recipe, first={"on_step": on_step})
+    else:
+        LanguageTrainer(out, cache, init, recipe, device=device, drawers=workers).run(on_step)
 
 
 def _train_worker(
@@ -73,6 +83,21 @@ def _train_worker(
     LanguageTrainer(out, cache, init, recipe, group).run(on_step)
 
 
+def _make_draw(
+    out: Path, cache: Path, recipe: EmbeddedRecipe, seed: tuple[int, ...], process: int
+) -> Callable[[], LanguageBatch]:
+    """Return what draws the batches of one process."""
+    return LanguageBatches(
+        TabletopCache(cache),
+        load_tokenizer(out),
+        embedded_processing_config(),
+        pictures=recipe.pictures,
+        conversations=recipe.conversations,
+        blind_packs=recipe.blind_packs,
+        seed=(*seed, process),
+    ).next
+
+
 class LanguageTrainer(Trainer):
     """Trains everything but the detection decoder.
 
@@ -82,6 +107,8 @@ class LanguageTrainer(Trainer):
         init: checkpoint whose slot states are held.
         recipe: what to do.
         group: the workers that train together.
+        device: where the network is trained.
+        drawers: processes that draw batches beside the training; 0 draws in this one.
     """
 
     def __init__(
@@ -91,25 +118,22 @@ class LanguageTrainer(Trainer):
         init: Path,
         recipe: EmbeddedRecipe,
         group: WorkerGroup | None = None,
+        device: str = "cpu",
+        drawers: int = 0,
     ) -> None:
         """Build what a run needs around the tokenizer in `out`, or read it back."""
-        super().__init__(out, recipe, group)
-        self._teacher = load_model(init).requires_grad_(False).eval()
+        super().__init__(out, recipe, group, device)
+        self._teacher = load_model(init, device=device).requires_grad_(False).eval()
         labels = self._labellers.image_tokens.parameters()
         self._trained = {"language": [*without_decoder(self.model), *labels]}
-        self._batches = LanguageBatches(
-            TabletopCache(cache),
-            self._tokenizer,
-            self._processing,
-            pictures=recipe.pictures,
-            conversations=recipe.conversations,
-            blind_packs=recipe.blind_packs,
-            seed=(recipe.seed, self._step, self._group.rank),
+        seed = (recipe.seed, self._step, self._group.rank)
+        self._batches = draw_batches(
+            partial(_make_draw, out, cache, recipe, seed), device=self._device, processes=drawers
         )
 
     def next_batch(self) -> LanguageBatch:
         """Draw this worker's next batch."""
-        return self._batches.next()
+        return next(self._batches)
 
     def compute_step(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Run one batch through the model and through its frozen copy."""
@@ -146,7 +170,10 @@ def compute_language_loss(
     tokens, hidden = _look_and_read(model, batch)
     with torch.no_grad():
         _, held = _look_and_read(teacher, batch)
-    slots = torch.isin(packs.input_ids, torch.tensor(model.super_link.ignored_labels()))
+    slots = torch.isin(
+        packs.input_ids,
+        torch.tensor(model.super_link.ignored_labels(), device=packs.input_ids.device),
+    )
     parts = {
         "lm": model.language_loss(hidden, packs.labels),
         "lm_blind": model.language_loss(_read(model, blind, None), blind.labels),

@@ -62,7 +62,8 @@ class Packs:
         """Return (B, 1, T, T) float32 to add to attention scores: 0 where a place is seen."""
         queries, keys = self.segments[:, :, None], self.segments[:, None, :]
         seen = ((keys == queries) | (keys == PICTURE)).tril()
-        return torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)[:, None]
+        nothing = torch.zeros(seen.shape, device=seen.device)
+        return nothing.masked_fill(~seen, torch.finfo(torch.float32).min)[:, None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -84,10 +84,18 @@ class Trainer(ABC):
         out: folder of the tokenizer, the checkpoint, the log and the resumable state.
         recipe: what to do.
         group: the workers that train together.
+        device: where the network is trained; on `cuda` one worker trains.
     """
 
-    def __init__(self, out: Path, recipe: EmbeddedRecipe, group: WorkerGroup | None = None) -> None:
+    def __init__(
+        self,
+        out: Path,
+        recipe: EmbeddedRecipe,
+        group: WorkerGroup | None = None,
+        device: str = "cpu",
+    ) -> None:
         """Build network and optimiser around the tokenizer in `out`, or read them back."""
+        self._device = torch.device(device)
         self._out = out
         self._recipe = recipe
         self._group = WorkerGroup() if group is None else group
@@ -97,8 +105,9 @@ class Trainer(ABC):
         config = embedded_model_config(self._tokenizer.vocab_size)
         self.model = VisionLLM(config, self._tokenizer.tokens)
         quiet_text_enhancers(self.model)
+        self.model.to(self._device)
         self._average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self._labellers = TokenLabellers(config)
+        self._labellers = TokenLabellers(config).to(self._device)
         self._optimizer = torch.optim.AdamW(
             [
                 *parameter_groups(self.model, recipe.weight_decay),
@@ -112,7 +121,7 @@ class Trainer(ABC):
         self._clock = time.monotonic()
         self._resume()
         self._first_step = self._step
-        self._autocast = bfloat16_is_faster()
+        self._autocast = self._device.type == "cpu" and bfloat16_is_faster()
         logger.info("autocast to bfloat16: %s", self._autocast)
 
     @abstractmethod
@@ -238,7 +247,7 @@ class Trainer(ABC):
                 self.model.load_state_dict(load_model(self._out).state_dict())
                 self._average = {k: v.clone() for k, v in self.model.state_dict().items()}
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=self._device)
         self.model.load_state_dict(state["model"])
         self._average = state["average"]
         self._labellers.load_state_dict(state["labellers"])

@@ -28,7 +28,7 @@ from vl2_ros.transports.rclpy_node.parameters import (
 from vl2_ros.transports.rclpy_node.perceive_action import PerceiveAction
 from vl2_ros.transports.ros import RosTransport
 
-#: Loads what the parameters name.
+#: Makes the model that the parameters of the process describe.
 LoadPerceiver = Callable[[ProcessParameters], Perceiver]
 
 #: Action goals at a time; each keeps one thread of the executor.
@@ -163,7 +163,13 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         self._server = PerceptionServer(perceiver, self._transport, parameters)
         self._server.advertise()
         info = perceiver.info
-        _log.info("configured: model %s %s on %s", info.name, info.identity, info.device)
+        _log.info(
+            "configured: model %s %s on %s by %s",
+            info.name,
+            info.identity,
+            info.device,
+            info.backend,
+        )
 
     def _open_services(self, calls: ServiceCalls) -> None:
         group = ReentrantCallbackGroup()

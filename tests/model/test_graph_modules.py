@@ -1,0 +1,92 @@
+"""The modules behind the graph table: they give what the network gives, in the table's order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vl2_ros.errors import ConfigError
+from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
+from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.tokens import TokenIds
+
+
+def make_model(**changes) -> VisionLLM:
+    torch.manual_seed(0)
+    return VisionLLM(replace(ModelConfig.tiny(), **changes), TokenIds.from_base(64)).eval()
+
+
+def empty_cache(model: VisionLLM, layers: int) -> torch.Tensor:
+    llm = model.llm.config
+    return torch.zeros(layers, 1, llm.num_key_value_heads, 0, llm.head_dim)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@torch.inference_mode()
+def test_language_graph_equals_the_step_with_a_cache(attention):
+    model = make_model(attention=attention)
+    graph = build_graph(model, "language_model")
+    ids = torch.randint(3, 60, (1, 23))
+    cache = model.new_cache()
+    keys = values = empty_cache(model, model.llm.config.num_hidden_layers)
+    for part in ids.split([11, 1, 1, 5, 5], dim=1):
+        expected = model.step(part, cache)
+        past = keys.shape[3]
+        logits, hidden, keys, values = graph(model.embed(part), keys, values)
+        torch.testing.assert_close(logits, expected.last_logits, rtol=0, atol=2e-6)
+        torch.testing.assert_close(hidden, expected.hidden, rtol=0, atol=2e-6)
+        assert keys.shape[3] == values.shape[3] == past + part.shape[1]
+    for layer, known in enumerate(cache.layers):
+        torch.testing.assert_close(keys[layer], known.keys, rtol=0, atol=2e-6)
+        torch.testing.assert_close(values[layer], known.values, rtol=0, atol=2e-6)
+
+
+@torch.inference_mode()
+def test_vision_graph_gives_maps_only_where_regions_are_read():
+    pixels = torch.randn(2, 3, 56, 56)
+    for use_region_encoder, names in ((True, ("image_tokens", "region_maps")), (False, None)):
+        model = make_model(use_region_encoder=use_region_encoder)
+        outputs = build_graph(model, "vision_encoder")(pixels)
+        assert spec_of(model, "vision_encoder").output_names == (names or ("image_tokens",))
+        assert len(outputs) == len(spec_of(model, "vision_encoder").outputs)
+        expected = model.encode_images(pixels).image_tokens.flatten(0, 1)
+        torch.testing.assert_close(outputs[0], expected, rtol=0, atol=0)
+
+
+@torch.inference_mode()
+def test_decoder_graphs_take_their_inputs_in_the_order_of_the_table():
+    model = make_model()
+    config = model.config.detection
+    given = {
+        "pixels": torch.randn(1, 3, 64, 96),
+        "pixel_mask": torch.ones(1, 64, 96, dtype=torch.bool),
+        "super_link": torch.randn(1, 3, config.num_embs, config.l_hidden_size),
+        "class_mask": torch.tensor([[True, True, False]]),
+    }
+    spec = spec_of(model, "detection_decoder")
+    outputs = build_graph(model, spec.name)(*(given[name] for name in spec.input_names))
+    expected = model.detection_decoder(**given)
+    for name, output in zip(spec.output_names, outputs, strict=True):
+        torch.testing.assert_close(output, getattr(expected, name), rtol=0, atol=0)
+
+
+def test_a_part_that_the_network_lacks_is_named():
+    model = make_model(use_region_encoder=False)
+    assert list_graphs(model) == ("vision_encoder", "language_model", "detection_decoder")
+    with pytest.raises(ConfigError, match="no region encoder"):
+        build_graph(model, "region_encoder")
+    with pytest.raises(ConfigError, match="no pose decoder"):
+        build_graph(model, "pose_decoder")
+    with pytest.raises(ConfigError, match="no graph 'denoiser' in VisionLLM; expected one of vis"):
+        build_graph(model, "denoiser")
+
+
+def test_rotary_embeddings_that_change_with_length_are_refused():
+    llm = ModelConfig.tiny().llm
+    rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+    model = make_model(llm={**llm, "rope_parameters": rope})
+    with pytest.raises(ConfigError, match="'dynamic' change with the length"):
+        build_graph(model, "language_model")

@@ -1,0 +1,99 @@
+"""`engines.json`: what is read, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from vl2_ros.errors import EngineError
+from vl2_ros.runtime.engine_files import FILE_NAME, read_engine_files
+
+CONTENT = b"an engine"
+GRAPH = {
+    "file": "vision_encoder.onnx",
+    "sha256": hashlib.sha256(CONTENT).hexdigest(),
+    "precision": "float32",
+    "axes": {"tile_side": 128, "tiles": [1, 1, 5]},
+}
+DOCUMENT = {"format": 1, "checkpoint": "0123456789abcdef", "graphs": {"vision_encoder": GRAPH}}
+
+
+def write(folder: Path, document: object = DOCUMENT) -> Path:
+    (folder / "vision_encoder.onnx").write_bytes(CONTENT)
+    (folder / FILE_NAME).write_text(json.dumps(document))
+    return folder
+
+
+def test_files_sizes_and_ranges_are_read(tmp_path):
+    files = read_engine_files(write(tmp_path))
+    file = files.require("vision_encoder")
+    file.check()
+    assert (file.path, file.precision) == (tmp_path / "vision_encoder.onnx", "float32")
+    assert file.fixed_size("tile_side") == 128
+    assert file.axes["tiles"] == (1, 1, 5)
+    files.check_checkpoint("0123456789abcdef")
+
+
+def test_a_changed_byte_is_found(tmp_path):
+    file = read_engine_files(write(tmp_path)).require("vision_encoder")
+    file.path.write_bytes(b"an Engine")
+    with pytest.raises(EngineError, match=r"damaged or was replaced.*of 9 bytes.*export"):
+        file.check()
+
+
+def test_a_missing_file_is_named(tmp_path):
+    file = read_engine_files(write(tmp_path)).require("vision_encoder")
+    file.path.unlink()
+    with pytest.raises(EngineError, match=r"vision_encoder\.onnx.*No such file.*export"):
+        file.check()
+
+
+def test_engines_of_another_checkpoint_are_refused(tmp_path):
+    with pytest.raises(
+        EngineError, match="from checkpoint 0123456789abcdef, these weights are f00"
+    ):
+        read_engine_files(write(tmp_path)).check_checkpoint("f00")
+
+
+def test_a_graph_or_size_that_is_not_there_is_named(tmp_path):
+    files = read_engine_files(write(tmp_path))
+    with pytest.raises(EngineError, match="no engine of pose_decoder; it has vision_encoder"):
+        files.require("pose_decoder")
+    for axis in ("tiles", "layers"):
+        with pytest.raises(EngineError, match=f"a number for the axis '{axis}'"):
+            files.require("vision_encoder").fixed_size(axis)
+
+
+def test_a_folder_without_engines_says_what_was_expected(tmp_path):
+    with pytest.raises(EngineError, match="no engines.json in"):
+        read_engine_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "format 2, this version reads 1 to 1; update vl2_ros"),
+        ({"format": "1"}, "format '1'"),
+        ({"checkpoint": None}, "must hold"),
+        ({"graphs": {}}, "must hold"),
+        ({"graphs": {"oven": GRAPH}}, "engine of 'oven'; this version knows vision_encoder"),
+        ({"graphs": {"vision_encoder": {"file": "x"}}}, "describes the engine of vision_encoder"),
+        ({"graphs": {"vision_encoder": GRAPH | {"axes": {"tiles": [1, 2]}}}}, "describes"),
+        ({"graphs": {"vision_encoder": GRAPH | {"axes": {"tiles": "many"}}}}, "describes"),
+        ({"graphs": {"vision_encoder": GRAPH | {"file": "../other.onnx"}}}, "outside of its"),
+        ({"graphs": {"vision_encoder": GRAPH | {"file": "/etc/passwd"}}}, "outside of its"),
+    ],
+)
+def test_documents_that_cannot_be_used_are_refused(tmp_path, changes, message):
+    with pytest.raises(EngineError, match=message):
+        read_engine_files(write(tmp_path, DOCUMENT | changes))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", '"x"', "null"])
+def test_a_damaged_document_is_refused(tmp_path, text):
+    (tmp_path / FILE_NAME).write_text(text)
+    with pytest.raises(EngineError, match=r"engines\.json"):
+        read_engine_files(tmp_path)

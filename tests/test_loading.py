@@ -1,0 +1,119 @@
+"""Which backend answers, what is said when it cannot, and that nothing else may take its place."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import make_json_tokenizer
+from vl2_ros.errors import ConfigError, EngineError
+from vl2_ros.loading import BACKENDS, identify_weights, load_pipeline
+from vl2_ros.model.checkpoint import save_model
+from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.network import VisionLLM
+from vl2_ros.node.parameters import ProcessParameters, note_of
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.runtime.engine_files import FILE_NAME
+
+GRAPHS = ("vision_encoder", "language_model", "region_encoder", "detection_decoder")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """A small checkpoint folder with every part but the pose decoder."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tokenizer = make_json_tokenizer(folder)
+    tiny = ModelConfig.tiny()
+    torch.manual_seed(0)
+    model = VisionLLM(
+        replace(tiny, llm={**tiny.llm, "vocab_size": tokenizer.vocab_size}), tokenizer.tokens
+    )
+    save_model(model, folder)
+    ProcessingConfig(vision_side=56, vision_tokens=16, num_embs=4, num_embs_gen=6).save(folder)
+    return folder
+
+
+def list_engines(folder: Path, identity: str, graphs=GRAPHS) -> Path:
+    """Write an `engines.json` whose files are not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entry = {"sha256": "0" * 64, "precision": "float32"}
+    entry["axes"] = {"layers": 2, "heads": 4, "head_width": 16}
+    document = {
+        "format": 1,
+        "checkpoint": identity,
+        "graphs": {name: entry | {"file": f"{name}.onnx"} for name in graphs},
+    }
+    (folder / FILE_NAME).write_text(json.dumps(document))
+    return folder
+
+
+def test_backends_of_the_node_are_those_that_are_loaded():
+    assert note_of("backend", ProcessParameters).choices == BACKENDS
+
+
+def test_an_unknown_backend_is_refused(checkpoint):
+    with pytest.raises(ConfigError, match="one of auto, torch, onnxruntime, tensorrt, got 'tvm'"):
+        load_pipeline(checkpoint, backend="tvm")
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_without_engines_torch_answers_and_nothing_is_said(checkpoint, backend, caplog):
+    assert load_pipeline(checkpoint, backend=backend).info.backend == "torch"
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "tensorrt"])
+def test_a_backend_asked_for_by_name_is_missed(checkpoint, backend, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert load_pipeline(checkpoint, backend=backend).info.backend == "torch"
+    assert "torch answers in place of the engines: no engines.json in" in caplog.text
+    with pytest.raises(EngineError, match=r"no engines\.json in"):
+        load_pipeline(checkpoint, backend=backend, allow_fallback=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"identity": "of another"}, "were made from checkpoint of another, these weights are"),
+        (
+            {"graphs": GRAPHS[:2]},
+            "lack region_encoder, detection_decoder, which the",
+        ),
+        ({}, "cannot read .*onnx, the engine of .*: No such file"),
+    ],
+)
+def test_engines_that_cannot_be_used_are_named(checkpoint, tmp_path, changes, message, caplog):
+    given = {"identity": identify_weights(checkpoint)} | changes
+    engines = list_engines(tmp_path, **given)
+    with pytest.raises(EngineError, match=message):
+        load_pipeline(checkpoint, engines=engines, allow_fallback=False)
+    with caplog.at_level(logging.WARNING):
+        assert load_pipeline(checkpoint, engines=engines).info.backend == "torch"
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+
+
+def test_where_torch_is_not_installed_the_first_reason_is_kept(checkpoint, tmp_path, monkeypatch):
+    engines = list_engines(tmp_path, "of another")
+    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_engine", None)
+    with pytest.raises(EngineError, match=r"of another.*pip install 'vl2_ros\[torch\]'"):
+        load_pipeline(checkpoint, engines=engines)
+
+
+def test_engines_stand_in_the_checkpoint_folder(checkpoint, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in checkpoint.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    list_engines(copy / "engines", "of another")
+    with pytest.raises(EngineError, match="of another"):
+        load_pipeline(copy, allow_fallback=False)
+    # Only auto looks whether they are there; the identity of the weights leaves them out.
+    assert load_pipeline(copy, backend="torch").info.backend == "torch"
+    assert identify_weights(copy) == identify_weights(checkpoint)

@@ -1,0 +1,221 @@
+"""VisionLLM to the modules behind the graph table: tensors in and out in the order of the table.
+
+One small module per graph, so that eager engines and the exporter run the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaForCausalLM
+
+from vl2_ros.errors import ConfigError
+from vl2_ros.model.graphs import GRAPHS, GraphSpec, with_region_maps
+from vl2_ros.model.network import VisionLLM
+
+#: Rotary embeddings whose frequencies change with the length of the sequence.
+_CHANGING_ROPE = ("dynamic", "longrope")
+
+
+class VisionEncoderGraph(nn.Module):
+    """Tiles to tokens of the LLM and, where the model has a region encoder, its maps."""
+
+    def __init__(self, model: VisionLLM) -> None:
+        """Keep the network."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Encode n tiles (n, 3, S, S): (n * N, C) and maybe maps (L, n, Cv, g, g)."""
+        features = self.model.encode_images(pixels)
+        tokens = features.image_tokens.flatten(0, 1)
+        maps = features.region_maps
+        return (tokens, torch.stack(maps)) if maps else (tokens,)
+
+
+class RegionEncoderGraph(nn.Module):
+    """Regions on encoded tiles to one token of the LLM each."""
+
+    def __init__(self, model: VisionLLM) -> None:
+        """Keep the network.
+
+        Raises:
+            ConfigError: if it has no region encoder.
+        """
+        super().__init__()
+        if model.region_encoder is None:
+            raise ConfigError("the checkpoint has no region encoder")
+        self.model = model
+
+    def forward(
+        self, pixels: Tensor, region_maps: Tensor, masks: Tensor, tile_index: Tensor
+    ) -> tuple[Tensor]:
+        """Encode R regions (R, S, S): (R, C)."""
+        maps = region_maps.unbind(0)
+        return (self.model.encode_regions(pixels, masks, maps, tile_index),)
+
+
+class LanguageGraph(nn.Module):
+    """The LLM with its key-value cache as plain tensors, one call for prompts and for steps.
+
+    Which position sees which, and the rotary angles, come from the sizes of the inputs.
+    """
+
+    def __init__(self, model: VisionLLM) -> None:
+        """Keep the LLM.
+
+        Raises:
+            ConfigError: if its rotary embedding changes with the length of the sequence.
+        """
+        super().__init__()
+        self.llm: LlamaForCausalLM = model.llm
+        kind = self.llm.model.rotary_emb.rope_type
+        if kind in _CHANGING_ROPE:
+            raise ConfigError(
+                f"rotary embeddings of type {kind!r} change with the length of the sequence; "
+                "expected default, linear, llama3 or yarn for a graph with a cache"
+            )
+
+    def forward(
+        self, input_embeds: Tensor, past_keys: Tensor, past_values: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Append T positions (1, T, C) to a cache of P positions (L, 1, heads, P, d); P may be 0.
+
+        Returns:
+            Logits (1, V) float32 after the last position, states (1, T, C) after the final norm,
+            and the keys and values of all P + T positions.
+        """
+        network = self.llm.model
+        fed, past = input_embeds.shape[1], past_keys.shape[3]
+        rows = torch.arange(past, past + fed, device=input_embeds.device)
+        columns = torch.arange(past + fed, device=input_embeds.device)
+        is_hidden = columns[None, :] > rows[:, None]
+        hidden = input_embeds.to(self.llm.lm_head.weight.dtype)
+        blocked = torch.zeros_like(is_hidden, dtype=hidden.dtype)
+        blocked = blocked.masked_fill(is_hidden, torch.finfo(hidden.dtype).min)
+        angles = network.rotary_emb(hidden, rows[None])
+        cache = _CacheTensors(past_keys, past_values)
+        for layer in network.layers:
+            hidden = layer(
+                hidden,
+                attention_mask=blocked[None, None],
+                position_ids=rows[None],
+                past_key_values=cache,
+                use_cache=True,
+                position_embeddings=angles,
+            )
+        hidden = network.norm(hidden)
+        logits = self.llm.lm_head(hidden[:, -1]).float()
+        return logits, hidden, torch.stack(cache.keys), torch.stack(cache.values)
+
+
+class _CacheTensors:
+    """What a layer needs of transformers' `Cache`: its past, joined with what it adds."""
+
+    def __init__(self, past_keys: Tensor, past_values: Tensor) -> None:
+        self._past_keys, self._past_values = past_keys, past_values
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+
+    def update(self, keys: Tensor, values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Return keys and values (1, heads, P + T, d) of a layer; layers come in order."""
+        assert layer == len(self.keys)
+        self.keys.append(torch.cat([self._past_keys[layer].to(keys.dtype), keys], dim=2))
+        self.values.append(torch.cat([self._past_values[layer].to(values.dtype), values], dim=2))
+        return self.keys[layer], self.values[layer]
+
+
+class DetectionGraph(nn.Module):
+    """The detection decoder on one picture."""
+
+    def __init__(self, model: VisionLLM) -> None:
+        """Keep the decoder.
+
+        Raises:
+            ConfigError: if there is none.
+        """
+        super().__init__()
+        if model.detection_decoder is None:
+            raise ConfigError("the checkpoint has no detection decoder")
+        self.decoder = model.detection_decoder
+
+    def forward(
+        self, pixels: Tensor, pixel_mask: Tensor, super_link: Tensor, class_mask: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Detect N classes; shapes as in `DetectionDecoder.forward` and `DetectionOutput`."""
+        found = self.decoder(pixels, super_link, class_mask, pixel_mask)
+        return found.pred_logits, found.pred_boxes, found.mask_queries, found.mask_features
+
+
+class PoseGraph(nn.Module):
+    """The pose decoder on one picture."""
+
+    def __init__(self, model: VisionLLM) -> None:
+        """Keep the decoder.
+
+        Raises:
+            ConfigError: if there is none.
+        """
+        super().__init__()
+        if model.pose_decoder is None:
+            raise ConfigError("the checkpoint has no pose decoder")
+        self.decoder = model.pose_decoder
+
+    def forward(
+        self,
+        pixels: Tensor,
+        pixel_mask: Tensor,
+        super_link: Tensor,
+        class_mask: Tensor,
+        keypoint_link: Tensor,
+        keypoint_mask: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Find N classes and M keypoints; shapes as in `PoseDecoder.forward` and `PoseOutput`."""
+        found = self.decoder(
+            pixels, super_link, class_mask, keypoint_link, keypoint_mask, pixel_mask
+        )
+        return found.pred_logits, found.pred_boxes, found.pred_keypoints
+
+
+_MODULES: Mapping[str, Callable[[VisionLLM], nn.Module]] = {
+    "vision_encoder": VisionEncoderGraph,
+    "region_encoder": RegionEncoderGraph,
+    "language_model": LanguageGraph,
+    "detection_decoder": DetectionGraph,
+    "pose_decoder": PoseGraph,
+}
+
+
+def build_graph(model: VisionLLM, name: str) -> nn.Module:
+    """Make the module of a graph; it shares the network's weights.
+
+    Args:
+        model: the network, in evaluation mode.
+        name: a graph of the table that is a part of `VisionLLM`.
+
+    Raises:
+        ConfigError: if there is no such graph or the checkpoint lacks the part.
+    """
+    if name not in _MODULES:
+        raise ConfigError(f"no graph {name!r} in VisionLLM; expected one of {', '.join(_MODULES)}")
+    return _MODULES[name](model).eval()
+
+
+def spec_of(model: VisionLLM, name: str) -> GraphSpec:
+    """Return the row of the table for this network: `build_graph` gives its outputs in order."""
+    spec = GRAPHS[name]
+    if name == "vision_encoder" and model.region_encoder is not None:
+        return with_region_maps(spec)
+    return spec
+
+
+def list_graphs(model: VisionLLM) -> tuple[str, ...]:
+    """Return the graphs that the network has, in the order of the table."""
+    parts = {
+        "region_encoder": model.region_encoder,
+        "detection_decoder": model.detection_decoder,
+        "pose_decoder": model.pose_decoder,
+    }
+    return tuple(name for name in _MODULES if name not in parts or parts[name] is not None)

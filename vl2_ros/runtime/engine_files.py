@@ -1,0 +1,185 @@
+"""A folder of engine files to what is in it: `engines.json`, read and checked.
+
+    {"format": 1, "checkpoint": "<identity>", "graphs": {
+        "language_model": {"file": "language_model.onnx", "sha256": "...", "precision": "float32",
+                           "axes": {"layers": 4, "past": [0, 128, 1024]}}}}
+
+Axes are those of the graph table: a number where the file fixes one, else least, best and most.
+Knows no inference library, and not what is inside of the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vl2_ros.errors import EngineError
+from vl2_ros.model.graphs import GRAPHS
+
+FILE_NAME = "engines.json"
+FORMAT = 1
+#: Beside the engines: word embeddings and query tables, which are looked up without a graph.
+EMBEDDINGS = "embeddings.safetensors"
+
+AxisRange = int | tuple[int, int, int]
+
+_AGAIN = "export the engines again"
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFile:
+    """One engine of the folder.
+
+    Attributes:
+        graph: name in the graph table.
+        path: its file.
+        sha256: what the bytes of the file hash to, 64 hexadecimal digits.
+        precision: such as `float32`.
+        axes: name of an axis -> its size; least, best and most where it changes.
+    """
+
+    graph: str
+    path: Path
+    sha256: str
+    precision: str
+    axes: Mapping[str, AxisRange]
+
+    def check(self) -> None:
+        """Compare the bytes of the file with its hash.
+
+        Raises:
+            EngineError: if it is missing or not what was exported.
+        """
+        digest = hashlib.sha256()
+        try:
+            with self.path.open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+            size = self.path.stat().st_size
+        except OSError as error:
+            raise EngineError(
+                f"cannot read {self.path}, the engine of {self.graph}: {error.strerror}; {_AGAIN}"
+            ) from error
+        if digest.hexdigest() != self.sha256:
+            raise EngineError(
+                f"{self.path} is damaged or was replaced: expected sha256 {self.sha256[:12]}..., "
+                f"got {digest.hexdigest()[:12]}... of {size} bytes; {_AGAIN}"
+            )
+
+    def fixed_size(self, axis: str) -> int:
+        """Return the size of an axis that the file fixes.
+
+        Raises:
+            EngineError: if `engines.json` does not say it.
+        """
+        size = self.axes.get(axis)
+        if not isinstance(size, int):
+            raise EngineError(
+                f"{FILE_NAME} must give {self.graph} a number for the axis {axis!r}, got "
+                f"{size!r}; {_AGAIN}"
+            )
+        return size
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFiles:
+    """What a folder of engines holds.
+
+    Attributes:
+        folder: where it is.
+        checkpoint: identity of the checkpoint that they were made from.
+        graphs: name of a graph -> its file.
+    """
+
+    folder: Path
+    checkpoint: str
+    graphs: Mapping[str, EngineFile] = field(default_factory=dict)
+
+    @property
+    def embeddings(self) -> Path:
+        """Where embeddings and query tables of the language model are."""
+        return self.folder / EMBEDDINGS
+
+    def require(self, graph: str) -> EngineFile:
+        """Return the file of a graph.
+
+        Raises:
+            EngineError: if there is none.
+        """
+        if graph not in self.graphs:
+            raise EngineError(
+                f"{self.folder} has no engine of {graph}; it has {', '.join(self.graphs)}; {_AGAIN}"
+            )
+        return self.graphs[graph]
+
+    def check_checkpoint(self, identity: str) -> None:
+        """Check that the engines were made from a checkpoint.
+
+        Raises:
+            EngineError: if they were made from another one.
+        """
+        if self.checkpoint != identity:
+            raise EngineError(
+                f"the engines in {self.folder} were made from checkpoint {self.checkpoint}, these "
+                f"weights are {identity}; {_AGAIN} or name their own folder"
+            )
+
+
+def read_engine_files(folder: Path) -> EngineFiles:
+    """Read `engines.json` of a folder; the engines themselves are not opened.
+
+    Raises:
+        EngineError: if it is missing, unreadable or of a newer format, or lists an unknown graph.
+    """
+    path = folder / FILE_NAME
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise EngineError(
+            f"no {FILE_NAME} in {folder}; expected a folder that the export of engines has written"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise EngineError(f"cannot read {path}: {error}; {_AGAIN}") from error
+    written = document.get("format") if isinstance(document, dict) else None
+    if not isinstance(written, int) or not 1 <= written <= FORMAT:
+        raise EngineError(
+            f"{path} has format {written!r}, this version reads 1 to {FORMAT}; update vl2_ros or "
+            f"{_AGAIN} with this version"
+        )
+    checkpoint, graphs = document.get("checkpoint"), document.get("graphs")
+    if not isinstance(checkpoint, str) or not isinstance(graphs, dict) or not graphs:
+        raise EngineError(
+            f"{path} must hold the texts and tables checkpoint and graphs, got {document}; {_AGAIN}"
+        )
+    files = {name: _read_graph(path, name, entry) for name, entry in graphs.items()}
+    return EngineFiles(folder, checkpoint, files)
+
+
+def _read_graph(path: Path, name: str, entry: Any) -> EngineFile:
+    if name not in GRAPHS:
+        raise EngineError(
+            f"{path} lists an engine of {name!r}; this version knows {', '.join(GRAPHS)}"
+        )
+    try:
+        file, sha256, precision = (str(entry[key]) for key in ("file", "sha256", "precision"))
+        axes = {axis: _read_axis(size) for axis, size in entry.get("axes", {}).items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EngineError(
+            f"{path} describes the engine of {name} wrongly: expected file, sha256, precision and "
+            f"axes as numbers or [least, best, most], got {entry!r}; {_AGAIN}"
+        ) from error
+    if Path(file).is_absolute() or ".." in Path(file).parts:
+        raise EngineError(f"{path} names {file!r} for {name}, which lies outside of its folder")
+    return EngineFile(name, path.parent / file, sha256.lower(), precision, axes)
+
+
+def _read_axis(size: Any) -> AxisRange:
+    if isinstance(size, int):
+        return size
+    least, best, most = (int(one) for one in size)
+    return least, best, most

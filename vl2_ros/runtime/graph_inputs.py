@@ -1,0 +1,68 @@
+"""Checks that every engine makes of what it is given, against the graph table.
+
+Looks at names, dtypes and shapes only, so arrays of any library will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vl2_ros.errors import EngineError
+from vl2_ros.model.graphs import GraphSpec, TensorSpec
+from vl2_ros.runtime.engine import Array
+
+#: One kind: whoever calls does not know an engine's precision.
+_FLOATS = ("float16", "bfloat16", "float32")
+
+
+def check_graph_inputs(
+    spec: GraphSpec, inputs: Mapping[str, Array], sizes: Mapping[str, int] | None = None
+) -> None:
+    """Check that the inputs of a graph are there and fit the table and each other.
+
+    Args:
+        spec: row of the table.
+        inputs: arrays by name; others than the graph's are not looked at.
+        sizes: name of an axis -> what the engine takes, where that is known and fixed.
+
+    Raises:
+        EngineError: naming the input, what was expected of it and what came.
+    """
+    missing = [name for name in spec.input_names if name not in inputs]
+    if missing:
+        raise EngineError(
+            f"{spec.name} needs the inputs {', '.join(spec.input_names)}; missing: "
+            f"{', '.join(missing)}"
+        )
+    known = {axis: (size, "this engine") for axis, size in (sizes or {}).items()}
+    for tensor in spec.inputs:
+        _check_dtype(spec.name, tensor, str(inputs[tensor.name].dtype).removeprefix("torch."))
+        _check_shape(spec.name, tensor, tuple(inputs[tensor.name].shape), known)
+
+
+def _check_dtype(graph: str, tensor: TensorSpec, dtype: str) -> None:
+    both_floats = dtype in _FLOATS and tensor.dtype in _FLOATS
+    if dtype != tensor.dtype and not both_floats:
+        raise EngineError(
+            f"{graph} takes {tensor.name} as {tensor.dtype}, got {dtype}; convert it first"
+        )
+
+
+def _check_shape(
+    graph: str, tensor: TensorSpec, shape: tuple[int, ...], known: dict[str, tuple[int, str]]
+) -> None:
+    """Check one shape; `known` learns the sizes of axes that have none yet, and from where."""
+    axes = ", ".join(str(axis) for axis in tensor.axes)
+    if len(shape) != len(tensor.axes):
+        raise EngineError(f"{graph} takes {tensor.name} of shape ({axes}), got {shape}")
+    for axis, size in zip(tensor.axes, shape, strict=True):
+        wanted, where = (
+            (axis, "the graph")
+            if isinstance(axis, int)
+            else known.setdefault(axis, (size, tensor.name))
+        )
+        if size != wanted:
+            raise EngineError(
+                f"{graph} takes {tensor.name} of shape ({axes}), where {where} has {wanted} for "
+                f"{axis}; got {shape}"
+            )

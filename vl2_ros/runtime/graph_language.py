@@ -1,0 +1,200 @@
+"""The language model as calls of one graph: embeddings looked up here, the cache passed through.
+
+Serves every backend whose engine runs `language_model`; needs numpy only. Does for ids what
+`VisionLLM.embed` does with tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vl2_ros.errors import EngineError, InputError, ShapeError
+from vl2_ros.model.slots import find_slots, slot_counts
+from vl2_ros.model.tokens import ROUTING_TABLES, TokenIds
+from vl2_ros.runtime.engine import Array, Engine, EngineInfo, LanguageStep, to_numpy
+
+#: Name in the file of embeddings; each query table of `ROUTING_TABLES` stands under its own name.
+TOKEN_EMBEDDINGS = "embed_tokens"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddingTables:
+    """What stands for ids at the entrance of the language model.
+
+    Attributes:
+        tokens: ids of the special tokens.
+        words: (V, C) embeddings, float16 or float32.
+        queries: name of a query table -> (K, C), what stands in the slots of its routes.
+    """
+
+    tokens: TokenIds
+    words: np.ndarray
+    queries: Mapping[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        """Check that the tables belong together.
+
+        Raises:
+            EngineError: if a table is missing or of another width, or a special id has no row.
+        """
+        missing = sorted(set(ROUTING_TABLES.values()) - set(self.queries))
+        if missing:
+            raise EngineError(
+                f"the embeddings lack the query tables {', '.join(missing)}; export again"
+            )
+        shapes = {name: table.shape for name, table in self.queries.items()}
+        width = self.words.shape[-1]
+        if self.words.ndim != 2 or any(len(s) != 2 or s[1] != width for s in shapes.values()):
+            raise EngineError(
+                f"word embeddings {self.words.shape} and query tables {shapes} must be (rows, "
+                "width) of one width; export again"
+            )
+        tokens = self.tokens
+        highest = max(tokens.image_patch, tokens.region, *tokens.routing, *tokens.slots)
+        if highest >= len(self.words):
+            raise EngineError(
+                f"token id {highest} of the tokenizer lies outside of the {len(self.words)} "
+                "embeddings; use the tokenizer of the checkpoint that was exported"
+            )
+
+    def embed(
+        self,
+        input_ids: np.ndarray,
+        image_tokens: Array | None = None,
+        region_features: Array | None = None,
+    ) -> np.ndarray:
+        """Make the language model's input; see `LanguageSession.feed`.
+
+        Returns:
+            (T, C) float32, new memory.
+
+        Raises:
+            InputError: if an id has no embedding, the slots of a routing token are not in the same
+                call, or the number of features and of ids for them differ.
+        """
+        if input_ids.ndim != 1 or not len(input_ids):
+            raise ShapeError(f"input_ids must be (T,) with T at least 1, got {input_ids.shape}")
+        if input_ids.min() < 0 or input_ids.max() >= len(self.words):
+            raise InputError(
+                f"ids must lie in 0 to {len(self.words) - 1}, got {input_ids.min()} to "
+                f"{input_ids.max()}"
+            )
+        embeds: np.ndarray = self.words[input_ids].astype(np.float32)
+        counts = slot_counts(
+            self.tokens, num_embs=len(self.queries["det"]), num_embs_gen=len(self.queries["gen"])
+        )
+        for span in find_slots(input_ids.tolist(), self.tokens, counts):
+            table = self.queries[ROUTING_TABLES[span.route]]
+            embeds[span.start : span.start + span.count] = table
+        for name, token_id, features in (
+            ("<im_patch>", self.tokens.image_patch, image_tokens),
+            ("<region>", self.tokens.region, region_features),
+        ):
+            _substitute(embeds, input_ids == token_id, features, name)
+        return embeds
+
+
+def load_embedding_tables(path: Path, tokens: TokenIds) -> EmbeddingTables:
+    """Read the tables that stand beside the engines.
+
+    Raises:
+        EngineError: if the file is missing, damaged or incomplete.
+    """
+    import safetensors.numpy
+
+    try:
+        arrays = safetensors.numpy.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise EngineError(
+            f"cannot read the embeddings {path}: {error}; export the engines again"
+        ) from error
+    words = arrays.pop(TOKEN_EMBEDDINGS, None)
+    if words is None:
+        raise EngineError(f"{path} has no {TOKEN_EMBEDDINGS!r}, got {sorted(arrays)}")
+    return EmbeddingTables(tokens, words, arrays)
+
+
+class GraphLanguageSession:
+    """One answer: the cache is an output of each call and an input of the next.
+
+    Args:
+        engine: runs `language_model`.
+        tables: embeddings and query tables.
+        cache_shape: layers, heads and width of a head.
+    """
+
+    def __init__(
+        self, engine: Engine, tables: EmbeddingTables, cache_shape: tuple[int, int, int]
+    ) -> None:
+        """Start with an empty cache."""
+        layers, heads, head_width = cache_shape
+        self._engine = engine
+        self._tables = tables
+        self._keys: Array = np.zeros((layers, 1, heads, 0, head_width), np.float32)
+        self._values: Array = self._keys
+
+    def feed(
+        self,
+        input_ids: np.ndarray,
+        image_tokens: Array | None = None,
+        region_features: Array | None = None,
+    ) -> LanguageStep:
+        """Append T positions; see `LanguageSession.feed`. A call that raises appends nothing."""
+        embeds = self._tables.embed(input_ids, image_tokens, region_features)
+        output = self._engine.run(
+            {"input_embeds": embeds[None], "past_keys": self._keys, "past_values": self._values}
+        )
+        # The engine's own arrays: on an accelerator the cache never leaves it.
+        self._keys, self._values = output["keys"], output["values"]
+        logits = to_numpy(output["last_logits"])[0].astype(np.float32, copy=False)
+        return LanguageStep(logits, to_numpy(output["hidden"])[0])
+
+
+class GraphLanguageModel:
+    """The LLM with its super-link tables, on any engine of `language_model`.
+
+    Args:
+        engine: runs the graph.
+        tables: embeddings and query tables.
+        cache_shape: layers, heads and width of a head of the cache.
+    """
+
+    def __init__(
+        self, engine: Engine, tables: EmbeddingTables, cache_shape: tuple[int, int, int]
+    ) -> None:
+        """Keep the parts."""
+        self._engine = engine
+        self._tables = tables
+        self._cache_shape = cache_shape
+        self.info = EngineInfo(
+            "language_model",
+            engine.info.backend,
+            engine.info.device,
+            ("input_ids", "image_tokens", "region_features"),
+            ("last_logits", "hidden"),
+        )
+
+    def open_session(self) -> GraphLanguageSession:
+        """Start an answer."""
+        return GraphLanguageSession(self._engine, self._tables, self._cache_shape)
+
+
+def _substitute(embeds: np.ndarray, where: np.ndarray, features: Array | None, name: str) -> None:
+    """Replace the rows of `embeds` (T, C) at `where` (T,) by those of `features`, in order."""
+    rows = None if features is None else to_numpy(features)
+    wanted, given = int(where.sum()), 0 if rows is None else int(np.prod(rows.shape[:-1]))
+    if wanted != given:
+        raise InputError(
+            f"the row holds {wanted} {name} ids, got {given} features for them; they must be equal"
+        )
+    if rows is None or not given:
+        return
+    if rows.shape[-1] != embeds.shape[-1]:
+        raise ShapeError(
+            f"features of {name} must be {embeds.shape[-1]} wide, got {rows.shape[-1]}"
+        )
+    embeds[where] = rows.reshape(given, -1)

@@ -1,0 +1,316 @@
+"""Engines that run ONNX files with ONNX Runtime; the only file that imports it.
+
+On the CPU inputs are read where they are and outputs are handed out where they were written: no
+copies. On CUDA inputs are uploaded; outputs come to the host, but for the cache of the language
+model, which stays there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+from vl2_ros.errors import ConfigError, EngineError
+from vl2_ros.model.graphs import GRAPHS, GraphSpec
+from vl2_ros.model.tokens import TokenIds
+from vl2_ros.runtime.engine import Array, Engine, EngineInfo, Engines, to_numpy
+from vl2_ros.runtime.engine_files import EngineFile, EngineFiles
+from vl2_ros.runtime.graph_inputs import check_graph_inputs
+from vl2_ros.runtime.graph_language import GraphLanguageModel, load_embedding_tables
+
+#: What the library raises; its own errors have no base of their own.
+_FOREIGN_ERRORS = (
+    states.EPFail,
+    states.EngineError,
+    states.Fail,
+    states.InvalidArgument,
+    states.InvalidGraph,
+    states.InvalidProtobuf,
+    states.NoModel,
+    states.NoSuchFile,
+    states.NotImplemented,
+    states.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
+#: Outputs that only the same graph reads again; they need not come to the host.
+_KEPT_OUTPUTS = frozenset({"keys", "values"})
+#: Outputs beyond the graph table, which an encoder for regions would read.
+_OPTIONAL_OUTPUTS = frozenset({"region_maps"})
+_DTYPES: Mapping[str, np.dtype] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(bool)": np.dtype(np.bool_),
+    "tensor(int64)": np.dtype(np.int64),
+}
+_ERRORS_ONLY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxOptions:
+    """How sessions are set up.
+
+    Attributes:
+        threads: that compute one graph; 0 takes the physical cores.
+        spinning: threads that have nothing to do keep a core busy for a moment, which is faster
+            only where no other process wants it.
+        memory_arena: keep freed memory for the next run: faster, and the process stays as large
+            as its largest run.
+        tensorrt: let the TensorRT execution provider take what it can; builds its own engines
+            when a graph first runs, which takes minutes.
+    """
+
+    threads: int = 0
+    spinning: bool = False
+    memory_arena: bool = True
+    tensorrt: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: if there are fewer than 0 threads.
+        """
+        if self.threads < 0:
+            raise ConfigError(f"threads must be 0, for all cores, or more, got {self.threads}")
+
+
+DEFAULT_OPTIONS = OnnxOptions()
+
+
+@contextlib.contextmanager
+def _mapped_errors(doing: str, advice: str) -> Iterator[None]:
+    try:
+        yield
+    except _FOREIGN_ERRORS as error:
+        raise EngineError(f"{doing} failed: {error}; {advice}") from error
+
+
+def choose_providers(device: str, *, tensorrt: bool = False) -> list[tuple[str, dict[str, str]]]:
+    """Return the execution providers for a device, the preferred first.
+
+    Args:
+        device: cpu, cuda or cuda:1.
+        tensorrt: put TensorRT's before CUDA's.
+
+    Raises:
+        EngineError: if the device is unknown, or this build of ONNX Runtime does not know it.
+    """
+    kind, _, index = device.partition(":")
+    if device == "cpu":
+        return [("CPUExecutionProvider", {})]
+    if kind != "cuda" or (index and not index.isdecimal()):
+        raise EngineError(f"unknown device {device!r}; expected cpu, cuda or cuda:0")
+    wanted = [*(["TensorrtExecutionProvider"] if tensorrt else []), "CUDAExecutionProvider"]
+    there = onnxruntime.get_available_providers()
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise EngineError(
+            f"{device!r} was asked for, but this onnxruntime has no {', '.join(missing)}, only "
+            f"{', '.join(there)}; pip install onnxruntime-gpu in place of onnxruntime, or use cpu"
+        )
+    place = {"device_id": index or "0"}
+    # TensorFloat-32 would leave the tolerance of the graph table.
+    settings = {"CUDAExecutionProvider": place | {"use_tf32": "0"}}
+    return [*((name, settings.get(name, place)) for name in wanted), ("CPUExecutionProvider", {})]
+
+
+class OnnxArray:
+    """An output that stays on the accelerator, for the next run; `to_numpy` brings it to the host.
+
+    It lends its memory over DLPack, too.
+    """
+
+    def __init__(self, value: Any) -> None:
+        """Keep the library's own value."""
+        self.value = value
+        self.shape = tuple(value.shape())
+        self.dtype = _DTYPES[value.data_type()]
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """Lend the memory."""
+        return self.value.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Say where the memory is."""
+        kind, index = self.value.__dlpack_device__()
+        return kind, index
+
+    def cpu(self) -> OnnxArray:
+        """Return what `numpy` may be asked of, as tensors do."""
+        return self
+
+    def numpy(self) -> np.ndarray:
+        """Copy to the host."""
+        return np.asarray(self.value.numpy())
+
+
+class OnnxEngine:
+    """One graph of the table, from an ONNX file.
+
+    Outputs are new memory in every run. Runs of several threads at a time are allowed.
+    """
+
+    def __init__(
+        self, file: EngineFile, *, device: str = "cpu", options: OnnxOptions = DEFAULT_OPTIONS
+    ) -> None:
+        """Check and load the file.
+
+        Args:
+            file: from `read_engine_files`.
+            device: cpu, cuda or cuda:1.
+            options: threads and memory.
+
+        Raises:
+            EngineError: if the file is missing, damaged or holds another graph, or the device is
+                not there.
+        """
+        providers = choose_providers(device, tensorrt=options.tensorrt)
+        file.check()
+        self._session = _open_session(file.path, providers, options)
+        spec = self._spec = GRAPHS[file.graph]
+        inputs = {one.name: one for one in self._session.get_inputs()}
+        names = [one.name for one in self._session.get_outputs()]
+        _check_graph(file, spec, inputs, names)
+        self._dtypes = {name: _DTYPES[one.type] for name, one in inputs.items()}
+        self._sizes = _fixed_sizes(spec, {name: one.shape for name, one in inputs.items()})
+        extra = [name for name in names if name not in spec.output_names]
+        self._place = ("cuda", int(device.partition(":")[2] or 0)) if device != "cpu" else None
+        self.info = EngineInfo(
+            spec.name, "onnxruntime", device, spec.input_names, (*spec.output_names, *extra)
+        )
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Execute the graph once; see `Engine.run`.
+
+        Raises:
+            EngineError: if an input is missing, of another dtype or of another shape.
+        """
+        check_graph_inputs(self._spec, inputs, self._sizes)
+        feed = {name: self._take(name, inputs[name]) for name in self.info.inputs}
+        with _mapped_errors(f"{self.info.graph} on {self.info.device}", "check the shapes given"):
+            if self._place is None:
+                outputs = self._session.run(list(self.info.outputs), feed)
+            else:
+                outputs = self._run_bound(feed, self._place)
+        return dict(zip(self.info.outputs, outputs, strict=True))
+
+    def _run_bound(self, feed: Mapping[str, Array], place: tuple[str, int]) -> list[Array]:
+        binding = self._session.io_binding()
+        for name, array in feed.items():
+            if isinstance(array, OnnxArray):
+                binding.bind_ortvalue_input(name, array.value)
+            else:
+                binding.bind_cpu_input(name, array)
+        for name in self.info.outputs:
+            binding.bind_output(name, *(place if name in _KEPT_OUTPUTS else ("cpu", 0)))
+        self._session.run_with_iobinding(binding)
+        return [
+            OnnxArray(value) if name in _KEPT_OUTPUTS else value.numpy()
+            for name, value in zip(self.info.outputs, binding.get_outputs(), strict=True)
+        ]
+
+    def _take(self, name: str, array: Array) -> Array:
+        """Return what the session takes: contiguous and of the file's width of floats."""
+        if isinstance(array, OnnxArray) and self._place is not None:
+            return array
+        return np.ascontiguousarray(to_numpy(array), self._dtypes[name])
+
+
+def load_onnx_engines(
+    files: EngineFiles,
+    tokens: TokenIds,
+    *,
+    device: str = "cpu",
+    options: OnnxOptions = DEFAULT_OPTIONS,
+) -> Engines:
+    """Load the engines of a folder; a decoder that it lacks is None.
+
+    Args:
+        files: from `read_engine_files`.
+        tokens: ids of the special tokens.
+        device: cpu, cuda or cuda:1.
+        options: threads and memory.
+
+    Raises:
+        EngineError: if a file is missing, damaged or holds another graph, or the device is not
+            there.
+    """
+
+    def load(graph: str) -> Engine:
+        return OnnxEngine(files.require(graph), device=device, options=options)
+
+    def find(graph: str) -> Engine | None:
+        return load(graph) if graph in files.graphs else None
+
+    language = files.require("language_model")
+    layers, heads, width = (language.fixed_size(axis) for axis in ("layers", "heads", "head_width"))
+    return Engines(
+        vision_encoder=load("vision_encoder"),
+        language_model=GraphLanguageModel(
+            load("language_model"),
+            load_embedding_tables(files.embeddings, tokens),
+            (layers, heads, width),
+        ),
+        detection_decoder=find("detection_decoder"),
+        region_encoder=find("region_encoder"),
+        pose_decoder=find("pose_decoder"),
+    )
+
+
+def _open_session(
+    path: Path, providers: list[tuple[str, dict[str, str]]], options: OnnxOptions
+) -> Any:
+    setup = onnxruntime.SessionOptions()
+    setup.intra_op_num_threads = options.threads
+    setup.inter_op_num_threads = 1
+    setup.enable_cpu_mem_arena = options.memory_arena
+    setup.enable_mem_pattern = options.memory_arena
+    setup.log_severity_level = _ERRORS_ONLY
+    setup.add_session_config_entry(
+        "session.intra_op.allow_spinning", "1" if options.spinning else "0"
+    )
+    with _mapped_errors(
+        f"loading {path}", "expected a complete ONNX file, export the engines again"
+    ):
+        session = onnxruntime.InferenceSession(str(path), setup, providers=providers)
+    # A provider whose libraries are missing is left out with a warning only.
+    lost = [name for name, _ in providers if name not in session.get_providers()]
+    if lost:
+        raise EngineError(
+            f"onnxruntime could not start {', '.join(lost)}; check that its CUDA, cuDNN and "
+            "TensorRT libraries are installed and a device is there, or use cpu"
+        )
+    return session
+
+
+def _check_graph(
+    file: EngineFile, spec: GraphSpec, inputs: Mapping[str, Any], outputs: list[str]
+) -> None:
+    """Check that a file holds the graph that it is named for, in dtypes that numpy knows."""
+    spare = set(outputs) - set(spec.output_names) - _OPTIONAL_OUTPUTS
+    lacking = set(spec.output_names) - set(outputs)
+    told = {name: len(one.shape) for name, one in inputs.items() if one.type in _DTYPES}
+    if told != {one.name: len(one.axes) for one in spec.inputs} or spare or lacking:
+        raise EngineError(
+            f"{file.path} is not the graph {spec.name}: expected {', '.join(spec.input_names)} -> "
+            f"{', '.join(spec.output_names)}, got {', '.join(inputs)} -> {', '.join(outputs)}; "
+            "export the engines again"
+        )
+
+
+def _fixed_sizes(spec: GraphSpec, shapes: Mapping[str, list[int | str]]) -> dict[str, int]:
+    """Return the sizes that the file has fixed: name of an axis -> size."""
+    return {
+        axis: size
+        for tensor in spec.inputs
+        for axis, size in zip(tensor.axes, shapes[tensor.name], strict=True)
+        if isinstance(axis, str) and isinstance(size, int)
+    }
