@@ -85,7 +85,7 @@ def test_a_backend_asked_for_by_name_is_missed(checkpoint, backend, caplog):
             {"graphs": GRAPHS[:2]},
             "lack region_encoder, detection_decoder, which the",
         ),
-        ({}, "cannot read .*onnx, the engine of .*: No such file"),
+        ({}, "cannot read the embeddings .*: No such file"),
     ],
 )
 def test_engines_that_cannot_be_used_are_named(checkpoint, tmp_path, changes, message, caplog):

@@ -18,6 +18,7 @@ from vl2_ros.console.options import (
     AsJson,
     Backend,
     Device,
+    EngineFolder,
     MemoryBudget,
     Threshold,
     Weights,
@@ -61,6 +62,7 @@ def ask(
     weights: Weights = None,
     device: Device = "auto",
     backend: Backend = "auto",
+    engines: EngineFolder = None,
     as_json: AsJson = False,
     masks: Annotated[bool, typer.Option(help="Put masks into the JSON, as run lengths.")] = False,
     save: Annotated[
@@ -106,7 +108,7 @@ def ask(
     )
     frames = _read_frames(paths)
     pipeline = load_model(
-        weights, device, backend, without=without or (), memory_budget_mb=memory_budget
+        weights, device, backend, engines, without=without or (), memory_budget_mb=memory_budget
     )
     _answer_each(pipeline, frames, command, _Output(as_json, masks, save, labels))
 

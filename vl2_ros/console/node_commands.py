@@ -23,6 +23,7 @@ from vl2_ros.console.options import (
     Backend,
     Device,
     Domain,
+    EngineFolder,
     MemoryBudget,
     Namespace,
     NodeName,
@@ -54,6 +55,7 @@ def demo(
     weights: Weights = None,
     device: Device = "auto",
     backend: Backend = "auto",
+    engines: EngineFolder = None,
     bag: Annotated[Path, typer.Option(help="Any camera recording.")] = DEMO_BAG,
     commands: Annotated[Path, typer.Option(help="Text file, one sentence a line.")] = DEMO_COMMANDS,
     topic: Annotated[str | None, typer.Option(help="Picture topic of the recording.")] = None,
@@ -79,7 +81,8 @@ def demo(
     # Both children and the DDS library read these.
     os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
     options = ["--device", device, "--backend", backend]
-    options += ["--weights", str(weights)] if weights else []
+    for name, folder in (("--weights", weights), ("--engines", engines)):
+        options += [name, str(folder)] if folder else []
     with (
         terminal.hear_signals(),
         closing(DdsTransport("vl2_demo", domain_id=domain)) as transport,
@@ -110,6 +113,7 @@ def bag(
     weights: Weights = None,
     device: Device = "auto",
     backend: Backend = "auto",
+    engines: EngineFolder = None,
     threshold: Threshold = 0.35,
     annotated: Annotated[
         bool, typer.Option(help="Write the pictures with the results drawn in, too.")
@@ -134,7 +138,7 @@ def bag(
     question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=annotated)
     total = count_images(source, topic=topic) * len(commands)
     pipeline = load_model(
-        weights, device, backend, without=without or (), memory_budget_mb=memory_budget
+        weights, device, backend, engines, without=without or (), memory_budget_mb=memory_budget
     )
     refused: list[str] = []
     with display.show_progress("asking") as show:

@@ -36,6 +36,10 @@ Backend = Annotated[
         "has engines, else torch."
     ),
 ]
+EngineFolder = Annotated[
+    Path | None,
+    typer.Option("--engines", help="Folder of engines; left out: engines in the checkpoint's."),
+]
 Without = Annotated[
     list[str] | None,
     typer.Option(
@@ -125,6 +129,7 @@ def load_model(
     weights: Path | None,
     device: str,
     backend: str = "auto",
+    engines: Path | None = None,
     *,
     allow_fallback: bool = True,
     without: Collection[str] = (),
@@ -136,6 +141,7 @@ def load_model(
         weights: folder of the checkpoint.
         device: as for `choose_device`.
         backend: torch, onnxruntime, tensorrt or auto.
+        engines: folder of engines.
         allow_fallback: take torch where engines cannot be used.
         without: parts of the network that are left out.
         memory_budget_mb: that the weights of decoders may take together; 0: no limit.
@@ -147,6 +153,7 @@ def load_model(
             weights,
             device=choose_device(device),
             backend=backend,
+            engines=engines,
             allow_fallback=allow_fallback,
             without=tuple(without),
             memory_budget_mb=memory_budget_mb or None,

@@ -62,5 +62,6 @@ def _load(process: ProcessParameters) -> Perceiver:
         without=process.without,
         memory_budget_mb=process.memory_budget_mb or None,
         backend=process.backend,
+        engines=Path(process.engines) if process.engines else None,
         allow_fallback=process.allow_backend_fallback,
     )

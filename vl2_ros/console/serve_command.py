@@ -18,6 +18,7 @@ from vl2_ros.console.options import (
     Device,
     Domain,
     EndWithInput,
+    EngineFolder,
     MemoryBudget,
     Namespace,
     NodeName,
@@ -39,6 +40,7 @@ def serve(
     weights: Weights = None,
     device: Device = "auto",
     backend: Backend = "auto",
+    engines: EngineFolder = None,
     allow_backend_fallback: Annotated[
         bool, typer.Option(help="Take torch where engines cannot be used, or else refuse.")
     ] = True,
@@ -61,6 +63,7 @@ def serve(
         without=tuple(without or ()),
         memory_budget_mb=memory_budget,
         backend=backend,
+        engines=str(engines or ""),
         allow_backend_fallback=allow_backend_fallback,
     )
     remaps = terminal.read_remaps(remap)
@@ -78,6 +81,7 @@ def serve(
             weights,
             device,
             backend,
+            engines,
             allow_fallback=allow_backend_fallback,
             without=without or (),
             memory_budget_mb=memory_budget,

@@ -70,10 +70,16 @@ def load_onnxruntime(name: str) -> Engine:
     return OnnxEngine(find_engine_files().require(name))
 
 
-def load_onnxruntime_on_cuda(name: str) -> Engine:
-    onnxruntime = pytest.importorskip("onnxruntime")
+def require_cuda_provider() -> None:
+    """Skip by name where ONNX Runtime was built without CUDA."""
+    import onnxruntime
+
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         pytest.skip("onnxruntime has no CUDA execution provider")
+
+
+def load_onnxruntime_on_cuda(name: str) -> Engine:
+    require_cuda_provider()
     from vl2_ros.runtime.onnx_engine import OnnxEngine
 
     return OnnxEngine(find_engine_files().require(name), device="cuda")
