@@ -126,8 +126,9 @@ def _write_drawing(
     if Route.GENERATE not in routes:
         can = ", ".join(route.name.lower() for route in routes)
         raise InputError(
-            f"this checkpoint cannot draw; it can: {can}. Load one that can, with image generation "
-            "switched on, or give a picture to ask about"
+            f"this model cannot draw; it can: {can}. Give a picture to ask about, or load a "
+            "checkpoint that draws, where image_generation is not left out and its library is "
+            "installed: pip install 'vl2_ros[diffusion]'"
         )
     return CommandPrompt(write_format(asked, command.text, config), ())
 

@@ -152,6 +152,14 @@ def understand(sentence: str) -> Asked:
     return Asked(Task.TALK) if drawn is None else Asked(Task.DRAW, wish=drawn)
 
 
+def needs_picture(sentence: str) -> bool:
+    """Tell whether a sentence can only be answered about a picture; a drawing is about none."""
+    try:
+        return understand(sentence).task is not Task.DRAW
+    except InputError:
+        return True
+
+
 def _read_picture(words: str) -> Asked | None:
     edit = read_edit(words)
     if edit is not None:
