@@ -125,7 +125,7 @@ def test_a_part_that_is_left_out_needs_no_engine(checkpoint, tmp_path):
     engines = list_engines(tmp_path, identify_weights(checkpoint), graphs=GRAPHS[:3])
     with pytest.raises(EngineError, match="lack detection_decoder"):
         load_pipeline(checkpoint, engines=engines, allow_fallback=False)
-    with pytest.raises(EngineError, match="cannot read .*onnx"):
+    with pytest.raises(EngineError, match="cannot read the embeddings"):
         load_pipeline(
             checkpoint, engines=engines, allow_fallback=False, without=["detection_decoder"]
         )
@@ -155,7 +155,7 @@ class _Scripted:
 def exported(monkeypatch):
     """Engines of another backend, without their files."""
     engines = Engines(_Scripted("vision_encoder"), _Scripted("language_model"), None)
-    monkeypatch.setattr("vl2_ros.runtime.onnx_engine.load_onnx_engines", lambda *_, **__: engines)
+    monkeypatch.setattr("vl2_ros.loading.load_exported_engines", lambda *_: engines)
 
 
 def test_torch_makes_pictures_beside_exported_engines(tmp_path, exported):

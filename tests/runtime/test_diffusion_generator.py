@@ -75,7 +75,7 @@ def test_a_drawn_seed_is_told_and_repeats_the_picture(drawing):
     generator = make_generator(drawing)
     first, _ = run_to_end(generator, drawing.states, replace(FEW, seed=None))
     second, _ = run_to_end(generator, drawing.states, replace(FEW, seed=None))
-    assert first.seed != second.seed
+    assert first.seed != second.seed and min(first.seed, second.seed) > 0
     again, _ = run_to_end(generator, drawing.states, replace(FEW, seed=first.seed))
     assert again.rgb.tobytes() == first.rgb.tobytes()
 

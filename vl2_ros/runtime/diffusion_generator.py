@@ -36,8 +36,8 @@ IMAGE_GUIDANCE = 1.5
 STEPS = {Route.GENERATE: 50, Route.EDIT: 100}
 #: Distilled weights need few steps, and have the guidance in them.
 DISTILLED_STEPS, DISTILLED_GUIDANCE = 4, 1.0
-#: Seeds that are drawn stay short enough to be said and typed.
-_SEED_BITS = 32
+#: Drawn seeds are short enough to be said and typed, and never 0, which is none in messages.
+_MAX_DRAWN_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,9 @@ class DiffusionGenerator:
         steps, guidance = STEPS[self._route], GUIDANCE
         if scheduler == "lcm":
             steps, guidance = DISTILLED_STEPS, DISTILLED_GUIDANCE
-        seed = secrets.randbits(_SEED_BITS) if options.seed is None else options.seed
+        seed = options.seed
+        if seed is None:
+            seed = 1 + secrets.randbelow(_MAX_DRAWN_SEED)
         return _Plan(
             size_hw=self._size(options, source),
             seed=seed,
