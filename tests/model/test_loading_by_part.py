@@ -358,3 +358,5 @@ def test_a_safety_checker_in_the_folder_is_told_and_kept(lone_release, root, tmp
     convert_checkpoint(lone_release, tmp_path / "out")
     assert describe_checkpoint(tmp_path / "out").safety_checkers == ("image_generation",)
     assert load_part(tmp_path / "out", "image_editing").folder.safety_checker is None
+    kept = tmp_path / "out" / "diffusion" / "image_generation"
+    assert (kept / "feature_extractor" / "preprocessor_config.json").is_file()

@@ -18,6 +18,7 @@ from vl2_ros.model.diffusion_config import COMPONENTS
 #: Folder of a converted checkpoint that holds one folder for each part that makes pictures.
 COMPANIONS = "diffusion"
 
+_INDEX = "model_index.json"
 _TOKENIZER = "tokenizer"
 _SAFETY = ("safety_checker", "feature_extractor")
 _CONFIG_FILES: Mapping[str, str] = {
@@ -42,9 +43,16 @@ class DiffusionFolder:
 
     @property
     def safety_checker(self) -> Path | None:
-        """Folder of the checker that looks for unsafe pictures; None where it carries none."""
+        """Folder of the checker that looks for unsafe pictures.
+
+        Also where `model_index.json` names one that is missing, so that it cannot be lost unseen;
+        None where the folder neither holds nor names one.
+
+        Raises:
+            CheckpointError: if `model_index.json` is broken.
+        """
         folder = self.path / _SAFETY[0]
-        return folder if (folder / "config.json").is_file() else None
+        return folder if folder.is_dir() or self._names_component(_SAFETY[0]) else None
 
     @property
     def feature_extractor(self) -> Path | None:
@@ -81,6 +89,10 @@ class DiffusionFolder:
         )
         return (start, end, *[pad] * (length - 2))
 
+    def _names_component(self, name: str) -> bool:
+        index = self.path / _INDEX
+        return index.is_file() and any(read_json_object(index).get(name) or ())
+
     def copy_companions(self, target: Path) -> None:
         """Copy what serving needs beside the weights: tokenizer, scheduler, safety checker.
 
@@ -90,8 +102,9 @@ class DiffusionFolder:
         Raises:
             CheckpointError: if a file cannot be read or written.
         """
-        for name in (_TOKENIZER, "scheduler", *_SAFETY):
-            for path in filter(Path.is_file, (self.path / name).rglob("*")):
+        for name in (_INDEX, _TOKENIZER, "scheduler", *_SAFETY):
+            whole = self.path / name
+            for path in filter(Path.is_file, (whole, *whole.rglob("*"))):
                 copy = target / path.relative_to(self.path)
                 try:
                     copy.parent.mkdir(parents=True, exist_ok=True)
