@@ -80,9 +80,7 @@ class DiffusionFolder:
         for file in ("special_tokens_map.json", "tokenizer_config.json"):
             if (self.tokenizer / file).is_file():
                 special |= read_json_object(self.tokenizer / file)
-        vocabulary = read_json_object(self.tokenizer / "vocab.json")
-        if (self.tokenizer / "added_tokens.json").is_file():
-            vocabulary |= read_json_object(self.tokenizer / "added_tokens.json")
+        vocabulary = read_vocabulary(self.tokenizer)
         start, end, pad = (
             _find_id(special.get(f"{name}_token"), vocabulary, name, self.tokenizer)
             for name in ("bos", "eos", "pad")
@@ -112,6 +110,27 @@ class DiffusionFolder:
                     shutil.copyfile(path, copy)
                 except OSError as error:
                     raise CheckpointError(f"cannot copy {path} to {copy}: {error}") from error
+
+
+def read_vocabulary(tokenizer: Path) -> dict[str, Any]:
+    """Read the ids of a tokenizer folder, whichever of its two forms it has.
+
+    Raises:
+        CheckpointError: if it has neither, or a broken one.
+    """
+    if (tokenizer / "vocab.json").is_file() or not (tokenizer / "tokenizer.json").is_file():
+        vocabulary = read_json_object(tokenizer / "vocab.json")
+        if (tokenizer / "added_tokens.json").is_file():
+            vocabulary |= read_json_object(tokenizer / "added_tokens.json")
+        return vocabulary
+    whole = read_json_object(tokenizer / "tokenizer.json")
+    try:
+        added = {entry["content"]: entry["id"] for entry in whole.get("added_tokens") or ()}
+        return dict(whole["model"]["vocab"]) | added
+    except (LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{tokenizer / 'tokenizer.json'} holds no vocabulary ({type(error).__name__}: {error})"
+        ) from error
 
 
 def find_diffusion_folder(checkpoint: Path, model_id: str) -> DiffusionFolder:
@@ -148,7 +167,7 @@ def _find_id(token: Any, vocabulary: Mapping[str, Any], name: str, folder: Path)
     found = vocabulary.get(content) if isinstance(content, str) else None
     if not isinstance(found, int):
         raise CheckpointError(
-            f"{folder} names {content!r} as {name}_token, which has no id in its vocab.json; "
+            f"{folder} names {content!r} as {name}_token, which has no id in its vocabulary; "
             "expected the tokenizer of a Stable Diffusion folder"
         )
     return found
