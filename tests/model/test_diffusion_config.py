@@ -6,9 +6,11 @@ import dataclasses
 import json
 
 import pytest
+from transformers import CLIPTokenizer
 
 from tests.model.diffusion_sizes import SCHEDULER, TEXT_ENCODER, VAE, unet
 from vl2_ros.errors import CheckpointError, ConfigError
+from vl2_ros.model.caption_tokenizer import CaptionTokenizer
 from vl2_ros.model.config import IMAGE_PARTS, PARTS, ModelConfig
 from vl2_ros.model.diffusion_config import DiffusionConfig
 from vl2_ros.model.diffusion_folder import DiffusionFolder
@@ -171,6 +173,22 @@ def test_added_tokens_have_ids_too(tmp_path):
     names = {f"{kind}_token": "<end>" for kind in ("bos", "eos", "pad")}
     folder = write_tokenizer(tmp_path, names, added={"<end>": 77})
     assert folder.read_unconditional_ids(3) == (77, 77, 77)
+
+
+@pytest.mark.golden
+def test_a_tokenizer_in_one_file_gives_the_same(golden_dir, tmp_path):
+    original = golden_dir / "release_tiny" / "checkpoints" / "stable-diffusion-v1-5"
+    saved = CLIPTokenizer.from_pretrained(original / "tokenizer", local_files_only=True)
+    saved.save_pretrained(tmp_path / "tokenizer")
+    assert not (tmp_path / "tokenizer" / "vocab.json").exists()
+    expected = DiffusionFolder(original).read_unconditional_ids(77)
+    assert DiffusionFolder(tmp_path).read_unconditional_ids(77) == expected
+    captions = ["", "a red boat"]
+    one_file = CaptionTokenizer(tmp_path / "tokenizer", 77)(captions)
+    assert one_file.tolist() == CaptionTokenizer(original / "tokenizer", 77)(captions).tolist()
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json holds no vocabulary"):
+        DiffusionFolder(tmp_path).read_unconditional_ids(77)
 
 
 @pytest.mark.parametrize("special", [{}, {"bos_token": "<s>", "eos_token": "</s>"}])

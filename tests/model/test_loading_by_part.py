@@ -240,29 +240,33 @@ def test_the_folder_is_found_in_each_place(lone_release, root, tmp_path, monkeyp
 
 @pytest.mark.golden
 @pytest.mark.parametrize(
-    ("file", "content", "reason"),
+    ("changes", "reason"),
     [
-        ("vae/config.json", None, "cannot read"),
-        ("unet/config.json", '{"in_channels": 4}', "lacks"),
-        ("unet/config.json", "{", "is not JSON"),
-        ("tokenizer/vocab.json", "{}", "has no id in its vocab.json"),
-        ("text_encoder/config.json", '{"vocab_size": 520, "hidden_size": 64, '
-         '"max_position_embeddings": 77}', "hidden_size must be 32"),
+        ({"vae/config.json": None}, "cannot read"),
+        ({"unet/config.json": '{"in_channels": 4}'}, "lacks"),
+        ({"unet/config.json": "{"}, "is not JSON"),
+        (
+            {"tokenizer/vocab.json": "{}", "tokenizer/added_tokens.json": None},
+            "has no id in its vocabulary",
+        ),
+        (
+            {
+                "text_encoder/config.json": '{"vocab_size": 520, "hidden_size": 64, '
+                '"max_position_embeddings": 77}'
+            },
+            "hidden_size must be 32",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_broken_diffusion_folder_is_named_and_takes_only_its_part(
-    lone_release, root, file, content, reason
+    lone_release, root, changes, reason
 ):
     copy_tree(root / "checkpoints", lone_release / "checkpoints")
-    broken = lone_release / "checkpoints" / "stable-diffusion-v1-5" / file
-    (lone_release / "checkpoints/stable-diffusion-v1-5/tokenizer/added_tokens.json").unlink()
-    original = root / "checkpoints/stable-diffusion-v1-5/tokenizer/added_tokens.json"
-    if "tokenizer" not in file:
-        shutil.copy(original, broken.parents[1] / "tokenizer" / "added_tokens.json")
-    if content is None:
+    for file, content in changes.items():
+        broken = lone_release / "checkpoints" / "stable-diffusion-v1-5" / file
         broken.unlink()
-    else:
-        broken.write_text(content)
+        if content is not None:
+            broken.write_text(content)
     info = describe_checkpoint(lone_release)
     assert list(info.unavailable) == ["image_generation"]
     assert reason in info.unavailable["image_generation"]
@@ -358,3 +362,5 @@ def test_a_safety_checker_in_the_folder_is_told_and_kept(lone_release, root, tmp
     convert_checkpoint(lone_release, tmp_path / "out")
     assert describe_checkpoint(tmp_path / "out").safety_checkers == ("image_generation",)
     assert load_part(tmp_path / "out", "image_editing").folder.safety_checker is None
+    kept = tmp_path / "out" / "diffusion" / "image_generation"
+    assert (kept / "feature_extractor" / "preprocessor_config.json").is_file()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vl2_ros.errors import CheckpointError
-from vl2_ros.model.checkpoint_shards import read_json_object
+from vl2_ros.model.diffusion_folder import read_vocabulary
 
 
 class CaptionTokenizer:
@@ -26,7 +26,7 @@ class CaptionTokenizer:
             CheckpointError: if the folder holds no such tokenizer.
         """
         # Read first: what is not a folder would be taken for a name on a hub.
-        read_json_object(folder / "vocab.json")
+        read_vocabulary(folder)
         from transformers import CLIPTokenizer
 
         try:

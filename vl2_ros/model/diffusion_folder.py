@@ -18,6 +18,7 @@ from vl2_ros.model.diffusion_config import COMPONENTS
 #: Folder of a converted checkpoint that holds one folder for each part that makes pictures.
 COMPANIONS = "diffusion"
 
+_INDEX = "model_index.json"
 _TOKENIZER = "tokenizer"
 _SAFETY = ("safety_checker", "feature_extractor")
 _CONFIG_FILES: Mapping[str, str] = {
@@ -42,9 +43,16 @@ class DiffusionFolder:
 
     @property
     def safety_checker(self) -> Path | None:
-        """Folder of the checker that looks for unsafe pictures; None where it carries none."""
+        """Folder of the checker that looks for unsafe pictures.
+
+        Also where `model_index.json` names one that is missing, so that it cannot be lost unseen;
+        None where the folder neither holds nor names one.
+
+        Raises:
+            CheckpointError: if `model_index.json` is broken.
+        """
         folder = self.path / _SAFETY[0]
-        return folder if (folder / "config.json").is_file() else None
+        return folder if folder.is_dir() or self._names_component(_SAFETY[0]) else None
 
     @property
     def feature_extractor(self) -> Path | None:
@@ -72,14 +80,16 @@ class DiffusionFolder:
         for file in ("special_tokens_map.json", "tokenizer_config.json"):
             if (self.tokenizer / file).is_file():
                 special |= read_json_object(self.tokenizer / file)
-        vocabulary = read_json_object(self.tokenizer / "vocab.json")
-        if (self.tokenizer / "added_tokens.json").is_file():
-            vocabulary |= read_json_object(self.tokenizer / "added_tokens.json")
+        vocabulary = read_vocabulary(self.tokenizer)
         start, end, pad = (
             _find_id(special.get(f"{name}_token"), vocabulary, name, self.tokenizer)
             for name in ("bos", "eos", "pad")
         )
         return (start, end, *[pad] * (length - 2))
+
+    def _names_component(self, name: str) -> bool:
+        index = self.path / _INDEX
+        return index.is_file() and any(read_json_object(index).get(name) or ())
 
     def copy_companions(self, target: Path) -> None:
         """Copy what serving needs beside the weights: tokenizer, scheduler, safety checker.
@@ -90,8 +100,9 @@ class DiffusionFolder:
         Raises:
             CheckpointError: if a file cannot be read or written.
         """
-        for name in (_TOKENIZER, "scheduler", *_SAFETY):
-            for path in filter(Path.is_file, (self.path / name).rglob("*")):
+        for name in (_INDEX, _TOKENIZER, "scheduler", *_SAFETY):
+            whole = self.path / name
+            for path in filter(Path.is_file, (whole, *whole.rglob("*"))):
                 copy = target / path.relative_to(self.path)
                 try:
                     copy.parent.mkdir(parents=True, exist_ok=True)
@@ -99,6 +110,27 @@ class DiffusionFolder:
                     shutil.copyfile(path, copy)
                 except OSError as error:
                     raise CheckpointError(f"cannot copy {path} to {copy}: {error}") from error
+
+
+def read_vocabulary(tokenizer: Path) -> dict[str, Any]:
+    """Read the ids of a tokenizer folder, whichever of its two forms it has.
+
+    Raises:
+        CheckpointError: if it has neither, or a broken one.
+    """
+    if (tokenizer / "vocab.json").is_file() or not (tokenizer / "tokenizer.json").is_file():
+        vocabulary = read_json_object(tokenizer / "vocab.json")
+        if (tokenizer / "added_tokens.json").is_file():
+            vocabulary |= read_json_object(tokenizer / "added_tokens.json")
+        return vocabulary
+    whole = read_json_object(tokenizer / "tokenizer.json")
+    try:
+        added = {entry["content"]: entry["id"] for entry in whole.get("added_tokens") or ()}
+        return dict(whole["model"]["vocab"]) | added
+    except (LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{tokenizer / 'tokenizer.json'} holds no vocabulary ({type(error).__name__}: {error})"
+        ) from error
 
 
 def find_diffusion_folder(checkpoint: Path, model_id: str) -> DiffusionFolder:
@@ -135,7 +167,7 @@ def _find_id(token: Any, vocabulary: Mapping[str, Any], name: str, folder: Path)
     found = vocabulary.get(content) if isinstance(content, str) else None
     if not isinstance(found, int):
         raise CheckpointError(
-            f"{folder} names {content!r} as {name}_token, which has no id in its vocab.json; "
+            f"{folder} names {content!r} as {name}_token, which has no id in its vocabulary; "
             "expected the tokenizer of a Stable Diffusion folder"
         )
     return found
