@@ -113,6 +113,7 @@ def test_words_of_perception_stay_perception(said: str, task: Task) -> None:
         "make sure the mug is there",
         "make the robot move",
         "generate a description of the scene",
+        "generate a mask image of the cup",
         "create a list of things",
         "draw rectangles on the mugs",
         "draw a line to the door",

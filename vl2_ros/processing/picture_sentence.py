@@ -128,7 +128,7 @@ def read_drawing(words: str) -> str | None:
         >>> read_drawing("draw a mask of the red mug")
     """
     found = _CREATED.fullmatch(words) or _SHOWN.fullmatch(words)
-    if found is None or _ANNOTATION.search(found["how"]) or not _is_drawable(found["what"]):
+    if found is None or _ANNOTATION.search(found["how"].strip()) or not _is_drawable(found["what"]):
         return None
     plain = re.fullmatch(_PICTURE, found["kind"], re.IGNORECASE) and not found["how"].strip()
     return (found["what"] if plain else found["whole"]).strip()
