@@ -65,14 +65,15 @@ def load_pipeline(
         EngineError: if the device is not there, or the engines cannot be used and nothing may take
             their place.
     """
-    if backend not in BACKENDS:
-        raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     folder = EMBEDDED_WEIGHTS if weights is None else Path(weights)
     if not folder.is_dir():
         raise CheckpointError(
             f"no weights folder at {folder}; expected a folder with config.json, weights and "
             "tokenizer files"
         )
+    chosen = engines or folder / ENGINES_FOLDER
+    is_there = engines is not None or (chosen / ENGINES_FILE).is_file()
+    backend = _choose_backend(backend, device, memory_budget_mb, has_engines=is_there)
     processing = load_processing(folder)
     tokenizer = load_tokenizer(folder)
     identity = identify_weights(folder)
@@ -85,22 +86,13 @@ def load_pipeline(
         )
 
     def load_exported() -> Engines:
-        files = _switch_off(read_engine_files(engines or folder / ENGINES_FOLDER), without)
+        files = _switch_off(read_engine_files(chosen), without)
         files.check_checkpoint(identity)
         _check_completeness(files, folder, without)
         load = _choose_library(backend, device)
         loaded = load_exported_engines(files, tokenizer.tokens, load)
         return _complete(loaded, folder, device, without)
 
-    if backend == "auto":
-        is_there = engines is not None or (folder / ENGINES_FOLDER / ENGINES_FILE).is_file()
-        is_wanted = device == "cpu" and memory_budget_mb is None
-        backend = "onnxruntime" if is_wanted and is_there else "torch"
-    if backend != "torch" and memory_budget_mb is not None:
-        raise ConfigError(
-            f"memory_budget_mb is kept by the backend torch only, got {memory_budget_mb} and "
-            f"{backend}; choose torch, or leave parts out by `without`"
-        )
     return Pipeline(
         load_torch()
         if backend == "torch"
@@ -110,6 +102,23 @@ def load_pipeline(
         name="embedded" if weights is None else folder.resolve().name,
         identity=identity,
     )
+
+
+def _choose_backend(
+    backend: str, device: str, memory_budget_mb: float | None, *, has_engines: bool
+) -> str:
+    """Return the backend that is to be tried first; only torch keeps a budget."""
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "auto":
+        is_wanted = device == "cpu" and memory_budget_mb is None
+        return "onnxruntime" if is_wanted and has_engines else "torch"
+    if backend != "torch" and memory_budget_mb is not None:
+        raise ConfigError(
+            f"memory_budget_mb is kept by the backend torch only, got {memory_budget_mb} and "
+            f"{backend}; choose torch, or leave parts out by `without`"
+        )
+    return backend
 
 
 def _try_exported(
@@ -163,10 +172,13 @@ def _complete(loaded: Engines, folder: Path, device: str, without: Collection[st
         return loaded
     try:
         from vl2_ros.runtime.torch_loading import add_torch_generators
+
+        return add_torch_generators(loaded, folder, device=device, without=without)
     except ModuleNotFoundError as missing:
         reason = f"it needs the package {missing.name}; pip install 'vl2_ros[diffusion]'"
-        return replace(loaded, absent={**dict.fromkeys(IMAGE_PARTS, reason), **loaded.absent})
-    return add_torch_generators(loaded, folder, device=device, without=without)
+    except EngineError as error:  # a torch without the device that the engines run on
+        reason = str(error)
+    return replace(loaded, absent={**dict.fromkeys(IMAGE_PARTS, reason), **loaded.absent})
 
 
 def _makes_pictures(values: Mapping[str, Any]) -> bool:
