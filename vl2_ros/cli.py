@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vl2_ros.console import ask_command, display, node_commands, serve_command
+from vl2_ros.console import ask_command, display, engine_commands, node_commands, serve_command
 from vl2_ros.console.options import AsJson, Device, Weights, find_version, load_model
 from vl2_ros.errors import ConfigError, InputError, VL2Error
 
@@ -33,6 +33,8 @@ EXTRAS = {
     "scipy": "train",
     "pycocotools": "eval",
     "faster_coco_eval": "eval",
+    "filelock": "export",
+    "yaml": "export",
 }
 
 app = typer.Typer(
@@ -43,6 +45,7 @@ app = typer.Typer(
 )
 eval_app = typer.Typer(no_args_is_help=True, help="Measure a model.")
 app.add_typer(eval_app, name="eval")
+app.add_typer(engine_commands.engines_app, name="engines")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -273,6 +273,27 @@ class EngineStore:
         return gone
 
 
+def clean_exported(folder: Path) -> list[Path]:
+    """Delete exported ONNX files with what lies beside them; other files of the folder stay.
+
+    Returns:
+        The files that are gone.
+
+    Raises:
+        EngineError: if a file cannot be deleted, or `engines.json` cannot be read.
+    """
+    if not (folder / FILE_NAME).is_file():
+        return []
+    exported = read_engine_files(folder)
+    beside = [one.path.parent.glob(f"{one.path.stem}.*") for one in exported.graphs.values()]
+    gone = [*sorted(path for paths in beside for path in paths), exported.embeddings]
+    gone = [path for path in (*gone, folder / FILE_NAME) if path.is_file()]
+    with mapped_writes(folder):
+        for path in gone:
+            path.unlink()
+    return gone
+
+
 def _accept(misses: Sequence[OutputMiss], new: EngineFile, folder: Path) -> None:
     if any(one.is_over for one in misses):
         raise EngineError(
