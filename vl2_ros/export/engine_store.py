@@ -42,6 +42,7 @@ from vl2_ros.runtime.engine_files import (
     EMBEDDINGS,
     FILE_NAME,
     FORMAT,
+    AxisRange,
     EngineFile,
     read_engine_files,
 )
@@ -164,7 +165,7 @@ class EngineStore:
                 part,
                 hash_file(part),
                 profile.precision,
-                {**source.axes, **profile.axes},
+                _merge_axes(source, profile),
                 built_with=recipe.runtime,
                 built_for=recipe.device,
                 portable=bool(recipe.options.get("version_compatible", False)),
@@ -301,6 +302,12 @@ def _accept(misses: Sequence[OutputMiss], new: EngineFile, folder: Path) -> None
             f"torch and was not taken: {describe_misses(misses)}; what was in {folder} before "
             "stays; give the graph a wider precision in the profile"
         )
+
+
+def _merge_axes(source: EngineFile, profile: GraphProfile) -> dict[str, AxisRange]:
+    """Return sizes as the exported file fixes them, and ranges as the profile has them."""
+    fixed = {axis: size for axis, size in source.axes.items() if isinstance(size, int)}
+    return {**source.axes, **profile.axes, **fixed}
 
 
 def _to_entry(stored: StoredEngine) -> dict[str, Any]:
