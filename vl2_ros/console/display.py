@@ -81,7 +81,9 @@ def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
 
     if not rows:
         return
-    table = Table(*rows[0], box=None)
+    table = Table(box=None)
+    for name in rows[0]:
+        table.add_column(name, overflow="fold", min_width=len(name))
     for row in rows:
         table.add_row(*("-" if value is None else _format_cell(value) for value in row.values()))
     print_text(table)

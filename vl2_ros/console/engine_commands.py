@@ -88,7 +88,10 @@ def list_command(
         display.print_json({"folder": str(store.folder), "engines": rows})
         return
     display.print_text(f"{store.folder}: {len(rows) or 'no'} engines")
-    display.print_rows(rows)
+    # The hash has a line of its own: a table would cut it.
+    display.print_rows([{n: v for n, v in row.items() if n != "sha256"} for row in rows])
+    for row in rows:
+        display.print_text(f"{row['sha256']}  {row['graph']} {row['built']}")
 
 
 @engines_app.command()
