@@ -168,7 +168,7 @@ class EngineStore:
                 _merge_axes(source, profile),
                 built_with=recipe.runtime,
                 built_for=recipe.device,
-                portable=bool(recipe.options.get("version_compatible", False)),
+                portable=builder.is_portable,
             )
             misses = tuple(gate(builder.load(new, just_built=True)))
             _accept(misses, new, self.folder)
