@@ -12,7 +12,7 @@ import typer
 
 from vl2_ros.console import display
 from vl2_ros.console.options import AsJson, Weights
-from vl2_ros.errors import EngineError
+from vl2_ros.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from vl2_ros.export.build_engines import BuildReport
@@ -49,6 +49,10 @@ def build(
         bool,
         typer.Option(help="Build from ONNX files that are there; needs neither torch nor weights."),
     ] = False,
+    export_only: Annotated[
+        bool,
+        typer.Option(help="Export the ONNX files alone, to build elsewhere with --build-only."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Export the graphs of a checkpoint and build engines, those that are not there yet."""
@@ -57,7 +61,15 @@ def build(
     from vl2_ros.export.engine_profile import find_profile, load_profile
     from vl2_ros.runtime.trusted_plans import TrustedPlans
 
+    if build_only and export_only:
+        raise ConfigError("--build-only and --export-only leave nothing to do; name one of them")
     chosen = load_profile(find_profile(profile))
+    if export_only:
+        folder = _open_store(weights, engines).folder / EXPORTED
+        with display.show_stages("exporting"):
+            _export(chosen, weights, folder)
+        display.print_text(f"exported: {folder.resolve()}")
+        return
     # Before the export, which takes long, it shall be clear that the engines can be built.
     builder = make_builder(chosen, TrustedPlans(further=chosen.trusted))
     store = _open_store(weights, engines)

@@ -26,9 +26,7 @@ BACKENDS = ("onnxruntime", "tensorrt")
 _SHIPPED = (
     Path(__file__).parents[1] / "engines",
     Path(__file__).parents[2] / "engines",
-    Path(__file__).parents[5] / "share" / "vl2_ros" / "engines"
-    if len(Path(__file__).parents) > 5
-    else Path("engines"),
+    *(prefix / "share" / "vl2_ros" / "engines" for prefix in Path(__file__).parents[5:6]),
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
