@@ -7,8 +7,7 @@ from setuptools.command.build_py import build_py
 
 TORCH = ["torch==2.13.0", "transformers>=5.20,<6"]
 DIFFUSION = [*TORCH, "diffusers>=0.35", "accelerate>=1.0"]
-ONNX = ["onnxruntime>=1.20"]
-EXPORT = [*TORCH, *ONNX, "onnx>=1.19", "onnxscript>=0.5"]
+EXPORT = [*TORCH, "onnx>=1.19", "onnxscript>=0.5"]
 SIM = ["mujoco>=3.17", "scipy>=1.13"]
 DDS = ["cyclonedds>=11.0"]
 EVAL = ["faster-coco-eval>=1.8", "pycocotools>=2.0.11"]
@@ -56,12 +55,14 @@ setup(
             "embedded/*.json",
             "embedded/*.safetensors",
             "embedded/demo/*",
+            "embedded/engines/*",
             "evaluation/*.tsv",
         ]
     },
     install_requires=[
         "mcap>=1.2",
         "numpy>=2.0",
+        "onnxruntime>=1.20",
         "opencv-python-headless>=4.10",
         "pillow>=11",
         "rich>=13.9",
@@ -73,7 +74,6 @@ setup(
     extras_require={
         "torch": TORCH,
         "diffusion": DIFFUSION,
-        "onnx": ONNX,
         "export": EXPORT,
         "release": ["sentencepiece>=0.2", "protobuf>=5"],
         "sim": SIM,

@@ -1,6 +1,6 @@
 """Time loading, a generated answer, direct detection and each stage, side by side in one run.
 
-    python benchmarks/answer.py [--weights FOLDER] [--repeat 20] [--threads 2]
+    python benchmarks/answer.py [--weights FOLDER] [--backend auto] [--repeat 20] [--threads 2]
 
 Ratios compare within the run; the seconds depend on the machine.
 """
@@ -36,18 +36,20 @@ def main() -> None:
     """Run everything once and print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--backend", default="auto")
     parser.add_argument("--repeat", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="Of torch; others take all cores.")
     options = parser.parse_args()
 
     began = time.perf_counter()
-    import torch
+    if options.backend == "torch":
+        import torch
 
-    torch.set_num_threads(options.threads)
+        torch.set_num_threads(options.threads)
     from vl2_ros.loading import load_pipeline
     from vl2_ros.structures import Command, Frame
 
-    pipeline = load_pipeline(options.weights)
+    pipeline = load_pipeline(options.weights, backend=options.backend)
     load_s = time.perf_counter() - began
     rng = np.random.default_rng(0)
     frame = Frame(rng.integers(0, 256, (*FRAME_HW, 3), dtype=np.uint8))
@@ -56,6 +58,7 @@ def main() -> None:
     direct_s = median_s(lambda: pipeline.detect(frame, NAMES), options.repeat)
     result = pipeline.answer(frame, command)
     document = {
+        "backend": pipeline.info.backend,
         "threads": options.threads,
         "load_s": round(load_s, 2),
         "answer_s": round(answer_s, 4),

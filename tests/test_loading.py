@@ -42,7 +42,8 @@ def checkpoint(tmp_path_factory) -> Path:
 def list_engines(folder: Path, identity: str, graphs=GRAPHS) -> Path:
     """Write an `engines.json` whose files are not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    entry = {"sha256": "0" * 64, "precision": "float32", "axes": {}}
+    entry = {"sha256": "0" * 64, "precision": "float32"}
+    entry["axes"] = {"layers": 2, "heads": 4, "head_width": 16}
     document = {
         "format": 1,
         "checkpoint": identity,
@@ -84,7 +85,7 @@ def test_a_backend_asked_for_by_name_is_missed(checkpoint, backend, caplog):
             {"graphs": GRAPHS[:2]},
             "lack region_encoder, detection_decoder, which the",
         ),
-        ({}, "cannot read .*onnx, the engine of .*: No such file"),
+        ({}, "cannot read the embeddings .*: No such file"),
     ],
 )
 def test_engines_that_cannot_be_used_are_named(checkpoint, tmp_path, changes, message, caplog):

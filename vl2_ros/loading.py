@@ -9,18 +9,19 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vl2_ros.errors import CheckpointError, ConfigError, EngineError
 from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.tokens import TokenIds
 from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.tokenizer import load_tokenizer
 from vl2_ros.runtime.engine import Engines
 from vl2_ros.runtime.engine_files import FILE_NAME as ENGINES_FILE
 from vl2_ros.runtime.engine_files import EngineFiles, read_engine_files
+from vl2_ros.runtime.exported_engines import LoadEngine, load_exported_engines
 
 #: The checkpoint that ships with the package.
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
@@ -78,7 +79,8 @@ def load_pipeline(
         files = read_engine_files(engines or folder / ENGINES_FOLDER)
         files.check_checkpoint(identity)
         _check_completeness(files, folder)
-        return _load_exported(files, tokenizer.tokens, device=device, backend=backend)
+        load = _choose_library(backend, device)
+        return load_exported_engines(files, tokenizer.tokens, load)
 
     if backend == "auto":
         is_there = engines is not None or (folder / ENGINES_FOLDER / ENGINES_FILE).is_file()
@@ -113,14 +115,20 @@ def _try_exported(
         return loaded
 
 
-def _load_exported(files: EngineFiles, tokens: TokenIds, *, device: str, backend: str) -> Engines:
+def _choose_library(backend: str, device: str) -> LoadEngine:
     try:
-        from vl2_ros.runtime.onnx_engine import load_onnx_engines
-    except ModuleNotFoundError as missing:
+        if backend == "tensorrt":
+            from vl2_ros.runtime.tensorrt_engine import TensorRTEngine
+
+            return partial(TensorRTEngine, device=device)
+        from vl2_ros.runtime.onnx_engine import OnnxEngine
+
+        return partial(OnnxEngine, device=device)
+    except ImportError as error:
         raise EngineError(
-            f"the backend {backend} needs the package {missing.name}: pip install {missing.name}"
-        ) from missing
-    return load_onnx_engines(files, tokens, device=device)
+            f"the backend {backend} cannot be loaded ({error}); install its library, or take "
+            "another backend"
+        ) from error
 
 
 def _check_completeness(files: EngineFiles, folder: Path) -> None:

@@ -50,15 +50,18 @@ def test_asks_one_sentence_a_picture_and_writes_what_it_got(processes, bag, tmp_
     printed = capsys.readouterr().out
     assert str(out) in printed.replace("\n", "")
     assert "answer to" in printed and "model scripted on numpy cpu" in printed
-    assert processes == [(bag, None, ["--device", "auto"])]
+    assert processes == [(bag, None, ["--device", "auto", "--backend", "auto"])]
 
 
 def test_options_reach_the_node(processes, bag, tmp_path):
     commands = write_commands(tmp_path, "hello")
     topic = "/camera/image_raw/compressed"
     options = ("--weights", tmp_path, "--device", "cpu", "--topic", topic, "--out", tmp_path)
+    options += ("--backend", "torch", "--engines", tmp_path)
     assert run("demo", "--bag", bag, "--commands", commands, *options) == 0
-    assert processes == [(bag, topic, ["--device", "cpu", "--weights", str(tmp_path)])]
+    given = ["--device", "cpu", "--backend", "torch"]
+    given += ["--weights", str(tmp_path), "--engines", str(tmp_path)]
+    assert processes == [(bag, topic, given)]
 
 
 def test_unanswered_sentences_are_told_at_the_end(processes, bag, tmp_path, capsys):

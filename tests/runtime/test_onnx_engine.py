@@ -114,7 +114,7 @@ def test_providers_of_a_device_stand_in_order(monkeypatch):
     assert choose_providers("cpu") == [("CPUExecutionProvider", {})]
     assert choose_providers("cuda:1", tensorrt=True) == [
         ("TensorrtExecutionProvider", {"device_id": "1"}),
-        ("CUDAExecutionProvider", {"device_id": "1"}),
+        ("CUDAExecutionProvider", {"device_id": "1", "use_tf32": "0"}),
         ("CPUExecutionProvider", {}),
     ]
 

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vl2_ros.console import display, pointing
-from vl2_ros.console.options import AsJson, Backend, Device, Threshold, Weights, load_model
+from vl2_ros.console.options import (
+    AsJson,
+    Backend,
+    Device,
+    EngineFolder,
+    Threshold,
+    Weights,
+    load_model,
+)
 from vl2_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +54,7 @@ def ask(
     weights: Weights = None,
     device: Device = "auto",
     backend: Backend = "auto",
+    engines: EngineFolder = None,
     as_json: AsJson = False,
     masks: Annotated[bool, typer.Option(help="Put masks into the JSON, as run lengths.")] = False,
     save: Annotated[
@@ -86,7 +95,7 @@ def ask(
     command = pointing.make_command(sentence, pointed, threshold=threshold, direct=direct)
     frames = [read_image(Path(path)) for path in paths]
     output = _Output(as_json, masks, save, labels)
-    pipeline = load_model(weights, device, backend)
+    pipeline = load_model(weights, device, backend, engines)
     _answer_each(pipeline, list(zip(paths, frames, strict=True)), command, output)
 
 

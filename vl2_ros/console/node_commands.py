@@ -21,6 +21,7 @@ from vl2_ros.console.options import (
     Backend,
     Device,
     Domain,
+    EngineFolder,
     Namespace,
     NodeName,
     Threshold,
@@ -49,6 +50,7 @@ def demo(
     weights: Weights = None,
     device: Device = "auto",
     backend: Backend = "auto",
+    engines: EngineFolder = None,
     bag: Annotated[Path, typer.Option(help="Any camera recording.")] = DEMO_BAG,
     commands: Annotated[Path, typer.Option(help="Text file, one sentence a line.")] = DEMO_COMMANDS,
     topic: Annotated[str | None, typer.Option(help="Picture topic of the recording.")] = None,
@@ -74,7 +76,8 @@ def demo(
     # Both children and the DDS library read these.
     os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
     options = ["--device", device, "--backend", backend]
-    options += ["--weights", str(weights)] if weights else []
+    for name, folder in (("--weights", weights), ("--engines", engines)):
+        options += [name, str(folder)] if folder else []
     with (
         terminal.hear_signals(),
         closing(DdsTransport("vl2_demo", domain_id=domain)) as transport,
@@ -104,6 +107,7 @@ def bag(
     weights: Weights = None,
     device: Device = "auto",
     backend: Backend = "auto",
+    engines: EngineFolder = None,
     threshold: Threshold = 0.35,
     annotated: Annotated[bool, typer.Option(help="Write drawn pictures, too.")] = True,
 ) -> None:
@@ -121,7 +125,7 @@ def bag(
     ]
     question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=annotated)
     total = count_images(source, topic=topic) * len(commands)
-    pipeline = load_model(weights, device, backend)
+    pipeline = load_model(weights, device, backend, engines)
     refused: list[str] = []
     with display.show_progress("asking") as show:
         done = iter(range(1, total + 1))

@@ -36,6 +36,10 @@ Backend = Annotated[
         "has engines, else torch."
     ),
 ]
+EngineFolder = Annotated[
+    Path | None,
+    typer.Option("--engines", help="Folder of engines; left out: engines in the checkpoint's."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Threshold = Annotated[float, typer.Option(help="Leave out instances scored below it, 0..1.")]
 NodeName = Annotated[str, typer.Option(help="Name of the node.")]
@@ -105,14 +109,23 @@ def set_domain(domain_id: int | None) -> None:
 
 
 def load_model(
-    weights: Path | None, device: str, backend: str = "auto", *, allow_fallback: bool = True
+    weights: Path | None,
+    device: str,
+    backend: str = "auto",
+    engines: Path | None = None,
+    *,
+    allow_fallback: bool = True,
 ) -> Pipeline:
     """Load a checkpoint, the embedded model when none is named."""
     from vl2_ros.loading import load_pipeline
 
     with show_progress("loading"):
         return load_pipeline(
-            weights, device=choose_device(device), backend=backend, allow_fallback=allow_fallback
+            weights,
+            device=choose_device(device),
+            backend=backend,
+            engines=engines,
+            allow_fallback=allow_fallback,
         )
 
 

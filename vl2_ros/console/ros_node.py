@@ -60,5 +60,6 @@ def _load(process: ProcessParameters) -> Perceiver:
         Path(process.weights) if process.weights else None,
         device=choose_device(process.device),
         backend=process.backend,
+        engines=Path(process.engines) if process.engines else None,
         allow_fallback=process.allow_backend_fallback,
     )

@@ -18,6 +18,7 @@ from vl2_ros.console.options import (
     Device,
     Domain,
     EndWithInput,
+    EngineFolder,
     Namespace,
     NodeName,
     TransportName,
@@ -37,6 +38,7 @@ def serve(
     weights: Weights = None,
     device: Device = "auto",
     backend: Backend = "auto",
+    engines: EngineFolder = None,
     allow_backend_fallback: Annotated[
         bool, typer.Option(help="Take torch where engines cannot be used, or else refuse.")
     ] = True,
@@ -55,6 +57,7 @@ def serve(
         weights=str(weights or ""),
         device=device,
         backend=backend,
+        engines=str(engines or ""),
         allow_backend_fallback=allow_backend_fallback,
     )
     remaps = terminal.read_remaps(remap)
@@ -68,7 +71,9 @@ def serve(
     with closing(link), terminal.end_quietly():
         from vl2_ros.node.server import PerceptionServer
 
-        pipeline = load_model(weights, device, backend, allow_fallback=allow_backend_fallback)
+        pipeline = load_model(
+            weights, device, backend, engines, allow_fallback=allow_backend_fallback
+        )
         server = PerceptionServer(pipeline, link, settings)
         server.start()
         try:

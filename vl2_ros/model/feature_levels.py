@@ -16,6 +16,8 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
     GroundingDinoSinePositionEmbedding,
 )
 
+from vl2_ros.model.constants import make_constant
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageTokens:
@@ -46,9 +48,13 @@ class ImageTokens:
         """Arguments that transformers' deformable encoder and decoder share."""
         device = self.tokens.device
         return {
-            "spatial_shapes": stack_sizes(self.level_sizes, torch.int64, device),
+            "spatial_shapes": make_constant(
+                tuple(self.level_sizes), device=device, dtype=torch.int64
+            ),
             "spatial_shapes_list": list(self.level_sizes),
-            "level_start_index": stack_sizes([self.level_starts], torch.int64, device)[0],
+            "level_start_index": make_constant(
+                tuple(self.level_starts), device=device, dtype=torch.int64
+            ),
             "valid_ratios": self.valid_ratios,
         }
 
@@ -58,23 +64,6 @@ class ImageTokens:
         start = self.level_starts[level]
         part = tokens[:, start : start + height * width]
         return part.transpose(1, 2).unflatten(2, (height, width))
-
-
-def stack_sizes(
-    sizes: Sequence[Sequence[int]], dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Return whole numbers (n, m) as a tensor that follows the picture's size when exported.
-
-    `torch.tensor` would make constants of sizes that are open in an exported graph.
-    """
-    if not torch.compiler.is_exporting():
-        return torch.tensor(sizes, dtype=dtype, device=device)
-    return torch.stack(
-        [
-            torch.stack([torch.full((), size, dtype=dtype, device=device) for size in row])
-            for row in sizes
-        ]
-    )
 
 
 class FeatureLevels(nn.Module):

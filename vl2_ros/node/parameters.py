@@ -145,6 +145,7 @@ class ProcessParameters:
         "what computes; auto: onnxruntime on the CPU where the checkpoint has engines, else torch",
         choices=("auto", "torch", "onnxruntime", "tensorrt"),
     )
+    engines: str = _parameter("", "folder of engines; empty: `engines` in the checkpoint folder")
     allow_backend_fallback: bool = _parameter(
         True, "take torch, with a warning, where engines cannot be used; false: an error"
     )

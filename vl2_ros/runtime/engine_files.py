@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ class EngineFile:
         sha256: what the bytes of the file hash to, 64 hexadecimal digits.
         precision: such as `float32`.
         axes: name of an axis -> its size; least, best and most where it changes.
+        built_with: library and version that built it, such as `tensorrt 10.3.0`; empty: any.
+        built_for: device that it was built for, such as `NVIDIA Orin sm_87`; empty: any.
+        portable: later versions of the same major version may load it, too.
     """
 
     graph: str
@@ -48,6 +51,9 @@ class EngineFile:
     sha256: str
     precision: str
     axes: Mapping[str, AxisRange]
+    built_with: str = ""
+    built_for: str = ""
+    portable: bool = False
 
     def check(self) -> None:
         """Compare the bytes of the file with its hash.
@@ -56,19 +62,55 @@ class EngineFile:
             EngineError: if it is missing or not what was exported.
         """
         digest = hashlib.sha256()
+        for chunk in self._read_chunks():
+            digest.update(chunk)
+        self._compare(digest.hexdigest())
+
+    def read(self) -> bytes:
+        """Return the bytes of the file, which are those of its hash.
+
+        Raises:
+            EngineError: if it is missing or not what was exported.
+        """
+        content = b"".join(self._read_chunks())
+        self._compare(hashlib.sha256(content).hexdigest())
+        return content
+
+    def check_built(self, runtime: str, device: str) -> None:
+        """Check that the file was built with this library for this device.
+
+        Args:
+            runtime: library and version that would load it.
+            device: where it would run.
+
+        Raises:
+            EngineError: naming both.
+        """
+        wanted, there = self.built_with, runtime
+        if self.portable:
+            wanted, there = (name.partition(".")[0] for name in (wanted, there))
+        if (self.built_with and wanted != there) or self.built_for not in ("", device):
+            raise EngineError(
+                f"{self.path} was built with {self.built_with or 'any library'} for "
+                f"{self.built_for or 'any device'}, here is {runtime} on {device}; build it here "
+                "with `vl2 engines build`"
+            )
+
+    def _read_chunks(self) -> Iterator[bytes]:
         try:
             with self.path.open("rb") as file:
                 while chunk := file.read(_CHUNK_BYTES):
-                    digest.update(chunk)
-            size = self.path.stat().st_size
+                    yield chunk
         except OSError as error:
             raise EngineError(
                 f"cannot read {self.path}, the engine of {self.graph}: {error.strerror}; {_AGAIN}"
             ) from error
-        if digest.hexdigest() != self.sha256:
+
+    def _compare(self, sha256: str) -> None:
+        if sha256 != self.sha256:
             raise EngineError(
                 f"{self.path} is damaged or was replaced: expected sha256 {self.sha256[:12]}..., "
-                f"got {digest.hexdigest()[:12]}... of {size} bytes; {_AGAIN}"
+                f"got {sha256[:12]}... of {self.path.stat().st_size} bytes; {_AGAIN}"
             )
 
     def fixed_size(self, axis: str) -> int:
@@ -175,7 +217,16 @@ def _read_graph(path: Path, name: str, entry: Any) -> EngineFile:
         ) from error
     if Path(file).is_absolute() or ".." in Path(file).parts:
         raise EngineError(f"{path} names {file!r} for {name}, which lies outside of its folder")
-    return EngineFile(name, path.parent / file, sha256.lower(), precision, axes)
+    return EngineFile(
+        name,
+        path.parent / file,
+        sha256.lower(),
+        precision,
+        axes,
+        built_with=str(entry.get("built_with", "")),
+        built_for=str(entry.get("built_for", "")),
+        portable=entry.get("portable") is True,
+    )
 
 
 def _read_axis(size: Any) -> AxisRange:

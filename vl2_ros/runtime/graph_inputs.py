@@ -1,6 +1,6 @@
 """Checks that every engine makes of what it is given, against the graph table.
 
-Looks at names and shapes only, so arrays of any library will do.
+Looks at names, dtypes and shapes only, so arrays of any library will do.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from vl2_ros.errors import EngineError
 from vl2_ros.model.graphs import GraphSpec, TensorSpec
 from vl2_ros.runtime.engine import Array
+
+#: One kind: whoever calls does not know an engine's precision.
+_FLOATS = ("float16", "bfloat16", "float32")
 
 
 def check_graph_inputs(
@@ -23,7 +26,7 @@ def check_graph_inputs(
         sizes: name of an axis -> what the engine takes, where that is known and fixed.
 
     Raises:
-        EngineError: naming the input, the axes expected and the shape that came.
+        EngineError: naming the input, what was expected of it and what came.
     """
     missing = [name for name in spec.input_names if name not in inputs]
     if missing:
@@ -33,7 +36,16 @@ def check_graph_inputs(
         )
     known = {axis: (size, "this engine") for axis, size in (sizes or {}).items()}
     for tensor in spec.inputs:
+        _check_dtype(spec.name, tensor, str(inputs[tensor.name].dtype).removeprefix("torch."))
         _check_shape(spec.name, tensor, tuple(inputs[tensor.name].shape), known)
+
+
+def _check_dtype(graph: str, tensor: TensorSpec, dtype: str) -> None:
+    both_floats = dtype in _FLOATS and tensor.dtype in _FLOATS
+    if dtype != tensor.dtype and not both_floats:
+        raise EngineError(
+            f"{graph} takes {tensor.name} as {tensor.dtype}, got {dtype}; convert it first"
+        )
 
 
 def _check_shape(

@@ -8,6 +8,7 @@ model, which stays there.
 from __future__ import annotations
 
 import contextlib
+import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from vl2_ros.errors import ConfigError, EngineError
 from vl2_ros.model.graphs import GRAPHS, GraphSpec
-from vl2_ros.model.tokens import TokenIds
-from vl2_ros.runtime.engine import Array, Engine, EngineInfo, Engines, to_numpy
-from vl2_ros.runtime.engine_files import EngineFile, EngineFiles
+from vl2_ros.runtime.engine import Array, EngineInfo, to_numpy
+from vl2_ros.runtime.engine_files import EngineFile
 from vl2_ros.runtime.graph_inputs import check_graph_inputs
-from vl2_ros.runtime.graph_language import GraphLanguageModel, load_embedding_tables
 
 #: What the library raises; its own errors have no base of their own.
 _FOREIGN_ERRORS = (
@@ -50,7 +49,6 @@ _DTYPES: Mapping[str, np.dtype] = {
     "tensor(bool)": np.dtype(np.bool_),
     "tensor(int64)": np.dtype(np.int64),
 }
-_FLOATS: tuple[np.dtype, ...] = (np.dtype(np.float16), np.dtype(np.float32))
 _ERRORS_ONLY = 3
 
 
@@ -117,7 +115,42 @@ def choose_providers(device: str, *, tensorrt: bool = False) -> list[tuple[str, 
             f"{device!r} was asked for, but this onnxruntime has no {', '.join(missing)}, only "
             f"{', '.join(there)}; pip install onnxruntime-gpu in place of onnxruntime, or use cpu"
         )
-    return [*((name, {"device_id": index or "0"}) for name in wanted), ("CPUExecutionProvider", {})]
+    place = {"device_id": index or "0"}
+    # TensorFloat-32 would leave the tolerance of the graph table.
+    settings = {"CUDAExecutionProvider": place | {"use_tf32": "0"}}
+    return [*((name, settings.get(name, place)) for name in wanted), ("CPUExecutionProvider", {})]
+
+
+def find_runtime() -> str:
+    """Return the library and its version, such as `onnxruntime 1.32.0`."""
+    return f"onnxruntime {onnxruntime.__version__}"
+
+
+def find_device(device: str = "cpu") -> str:
+    """Return what optimised graphs are made for: the execution provider and the architecture.
+
+    Raises:
+        EngineError: if this build of ONNX Runtime does not know the device.
+    """
+    (provider, _), *_ = choose_providers(device)
+    return f"{provider.removesuffix('ExecutionProvider')} {platform.machine()}"
+
+
+def optimise_graph(onnx: Path, out: Path, *, device: str = "cpu") -> None:
+    """Fold constants and fuse operators, and write the graph that is left.
+
+    Layouts of one processor are left to each start, so that the file serves every processor of the
+    architecture.
+
+    Raises:
+        EngineError: if the file is no ONNX model that can be run, or cannot be written.
+    """
+    setup = onnxruntime.SessionOptions()
+    setup.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    setup.optimized_model_filepath = str(out)
+    setup.log_severity_level = _ERRORS_ONLY
+    with _mapped_errors(f"optimising {onnx}", "export the engines again, or check the free space"):
+        onnxruntime.InferenceSession(str(onnx), setup, providers=choose_providers(device))
 
 
 class OnnxArray:
@@ -216,57 +249,10 @@ class OnnxEngine:
         ]
 
     def _take(self, name: str, array: Array) -> Array:
-        """Return what the session takes: contiguous and of the graph's dtype."""
+        """Return what the session takes: contiguous and of the file's width of floats."""
         if isinstance(array, OnnxArray) and self._place is not None:
             return array
-        given, dtype = to_numpy(array), self._dtypes[name]
-        # The two widths of floats are one kind: the flow does not know an engine's precision.
-        if given.dtype != dtype and not (given.dtype in _FLOATS and dtype in _FLOATS):
-            raise EngineError(
-                f"{self.info.graph} takes {name} as {dtype}, got {given.dtype}; convert it first"
-            )
-        return np.ascontiguousarray(given, dtype)
-
-
-def load_onnx_engines(
-    files: EngineFiles,
-    tokens: TokenIds,
-    *,
-    device: str = "cpu",
-    options: OnnxOptions = DEFAULT_OPTIONS,
-) -> Engines:
-    """Load the engines of a folder; a decoder that it lacks is None.
-
-    Args:
-        files: from `read_engine_files`.
-        tokens: ids of the special tokens.
-        device: cpu, cuda or cuda:1.
-        options: threads and memory.
-
-    Raises:
-        EngineError: if a file is missing, damaged or holds another graph, or the device is not
-            there.
-    """
-
-    def load(graph: str) -> Engine:
-        return OnnxEngine(files.require(graph), device=device, options=options)
-
-    def find(graph: str) -> Engine | None:
-        return load(graph) if graph in files.graphs else None
-
-    language = files.require("language_model")
-    layers, heads, width = (language.fixed_size(axis) for axis in ("layers", "heads", "head_width"))
-    return Engines(
-        vision_encoder=load("vision_encoder"),
-        language_model=GraphLanguageModel(
-            load("language_model"),
-            load_embedding_tables(files.embeddings, tokens),
-            (layers, heads, width),
-        ),
-        detection_decoder=find("detection_decoder"),
-        region_encoder=find("region_encoder"),
-        pose_decoder=find("pose_decoder"),
-    )
+        return np.ascontiguousarray(to_numpy(array), self._dtypes[name])
 
 
 def _open_session(

@@ -1,28 +1,35 @@
-"""Engines that run a checkpoint with eager torch.
+"""Engines that run a checkpoint with torch, eagerly or by replay of CUDA graphs.
 
 On the CPU arrays are numpy views of the tensors (no copy); on CUDA the tensors themselves travel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 from vl2_ros.errors import EngineError
 from vl2_ros.model.checkpoint import load_model
 from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.runtime.cuda_graphs import GraphReplay
 from vl2_ros.runtime.engine import Array, EngineInfo, Engines, LanguageStep
+from vl2_ros.runtime.graph_inputs import check_graph_inputs
 
 
 def _to_tensor(array: Array, device: torch.device) -> torch.Tensor:
     tensor = torch.as_tensor(array)
-    return tensor if tensor.device == device else tensor.to(device, non_blocking=True)
+    if tensor.device == device:
+        return tensor
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        # From pinned memory the upload goes on while the host prepares the next kernels.
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def _to_array(tensor: torch.Tensor) -> Array:
@@ -30,9 +37,14 @@ def _to_array(tensor: torch.Tensor) -> Array:
 
 
 class TorchEngine:
-    """One graph of the table, run by eager torch in the precision of its weights."""
+    """One graph of the table, run by torch in the precision of its weights."""
 
-    def __init__(self, spec: GraphSpec, module: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: GraphSpec,
+        module: Callable[..., tuple[Tensor, ...]],
+        device: torch.device,
+    ) -> None:
         """Keep the module.
 
         Args:
@@ -40,6 +52,7 @@ class TorchEngine:
             module: takes and returns tensors in the order of `spec`; on `device`.
             device: where it runs.
         """
+        self._spec = spec
         self._module = module
         self._device = device
         self.info = EngineInfo(spec.name, "torch", str(device), spec.input_names, spec.output_names)
@@ -47,29 +60,37 @@ class TorchEngine:
     @torch.inference_mode()
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Execute the graph once; see `Engine.run`."""
-        missing = sorted(set(self.info.inputs) - set(inputs))
-        if missing:
-            raise EngineError(
-                f"{self.info.graph} needs the inputs {', '.join(self.info.inputs)}; "
-                f"missing: {', '.join(missing)}"
-            )
+        check_graph_inputs(self._spec, inputs)
         given = [_to_tensor(inputs[name], self._device) for name in self.info.inputs]
-        outputs = zip(self.info.outputs, self._module(*given), strict=True)
-        return {name: _to_array(tensor) for name, tensor in outputs}
+        try:
+            outputs = self._module(*given)
+        except RuntimeError as error:
+            raise EngineError(
+                f"{self.info.graph} with torch on {self._device} failed: {error}; check dtypes and "
+                "sizes of its inputs, and the memory of the device"
+            ) from error
+        named = zip(self.info.outputs, outputs, strict=True)
+        return {name: _to_array(tensor) for name, tensor in named}
 
 
-def make_engine(model: VisionLLM, name: str, device: torch.device) -> TorchEngine:
+def make_engine(
+    model: VisionLLM, name: str, device: torch.device, *, cuda_graphs: bool = False
+) -> TorchEngine:
     """Wrap a part of a network.
 
     Args:
         model: the network, on `device`.
         name: of the graph.
         device: where it runs.
+        cuda_graphs: record it for shapes that come again, see `GraphReplay`; nothing elsewhere.
 
     Raises:
         ConfigError: if the network has no such part.
     """
-    return TorchEngine(spec_of(model, name), build_graph(model, name), device)
+    module: Callable[..., tuple[Tensor, ...]] = build_graph(model, name)
+    if cuda_graphs and device.type == "cuda":
+        module = GraphReplay(module)
+    return TorchEngine(spec_of(model, name), module, device)
 
 
 class TorchLanguageSession:
@@ -120,13 +141,15 @@ class TorchLanguageModel:
         return TorchLanguageSession(self._model, self._device)
 
 
-def load_torch_engines(weights: Path, *, device: str = "cpu") -> Engines:
+def load_torch_engines(weights: Path, *, device: str = "cpu", cuda_graphs: bool = False) -> Engines:
     """Load a checkpoint folder and wrap its parts as engines.
 
     Args:
         weights: a released VisionLLM v2 folder or one saved by vl2_ros.
         device: a torch device; on `cpu` weights are widened to float32, on `cuda` the language
             side runs in bfloat16 and the perception decoders in float32.
+        cuda_graphs: on `cuda`, replay vision encoder and perception decoders for shapes that come
+            again; the recordings hold memory.
 
     Raises:
         CheckpointError: if the folder is not a complete checkpoint.
@@ -145,10 +168,13 @@ def load_torch_engines(weights: Path, *, device: str = "cpu") -> Engines:
             decoder.float()
     optional = ("detection_decoder", "region_encoder", "pose_decoder")
     engines = {
-        name: make_engine(model, name, target) for name in list_graphs(model) if name in optional
+        # The region encoder picks points by the values of the masks: nothing to record.
+        name: make_engine(model, name, target, cuda_graphs=cuda_graphs and name != "region_encoder")
+        for name in list_graphs(model)
+        if name in ("vision_encoder", *optional)
     }
     return Engines(
-        vision_encoder=make_engine(model, "vision_encoder", target),
+        vision_encoder=engines["vision_encoder"],
         language_model=TorchLanguageModel(model, target),
         detection_decoder=engines.get("detection_decoder"),
         region_encoder=engines.get("region_encoder"),

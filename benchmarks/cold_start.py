@@ -1,0 +1,75 @@
+"""Time a process from its start to its first answer, for each backend, and what it imports.
+
+    python benchmarks/cold_start.py [--backend onnxruntime --backend torch] [--repeat 5] [--cores 2]
+
+The first run of each backend reads files that are not in memory yet; it is told apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SENTENCE = "find the red mug and the bowl"
+FRAME_HW = (480, 640)
+MOST_IMPORTS = 8
+
+
+def ask(picture: Path, backend: str, *python_options: str) -> tuple[float, str]:
+    """Answer in a fresh process; return its seconds and what it wrote to standard error."""
+    words = ["-m", "vl2_ros.cli", "ask", str(picture), SENTENCE, "--json", "--device", "cpu"]
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, *python_options, *words, "--backend", backend],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return time.perf_counter() - began, done.stderr
+
+
+def find_slow_imports(picture: Path, backend: str) -> dict[str, float]:
+    """Return the modules that took longest to import, what they import included, in seconds."""
+    _, log = ask(picture, backend, "-X", "importtime")
+    rows = re.findall(r"import time: +\d+ \| +(\d+) \| +(\S+)", log)
+    slowest = sorted(((int(spent), name) for spent, name in rows), reverse=True)
+    return {name: round(spent / 1e6, 3) for spent, name in slowest[:MOST_IMPORTS]}
+
+
+def main() -> None:
+    """Run everything and print one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backend", action="append")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--cores", type=int, default=2)
+    options = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
+    document: dict[str, object] = {"cores": options.cores}
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "table.png"
+        pixels = np.random.default_rng(0).integers(0, 256, (*FRAME_HW, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(picture)
+        for backend in options.backend or ["onnxruntime", "torch"]:
+            first, *later = (ask(picture, backend)[0] for _ in range(1 + options.repeat))
+            document[backend] = {
+                "first_s": round(first, 2),
+                "median_s": round(statistics.median(later), 2),
+                "slow_imports_s": find_slow_imports(picture, backend),
+            }
+    print(json.dumps(document, indent=1))
+
+
+if __name__ == "__main__":
+    main()

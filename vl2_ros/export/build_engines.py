@@ -1,0 +1,158 @@
+"""A folder of exported ONNX files and a profile to a folder of engines that the runtime loads."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vl2_ros.errors import EngineError
+from vl2_ros.export.engine_builders import Builder
+from vl2_ros.export.engine_profile import EngineProfile
+from vl2_ros.export.engine_store import EngineStore, StoredEngine
+from vl2_ros.export.parity_gate import (
+    SAMPLE_SUFFIX,
+    OutputMiss,
+    describe_misses,
+    measure_misses,
+    read_sample,
+)
+from vl2_ros.runtime.build_progress import BuildProgress
+from vl2_ros.runtime.engine import Engine
+from vl2_ros.runtime.engine_files import EngineFile, read_engine_files
+
+#: Told the graph and how far its build is.
+GraphListener = Callable[[str, BuildProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build made.
+
+    Attributes:
+        engines: all that the profile names and the checkpoint has.
+        built: names of those that were not there before.
+        left_out: graphs of the profile that the checkpoint lacks.
+    """
+
+    engines: tuple[StoredEngine, ...]
+    built: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def build_engines(
+    profile: EngineProfile,
+    source: Path,
+    store: EngineStore,
+    builder: Builder,
+    progress: GraphListener = lambda _graph, _progress: None,
+) -> BuildReport:
+    """Build what a profile names, and let the runtime load it.
+
+    A graph that fails does not keep the others from being built. They are published beside the
+    old engine of the failed one, unless that is of another checkpoint: then all old engines stay.
+
+    Args:
+        profile: of the machine.
+        source: folder of exported ONNX files with stored inputs.
+        store: where the engines go.
+        builder: of the profile's backend.
+        progress: told how far each graph is.
+
+    Raises:
+        EngineError: if the folder cannot be used, or naming every graph that failed.
+    """
+    exported = read_engine_files(source)
+    wanted = [name for name in profile.graphs if name in exported.graphs]
+    before = {one.recipe.identity for one in store.list_engines()}
+    engines: list[StoredEngine] = []
+    failed: dict[str, EngineError] = {}
+    for name in wanted:
+        try:
+            engines.append(_build_one(profile, exported.graphs[name], store, builder, progress))
+        except EngineError as error:
+            failed[name] = error
+    if engines and (not failed or store.checkpoint in ("", exported.checkpoint)):
+        store.publish(
+            exported.checkpoint,
+            engines,
+            exported.embeddings if exported.embeddings.is_file() else None,
+        )
+    if failed:
+        raise EngineError(
+            f"{len(failed)} of {len(wanted)} engines could not be built: "
+            + "; ".join(f"{name}: {error}" for name, error in failed.items())
+        ) from next(iter(failed.values()))
+    return BuildReport(
+        tuple(engines),
+        tuple(one.recipe.graph for one in engines if one.recipe.identity not in before),
+        tuple(name for name in profile.graphs if name not in exported.graphs),
+    )
+
+
+def _build_one(
+    profile: EngineProfile,
+    source: EngineFile,
+    store: EngineStore,
+    builder: Builder,
+    progress: GraphListener,
+) -> StoredEngine:
+    graph = profile.graphs[source.graph]
+    if source.precision != graph.precision:
+        raise EngineError(
+            f"{source.path} was exported in {source.precision}, the profile {profile.name} wants "
+            f"{graph.precision}; export it again without --build-only"
+        )
+    return store.build(
+        source,
+        graph,
+        builder,
+        functools.partial(compare_with_torch, source=source),
+        functools.partial(progress, source.graph),
+    )
+
+
+def compare_with_torch(engine: Engine, *, source: EngineFile) -> list[OutputMiss]:
+    """Run an engine on the inputs that were stored beside an exported file.
+
+    Raises:
+        EngineError: if there are none, or the engine fails.
+    """
+    sample = read_sample(source.path.with_suffix(SAMPLE_SUFFIX), source.graph)
+    return measure_misses(engine, sample, source.precision)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check of one engine found.
+
+    Attributes:
+        graph: its name.
+        problem: empty if it is fit for use.
+        misses: how far each output is from torch's; empty where that could not be measured.
+    """
+
+    graph: str
+    problem: str
+    misses: tuple[OutputMiss, ...] = ()
+
+
+def verify_engine(file: EngineFile, builder: Builder, source: Path) -> Verdict:
+    """Check hash, origin and numbers of a published engine again.
+
+    Args:
+        file: the engine.
+        builder: of its backend.
+        source: folder of exported ONNX files with stored inputs.
+    """
+    try:
+        file.check()
+        file.check_built(builder.runtime, builder.device_name)
+        exported = read_engine_files(source).require(file.graph)
+        misses = tuple(compare_with_torch(builder.load(file), source=exported))
+    except EngineError as error:
+        return Verdict(file.graph, str(error))
+    over = [one for one in misses if one.is_over]
+    problem = f"too far from torch: {describe_misses(over)}" if over else ""
+    return Verdict(file.graph, problem, misses)

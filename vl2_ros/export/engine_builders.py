@@ -1,0 +1,178 @@
+"""The seam between the store and the libraries that build engines: one class per backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from vl2_ros.errors import ConfigError, EngineError
+from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
+from vl2_ros.runtime.build_progress import BuildProgress
+from vl2_ros.runtime.engine import Engine
+from vl2_ros.runtime.engine_files import EngineFile
+from vl2_ros.runtime.trusted_plans import TrustedPlans
+
+Listener = Callable[[BuildProgress], None]
+#: ONNX files larger than this keep their weights in a file beside them.
+_LARGEST_BYTES = 2_000_000_000
+
+
+class Builder(Protocol):
+    """Makes engines out of ONNX files, and loads them.
+
+    Attributes:
+        suffix: of the engines' files.
+        runtime: library and version, such as `tensorrt 10.3.0`.
+        device_name: what engines are built for, such as `NVIDIA Orin sm_87`.
+        options: what else the engines depend on.
+    """
+
+    suffix: str
+    runtime: str
+    device_name: str
+    options: Mapping[str, int | bool | str]
+
+    def build(
+        self, onnx: Path, profile: GraphProfile, out: Path, timing_cache: Path, progress: Listener
+    ) -> None:
+        """Write the engine of one graph.
+
+        Raises:
+            EngineError: if the file cannot be read or built.
+        """
+
+    def load(self, file: EngineFile, *, just_built: bool = False) -> Engine:
+        """Load an engine that this builder wrote.
+
+        Args:
+            file: the engine.
+            just_built: it was, by this process.
+
+        Raises:
+            EngineError: if it does not work here.
+        """
+
+    def accept(self, file: EngineFile) -> None:
+        """Remember that an engine was built here and passed."""
+
+
+class OnnxRuntimeBuilder:
+    """ONNX files whose constants are folded and whose operators are fused once, not at each start.
+
+    Args:
+        device: cpu, cuda or cuda:1.
+    """
+
+    suffix = ".onnx"
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Find the library.
+
+        Raises:
+            EngineError: if it is not installed, or has no such device.
+        """
+        try:
+            from vl2_ros.runtime import onnx_engine
+        except ImportError as error:
+            raise EngineError(
+                f"ONNX Runtime cannot be loaded ({error}); pip install 'vl2_ros[onnx]'"
+            ) from error
+        self._library = onnx_engine
+        self._device = device
+        self.runtime = onnx_engine.find_runtime()
+        self.device_name = onnx_engine.find_device(device)
+        self.options: Mapping[str, int | bool | str] = {}
+
+    def build(
+        self, onnx: Path, profile: GraphProfile, out: Path, timing_cache: Path, progress: Listener
+    ) -> None:
+        """Write the optimised graph; shapes need not be known."""
+        beside = onnx.with_name(onnx.name + ".data")
+        if beside.exists() or onnx.stat().st_size > _LARGEST_BYTES:
+            raise EngineError(
+                f"{onnx} keeps its weights in a file of its own, which an optimised graph cannot; "
+                f"serve the exported folder {onnx.parent} itself"
+            )
+        progress(BuildProgress("optimising the graph", 0.0, None))
+        self._library.optimise_graph(onnx, out, device=self._device)
+        progress(BuildProgress("optimised", 1.0, 0.0))
+
+    def load(self, file: EngineFile, *, just_built: bool = False) -> Engine:
+        """Load with ONNX Runtime."""
+        return self._library.OnnxEngine(file, device=self._device)
+
+    def accept(self, file: EngineFile) -> None:
+        """Nothing: an ONNX file is data."""
+
+
+class TensorRTBuilder:
+    """TensorRT plans for the GPU of this machine.
+
+    Args:
+        profile: of the machine.
+        trusted: list that accepted plans are put on; None takes the user's.
+    """
+
+    suffix = ".plan"
+
+    def __init__(self, profile: EngineProfile, trusted: TrustedPlans | None = None) -> None:
+        """Find the library and the GPU.
+
+        Raises:
+            EngineError: if one is not there.
+        """
+        try:
+            from vl2_ros.runtime import tensorrt_build, tensorrt_engine
+        except ImportError as error:
+            raise EngineError(
+                f"the profile {profile.name} needs TensorRT, which cannot be loaded ({error}); "
+                "JetPack brings it as the system package python3-libnvinfer, a PC gets it with "
+                "`pip install tensorrt`; or take the profile cpu"
+            ) from error
+        self._build, self._engine = tensorrt_build, tensorrt_engine
+        self._profile = profile
+        self._trusted = TrustedPlans() if trusted is None else trusted
+        self.runtime = tensorrt_engine.find_runtime()
+        self.device_name = tensorrt_engine.find_device(profile.device)
+        self.options: Mapping[str, int | bool | str] = {
+            "workspace_bytes": profile.workspace_bytes,
+            "optimization_level": profile.optimization_level,
+            "version_compatible": profile.version_compatible,
+        }
+
+    def build(
+        self, onnx: Path, profile: GraphProfile, out: Path, timing_cache: Path, progress: Listener
+    ) -> None:
+        """Build a plan; takes minutes."""
+        order = self._build.PlanOrder(
+            profile.graph,
+            profile.shapes,
+            self._profile.workspace_bytes,
+            self._profile.optimization_level,
+            self._profile.version_compatible,
+        )
+        self._build.build_plan(onnx, out, order, timing_cache=timing_cache, progress=progress)
+
+    def load(self, file: EngineFile, *, just_built: bool = False) -> Engine:
+        """Load a plan that was just built, or that is trusted."""
+        trusted = TrustedPlans(self._trusted.path, [file.sha256]) if just_built else self._trusted
+        return self._engine.TensorRTEngine(file, device=self._profile.device, trusted=trusted)
+
+    def accept(self, file: EngineFile) -> None:
+        """Put a plan that was built here on the list of plans that may be loaded."""
+        self._trusted.add(file.sha256, f"{file.graph}, built with {file.built_with}")
+
+
+def make_builder(profile: EngineProfile, trusted: TrustedPlans | None = None) -> Builder:
+    """Return the builder of a profile's backend.
+
+    Raises:
+        ConfigError: if there is none.
+        EngineError: if its library or its device is missing.
+    """
+    if profile.backend == "onnxruntime":
+        return OnnxRuntimeBuilder(profile.device)
+    if profile.backend == "tensorrt":
+        return TensorRTBuilder(profile, trusted)
+    raise ConfigError(f"no builder for the backend {profile.backend!r}")

@@ -1,0 +1,76 @@
+"""What an engine depends on, and the hash of it: another hash, another engine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vl2_ros.errors import EngineError
+
+#: Of the recipe's form: raised when a build comes out differently from the same recipe.
+RECIPE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRecipe:
+    """Everything that an engine depends on.
+
+    Attributes:
+        graph: name in the graph table.
+        onnx_sha256: of the file that it is built from.
+        runtime: library and version that builds it, such as `tensorrt 10.3.0`.
+        device: name and architecture, such as `NVIDIA Orin sm_87`.
+        precision: such as `float32`.
+        shapes: for each range that it is tuned for: axis -> least, best, most.
+        options: of the builder.
+    """
+
+    graph: str
+    onnx_sha256: str
+    runtime: str
+    device: str
+    precision: str
+    shapes: tuple[Mapping[str, tuple[int, int, int]], ...]
+    options: Mapping[str, int | bool | str]
+
+    @property
+    def identity(self) -> str:
+        """Return the hash of all of it, 64 hexadecimal digits."""
+        document = {"recipe_version": RECIPE_VERSION, **self.to_json()}
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def stem(self) -> str:
+        """Return the name of the engine's files without their ends."""
+        return f"{self.graph}.{self.identity[:16]}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        document = asdict(self)
+        document["shapes"] = [
+            {axis: list(sizes) for axis, sizes in sorted(one.items())} for one in self.shapes
+        ]
+        document["options"] = dict(self.options)
+        return document
+
+    @classmethod
+    def from_json(cls, document: Any) -> EngineRecipe:
+        """Read what `to_json` wrote.
+
+        Raises:
+            EngineError: if it is anything else.
+        """
+        try:
+            shapes = tuple(
+                {axis: (int(sizes[0]), int(sizes[1]), int(sizes[2])) for axis, sizes in one.items()}
+                for one in document["shapes"]
+            )
+            return cls(**{**document, "shapes": shapes})
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise EngineError(
+                f"expected the recipe of an engine, got {document!r}; build it again"
+            ) from error

@@ -1,0 +1,312 @@
+"""A YAML file of `engines/` to what is built for one kind of machine.
+
+Knows no inference library: it says which backend shall run which graph, at which precision, for
+which range of shapes, and what the build may take.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vl2_ros.errors import ConfigError
+from vl2_ros.model.graphs import DYNAMIC_AXES, GRAPHS
+
+#: Sizes of an axis that changes from call to call: least, best and most.
+AxisRange = tuple[int, int, int]
+#: Name of a changing axis -> its sizes.
+Shapes = Mapping[str, AxisRange]
+
+BACKENDS = ("onnxruntime", "tensorrt")
+#: Folders of the profiles that come with the package: pip, a source tree, colcon.
+_SHIPPED = (
+    Path(__file__).parents[1] / "engines",
+    Path(__file__).parents[2] / "engines",
+    Path(__file__).parents[5] / "share" / "vl2_ros" / "engines"
+    if len(Path(__file__).parents) > 5
+    else Path("engines"),
+)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def changing_axes(graph: str) -> tuple[str, ...]:
+    """Return the axes of a graph's inputs that change from call to call, in order of first use."""
+    axes = (axis for tensor in GRAPHS[graph].inputs for axis in tensor.axes)
+    return tuple(dict.fromkeys(axis for axis in axes if axis in DYNAMIC_AXES))  # type: ignore[misc]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphProfile:
+    """How one graph is built.
+
+    Attributes:
+        graph: name in the graph table.
+        precision: one that the graph table has a tolerance for.
+        shapes: one entry per range that the engine is tuned for, each with every changing axis.
+    """
+
+    graph: str
+    precision: str
+    shapes: tuple[Shapes, ...]
+
+    def __post_init__(self) -> None:
+        """Check names and ranges.
+
+        Raises:
+            ConfigError: naming the graph, what was expected and what came.
+        """
+        if self.graph not in GRAPHS:
+            raise ConfigError(f"graphs: expected {', '.join(GRAPHS)}, got {self.graph!r}")
+        known = tuple(GRAPHS[self.graph].tolerance)
+        if self.precision not in known:
+            raise ConfigError(
+                f"{self.graph}: precision must be {' or '.join(known)}, got {self.precision!r}"
+            )
+        if not self.shapes:
+            raise ConfigError(f"{self.graph}: shapes must have at least one entry")
+        for shapes in self.shapes:
+            self._check_shapes(shapes)
+
+    def _check_shapes(self, shapes: Shapes) -> None:
+        expected = changing_axes(self.graph)
+        if set(shapes) != set(expected):
+            raise ConfigError(
+                f"{self.graph}: shapes must give sizes of {', '.join(expected) or 'no axis'}, got "
+                f"{', '.join(shapes) or 'none'}"
+            )
+        for axis, (least, best, most) in shapes.items():
+            if not (0 if axis == "past" else 1) <= least <= best <= most:
+                raise ConfigError(
+                    f"{self.graph}: {axis} must be [least, best, most] in rising order, got "
+                    f"{[least, best, most]}"
+                )
+
+    @property
+    def axes(self) -> dict[str, AxisRange]:
+        """Return the range of each changing axis over all `shapes`; best of the first."""
+        return {
+            axis: (
+                min(one[axis][0] for one in self.shapes),
+                self.shapes[0][axis][1],
+                max(one[axis][2] for one in self.shapes),
+            )
+            for axis in self.shapes[0]
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EngineProfile:
+    """What `vl2 engines build` makes for one kind of machine.
+
+    Attributes:
+        name: stem of the file.
+        backend: onnxruntime or tensorrt.
+        graphs: name -> how it is built; a graph that the checkpoint lacks is left out.
+        device: cpu, cuda or cuda:1.
+        decoder_hw: height and width of the pictures of the perception decoders in pixels; None
+            takes the short and the long side that the model was trained on.
+        drawn_hw: height and width of drawn and edited pictures, in pixels.
+        workspace_mb: scratch memory that a TensorRT build may take.
+        memory_budget_mb: of all engines together; bounds the scratch memory, too. None: no bound.
+        optimization_level: of TensorRT's builder, 0 (fast build) to 5 (fast engine).
+        version_compatible: the plan also runs with later versions of TensorRT of the same major.
+        trusted: sha256 of plans built elsewhere that may be loaded.
+    """
+
+    name: str
+    backend: str
+    graphs: Mapping[str, GraphProfile]
+    device: str = "cpu"
+    decoder_hw: tuple[int, int] | None = None
+    drawn_hw: tuple[int, int] = (512, 512)
+    workspace_mb: int = 1024
+    memory_budget_mb: int | None = None
+    optimization_level: int = 3
+    version_compatible: bool = False
+    trusted: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ConfigError: naming the value, what was expected and what came.
+        """
+        if self.backend not in BACKENDS:
+            raise ConfigError(f"backend must be {' or '.join(BACKENDS)}, got {self.backend!r}")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise ConfigError(f"device must be cpu, cuda or cuda:1, got {self.device!r}")
+        if self.backend == "tensorrt" and self.device == "cpu":
+            raise ConfigError("backend tensorrt needs device cuda, got cpu")
+        if not self.graphs:
+            raise ConfigError("graphs must name at least one graph")
+        for name in ("workspace_mb", "memory_budget_mb"):
+            value = getattr(self, name)
+            if value is not None and value < 16:
+                raise ConfigError(f"{name} must be at least 16, got {value}")
+        if not 0 <= self.optimization_level <= 5:
+            raise ConfigError(f"optimization_level must be 0 to 5, got {self.optimization_level}")
+        for name, multiple in (("decoder_hw", 1), ("drawn_hw", 8)):
+            _check_sides(name, getattr(self, name), multiple)
+        for sha256 in self.trusted:
+            if not _SHA256.fullmatch(sha256):
+                raise ConfigError(f"trusted must hold sha256 of 64 lower-case hex digits: {sha256}")
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Return the scratch memory of a build: half of the budget at most."""
+        budget = self.memory_budget_mb
+        megabytes = self.workspace_mb if budget is None else min(self.workspace_mb, budget // 2)
+        return megabytes << 20
+
+
+def _check_sides(name: str, sides: tuple[int, int] | None, multiple: int) -> None:
+    if sides is not None and any(side < 32 or side > 4096 or side % multiple for side in sides):
+        raise ConfigError(
+            f"{name} must be [height, width] of 32 to 4096 pixels"
+            + (f", multiples of {multiple}" if multiple > 1 else "")
+            + f", got {list(sides)}"
+        )
+
+
+def list_shipped_profiles() -> dict[str, Path]:
+    """Return the profiles that come with the package: name -> file."""
+    for folder in _SHIPPED:
+        found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+        if found:
+            return found
+    return {}
+
+
+def find_profile(name: str) -> Path:
+    """Return the file of a profile.
+
+    Args:
+        name: a path, or the name of a shipped profile such as `cpu`.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = list_shipped_profiles()
+    if name in shipped:
+        return shipped[name]
+    raise ConfigError(
+        f"no profile {name!r}: expected a YAML file or one of {', '.join(shipped) or 'none'}"
+    )
+
+
+def load_profile(path: Path) -> EngineProfile:
+    """Read and check one profile.
+
+    Raises:
+        ConfigError: naming the file and what is wrong in it.
+    """
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the profile {path}: {error}") from error
+    try:
+        return read_profile(path.stem, document)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def read_profile(name: str, document: Any) -> EngineProfile:
+    """Make a profile from what the YAML file holds.
+
+    Raises:
+        ConfigError: if a key is unknown or missing, or a value has another type or range.
+    """
+    known = {one.name: one for one in dataclasses.fields(EngineProfile) if one.name != "name"}
+    if not isinstance(document, dict):
+        raise ConfigError(f"expected keys such as backend and graphs, got {document!r}")
+    _check_keys(document, {*known, "precision"}, {"backend", "graphs"})
+    values = dict(document)
+    precision = values.pop("precision", "float32")
+    values["graphs"] = _read_graphs(values["graphs"], precision)
+    for key in ("decoder_hw", "drawn_hw"):
+        if values.get(key) is not None:
+            values[key] = _read_numbers(key, values[key], 2)
+    if "trusted" in values:
+        if not isinstance(values["trusted"], list):
+            raise ConfigError(f"trusted must be a list, got {values['trusted']!r}")
+        values["trusted"] = tuple(str(one) for one in values["trusted"])
+    _check_types(values)
+    return EngineProfile(name=name, **values)
+
+
+def _check_keys(document: Mapping[Any, Any], known: set[str], needed: set[str]) -> None:
+    unknown = sorted(str(key) for key in set(document) - known)
+    missing = sorted(needed - set(document))
+    if unknown or missing:
+        raise ConfigError(
+            f"expected the keys {', '.join(sorted(known))}"
+            + (f"; unknown: {', '.join(unknown)}" if unknown else "")
+            + (f"; missing: {', '.join(missing)}" if missing else "")
+        )
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    kinds: dict[str, tuple[type, ...]] = {
+        "backend": (str,),
+        "device": (str,),
+        "workspace_mb": (int,),
+        "memory_budget_mb": (int, type(None)),
+        "optimization_level": (int,),
+        "version_compatible": (bool,),
+    }
+    for key, expected in kinds.items():
+        value = values.get(key, ...)
+        # To Python a bool is an int.
+        wrong_bool = isinstance(value, bool) and bool not in expected
+        if value is not ... and (wrong_bool or not isinstance(value, expected)):
+            raise ConfigError(f"{key} must be {expected[0].__name__}, got {value!r}")
+
+
+def _read_graphs(document: Any, precision: Any) -> dict[str, GraphProfile]:
+    if not isinstance(document, dict):
+        raise ConfigError(f"graphs must hold a key for each graph, got {document!r}")
+    graphs = {}
+    for name, entry in document.items():
+        entry = {} if entry is None else entry
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{name}: expected the keys precision and shapes, got {entry!r}")
+        try:
+            _check_keys(entry, {"precision", "shapes"}, set())
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
+        shapes = entry.get("shapes", [{}])
+        if not isinstance(shapes, list) or not all(isinstance(one, dict) for one in shapes):
+            raise ConfigError(f"{name}: shapes must be a list of axes with sizes, got {shapes!r}")
+        ranges = tuple(
+            {axis: _read_range(f"{name}: {axis}", size) for axis, size in one.items()}
+            for one in shapes
+        )
+        graphs[name] = GraphProfile(name, str(entry.get("precision", precision)), ranges)
+    return graphs
+
+
+def _read_range(what: str, value: Any) -> AxisRange:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value, value, value
+    least, best, most = _read_numbers(what, value, 3)
+    return least, best, most
+
+
+def _read_numbers(what: str, value: Any, count: int) -> tuple[int, ...]:
+    if (
+        not isinstance(value, list)
+        or len(value) != count
+        or not all(isinstance(one, int) and not isinstance(one, bool) for one in value)
+    ):
+        expected = "a number or [least, best, most]" if count == 3 else "[height, width]"
+        raise ConfigError(f"{what} must be {expected}, got {value!r}")
+    return tuple(value)

@@ -1,0 +1,332 @@
+"""A folder of built engines: built once, accepted when they compute what torch does, kept whole.
+
+    engines.json                        the engines to load, read by the runtime
+    embeddings.safetensors              what the language model needs beside its graph
+    <graph>.<identity>.onnx or .plan    an accepted engine
+    <graph>.<identity>.json             what it was built from, when, and how close it is to torch
+    engines.lock, timing.cache          one builder at a time; kernel times measured so far
+
+The identity covers everything that an engine depends on, so an engine never changes: another recipe
+is another file. An engine without its JSON file was not accepted and is never used. `engines.json`
+changes last and at once, so the old engines serve until the new ones are there.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vl2_ros.errors import EngineError
+from vl2_ros.export.engine_builders import Builder
+from vl2_ros.export.engine_identity import EngineRecipe
+from vl2_ros.export.engine_profile import GraphProfile
+from vl2_ros.export.parity_gate import OutputMiss, describe_misses
+from vl2_ros.export.store_files import (
+    PART,
+    hash_file,
+    locked,
+    mapped_writes,
+    write_json,
+    written_whole,
+)
+from vl2_ros.runtime.build_progress import BuildProgress
+from vl2_ros.runtime.engine import Engine
+from vl2_ros.runtime.engine_files import (
+    EMBEDDINGS,
+    FILE_NAME,
+    FORMAT,
+    EngineFile,
+    read_engine_files,
+)
+
+TIMING_CACHE = "timing.cache"
+_OWN_FILE = re.compile(r"[a-z_]+\.[0-9a-f]{16}\.(onnx|plan|json)(\.part)?")
+
+#: Runs a new engine on stored inputs; returns how far each output is from torch's.
+Gate = Callable[[Engine], Sequence[OutputMiss]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEngine:
+    """One accepted engine.
+
+    Attributes:
+        file: the engine, as the runtime loads it.
+        recipe: what it was built from.
+        built_at: seconds since 1970.
+        seconds: that the build took.
+        size: of the file in bytes.
+        misses: how far each output was from torch's when it was accepted.
+    """
+
+    file: EngineFile
+    recipe: EngineRecipe
+    built_at: float
+    seconds: float
+    size: int
+    misses: tuple[OutputMiss, ...]
+
+
+class EngineStore:
+    """One folder of engines.
+
+    Args:
+        folder: made when something is built.
+        lock_timeout_s: seconds to wait for another process that builds there.
+        on_wait: told once when there is another one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        lock_timeout_s: float = 3600.0,
+        on_wait: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Keep where it is."""
+        self.folder = folder
+        self._timeout_s = lock_timeout_s
+        self._on_wait = on_wait
+
+    def find(self, recipe: EngineRecipe) -> StoredEngine | None:
+        """Return the accepted engine of a recipe, whole and unchanged, or None."""
+        path = self.folder / f"{recipe.stem}.json"
+        stored = _read_sidecar(path) if path.is_file() else None
+        if stored is None or stored.recipe.identity != recipe.identity:
+            return None
+        try:
+            stored.file.check()
+        except EngineError:
+            return None
+        return stored
+
+    def build(
+        self,
+        source: EngineFile,
+        profile: GraphProfile,
+        builder: Builder,
+        gate: Gate,
+        progress: Callable[[BuildProgress], None] = lambda _: None,
+    ) -> StoredEngine:
+        """Return the engine of a graph, built if the store has none of this recipe.
+
+        Args:
+            source: the exported ONNX file; its axes say what the file fixes.
+            profile: precision and shapes.
+            builder: makes and loads the engine.
+            gate: decides whether a new engine is accepted.
+            progress: told how far a build is.
+
+        Raises:
+            EngineError: if the source is damaged or of another graph, the build failed, an output
+                is too far from torch's, or the folder cannot be written.
+        """
+        source.check()
+        recipe = EngineRecipe(
+            source.graph,
+            source.sha256,
+            builder.runtime,
+            builder.device_name,
+            profile.precision,
+            profile.shapes,
+            builder.options,
+        )
+        if stored := self.find(recipe):
+            return stored
+        with locked(self.folder, timeout_s=self._timeout_s, on_wait=self._on_wait):
+            # Another process may have built it meanwhile.
+            return self.find(recipe) or self._build(
+                source, profile, recipe, builder, gate, progress
+            )
+
+    def _build(
+        self,
+        source: EngineFile,
+        profile: GraphProfile,
+        recipe: EngineRecipe,
+        builder: Builder,
+        gate: Gate,
+        progress: Callable[[BuildProgress], None],
+    ) -> StoredEngine:
+        path = self.folder / f"{recipe.stem}{builder.suffix}"
+        began = time.time()
+        with written_whole(path) as part:
+            builder.build(source.path, profile, part, self.folder / TIMING_CACHE, progress)
+            new = EngineFile(
+                source.graph,
+                part,
+                hash_file(part),
+                profile.precision,
+                {**source.axes, **profile.axes},
+                built_with=recipe.runtime,
+                built_for=recipe.device,
+                portable=bool(recipe.options.get("version_compatible", False)),
+            )
+            misses = tuple(gate(builder.load(new, just_built=True)))
+            _accept(misses, new, self.folder)
+            size = part.stat().st_size
+        file = replace(new, path=path)
+        stored = StoredEngine(file, recipe, began, time.time() - began, size, misses)
+        write_json(self.folder / f"{recipe.stem}.json", _to_json(stored))
+        builder.accept(file)
+        return stored
+
+    def publish(
+        self, checkpoint: str, engines: Sequence[StoredEngine], embeddings: Path | None = None
+    ) -> None:
+        """Let the runtime load these engines; those of other graphs stay if of the same checkpoint.
+
+        Args:
+            checkpoint: identity of the checkpoint that the engines were made from.
+            engines: accepted ones of this store.
+            embeddings: file to put beside them.
+
+        Raises:
+            EngineError: if the folder cannot be written.
+        """
+        rows = {one.recipe.graph: _to_entry(one) for one in engines}
+        if self._is_published(checkpoint, rows, embeddings):
+            return
+        with locked(self.folder, timeout_s=self._timeout_s, on_wait=self._on_wait):
+            if embeddings is not None:
+                with written_whole(self.folder / EMBEDDINGS) as part:
+                    shutil.copyfile(embeddings, part)
+            graphs = self._read_index(checkpoint) | rows
+            document = {"format": FORMAT, "checkpoint": checkpoint, "graphs": graphs}
+            write_json(self.folder / FILE_NAME, document)
+
+    def _is_published(
+        self, checkpoint: str, rows: Mapping[str, Any], embeddings: Path | None
+    ) -> bool:
+        """Tell whether nothing is to be written, so that a folder may be read-only."""
+        there = self.folder / EMBEDDINGS
+        index = self._read_index(checkpoint)
+        return all(index.get(graph) == row for graph, row in rows.items()) and (
+            embeddings is None
+            or (there.is_file() and filecmp.cmp(embeddings, there, shallow=False))
+        )
+
+    @property
+    def checkpoint(self) -> str:
+        """Identity of the checkpoint that the published engines were made from; empty: none."""
+        return str(self._read_document().get("checkpoint", ""))
+
+    def _read_document(self) -> dict[str, Any]:
+        try:
+            document = json.loads((self.folder / FILE_NAME).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    def _read_index(self, checkpoint: str) -> dict[str, Any]:
+        document = self._read_document()
+        graphs = document.get("graphs")
+        same = document.get("checkpoint") == checkpoint and isinstance(graphs, dict)
+        return dict(graphs) if same and isinstance(graphs, dict) else {}
+
+    def list_engines(self) -> list[StoredEngine]:
+        """Return every accepted engine, by graph, the newest first; damaged JSON is left out."""
+        found = [_read_sidecar(path) for path in sorted(self.folder.glob("*.json"))]
+        stored = [one for one in found if one is not None]
+        return sorted(stored, key=lambda one: (one.recipe.graph, -one.built_at))
+
+    def published(self) -> Mapping[str, EngineFile]:
+        """Return the engines that the runtime loads: graph -> file; empty where there are none."""
+        if not (self.folder / FILE_NAME).is_file():
+            return {}
+        return read_engine_files(self.folder).graphs
+
+    def clean(self, *, everything: bool = False) -> list[Path]:
+        """Delete engines that `engines.json` does not name, and what broken builds left.
+
+        Args:
+            everything: also those that it names, itself, and the measured times.
+
+        Returns:
+            The files that are gone.
+
+        Raises:
+            EngineError: if a file cannot be deleted, or another process builds.
+        """
+        if not self.folder.is_dir():
+            return []
+        with locked(self.folder, timeout_s=self._timeout_s, on_wait=self._on_wait):
+            kept = set() if everything else {one.path.stem for one in self.published().values()}
+            gone = [
+                path
+                for path in sorted(self.folder.iterdir())
+                if _OWN_FILE.fullmatch(path.name) and (path.suffix == PART or path.stem not in kept)
+            ]
+            if everything:
+                own = (FILE_NAME, EMBEDDINGS, TIMING_CACHE)
+                gone += [path for name in own if (path := self.folder / name).is_file()]
+            with mapped_writes(self.folder):
+                for path in gone:
+                    path.unlink(missing_ok=True)
+        return gone
+
+
+def _accept(misses: Sequence[OutputMiss], new: EngineFile, folder: Path) -> None:
+    if any(one.is_over for one in misses):
+        raise EngineError(
+            f"the new engine of {new.graph} ({new.built_with}, {new.precision}) is too far from "
+            f"torch and was not taken: {describe_misses(misses)}; what was in {folder} before "
+            "stays; give the graph a wider precision in the profile"
+        )
+
+
+def _to_entry(stored: StoredEngine) -> dict[str, Any]:
+    """Make the row of `engines.json`."""
+    file = stored.file
+    return {
+        "file": file.path.name,
+        "sha256": file.sha256,
+        "precision": file.precision,
+        "axes": {axis: list(s) if isinstance(s, tuple) else s for axis, s in file.axes.items()},
+        "built_with": file.built_with,
+        "built_for": file.built_for,
+        "portable": file.portable,
+        "identity": stored.recipe.identity,
+    }
+
+
+def _to_json(stored: StoredEngine) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "engine": _to_entry(stored),
+        "recipe": stored.recipe.to_json(),
+        "built_at": stored.built_at,
+        "seconds": stored.seconds,
+        "size": stored.size,
+        "misses": [one.to_json() for one in stored.misses],
+    }
+
+
+def _read_sidecar(path: Path) -> StoredEngine | None:
+    """Read what belongs to one engine; None for any other or damaged JSON file."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        recipe, entry = EngineRecipe.from_json(document["recipe"]), document["engine"]
+        file = EngineFile(
+            recipe.graph,
+            path.parent / Path(entry["file"]).name,
+            entry["sha256"],
+            recipe.precision,
+            {axis: tuple(s) if isinstance(s, list) else s for axis, s in entry["axes"].items()},
+            built_with=recipe.runtime,
+            built_for=recipe.device,
+            portable=entry["portable"] is True,
+        )
+        misses = tuple(OutputMiss(**one) for one in document["misses"])
+        return StoredEngine(
+            file, recipe, document["built_at"], document["seconds"], document["size"], misses
+        )
+    except (AttributeError, EngineError, KeyError, OSError, TypeError, ValueError):
+        return None

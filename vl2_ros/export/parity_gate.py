@@ -1,0 +1,115 @@
+"""A new engine against torch, on inputs that were stored with torch's outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vl2_ros.errors import EngineError
+from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.runtime.engine import Engine, to_numpy
+
+#: Beside an exported ONNX file: its stem, then this.
+SAMPLE_SUFFIX = ".sample.npz"
+_INPUT, _OUTPUT = "input.", "output."
+
+
+@dataclass(frozen=True, slots=True)
+class OutputMiss:
+    """How far one output is from torch's.
+
+    Attributes:
+        output: its name.
+        difference: the largest one, as a share of the largest value; infinite for another shape
+            or for values that are not numbers.
+        allowed: what the graph table allows at the engine's precision.
+    """
+
+    output: str
+    difference: float
+    allowed: float
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether it is more than allowed."""
+        return not self.difference <= self.allowed
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One call of a graph: inputs, and what float32 torch on the CPU made of them."""
+
+    inputs: Mapping[str, np.ndarray]
+    outputs: Mapping[str, np.ndarray]
+
+
+def write_sample(path: Path, sample: Sample) -> None:
+    """Store a call."""
+    arrays = {_INPUT + name: array for name, array in sample.inputs.items()}
+    arrays |= {_OUTPUT + name: array for name, array in sample.outputs.items()}
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def read_sample(path: Path, graph: str) -> Sample:
+    """Read a stored call of a graph.
+
+    Raises:
+        EngineError: if it is missing, damaged or of another graph.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    # zipfile and numpy raise of their own for damaged archives.
+    except Exception as error:
+        raise EngineError(
+            f"cannot read the stored inputs {path}: {error}; export the engines again"
+        ) from error
+    inputs = {n.removeprefix(_INPUT): a for n, a in arrays.items() if n.startswith(_INPUT)}
+    outputs = {n.removeprefix(_OUTPUT): a for n, a in arrays.items() if n.startswith(_OUTPUT)}
+    spec = GRAPHS[graph]
+    if set(inputs) != set(spec.input_names) or set(spec.output_names) - set(outputs):
+        raise EngineError(
+            f"{path} is no call of {graph}: expected {', '.join(spec.input_names)} and "
+            f"{', '.join(spec.output_names)}, got {', '.join(inputs)} and {', '.join(outputs)}; "
+            "export the engines again"
+        )
+    return Sample(inputs, outputs)
+
+
+def measure_misses(engine: Engine, sample: Sample, precision: str) -> list[OutputMiss]:
+    """Run an engine on stored inputs and compare every output that was stored."""
+    allowed = GRAPHS[engine.info.graph].tolerance[precision]
+    outputs = engine.run(sample.inputs)
+    return [
+        OutputMiss(name, _difference(to_numpy(outputs[name]), expected), allowed)
+        for name, expected in sample.outputs.items()
+        if name in outputs
+    ]
+
+
+def _difference(got: np.ndarray, expected: np.ndarray) -> float:
+    if got.shape != expected.shape or not np.isfinite(got).all():
+        return math.inf
+    if not expected.size:
+        return 0.0
+    scale = float(np.abs(expected).max()) or 1.0
+    return float(np.abs(got.astype(np.float64) - expected).max()) / scale
+
+
+def describe_misses(misses: Sequence[OutputMiss]) -> str:
+    """Say by how much each output misses, those over the line first."""
+    ordered = sorted(misses, key=lambda one: (not one.is_over, one.output))
+    return ", ".join(
+        f"{one.output} by {one.difference:.2g} of its largest value, allowed {one.allowed:.2g}"
+        for one in ordered
+    )

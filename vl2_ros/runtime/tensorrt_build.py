@@ -1,0 +1,196 @@
+"""An ONNX file to a TensorRT plan.
+
+Written for TensorRT 10.3 (JetPack 6) to 11.4. Networks are strongly typed: the ONNX file says at
+which precision each operator runs, as version 11 has no other way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import tensorrt as trt
+
+from vl2_ros.errors import EngineError
+from vl2_ros.model.graphs import GRAPHS, GraphSpec, TensorSpec
+from vl2_ros.runtime.build_progress import BuildProgress, PhaseTree
+from vl2_ros.runtime.tensorrt_engine import LibraryLog, Shape, read_sizes
+
+_log = logging.getLogger(__name__)
+
+
+class _Monitor(trt.IProgressMonitor):
+    """Hands the phases of a build on; what the listener raises cancels the build."""
+
+    def __init__(self, listener: Callable[[BuildProgress], None]) -> None:
+        trt.IProgressMonitor.__init__(self)
+        self._phases, self._listener = PhaseTree(), listener
+        self.raised: BaseException | None = None
+
+    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: Any) -> None:
+        self._tell(self._phases.start(phase_name, parent_phase, int(num_steps)))
+
+    def step_complete(self, phase_name: str, step: Any) -> bool:
+        self._tell(self._phases.step(phase_name, int(step)))
+        return self.raised is None
+
+    def phase_finish(self, phase_name: str) -> None:
+        self._tell(self._phases.finish(phase_name))
+
+    def _tell(self, progress: BuildProgress) -> None:
+        if self.raised is not None:
+            return
+        try:
+            self._listener(progress)
+        # Nothing may be raised through the library's own code; `build_plan` raises it again.
+        except BaseException as error:
+            self.raised = error
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOrder:
+    """What a plan shall be.
+
+    Attributes:
+        graph: name in the graph table.
+        shapes: for each optimisation profile the sizes of every changing axis.
+        workspace_bytes: scratch memory that a layer may take.
+        optimization_level: 0 (fast build) to 5 (fast engine).
+        version_compatible: runs with later versions of the same major, too.
+    """
+
+    graph: str
+    shapes: Sequence[Mapping[str, tuple[int, int, int]]]
+    workspace_bytes: int
+    optimization_level: int = 3
+    version_compatible: bool = False
+
+
+def build_plan(
+    onnx: Path,
+    out: Path,
+    order: PlanOrder,
+    *,
+    timing_cache: Path | None = None,
+    progress: Callable[[BuildProgress], None] = lambda _: None,
+) -> None:
+    """Build a plan; takes minutes.
+
+    Args:
+        onnx: file of the graph; weights in a file beside it are found.
+        out: file to write.
+        order: shapes and limits.
+        timing_cache: measured times of kernels; read where it is there, and written after.
+        progress: told at every phase; what it raises ends the build.
+
+    Raises:
+        EngineError: if the file cannot be parsed, naming its nodes, or the build failed.
+    """
+    logger = LibraryLog()
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    _parse(onnx, network, logger)
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order.workspace_bytes)
+    config.builder_optimization_level = order.optimization_level
+    # Float32 shall be float32: TF32 has ten bits.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    if order.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    for shapes in order.shapes if _has_changing_axes(network) else ():
+        config.add_optimization_profile(
+            _make_profile(builder, network, GRAPHS[order.graph], shapes)
+        )
+    cache = _read_timing_cache(config, timing_cache)
+    monitor = config.progress_monitor = _Monitor(progress)
+    plan = builder.build_serialized_network(network, config)
+    if monitor.raised is not None:
+        raise monitor.raised
+    if plan is None:
+        raise EngineError(
+            f"TensorRT could not build {order.graph} from {onnx}: {logger.tell()}; if memory was "
+            "short, lower workspace_mb or the greatest shapes of the profile"
+        )
+    # The stubs do not say that it is a buffer.
+    out.write_bytes(bytes(cast(Any, plan)))
+    if timing_cache is not None:
+        _write_timing_cache(cache, timing_cache)
+
+
+def _parse(onnx: Path, network: trt.INetworkDefinition, logger: LibraryLog) -> None:
+    parser = trt.OnnxParser(network, logger)
+    if parser.parse_from_file(str(onnx)):
+        return
+    errors = [parser.get_error(index) for index in range(parser.num_errors)]
+    told = [f"node {one.node_name()!r} ({one.node_operator()}): {one.desc()}" for one in errors]
+    raise EngineError(
+        f"TensorRT {trt.__version__} cannot read {onnx}: {'; '.join(told) or logger.tell()}; "
+        "export the engines again, or leave the graph out of the profile"
+    )
+
+
+def _network_inputs(network: trt.INetworkDefinition) -> dict[str, Shape]:
+    inputs = (network.get_input(index) for index in range(network.num_inputs))
+    return {one.name: read_sizes(one.shape) for one in inputs}
+
+
+def _has_changing_axes(network: trt.INetworkDefinition) -> bool:
+    return any(size < 0 for shape in _network_inputs(network).values() for size in shape)
+
+
+def _make_profile(
+    builder: trt.Builder,
+    network: trt.INetworkDefinition,
+    spec: GraphSpec,
+    shapes: Mapping[str, tuple[int, int, int]],
+) -> trt.IOptimizationProfile:
+    profile = builder.create_optimization_profile()
+    inputs = _network_inputs(network)
+    if {name: len(shape) for name, shape in inputs.items()} != {
+        one.name: len(one.axes) for one in spec.inputs
+    }:
+        raise EngineError(
+            f"the ONNX file is not the graph {spec.name}: expected the inputs "
+            f"{', '.join(spec.input_names)}, got {inputs}; export the engines again"
+        )
+    for tensor in spec.inputs:
+        least, best, most = (
+            _resolve(tensor, inputs[tensor.name], shapes, index) for index in range(3)
+        )
+        profile.set_shape(tensor.name, trt.Dims(least), trt.Dims(best), trt.Dims(most))
+    return profile
+
+
+def _resolve(
+    tensor: TensorSpec, shape: Shape, shapes: Mapping[str, tuple[int, int, int]], index: int
+) -> list[int]:
+    """Return the least (0), best (1) or greatest (2) shape of an input."""
+    sizes = []
+    for axis, size in zip(tensor.axes, shape, strict=True):
+        if size < 0 and (not isinstance(axis, str) or axis not in shapes):
+            raise EngineError(
+                f"the ONNX file leaves the axis {axis!r} of {tensor.name} open, and the profile "
+                f"gives sizes of {', '.join(shapes) or 'none'}; export the engines again"
+            )
+        sizes.append(size if size >= 0 else shapes[str(axis)][index])
+    return sizes
+
+
+def _read_timing_cache(config: trt.IBuilderConfig, path: Path | None) -> trt.ITimingCache:
+    """Give the builder the times measured before; those of another GPU or version do not count."""
+    stored = path.read_bytes() if path is not None and path.is_file() else b""
+    cache = config.create_timing_cache(stored)
+    if cache is None or not config.set_timing_cache(cache, False):
+        _log.warning("the timing cache %s is of another GPU or TensorRT; starting a new one", path)
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    return cache
+
+
+def _write_timing_cache(cache: trt.ITimingCache, path: Path) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(bytes(cast(Any, cache.serialize())))
+    part.replace(path)

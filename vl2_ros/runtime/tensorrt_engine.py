@@ -1,0 +1,280 @@
+"""Engines that run TensorRT plans; this file and `tensorrt_build.py` alone import TensorRT.
+
+Written for TensorRT 10.3 (JetPack 6) to 11.4. Arrays are torch tensors on the device; numpy arrays
+are uploaded from pinned memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping
+
+import tensorrt as trt
+import torch
+from torch import Tensor
+
+from vl2_ros.errors import EngineError
+from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.runtime.cuda_graphs import GraphReplay
+from vl2_ros.runtime.cuda_memory import CudaMemory, DeviceMemory
+from vl2_ros.runtime.engine import Array, EngineInfo
+from vl2_ros.runtime.engine_files import EngineFile
+from vl2_ros.runtime.graph_inputs import check_graph_inputs
+from vl2_ros.runtime.trusted_plans import TrustedPlans
+
+Shape = tuple[int, ...]
+
+_DTYPES = {
+    trt.DataType.FLOAT: torch.float32,
+    trt.DataType.HALF: torch.float16,
+    trt.DataType.BF16: torch.bfloat16,
+    trt.DataType.INT8: torch.int8,
+    trt.DataType.UINT8: torch.uint8,
+    trt.DataType.INT32: torch.int32,
+    trt.DataType.INT64: torch.int64,
+    trt.DataType.BOOL: torch.bool,
+}
+#: Outputs beyond the graph table, which an encoder for regions reads.
+_OPTIONAL_OUTPUTS = frozenset({"region_maps"})
+_BUILD_AGAIN = "build it again with `vl2 engines build`"
+_log = logging.getLogger(__name__)
+
+
+class LibraryLog(trt.ILogger):
+    """Hands the library's messages to Python's logging and remembers the last errors."""
+
+    def __init__(self) -> None:
+        trt.ILogger.__init__(self)
+        self.errors: deque[str] = deque(maxlen=3)
+
+    def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
+        """Take a message of the library."""
+        if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+            self.errors.append(msg)
+        level = logging.WARNING if severity == trt.ILogger.Severity.WARNING else logging.DEBUG
+        _log.log(level, "%s", msg)
+
+    def tell(self) -> str:
+        """Return the last errors on one line."""
+        return "; ".join(self.errors) or "TensorRT gave no reason"
+
+
+def find_runtime() -> str:
+    """Return the library and its version, such as `tensorrt 10.3.0`."""
+    return f"tensorrt {trt.__version__}"
+
+
+def find_device(device: str = "cuda") -> str:
+    """Return the name and the architecture of a GPU, such as `NVIDIA Orin sm_87`.
+
+    Raises:
+        EngineError: if it is not there.
+    """
+    return CudaMemory(device).name
+
+
+def read_sizes(dims: trt.Dims) -> Shape:
+    """Return the sizes of the axes; -1 where one changes."""
+    return tuple(int(dims[index]) for index in range(len(dims)))
+
+
+class TensorRTEngine:
+    """One graph of the table, from a plan.
+
+    Outputs are new memory in every run. Runs of several threads take turns. An optimisation profile
+    of fixed shapes is replayed as a CUDA graph from its third run on.
+    """
+
+    def __init__(
+        self,
+        file: EngineFile,
+        *,
+        device: str = "cuda",
+        trusted: TrustedPlans | None = None,
+        memory: DeviceMemory | None = None,
+        replay: bool = True,
+    ) -> None:
+        """Check and load a plan.
+
+        Args:
+            file: from `read_engine_files`.
+            device: cuda or cuda:1.
+            trusted: plans that may be loaded; None takes the user's list.
+            memory: where tensors live; None takes the device's.
+            replay: record fixed shapes as CUDA graphs.
+
+        Raises:
+            EngineError: if the device is not there, or the plan is missing, changed, not trusted,
+                of another GPU or version, or holds another graph.
+        """
+        self._memory = CudaMemory(device) if memory is None else memory
+        file.check_built(find_runtime(), self._memory.name)
+        plan = file.read()
+        (TrustedPlans() if trusted is None else trusted).require(file.sha256, file.path)
+        self._log = LibraryLog()
+        self._runtime = trt.Runtime(self._log)
+        # Plans for several versions bring code of their own along; this one is trusted.
+        self._runtime.engine_host_code_allowed = True
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise EngineError(
+                f"TensorRT {trt.__version__} cannot load {file.path}: {self._log.tell()}; "
+                f"{_BUILD_AGAIN}"
+            )
+        self._spec, names = GRAPHS[file.graph], self._list_tensors()
+        self._check_graph(file, *names)
+        self._dtypes = {name: self._find_dtype(name) for name in (*names[0], *names[1])}
+        self._ranges = self._read_ranges()
+        self._contexts: dict[int, trt.IExecutionContext] = {}
+        self._lock = threading.Lock()
+        extra = tuple(name for name in names[1] if name not in self._spec.output_names)
+        self.info = EngineInfo(
+            self._spec.name,
+            "tensorrt",
+            self._memory.device,
+            self._spec.input_names,
+            (*self._spec.output_names, *extra),
+        )
+        self._replays = self._prepare_replays() if replay else {}
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Execute the graph once; see `Engine.run`.
+
+        Raises:
+            EngineError: if an input is missing, of another dtype or outside of every profile.
+        """
+        check_graph_inputs(self._spec, inputs, self._fixed_sizes())
+        profile = self._choose_profile({n: tuple(inputs[n].shape) for n in self.info.inputs})
+        with self._lock, self._memory.on_stream():
+            tensors = [self._take(name, inputs[name]) for name in self.info.inputs]
+            call = self._replays.get(profile)
+            outputs = self._execute(profile, *tensors) if call is None else call(*tensors)
+        return dict(zip(self.info.outputs, outputs, strict=True))
+
+    def _execute(self, profile: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Enqueue the graph on the current stream; nothing waits for it."""
+        context = self._open_context(profile)
+        for name, tensor in zip(self.info.inputs, tensors, strict=True):
+            self._require(context.set_input_shape(name, tuple(tensor.shape)), f"shape of {name}")
+            # An empty tensor has no address, and the library takes none of 0.
+            place = tensor if tensor.numel() else self._memory.empty((1,), tensor.dtype)
+            self._require(context.set_tensor_address(name, place.data_ptr()), f"address of {name}")
+        outputs = []
+        for name in self.info.outputs:
+            shape = read_sizes(context.get_tensor_shape(name))
+            self._require(min(shape, default=0) >= 0, f"shape {shape} of {name}")
+            output = self._memory.empty(shape, self._dtypes[name])
+            self._require(context.set_tensor_address(name, output.data_ptr()), f"place of {name}")
+            outputs.append(output)
+        handle = self._memory.stream_handle()
+        self._require(context.execute_async_v3(handle), "start of the graph")
+        return tuple(outputs)
+
+    def _open_context(self, profile: int) -> trt.IExecutionContext:
+        """Return the context of a profile; a recorded CUDA graph bears no change of its profile."""
+        if profile not in self._contexts:
+            context = self._engine.create_execution_context()
+            if context is None:
+                raise EngineError(
+                    f"no memory for running {self._spec.name}: {self._log.tell()}; free some, or "
+                    "build with smaller shapes"
+                )
+            handle = self._memory.stream_handle()
+            chosen = context.set_optimization_profile_async(profile, handle)
+            self._require(chosen, f"optimisation profile {profile}")
+            self._contexts[profile] = context
+        return self._contexts[profile]
+
+    def _take(self, name: str, array: Array) -> Tensor:
+        tensor, dtype = self._memory.upload(array), self._dtypes[name]
+        # The widths of floats are one kind: the flow does not know an engine's precision.
+        both_float = tensor.is_floating_point() and dtype.is_floating_point
+        if tensor.dtype != dtype and not both_float:
+            raise EngineError(
+                f"{self.info.graph} takes {name} as {dtype}, got {tensor.dtype}; convert it first"
+            )
+        return tensor.to(dtype).contiguous()
+
+    def _choose_profile(self, shapes: Mapping[str, Shape]) -> int:
+        for index, ranges in enumerate(self._ranges):
+            if all(_fits(shapes[name], *ranges[name]) for name in shapes):
+                return index
+        told = [{name: (r[0], r[2]) for name, r in ranges.items()} for ranges in self._ranges]
+        raise EngineError(
+            f"{self.info.graph} got the shapes {dict(shapes)}, which lie in no range that it was "
+            f"built for: {told}; widen the profile and {_BUILD_AGAIN}"
+        )
+
+    def _require(self, worked: bool, what: str) -> None:
+        if not worked:
+            raise EngineError(
+                f"TensorRT refused the {what} in {self._spec.name}: {self._log.tell()}"
+            )
+
+    def _list_tensors(self) -> tuple[list[str], list[str]]:
+        engine = self._engine
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        modes = {name: engine.get_tensor_mode(name) for name in names}
+        return (
+            [name for name in names if modes[name] == trt.TensorIOMode.INPUT],
+            [name for name in names if modes[name] == trt.TensorIOMode.OUTPUT],
+        )
+
+    def _check_graph(self, file: EngineFile, inputs: list[str], outputs: list[str]) -> None:
+        spec = self._spec
+        spare = set(outputs) - set(spec.output_names) - _OPTIONAL_OUTPUTS
+        if set(inputs) != set(spec.input_names) or set(spec.output_names) - set(outputs) or spare:
+            raise EngineError(
+                f"{file.path} is not the graph {spec.name}: expected "
+                f"{', '.join(spec.input_names)} -> {', '.join(spec.output_names)}, got "
+                f"{', '.join(inputs)} -> {', '.join(outputs)}; {_BUILD_AGAIN}"
+            )
+
+    def _find_dtype(self, name: str) -> torch.dtype:
+        kind = self._engine.get_tensor_dtype(name)
+        if (
+            kind not in _DTYPES
+            or self._engine.get_tensor_location(name) != trt.TensorLocation.DEVICE
+        ):
+            raise EngineError(
+                f"{self._spec.name} has {name} as {kind} at a place that cannot be used; "
+                f"{_BUILD_AGAIN}"
+            )
+        return _DTYPES[kind]
+
+    def _read_ranges(self) -> list[dict[str, tuple[Shape, Shape, Shape]]]:
+        ranges = []
+        for index in range(self._engine.num_optimization_profiles):
+            shapes = {}
+            for name in self._spec.input_names:
+                least, best, most = self._engine.get_tensor_profile_shape(name, index)
+                shapes[name] = (read_sizes(least), read_sizes(best), read_sizes(most))
+            ranges.append(shapes)
+        return ranges
+
+    def _fixed_sizes(self) -> dict[str, int]:
+        shapes = {
+            name: read_sizes(self._engine.get_tensor_shape(name)) for name in self.info.inputs
+        }
+        return {
+            axis: size
+            for tensor in self._spec.inputs
+            for axis, size in zip(tensor.axes, shapes[tensor.name], strict=True)
+            if isinstance(axis, str) and size >= 0
+        }
+
+    def _prepare_replays(self) -> dict[int, GraphReplay]:
+        return {
+            index: GraphReplay(functools.partial(self._execute, index), most_shapes=1)
+            for index, ranges in enumerate(self._ranges)
+            if all(least == most for least, _, most in ranges.values())
+        }
+
+
+def _fits(shape: Shape, least: Shape, _: Shape, most: Shape) -> bool:
+    return len(shape) == len(least) and all(
+        low <= size <= high for low, size, high in zip(least, shape, most, strict=True)
+    )
