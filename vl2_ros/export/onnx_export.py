@@ -121,14 +121,14 @@ def _example_size(spec: GraphSpec, axis: int | str, axes: Mapping[str, AxisSize]
 
 
 def _open_axes(spec: GraphSpec, axes: Mapping[str, AxisSize]) -> tuple[dict[int, Any], ...]:
-    """Return for each input: index of an axis -> the dimension that it shares with others."""
+    """Return for each input: index of an axis that stays open -> what the tracer wants for it."""
     open_ones = {
-        axis: torch.export.Dim(axis, min=size[0], max=max(size[2], 2))
-        for axis, size in axes.items()
-        if not isinstance(size, int) and size[0] != size[2]
+        axis for axis, size in axes.items() if not isinstance(size, int) and size[0] != size[2]
     }
+    # Not bounded: a bound that the tracer cannot prove would be an error.
+    dynamic = torch.export.Dim.DYNAMIC
     return tuple(
-        {index: open_ones[axis] for index, axis in enumerate(tensor.axes) if axis in open_ones}
+        {index: dynamic for index, axis in enumerate(tensor.axes) if axis in open_ones}
         for tensor in spec.inputs
     )
 

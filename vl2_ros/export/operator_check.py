@@ -134,10 +134,12 @@ class _Scope:
     types: dict[str, int] = field(default_factory=dict)
     shapes: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     constants: dict[str, np.ndarray | None] = field(default_factory=dict)
+    producers: dict[str, NodeProto] = field(default_factory=dict)
 
     def extend(self, graph: GraphProto) -> _Scope:
         """Add what a graph defines; a subgraph sees what is around it."""
-        scope = _Scope(dict(self.types), dict(self.shapes), dict(self.constants))
+        known = (self.types, self.shapes, self.constants, self.producers)
+        scope = _Scope(*(dict(one) for one in known))  # type: ignore[arg-type]
         for value in (*graph.input, *graph.output, *graph.value_info):
             tensor = value.type.tensor_type
             if tensor.elem_type:
@@ -150,6 +152,7 @@ class _Scope:
         for tensor in graph.initializer:
             scope.add_constant(tensor.name, tensor)
         for node in graph.node:
+            scope.producers.update(dict.fromkeys(node.output, node))
             if node.op_type == "Constant":
                 for attribute in node.attribute:
                     scope.add_constant(node.output[0], attribute)
@@ -192,7 +195,7 @@ def _judge(node: NodeProto, types: tuple[str, ...], scope: _Scope) -> str:
         allowed = ", ".join(sorted(row.types))
         return f"the table allows {allowed}, not {', '.join(outside) or 'an unknown type'}"
     rule = RULES.get(node.op_type)
-    found = rule(NodeView(node, scope.shapes, scope.constants)) if rule else ""
+    found = rule(NodeView(node, scope.shapes, scope.constants, scope.producers)) if rule else ""
     return f"{found}; the table says: {row.restrictions}" if found else ""
 
 

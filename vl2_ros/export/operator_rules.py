@@ -10,6 +10,8 @@ import numpy as np
 from onnx import NodeProto, helper
 
 _MOST_TOP = 3840
+#: Operators that do not change a number.
+_PASSING = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 _RESIZE = {
     "coordinate_transformation_mode": (
         *("half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn"),
@@ -34,11 +36,13 @@ class NodeView:
         node: the node.
         shapes: name of a value -> sizes, None where one is not known.
         constants: name of a constant -> its value; None when it is not in the file.
+        producers: name of a value -> the node that computes it.
     """
 
     node: NodeProto
     shapes: Mapping[str, tuple[int | None, ...]]
     constants: Mapping[str, np.ndarray | None]
+    producers: Mapping[str, NodeProto]
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """Return an attribute, texts as `str`."""
@@ -59,6 +63,19 @@ class NodeView:
     def value(self, index: int) -> np.ndarray | None:
         """Return the value of a constant input that the file holds."""
         return self.constants.get(self.node.input[index])
+
+    def bound(self, name: str) -> int | None:
+        """Return a number that a value cannot exceed, if the nodes before it tell one."""
+        known = self.constants.get(name)
+        if known is not None:
+            return int(known.max())
+        maker = self.producers.get(name)
+        if maker is None or maker.op_type not in (*_PASSING, "Min"):
+            return None
+        # Of those that only pass it on, further inputs are axes and shapes.
+        sources = maker.input if maker.op_type == "Min" else maker.input[:1]
+        bounds = [one for one in map(self.bound, sources) if one is not None]
+        return min(bounds, default=None)
 
     def rank(self, index: int) -> int | None:
         """Return how many axes an input has, if known."""
@@ -84,12 +101,12 @@ def _needs_constant(index: int, what: str) -> Rule:
 
 
 def _check_top(view: NodeView) -> str:
-    count = view.value(1)
     if view.attribute("sorted", 1) != 1:
         return "sorted is 0"
-    if count is None:
-        return f"K {view.node.input[1]!r} is computed, so that nothing bounds it"
-    return "" if count.max() < _MOST_TOP else f"K is {int(count.max())}"
+    most = view.bound(view.node.input[1])
+    if most is None:
+        return f"K {view.node.input[1]!r} is computed, and nothing bounds it"
+    return "" if most < _MOST_TOP else f"K is {most}"
 
 
 def _check_grid_sample(view: NodeView) -> str:
