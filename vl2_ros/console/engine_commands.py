@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,8 +66,8 @@ def build(
     chosen = load_profile(find_profile(profile))
     if export_only:
         folder = _open_store(weights, engines).folder / EXPORTED
-        with display.show_stages("exporting"):
-            _export(chosen, weights, folder)
+        with display.show_stages("exporting") as show:
+            _export(chosen, weights, folder, show)
         display.print_text(f"exported: {folder.resolve()}")
         return
     # Before the export, which takes long, it shall be clear that the engines can be built.
@@ -80,7 +80,7 @@ def build(
 
         source = _find_exported(store, weights) if build_only else None
         if source is None:
-            source = _export(chosen, weights, store.folder / EXPORTED)
+            source = _export(chosen, weights, store.folder / EXPORTED, show)
         report = build_engines(chosen, source, store, builder, tell)
     _print_report(report, store, as_json=as_json)
 
@@ -198,11 +198,19 @@ def _find_exported(store: EngineStore, weights: Path | None) -> Path:
     )
 
 
-def _export(profile: EngineProfile, weights: Path | None, folder: Path) -> Path:
-    from vl2_ros.export.export_for_profile import export_for_profile
+def _export(
+    profile: EngineProfile, weights: Path | None, folder: Path, show: Callable[[str, float], None]
+) -> Path:
+    from vl2_ros.export.profile_export import export_for_profile
     from vl2_ros.loading import EMBEDDED_WEIGHTS
 
-    return export_for_profile(profile, weights or EMBEDDED_WEIGHTS, folder)
+    return export_for_profile(
+        profile,
+        weights or EMBEDDED_WEIGHTS,
+        folder,
+        on_wait=display.show_note,
+        progress=lambda graph: show(f"exporting: {graph}", 0.0),
+    )
 
 
 def _make_builder_of(built_with: str) -> Builder:
