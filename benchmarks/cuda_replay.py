@@ -51,9 +51,7 @@ def make_inputs(weights: Path) -> dict[str, dict[str, np.ndarray]]:
         "detection_decoder": {
             "pixels": rng.normal(size=(1, 3, height, long_side)).astype(np.float32),
             "pixel_mask": np.ones((1, height, long_side), bool),
-            "super_link": rng.normal(size=(1, CLASSES, settings.num_embs, width)).astype(
-                np.float32
-            ),
+            "super_link": rng.normal(size=link).astype(np.float32),
             "class_mask": np.ones((1, CLASSES), bool),
         },
     }
