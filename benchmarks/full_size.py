@@ -50,6 +50,7 @@ class Case:
     shape: str
     module: nn.Module
     inputs: tuple[Tensor, ...]
+    parts: tuple[nn.Module, ...]  # whose weights a call reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ class Row:
     note: str = ""
 
 
-def released_config() -> ModelConfig:
-    """Return sizes of the released 7B model."""
+def released_config(only: list[str]) -> ModelConfig:
+    """Return sizes of the released 7B model, with one layer where the LLM is not measured."""
     return ModelConfig(
         vision={
             "hidden_size": 1024,
@@ -84,7 +85,7 @@ def released_config() -> ModelConfig:
             "vocab_size": 32026,
             "hidden_size": LLM_WIDTH,
             "intermediate_size": 11008,
-            "num_hidden_layers": 32,
+            "num_hidden_layers": 32 if "language_model" in only else 1,
             "num_attention_heads": 32,
             "num_key_value_heads": 32,
             "max_position_embeddings": 4096,
@@ -94,9 +95,9 @@ def released_config() -> ModelConfig:
     )
 
 
-def build_network(device: str) -> VisionLLM:
+def build_network(device: str, only: list[str]) -> VisionLLM:
     """Make the released network with random weights, each part in the dtype that it runs in."""
-    model = build_empty_model(released_config(), TokenIds.from_base(32000))
+    model = build_empty_model(released_config(only), TokenIds.from_base(32000))
     for name, place in find_places(model).items():
         if name == place.names[0]:
             is_decoder = name.startswith(("detection_decoder", "pose_decoder"))
@@ -133,9 +134,10 @@ def make_cases(model: VisionLLM, device: str, only: list[str]) -> Iterator[Case]
 
     if "vision_encoder" in only:
         module = build_graph(model, "vision_encoder")
+        parts = (model.vision_encoder, model.projector)
         for tiles in (1, 5):
             pixels = torch.randn(tiles, 3, TILE_SIDE, TILE_SIDE, device=device, dtype=dtype)
-            yield Case("vision_encoder", f"{tiles} tiles of {TILE_SIDE}", module, (pixels,))
+            yield Case("vision_encoder", f"{tiles} tiles of {TILE_SIDE}", module, (pixels,), parts)
     if "language_model" in only:
         module = build_graph(model, "language_model")
         for tokens, past in (
@@ -146,17 +148,19 @@ def make_cases(model: VisionLLM, device: str, only: list[str]) -> Iterator[Case]
         ):
             embeds = torch.randn(1, tokens, LLM_WIDTH, device=device, dtype=dtype) * 0.02
             inputs = (embeds, cache(past), cache(past))
-            yield Case("language_model", f"{tokens} tokens after {past}", module, inputs)
+            yield Case("language_model", f"{tokens} tokens after {past}", module, inputs, (module,))
     height, width = PICTURE_HW
     if "detection_decoder" in only:
         module = build_graph(model, "detection_decoder")
         for classes in (1, 20, 80):
             inputs = make_decoder_inputs(device, classes)
-            yield Case("detection_decoder", f"{height}x{width}, {classes} classes", module, inputs)
+            shape = f"{height}x{width}, {classes} classes"
+            yield Case("detection_decoder", shape, module, inputs, (module,))
     if "pose_decoder" in only:
         module = build_graph(model, "pose_decoder")
         inputs = make_decoder_inputs(device, 1, 17)
-        yield Case("pose_decoder", f"{height}x{width}, 1 class, 17 keypoints", module, inputs)
+        shape = f"{height}x{width}, 1 class, 17 keypoints"
+        yield Case("pose_decoder", shape, module, inputs, (module,))
 
 
 def make_diffusion_cases(device: str) -> Iterator[Case]:
@@ -176,8 +180,8 @@ def make_diffusion_cases(device: str) -> Iterator[Case]:
         ).to(dtype)
         latents = torch.randn(2, 4, 64, 64, dtype=dtype)
         step = (latents, torch.tensor([500.0]), torch.randn(2, 77, 768, dtype=dtype))
-    yield Case("denoiser", "2 pictures of 512x512", _Denoiser(unet.eval()), step)
-    yield Case("vae_decoder", "512x512", _VaeDecoder(vae.eval()), (latents[:1],))
+    yield Case("denoiser", "2 pictures of 512x512", _Denoiser(unet.eval()), step, (unet,))
+    yield Case("vae_decoder", "512x512", _VaeDecoder(vae.eval()), (latents[:1],), (vae.decoder,))
 
 
 class _Denoiser(nn.Module):
@@ -258,7 +262,7 @@ def measure(case: Case, rates: dict[torch.dtype | str, float], repeat: int, devi
     with FlopCounterMode(display=False) as counter:
         case.module(*case.inputs)
     flop = counter.get_total_flops()
-    weights = list(case.module.parameters())
+    weights = [weight for part in case.parts for weight in part.parameters()]
     moved = sum(one.nbytes for one in (*weights, *case.inputs))
     dtype = weights[0].dtype
     floor_ms = max(flop / rates[dtype], moved / rates["bytes"]) * 1e3
@@ -307,7 +311,7 @@ def main() -> None:
         ),
         flush=True,
     )
-    model = build_network(device) if set(options.only) - {"diffusion"} else None
+    model = build_network(device, options.only) if set(options.only) - {"diffusion"} else None
     cases = [] if model is None else [make_cases(model, device, options.only)]
     if "diffusion" in options.only:
         cases.append(make_diffusion_cases(device))

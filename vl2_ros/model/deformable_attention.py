@@ -14,6 +14,7 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
     GroundingDinoMultiscaleDeformableAttention,
 )
 
+from vl2_ros.model.constants import make_constant
 from vl2_ros.model.deformable_sampling import sample_levels
 
 
@@ -87,7 +88,11 @@ class DeformableAttention(GroundingDinoMultiscaleDeformableAttention):
         """Return sampling points (B, Q, heads, L, points, 2) in 0..1."""
         centres = references[:, :, None, :, None, :2]
         if references.shape[-1] == 2:
-            sizes = offsets.new_tensor([(width, height) for height, width in level_sizes])
+            sizes = make_constant(
+                tuple((width, height) for height, width in level_sizes),
+                device=offsets.device,
+                dtype=offsets.dtype,
+            )
             return centres + offsets / sizes[None, None, None, :, None, :]
         return centres + offsets / self.n_points * references[:, :, None, :, None, 2:] * 0.5
 

@@ -16,6 +16,8 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
     GroundingDinoSinePositionEmbedding,
 )
 
+from vl2_ros.model.constants import make_constant
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageTokens:
@@ -46,9 +48,13 @@ class ImageTokens:
         """Arguments that transformers' deformable encoder and decoder share."""
         device = self.tokens.device
         return {
-            "spatial_shapes": torch.tensor(self.level_sizes, device=device),
+            "spatial_shapes": make_constant(
+                tuple(self.level_sizes), device=device, dtype=torch.int64
+            ),
             "spatial_shapes_list": list(self.level_sizes),
-            "level_start_index": torch.tensor(self.level_starts, device=device),
+            "level_start_index": make_constant(
+                tuple(self.level_starts), device=device, dtype=torch.int64
+            ),
             "valid_ratios": self.valid_ratios,
         }
 

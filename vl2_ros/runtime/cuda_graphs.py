@@ -125,11 +125,19 @@ class GraphReplay:
             _log.warning("no CUDA graph for inputs of %s, they run eagerly: %s", shapes, error)
             # A recording that broke off leaves its stream current, and its pool half used.
             torch.cuda.set_stream(current)
+            _renew_generator(kept[0].device)
             self._pool = None
             self._eager.add(key)
             return None
         self._recordings[key] = _Recording(graph, kept, outputs)
         return self._recordings[key]
+
+
+def _renew_generator(device: torch.device) -> None:
+    """Give the device a random state that does not wait for a recording to go on."""
+    generator = torch.cuda.default_generators[device.index]
+    fresh = torch.Generator(device).manual_seed(generator.initial_seed())
+    generator.graphsafe_set_state(fresh)
 
 
 def _replay(recording: _Recording, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
