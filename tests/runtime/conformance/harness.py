@@ -25,14 +25,19 @@ EMBEDDED_ENGINES = EMBEDDED_WEIGHTS / ENGINES_FOLDER
 NAMES = ("vision_encoder", "language_model", "detection_decoder")
 #: Sizes of the axes that change from call to call.
 CALLS: Mapping[str, tuple[Mapping[str, int], ...]] = {
-    "vision_encoder": ({"tiles": 1},),
+    "vision_encoder": ({"tiles": 1}, {"tiles": 3}),
     "language_model": (
         {"tokens": 20, "past": 0},
         {"tokens": 1, "past": 20},
         {"tokens": 3, "past": 7},
         {"tokens": 1, "past": 0},
     ),
-    "detection_decoder": ({"classes": 1}, {"classes": 3}, {"classes": 20}),
+    "detection_decoder": (
+        {"classes": 1},
+        {"classes": 3},
+        {"classes": 20},
+        {"classes": 3, "height": 256, "width": 192},
+    ),
 }
 #: What the embedded model fixes.
 SIZES: Mapping[str, int] = {
