@@ -48,6 +48,8 @@ from vl2_ros.runtime.engine_files import (
 )
 
 TIMING_CACHE = "timing.cache"
+#: In a folder of exported files: what they were made from.
+EXPORT_FILE = "export.json"
 _OWN_FILE = re.compile(r"[a-z_]+\.[0-9a-f]{16}\.(onnx|plan|json)(\.part)?")
 
 #: Runs a new engine on stored inputs; returns how far each output is from torch's.
@@ -288,7 +290,7 @@ def clean_exported(folder: Path) -> list[Path]:
     exported = read_engine_files(folder)
     beside = [one.path.parent.glob(f"{one.path.stem}.*") for one in exported.graphs.values()]
     gone = [*sorted(path for paths in beside for path in paths), exported.embeddings]
-    gone = [path for path in (*gone, folder / FILE_NAME) if path.is_file()]
+    gone = [path for path in (*gone, folder / EXPORT_FILE, folder / FILE_NAME) if path.is_file()]
     with mapped_writes(folder):
         for path in gone:
             path.unlink()

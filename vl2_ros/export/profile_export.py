@@ -16,6 +16,7 @@ import torch
 from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_folder import export_engines
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
+from vl2_ros.export.engine_store import EXPORT_FILE
 from vl2_ros.export.onnx_export import OPSET, make_example
 from vl2_ros.export.parity_gate import Sample, find_samples, sample_path, write_sample
 from vl2_ros.export.store_files import locked, write_json
@@ -24,9 +25,6 @@ from vl2_ros.model.checkpoint import load_model
 from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.engine_files import AxisRange, EngineFile, read_engine_files
-
-#: What an exported folder was made from.
-EXPORT_FILE = "export.json"
 
 
 def export_for_profile(
