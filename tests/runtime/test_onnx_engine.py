@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -134,6 +137,18 @@ def test_threads_may_be_chosen(tmp_path):
     assert one.run({"super_link": STATES})["prompt_embeds"].shape == (1, 77, 8)
     with pytest.raises(ConfigError, match="threads must be 0"):
         OnnxOptions(threads=-1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux lists them")
+def test_an_engine_starts_no_more_threads_than_it_was_told(tmp_path):
+    file = read_one(write_mapper(tmp_path / "m.onnx"), "prompt_mapper")
+    engines = []
+    for threads in (1, 3):
+        before = len(os.listdir("/proc/self/task"))
+        engines.append(OnnxEngine(file, options=OnnxOptions(threads=threads)))
+        engines[-1].run({"super_link": STATES})
+        # The thread that calls is one of them.
+        assert len(os.listdir("/proc/self/task")) - before == threads - 1
 
 
 def test_a_kept_output_comes_to_the_host_when_asked_for():
