@@ -211,7 +211,8 @@ def _clean(model: onnx_ir.Model) -> None:
     """Take out where the graph came from: stack traces, paths, module names."""
     model.metadata_props.clear()
     model.doc_string = None
-    for function in (model.graph, *model.functions.values()):
+    functions: list[Any] = [model.graph, *model.functions.values()]
+    for function in functions:
         function.metadata_props.clear()
         function.doc_string = None
         for node in onnx_ir.traversal.RecursiveGraphIterator(function):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from vl2_ros.errors import EngineError
@@ -23,7 +24,7 @@ from vl2_ros.export.operator_rules import RULES, NodeView
 TABLE_FILE = Path(__file__).parent / "tensorrt_operators.json"
 #: So many nodes are named in one error.
 _NAMED = 12
-_TYPE_NAMES = {
+_TYPE_NAMES: Mapping[int, str] = {
     TensorProto.FLOAT: "FP32",
     TensorProto.FLOAT16: "FP16",
     TensorProto.BFLOAT16: "BF16",
@@ -217,4 +218,4 @@ def _find_types(node: NodeProto, scope: _Scope, opset: int) -> tuple[str, ...]:
 
 
 def _name_type(number: int) -> str:
-    return _TYPE_NAMES.get(number) or str(TensorProto.DataType.Name(number))
+    return _TYPE_NAMES.get(number) or TensorProto.DataType.Name(number)
