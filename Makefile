@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 INSTALLED_FROM := setup.py constraints.txt
+# Signatures of TensorRT, a folder per version; where they are, what uses it is checked with each.
+TENSORRT_STUBS ?= $(wildcard ../shared/typings/tensorrt-*)
+TENSORRT_FILES := vl2_ros/runtime/tensorrt_build.py vl2_ros/runtime/tensorrt_engine.py
 
 .PHONY: help demo test check train clean
 
@@ -26,6 +29,10 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@set -e; for stubs in $(TENSORRT_STUBS); do \
+		echo "mypy with $$stubs"; \
+		MYPYPATH=$$stubs $(BIN)/mypy --cache-dir .mypy_cache/$$(basename $$stubs) $(TENSORRT_FILES); \
+	done
 
 train: $(VENV)/.test
 	$(BIN)/vl2 train

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vl2_ros.console import ask_command, display, node_commands, serve_command
+from vl2_ros.console import ask_command, display, engine_commands, node_commands, serve_command
 from vl2_ros.console.options import (
     AsJson,
     Device,
@@ -41,6 +41,8 @@ EXTRAS = {
     "scipy": "train",
     "pycocotools": "eval",
     "faster_coco_eval": "eval",
+    "filelock": "export",
+    "yaml": "export",
 }
 
 app = typer.Typer(
@@ -51,6 +53,7 @@ app = typer.Typer(
 )
 eval_app = typer.Typer(no_args_is_help=True, help="Measure a model.")
 app.add_typer(eval_app, name="eval")
+app.add_typer(engine_commands.engines_app, name="engines")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

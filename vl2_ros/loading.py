@@ -19,14 +19,13 @@ from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.tokenizer import load_tokenizer
 from vl2_ros.runtime.engine import Engines
-from vl2_ros.runtime.engine_files import FILE_NAME as ENGINES_FILE
 from vl2_ros.runtime.engine_files import EngineFiles, read_engine_files
+from vl2_ros.runtime.engine_folders import FOLDER as ENGINES_FOLDER
+from vl2_ros.runtime.engine_folders import find_folder
 from vl2_ros.runtime.exported_engines import LoadEngine, load_exported_engines
 
 #: The checkpoint that ships with the package.
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
-#: Where a checkpoint folder has engines made from it.
-ENGINES_FOLDER = "engines"
 #: Bytes read from each end of a weight file to tell checkpoints apart.
 _HASHED_BYTES = 4 << 20
 #: What may execute the graphs; auto is onnxruntime on the CPU where there are engines, else torch.
@@ -50,7 +49,8 @@ def load_pipeline(
         weights: a checkpoint folder, released or saved by vl2_ros; None takes the embedded model.
         device: such as `cpu` or `cuda`.
         backend: one of `BACKENDS`.
-        engines: folder of the engine files; None takes `engines` in the checkpoint folder.
+        engines: folder of the engine files; None takes those that were built here, in the user's
+            cache or in `engines` of the checkpoint folder, or came with it.
         allow_fallback: take torch, with a warning, where the engines cannot be used.
         cuda_graphs: torch on CUDA replays what comes again in the same shapes; False saves memory.
 
@@ -78,14 +78,15 @@ def load_pipeline(
         return load_torch_engines(folder, device=device, cuda_graphs=cuda_graphs)
 
     def load_exported() -> Engines:
-        files = read_engine_files(engines or folder / ENGINES_FOLDER)
+        built = find_folder(folder, identity, backend)
+        files = read_engine_files(engines or built or folder / ENGINES_FOLDER)
         files.check_checkpoint(identity)
         _check_completeness(files, folder)
         load = _choose_library(backend, device)
         return load_exported_engines(files, tokenizer.tokens, load)
 
     if backend == "auto":
-        is_there = engines is not None or (folder / ENGINES_FOLDER / ENGINES_FILE).is_file()
+        is_there = engines is not None or find_folder(folder, identity, "onnxruntime") is not None
         backend = "onnxruntime" if device == "cpu" and is_there else "torch"
     return Pipeline(
         load_torch()

@@ -119,6 +119,7 @@ class Pipeline:
             identity=identity,
             backend=language.backend,
             device=language.device,
+            engine_identity=engines.identity,
             routes=(
                 Route.ANSWER,
                 *(DETECTION_ROUTES if engines.detection_decoder else ()),

@@ -6,6 +6,7 @@ the flow passes those on to the next engine unread.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ class EngineInfo:
         device: where it runs, such as `cpu` or `cuda:0`.
         inputs: tensor names that `run` needs.
         outputs: tensor names that `run` returns.
+        identity: hash of the file that it came from; empty where a checkpoint is run itself.
     """
 
     graph: str
@@ -35,6 +37,7 @@ class EngineInfo:
     device: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    identity: str = ""
 
 
 class Engine(Protocol):
@@ -133,6 +136,16 @@ class Engines:
     region_encoder: Engine | None = field(default=None, kw_only=True)
     pose_decoder: Engine | None = None
     image_generators: Mapping[Route, ImageGenerator] = field(default_factory=dict, kw_only=True)
+
+    @property
+    def identity(self) -> str:
+        """Hash of the files of the engines, 16 digits; empty where a checkpoint is run itself."""
+        parts = (
+            *(self.vision_encoder, self.language_model, self.region_encoder),
+            *(self.detection_decoder, self.pose_decoder),
+        )
+        told = "".join(part.info.identity for part in parts if part is not None)
+        return hashlib.sha256(told.encode()).hexdigest()[:16] if told else ""
 
 
 def to_numpy(array: Array) -> np.ndarray:

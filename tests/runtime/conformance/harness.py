@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from vl2_ros.loading import EMBEDDED_WEIGHTS, ENGINES_FOLDER
+from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.model.checkpoint import load_model
 from vl2_ros.model.graphs import GRAPHS, GraphSpec
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.engine import Engine
 from vl2_ros.runtime.engine_files import FILE_NAME, EngineFiles, read_engine_files
+from vl2_ros.runtime.engine_folders import FOLDER as ENGINES_FOLDER
 from vl2_ros.runtime.torch_engine import make_engine
 
 Inputs = Mapping[str, np.ndarray]
