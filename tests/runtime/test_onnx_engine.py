@@ -157,4 +157,6 @@ def test_a_kept_output_comes_to_the_host_when_asked_for():
     array = OnnxArray(onnxruntime.OrtValue.ortvalue_from_numpy(STATES))
     assert (array.shape, array.dtype) == ((1, 3, 8), np.float32)
     np.testing.assert_array_equal(to_numpy(array), STATES)
-    np.testing.assert_array_equal(np.from_dlpack(array), STATES)
+    # Versions for Python 3.10 lend no memory.
+    if hasattr(onnxruntime.OrtValue, "__dlpack__"):
+        np.testing.assert_array_equal(np.from_dlpack(array), STATES)
