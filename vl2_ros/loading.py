@@ -41,6 +41,7 @@ def load_pipeline(
     backend: str = "auto",
     engines: Path | None = None,
     allow_fallback: bool = True,
+    cuda_graphs: bool = True,
 ) -> Pipeline:
     """Load a checkpoint and everything around it.
 
@@ -51,6 +52,7 @@ def load_pipeline(
         engines: folder of the engine files; None takes those that were built here, in the user's
             cache or in `engines` of the checkpoint folder, or came with it.
         allow_fallback: take torch, with a warning, where the engines cannot be used.
+        cuda_graphs: torch on CUDA replays what comes again in the same shapes; False saves memory.
 
     Raises:
         CheckpointError: if the folder is missing, incomplete, damaged or of another model.
@@ -73,7 +75,7 @@ def load_pipeline(
     def load_torch() -> Engines:
         from vl2_ros.runtime.torch_engine import load_torch_engines
 
-        return load_torch_engines(folder, device=device)
+        return load_torch_engines(folder, device=device, cuda_graphs=cuda_graphs)
 
     def load_exported() -> Engines:
         built = find_folder(folder, identity, backend)

@@ -36,6 +36,7 @@ def perceiver(monkeypatch):
 
     def load(weights, *, device, **options):
         perceiver.loaded.append((weights, device))
+        perceiver.options = options
         return perceiver
 
     monkeypatch.setattr("vl2_ros.loading.load_pipeline", load)
@@ -204,13 +205,16 @@ class TestServe:
         cameras = ("--camera", "/back", "--camera", "/front")
         remap = ("--remap", "/front:=/camera/image_raw")
         settings = ("--command-deadline-s", 60, "--score-threshold", 0.6)
-        assert run("serve", *names, *cameras, *remap, *settings) == 0
+        backend = ("--backend", "torch", "--engines", bag.parent, "--no-allow-backend-fallback")
+        assert run("serve", *names, *cameras, *remap, *settings, *backend) == 0
         camera.terminate()
         camera.communicate(timeout=PATIENCE_S)
         (answer,) = answers
         assert answer.status.name == "OK" and answer.result.stamp_ns in STAMPS
         assert {command.score_threshold for _, command in perceiver.seen} == {0.6}
         assert perceiver.loaded == [(None, "cpu")]
+        chosen = {"backend": "torch", "engines": bag.parent, "allow_fallback": False}
+        assert chosen.items() <= perceiver.options.items()
         out = capsys.readouterr().out
         assert "/robot/eyes looks at /back, /camera/image_raw" in out
         assert f"ROS domain {dds_domain}" in out and "model scripted on cpu" in out
@@ -261,6 +265,8 @@ class TestBag:
         assert [command.text for _, command in perceiver.seen] == ["segment it", "hello"] * 4
         assert {command.score_threshold for _, command in perceiver.seen} == {0.6}
         assert perceiver.loaded == [(None, "cpu")]
+        chosen = {"backend": "torch", "engines": bag.parent, "allow_fallback": False}
+        assert chosen.items() <= perceiver.options.items()
 
     def test_rate_topic_and_pictures_are_options(self, bag, perceiver, tmp_path):
         out = tmp_path / "results.mcap"
