@@ -206,6 +206,7 @@ class TestServe:
         remap = ("--remap", "/front:=/camera/image_raw")
         settings = ("--command-deadline-s", 60, "--score-threshold", 0.6)
         backend = ("--backend", "torch", "--engines", bag.parent, "--no-allow-backend-fallback")
+        settings += ("--without", "image_generation", "--memory-budget", 8000)
         assert run("serve", *names, *cameras, *remap, *settings, *backend) == 0
         camera.terminate()
         camera.communicate(timeout=PATIENCE_S)
@@ -215,9 +216,22 @@ class TestServe:
         assert perceiver.loaded == [(None, "cpu")]
         chosen = {"backend": "torch", "engines": bag.parent, "allow_fallback": False}
         assert chosen.items() <= perceiver.options.items()
+        wanted = {"without": ("image_generation",), "memory_budget_mb": 8000.0}
+        assert perceiver.options.items() >= wanted.items()
         out = capsys.readouterr().out
         assert "/robot/eyes looks at /back, /camera/image_raw" in out
         assert f"ROS domain {dds_domain}" in out and "model scripted on cpu" in out
+
+    def test_what_is_loaded_on_ros_is_told_by_parameters(self, monkeypatch):
+        told = {}
+        monkeypatch.setattr("vl2_ros.console.ros_node.run", lambda **options: told.update(options))
+        options = ("--without", "pose_decoder", "--memory-budget", 5, "--image-steps", 9)
+        assert run("serve", "--transport", "ros", *options, "--device", "cpu") == 0
+        values = told["parameters"]
+        assert (values["without"], values["memory_budget_mb"]) == (["pose_decoder"], 5.0)
+        assert (values["image_steps"], values["autostart"]) == (9, True)
+        assert run("serve", "--transport", "ros") == 0
+        assert told["parameters"]["without"] == [""]
 
     def test_end_of_input_ends_it_when_asked_for(self, dds_domain, perceiver, monkeypatch):
         read_end, write_end = os.pipe()
@@ -234,6 +248,8 @@ class TestServe:
             singular = name.removesuffix("s") if name in ("cameras", "depth_topics") else name
             option = f"--{singular.replace('_', '-')}"
             assert f" {option} " in out, option
+        # Those of its own keep their texts, too.
+        assert "Other name of a topic" in out and "--end-with-input" not in out
 
     @pytest.mark.parametrize(
         ("options", "expected"),
