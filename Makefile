@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 INSTALLED_FROM := setup.py constraints.txt
+# Signatures of TensorRT, a folder per version; where they are, what uses it is checked with each.
+TENSORRT_STUBS ?= $(wildcard ../shared/typings/tensorrt-*)
+TENSORRT_FILES := vl2_ros/runtime/tensorrt_build.py vl2_ros/runtime/tensorrt_engine.py
 
 .PHONY: help demo test check train clean
 
@@ -26,6 +29,10 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@set -e; for stubs in $(TENSORRT_STUBS); do \
+		echo "mypy with $$stubs"; \
+		MYPYPATH=$$stubs $(BIN)/mypy --cache-dir .mypy_cache/$$(basename $$stubs) $(TENSORRT_FILES); \
+	done
 
 train: $(VENV)/.test
 	$(BIN)/vl2 train
@@ -33,20 +40,24 @@ train: $(VENV)/.test
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# torch first and alone, so that nothing else chooses its build.
-$(VENV)/.torch: $(INSTALLED_FROM)
+$(VENV)/.python: $(INSTALLED_FROM)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "vl2_ros needs Python >= 3.10; name one: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "could not make $(VENV); on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PIP) --upgrade 'pip>=25'
-	$(PIP) torch==2.13.0
 	@touch $@
 
-$(VENV)/.demo: $(VENV)/.torch
-	$(PIP) --editable '.[torch,dds]'
+# The embedded model answers from engines, without torch.
+$(VENV)/.demo: $(VENV)/.python
+	$(PIP) --editable '.[dds]'
+	@touch $@
+
+# torch first and alone, so that nothing else chooses its build.
+$(VENV)/.torch: $(VENV)/.python
+	$(PIP) torch==2.13.0
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch
 	$(PIP) --editable '.[torch,diffusion,export,release,sim,train,eval,dev]'
-	@touch $@ $(VENV)/.demo
+	@touch $(VENV)/.demo $@

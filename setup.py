@@ -7,17 +7,21 @@ from setuptools.command.build_py import build_py
 
 TORCH = ["torch==2.13.0", "transformers>=5.20,<6"]
 DIFFUSION = [*TORCH, "diffusers>=0.35", "accelerate>=1.0"]
-EXPORT = [*TORCH, "onnx>=1.19", "onnxscript>=0.5"]
+EXPORT = [*TORCH, "filelock>=3.12", "onnx>=1.19", "onnxscript>=0.5", "pyyaml>=6"]
 SIM = ["mujoco>=3.17", "scipy>=1.13"]
 DDS = ["cyclonedds>=11.0"]
 EVAL = ["faster-coco-eval>=1.8", "pycocotools>=2.0.11"]
-#: Message definitions stand at the root, where ROS wants them; a wheel carries them in here.
-DEFINITIONS = ("msg/*.msg", "srv/*.srv", "action/*.action")
-DEFINITIONS_FOLDER = "vl2_ros/wire"
+#: Files that stand at the root, where ROS or people look for them -> where a wheel carries them.
+CARRIED = {
+    "msg/*.msg": "vl2_ros/wire",
+    "srv/*.srv": "vl2_ros/wire",
+    "action/*.action": "vl2_ros/wire",
+    "engines/*.yaml": "vl2_ros",
+}
 
 
 class BuildWithDefinitions(build_py):
-    """Copies the message definitions into the package; an editable install reads the originals."""
+    """Copies the carried files into the package; an editable install reads the originals."""
 
     def run(self) -> None:
         super().run()
@@ -35,9 +39,11 @@ class BuildWithDefinitions(build_py):
         return [*outputs, *copies]
 
     def _definitions(self) -> list[tuple[Path, Path]]:
-        folder = Path(self.build_lib) / DEFINITIONS_FOLDER
-        sources = [path for pattern in DEFINITIONS for path in sorted(Path().glob(pattern))]
-        return [(source, folder / source) for source in sources]
+        return [
+            (source, Path(self.build_lib) / folder / source)
+            for pattern, folder in CARRIED.items()
+            for source in sorted(Path().glob(pattern))
+        ]
 
 
 setup(

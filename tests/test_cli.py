@@ -64,6 +64,7 @@ def pipeline(monkeypatch):
 
     def load(weights, *, device, **options):
         fake.loaded.append((weights, device))
+        fake.options = options
         return fake
 
     monkeypatch.setattr("vl2_ros.loading.load_pipeline", load)
@@ -133,6 +134,8 @@ def test_ask_prints_answer_and_instances(pipeline, picture, capsys):
     assert "I heard: find the red mug" in out
     assert "[SEG] red [mug] (0.80, 0 0 30 20, 600 px)" in out
     assert pipeline.loaded == [(None, "cpu")]
+    wanted = {"backend": "auto", "engines": None, "allow_fallback": True}
+    assert wanted.items() <= pipeline.options.items()
 
 
 def test_ask_json_is_one_document_a_picture(pipeline, picture, tmp_path, capsys):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,10 @@ TORCH_FREE = sorted(
         "vl2_ros.pipeline",
         "vl2_ros.structures",
         "vl2_ros.datasets.tabletop",
+        "vl2_ros.export.build_engines",
+        "vl2_ros.export.engine_builders",
+        "vl2_ros.export.engine_profile",
+        "vl2_ros.export.engine_store",
         "vl2_ros.model.config",
         "vl2_ros.model.graphs",
         "vl2_ros.model.detection_config",
@@ -27,9 +32,16 @@ TORCH_FREE = sorted(
         "vl2_ros.model.tokens",
         "vl2_ros.runtime.branches",
         "vl2_ros.runtime.engine",
+        "vl2_ros.runtime.build_progress",
+        "vl2_ros.runtime.engine_files",
+        "vl2_ros.runtime.engine_folders",
+        "vl2_ros.runtime.exported_engines",
         "vl2_ros.runtime.generate",
+        "vl2_ros.runtime.graph_inputs",
+        "vl2_ros.runtime.graph_language",
         "vl2_ros.runtime.lazy",
         "vl2_ros.runtime.pictures",
+        "vl2_ros.runtime.trusted_plans",
         *(f"vl2_ros.console.{path.stem}" for path in (PACKAGE / "console").glob("[!_]*.py")),
         *(f"vl2_ros.node.{path.stem}" for path in (PACKAGE / "node").glob("[!_]*.py")),
         *(f"vl2_ros.processing.{path.stem}" for path in (PACKAGE / "processing").glob("[!_]*.py")),
@@ -72,6 +84,18 @@ def test_lowest_layers_need_numpy_alone(name):
     blocked = ["torch", "transformers", "cv2", "PIL", "scipy", "rosbags", "tokenizers", "rich"]
     done = run_blocked(blocked, f"import vl2_ros.{name}")
     assert done.returncode == 0, done.stderr
+
+
+def test_engines_of_onnx_runtime_import_without_torch():
+    blocked = ["torch", "transformers", "diffusers", "onnx", "tensorrt"]
+    done = run_blocked(blocked, "import vl2_ros.runtime.onnx_engine")
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_file_imports_onnx_runtime():
+    importing = re.compile(r"^\s*(import|from) onnxruntime\b", flags=re.M)
+    files = [path for path in PACKAGE.rglob("*.py") if importing.search(path.read_text())]
+    assert files == [PACKAGE / "runtime" / "onnx_engine.py"]
 
 
 def test_the_blocking_itself_works():

@@ -8,14 +8,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vl2_ros.console import ask_command, display, node_commands, serve_command
-from vl2_ros.console.options import AsJson, Device, Weights, find_version, load_model
+from vl2_ros.console import ask_command, display, engine_commands, node_commands, serve_command
+from vl2_ros.console.options import (
+    AsJson,
+    Device,
+    Weights,
+    find_package_version,
+    find_version,
+    load_model,
+)
 from vl2_ros.errors import ConfigError, InputError, VL2Error
 
 if TYPE_CHECKING:
@@ -34,6 +42,8 @@ EXTRAS = {
     "scipy": "train",
     "pycocotools": "eval",
     "faster_coco_eval": "eval",
+    "filelock": "export",
+    "yaml": "export",
 }
 
 app = typer.Typer(
@@ -44,6 +54,7 @@ app = typer.Typer(
 )
 eval_app = typer.Typer(no_args_is_help=True, help="Measure a model.")
 app.add_typer(eval_app, name="eval")
+app.add_typer(engine_commands.engines_app, name="engines")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -79,27 +90,39 @@ for _command in (
 def info(weights: Weights = None, as_json: AsJson = False) -> None:
     """Tell versions, the device and what is in a checkpoint."""
     import platform
-    from dataclasses import asdict
-
-    import torch
 
     from vl2_ros.loading import EMBEDDED_WEIGHTS
-    from vl2_ros.model.checkpoint import describe_checkpoint
 
-    with display.show_progress("reading"):
-        checkpoint = asdict(describe_checkpoint(weights or EMBEDDED_WEIGHTS))
+    folder = weights or EMBEDDED_WEIGHTS
     document = {
         "vl2_ros": find_version(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "weights": str(weights or EMBEDDED_WEIGHTS),
-        **checkpoint,
+        "onnxruntime": find_package_version("onnxruntime", "onnxruntime-gpu"),
+        "torch": None,
+        "weights": str(folder),
     }
+    if find_spec("torch") is None and not weights:
+        display.show_note("what is in a checkpoint is told where torch is installed")
+    else:
+        document |= _describe(folder)
     if as_json:
         display.print_json(document)
     else:
         display.print_facts(document)
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    """Return torch, its device, and what a checkpoint holds."""
+    from dataclasses import asdict
+
+    import torch
+
+    from vl2_ros.model.checkpoint import describe_checkpoint
+
+    with display.show_progress("reading"):
+        checkpoint = asdict(describe_checkpoint(folder))
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"torch": torch.__version__, "cuda": cuda, **checkpoint}
 
 
 @app.command()

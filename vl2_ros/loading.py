@@ -20,14 +20,13 @@ from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.tokenizer import load_tokenizer
 from vl2_ros.runtime.engine import Engines, tell_switched_off
-from vl2_ros.runtime.engine_files import FILE_NAME as ENGINES_FILE
 from vl2_ros.runtime.engine_files import EngineFiles, read_engine_files
+from vl2_ros.runtime.engine_folders import FOLDER as ENGINES_FOLDER
+from vl2_ros.runtime.engine_folders import find_folder
 from vl2_ros.runtime.exported_engines import LoadEngine, load_exported_engines
 
 #: The checkpoint that ships with the package.
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
-#: Where a checkpoint folder has engines made from it.
-ENGINES_FOLDER = "engines"
 #: Bytes read from each end of a weight file to tell checkpoints apart.
 _HASHED_BYTES = 4 << 20
 #: What may execute the graphs; auto is onnxruntime on the CPU where there are engines, else torch.
@@ -45,6 +44,7 @@ def load_pipeline(
     allow_fallback: bool = True,
     without: Collection[str] = (),
     memory_budget_mb: float | None = None,
+    cuda_graphs: bool = True,
 ) -> Pipeline:
     """Load a checkpoint and everything around it.
 
@@ -52,12 +52,14 @@ def load_pipeline(
         weights: a checkpoint folder, released or saved by vl2_ros; None takes the embedded model.
         device: such as `cpu` or `cuda`.
         backend: one of `BACKENDS`.
-        engines: folder of the engine files; None takes `engines` in the checkpoint folder.
+        engines: folder of the engine files; None takes those that were built here, in the user's
+            cache or in `engines` of the checkpoint folder, or came with it.
         allow_fallback: take torch, with a warning, where the engines cannot be used.
         without: parts of the network that are left out, names of `model.config.PARTS`.
         memory_budget_mb: most that the weights of decoders may take together, in millions of
             bytes: torch loads them when they are wanted, and frees them for each other. None keeps
             all but what makes pictures, which is loaded with the first one.
+        cuda_graphs: torch on CUDA replays what comes again in the same shapes; False saves memory.
 
     Raises:
         CheckpointError: if the folder is missing, incomplete, damaged or of another model.
@@ -71,22 +73,27 @@ def load_pipeline(
             f"no weights folder at {folder}; expected a folder with config.json, weights and "
             "tokenizer files"
         )
-    chosen = engines or folder / ENGINES_FOLDER
-    is_there = engines is not None or (chosen / ENGINES_FILE).is_file()
+    identity = identify_weights(folder)
+    is_there = engines is not None or find_folder(folder, identity, "onnxruntime") is not None
     backend = _choose_backend(backend, device, memory_budget_mb, has_engines=is_there)
     processing = load_processing(folder)
     tokenizer = load_tokenizer(folder)
-    identity = identify_weights(folder)
 
     def load_torch() -> Engines:
         from vl2_ros.runtime.torch_loading import load_torch_engines
 
         return load_torch_engines(
-            folder, device=device, without=without, memory_budget_mb=memory_budget_mb
+            folder,
+            device=device,
+            without=without,
+            memory_budget_mb=memory_budget_mb,
+            cuda_graphs=cuda_graphs,
         )
 
     def load_exported() -> Engines:
-        files = _switch_off(read_engine_files(chosen), without)
+        built = find_folder(folder, identity, backend)
+        files = read_engine_files(engines or built or folder / ENGINES_FOLDER)
+        files = _switch_off(files, without)
         files.check_checkpoint(identity)
         _check_completeness(files, folder, without)
         load = _choose_library(backend, device)

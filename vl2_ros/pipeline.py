@@ -97,6 +97,7 @@ class Pipeline:
             identity=identity,
             backend=language.backend,
             device=language.device,
+            engine_identity=engines.identity,
             routes=(Route.ANSWER, *engines.routes),
         )
 

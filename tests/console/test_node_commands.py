@@ -205,14 +205,17 @@ class TestServe:
         cameras = ("--camera", "/back", "--camera", "/front")
         remap = ("--remap", "/front:=/camera/image_raw")
         settings = ("--command-deadline-s", 60, "--score-threshold", 0.6)
+        backend = ("--backend", "torch", "--engines", bag.parent, "--no-allow-backend-fallback")
         settings += ("--without", "image_generation", "--memory-budget", 8000)
-        assert run("serve", *names, *cameras, *remap, *settings) == 0
+        assert run("serve", *names, *cameras, *remap, *settings, *backend) == 0
         camera.terminate()
         camera.communicate(timeout=PATIENCE_S)
         (answer,) = answers
         assert answer.status.name == "OK" and answer.result.stamp_ns in STAMPS
         assert {command.score_threshold for _, command in perceiver.seen} == {0.6}
         assert perceiver.loaded == [(None, "cpu")]
+        chosen = {"backend": "torch", "engines": bag.parent, "allow_fallback": False}
+        assert chosen.items() <= perceiver.options.items()
         wanted = {"without": ("image_generation",), "memory_budget_mb": 8000.0}
         assert perceiver.options.items() >= wanted.items()
         out = capsys.readouterr().out
@@ -278,6 +281,8 @@ class TestBag:
         assert [command.text for _, command in perceiver.seen] == ["segment it", "hello"] * 4
         assert {command.score_threshold for _, command in perceiver.seen} == {0.6}
         assert perceiver.loaded == [(None, "cpu")]
+        chosen = {"backend": "torch", "engines": bag.parent, "allow_fallback": False}
+        assert chosen.items() <= perceiver.options.items()
 
     def test_rate_topic_and_pictures_are_options(self, bag, perceiver, tmp_path):
         out = tmp_path / "results.mcap"

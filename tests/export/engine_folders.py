@@ -10,7 +10,7 @@ from onnx import TensorProto
 from tests.runtime.onnx_files import list_engines, write_mapper
 from vl2_ros.export.engine_builders import OnnxRuntimeBuilder
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
-from vl2_ros.export.parity_gate import SAMPLE_SUFFIX, Sample, write_sample
+from vl2_ros.export.parity_gate import Sample, sample_path, write_sample
 from vl2_ros.runtime.engine_files import EMBEDDINGS, EngineFile, read_engine_files
 
 MAPPER = GraphProfile("prompt_mapper", "float32", ({},))
@@ -24,9 +24,7 @@ def export_mapper(folder: Path, *, checkpoint: str = "checkpoint-a", off: float 
     states = np.random.default_rng(0).normal(size=(1, 4, 8)).astype(np.float32)
     embeds = np.tile(states.sum(1, keepdims=True), (1, 77, 1))
     embeds[0, 0, 0] += off * np.abs(embeds).max()
-    write_sample(
-        path.with_suffix(SAMPLE_SUFFIX), Sample({"super_link": states}, {"prompt_embeds": embeds})
-    )
+    write_sample(sample_path(path), Sample({"super_link": states}, {"prompt_embeds": embeds}))
     (folder / EMBEDDINGS).write_bytes(b"tables of " + checkpoint.encode())
     return list_engines(folder, {"prompt_mapper": path}, checkpoint)
 

@@ -110,7 +110,7 @@ def test_an_engine_is_built_again_only_for_another_recipe(source, store):
     assert list_names(store) == before
     del times["engines.lock"]
     assert all((store.folder / name).stat().st_mtime_ns == at for name, at in times.items())
-    other = CountingBuilder(runtime="onnxruntime 0.0.1")
+    other = CountingBuilder(runtime="onnxruntime 1.0.1")
     assert build_engines(PROFILE, source, store, other).built == ("prompt_mapper",)
 
 
@@ -174,7 +174,7 @@ def test_an_engine_too_far_from_torch_is_not_taken_and_the_old_one_stays(source,
     build_engines(PROFILE, source, store, CountingBuilder())
     before = {name: (store.folder / name).read_bytes() for name in list_names(store)}
     export_mapper(source, off=0.5)
-    other = CountingBuilder(runtime="onnxruntime 0.0.1")
+    other = CountingBuilder(runtime="onnxruntime 1.0.1")
     with pytest.raises(
         EngineError, match=r"prompt_embeds by 0\.\d+ of its largest value, allowed 0\.0001.*stays"
     ):
@@ -202,10 +202,10 @@ def test_engines_of_another_checkpoint_replace_the_old_ones_all_at_once(source, 
     build_engines(PROFILE, source, store, CountingBuilder())
     other = export_mapper(tmp_path / "other", checkpoint="checkpoint-b", off=0.5)
     with pytest.raises(EngineError, match="too far from torch"):
-        build_engines(PROFILE, other, store, CountingBuilder(runtime="x 1"))
+        build_engines(PROFILE, other, store, CountingBuilder(runtime="onnxruntime 1.0.2"))
     assert store.checkpoint == "checkpoint-a"
     export_mapper(tmp_path / "other", checkpoint="checkpoint-b")
-    build_engines(PROFILE, other, store, CountingBuilder(runtime="x 1"))
+    build_engines(PROFILE, other, store, CountingBuilder(runtime="onnxruntime 1.0.2"))
     assert store.checkpoint == "checkpoint-b"
     assert (store.folder / EMBEDDINGS).read_bytes() == b"tables of checkpoint-b"
 
@@ -265,17 +265,28 @@ def test_a_graph_exported_at_another_precision_is_not_built(source, store):
 
 
 def test_missing_stored_inputs_are_told(source, store):
-    (source / "prompt_mapper.sample.npz").unlink()
+    sample = source / "prompt_mapper.sample0.npz"
+    sample.write_bytes(sample.read_bytes()[:100])
     with pytest.raises(EngineError, match="cannot read the stored inputs"):
+        build_engines(PROFILE, source, store, CountingBuilder())
+    sample.unlink()
+    with pytest.raises(EngineError, match="no stored inputs beside"):
         build_engines(PROFILE, source, store, CountingBuilder())
     assert list_names(store) == set()
 
 
 def test_an_engine_of_another_machine_fails_its_check(source, store):
-    build_engines(PROFILE, source, store, CountingBuilder(device_name="NVIDIA Orin sm_87"))
+    build_engines(PROFILE, source, store, CountingBuilder())
     (file,) = store.published().values()
-    verdict = verify_engine(file, CountingBuilder(), source)
-    assert "for NVIDIA Orin sm_87, here is onnxruntime" in verdict.problem
+    for changes, told in (
+        ({"built_for": "NVIDIA Orin sm_87"}, "for NVIDIA Orin sm_87, here is onnxruntime"),
+        ({"built_with": "onnxruntime 0.9.0"}, "built with onnxruntime 0.9.0"),
+        ({"built_with": "tensorrt 10.3.0"}, "built with tensorrt 10.3.0"),
+    ):
+        other = replace(file, **changes)
+        assert told in verify_engine(other, CountingBuilder(), source).problem
+        with pytest.raises(EngineError, match="build it here with `vl2 engines build`"):
+            OnnxEngine(other)
 
 
 def test_a_check_finds_changed_bytes_and_changed_numbers(source, store):
@@ -293,7 +304,7 @@ def test_a_check_finds_changed_bytes_and_changed_numbers(source, store):
 
 
 def test_cleaning_takes_what_is_not_listed_and_nothing_else(source, store):
-    build_engines(PROFILE, source, store, CountingBuilder(runtime="x 1"))
+    build_engines(PROFILE, source, store, CountingBuilder(runtime="onnxruntime 1.0.2"))
     (old,) = store.published().values()
     build_engines(PROFILE, source, store, CountingBuilder())
     (new,) = store.published().values()

@@ -11,13 +11,18 @@ from __future__ import annotations
 import base64
 import ctypes
 import enum
+import importlib
 import json
+import sys
 from math import prod
 from types import ModuleType
 
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
+
+import vl2_ros.runtime
 
 NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT64": np.int64, "BOOL": np.bool_}
 _ONNX = {1: "FLOAT", 7: "INT64", 9: "BOOL", 10: "HALF"}
@@ -289,4 +294,26 @@ def make_module(version: str) -> ModuleType:
     for kind in (IProgressMonitor, OnnxParser):
         members[kind.__name__] = kind
     vars(module).update(members)
+    return module
+
+
+#: What the stand-in can be.
+VERSIONS = tuple(_FLAGS)
+
+
+def install(monkeypatch: pytest.MonkeyPatch, version: str) -> ModuleType:
+    """Put the stand-in where the library would be.
+
+    Returns:
+        The module; `engine` and `build` are the package's own modules, imported anew over it.
+    """
+    module = make_module(version)
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    for name in ("engine", "build"):
+        path = f"vl2_ros.runtime.tensorrt_{name}"
+        # Set first, so that what was there comes back after the test.
+        monkeypatch.setitem(sys.modules, path, None)
+        monkeypatch.setattr(vl2_ros.runtime, f"tensorrt_{name}", None, raising=False)
+        del sys.modules[path]
+        setattr(module, name, importlib.import_module(path))
     return module

@@ -44,6 +44,20 @@ def test_a_changed_byte_is_found(tmp_path):
         file.check()
 
 
+def test_weights_beside_an_engine_are_checked_too(tmp_path):
+    weights = {"file": "vision_encoder.onnx.data", "sha256": hashlib.sha256(b"1 2 3").hexdigest()}
+    document = DOCUMENT | {"graphs": {"vision_encoder": GRAPH | {"weights": weights}}}
+    file = read_engine_files(write(tmp_path, document)).require("vision_encoder")
+    path = tmp_path / "vision_encoder.onnx.data"
+    with pytest.raises(EngineError, match=r"cannot read .*onnx\.data, the engine of vis"):
+        file.check()
+    path.write_bytes(b"1 2 3")
+    file.check()
+    path.write_bytes(b"1 2 4")
+    with pytest.raises(EngineError, match=r"onnx\.data is damaged or was replaced"):
+        file.check()
+
+
 def test_a_missing_file_is_named(tmp_path):
     file = read_engine_files(write(tmp_path)).require("vision_encoder")
     file.path.unlink()

@@ -34,6 +34,20 @@ def show_progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+@contextmanager
+def show_stages(what: str) -> Iterator[Callable[[str, float], None]]:
+    """Show a bar whose words change on standard error while the body runs; for a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        task = progress.add_task(what, total=1.0)
+        yield lambda stage, share: progress.update(task, description=stage, completed=share)
+
+
 def print_text(content: RenderableType) -> None:
     """Print a sentence or a table as it is; no part of it is taken for markup."""
     from rich.console import Console
@@ -58,6 +72,24 @@ def print_facts(document: Mapping[str, object]) -> None:
             value = ", ".join(f"{key} {_format(part)}" for key, part in value.items())
         table.add_row(name, _format(value))
     print_text(table)
+
+
+def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print a table; the names of the first row head its columns."""
+    from rich.table import Table
+
+    if not rows:
+        return
+    table = Table(box=None)
+    for name in rows[0]:
+        table.add_column(name, overflow="fold", min_width=len(name))
+    for row in rows:
+        table.add_row(*("-" if value is None else _format_cell(value) for value in row.values()))
+    print_text(table)
+
+
+def _format_cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _format(value: object) -> str:

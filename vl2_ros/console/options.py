@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import inspect
@@ -73,17 +74,25 @@ EndWithInput = Annotated[
 ]
 
 
-def find_version() -> str:
-    """Return the version of this package, as pip or as colcon installed it."""
+def find_package_version(*names: str) -> str | None:
+    """Return the version of the first package that is installed; None without one."""
     from importlib.metadata import PackageNotFoundError, version
 
-    try:
-        return version("vl2_ros")
-    except PackageNotFoundError:
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            return version(name)
+    return None
+
+
+def find_version() -> str:
+    """Return the version of this package, as pip or as colcon installed it."""
+    installed = find_package_version("vl2_ros")
+    if installed is None:
         # colcon: <prefix>/lib/python3.12/site-packages/vl2_ros and <prefix>/share/vl2_ros.
         manifest = Path(__file__).parents[5] / "share" / "vl2_ros" / "package.xml"
         text = manifest.read_text() if manifest.is_file() else "<version>unknown</version>"
-        return re.findall("<version>(.*?)</version>", text)[0]
+        installed = re.findall("<version>(.*?)</version>", text)[0]
+    return installed
 
 
 def open_transport(

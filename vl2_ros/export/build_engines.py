@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_builders import Builder
-from vl2_ros.export.engine_profile import EngineProfile
+from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.export.engine_store import EngineStore, StoredEngine
 from vl2_ros.export.parity_gate import (
-    SAMPLE_SUFFIX,
     OutputMiss,
     describe_misses,
+    find_samples,
     measure_misses,
     read_sample,
 )
@@ -106,21 +106,36 @@ def _build_one(
         )
     return store.build(
         source,
-        graph,
+        open_shapes(graph, source),
         builder,
         functools.partial(compare_with_torch, source=source),
         functools.partial(progress, source.graph),
     )
 
 
+def open_shapes(graph: GraphProfile, source: EngineFile) -> GraphProfile:
+    """Add the axes that an exported file leaves open and the profile does not name."""
+    open_axes = {axis: sizes for axis, sizes in source.axes.items() if isinstance(sizes, tuple)}
+    return replace(graph, shapes=tuple({**open_axes, **one} for one in graph.shapes))
+
+
 def compare_with_torch(engine: Engine, *, source: EngineFile) -> list[OutputMiss]:
     """Run an engine on the inputs that were stored beside an exported file.
+
+    Returns:
+        The largest miss of each output.
 
     Raises:
         EngineError: if there are none, or the engine fails.
     """
-    sample = read_sample(source.path.with_suffix(SAMPLE_SUFFIX), source.graph)
-    return measure_misses(engine, sample, source.precision)
+    worst: dict[str, OutputMiss] = {}
+    for path in find_samples(source.path):
+        sample = read_sample(path, source.graph)
+        for miss in measure_misses(engine, sample, source.precision):
+            known = worst.get(miss.output)
+            if known is None or known.difference < miss.difference:
+                worst[miss.output] = miss
+    return list(worst.values())
 
 
 @dataclass(frozen=True, slots=True)

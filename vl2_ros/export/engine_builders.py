@@ -26,12 +26,14 @@ class Builder(Protocol):
         runtime: library and version, such as `tensorrt 10.3.0`.
         device_name: what engines are built for, such as `NVIDIA Orin sm_87`.
         options: what else the engines depend on.
+        is_portable: later versions of the same major may load the engines, too.
     """
 
     suffix: str
     runtime: str
     device_name: str
     options: Mapping[str, int | bool | str]
+    is_portable: bool
 
     def build(
         self, onnx: Path, profile: GraphProfile, out: Path, timing_cache: Path, progress: Listener
@@ -65,6 +67,7 @@ class OnnxRuntimeBuilder:
     """
 
     suffix = ".onnx"
+    is_portable = True
 
     def __init__(self, device: str = "cpu") -> None:
         """Find the library.
@@ -135,6 +138,7 @@ class TensorRTBuilder:
         self._trusted = TrustedPlans() if trusted is None else trusted
         self.runtime = tensorrt_engine.find_runtime()
         self.device_name = tensorrt_engine.find_device(profile.device)
+        self.is_portable = profile.version_compatible
         self.options: Mapping[str, int | bool | str] = {
             "workspace_bytes": profile.workspace_bytes,
             "optimization_level": profile.optimization_level,

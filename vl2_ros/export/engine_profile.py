@@ -26,9 +26,7 @@ BACKENDS = ("onnxruntime", "tensorrt")
 _SHIPPED = (
     Path(__file__).parents[1] / "engines",
     Path(__file__).parents[2] / "engines",
-    Path(__file__).parents[5] / "share" / "vl2_ros" / "engines"
-    if len(Path(__file__).parents) > 5
-    else Path("engines"),
+    *(prefix / "share" / "vl2_ros" / "engines" for prefix in Path(__file__).parents[5:6]),
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -46,7 +44,8 @@ class GraphProfile:
     Attributes:
         graph: name in the graph table.
         precision: one that the graph table has a tolerance for.
-        shapes: one entry per range that the engine is tuned for, each with every changing axis.
+        shapes: one entry per range that the engine is tuned for, each with every changing axis of
+            the table, and maybe `height` and `width` of a perception decoder's pictures.
     """
 
     graph: str
@@ -73,7 +72,9 @@ class GraphProfile:
 
     def _check_shapes(self, shapes: Shapes) -> None:
         expected = changing_axes(self.graph)
-        if set(shapes) != set(expected):
+        # Others, such as the sides of pictures, change where the exported file leaves them open.
+        allowed = {axis for tensor in GRAPHS[self.graph].inputs for axis in tensor.axes}
+        if not set(expected) <= set(shapes) <= allowed:
             raise ConfigError(
                 f"{self.graph}: shapes must give sizes of {', '.join(expected) or 'no axis'}, got "
                 f"{', '.join(shapes) or 'none'}"
@@ -107,8 +108,8 @@ class EngineProfile:
         backend: onnxruntime or tensorrt.
         graphs: name -> how it is built; a graph that the checkpoint lacks is left out.
         device: cpu, cuda or cuda:1.
-        decoder_hw: height and width of the pictures of the perception decoders in pixels; None
-            takes the short and the long side that the model was trained on.
+        decoder_hw: height and width of the pictures of the perception decoders in pixels, padded;
+            None leaves them open where the network can (see `export_engines`).
         drawn_hw: height and width of drawn and edited pictures, in pixels.
         workspace_mb: scratch memory that a TensorRT build may take.
         memory_budget_mb: of all engines together; bounds the scratch memory, too. None: no bound.

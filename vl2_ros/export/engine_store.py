@@ -42,11 +42,14 @@ from vl2_ros.runtime.engine_files import (
     EMBEDDINGS,
     FILE_NAME,
     FORMAT,
+    AxisRange,
     EngineFile,
     read_engine_files,
 )
 
 TIMING_CACHE = "timing.cache"
+#: In a folder of exported files: what they were made from.
+EXPORT_FILE = "export.json"
 _OWN_FILE = re.compile(r"[a-z_]+\.[0-9a-f]{16}\.(onnx|plan|json)(\.part)?")
 
 #: Runs a new engine on stored inputs; returns how far each output is from torch's.
@@ -164,10 +167,10 @@ class EngineStore:
                 part,
                 hash_file(part),
                 profile.precision,
-                {**source.axes, **profile.axes},
+                _merge_axes(source, profile),
                 built_with=recipe.runtime,
                 built_for=recipe.device,
-                portable=bool(recipe.options.get("version_compatible", False)),
+                portable=builder.is_portable,
             )
             misses = tuple(gate(builder.load(new, just_built=True)))
             _accept(misses, new, self.folder)
@@ -273,6 +276,27 @@ class EngineStore:
         return gone
 
 
+def clean_exported(folder: Path) -> list[Path]:
+    """Delete exported ONNX files with what lies beside them; other files of the folder stay.
+
+    Returns:
+        The files that are gone.
+
+    Raises:
+        EngineError: if a file cannot be deleted, or `engines.json` cannot be read.
+    """
+    if not (folder / FILE_NAME).is_file():
+        return []
+    exported = read_engine_files(folder)
+    beside = [one.path.parent.glob(f"{one.path.stem}.*") for one in exported.graphs.values()]
+    gone = [*sorted(path for paths in beside for path in paths), exported.embeddings]
+    gone = [path for path in (*gone, folder / EXPORT_FILE, folder / FILE_NAME) if path.is_file()]
+    with mapped_writes(folder):
+        for path in gone:
+            path.unlink()
+    return gone
+
+
 def _accept(misses: Sequence[OutputMiss], new: EngineFile, folder: Path) -> None:
     if any(one.is_over for one in misses):
         raise EngineError(
@@ -280,6 +304,12 @@ def _accept(misses: Sequence[OutputMiss], new: EngineFile, folder: Path) -> None
             f"torch and was not taken: {describe_misses(misses)}; what was in {folder} before "
             "stays; give the graph a wider precision in the profile"
         )
+
+
+def _merge_axes(source: EngineFile, profile: GraphProfile) -> dict[str, AxisRange]:
+    """Return sizes as the exported file fixes them, and ranges as the profile has them."""
+    fixed = {axis: size for axis, size in source.axes.items() if isinstance(size, int)}
+    return {**source.axes, **profile.axes, **fixed}
 
 
 def _to_entry(stored: StoredEngine) -> dict[str, Any]:

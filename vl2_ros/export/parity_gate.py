@@ -14,8 +14,7 @@ from vl2_ros.errors import EngineError
 from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.runtime.engine import Engine, to_numpy
 
-#: Beside an exported ONNX file: its stem, then this.
-SAMPLE_SUFFIX = ".sample.npz"
+_SAMPLE = "{stem}.sample{index}.npz"
 _INPUT, _OUTPUT = "input.", "output."
 
 
@@ -50,6 +49,26 @@ class Sample:
 
     inputs: Mapping[str, np.ndarray]
     outputs: Mapping[str, np.ndarray]
+
+
+def sample_path(onnx: Path, index: int = 0) -> Path:
+    """Return where a stored call is: beside the exported ONNX file."""
+    return onnx.with_name(_SAMPLE.format(stem=onnx.stem, index=index))
+
+
+def find_samples(onnx: Path) -> list[Path]:
+    """Return the files of the stored calls of an exported ONNX file.
+
+    Raises:
+        EngineError: if there are none.
+    """
+    found = sorted(onnx.parent.glob(_SAMPLE.format(stem=onnx.stem, index="*")))
+    if not found:
+        raise EngineError(
+            f"no stored inputs beside {onnx}, so no engine of it can be compared with torch; "
+            "export it with `vl2 engines build`"
+        )
+    return found
 
 
 def write_sample(path: Path, sample: Sample) -> None:

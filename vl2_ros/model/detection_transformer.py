@@ -6,6 +6,7 @@ Both perception decoders use them; the initialisation follows Deformable DETR.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -88,10 +89,39 @@ def make_transformer_config(sizes: TransformerSizes) -> GroundingDinoConfig:
     return config
 
 
-def build_encoder(sizes: TransformerSizes) -> GroundingDinoEncoder:
+class ImageTextEncoder(GroundingDinoEncoder):
+    """Transformers' encoder, in an exported graph for pictures of any size, too."""
+
+    @staticmethod
+    def get_reference_points(
+        spatial_shapes_list: Sequence[tuple[int, int]], valid_ratios: Tensor, device: torch.device
+    ) -> Tensor:
+        """Return the centre of every token on every level.
+
+        Args:
+            spatial_shapes_list: L pairs (H_l, W_l).
+            valid_ratios: (B, L, 2) valid share of columns and rows.
+            device: where the result goes.
+
+        Returns:
+            (B, S, L, 2) x and y in 0..1 of the valid part.
+        """
+        centres = []
+        for level, (height, width) in enumerate(spatial_shapes_list):
+            # Not linspace(): that makes constants of height and width in an exported graph.
+            x = torch.arange(width, dtype=valid_ratios.dtype, device=device) + 0.5
+            y = torch.arange(height, dtype=valid_ratios.dtype, device=device) + 0.5
+            x = x / (valid_ratios[:, None, level, 0] * width)  # (B, W)
+            y = y / (valid_ratios[:, None, level, 1] * height)
+            grid = [x[:, None].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)]
+            centres.append(torch.stack(grid, dim=-1).flatten(1, 2))
+        return torch.cat(centres, dim=1)[:, :, None] * valid_ratios[:, None]
+
+
+def build_encoder(sizes: TransformerSizes) -> ImageTextEncoder:
     """Make the image-text encoder with fresh weights."""
     config = make_transformer_config(sizes)
-    encoder = GroundingDinoEncoder(config)
+    encoder = ImageTextEncoder(config)
     use_float_sampling(encoder.layers, config, is_decoder=False)
     reset_transformer(encoder, sizes.fusion_init_scale)
     return encoder

@@ -23,13 +23,14 @@ class VisionEncoderGraph(nn.Module):
     """Tiles to tokens of the LLM and, where the model has a region encoder, its maps."""
 
     def __init__(self, model: VisionLLM) -> None:
-        """Keep the network."""
+        """Keep the parts that are used, so that what is done to this module stays with them."""
         super().__init__()
-        self.model = model
+        self.vision_encoder, self.projector = model.vision_encoder, model.projector
+        self._encode = model.encode_images
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Encode n tiles (n, 3, S, S): (n * N, C) and maybe maps (L, n, Cv, g, g)."""
-        features = self.model.encode_images(pixels)
+        features = self._encode(pixels)
         tokens = features.image_tokens.flatten(0, 1)
         maps = features.region_maps
         return (tokens, torch.stack(maps)) if maps else (tokens,)
@@ -39,7 +40,7 @@ class RegionEncoderGraph(nn.Module):
     """Regions on encoded tiles to one token of the LLM each."""
 
     def __init__(self, model: VisionLLM) -> None:
-        """Keep the network.
+        """Keep the encoder.
 
         Raises:
             ConfigError: if it has no region encoder.
@@ -47,14 +48,15 @@ class RegionEncoderGraph(nn.Module):
         super().__init__()
         if model.region_encoder is None:
             raise ConfigError("the checkpoint has no region encoder")
-        self.model = model
+        self.region_encoder = model.region_encoder
+        self._encode = model.encode_regions
 
     def forward(
         self, pixels: Tensor, region_maps: Tensor, masks: Tensor, tile_index: Tensor
     ) -> tuple[Tensor]:
         """Encode R regions (R, S, S): (R, C)."""
         maps = region_maps.unbind(0)
-        return (self.model.encode_regions(pixels, masks, maps, tile_index),)
+        return (self._encode(pixels, masks, maps, tile_index),)
 
 
 class LanguageGraph(nn.Module):

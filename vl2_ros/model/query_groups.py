@@ -35,7 +35,8 @@ class QueryGroups:
 
     def within_group(self) -> Tensor:
         """Return (B, S, S) bool: real slots see real ones, padding sees padding."""
-        return self.slot_mask[:, :, None] == self.slot_mask[:, None, :]
+        # Not ==: TensorRT compares numbers only.
+        return ~torch.logical_xor(self.slot_mask[:, :, None], self.slot_mask[:, None, :])
 
     def everywhere(self) -> Tensor:
         """Return (B, G * S, G * S) bool, true where a row sees a column, by either rule."""

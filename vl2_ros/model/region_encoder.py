@@ -83,11 +83,10 @@ class RegionEncoder(nn.Module):
         Raises:
             ShapeError: if the masks are not on the tile's frame.
         """
-        if masks.shape != (len(pixels), *pixels.shape[2:]):
-            raise ShapeError(
-                f"masks must be {(len(pixels), *pixels.shape[2:])} like the tiles, "
-                f"got {tuple(masks.shape)}"
-            )
+        # Not len(): that would make a constant of the number of regions in an exported graph.
+        expected = (pixels.shape[0], *pixels.shape[2:])
+        if masks.shape != expected:
+            raise ShapeError(f"masks must be {expected} like the tiles, got {tuple(masks.shape)}")
         level = self.embed_masks(pixels, masks)
         total = torch.zeros_like(level, dtype=torch.float32)
         for region_map in region_maps:

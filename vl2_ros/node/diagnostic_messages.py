@@ -113,7 +113,7 @@ class DiagnosticMessages:
             level=int(level),
             name=f"{self._node_name}: {name}",
             message=text,
-            hardware_id=f"{self._info.backend} {self._info.device}",
+            hardware_id=self._info.engine,
             values=[
                 self._make("diagnostic_msgs/msg/KeyValue", key=key, value=value)
                 for key, value in values.items()

@@ -140,7 +140,7 @@ class ResultMessages:
             ],
             model=self._info.name,
             model_identity=self._info.identity,
-            engine=f"{self._info.backend} {self._info.device}",
+            engine=self._info.engine,
         )
 
 

@@ -6,6 +6,7 @@ the flow passes those on to the next engine unread.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -38,6 +39,7 @@ class EngineInfo:
         device: where it runs, such as `cpu` or `cuda:0`.
         inputs: tensor names that `run` needs.
         outputs: tensor names that `run` returns.
+        identity: hash of the file that it came from; empty where a checkpoint is run itself.
     """
 
     graph: str
@@ -45,6 +47,7 @@ class EngineInfo:
     device: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    identity: str = ""
 
 
 class Engine(Protocol):
@@ -156,6 +159,16 @@ class Engines:
             for route, part in ROUTE_PARTS.items()
             if served.get(part) is not None or route in self.image_generators
         )
+
+    @property
+    def identity(self) -> str:
+        """Hash of the files of the engines, 16 digits; empty where a checkpoint is run itself."""
+        parts = (
+            *(self.vision_encoder, self.language_model, self.region_encoder),
+            *(self.detection_decoder, self.pose_decoder),
+        )
+        told = "".join(part.info.identity for part in parts if part is not None)
+        return hashlib.sha256(told.encode()).hexdigest()[:16] if told else ""
 
     def check_routes(self, routes: Collection[Route]) -> None:
         """Check that there is a decoder for everything that an answer opened.

@@ -44,6 +44,7 @@ class EngineFile:
         built_with: library and version that built it, such as `tensorrt 10.3.0`; empty: any.
         built_for: device that it was built for, such as `NVIDIA Orin sm_87`; empty: any.
         portable: later versions of the same major version may load it, too.
+        weights: file beside it that holds its weights, and the hash of that; None: it holds them.
     """
 
     graph: str
@@ -54,17 +55,19 @@ class EngineFile:
     built_with: str = ""
     built_for: str = ""
     portable: bool = False
+    weights: tuple[Path, str] | None = None
 
     def check(self) -> None:
-        """Compare the bytes of the file with its hash.
+        """Compare the bytes of the file, and of its weights, with their hashes.
 
         Raises:
-            EngineError: if it is missing or not what was exported.
+            EngineError: if one is missing or not what was exported.
         """
-        digest = hashlib.sha256()
-        for chunk in self._read_chunks():
-            digest.update(chunk)
-        self._compare(digest.hexdigest())
+        for path, sha256 in ((self.path, self.sha256), *filter(None, [self.weights])):
+            digest = hashlib.sha256()
+            for chunk in self._read_chunks(path):
+                digest.update(chunk)
+            _compare(path, digest.hexdigest(), sha256)
 
     def read(self) -> bytes:
         """Return the bytes of the file, which are those of its hash.
@@ -72,8 +75,8 @@ class EngineFile:
         Raises:
             EngineError: if it is missing or not what was exported.
         """
-        content = b"".join(self._read_chunks())
-        self._compare(hashlib.sha256(content).hexdigest())
+        content = b"".join(self._read_chunks(self.path))
+        _compare(self.path, hashlib.sha256(content).hexdigest(), self.sha256)
         return content
 
     def check_built(self, runtime: str, device: str) -> None:
@@ -96,22 +99,15 @@ class EngineFile:
                 "with `vl2 engines build`"
             )
 
-    def _read_chunks(self) -> Iterator[bytes]:
+    def _read_chunks(self, path: Path) -> Iterator[bytes]:
         try:
-            with self.path.open("rb") as file:
+            with path.open("rb") as file:
                 while chunk := file.read(_CHUNK_BYTES):
                     yield chunk
         except OSError as error:
             raise EngineError(
-                f"cannot read {self.path}, the engine of {self.graph}: {error.strerror}; {_AGAIN}"
+                f"cannot read {path}, the engine of {self.graph}: {error.strerror}; {_AGAIN}"
             ) from error
-
-    def _compare(self, sha256: str) -> None:
-        if sha256 != self.sha256:
-            raise EngineError(
-                f"{self.path} is damaged or was replaced: expected sha256 {self.sha256[:12]}..., "
-                f"got {sha256[:12]}... of {self.path.stat().st_size} bytes; {_AGAIN}"
-            )
 
     def fixed_size(self, axis: str) -> int:
         """Return the size of an axis that the file fixes.
@@ -202,31 +198,46 @@ def read_engine_files(folder: Path) -> EngineFiles:
     return EngineFiles(folder, checkpoint, files)
 
 
+def _compare(path: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise EngineError(
+            f"{path} is damaged or was replaced: expected sha256 {expected[:12]}..., got "
+            f"{found[:12]}... of {path.stat().st_size} bytes; {_AGAIN}"
+        )
+
+
 def _read_graph(path: Path, name: str, entry: Any) -> EngineFile:
     if name not in GRAPHS:
         raise EngineError(
             f"{path} lists an engine of {name!r}; this version knows {', '.join(GRAPHS)}"
         )
     try:
-        file, sha256, precision = (str(entry[key]) for key in ("file", "sha256", "precision"))
+        file, sha256 = _read_file(path, entry)
         axes = {axis: _read_axis(size) for axis, size in entry.get("axes", {}).items()}
+        return EngineFile(
+            name,
+            file,
+            sha256,
+            str(entry["precision"]),
+            axes,
+            built_with=str(entry.get("built_with", "")),
+            built_for=str(entry.get("built_for", "")),
+            portable=entry.get("portable") is True,
+            weights=_read_file(path, entry["weights"]) if "weights" in entry else None,
+        )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise EngineError(
             f"{path} describes the engine of {name} wrongly: expected file, sha256, precision and "
             f"axes as numbers or [least, best, most], got {entry!r}; {_AGAIN}"
         ) from error
+
+
+def _read_file(path: Path, entry: Any) -> tuple[Path, str]:
+    """Return a file that lies in the folder of `engines.json`, and its hash."""
+    file, sha256 = str(entry["file"]), str(entry["sha256"]).lower()
     if Path(file).is_absolute() or ".." in Path(file).parts:
-        raise EngineError(f"{path} names {file!r} for {name}, which lies outside of its folder")
-    return EngineFile(
-        name,
-        path.parent / file,
-        sha256.lower(),
-        precision,
-        axes,
-        built_with=str(entry.get("built_with", "")),
-        built_for=str(entry.get("built_for", "")),
-        portable=entry.get("portable") is True,
-    )
+        raise EngineError(f"{path} names {file!r}, which lies outside of its folder")
+    return path.parent / file, sha256
 
 
 def _read_axis(size: Any) -> AxisRange:

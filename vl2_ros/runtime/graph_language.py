@@ -176,6 +176,7 @@ class GraphLanguageModel:
             engine.info.device,
             ("input_ids", "image_tokens", "region_features"),
             ("last_logits", "hidden"),
+            engine.info.identity,
         )
 
     def open_session(self) -> GraphLanguageSession:

@@ -204,6 +204,7 @@ class OnnxEngine:
                 not there.
         """
         providers = choose_providers(device, tensorrt=options.tensorrt)
+        file.check_built(find_runtime(), find_device(device))
         file.check()
         self._session = _open_session(file.path, providers, options)
         spec = self._spec = GRAPHS[file.graph]
@@ -215,7 +216,12 @@ class OnnxEngine:
         extra = [name for name in names if name not in spec.output_names]
         self._place = ("cuda", int(device.partition(":")[2] or 0)) if device != "cpu" else None
         self.info = EngineInfo(
-            spec.name, "onnxruntime", device, spec.input_names, (*spec.output_names, *extra)
+            spec.name,
+            "onnxruntime",
+            device,
+            spec.input_names,
+            (*spec.output_names, *extra),
+            file.sha256[:16],
         )
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -137,6 +137,7 @@ class TensorRTEngine:
             self._memory.device,
             self._spec.input_names,
             (*self._spec.output_names, *extra),
+            file.sha256[:16],
         )
         self._replays = self._prepare_replays() if replay else {}
 
@@ -189,14 +190,8 @@ class TensorRTEngine:
         return self._contexts[profile]
 
     def _take(self, name: str, array: Array) -> Tensor:
-        tensor, dtype = self._memory.upload(array), self._dtypes[name]
-        # The widths of floats are one kind: the flow does not know an engine's precision.
-        both_float = tensor.is_floating_point() and dtype.is_floating_point
-        if tensor.dtype != dtype and not both_float:
-            raise EngineError(
-                f"{self.info.graph} takes {name} as {dtype}, got {tensor.dtype}; convert it first"
-            )
-        return tensor.to(dtype).contiguous()
+        """Bring an input to the device, at the width of floats that the plan takes."""
+        return self._memory.upload(array).to(self._dtypes[name]).contiguous()
 
     def _choose_profile(self, shapes: Mapping[str, Shape]) -> int:
         for index, ranges in enumerate(self._ranges):

@@ -97,6 +97,7 @@ class ModelInfo:
         backend: torch, onnxruntime or tensorrt.
         device: where it runs, such as `cpu` or `cuda:0`.
         routes: what its decoders can answer.
+        engine_identity: hash of the engine files; empty where the checkpoint itself is run.
     """
 
     name: str
@@ -104,3 +105,9 @@ class ModelInfo:
     backend: str
     device: str
     routes: tuple[Route, ...]
+    engine_identity: str = ""
+
+    @property
+    def engine(self) -> str:
+        """Return backend, device and engine identity, as results and diagnostics tell them."""
+        return f"{self.backend} {self.device} {self.engine_identity}".rstrip()

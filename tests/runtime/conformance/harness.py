@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from vl2_ros.loading import EMBEDDED_WEIGHTS, ENGINES_FOLDER
+from vl2_ros.loading import EMBEDDED_WEIGHTS, identify_weights
 from vl2_ros.model.checkpoint import load_model
 from vl2_ros.model.graphs import GRAPHS, GraphSpec
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.engine import Engine
 from vl2_ros.runtime.engine_files import FILE_NAME, EngineFiles, read_engine_files
+from vl2_ros.runtime.engine_folders import FOLDER as ENGINES_FOLDER
+from vl2_ros.runtime.engine_folders import find_folder
 from vl2_ros.runtime.torch_engine import make_engine
 
 Inputs = Mapping[str, np.ndarray]
@@ -24,14 +26,19 @@ EMBEDDED_ENGINES = EMBEDDED_WEIGHTS / ENGINES_FOLDER
 NAMES = ("vision_encoder", "language_model", "detection_decoder")
 #: Sizes of the axes that change from call to call.
 CALLS: Mapping[str, tuple[Mapping[str, int], ...]] = {
-    "vision_encoder": ({"tiles": 1},),
+    "vision_encoder": ({"tiles": 1}, {"tiles": 2}),
     "language_model": (
         {"tokens": 20, "past": 0},
         {"tokens": 1, "past": 20},
         {"tokens": 3, "past": 7},
         {"tokens": 1, "past": 0},
     ),
-    "detection_decoder": ({"classes": 1}, {"classes": 3}, {"classes": 20}),
+    "detection_decoder": (
+        {"classes": 1},
+        {"classes": 3},
+        {"classes": 20},
+        {"classes": 3, "height": 256, "width": 192},
+    ),
 }
 #: What the embedded model fixes.
 SIZES: Mapping[str, int] = {
@@ -85,11 +92,33 @@ def load_onnxruntime_on_cuda(name: str) -> Engine:
     return OnnxEngine(find_engine_files().require(name), device="cuda")
 
 
+def find_tensorrt_files() -> EngineFiles:
+    """Read the plans that were built on this machine, or skip by name where there are none."""
+    folder = find_folder(EMBEDDED_WEIGHTS, identify_weights(EMBEDDED_WEIGHTS), "tensorrt")
+    if folder is None:
+        pytest.skip("no TensorRT engines of the embedded model; build them with `vl2 engines`")
+    return read_engine_files(folder)
+
+
+def load_tensorrt(name: str) -> Engine:
+    from vl2_ros.runtime.tensorrt_engine import TensorRTEngine
+
+    return TensorRTEngine(find_tensorrt_files().require(name))
+
+
+def precision_of(engine: Engine) -> str:
+    """Return the precision that an engine was made in, which sets its tolerance."""
+    if engine.info.backend != "tensorrt":
+        return "float32"
+    return find_tensorrt_files().require(engine.info.graph).precision
+
+
 #: Every backend; one that this machine lacks is named at the end of the run.
 BACKENDS: Mapping[str, tuple[Callable[[str], Engine], tuple[str, ...]]] = {
     "torch": (load_torch, ()),
     "onnxruntime": (load_onnxruntime, ()),
     "torch-cuda": (load_torch_on_cuda, ("gpu",)),
+    "tensorrt": (load_tensorrt, ("tensorrt", "gpu")),
     "onnxruntime-cuda": (load_onnxruntime_on_cuda, ("gpu",)),
 }
 

@@ -13,6 +13,7 @@ from tests.runtime.conformance.harness import (
     NAMES,
     learn_sizes,
     make_inputs,
+    precision_of,
     reference,
 )
 from vl2_ros.errors import EngineError
@@ -62,7 +63,7 @@ def test_dtypes_and_axes_are_those_of_the_table(engine):
         sizes = learn_sizes(spec, inputs)
         outputs = run(engine, inputs)
         for tensor in spec.outputs:
-            assert outputs[tensor.name].dtype == tensor.dtype
+            assert outputs[tensor.name].dtype == tensor.dtype_at(precision_of(engine))
             assert outputs[tensor.name].ndim == len(tensor.axes)
             for axis, size in zip(tensor.axes, outputs[tensor.name].shape, strict=True):
                 assert size == (axis if isinstance(axis, int) else sizes.setdefault(axis, size))
@@ -73,7 +74,7 @@ def test_outputs_are_those_of_torch_within_the_tolerance_of_the_table(engine):
     for index, inputs in calls(engine):
         wanted = reference(spec.name, index)
         for name, got in run(engine, inputs).items():
-            allowed = spec.tolerance["float32"] * np.abs(wanted[name]).max()
+            allowed = spec.tolerance[precision_of(engine)] * np.abs(wanted[name]).max()
             assert np.abs(got - wanted[name]).max() <= allowed, (index, name)
 
 

@@ -1,0 +1,114 @@
+"""Small graphs as files, beside the modules that they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from vl2_ros.export.onnx_export import AxisSize, make_example
+from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.graphs import GraphSpec
+from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.tokens import TokenIds
+
+SMALL_RESNET = {
+    "model_type": "resnet",
+    "depths": [1, 1, 1, 1],
+    "hidden_sizes": [8, 16, 16, 32],
+    "embedding_size": 8,
+    "layer_type": "basic",
+}
+OPEN: Mapping[str, tuple[int, int, int]] = {
+    "tiles": (1, 3, 8),
+    "regions": (1, 2, 8),
+    "tokens": (1, 5, 64),
+    "past": (0, 7, 64),
+    "classes": (1, 3, 16),
+    "keypoints": (1, 5, 68),
+}
+FIXED_HW = {"height": 64, "width": 96}
+
+
+def make_model(backbone: str = "swin") -> VisionLLM:
+    """Make the tiny network, with random statistics in its batch norms."""
+    torch.manual_seed(0)
+    config = ModelConfig.tiny(with_pose=True)
+    if backbone == "resnet":
+        detection = replace(config.detection, backbone_config=SMALL_RESNET, decoder_layers=1)
+        config = replace(config, detection=detection, pose=None)
+    model = VisionLLM(config, TokenIds.from_base(64)).eval()
+    with torch.no_grad():
+        for part in model.modules():
+            for name in ("running_mean", "running_var"):
+                if getattr(part, name, None) is not None:
+                    getattr(part, name).uniform_(0.5, 1.5)
+        # Fresh box heads give every query its reference, whatever the picture.
+        for name, weight in model.named_parameters():
+            if not weight.any() and "bias" not in name:
+                weight.normal_(std=0.1)
+    return model
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """One graph as a file and as a module.
+
+    Attributes:
+        spec: its row.
+        module: float32 torch.
+        path: the file.
+        axes: the sizes that it was exported for.
+        precision: of the file.
+    """
+
+    spec: GraphSpec
+    module: nn.Module
+    path: Path
+    axes: Mapping[str, AxisSize]
+    precision: str
+
+    def inputs(self, **sizes: int) -> dict[str, Tensor]:
+        """Make float32 inputs of some sizes; others are those that the graph is tuned for."""
+        return dict(
+            zip(self.spec.input_names, make_example(self.spec, {**self.axes, **sizes}), strict=True)
+        )
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+        """Run the file."""
+        dtypes = {one.name: one.dtype_at(self.precision) for one in self.spec.inputs}
+        feed = {name: one.numpy().astype(dtypes[name]) for name, one in inputs.items()}
+        outputs = open_session(self.path).run(None, feed)
+        return dict(zip(self.spec.output_names, outputs, strict=True))
+
+    def expect(self, inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+        """Run the module."""
+        with torch.inference_mode():
+            outputs = self.module(*inputs.values())
+        names = self.spec.output_names
+        return {name: one.numpy() for name, one in zip(names, outputs, strict=True)}
+
+    def check(self, inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+        """Compare both within the tolerance of the table, and return what the file gives."""
+        found, expected = self.run(inputs), self.expect(inputs)
+        for name, wanted in expected.items():
+            assert found[name].shape == wanted.shape, name
+            known = np.isfinite(wanted)
+            assert np.array_equal(np.isfinite(found[name]), known), name
+            share = np.abs(found[name][known] - wanted[known]).max() / np.abs(wanted[known]).max()
+            assert share <= self.spec.tolerance[self.precision], (name, share)
+        return found
+
+
+@cache
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """Load a file on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options)

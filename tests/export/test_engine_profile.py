@@ -1,0 +1,132 @@
+"""Profiles: the shipped ones, and what is said about others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vl2_ros.errors import ConfigError
+from vl2_ros.export.engine_profile import (
+    changing_axes,
+    find_profile,
+    list_shipped_profiles,
+    load_profile,
+    read_profile,
+)
+from vl2_ros.model.graphs import GRAPHS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHIPPED = sorted((REPOSITORY / "engines").glob("*.yaml"))
+SMALL = {"backend": "onnxruntime", "graphs": {"denoiser": {"shapes": [{"pictures": [1, 2, 3]}]}}}
+
+
+def test_a_profile_of_each_kind_of_machine_is_shipped_and_found_by_name():
+    assert [path.stem for path in SHIPPED] == ["cpu", "discrete", "orin"]
+    assert {name: path.resolve() for name, path in list_shipped_profiles().items()} == {
+        path.stem: path for path in SHIPPED
+    }
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_profile_loads(path):
+    profile = load_profile(find_profile(path.stem))
+    assert profile.name == path.stem
+    assert (profile.backend == "onnxruntime") == (path.stem == "cpu")
+    assert set(profile.graphs) <= set(GRAPHS)
+    for graph in ("vision_encoder", "language_model", "detection_decoder", "pose_decoder"):
+        assert set(profile.graphs[graph].axes) == set(changing_axes(graph))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_prompts_and_steps_of_any_length_fit_a_shipped_profile(path):
+    shapes = load_profile(path).graphs["language_model"].shapes
+    for tokens, past in ((1, 0), (900, 0), (1, 1), (8, 900)):
+        assert any(
+            one["tokens"][0] <= tokens <= one["tokens"][2]
+            and one["past"][0] <= past <= one["past"][2]
+            for one in shapes
+        ), (tokens, past)
+
+
+def test_axes_cover_all_ranges_of_a_graph():
+    graphs = {
+        "language_model": {
+            "shapes": [{"tokens": [1, 64, 512], "past": 0}, {"tokens": 1, "past": [1, 100, 900]}]
+        }
+    }
+    profile = read_profile("x", SMALL | {"graphs": graphs}).graphs["language_model"]
+    assert profile.axes == {"tokens": (1, 64, 512), "past": (0, 0, 900)}
+    assert profile.precision == "float32"
+
+
+def test_scratch_memory_is_at_most_half_of_the_budget():
+    assert read_profile("x", SMALL | {"workspace_mb": 512}).workspace_bytes == 512 << 20
+    bound = SMALL | {"workspace_mb": 512, "memory_budget_mb": 600}
+    assert read_profile("x", bound).workspace_bytes == 300 << 20
+
+
+def with_graph(name: str, entry: object) -> dict[str, object]:
+    return SMALL | {"graphs": {name: entry}}
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (None, "expected keys such as backend"),
+        ({"backend": "onnxruntime"}, "missing: graphs"),
+        (SMALL | {"speed": 3}, "expected the keys backend, .*; unknown: speed"),
+        (SMALL | {"backend": "openvino"}, "backend must be onnxruntime or tensorrt"),
+        (SMALL | {"backend": "tensorrt"}, "tensorrt needs device cuda, got cpu"),
+        (SMALL | {"device": "gpu"}, "device must be cpu, cuda or cuda:1"),
+        (SMALL | {"graphs": {}}, "at least one graph"),
+        (SMALL | {"graphs": ["denoiser"]}, "graphs must hold a key for each graph"),
+        (SMALL | {"workspace_mb": 1}, "workspace_mb must be at least 16"),
+        (SMALL | {"workspace_mb": "big"}, "workspace_mb must be int, got 'big'"),
+        (SMALL | {"optimization_level": 6}, "0 to 5, got 6"),
+        (SMALL | {"optimization_level": True}, "optimization_level must be int, got True"),
+        (SMALL | {"decoder_hw": [640]}, r"decoder_hw must be \[height, width\], got \[640\]"),
+        (SMALL | {"decoder_hw": [8, 640]}, "32 to 4096 pixels"),
+        (SMALL | {"drawn_hw": [512, 500]}, "multiples of 8"),
+        (SMALL | {"trusted": "abc"}, "trusted must be a list"),
+        (SMALL | {"trusted": ["abc"]}, "64 lower-case hex digits"),
+        (with_graph("oven", None), "expected vision_encoder, .*got 'oven'"),
+        (with_graph("denoiser", [3]), "denoiser: expected the keys precision and shapes"),
+        (with_graph("denoiser", {"speed": 3}), "denoiser: expected the keys.*unknown: speed"),
+        (with_graph("denoiser", None), "denoiser: shapes must give sizes of pictures, got none"),
+        (with_graph("denoiser", {"shapes": []}), "at least one entry"),
+        (with_graph("denoiser", {"shapes": {}}), "shapes must be a list"),
+        (with_graph("denoiser", {"shapes": [{"pictures": [3, 2, 1]}]}), "in rising order"),
+        (with_graph("denoiser", {"shapes": [{"pictures": [0, 1, 1]}]}), "in rising order"),
+        (with_graph("denoiser", {"shapes": [{"pictures": "two"}]}), "a number or .least, best"),
+        (with_graph("denoiser", {"shapes": [{"pictures": 2, "tiles": 1}]}), "sizes of pictures"),
+        (
+            with_graph("denoiser", {"precision": "int3", "shapes": [{"pictures": 2}]}),
+            "precision must be float32 or float16, got 'int3'",
+        ),
+    ],
+)
+def test_a_profile_that_cannot_be_used_is_refused_with_what_was_expected(
+    tmp_path, document, message
+):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_profile(path)
+    assert str(path) in str(caught.value)
+
+
+def test_what_is_no_yaml_or_no_profile_is_told(tmp_path):
+    (tmp_path / "x.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match=r"cannot read the profile .*x\.yaml"):
+        load_profile(tmp_path / "x.yaml")
+    with pytest.raises(ConfigError, match="no profile 'toaster'.*cpu, discrete, orin"):
+        find_profile("toaster")
+
+
+def test_yaml_cannot_make_python_objects(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("backend: !!python/object/apply:os.system [echo]\ngraphs: {}\n")
+    with pytest.raises(ConfigError, match="cannot read the profile"):
+        load_profile(path)

@@ -1,0 +1,247 @@
+"""A checkpoint folder to a folder of ONNX engines: graphs, embeddings and `engines.json`.
+
+`runtime.engine_files` reads what is written here. Knows which sizes a network has, and which may
+change from call to call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+from vl2_ros.errors import ConfigError
+from vl2_ros.export.onnx_export import OPSET, WEIGHTS_SUFFIX, AxisSize, export_onnx
+from vl2_ros.loading import identify_weights, load_processing
+from vl2_ros.model.checkpoint import load_model
+from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
+from vl2_ros.model.graphs import GraphSpec
+from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.super_link import TABLES
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.runtime.engine_files import EMBEDDINGS, FILE_NAME, FORMAT
+from vl2_ros.runtime.graph_language import TOKEN_EMBEDDINGS
+
+#: Most regions of one command, where nobody says another number.
+_MOST_REGIONS = 16
+_SIDES = ("height", "width")
+_READ_BYTES = 1 << 20
+
+
+class GraphRequest(Protocol):
+    """How one graph is wanted."""
+
+    @property
+    def precision(self) -> str:
+        """`float32` or `float16`."""
+
+    @property
+    def axes(self) -> Mapping[str, tuple[int, int, int]]:
+        """Least, best and most of axes that change from call to call; others take defaults."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainRequest:
+    """A graph at one precision with the default range of every axis.
+
+    Attributes:
+        precision: `float32` or `float16`.
+        axes: ranges in place of the defaults.
+    """
+
+    precision: str = "float32"
+    axes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+
+
+def export_engines(
+    weights: Path,
+    out: Path,
+    graphs: Mapping[str, GraphRequest] | None = None,
+    *,
+    decoder_hw: tuple[int, int] | None = None,
+    is_compact: bool = True,
+    progress: Callable[[str], None] | None = None,
+) -> Path:
+    """Write ONNX engines of a checkpoint, with everything that answers without torch.
+
+    Args:
+        weights: a checkpoint folder, released or saved by vl2_ros.
+        out: folder to write to; engines of the same names are replaced.
+        graphs: name -> how it is wanted; one that the checkpoint lacks is left out. None takes
+            every graph of the checkpoint in float32.
+        decoder_hw: height and width of the perception decoders' pictures, which then are fixed.
+            None leaves them open where the backbone can (ResNet), and takes the sides that the
+            model was trained on where not (Swin).
+        is_compact: see `export_onnx`; files for TensorRT are better without.
+        progress: told the name of each graph before it is exported.
+
+    Returns:
+        Path of `engines.json`, which is written last.
+
+    Raises:
+        CheckpointError: if the checkpoint is not complete.
+        ConfigError: if none of the graphs is in it, or a request cannot be used.
+        EngineError: if a graph cannot be exported, or has a node that TensorRT does not take.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    processing = load_processing(weights)
+    entries: dict[str, Any] = {}
+    # One load for each precision: weights are narrowed in place.
+    for precision in ("float32", "float16"):
+        requests = _requests_of(graphs, precision)
+        if not requests:
+            continue
+        model = load_model(weights, dtype=getattr(torch, precision))
+        for name in list_graphs(model):
+            if name not in requests:
+                continue
+            if progress is not None:
+                progress(name)
+            sizes = fixed_axes(model) | _changing_axes(model, name, processing, decoder_hw)
+            sizes |= dict(requests[name].axes)
+            entries[name] = _export(model, name, sizes, out, precision, is_compact)
+            if name == "language_model":
+                _write_embeddings(model, out / EMBEDDINGS)
+        del model
+    if not entries:
+        raise ConfigError(f"{weights} has none of the graphs {', '.join(graphs or ())}")
+    document = {"format": FORMAT, "checkpoint": identify_weights(weights), "graphs": entries}
+    path = out / FILE_NAME
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _requests_of(
+    graphs: Mapping[str, GraphRequest] | None, precision: str
+) -> Mapping[str, GraphRequest]:
+    if graphs is None:
+        return _EVERYTHING if precision == "float32" else {}
+    return {name: one for name, one in graphs.items() if one.precision == precision}
+
+
+_EVERYTHING: Mapping[str, GraphRequest] = {
+    name: PlainRequest()
+    for name in (
+        *("vision_encoder", "region_encoder", "language_model"),
+        *("detection_decoder", "pose_decoder"),
+    )
+}
+
+
+def fixed_axes(model: VisionLLM) -> dict[str, AxisSize]:
+    """Return the sizes that a network gives the axes of its graphs."""
+    config, llm = model.config, model.llm.config
+    return {
+        "tile_side": config.vision["image_size"],
+        "vision_width": config.vision["hidden_size"],
+        "grid": config.vision_grid,
+        "llm_width": config.llm_width,
+        "slots": config.num_embs,
+        "layers": llm.num_hidden_layers,
+        "heads": llm.num_key_value_heads,
+        "head_width": llm.head_dim,
+        "vocabulary": llm.vocab_size,
+    }
+
+
+def _changing_axes(
+    model: VisionLLM,
+    name: str,
+    processing: ProcessingConfig,
+    decoder_hw: tuple[int, int] | None,
+) -> dict[str, AxisSize]:
+    """Return the ranges of the other axes, and the picture of a decoder."""
+    sizes: dict[str, AxisSize] = {
+        "tiles": (1, 1, processing.max_tiles + 1),
+        "regions": (1, 1, _MOST_REGIONS),
+        "tokens": (1, 1, processing.max_length),
+        "past": (0, 128, processing.max_length),
+        "classes": (1, 4, processing.max_classes),
+        "keypoints": (1, 17, processing.max_keypoints),
+    }
+    decoders = {"detection_decoder": model.config.detection, "pose_decoder": model.config.pose}
+    config = decoders.get(name)
+    if config is None:
+        return sizes
+    sizes["classes"] = (1, 4, min(processing.max_classes, config.max_text_len))
+    return sizes | _picture_axes(config.backbone_config["model_type"], processing, decoder_hw)
+
+
+def _picture_axes(
+    backbone: str, processing: ProcessingConfig, decoder_hw: tuple[int, int] | None
+) -> dict[str, AxisSize]:
+    step = processing.decoder_multiple
+    trained = (processing.decoder_short, processing.decoder_long)
+    padded = tuple(-(-side // step) * step for side in trained)
+    if decoder_hw is None and backbone == "resnet":
+        long = max(processing.decoder_long, processing.segment_long)
+        most = -(-long // step) * step
+        pairs = zip(_SIDES, padded, strict=True)
+        return {side: (step, best, most) for side, best in pairs}
+    return dict(zip(_SIDES, decoder_hw or padded, strict=True))
+
+
+def _export(
+    model: VisionLLM,
+    name: str,
+    sizes: Mapping[str, AxisSize],
+    out: Path,
+    precision: str,
+    is_compact: bool,
+) -> dict[str, Any]:
+    """Write one graph and return its entry in `engines.json`."""
+    spec = spec_of(model, name)
+    path = out / f"{name}.onnx"
+    # An old weights file would stay beside a graph that does not need one.
+    path.with_name(path.name + WEIGHTS_SUFFIX).unlink(missing_ok=True)
+    module = build_graph(model, name)
+    export_onnx(module, spec, sizes, path, precision=precision, is_compact=is_compact)
+    entry = {
+        "file": path.name,
+        "sha256": _hash_file(path),
+        "precision": precision,
+        "opset": OPSET,
+        "axes": {axis: _plain(sizes[axis]) for axis in _named_axes(spec)},
+    }
+    weights = path.with_name(path.name + WEIGHTS_SUFFIX)
+    if weights.is_file():
+        entry["weights"] = {"file": weights.name, "sha256": _hash_file(weights)}
+    return entry
+
+
+def _named_axes(spec: GraphSpec) -> list[str]:
+    axes = (axis for tensor in spec.inputs for axis in tensor.axes)
+    return list(dict.fromkeys(axis for axis in axes if isinstance(axis, str)))
+
+
+def _plain(size: AxisSize) -> int | list[int]:
+    return size if isinstance(size, int) else list(size)
+
+
+def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_READ_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _write_embeddings(model: VisionLLM, path: Path) -> None:
+    """Write what is looked up outside of the graphs, at half size where that loses nothing."""
+    tables = {TOKEN_EMBEDDINGS: model.llm.get_input_embeddings().weight}
+    tables |= {name: model.super_link.get_submodule(name).weight for name in TABLES}
+    arrays = {}
+    for name, table in tables.items():
+        wide = table.detach().float().numpy()
+        with np.errstate(over="ignore"):
+            narrow = wide.astype(np.float16)
+        is_exact = np.array_equal(narrow.astype(np.float32), wide)
+        arrays[name] = np.ascontiguousarray(narrow if is_exact else wide)
+    save_file(arrays, path)

@@ -1,0 +1,182 @@
+"""A checkpoint and a profile to exported ONNX files with stored calls for the parity gate.
+
+What is there already, of the same checkpoint, profile and versions, is not exported again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vl2_ros.errors import EngineError
+from vl2_ros.export.engine_folder import export_engines, fixed_axes
+from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
+from vl2_ros.export.engine_store import EXPORT_FILE
+from vl2_ros.export.onnx_export import OPSET, make_example
+from vl2_ros.export.parity_gate import Sample, find_samples, sample_path, write_sample
+from vl2_ros.export.store_files import locked, write_json
+from vl2_ros.loading import identify_weights
+from vl2_ros.model.checkpoint import load_model
+from vl2_ros.model.graph_modules import build_graph, spec_of
+from vl2_ros.model.graphs import GraphSpec
+from vl2_ros.model.network import VisionLLM
+from vl2_ros.runtime.engine_files import AxisRange, EngineFile, read_engine_files
+
+
+def export_for_profile(
+    profile: EngineProfile,
+    weights: Path,
+    folder: Path,
+    *,
+    lock_timeout_s: float = 3600.0,
+    on_wait: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Export the graphs of a profile that a checkpoint has.
+
+    Args:
+        profile: precisions, ranges and picture sizes.
+        weights: a checkpoint folder.
+        folder: to write to; files of the same names are replaced.
+        lock_timeout_s: seconds to wait for another process that exports there.
+        on_wait: told when there is one.
+        progress: told the name of each graph.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: if the checkpoint is not complete.
+        ConfigError: if it has none of the graphs.
+        EngineError: if a graph cannot be exported, or the folder cannot be written.
+    """
+    wanted = _describe(profile, weights)
+    if _is_current(folder, wanted):
+        return folder
+    with locked(folder, timeout_s=lock_timeout_s, on_wait=on_wait):
+        if _is_current(folder, wanted):
+            return folder
+        (folder / EXPORT_FILE).unlink(missing_ok=True)
+        export_engines(
+            weights,
+            folder,
+            profile.graphs,
+            decoder_hw=profile.decoder_hw,
+            # Its strongly typed networks would multiply halves, and its plans are no smaller.
+            is_compact=profile.backend != "tensorrt",
+            progress=progress,
+        )
+        progress("stored calls")
+        model = load_model(weights)
+        for file in read_engine_files(folder).graphs.values():
+            store_calls(model, file, profile.graphs[file.graph])
+        write_json(folder / EXPORT_FILE, wanted)
+    return folder
+
+
+@torch.inference_mode()
+def store_calls(model: VisionLLM, file: EngineFile, graph: GraphProfile) -> None:
+    """Run a graph in float32 torch at the best size of each of its ranges, and keep the calls."""
+    spec = spec_of(model, file.graph)
+    module = build_graph(model, file.graph)
+    for old in file.path.parent.glob(f"{file.path.stem}.sample*.npz"):
+        old.unlink()
+    for index, shapes in enumerate(graph.shapes):
+        axes: dict[str, AxisRange] = {**file.axes, **shapes}
+        sizes = {name: one[1] if isinstance(one, tuple) else one for name, one in axes.items()}
+        inputs = make_inputs(model, spec, sizes)
+        outputs = module(*inputs)
+        write_sample(
+            sample_path(file.path, index),
+            Sample(
+                {name: one.numpy() for name, one in zip(spec.input_names, inputs, strict=True)},
+                {name: one.numpy() for name, one in zip(spec.output_names, outputs, strict=True)},
+            ),
+        )
+
+
+def make_inputs(model: VisionLLM, spec: GraphSpec, sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
+    """Return inputs of a graph that look like those of its use.
+
+    What comes from the language model is made by it, from words drawn by chance: noise in place of
+    embeddings, of its cache or of its states has another scale, at which float16 errs otherwise.
+    Pictures are noise.
+
+    Args:
+        model: the network, float32.
+        spec: row of the table.
+        sizes: of every named axis of the inputs.
+    """
+    inputs = dict(zip(spec.input_names, make_example(spec, sizes), strict=True))
+    if spec.name == "language_model":
+        words = _draw_words(model, sizes["past"] + sizes["tokens"])
+        keys, values = (inputs[name][..., :0, :] for name in ("past_keys", "past_values"))
+        if sizes["past"]:
+            _, _, keys, values = _run_language(model, words[:, : sizes["past"]], keys, values)
+        inputs |= {"input_embeds": words[:, sizes["past"] :]}
+        inputs |= {"past_keys": keys, "past_values": values}
+    for name in ("super_link", "keypoint_link"):
+        if name in inputs:
+            shape = inputs[name].shape
+            empty = torch.zeros(_empty_cache(model))
+            words = _draw_words(model, shape[1] * shape[2])
+            inputs[name] = _run_language(model, words, empty, empty)[1].reshape(shape)
+    return tuple(inputs[name] for name in spec.input_names)
+
+
+def _draw_words(model: VisionLLM, count: int) -> Tensor:
+    """Return (1, count, C) embeddings of words drawn by chance."""
+    table = model.llm.get_input_embeddings()
+    generator = torch.Generator().manual_seed(0)
+    ids: Tensor = torch.randint(table.num_embeddings, (1, count), generator=generator)
+    embeddings: Tensor = table(ids)
+    return embeddings
+
+
+def _run_language(model: VisionLLM, *inputs: Tensor) -> tuple[Tensor, ...]:
+    outputs: tuple[Tensor, ...] = build_graph(model, "language_model")(*inputs)
+    return outputs
+
+
+def _empty_cache(model: VisionLLM) -> tuple[int, ...]:
+    sizes = fixed_axes(model)
+    layers, heads, width = (int(sizes[axis]) for axis in ("layers", "heads", "head_width"))  # type: ignore[arg-type]
+    return layers, 1, heads, 0, width
+
+
+def _describe(profile: EngineProfile, weights: Path) -> dict[str, Any]:
+    try:
+        own = version("vl2_ros")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {
+        "checkpoint": identify_weights(weights),
+        "exported_with": [f"vl2_ros {own}", f"torch {torch.__version__}", f"opset {OPSET}"],
+        "decoder_hw": None if profile.decoder_hw is None else list(profile.decoder_hw),
+        "is_compact": profile.backend != "tensorrt",
+        "graphs": {name: _describe_graph(one) for name, one in profile.graphs.items()},
+    }
+
+
+def _describe_graph(graph: GraphProfile) -> Mapping[str, Any]:
+    shapes = [{axis: list(sizes) for axis, sizes in one.items()} for one in graph.shapes]
+    return {"precision": graph.precision, "shapes": shapes}
+
+
+def _is_current(folder: Path, wanted: Mapping[str, Any]) -> bool:
+    """Tell whether a folder holds whole files of what is wanted."""
+    try:
+        if json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8")) != wanted:
+            return False
+        for file in read_engine_files(folder).graphs.values():
+            file.check()
+            find_samples(file.path)
+    except (OSError, ValueError, EngineError):
+        return False
+    return True

@@ -1,0 +1,58 @@
+"""Where the engines of a checkpoint are: beside it, or in the user's cache.
+
+They take long to build, so they never go to a folder that is emptied at a restart.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vl2_ros.errors import EngineError
+from vl2_ros.runtime.engine_files import FILE_NAME, read_engine_files
+
+#: In the checkpoint folder.
+FOLDER = "engines"
+
+
+def cache_folder(identity: str) -> Path:
+    """Return the user's folder for a checkpoint: `$XDG_CACHE_HOME` or `~/.cache`, then ours.
+
+    Args:
+        identity: of the checkpoint.
+    """
+    named = os.environ.get("XDG_CACHE_HOME")
+    return (Path(named) if named else Path.home() / ".cache") / "vl2_ros" / FOLDER / identity
+
+
+def choose_folder(weights: Path, identity: str, *, is_packaged: bool = False) -> Path:
+    """Return where engines of a checkpoint are built: beside it if that is writable.
+
+    Args:
+        weights: checkpoint folder.
+        identity: of the checkpoint.
+        is_packaged: the folder belongs to an installed package, whose files stay as they are.
+    """
+    beside = weights / FOLDER
+    nearest = beside if beside.is_dir() else weights
+    if is_packaged or not os.access(nearest, os.W_OK):
+        return cache_folder(identity)
+    return beside
+
+
+def find_folder(weights: Path, identity: str, backend: str) -> Path | None:
+    """Return the folder with engines for a backend: those built by this user first, or None."""
+    for folder in (cache_folder(identity), weights / FOLDER):
+        if (folder / FILE_NAME).is_file() and _serves(folder, backend):
+            return folder
+    return None
+
+
+def _serves(folder: Path, backend: str) -> bool:
+    """Tell whether engines are for a backend; ONNX files as exported are ONNX Runtime's."""
+    try:
+        files = read_engine_files(folder).graphs.values()
+    except EngineError:
+        # Whoever loads them says what is wrong.
+        return True
+    return all((one.built_with or "onnxruntime").partition(" ")[0] == backend for one in files)
