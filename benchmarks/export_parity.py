@@ -4,8 +4,9 @@
 
 Random weights. The vision tower is CLIP-L at 336 pixels, the decoder has a Swin-T backbone and sees
 a picture of 800x1333 on its canvas, with 1, 20 and 80 classes. Torch in float32 is the reference
-for both precisions. Where two boxes score nearly the same, their queries may trade places; so rows
-of queries are also compared after matching them.
+for both precisions. What a query looks for belongs to its place in the order of the best tokens, so
+where two tokens score nearly the same and trade places, the answer of both really changes; random
+weights have many such pairs. The number of queries that stand elsewhere is printed beside.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from vl2_ros.model.tokens import TokenIds
 
 WIDTH = 4096
 CANVAS_HW, VALID_WIDTH = (800, 1344), 1333
+#: Farther than this a box does not move by rounding.
+_MOVED = 1e-3
 SWIN_TINY = {
     "model_type": "swin",
     "embed_dim": 96,
@@ -115,17 +118,13 @@ def _make_inputs(
 
 
 def _report(spec: GraphSpec, outputs: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    rows = np.arange(expected[0].shape[1])
     if "pred_boxes" in spec.output_names:
         index = spec.output_names.index("pred_boxes")
-        distance = np.abs(outputs[index][0][None] - expected[index][0][:, None]).sum(-1)
-        rows = distance.argmin(1)
+        moved = np.abs(outputs[index] - expected[index]).max(-1) > _MOVED
+        print(f"    {moved.sum()} of {moved.size} queries stand elsewhere in the order")
     for tensor, output, wanted in zip(spec.outputs, outputs, expected, strict=True):
         peak = np.abs(wanted[np.isfinite(wanted)]).max()
-        text = f"    {tensor.name}: {np.abs(output - wanted).max() / peak:.1e}"
-        if "queries" in tensor.axes:
-            text += f", rows matched {np.abs(output[:, rows] - wanted).max() / peak:.1e}"
-        print(text)
+        print(f"    {tensor.name}: {np.abs(output - wanted).max() / peak:.1e}", flush=True)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.inliner
+from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from vl2_ros.errors import EngineError
@@ -108,7 +109,7 @@ def check_operators(path: Path) -> None:
     try:
         model = onnx.load(str(path), load_external_data=False)
         problems = list(find_problems(model))
-    except (OSError, ValueError, onnx.shape_inference.InferenceError) as error:
+    except (DecodeError, OSError, ValueError, onnx.shape_inference.InferenceError) as error:
         raise EngineError(f"cannot read {path} as an ONNX file: {error}; export again") from error
     if problems:
         more = len(problems) - _NAMED

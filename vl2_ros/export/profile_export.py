@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vl2_ros.errors import EngineError
-from vl2_ros.export.engine_folder import export_engines
+from vl2_ros.export.engine_folder import export_engines, fixed_axes
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.export.engine_store import EXPORT_FILE
 from vl2_ros.export.onnx_export import OPSET, make_example
@@ -23,6 +24,7 @@ from vl2_ros.export.store_files import locked, write_json
 from vl2_ros.loading import identify_weights
 from vl2_ros.model.checkpoint import load_model
 from vl2_ros.model.graph_modules import build_graph, spec_of
+from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.engine_files import AxisRange, EngineFile, read_engine_files
 
@@ -88,7 +90,7 @@ def store_calls(model: VisionLLM, file: EngineFile, graph: GraphProfile) -> None
     for index, shapes in enumerate(graph.shapes):
         axes: dict[str, AxisRange] = {**file.axes, **shapes}
         sizes = {name: one[1] if isinstance(one, tuple) else one for name, one in axes.items()}
-        inputs = make_example(spec, sizes)
+        inputs = make_inputs(model, spec, sizes)
         outputs = module(*inputs)
         write_sample(
             sample_path(file.path, index),
@@ -97,6 +99,55 @@ def store_calls(model: VisionLLM, file: EngineFile, graph: GraphProfile) -> None
                 {name: one.numpy() for name, one in zip(spec.output_names, outputs, strict=True)},
             ),
         )
+
+
+def make_inputs(model: VisionLLM, spec: GraphSpec, sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
+    """Return inputs of a graph that look like those of its use.
+
+    What comes from the language model is made by it, from words drawn by chance: noise in place of
+    embeddings, of its cache or of its states has another scale, at which float16 errs otherwise.
+    Pictures are noise.
+
+    Args:
+        model: the network, float32.
+        spec: row of the table.
+        sizes: of every named axis of the inputs.
+    """
+    inputs = dict(zip(spec.input_names, make_example(spec, sizes), strict=True))
+    if spec.name == "language_model":
+        words = _draw_words(model, sizes["past"] + sizes["tokens"])
+        keys, values = (inputs[name][..., :0, :] for name in ("past_keys", "past_values"))
+        if sizes["past"]:
+            _, _, keys, values = _run_language(model, words[:, : sizes["past"]], keys, values)
+        inputs |= {"input_embeds": words[:, sizes["past"] :]}
+        inputs |= {"past_keys": keys, "past_values": values}
+    for name in ("super_link", "keypoint_link"):
+        if name in inputs:
+            shape = inputs[name].shape
+            empty = torch.zeros(_empty_cache(model))
+            words = _draw_words(model, shape[1] * shape[2])
+            inputs[name] = _run_language(model, words, empty, empty)[1].reshape(shape)
+    return tuple(inputs[name] for name in spec.input_names)
+
+
+def _draw_words(model: VisionLLM, count: int) -> Tensor:
+    """Return (1, count, C) embeddings of words drawn by chance."""
+    table = model.llm.get_input_embeddings()
+    generator = torch.Generator().manual_seed(0)
+    ids: Tensor = torch.randint(table.num_embeddings, (1, count), generator=generator)
+    embeddings: Tensor = table(ids)
+    return embeddings
+
+
+def _run_language(model: VisionLLM, *inputs: Tensor) -> tuple[Tensor, ...]:
+    outputs: tuple[Tensor, ...] = build_graph(model, "language_model")(*inputs)
+    return outputs
+
+
+def _empty_cache(model: VisionLLM) -> tuple[int, ...]:
+    sizes = fixed_axes(model)
+    layers, heads, width = (int(sizes[axis]) for axis in ("layers", "heads", "head_width"))  # type: ignore[arg-type]
+    return layers, 1, heads, 0, width
 
 
 def _describe(profile: EngineProfile, weights: Path) -> dict[str, Any]:

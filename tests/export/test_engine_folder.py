@@ -1,0 +1,142 @@
+"""A checkpoint to a folder of engines that answers like it, without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from tests.export.exported_graphs import SMALL_RESNET
+from vl2_ros.errors import ConfigError
+from vl2_ros.export.engine_folder import PlainRequest, export_engines
+from vl2_ros.loading import EMBEDDED_WEIGHTS, identify_weights, load_pipeline
+from vl2_ros.model.checkpoint import save_model
+from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.tokens import TokenIds
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.runtime.engine_files import read_engine_files
+from vl2_ros.runtime.exported_engines import load_exported_engines
+from vl2_ros.runtime.onnx_engine import OnnxEngine
+from vl2_ros.runtime.torch_engine import load_torch_engines
+from vl2_ros.sim.tabletop import TabletopSimulator
+from vl2_ros.structures import Frame, Route
+
+TOKENS = TokenIds.from_base(64)
+KINDS = ("mug", "bowl", "cube", "banana")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    config = ModelConfig.tiny()
+    detection = replace(config.detection, backbone_config=SMALL_RESNET, decoder_layers=1)
+    config = replace(config, detection=detection, use_region_encoder=False)
+    folder = tmp_path_factory.mktemp("checkpoint")
+    save_model(VisionLLM(config, TOKENS).eval(), folder, dtype=torch.float16)
+    ProcessingConfig(
+        *(56, 16), num_embs=4, num_embs_gen=6, max_length=512, decoder_short=64, decoder_long=96
+    ).save(folder)
+    return folder
+
+
+def test_the_language_side_of_a_checkpoint_becomes_engines_that_say_the_same(checkpoint, tmp_path):
+    graphs = {
+        "vision_encoder": PlainRequest(axes={"tiles": (1, 2, 3)}),
+        "language_model": PlainRequest(),
+        "pose_decoder": PlainRequest(),
+    }
+    told: list[str] = []
+    path = export_engines(checkpoint, tmp_path, graphs, progress=told.append)
+    assert told == ["vision_encoder", "language_model"]
+    document = json.loads(path.read_text())
+    assert document["graphs"]["vision_encoder"]["axes"] == {"tiles": [1, 2, 3], "tile_side": 56}
+    assert document["graphs"]["language_model"]["axes"]["past"] == [0, 128, 512]
+    files = read_engine_files(tmp_path)
+    files.check_checkpoint(identify_weights(checkpoint))
+    for one in files.graphs.values():
+        one.check()
+
+    engines = load_exported_engines(files, TOKENS, OnnxEngine)
+    expected = load_torch_engines(checkpoint)
+    pixels = np.random.default_rng(0).normal(size=(2, 3, 56, 56)).astype(np.float32)
+    tokens = [one.vision_encoder.run({"pixels": pixels}) for one in (engines, expected)]
+    found, wanted = (one["image_tokens"] for one in tokens)
+    np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
+    ids = np.array([1, *[TOKENS.image_patch] * 32, 5, 6, 7])
+    sessions = [one.language_model.open_session() for one in (engines, expected)]
+    route = next(iter(TOKENS.routing))
+    for step in ([ids, wanted], [np.array([9])], [np.array([route, *TOKENS.slot_ids(4)])]):
+        first, second = (one.feed(*step) for one in sessions)
+        np.testing.assert_allclose(first.last_logits, second.last_logits, atol=1e-5)
+        np.testing.assert_allclose(first.hidden, second.hidden, atol=1e-4)
+
+
+def test_embeddings_are_stored_at_half_size_without_loss(checkpoint, tmp_path):
+    export_engines(checkpoint, tmp_path, {"language_model": PlainRequest()})
+    tables = load_file(tmp_path / "embeddings.safetensors")
+    assert set(tables) == {"embed_tokens", "det", "pose", "gen", "edit"}
+    assert {str(one.dtype) for one in tables.values()} == {"float16"}
+    stored = load_file(checkpoint / "model.safetensors")
+    np.testing.assert_array_equal(
+        tables["embed_tokens"], stored["llm.model.embed_tokens.weight"].astype(np.float16)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder_hw", [None, (64, 96)])
+def test_the_picture_of_a_decoder_is_open_or_fixed(checkpoint, tmp_path, decoder_hw):
+    graphs = {"detection_decoder": PlainRequest(axes={"classes": (1, 2, 9)})}
+    path = export_engines(checkpoint, tmp_path, graphs, decoder_hw=decoder_hw)
+    axes = json.loads(path.read_text())["graphs"]["detection_decoder"]["axes"]
+    assert axes["classes"] == [1, 2, 9]
+    sides = [axes["height"], axes["width"]]
+    assert sides == ([64, 96] if decoder_hw else [[32, 64, 2048], [32, 96, 2048]])
+
+
+def test_a_checkpoint_without_any_of_the_graphs_is_refused(checkpoint, tmp_path):
+    with pytest.raises(ConfigError, match="has none of the graphs pose_decoder"):
+        export_engines(checkpoint, tmp_path, {"pose_decoder": PlainRequest()})
+    assert not (tmp_path / "engines.json").exists()
+
+
+@pytest.mark.slow
+def test_the_embedded_model_detects_the_same_through_onnx(tmp_path):
+    folder = EMBEDDED_WEIGHTS / "engines"
+    if not (folder / "engines.json").is_file():
+        folder = tmp_path
+        export_engines(EMBEDDED_WEIGHTS, folder)
+    sizes = [path.stat().st_size for path in folder.iterdir()]
+    assert sum(sizes) <= 40e6
+    pipelines = [
+        load_pipeline(backend="onnxruntime", engines=folder, allow_fallback=False),
+        load_pipeline(backend="torch"),
+    ]
+    with TabletopSimulator(width=640, height=480) as simulator:
+        views = [simulator.render(1_000_000 + index).rgb for index in range(4)]
+    # Upright, wide and odd pictures come to the decoder with other canvases.
+    views += [np.rot90(views[0]), views[1][:300], views[2][:333, :501]]
+    for rgb in views:
+        frame = Frame(np.ascontiguousarray(rgb))
+        found, wanted = (
+            one.detect(frame, KINDS, route=Route.SEGMENT, score_threshold=0.1).detections
+            for one in pipelines
+        )
+        assert len(found.scores) == len(wanted.scores)
+        np.testing.assert_array_equal(found.class_ids, wanted.class_ids)
+        np.testing.assert_allclose(found.scores, wanted.scores, atol=0.01)
+        pairs = zip(found.boxes_xyxy, wanted.boxes_xyxy, strict=True)
+        assert all(overlap(*pair) >= 0.99 for pair in pairs)
+        assert (found.masks == wanted.masks).mean() > 0.999
+
+
+def overlap(one, other) -> float:
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
+    inner = np.prod(np.maximum(high - low, 0))
+    areas = sum(np.prod(box[2:] - box[:2]) for box in (one, other))
+    return inner / (areas - inner)
