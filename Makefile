@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 INSTALLED_FROM := setup.py constraints.txt
 
-.PHONY: help demo test check train clean
+.PHONY: help demo test check train engines clean
 
 help:
 	@echo "make demo    run a recorded camera and a node, ask over DDS, write overlay pictures"
 	@echo "make test    ruff, mypy and all tests (import contracts are one of them)"
 	@echo "make check   ruff and mypy only"
 	@echo "make train   train the embedded model again (hours)"
+	@echo "make engines export the embedded model to ONNX again (minutes)"
 	@echo "make clean   remove .venv and what the tools left"
 
 demo: $(VENV)/.demo
@@ -29,6 +30,11 @@ check: $(VENV)/.test
 
 train: $(VENV)/.test
 	$(BIN)/vl2 train
+
+engines: $(VENV)/.test
+	$(BIN)/python -c "from vl2_ros.export.engine_folder import export_engines as export; \
+		from vl2_ros.loading import EMBEDDED_WEIGHTS as weights; \
+		export(weights, weights / 'engines', progress=print)"
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
