@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,16 @@ from PIL import Image
 from vl2_ros.cli import EXTRAS, HELD_OUT, main
 from vl2_ros.console.node_commands import DEMO_BAG, DEMO_COMMANDS
 from vl2_ros.errors import RouteError
-from vl2_ros.structures import Branch, Command, Detections, Frame, Result, Route
+from vl2_ros.structures import (
+    Branch,
+    Command,
+    Detections,
+    Event,
+    Frame,
+    Result,
+    ResultEvent,
+    Route,
+)
 from vl2_ros.training.recipe import EmbeddedRecipe
 from vl2_ros.transports.bag import read_frames
 
@@ -26,6 +36,9 @@ class FakePipeline:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Frame, Command]] = []
+
+    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+        yield ResultEvent(self.answer(frame, command))
 
     def answer(self, frame: Frame, command: Command) -> Result:
         self.asked.append((frame, command))

@@ -19,7 +19,9 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.node.parameters import ProcessParameters, note_of
 from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.runtime.engine import EngineInfo, Engines
 from vl2_ros.runtime.engine_files import FILE_NAME
+from vl2_ros.structures import Route
 
 GRAPHS = ("vision_encoder", "language_model", "region_encoder", "detection_decoder")
 
@@ -101,7 +103,7 @@ def test_engines_that_cannot_be_used_are_named(checkpoint, tmp_path, changes, me
 
 def test_where_torch_is_not_installed_the_first_reason_is_kept(checkpoint, tmp_path, monkeypatch):
     engines = list_engines(tmp_path, "of another")
-    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_engine", None)
+    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_loading", None)
     with pytest.raises(EngineError, match=r"of another.*pip install 'vl2_ros\[torch\]'"):
         load_pipeline(checkpoint, engines=engines)
 
@@ -117,3 +119,70 @@ def test_engines_stand_in_the_checkpoint_folder(checkpoint, tmp_path):
     # Only auto looks whether they are there; the identity of the weights leaves them out.
     assert load_pipeline(copy, backend="torch").info.backend == "torch"
     assert identify_weights(copy) == identify_weights(checkpoint)
+
+
+def test_a_part_that_is_left_out_needs_no_engine(checkpoint, tmp_path):
+    engines = list_engines(tmp_path, identify_weights(checkpoint), graphs=GRAPHS[:3])
+    with pytest.raises(EngineError, match="lack detection_decoder"):
+        load_pipeline(checkpoint, engines=engines, allow_fallback=False)
+    with pytest.raises(EngineError, match="cannot read the embeddings"):
+        load_pipeline(
+            checkpoint, engines=engines, allow_fallback=False, without=["detection_decoder"]
+        )
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_an_unknown_part_is_refused(checkpoint, tmp_path, backend):
+    engines = list_engines(tmp_path, identify_weights(checkpoint))
+    with pytest.raises(ConfigError, match=r"names \['pictures'\].*image_generation"):
+        load_pipeline(checkpoint, backend=backend, engines=engines, without=["pictures"])
+
+
+def test_a_budget_is_torch_s_to_keep(checkpoint, tmp_path):
+    engines = list_engines(tmp_path, identify_weights(checkpoint))
+    loaded = load_pipeline(checkpoint, engines=engines, memory_budget_mb=50, allow_fallback=False)
+    assert loaded.info.backend == "torch"
+    with pytest.raises(ConfigError, match="by the backend torch only, got 50 and onnxruntime"):
+        load_pipeline(checkpoint, backend="onnxruntime", engines=engines, memory_budget_mb=50)
+
+
+class _Scripted:
+    def __init__(self, graph):
+        self.info = EngineInfo(graph, "onnxruntime", "cpu", (), ())
+
+
+@pytest.fixture
+def exported(monkeypatch):
+    """Engines of another backend, without their files."""
+    engines = Engines(_Scripted("vision_encoder"), _Scripted("language_model"), None)
+    monkeypatch.setattr("vl2_ros.loading.load_exported_engines", lambda *_: engines)
+
+
+def test_torch_makes_pictures_beside_exported_engines(tmp_path, exported):
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    tokenizer = make_json_tokenizer(folder)
+    tiny = ModelConfig.tiny(with_detection=False, with_images=True)
+    config = replace(
+        tiny, llm={**tiny.llm, "vocab_size": tokenizer.vocab_size}, use_region_encoder=False
+    )
+    save_model(VisionLLM(config, tokenizer.tokens), folder)
+    ProcessingConfig(vision_side=56, vision_tokens=16, num_embs=4, num_embs_gen=6).save(folder)
+    list_engines(folder / "engines", identify_weights(folder), graphs=GRAPHS[:2])
+    pipeline = load_pipeline(folder, allow_fallback=False)
+    assert pipeline.info.backend == "onnxruntime"
+    assert pipeline.info.routes == (Route.ANSWER, Route.GENERATE, Route.EDIT)
+    assert pipeline.engines.image_generators[Route.EDIT].info.backend == "torch"
+    drawing = load_pipeline(folder, allow_fallback=False, without=["image_editing"])
+    assert drawing.info.routes == (Route.ANSWER, Route.GENERATE)
+    assert "switched off" in drawing.engines.absent["image_editing"]
+
+
+def test_torch_is_not_loaded_for_pictures_that_nobody_makes(
+    checkpoint, tmp_path, exported, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_loading", None)
+    engines = list_engines(tmp_path, identify_weights(checkpoint))
+    pipeline = load_pipeline(checkpoint, engines=engines, allow_fallback=False)
+    assert pipeline.info.routes == (Route.ANSWER,)
+    assert pipeline.engines.absent == {}

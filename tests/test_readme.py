@@ -59,21 +59,24 @@ def list_rows(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row[1:-1].split("|")] for row in table.splitlines()]
 
 
+def write_default(item: dataclasses.Field) -> str:
+    return ", ".join(item.default) if isinstance(item.default, tuple) else str(item.default)
+
+
 def test_parameter_table_is_true():
     expected = []
     for item in dataclasses.fields(NodeParameters):
         note = note_of(item.name)
-        default = ", ".join(item.default) if isinstance(item.default, tuple) else item.default
         bounds = "" if note.least is None else f"{note.least:g} to {note.most:g}"
         values = ", ".join(note.choices) or bounds
         live = "yes" if note.live else "no"
-        expected.append([f"`{item.name}`", str(default), values, live, note.text])
+        expected.append([f"`{item.name}`", write_default(item), values, live, note.text])
     assert list_rows("parameter") == expected
 
 
 def test_process_parameter_table_is_true():
     expected = [
-        [f"`{item.name}`", str(item.default), note_of(item.name, ProcessParameters).text]
+        [f"`{item.name}`", write_default(item), note_of(item.name, ProcessParameters).text]
         for item in dataclasses.fields(ProcessParameters)
     ]
     assert list_rows("process parameter") == expected

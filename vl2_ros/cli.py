@@ -28,6 +28,7 @@ HELD_OUT = 1_000_000
 EXTRAS = {
     "torch": "torch",
     "transformers": "torch",
+    "diffusers": "diffusion",
     "sentencepiece": "release",
     "mujoco": "sim",
     "scipy": "train",

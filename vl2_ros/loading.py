@@ -8,17 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vl2_ros.errors import CheckpointError, ConfigError, EngineError
-from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.config import IMAGE_PARTS, PARTS, ModelConfig
 from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.tokenizer import load_tokenizer
-from vl2_ros.runtime.engine import Engines
+from vl2_ros.runtime.engine import Engines, tell_switched_off
 from vl2_ros.runtime.engine_files import FILE_NAME as ENGINES_FILE
 from vl2_ros.runtime.engine_files import EngineFiles, read_engine_files
 from vl2_ros.runtime.exported_engines import LoadEngine, load_exported_engines
@@ -42,6 +43,8 @@ def load_pipeline(
     backend: str = "auto",
     engines: Path | None = None,
     allow_fallback: bool = True,
+    without: Collection[str] = (),
+    memory_budget_mb: float | None = None,
 ) -> Pipeline:
     """Load a checkpoint and everything around it.
 
@@ -51,10 +54,14 @@ def load_pipeline(
         backend: one of `BACKENDS`.
         engines: folder of the engine files; None takes `engines` in the checkpoint folder.
         allow_fallback: take torch, with a warning, where the engines cannot be used.
+        without: parts of the network that are left out, names of `model.config.PARTS`.
+        memory_budget_mb: most that the weights of decoders may take together, in millions of
+            bytes: torch loads them when they are wanted, and frees them for each other. None keeps
+            all but what makes pictures, which is loaded with the first one.
 
     Raises:
         CheckpointError: if the folder is missing, incomplete, damaged or of another model.
-        ConfigError: if there is no such backend.
+        ConfigError: if there is no such backend or part, or the budget cannot be kept.
         EngineError: if the device is not there, or the engines cannot be used and nothing may take
             their place.
     """
@@ -71,20 +78,29 @@ def load_pipeline(
     identity = identify_weights(folder)
 
     def load_torch() -> Engines:
-        from vl2_ros.runtime.torch_engine import load_torch_engines
+        from vl2_ros.runtime.torch_loading import load_torch_engines
 
-        return load_torch_engines(folder, device=device)
+        return load_torch_engines(
+            folder, device=device, without=without, memory_budget_mb=memory_budget_mb
+        )
 
     def load_exported() -> Engines:
-        files = read_engine_files(engines or folder / ENGINES_FOLDER)
+        files = _switch_off(read_engine_files(engines or folder / ENGINES_FOLDER), without)
         files.check_checkpoint(identity)
-        _check_completeness(files, folder)
+        _check_completeness(files, folder, without)
         load = _choose_library(backend, device)
-        return load_exported_engines(files, tokenizer.tokens, load)
+        loaded = load_exported_engines(files, tokenizer.tokens, load)
+        return _complete(loaded, folder, device, without)
 
     if backend == "auto":
         is_there = engines is not None or (folder / ENGINES_FOLDER / ENGINES_FILE).is_file()
-        backend = "onnxruntime" if device == "cpu" and is_there else "torch"
+        is_wanted = device == "cpu" and memory_budget_mb is None
+        backend = "onnxruntime" if is_wanted and is_there else "torch"
+    if backend != "torch" and memory_budget_mb is not None:
+        raise ConfigError(
+            f"memory_budget_mb is kept by the backend torch only, got {memory_budget_mb} and "
+            f"{backend}; choose torch, or leave parts out by `without`"
+        )
     return Pipeline(
         load_torch()
         if backend == "torch"
@@ -131,7 +147,37 @@ def _choose_library(backend: str, device: str) -> LoadEngine:
         ) from error
 
 
-def _check_completeness(files: EngineFiles, folder: Path) -> None:
+def _switch_off(files: EngineFiles, without: Collection[str]) -> EngineFiles:
+    unknown = sorted(set(without) - set(PARTS))
+    if unknown:
+        raise ConfigError(f"`without` names {unknown}; expected some of {', '.join(PARTS)}")
+    kept = {graph: file for graph, file in files.graphs.items() if graph not in without}
+    return replace(files, graphs=kept)
+
+
+def _complete(loaded: Engines, folder: Path, device: str, without: Collection[str]) -> Engines:
+    """Note what was switched off; add what makes pictures, which torch runs beside any engines."""
+    values = _read_config(folder)
+    loaded = replace(loaded, absent={name: tell_switched_off(name) for name in without})
+    if not _makes_pictures(values):
+        return loaded
+    try:
+        from vl2_ros.runtime.torch_loading import add_torch_generators
+    except ModuleNotFoundError as missing:
+        reason = f"it needs the package {missing.name}; pip install 'vl2_ros[diffusion]'"
+        return replace(loaded, absent={**dict.fromkeys(IMAGE_PARTS, reason), **loaded.absent})
+    return add_torch_generators(loaded, folder, device=device, without=without)
+
+
+def _makes_pictures(values: Mapping[str, Any]) -> bool:
+    """Tell from a config.json, ours or a release's, so that torch is not loaded for nothing."""
+    own = values.get("model") or {}
+    return any(own.get(part) for part in IMAGE_PARTS) or any(
+        values.get(switch) for switch in ("use_sd", "use_ip2p")
+    )
+
+
+def _check_completeness(files: EngineFiles, folder: Path, without: Collection[str]) -> None:
     """Check that nothing that the checkpoint can do is lost with these engines.
 
     Raises:
@@ -147,7 +193,11 @@ def _check_completeness(files: EngineFiles, folder: Path) -> None:
         "detection_decoder": config.detection is not None,
         "pose_decoder": config.pose is not None,
     }
-    missing = [name for name, is_there in parts.items() if is_there and name not in files.graphs]
+    missing = [
+        name
+        for name, is_there in parts.items()
+        if is_there and name not in files.graphs and name not in without
+    ]
     if missing:
         raise EngineError(
             f"the engines in {files.folder} lack {', '.join(missing)}, which the checkpoint has; "

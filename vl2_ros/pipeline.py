@@ -12,22 +12,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vl2_ros.errors import EngineError, RouteError
-from vl2_ros.geometry import Letterbox
+from vl2_ros.errors import EngineError
 from vl2_ros.model.slots import gather_slots, slot_counts
 from vl2_ros.processing.answer import parse_answer, parse_answer_text
 from vl2_ros.processing.command_prompt import CommandPrompt, write_prompt
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.detection_branch import InstanceLimits, make_branch, tell_counts
-from vl2_ros.processing.image import preprocess_decoder
-from vl2_ros.processing.pose import PoseRequest, find_pose_request
+from vl2_ros.processing.detection_branch import InstanceLimits, tell_counts
 from vl2_ros.processing.pose_prompt import clean_keypoint_names, pose_conversation
 from vl2_ros.processing.prompt import direct_conversation
 from vl2_ros.processing.task_formats import TaskFormat
 from vl2_ros.processing.tokenizer import Tokenizer
-from vl2_ros.runtime.engine import Array, Engines, to_numpy
+from vl2_ros.runtime.branches import Condition, decode_branches
+from vl2_ros.runtime.engine import Array, Engines
 from vl2_ros.runtime.generate import generate
-from vl2_ros.runtime.pose import decode_poses
+from vl2_ros.runtime.pictures import PICTURE_ROUTES, make_pictures
 from vl2_ros.runtime.prompt_features import (
     PromptFeatures,
     check_regions,
@@ -39,6 +37,7 @@ from vl2_ros.structures import (
     Command,
     Event,
     Frame,
+    GeneratedImage,
     ModelInfo,
     Result,
     ResultEvent,
@@ -46,9 +45,6 @@ from vl2_ros.structures import (
     StageEvent,
     TextEvent,
 )
-
-#: Routes that the detection decoder serves.
-DETECTION_ROUTES = (Route.DETECT, Route.GROUND, Route.SEGMENT)
 
 
 @dataclass(slots=True)
@@ -69,24 +65,6 @@ class _Clock:
             spent = (time.perf_counter() - self._began) * 1e3
             self.stage_ms[self._stage] = self.stage_ms.get(self._stage, 0.0) + spent
             self._stage = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _DecoderPicture:
-    """The frame as the detection decoder takes it; made once, used by every route."""
-
-    pixels: np.ndarray
-    pixel_mask: np.ndarray
-    letterbox: Letterbox
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Condition:
-    """Super-link states (K, C) and the words that they stand for."""
-
-    route: Route
-    phrase: str
-    states: Array
 
 
 class Pipeline:
@@ -119,31 +97,27 @@ class Pipeline:
             identity=identity,
             backend=language.backend,
             device=language.device,
-            routes=(
-                Route.ANSWER,
-                *(DETECTION_ROUTES if engines.detection_decoder else ()),
-                *((Route.POSE,) if engines.pose_decoder else ()),
-            ),
+            routes=(Route.ANSWER, *engines.routes),
         )
 
-    def answer(self, frame: Frame, command: Command) -> Result:
+    def answer(self, frame: Frame | None, command: Command) -> Result:
         """Run a command to its end; raises as `run` does."""
         for event in self.run(frame, command):
             if isinstance(event, ResultEvent):
                 return event.result
         raise EngineError("the run ended without a result")
 
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
-        """Answer a command, yielding an event per stage and per word.
+    def run(self, frame: Frame | None, command: Command) -> Iterator[Event]:
+        """Answer a command, yielding an event per stage, per word and per denoising step.
 
-        Closing the iterator stops the run before the next token or decoder call.
+        Closing the iterator stops the run before the next token, decoder call or denoising step.
 
         Args:
-            frame: the picture.
+            frame: the picture; None when there is none, which only a drawing does without.
             command: the sentence and its limits.
 
         Yields:
-            StageEvent and TextEvent in the order of the flow; last one ResultEvent.
+            StageEvent, TextEvent and ProgressEvent in the order of the flow; last one ResultEvent.
 
         Raises:
             InputError: if the command or the picture cannot be used.
@@ -152,7 +126,7 @@ class Pipeline:
         """
         clock = _Clock()
         yield clock.enter("preprocess")
-        prompt = write_prompt(frame, command, self.processing)
+        prompt = write_prompt(frame, command, self.processing, self.info.routes)
         check_regions(prompt, self.engines)
         inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
         yield clock.enter("vision")
@@ -165,21 +139,30 @@ class Pipeline:
         limits = InstanceLimits(
             command.score_threshold, command.max_instances, single=prompt.format.single
         )
-        branches = []
-        if conditions:
+        wanted = [one for one in conditions if one.route in PICTURE_ROUTES]
+        sought = [one for one in conditions if one.route not in PICTURE_ROUTES]
+        # Before the detection decoder works for an answer that cannot be completed.
+        self.engines.check_routes([one.route for one in wanted])
+        branches: list[Branch] = []
+        images: tuple[GeneratedImage, ...] = ()
+        if sought:
             yield clock.enter("detection")
-            branches = self._decode_branches(frame, conditions, limits)
+            branches = decode_branches(self.engines, self.processing, frame, sought, limits)
+        if wanted:
+            yield clock.enter("diffusion")
+            images = yield from make_pictures(self.engines, frame, wanted, command.image_options)
         clock.leave()
         if prompt.format.is_count and branches:
             text = tell_counts(branches)
         yield ResultEvent(
             Result(
                 command_id=command.id,
-                stamp_ns=frame.stamp_ns,
-                frame_id=frame.frame_id,
+                stamp_ns=frame.stamp_ns if frame else 0,
+                frame_id=frame.frame_id if frame else "",
                 text=text,
                 branches=tuple(branches),
                 stage_ms=clock.stage_ms,
+                images=images,
             )
         )
 
@@ -189,7 +172,7 @@ class Pipeline:
         prompt: CommandPrompt,
         prompt_ids: np.ndarray,
         features: PromptFeatures,
-    ) -> Generator[Event, None, tuple[str, list[_Condition]]]:
+    ) -> Generator[Event, None, tuple[str, list[Condition]]]:
         """Let the model answer, yielding its words as they come."""
         ids: list[int] = []
         states: list[Array] = []
@@ -211,13 +194,13 @@ class Pipeline:
         parsed = parse_answer(ids, self.tokenizer, command.text)
         labels = prompt.format.labels
         return parsed.text, [
-            _Condition(group.route, labels.get(group.phrase, group.phrase), slot_states)
+            Condition(group.route, labels.get(group.phrase, group.phrase), slot_states)
             for group, slot_states in zip(parsed.groups, states, strict=True)
         ]
 
     def _read(
         self, prompt: CommandPrompt, ids: np.ndarray, features: PromptFeatures
-    ) -> tuple[str, list[_Condition]]:
+    ) -> tuple[str, list[Condition]]:
         """Read the states of an answer that is known, in one pass."""
         session = self.engines.language_model.open_session()
         step = session.feed(ids, features.image_tokens, features.region_features)
@@ -225,7 +208,7 @@ class Pipeline:
         counts = slot_counts(tokens, num_embs=config.num_embs, num_embs_gen=config.num_embs_gen)
         groups = gather_slots(step.hidden, ids.tolist(), tokens, counts)
         conditions = [
-            _Condition(Route(group.route), phrase, group.states)
+            Condition(Route(group.route), phrase, group.states)
             for group, phrase in zip(groups, prompt.format.phrases, strict=True)
         ]
         return parse_answer_text(prompt.format.answer or "").text, conditions
@@ -301,77 +284,4 @@ class Pipeline:
         prompt = CommandPrompt(TaskFormat(*conversation, phrases), (frame,))
         inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
         _, conditions = self._read(prompt, inputs.ids, encode_features(inputs, self.engines))
-        return self._decode_branches(frame, conditions, limits)[0]
-
-    def _decode_branches(
-        self, frame: Frame, conditions: Sequence[_Condition], limits: InstanceLimits
-    ) -> list[Branch]:
-        request = find_pose_request([condition.route for condition in conditions])
-        # Objects that are asked for their pose are found with it, by the pose decoder.
-        taken = set() if request is None else {*request.objects, *request.keypoints}
-        routes = dict.fromkeys(
-            Route.POSE if place in taken else c.route for place, c in enumerate(conditions)
-        )
-        unserved = [r.value for r in routes if r not in (*DETECTION_ROUTES, Route.POSE)]
-        if unserved:
-            served = sorted(route.value for route in self.info.routes if route.value)
-            raise RouteError(
-                f"the answer opened {', '.join(unserved)}, but the loaded decoders serve "
-                f"{', '.join(served) or 'nothing'} only"
-            )
-        pictures: dict[ProcessingConfig, _DecoderPicture] = {}
-        branches = []
-        for route in routes:
-            if route is Route.POSE and request is not None:
-                branches.append(self._decode_poses(frame, conditions, request, limits))
-                continue
-            config = self.processing.for_segments() if route is Route.SEGMENT else self.processing
-            # Routes that take the picture at the same size share it.
-            if config not in pictures:
-                pictures[config] = _DecoderPicture(*preprocess_decoder(frame, config))
-            asked = [
-                c for place, c in enumerate(conditions) if c.route is route and place not in taken
-            ]
-            branches.append(self._decode_branch(pictures[config], route, asked, limits))
-        return branches
-
-    def _decode_poses(
-        self,
-        frame: Frame,
-        conditions: Sequence[_Condition],
-        request: PoseRequest,
-        limits: InstanceLimits,
-    ) -> Branch:
-        return decode_poses(
-            self.engines.pose_decoder,
-            frame,
-            self.processing,
-            [conditions[place] for place in request.objects],
-            [conditions[place] for place in request.keypoints],
-            score_threshold=limits.score_threshold,
-            max_instances=limits.max_instances,
-            nms_oks=limits.nms_oks,
-        )
-
-    def _decode_branch(
-        self,
-        picture: _DecoderPicture,
-        route: Route,
-        conditions: Sequence[_Condition],
-        limits: InstanceLimits,
-    ) -> Branch:
-        if self.engines.detection_decoder is None:
-            raise RouteError(
-                f"the answer opened {route.value}, but the checkpoint has no detection decoder"
-            )
-        output = self.engines.detection_decoder.run(
-            {
-                "pixels": picture.pixels[None],
-                "pixel_mask": picture.pixel_mask[None],
-                "super_link": np.stack([to_numpy(c.states) for c in conditions])[None],
-                "class_mask": np.ones((1, len(conditions)), dtype=np.bool_),
-            }
-        )
-        raw = {name: to_numpy(array)[0] for name, array in output.items()}
-        phrases = tuple(condition.phrase for condition in conditions)
-        return make_branch(raw, picture.letterbox, route, phrases, limits)
+        return decode_branches(self.engines, self.processing, frame, conditions, limits)[0]

@@ -1,8 +1,9 @@
-"""Pointing, examples and label images through `vl2 ask`: what the pipeline is asked."""
+"""Pointing, examples, label images and wished pictures through `vl2 ask`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from vl2_ros.structures import (
     Branch,
     Command,
     Detections,
+    Event,
     Frame,
     LabelMap,
     PromptKind,
     Result,
+    ResultEvent,
     Route,
 )
 
@@ -29,7 +32,7 @@ class FakePipeline:
     def __init__(self) -> None:
         self.asked: list[Command] = []
 
-    def answer(self, frame: Frame, command: Command) -> Result:
+    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
         self.asked.append(command)
         command.check_prompts(frame)
         branches: tuple[Branch, ...] = ()
@@ -38,7 +41,7 @@ class FakePipeline:
             class_ids[:, : frame.frame_hw[1] // 2] = 0
             label_map = LabelMap(class_ids, 0.35)
             branches = (Branch(Route.SEGMENT, ("road", "sky"), Detections.empty(), label_map),)
-        return Result("", 0, "", "Yes.", branches)
+        yield ResultEvent(Result("", 0, "", "Yes.", branches))
 
 
 @pytest.fixture

@@ -53,6 +53,19 @@ def test_asks_one_sentence_a_picture_and_writes_what_it_got(processes, bag, tmp_
     assert processes == [(bag, None, ["--device", "auto", "--backend", "auto"])]
 
 
+def test_pictures_that_were_made_are_files_of_their_own(processes, bag, tmp_path):
+    commands = write_commands(tmp_path, "change and segment it", "paint it")
+    out = tmp_path / "out"
+    assert run("demo", "--bag", bag, "--commands", commands, "--out", out) == 0
+    names = ["00.png", "00_made.png", "01.png", "01_made.png", "results.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert [row["images"][0]["file"] for row in rows] == [str(out / names[1]), str(out / names[3])]
+    assert Image.open(out / "00_made.png").size == (24, 16)
+    # Beside the enlarged frame.
+    assert Image.open(out / "01.png").width > 2 * 24 * 4
+
+
 def test_options_reach_the_node(processes, bag, tmp_path):
     commands = write_commands(tmp_path, "hello")
     topic = "/camera/image_raw/compressed"

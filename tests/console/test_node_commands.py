@@ -36,6 +36,7 @@ def perceiver(monkeypatch):
 
     def load(weights, *, device, **options):
         perceiver.loaded.append((weights, device))
+        perceiver.options = options
         return perceiver
 
     monkeypatch.setattr("vl2_ros.loading.load_pipeline", load)
@@ -204,6 +205,7 @@ class TestServe:
         cameras = ("--camera", "/back", "--camera", "/front")
         remap = ("--remap", "/front:=/camera/image_raw")
         settings = ("--command-deadline-s", 60, "--score-threshold", 0.6)
+        settings += ("--without", "image_generation", "--memory-budget", 8000)
         assert run("serve", *names, *cameras, *remap, *settings) == 0
         camera.terminate()
         camera.communicate(timeout=PATIENCE_S)
@@ -211,9 +213,22 @@ class TestServe:
         assert answer.status.name == "OK" and answer.result.stamp_ns in STAMPS
         assert {command.score_threshold for _, command in perceiver.seen} == {0.6}
         assert perceiver.loaded == [(None, "cpu")]
+        wanted = {"without": ("image_generation",), "memory_budget_mb": 8000.0}
+        assert perceiver.options.items() >= wanted.items()
         out = capsys.readouterr().out
         assert "/robot/eyes looks at /back, /camera/image_raw" in out
         assert f"ROS domain {dds_domain}" in out and "model scripted on cpu" in out
+
+    def test_what_is_loaded_on_ros_is_told_by_parameters(self, monkeypatch):
+        told = {}
+        monkeypatch.setattr("vl2_ros.console.ros_node.run", lambda **options: told.update(options))
+        options = ("--without", "pose_decoder", "--memory-budget", 5, "--image-steps", 9)
+        assert run("serve", "--transport", "ros", *options, "--device", "cpu") == 0
+        values = told["parameters"]
+        assert (values["without"], values["memory_budget_mb"]) == (["pose_decoder"], 5.0)
+        assert (values["image_steps"], values["autostart"]) == (9, True)
+        assert run("serve", "--transport", "ros") == 0
+        assert told["parameters"]["without"] == [""]
 
     def test_end_of_input_ends_it_when_asked_for(self, dds_domain, perceiver, monkeypatch):
         read_end, write_end = os.pipe()
@@ -230,6 +245,8 @@ class TestServe:
             singular = name.removesuffix("s") if name in ("cameras", "depth_topics") else name
             option = f"--{singular.replace('_', '-')}"
             assert f" {option} " in out, option
+        # Those of its own keep their texts, too.
+        assert "Other name of a topic" in out and "--end-with-input" not in out
 
     @pytest.mark.parametrize(
         ("options", "expected"),

@@ -33,7 +33,8 @@ def test_parameter_file_has_every_parameter_with_its_default_unit_and_range():
     for table in (ProcessParameters, NodeParameters):
         for item in dataclasses.fields(table):
             default = item.default
-            there[item.name] = list(default) if isinstance(default, tuple) else default
+            # The parser of ROS 2 takes no empty list.
+            there[item.name] = (list(default) or [""]) if isinstance(default, tuple) else default
             note = note_of(item.name, table)
             assert note.text in comments, item.name
             if note.least is not None:

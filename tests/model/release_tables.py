@@ -120,6 +120,23 @@ def glue_keys(s: ReleaseSizes) -> Rows:
         yield f"emb_embeddings_{table}.weight", (s.embs_gen, s.llm)
 
 
+def mapper_keys(top: str, llm: int = 4096, width: int = 768) -> Rows:
+    """What stands before the diffusion networks of `sd` and `ip2p`."""
+    yield f"{top}.llm2sd_mapper_queries", (1, 77, width)
+    yield from _linear(f"{top}.emb_proj.0", width, llm)
+    yield from _linear(f"{top}.emb_proj.2", width, width)
+    for side, norms in (("encoder", 2), ("decoder", 3)):
+        layer = f"{top}.llm2sd_mapper.{side}.layers.0"
+        yield from _packed_attention(f"{layer}.self_attn", width)
+        if side == "decoder":
+            yield from _packed_attention(f"{layer}.multihead_attn", width)
+        yield from _linear(f"{layer}.linear1", 4 * width, width)
+        yield from _linear(f"{layer}.linear2", width, 4 * width)
+        for index in range(norms):
+            yield from _norm(f"{layer}.norm{index + 1}", width)
+        yield from _norm(f"{top}.llm2sd_mapper.{side}.norm", width)
+
+
 def swin_keys(s: ReleaseSizes) -> Rows:
     top = "gdino.model.backbone.conv_encoder.model"
     yield from _conv(f"{top}.embeddings.patch_embeddings.projection", s.swin, 3, 4, 4)

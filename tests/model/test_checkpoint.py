@@ -171,7 +171,9 @@ def test_weights_too_large_for_the_file_dtype_are_not_saved(tmp_path, tiny_model
 def test_release_loads_strictly_and_exactly(tmp_path, weights, form, shards, every_alias):
     folder = write_release(tmp_path, weights, form=form, shards=shards, every_alias=every_alias)
     state = load_model(folder).state_dict()
-    expected = rename_release_keys(weights)
+    expected = rename_release_keys(
+        {name: value for name, value in weights.items() if not name.startswith(("sd.", "ip2p."))}
+    )
     assert set(state) == set(expected)
     for name, tensor in expected.items():
         assert torch.equal(state[name], tensor.float()), name
@@ -185,10 +187,11 @@ def test_safetensors_are_taken_before_bin(tmp_path, weights):
     load_model(tmp_path)
 
 
-def test_decoders_to_come_are_skipped_by_name_and_reported(release, caplog):
+def test_parts_that_cannot_be_built_are_left_out_with_the_reason(release, caplog):
     with caplog.at_level(logging.INFO):
         load_model(release)
-    for part in ("image_generation", "image_editing"):
+    for part, key in (("image_generation", "sd_config"), ("image_editing", "ip2p_config")):
+        assert f"left out {part}: config.json switches {part} on, but has no {key}" in caplog.text
         assert f"'{part}': 1" in caplog.text
 
 
@@ -287,7 +290,8 @@ def test_description_counts_parts_and_names_decoders(tmp_path, weights, form):
     }
     assert sum(info.parts.values()) == sum(t.numel() for t in network.state_dict().values())
     assert info.decoders == ("detection_decoder", "pose_decoder")
-    assert info.later == {"image_generation": 768, "image_editing": 288}
+    assert info.part_bytes == {part: 2 * values for part, values in info.parts.items()}
+    assert set(info.unavailable) == {"image_generation", "image_editing"}
     assert list(info.dtypes) == ["bfloat16"]
 
 

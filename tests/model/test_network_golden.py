@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
+from vl2_ros.model.diffusion_config import DiffusionConfig
 from vl2_ros.model.image_rows import pad_images
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.projector import make_projector, pixel_shuffle
+from vl2_ros.model.prompt_mapper import PromptMapper
 from vl2_ros.model.release_keys import rename_release_keys
 from vl2_ros.model.super_link import insert_slots, pack_groups, pack_pose
 from vl2_ros.model.tokens import TokenIds
@@ -52,7 +54,12 @@ def test_release_weights_load_without_missing_or_unexpected_keys(
 ):
     weights = read_core("core_weights").tensors
     renamed = rename_release_keys(weights)
-    assert set(renamed) == set(core_model.state_dict())
+    mappers = {
+        f"{part}.prompt_mapper.{name}"
+        for part, kind in IMAGE_PARTS.items()
+        for name in PromptMapper(DiffusionConfig.tiny(kind)).state_dict()
+    }
+    assert set(renamed) == set(core_model.state_dict()) | mappers
     for release_name, name in (
         ("llm.lm_head.weight", "llm.lm_head.weight"),
         ("vl_bridge.0.bias", "projector.0.bias"),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 
-from vl2_ros.errors import EngineError
+from vl2_ros.errors import EngineError, RouteError
 from vl2_ros.structures import (
     Branch,
     Command,
     Detections,
     Event,
     Frame,
+    GeneratedImage,
     ModelInfo,
+    ProgressEvent,
     Result,
     ResultEvent,
     Route,
@@ -31,6 +33,9 @@ WORDS = {
     "paint": Route.GENERATE,
     "change": Route.EDIT,
 }
+PICTURE_ROUTES = (Route.GENERATE, Route.EDIT)
+#: Denoising steps of a picture, unless a command says otherwise.
+STEPS = 4
 PATIENCE_S = 30.0
 
 
@@ -42,6 +47,8 @@ class ScriptedPerceiver:
         may_answer: cleared, every run waits for it, yielding a word now and then.
         is_running: set while a run waits.
         closed_count: runs that were closed before their end.
+        steps_done: denoising steps of all runs.
+        without: routes that are switched off.
     """
 
     def __init__(self) -> None:
@@ -51,6 +58,8 @@ class ScriptedPerceiver:
         self.may_answer.set()
         self.is_running = threading.Event()
         self.closed_count = 0
+        self.steps_done = 0
+        self.without: tuple[Route, ...] = ()
 
     def run(self, frame: Frame, command: Command) -> Iterator[Event]:
         self.seen.append((frame, command))
@@ -59,17 +68,27 @@ class ScriptedPerceiver:
         if "crash" in command.text:
             raise ZeroDivisionError("a bug")
         routes = tuple(route for word, route in WORDS.items() if word in command.text)
+        if set(routes) & set(self.without):
+            raise RouteError("the answer opened [GEN], but image_generation is switched off")
         try:
             yield StageEvent("language")
             while not self.may_answer.wait(0.005):
                 self.is_running.set()
                 yield TextEvent("still thinking", routes)
+            images = []
+            for route in routes:
+                if route in PICTURE_ROUTES:
+                    images.append((yield from self._make_picture(frame, command, route)))
         except GeneratorExit:
             self.closed_count += 1
             raise
         finally:
             self.is_running.clear()
-        branches = tuple(Branch(route, ("mug", "bowl"), make_detections(frame)) for route in routes)
+        branches = tuple(
+            Branch(route, ("mug", "bowl"), make_detections(frame))
+            for route in routes
+            if route not in PICTURE_ROUTES
+        )
         yield ResultEvent(
             Result(
                 command_id=command.id,
@@ -78,8 +97,26 @@ class ScriptedPerceiver:
                 text=f"answer to: {command.text}",
                 branches=branches,
                 stage_ms={"language": 1.5},
+                images=tuple(images),
             )
         )
+
+    def _make_picture(
+        self, frame: Frame, command: Command, route: Route
+    ) -> Generator[Event, None, GeneratedImage]:
+        """An edit is the frame turned into its negative, a drawing is even grey."""
+        options = command.image_options
+        steps = options.steps or STEPS
+        yield StageEvent("diffusion")
+        for step in range(1, steps + 1):
+            self.steps_done += 1
+            yield ProgressEvent("diffusion", step, steps)
+        if route is Route.EDIT:
+            rgb = 255 - frame.rgb
+        else:
+            rgb = np.full((*(options.size_hw or (64, 96)), 3), 77, np.uint8)
+        seed = 1234 if options.seed is None else options.seed
+        return GeneratedImage(route, rgb, seed, steps, options.scheduler or "pndm")
 
 
 def make_detections(frame: Frame) -> Detections:

@@ -17,6 +17,7 @@ from vl2_ros.structures import (
     Event,
     Frame,
     ModelInfo,
+    ProgressEvent,
     Result,
     ResultEvent,
     Route,
@@ -33,10 +34,12 @@ STEPS = 3
 class StepwisePerceiver:
     """Answers `saw <stamp>` after three steps; while held, each step needs a permit.
 
-    A command whose text is a key of `failures` raises that instead.
+    A command whose text is a key of `failures` raises that instead. The steps are words, or
+    denoising steps where it `draws`.
     """
 
     failures: dict[str, Exception] = field(default_factory=dict)
+    draws: bool = False
     info: ModelInfo = ModelInfo("stepwise", "0123", "none", "cpu", (Route.ANSWER,))
 
     def __post_init__(self) -> None:
@@ -57,12 +60,15 @@ class StepwisePerceiver:
         self.runs.append((command.id, frame.stamp_ns))
         self.commands.append(command)
         try:
-            yield StageEvent("language")
+            yield StageEvent("diffusion" if self.draws else "language")
             if command.text in self.failures:
                 raise self.failures[command.text]
             for step in range(STEPS):
                 self._step()
-                yield TextEvent(" ".join(["word"] * (step + 1)), ())
+                if self.draws:
+                    yield ProgressEvent("diffusion", step + 1, STEPS)
+                else:
+                    yield TextEvent(" ".join(["word"] * (step + 1)), ())
             yield ResultEvent(
                 Result(
                     command_id=command.id,

@@ -13,7 +13,7 @@ from vl2_ros.node.command_messages import (
 )
 from vl2_ros.node.request import Mode, Request
 from vl2_ros.node.rle import encode_mask
-from vl2_ros.structures import PromptKind
+from vl2_ros.structures import ImageOptions, PromptKind
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 TYPES = StoreMessageTypes()
@@ -47,6 +47,45 @@ def test_every_field_arrives():
     assert (request.mode, request.camera, request.rate_hz) == (Mode.WATCH, "left", 10.0)
     assert (request.duration_s, request.deadline_s) == (2.5, 0.5)
     assert request.score_threshold == 0.25
+
+
+def make_options(**fields):
+    return TYPES.make("vl2_ros/msg/ImageOptions", **fields)
+
+
+def test_options_of_pictures_arrive_and_zero_leaves_them_open():
+    assert read().image_options == ImageOptions()
+    options = make_options(
+        seed=2**63 - 1,
+        steps=20,
+        guidance=7.5,
+        image_guidance=1.5,
+        height=512,
+        width=640,
+        scheduler="dpm++",
+    )
+    expected = ImageOptions(2**63 - 1, 20, 7.5, 1.5, (512, 640), "dpm++")
+    assert read(image_options=options).image_options == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"steps": 10_000}, r"steps must lie in 1..1000, got 10000"),
+        ({"seed": 2**63}, "seed must lie in 0.."),
+        ({"guidance": float("nan")}, "guidance must be a number in 0..100, got nan; 7.5 is usual"),
+        ({"guidance": -1.0}, "guidance must be a number in 0..100, got -1"),
+        ({"image_guidance": float("inf")}, "image_guidance must be a number in 0..100, got inf"),
+        ({"height": 512}, "height and width of a picture are given together, .* got 512 and 0"),
+        ({"height": 500, "width": 512}, r"multiples of 8 in 64..2048, got \(500, 512\)"),
+        ({"height": 4096, "width": 4096}, "multiples of 8 in 64..2048"),
+        ({"scheduler": "magic"}, "unknown scheduler 'magic'; expected one of ddim"),
+        ({"scheduler": "\ufffd"}, "the scheduler holds bytes that are not UTF-8"),
+    ],
+)
+def test_options_that_cannot_be_used_are_named(fields, expected):
+    with pytest.raises(InputError, match=expected):
+        read(image_options=make_options(**fields))
 
 
 def test_text_message_is_an_ask_with_an_id_of_its_own():

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.node.stepwise_perceiver import (
+    STEPS,
     AnswerLog,
     StepwisePerceiver,
     ask,
@@ -15,7 +16,7 @@ from tests.node.stepwise_perceiver import (
     running_node,
 )
 from vl2_ros.node.request import Answer, Mode, Status
-from vl2_ros.structures import TextEvent
+from vl2_ros.structures import ProgressEvent, TextEvent
 
 
 @pytest.fixture
@@ -54,6 +55,37 @@ def test_a_running_ask_stops_before_its_next_step(perceiver):
         assert not any(isinstance(event, TextEvent) for event in heard)
     assert answer.status is Status.CANCELED and answer.result is None
     assert answer.frame is not None and answer.frame.stamp_ns == 1
+
+
+def test_a_running_drawing_stops_before_its_next_denoising_step():
+    perceiver, heard = StepwisePerceiver(draws=True), []
+    perceiver.hold()
+    with running_node(perceiver) as (node, log):
+        node.put_image("image", make_image(1))
+        node.submit(ask("a"), on_event=heard.append)
+        perceiver.allow_step()
+        perceiver.wait_for_steps(2)
+        assert node.cancel("a") == 1
+        perceiver.allow_step()
+        answer = log.wait_for_final("a")
+        assert (perceiver.steps, perceiver.closed) == (2, 1)
+    assert answer.status is Status.CANCELED and answer.result is None
+    steps = [event for event in heard if isinstance(event, ProgressEvent)]
+    assert steps == [ProgressEvent("diffusion", 1, STEPS)]
+
+
+def test_a_drawing_past_its_deadline_stops_before_its_next_denoising_step():
+    perceiver = StepwisePerceiver(draws=True)
+    perceiver.hold()
+    with running_node(perceiver) as (node, log):
+        node.put_image("image", make_image(1))
+        node.submit(ask("a", deadline_s=0.8))
+        perceiver.wait_for_steps(1)
+        time.sleep(0.85)
+        perceiver.allow_step()
+        answer = log.wait_for_final("a")
+        assert (perceiver.steps, perceiver.closed) == (1, 1)
+    assert answer.status is Status.EXPIRED and "in stage diffusion" in answer.message
 
 
 def test_a_cancel_during_the_last_step_still_counts(perceiver):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.node.scripted_perceiver import make_detections
+from tests.node.scripted_perceiver import PICTURE_ROUTES, make_detections
 from vl2_ros.node.instance_messages import draw_labels
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.result_messages import (
@@ -19,6 +19,7 @@ from vl2_ros.structures import (
     Branch,
     Detections,
     Frame,
+    GeneratedImage,
     Keypoints,
     LabelMap,
     ModelInfo,
@@ -31,16 +32,26 @@ FRAME = Frame(np.zeros((10, 12, 3), np.uint8), 1_700_000_000_000_000_123, "camer
 MODEL = ModelInfo("embedded", "0123abcd", "torch", "cpu", tuple(Route))
 
 
+def make_picture(route: Route, hw: tuple[int, int] = (10, 12)) -> GeneratedImage:
+    rgb = np.arange(hw[0] * hw[1] * 3, dtype=np.uint8).reshape(*hw, 3)
+    return GeneratedImage(route, rgb, seed=2**63 - 1, steps=20, scheduler="dpm++")
+
+
 def make_answer(*routes: Route, found: Detections | None = None, **changes) -> Answer:
     found = make_detections(FRAME) if found is None else found
-    branches = tuple(Branch(route, ("mug", "bowl"), found) for route in routes)
+    branches = tuple(
+        Branch(route, ("mug", "bowl"), found) for route in routes if route not in PICTURE_ROUTES
+    )
+    images = tuple(make_picture(route) for route in routes if route in PICTURE_ROUTES)
     fields = {
         "request_id": "seven",
         "text": "find the mug and the bowl",
         "camera": "image",
         "status": Status.OK,
         "frame": FRAME,
-        "result": Result("seven", FRAME.stamp_ns, FRAME.frame_id, "I found them.", branches),
+        "result": Result(
+            "seven", FRAME.stamp_ns, FRAME.frame_id, "I found them.", branches, images=images
+        ),
         "stage_ms": {"queue": 0.5, "decode": 1.0, "language": 20.25},
     }
     return Answer(**(fields | changes))
@@ -109,8 +120,8 @@ def test_detections_hold_the_boxes_of_all_routes():
 def test_route_decides_the_topics(route):
     branches = () if route is Route.ANSWER else (route,)
     names = set(make_messages(make_answer(*branches)))
-    # No decoder of pictures is there yet, and no depth in this answer.
-    silent = {"~/generated_image", *(topic.name for topic in SPATIAL_TOPICS)}
+    # There is no depth in this answer.
+    silent = {topic.name for topic in SPATIAL_TOPICS}
     expected = {topic.name for topic in ROUTE_TOPICS[route]} - silent
     assert names == expected | {"~/result"}
 
@@ -179,6 +190,26 @@ def test_poses_hold_named_keypoints_in_pixels_and_edges():
         assert first.keypoints[0].score == pytest.approx(0.9)
         assert list(first.skeleton_edges) == [0, 1]
         assert [p.x for p in instances[1].keypoints] == [5.0, 7.0]
+
+
+def test_edit_lies_on_its_frame_and_a_drawing_in_no_place():
+    pictures = (make_picture(Route.GENERATE, (64, 48)), make_picture(Route.EDIT))
+    result = Result("seven", FRAME.stamp_ns, FRAME.frame_id, "Here.", images=pictures)
+    messages = make_messages(make_answer(result=result))
+    (complete,) = messages["~/result"]
+    assert complete.routes == ["generate", "edit"] and complete.instances == []
+    for told, sent, made in zip(
+        complete.images, messages["~/generated_image"], pictures, strict=True
+    ):
+        assert told.image is sent
+        assert (told.seed, told.steps, told.scheduler) == (2**63 - 1, 20, "dpm++")
+        assert (sent.encoding, sent.step) == ("rgb8", sent.width * 3)
+        np.testing.assert_array_equal(sent.data.reshape(sent.height, sent.width, 3), made.rgb)
+        assert (sent.header.stamp.sec, sent.header.stamp.nanosec) == (1_700_000_000, 123)
+    drawing, edit = complete.images
+    assert (drawing.route, drawing.image.header.frame_id) == ("generate", "")
+    assert (edit.route, edit.image.header.frame_id) == ("edit", "camera_link")
+    assert (edit.image.height, edit.image.width) == FRAME.frame_hw
 
 
 def test_label_image_shows_the_class_of_the_better_of_two_instances():

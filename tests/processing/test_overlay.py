@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from vl2_ros.processing.overlay import MIN_SIDE, PALETTE, draw_overlay
-from vl2_ros.structures import Branch, Detections, Frame, Keypoints, Result, Route
+from vl2_ros.structures import (
+    Branch,
+    Detections,
+    Frame,
+    GeneratedImage,
+    Keypoints,
+    Result,
+    Route,
+)
 
 
 def make_frame(height: int = 480, width: int = 640, value: int = 128) -> Frame:
@@ -189,3 +197,29 @@ def test_skeleton_of_an_enlarged_picture_is_enlarged():
 def test_keypoints_that_are_nowhere_are_no_reason_to_fail(point):
     frame, result = make_pose([(100, 300), point])
     assert draw_overlay(frame, result, caption=False).shape == (480, 640, 3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (512, 512), (64, 2048)])
+def test_made_pictures_stand_beside_the_frame_in_its_height(height, width):
+    frame = make_frame()
+    rgb = np.zeros((height, width, 3), np.uint8)
+    rgb[:, : width // 2] = (200, 30, 40)
+    made = GeneratedImage(Route.EDIT, rgb, 7, 20, "dpm++")
+    picture = draw_overlay(frame, Result("", 0, "", "Here.", images=(made, made)), caption=False)
+    beside = min(round(480 * width / height), 4 * 480)
+    gap = (picture.shape[1] - 640 - 2 * beside) // 2
+    assert picture.shape[0] == 480 and 0 < gap < 20
+    np.testing.assert_array_equal(picture[:, :640], frame.rgb)
+    for left in (640 + gap, 640 + 2 * gap + beside):
+        assert (picture[240, left + beside // 4] == (200, 30, 40)).all()
+        assert (picture[240, left + 3 * beside // 4] == 0).all()
+
+
+def test_caption_spans_what_was_found_and_made():
+    frame = make_frame()
+    found = make_result([(100, 200, 200, 300)]).branches
+    made = GeneratedImage(Route.GENERATE, np.zeros((64, 64, 3), np.uint8), 7, 20, "dpm++")
+    result = Result("", 0, "", "Both.", found, images=(made,))
+    picture = draw_overlay(frame, result, question="draw it and find it")
+    assert picture.shape[0] > 480 and picture.shape[1] > 640 + 480
+    assert touched(picture[:, :640], frame).any()

@@ -10,7 +10,16 @@ from pycocotools import mask as coco_mask
 
 from vl2_ros.errors import ShapeError
 from vl2_ros.processing.result_json import encode_rle, result_to_json
-from vl2_ros.structures import UNLABELLED, Branch, Detections, Keypoints, LabelMap, Result, Route
+from vl2_ros.structures import (
+    UNLABELLED,
+    Branch,
+    Detections,
+    GeneratedImage,
+    Keypoints,
+    LabelMap,
+    Result,
+    Route,
+)
 
 
 def decode_rle(rle: dict[str, list[int]]) -> np.ndarray:
@@ -109,3 +118,19 @@ def test_poses_list_named_keypoints_and_edges():
         {"name": "left eye", "xy": [3.0, 4.5], "score": 0.75},
     ]
     assert row["skeleton_edges"] == [[0, 1]]
+
+
+def test_pictures_are_told_by_what_makes_them_again():
+    image = GeneratedImage(Route.EDIT, np.zeros((48, 64, 3), np.uint8), 2**62, 20, "dpm++")
+    document = json.loads(json.dumps(result_to_json(Result("", 0, "", "Here.", images=(image,)))))
+    assert document["routes"] == ["[EDIT]"] and document["instances"] == []
+    assert document["images"] == [
+        {
+            "route": "[EDIT]",
+            "width": 64,
+            "height": 48,
+            "seed": 2**62,
+            "steps": 20,
+            "scheduler": "dpm++",
+        }
+    ]

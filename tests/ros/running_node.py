@@ -20,13 +20,13 @@ class RunningNode:
 
     Attributes:
         perceiver: what answers; made anew by each configure.
-        loaded: weights and device of each load.
+        loaded: what each load was asked for.
         failure: raised by the next load when set.
     """
 
     def __init__(self) -> None:
         self.perceiver = ScriptedPerceiver()
-        self.loaded: list[tuple[str, str]] = []
+        self.loaded: list[ProcessParameters] = []
         self.failure: Exception | None = None
         self._thread: threading.Thread | None = None
 
@@ -69,7 +69,7 @@ class RunningNode:
         self._context.try_shutdown()
 
     def _load(self, process: ProcessParameters) -> ScriptedPerceiver:
-        self.loaded.append((process.weights, process.device))
+        self.loaded.append(process)
         if self.failure is not None:
             raise self.failure
         return self.perceiver

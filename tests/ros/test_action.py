@@ -66,6 +66,37 @@ def test_goal_gives_feedback_and_one_complete_result(running, goals):
     assert goals.feedback[-1].routes == ["segment"]
 
 
+def test_goal_for_a_picture_tells_its_progress_and_brings_it(running, client, goals):
+    from action_msgs.msg import GoalStatus
+
+    running.perceiver.may_answer.clear()
+    options = client.make("vl2_ros/msg/ImageOptions", seed=2**63 - 1, steps=5, scheduler="dpm++")
+    handle = goals.send("change it", id="edit", image_options=options)
+    wait_until(lambda: any(one.text for one in goals.feedback), "feedback has come")
+    assert all(one.progress == 0 for one in goals.feedback)
+    running.perceiver.may_answer.set()
+    status, result = result_of(handle)
+    assert (status, result.status) == (GoalStatus.STATUS_SUCCEEDED, Status.OK)
+    wait_until(lambda: goals.feedback[-1].progress == 1.0, "the last step is told")
+    told = [one.progress for one in goals.feedback if one.stage == "diffusion"]
+    assert told == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    (made,) = result.images
+    assert (made.route, made.seed, made.steps, made.scheduler) == ("edit", 2**63 - 1, 5, "dpm++")
+    assert made.image.header == result.header and made.image.header.stamp.nanosec == 7_000_000
+    # The camera shows an even 90.
+    assert (made.image.height, made.image.width) == (16, 24)
+    assert set(made.image.data) == {255 - 90}
+
+
+def test_goal_with_options_that_cannot_be_used_is_aborted(client, goals):
+    from action_msgs.msg import GoalStatus
+
+    options = client.make("vl2_ros/msg/ImageOptions", guidance=float("nan"))
+    status, result = result_of(goals.send("paint it", image_options=options))
+    assert (status, result.status) == (GoalStatus.STATUS_ABORTED, Status.INVALID)
+    assert "guidance must be a number in 0..100, got nan" in result.message
+
+
 def test_cancel_stops_the_run(running, goals):
     from action_msgs.msg import GoalStatus
 

@@ -11,6 +11,7 @@ import pytest
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import Inbox, stamp_of, wait_until
 from vl2_ros.errors import CheckpointError
+from vl2_ros.node.parameters import ProcessParameters
 from vl2_ros.node.request import Status
 from vl2_ros.node.result_messages import RESULT
 from vl2_ros.node.transport import Qos
@@ -34,7 +35,7 @@ def ask(client, inbox: Inbox, command_id: str) -> object:
 def test_node_starts_by_itself(running, client):
     running.start(autostart=True)
     wait_until(lambda: client.get_state() == "active", "the node is active")
-    assert running.loaded == [("", "auto")]
+    assert running.loaded == [ProcessParameters()]
     inbox = listen(client)
     client.show_picture(5_000_000)
     result = ask(client, inbox, "a")
@@ -42,10 +43,13 @@ def test_node_starts_by_itself(running, client):
 
 
 def test_states_load_listen_and_free(running, client):
-    running.start(weights="some/folder", device="cpu")
+    running.start(
+        weights="some/folder", device="cpu", without=["image_generation"], memory_budget_mb=8000.0
+    )
+    wanted = ProcessParameters("some/folder", "cpu", ("image_generation",), 8000.0, autostart=False)
     assert (client.get_state(), running.loaded) == ("unconfigured", [])
     assert client.change_state("configure")
-    assert (client.get_state(), running.loaded) == ("inactive", [("some/folder", "cpu")])
+    assert (client.get_state(), running.loaded) == ("inactive", [wanted])
     count = client.transport.count_publishers
     wait_until(lambda: count("/vl2/result") == 1, "results are offered")
     cameras = client.node.count_subscribers

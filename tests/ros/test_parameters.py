@@ -25,7 +25,8 @@ def test_every_parameter_is_declared_with_text_range_and_default(running, client
             bounds = [*told.integer_range, *told.floating_point_range]
             expected = [] if note.least is None else [(note.least, note.most)]
             assert [(one.from_value, one.to_value) for one in bounds] == expected
-            default = list(item.default) if isinstance(item.default, tuple) else item.default
+            is_list = isinstance(item.default, tuple)
+            default = (list(item.default) or [""]) if is_list else item.default
             if item.name != "autostart":
                 assert client.get_parameter(item.name) == default
 

@@ -59,3 +59,20 @@ def test_answers_are_those_of_the_cpu(on_cpu, on_cuda, frames, sentence):
             assert mine.phrases == theirs.phrases
             # The language side runs in bfloat16 on CUDA: 8 bits of mantissa reach the scores.
             assert_same(mine.detections, theirs.detections, score=0.03)
+
+
+def test_what_comes_again_is_replayed_and_answers_alike(on_cuda, frames, monkeypatch):
+    import torch
+
+    replays = []
+    replay = torch.cuda.CUDAGraph.replay
+    monkeypatch.setattr(
+        torch.cuda.CUDAGraph, "replay", lambda graph: (replays.append(graph), replay(graph))
+    )
+    command = Command(SENTENCES[0])
+    first, *later = (on_cuda.answer(frames[0], command) for _ in range(5))
+    assert len(replays) >= 2 * 3  # encoder and decoder, from the second or third call on
+    for result in later:
+        assert result.text == first.text
+        for mine, theirs in zip(result.branches, first.branches, strict=True):
+            assert_same(mine.detections, theirs.detections, score=1e-4)

@@ -123,8 +123,10 @@ class Network:
         # The space belongs to the first word, as in training.
         self.script = [*self.tokenizer.encode(f" {answer}"), self.tokenizer.tokens.eos]
         self.fed.clear()
-        engines = Engines(self.vision, self, self.decoder, region_encoder=self.regions)
-        return Pipeline(engines, self.tokenizer, config)
+        return Pipeline(self.engines(), self.tokenizer, config)
+
+    def engines(self) -> Engines:
+        return Engines(self.vision, self, self.decoder, region_encoder=self.regions)
 
     def see(
         self,

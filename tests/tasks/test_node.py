@@ -10,10 +10,11 @@ import pytest
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import make_image, make_points
 from tests.tasks.network import ODD_HW, Network, make_frame
+from tests.test_pipeline_images import Generator, make_pipeline
 from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros.node.request import Status
 from vl2_ros.node.rle import decode_mask, encode_mask
-from vl2_ros.structures import UNLABELLED
+from vl2_ros.structures import UNLABELLED, Route
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 TYPES = StoreMessageTypes()
@@ -123,3 +124,51 @@ def test_what_points_outside_is_invalid_and_says_why(rig, network):
     (result,) = rig.results.wait_for("a")
     assert result.status == Status.INVALID
     assert "(600, 40) is outside the picture of 501x333" in result.message
+
+
+def start_with(rig: Rig, tokenizer, answer: str, rgb: np.ndarray, **changes) -> None:
+    generators = [Generator(Route.GENERATE), Generator(Route.EDIT)]
+    rig.perceiver = make_pipeline(tokenizer, answer, generators=generators)
+    rig.start()
+    rig.show(rig.open_camera(), 7, message=make_image(TYPES, 7, rgb=rgb, **changes))
+
+
+def test_an_edit_comes_back_on_its_topic_pixel_on_pixel(rig, json_tokenizer):
+    rgb = make_frame(*ODD_HW).rgb
+    start_with(rig, json_tokenizer, "Here it is [EDIT].", rgb)
+    pictures = rig.subscribe("~/generated_image")
+    options = TYPES.make("vl2_ros/msg/ImageOptions", seed=5)
+    rig.command("a", "make the mug red", image_options=options)
+    (result,) = rig.results.wait_for("a")
+    assert (result.status, result.routes, result.text) == (Status.OK, ["edit"], "Here it is.")
+    assert [one.stage for one in result.stage_times][-1] == "diffusion"
+    assert (result.images[0].seed, result.images[0].steps) == (5, 2)
+    (image,) = pictures.wait()
+    assert image.header == result.header
+    np.testing.assert_array_equal(image.data.reshape(rgb.shape), rgb[::-1])
+
+
+def test_a_drawing_asked_by_a_sentence_alone(rig, json_tokenizer):
+    start_with(rig, json_tokenizer, "Here it is [GEN].", make_frame(*ODD_HW).rgb)
+    rig.say("draw a red mug")
+    (result,) = rig.results.wait()
+    (made,) = result.images
+    assert (made.route, made.image.height, made.image.width) == ("generate", 64, 64)
+    assert (made.image.header.stamp.nanosec, made.image.header.frame_id) == (7, "")
+
+
+def test_a_picture_that_cannot_be_looked_at_cannot_be_edited(rig, json_tokenizer):
+    start_with(rig, json_tokenizer, "Here it is [EDIT].", make_frame(*ODD_HW).rgb, height=334)
+    rig.command("a", "make the mug red")
+    (result,) = rig.results.wait_for("a")
+    assert (result.status, list(result.images)) == (Status.INVALID, [])
+    assert "the picture of camera image cannot be used: image holds" in result.message
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (1, 900), (700, 8), (65, 63)])
+def test_an_edit_has_the_size_of_its_picture_whatever_that_is(rig, json_tokenizer, hw):
+    start_with(rig, json_tokenizer, "Here it is [EDIT].", make_frame(*hw).rgb)
+    rig.command("a", "make the mug red")
+    (result,) = rig.results.wait_for("a")
+    assert (result.status, result.message) == (Status.OK, "")
+    assert (result.images[0].image.height, result.images[0].image.width) == hw

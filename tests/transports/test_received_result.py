@@ -29,7 +29,13 @@ def send(answer: Answer):
     return TYPES.deserialize(bytes(TYPES.serialize(message)), topic.type_name)
 
 
-@pytest.mark.parametrize("text", ["hello", "find it", "segment it", "find and segment it"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("hello", "find it", "segment it", "find and segment it"),
+        *("paint it", "change it", "find, change and paint it"),
+    ],
+)
 def test_result_arrives_as_it_was_sent(text):
     answer = make_answer(text, is_final=False, sequence=7)
     received = read_result(send(answer))
@@ -49,6 +55,10 @@ def test_result_arrives_as_it_was_sent(text):
             np.testing.assert_array_equal(one, other)
             assert one.dtype == other.dtype
         assert ours.detections.labels == theirs.detections.labels
+    for mine, yours in zip(got.images, sent.images, strict=True):
+        assert (mine.route, mine.seed) == (yours.route, yours.seed)
+        assert (mine.steps, mine.scheduler) == (yours.steps, yours.scheduler)
+        np.testing.assert_array_equal(mine.rgb, yours.rgb)
 
 
 def test_wide_boxes_keep_their_corners():
@@ -118,11 +128,23 @@ def set_status(message):
     message.status = 99
 
 
+def shorten_picture(message):
+    message.images[0].image.data = message.images[0].image.data[:-1]
+
+
+def name_picture_otherwise(message):
+    message.images[0].route = "detect"
+
+
 @pytest.mark.parametrize(
-    "damage", [shorten_mask, resize_mask, name_other_route, name_closed_route, set_status]
+    "damage",
+    [
+        *(shorten_mask, resize_mask, name_other_route, name_closed_route, set_status),
+        *(shorten_picture, name_picture_otherwise),
+    ],
 )
 def test_message_of_another_version_is_one_clear_error(damage):
-    message = send(make_answer("segment it"))
+    message = send(make_answer("segment and paint it"))
     damage(message)
     with pytest.raises(TransportError, match=r"result of command 'c1' cannot be read.*version"):
         read_result(message)

@@ -8,25 +8,29 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vl2_ros.console import display, pointing
+from vl2_ros.console.answer_files import AnswerFiles, save_answer, save_labels
 from vl2_ros.console.options import (
     AsJson,
     Backend,
     Device,
     EngineFolder,
+    MemoryBudget,
     Threshold,
     Weights,
+    Without,
     load_model,
 )
-from vl2_ros.errors import InputError
+from vl2_ros.console.picture_options import make_image_options, take_picture_options
+from vl2_ros.errors import EngineError, InputError
 
 if TYPE_CHECKING:
     from vl2_ros.pipeline import Pipeline
-    from vl2_ros.structures import Command, Frame
+    from vl2_ros.structures import Command, Frame, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class _Output:
     Attributes:
         as_json: standard output is for programs.
         with_masks: masks stand in the JSON.
-        save: of the overlay pictures.
+        save: of drawn and edited pictures, and of overlays.
         labels: of the label image.
     """
 
@@ -46,10 +50,14 @@ class _Output:
     labels: Path | None
 
 
+@take_picture_options
 def ask(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE... SENTENCE", help="Picture files, then what to ask."),
+        typer.Argument(
+            metavar="[IMAGE...] SENTENCE",
+            help="Picture files, then what to ask; a drawing needs no picture.",
+        ),
     ],
     weights: Weights = None,
     device: Device = "auto",
@@ -58,7 +66,11 @@ def ask(
     as_json: AsJson = False,
     masks: Annotated[bool, typer.Option(help="Put masks into the JSON, as run lengths.")] = False,
     save: Annotated[
-        Path | None, typer.Option(help="Write an overlay picture; numbered when there are several.")
+        Path | None,
+        typer.Option(
+            help="Write the picture that was drawn or edited, else an overlay; numbered when there "
+            "are several."
+        ),
     ] = None,
     labels: Annotated[
         Path | None,
@@ -72,52 +84,90 @@ def ask(
     region: pointing.Regions = None,
     example: pointing.Examples = None,
     direct: pointing.Direct = False,
+    without: Without = None,
+    memory_budget: MemoryBudget = 0.0,
+    **pictures: Any,
 ) -> None:
-    """Ask a sentence about one or more pictures, each answered in turn.
+    """Ask a sentence about one or more pictures, each answered in turn, or have one drawn.
 
     vl2 ask table.jpg "find the red mug and the bowl" --save overlay.png
 
+    vl2 ask "draw a red mug" --save mug.png --seed 7
+
     Options that point may be repeated; 120,80@1 points into the first example.
     """
-    from vl2_ros.processing.image import read_image
-
-    if len(words) < 2:
-        raise InputError(
-            f"expected pictures and then a sentence, got only {words[0]!r}; say for example: "
-            'vl2 ask table.jpg "find the red mug"'
-        )
-    *paths, sentence = words
+    paths, sentence = _split_words(words)
     if labels is not None and len(paths) != 1:
         raise InputError(f"--labels takes one picture, got {len(paths)}")
     pointed = pointing.Pointing(
         point or (), box or (), scribble or (), polygon or (), region or (), example or ()
     )
-    command = pointing.make_command(sentence, pointed, threshold=threshold, direct=direct)
-    frames = [read_image(Path(path)) for path in paths]
-    output = _Output(as_json, masks, save, labels)
-    pipeline = load_model(weights, device, backend, engines)
-    _answer_each(pipeline, list(zip(paths, frames, strict=True)), command, output)
+    options = make_image_options(pictures)
+    command = pointing.make_command(
+        sentence, pointed, threshold=threshold, direct=direct, image_options=options
+    )
+    frames = _read_frames(paths)
+    pipeline = load_model(
+        weights, device, backend, engines, without=without or (), memory_budget_mb=memory_budget
+    )
+    _answer_each(pipeline, frames, command, _Output(as_json, masks, save, labels))
+
+
+def _split_words(words: list[str]) -> tuple[list[str], str]:
+    """Split the arguments into picture files and the sentence."""
+    from vl2_ros.processing.sentence import needs_picture
+
+    *paths, sentence = words
+    if not paths and needs_picture(sentence):
+        raise InputError(
+            f"expected pictures and then a sentence, got only {sentence!r}; say for example: "
+            'vl2 ask table.jpg "find the red mug", or without a picture: vl2 ask "draw a red mug"'
+        )
+    return paths, sentence
+
+
+def _read_frames(paths: list[str]) -> list[tuple[str | None, Frame | None]]:
+    from vl2_ros.processing.image import read_image
+
+    if not paths:
+        return [(None, None)]
+    return [(path, read_image(Path(path))) for path in paths]
 
 
 def _answer_each(
-    pipeline: Pipeline, pictures: list[tuple[str, Frame]], command: Command, output: _Output
+    pipeline: Pipeline,
+    pictures: list[tuple[str | None, Frame | None]],
+    command: Command,
+    output: _Output,
 ) -> None:
     for index, (path, frame) in enumerate(pictures):
         began = time.perf_counter()
-        with display.show_progress("asking"):
-            result = pipeline.answer(frame, command)
+        result = _find_result(pipeline, frame, command)
         seconds = time.perf_counter() - began
-        saved = None
+        files = AnswerFiles()
         if output.save is not None:
-            name = f"{output.save.stem}_{index}{output.save.suffix}"
-            saved = output.save if len(pictures) == 1 else output.save.with_name(name)
-            display.write_overlay(frame, command.text, result, saved)
+            is_one = len(pictures) == 1
+            name = output.save if is_one else output.save.with_stem(f"{output.save.stem}_{index}")
+            files = save_answer(frame, command.text, result, name)
         if output.labels is not None:
-            display.write_labels(result, output.labels)
+            save_labels(result, output.labels)
         if output.as_json:
             row = display.describe_answer(
-                path, command.text, result, seconds, saved, with_masks=output.with_masks
+                path, command.text, result, seconds, files, with_masks=output.with_masks
             )
             display.print_json(row)
         else:
-            display.print_answer(path if len(pictures) > 1 else None, result, seconds, saved)
+            display.print_answer(path if len(pictures) > 1 else None, result, seconds, files)
+
+
+def _find_result(pipeline: Pipeline, frame: Frame | None, command: Command) -> Result:
+    """Let the pipeline answer, and show the steps of a long stage."""
+    from vl2_ros.structures import ProgressEvent, ResultEvent
+
+    with display.show_progress("asking") as show:
+        for event in pipeline.run(frame, command):
+            if isinstance(event, ProgressEvent):
+                show(event.step, event.steps)
+            if isinstance(event, ResultEvent):
+                return event.result
+    raise EngineError("the run ended without a result")

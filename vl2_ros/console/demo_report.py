@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vl2_ros.console.display import describe_answer, list_found, print_text, write_overlay
+from vl2_ros.console.answer_files import AnswerFiles, save_overlay, save_pictures
+from vl2_ros.console.display import describe_answer, list_found, print_text
 from vl2_ros.errors import VL2Error
 
 if TYPE_CHECKING:
@@ -33,19 +34,20 @@ class DemoReport:
         out.mkdir(parents=True, exist_ok=True)
 
     def add(self, answer: DemoAnswer) -> None:
-        """Draw an answer into its picture and keep its row.
+        """Draw an answer into its picture, write what it has made and keep its row.
 
         Raises:
             InputError: if the picture cannot be written.
         """
         received, result = answer.received, answer.received.result
-        saved = None
+        overlay, number = None, f"{len(self._rows):02d}"
         if answer.frame is not None:
-            saved = self._out / f"{len(self._rows):02d}.png"
-            write_overlay(answer.frame, answer.sentence, result, saved)
+            overlay = self._out / f"{number}.png"
+            save_overlay(answer.frame, answer.sentence, result, overlay)
             self._drawn += 1
+        files = AnswerFiles(overlay, save_pictures(result, self._out / f"{number}_made.png"))
         row = describe_answer(
-            self._recording, answer.sentence, result, answer.seconds, saved, with_masks=True
+            self._recording, answer.sentence, result, answer.seconds, files, with_masks=True
         )
         status = {"status": received.status.name, "message": received.message}
         engine = {"model": received.model, "engine": received.engine}

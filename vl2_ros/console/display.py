@@ -1,4 +1,4 @@
-"""What the command line shows: progress, tables, answers, overlays, a red line.
+"""What the command line shows: progress, tables, answers, a red line.
 
 Progress and errors go to standard error, so that standard output stays clean for programs.
 """
@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vl2_ros.errors import InputError
-
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from vl2_ros.structures import Branch, Frame, Result
+    from vl2_ros.console.answer_files import AnswerFiles
+    from vl2_ros.structures import Branch, Result
     from vl2_ros.transports.received_result import ReceivedResult
 
 
@@ -70,7 +69,7 @@ def _format(value: object) -> str:
 
 
 def list_found(result: Result) -> str:
-    """List one instance a line: label, score, box and mask size."""
+    """List one instance a line: label, score, box and mask size; then the pictures made."""
     lines = []
     for branch in result.branches:
         found = branch.detections
@@ -81,6 +80,12 @@ def list_found(result: Result) -> str:
             mask = "" if found.masks is None else f", {int(found.masks[index].sum())} px"
             lines.append(f"{branch.route.value} {label} ({score:.2f}, {corners}{mask})")
         lines += _list_labels(branch)
+    for image in result.images:
+        height, width = image.rgb.shape[:2]
+        lines.append(
+            f"{image.route.value} {width}x{height}, seed {image.seed}, {image.steps} steps of "
+            f"{image.scheduler}"
+        )
     return "\n".join(lines)
 
 
@@ -95,40 +100,53 @@ def _list_labels(branch: Branch) -> list[str]:
 
 
 def describe_answer(
-    picture: str,
+    picture: str | None,
     sentence: str,
     result: Result,
     seconds: float,
-    overlay: Path | None,
+    files: AnswerFiles,
     *,
     with_masks: bool,
 ) -> dict[str, Any]:
     """Make the JSON of one answer; the mask of an instance is run lengths."""
-    from vl2_ros.processing.result_json import result_to_json
-
     return {
         "picture": picture,
         "command": sentence,
-        **result_to_json(result, with_masks=with_masks),
+        **_describe_result(result, files.pictures, with_masks=with_masks),
         "seconds": round(seconds, 4),
-        "overlay": None if overlay is None else str(overlay),
+        "overlay": None if files.overlay is None else str(files.overlay),
     }
 
 
-def print_answer(title: str | None, result: Result, seconds: float, saved: Path | None) -> None:
-    """Print the text of an answer, one instance a line, the time and where the overlay is."""
+def _describe_result(
+    result: Result, pictures: Sequence[Path], *, with_masks: bool
+) -> dict[str, Any]:
+    """Make the JSON of a result; each of its pictures is named by its file, None without one."""
+    from vl2_ros.processing.result_json import result_to_json
+
+    document = result_to_json(result, with_masks=with_masks)
+    for index, image in enumerate(document["images"]):
+        image["file"] = str(pictures[index]) if pictures else None
+    return document
+
+
+def print_answer(title: str | None, result: Result, seconds: float, files: AnswerFiles) -> None:
+    """Print the text of an answer, what was found and made, the time and where the files are."""
     if title is not None:
         print_text(f"{title}:")
     print_text(result.text or "(no text)")
-    if result.branches:
+    if result.branches or result.images:
         print_text(list_found(result))
-    print_text(f"{seconds:.2f} s" + (f", overlay: {saved.resolve()}" if saved else ""))
+    print_text(f"{seconds:.2f} s{files.name_them()}")
 
 
-def describe_received(received: ReceivedResult) -> dict[str, Any]:
-    """Make the JSON of a result that came from a node, masks as run lengths."""
-    from vl2_ros.processing.result_json import result_to_json
+def describe_received(received: ReceivedResult, pictures: Sequence[Path] = ()) -> dict[str, Any]:
+    """Make the JSON of a result that came from a node, masks as run lengths.
 
+    Args:
+        received: the result.
+        pictures: files of what was drawn or edited, where they were written.
+    """
     return {
         "command": received.text,
         "camera": received.camera,
@@ -136,7 +154,7 @@ def describe_received(received: ReceivedResult) -> dict[str, Any]:
         "message": received.message,
         "is_final": received.is_final,
         "sequence": received.sequence,
-        **result_to_json(received.result, with_masks=True),
+        **_describe_result(received.result, pictures, with_masks=True),
         "model": received.model,
         "model_identity": received.model_identity,
         "engine": received.engine,
@@ -160,51 +178,14 @@ def format_received(received: ReceivedResult) -> str:
     return " ".join(line.splitlines())
 
 
-def print_received(received: ReceivedResult, *, as_json: bool) -> None:
+def print_received(
+    received: ReceivedResult, *, as_json: bool, pictures: Sequence[Path] = ()
+) -> None:
     """Print a result that came from a node, on one line."""
     if as_json:
-        print_json(describe_received(received))
+        print_json(describe_received(received, pictures))
     else:
         print_text(format_received(received))
-
-
-def write_overlay(frame: Frame, sentence: str, result: Result, path: Path) -> None:
-    """Write the picture with the answer drawn in.
-
-    Raises:
-        InputError: if the file cannot be written.
-    """
-    from PIL import Image
-
-    from vl2_ros.processing.overlay import draw_overlay
-
-    try:
-        Image.fromarray(draw_overlay(frame, result, question=sentence)).save(path)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot write the overlay {path}: {error}; expected a name such as overlay.png in a "
-            "folder that is there"
-        ) from error
-
-
-def write_labels(result: Result, path: Path) -> None:
-    """Write the class of every pixel as a 16-bit picture; list_found tells what the classes mean.
-
-    Raises:
-        InputError: if the answer has none, or the file cannot be written.
-    """
-    from PIL import Image
-
-    maps = [branch.label_map for branch in result.branches if branch.label_map is not None]
-    if not maps:
-        raise InputError(
-            "the answer has no class for every pixel, so --labels has nothing to write; ask for "
-            'example "label every pixel as road, sky and car"'
-        )
-    try:
-        Image.fromarray(maps[0].class_ids).save(path, format="PNG")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error}; expected a name such as a.png") from error
 
 
 def show_error(message: str) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vl2_ros.console import display, terminal
+from vl2_ros.console.answer_files import AnswerFiles, save_pictures
 from vl2_ros.console.demo_report import DemoReport
 from vl2_ros.console.options import (
     AsJson,
@@ -22,14 +24,17 @@ from vl2_ros.console.options import (
     Device,
     Domain,
     EngineFolder,
+    MemoryBudget,
     Namespace,
     NodeName,
     Threshold,
     TransportName,
     Weights,
+    Without,
     load_model,
     open_transport,
 )
+from vl2_ros.console.picture_options import make_image_options, take_picture_options
 from vl2_ros.errors import VL2Error
 
 if TYPE_CHECKING:
@@ -94,6 +99,7 @@ def demo(
     report.finish()
 
 
+@take_picture_options
 def bag(
     source: Annotated[Path, typer.Argument(metavar="IN", help="rosbag2 folder, .mcap or .db3.")],
     out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="Recording of the results.")],
@@ -109,7 +115,12 @@ def bag(
     backend: Backend = "auto",
     engines: EngineFolder = None,
     threshold: Threshold = 0.35,
-    annotated: Annotated[bool, typer.Option(help="Write drawn pictures, too.")] = True,
+    annotated: Annotated[
+        bool, typer.Option(help="Write the pictures with the results drawn in, too.")
+    ] = True,
+    without: Without = None,
+    memory_budget: MemoryBudget = 0.0,
+    **pictures: Any,
 ) -> None:
     """Ask a recorded camera, picture by picture, and record typed results for Foxglove and ROS 2.
 
@@ -119,13 +130,16 @@ def bag(
     from vl2_ros.transports.bag import count_images
     from vl2_ros.transports.bag_results import BagQuestion, answer_bag
 
+    options = make_image_options(pictures)
     commands = [
-        Command(text, id=str(index), score_threshold=threshold)
+        Command(text, id=str(index), score_threshold=threshold, image_options=options)
         for index, text in enumerate(command)
     ]
     question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=annotated)
     total = count_images(source, topic=topic) * len(commands)
-    pipeline = load_model(weights, device, backend, engines)
+    pipeline = load_model(
+        weights, device, backend, engines, without=without or (), memory_budget_mb=memory_budget
+    )
     refused: list[str] = []
     with display.show_progress("asking") as show:
         done = iter(range(1, total + 1))
@@ -141,6 +155,7 @@ def bag(
     display.print_text(f"{count} results: {out.resolve()}")
 
 
+@take_picture_options
 def send(
     text: Annotated[str, typer.Argument(metavar="SENTENCE", help="What to ask.")],
     watch: Annotated[
@@ -155,11 +170,16 @@ def send(
     duration: Annotated[float, typer.Option(help="Seconds until a watch ends; 0: never.")] = 0.0,
     threshold: Threshold = 0.0,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the node, a result.")] = 30.0,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Write the picture that was drawn or edited; of a watch the newest."),
+    ] = None,
     as_json: AsJson = False,
     node_name: NodeName = "vl2",
     namespace: Namespace = "",
     domain: Domain = None,
     transport: TransportName = "dds",
+    **pictures: Any,
 ) -> None:
     """Ask a running node what its camera sees, and print the result, or results as they come.
 
@@ -168,6 +188,7 @@ def send(
     from vl2_ros.node.request import Mode
     from vl2_ros.transports.client import PerceptionClient
 
+    options = make_image_options(pictures)
     with closing(open_transport(transport, "vl2_send", domain_id=domain)) as link:
         client = PerceptionClient(link, node_name=node_name, namespace=namespace)
         client.require_node(timeout)
@@ -180,16 +201,18 @@ def send(
             duration_s=duration,
             deadline_s=deadline,
             score_threshold=threshold,
+            image_options=options,
         )
+        show = partial(_show_received, as_json=as_json, save=save)
         with terminal.end_quietly():
             try:
                 for received in client.follow(sent, timeout):
-                    _show_received(received, as_json=as_json, in_full=watch is None)
+                    show(received, in_full=watch is None)
             except KeyboardInterrupt:
                 client.stop(sent)
                 # Its last word; leaving before it, the stop might not have been sent yet.
                 for received in client.follow(sent, _LAST_WORD_S):
-                    _show_received(received, as_json=as_json, in_full=False)
+                    show(received, in_full=False)
 
 
 def echo(
@@ -242,13 +265,19 @@ def camera(
             camera_player.play_camera(images, publish, threading.Event(), rate_hz=rate)
 
 
-def _show_received(received: ReceivedResult, *, as_json: bool, in_full: bool) -> None:
+def _show_received(
+    received: ReceivedResult, *, as_json: bool, save: Path | None, in_full: bool
+) -> None:
     """Print one result of a command; a last one that is no answer is an error."""
+    result = received.result
+    pictures = () if save is None else save_pictures(result, save)
     is_refusal = received.is_final and received.status.name in _REFUSALS
     if as_json or not (is_refusal or in_full):
-        display.print_received(received, as_json=as_json)
+        display.print_received(received, as_json=as_json, pictures=pictures)
     elif not is_refusal:
-        result = received.result
-        display.print_answer(None, result, sum(result.stage_ms.values()) / 1e3, None)
+        seconds = sum(result.stage_ms.values()) / 1e3
+        display.print_answer(None, result, seconds, AnswerFiles(None, pictures))
+    if save is not None and not pictures and received.status.name == "OK":
+        display.show_note(f"the answer holds no picture; nothing was written to {save}")
     if is_refusal:
         raise VL2Error(f"{received.status.name.lower()}: {received.message}")

@@ -8,7 +8,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -39,6 +39,23 @@ Backend = Annotated[
 EngineFolder = Annotated[
     Path | None,
     typer.Option("--engines", help="Folder of engines; left out: engines in the checkpoint's."),
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--without",
+        metavar="PART",
+        help="Leave a part of the network out, such as image_generation; may be repeated.",
+    ),
+]
+MemoryBudget = Annotated[
+    float,
+    typer.Option(
+        "--memory-budget",
+        metavar="MB",
+        min=0.0,
+        help="MB that the weights of decoders may take together; 0: no limit.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Threshold = Annotated[float, typer.Option(help="Leave out instances scored below it, 0..1.")]
@@ -115,8 +132,20 @@ def load_model(
     engines: Path | None = None,
     *,
     allow_fallback: bool = True,
+    without: Collection[str] = (),
+    memory_budget_mb: float = 0.0,
 ) -> Pipeline:
-    """Load a checkpoint, the embedded model when none is named."""
+    """Load a checkpoint, the embedded model when none is named.
+
+    Args:
+        weights: folder of the checkpoint.
+        device: as for `choose_device`.
+        backend: torch, onnxruntime, tensorrt or auto.
+        engines: folder of engines.
+        allow_fallback: take torch where engines cannot be used.
+        without: parts of the network that are left out.
+        memory_budget_mb: that the weights of decoders may take together; 0: no limit.
+    """
     from vl2_ros.loading import load_pipeline
 
     with show_progress("loading"):
@@ -126,6 +155,8 @@ def load_model(
             backend=backend,
             engines=engines,
             allow_fallback=allow_fallback,
+            without=tuple(without),
+            memory_budget_mb=memory_budget_mb or None,
         )
 
 
@@ -169,8 +200,6 @@ def take_node_parameters(command: Callable[..., None]) -> Callable[..., None]:
     One that holds several values is an option in the singular that may be repeated.
     """
     hints = get_type_hints(NodeParameters)
-    signature = inspect.signature(command)
-    own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     added = []
     for item in dataclasses.fields(NodeParameters):
         help_text, default = note_of(item.name).text, item.default
@@ -185,5 +214,15 @@ def take_node_parameters(command: Callable[..., None]) -> Callable[..., None]:
                 annotation=Annotated[kind, typer.Option(*names, help=help_text)],
             )
         )
+    return add_options(command, added)
+
+
+def add_options(
+    command: Callable[..., None], added: Sequence[inspect.Parameter]
+) -> Callable[..., None]:
+    """Give a command options that it takes by its `**` parameter."""
+    # Evaluated here, as typer reads a signature that was set by hand as it is, strings and all.
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     command.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
     return command

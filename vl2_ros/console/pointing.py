@@ -15,7 +15,7 @@ import typer
 from vl2_ros.errors import InputError
 
 if TYPE_CHECKING:
-    from vl2_ros.structures import Command, VisualPrompt
+    from vl2_ros.structures import Command, ImageOptions, VisualPrompt
 
 Points = Annotated[
     list[str] | None, typer.Option("--point", metavar="X,Y", help="Point at a pixel.")
@@ -72,7 +72,14 @@ class Pointing:
     examples: Sequence[Path] = ()
 
 
-def make_command(sentence: str, pointing: Pointing, *, threshold: float, direct: bool) -> Command:
+def make_command(
+    sentence: str,
+    pointing: Pointing,
+    *,
+    threshold: float,
+    direct: bool,
+    image_options: ImageOptions,
+) -> Command:
     """Make the command of a sentence and of what the options point at.
 
     Raises:
@@ -87,6 +94,7 @@ def make_command(sentence: str, pointing: Pointing, *, threshold: float, direct:
         visual_prompts=tuple(_read_prompts(pointing)),
         images=tuple(read_image(path) for path in pointing.examples),
         direct=direct,
+        image_options=image_options,
     )
 
 

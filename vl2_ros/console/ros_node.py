@@ -59,6 +59,8 @@ def _load(process: ProcessParameters) -> Perceiver:
     return load_pipeline(
         Path(process.weights) if process.weights else None,
         device=choose_device(process.device),
+        without=process.without,
+        memory_budget_mb=process.memory_budget_mb or None,
         backend=process.backend,
         engines=Path(process.engines) if process.engines else None,
         allow_fallback=process.allow_backend_fallback,

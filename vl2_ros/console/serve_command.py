@@ -19,10 +19,12 @@ from vl2_ros.console.options import (
     Domain,
     EndWithInput,
     EngineFolder,
+    MemoryBudget,
     Namespace,
     NodeName,
     TransportName,
     Weights,
+    Without,
     load_model,
     make_node_parameters,
     open_transport,
@@ -42,6 +44,8 @@ def serve(
     allow_backend_fallback: Annotated[
         bool, typer.Option(help="Take torch where engines cannot be used, or else refuse.")
     ] = True,
+    without: Without = None,
+    memory_budget: MemoryBudget = 0.0,
     node_name: NodeName = "vl2",
     namespace: Namespace = "",
     domain: Domain = None,
@@ -56,6 +60,8 @@ def serve(
     process = ProcessParameters(
         weights=str(weights or ""),
         device=device,
+        without=tuple(without or ()),
+        memory_budget_mb=memory_budget,
         backend=backend,
         engines=str(engines or ""),
         allow_backend_fallback=allow_backend_fallback,
@@ -72,7 +78,13 @@ def serve(
         from vl2_ros.node.server import PerceptionServer
 
         pipeline = load_model(
-            weights, device, backend, engines, allow_fallback=allow_backend_fallback
+            weights,
+            device,
+            backend,
+            engines,
+            allow_fallback=allow_backend_fallback,
+            without=without or (),
+            memory_budget_mb=memory_budget,
         )
         server = PerceptionServer(pipeline, link, settings)
         server.start()
@@ -100,12 +112,13 @@ def _serve_ros(
     if namespace:
         rules["__ns"] = f"/{namespace.strip('/')}"
     words = [word for pair in rules.items() for word in ("-r", ":=".join(pair))]
+    both = dataclasses.asdict(settings) | dataclasses.asdict(process)
     values = {
         name: list(value) or [""] if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(settings).items()
+        for name, value in both.items()
     }
     ros_node.run(
         arguments=["--ros-args", *words] if words else [],
         node_name=node_name,
-        parameters=values | dataclasses.asdict(process),
+        parameters=values,
     )

@@ -2,48 +2,38 @@
 
 A released folder (model_type `visionllmv2`) is read as it was published, safetensors or `.bin`,
 whole or in shards. Our own (model_type `vl2_ros`) holds `config.json` and safetensors with our
-names. Loading keeps the weights once in memory, plus a small window of the file being read.
+names. Loading keeps the weights once in memory, plus a small window of the file being read; parts
+of the network that are not wanted are not read.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vl2_ros.errors import CheckpointError
-from vl2_ros.model.checkpoint_config import (
-    CheckpointConfig,
-    read_checkpoint_config,
-    write_checkpoint_config,
+from vl2_ros.model.checkpoint_config import read_checkpoint_config, write_checkpoint_config
+from vl2_ros.model.checkpoint_opening import (
+    OpenedCheckpoint,
+    Progress,
+    iterate_parts,
+    open_checkpoint,
+    open_part,
 )
-from vl2_ros.model.checkpoint_plan import LoadPlan, Place, find_places, plan_loading
-from vl2_ros.model.checkpoint_shards import (
-    INDEX_SUFFIX,
-    WEIGHT_FILES,
-    WeightFiles,
-    find_weight_files,
-    iterate_tensors,
-)
-from vl2_ros.model.checkpoint_weights import (
-    build_empty_model,
-    copy_checked,
-    fill_place,
-    move_computed_buffers,
-)
+from vl2_ros.model.checkpoint_plan import find_places
+from vl2_ros.model.checkpoint_shards import WEIGHT_FILES, iterate_tensors
+from vl2_ros.model.checkpoint_weights import copy_checked, fill_place, move_computed_buffers
+from vl2_ros.model.checkpoint_writer import ShardWriter, write_safetensors
+from vl2_ros.model.config import IMAGE_PARTS
+from vl2_ros.model.diffusion_folder import COMPANIONS, DiffusionFolder
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.release_keys import check_alias
-
-logger = logging.getLogger(__name__)
 
 #: Files beside the weights that a converted checkpoint keeps.
 COMPANION_FILES = (
@@ -55,14 +45,8 @@ COMPANION_FILES = (
     "processing.json",
 )
 
-#: First name component of decoders to come -> what they are.
-LATER_PARTS = {"sd": "image_generation", "ip2p": "image_editing"}
-
 #: Parts of the network that answers can be routed to.
-DECODERS = ("detection_decoder", "pose_decoder")
-
-#: Told the bytes of the checkpoint read so far and in all.
-Progress = Callable[[int, int], None]
+DECODERS = ("detection_decoder", "pose_decoder", *IMAGE_PARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +59,10 @@ class CheckpointInfo:
         file_format: `safetensors` or `bin`.
         dtypes: dtype name -> stored values of that dtype, under every name that they have.
         parts: part of the network -> values in it, shared ones counted once.
+        part_bytes: part of the network -> bytes of these values as they are stored.
         decoders: decoders that can be used.
-        later: decoders that are stored but not built here yet -> values, under every name.
+        unavailable: decoders that the checkpoint has but that cannot be built -> why.
+        safety_checkers: decoders of pictures whose folder carries a safety checker.
     """
 
     name: str
@@ -84,8 +70,10 @@ class CheckpointInfo:
     file_format: str
     dtypes: dict[str, int]
     parts: dict[str, int]
+    part_bytes: dict[str, int]
     decoders: tuple[str, ...]
-    later: dict[str, int]
+    unavailable: dict[str, str]
+    safety_checkers: tuple[str, ...]
 
 
 def load_model(
@@ -95,6 +83,7 @@ def load_model(
     device: str | torch.device = "cpu",
     strict: bool = True,
     progress: Progress | None = None,
+    parts: Collection[str] | None = None,
 ) -> VisionLLM:
     """Load a checkpoint folder, in eval mode.
 
@@ -104,32 +93,54 @@ def load_model(
         device: where the weights go, one tensor at a time.
         strict: False keeps fresh values where weights are missing and leaves out unexpected ones.
         progress: called after every tensor.
+        parts: which of `config.PARTS` come with the language side, each of which the checkpoint
+            must have; others are None in the network and not read. By default all that can be
+            built: one whose Stable Diffusion folder is missing is left out with a warning.
 
     Raises:
-        CheckpointError: if the folder, a file, a name, a shape or a value is not as expected.
-        ConfigError: if the model is a variant that is not supported.
+        CheckpointError: if the folder, a file, a name, a shape or a value is not as expected, or a
+            part in `parts` is not to be had.
+        ConfigError: if the model is a variant that is not supported, or `parts` names no part.
     """
-    opened = _open(Path(path), strict=strict)
-    model, places = opened.model, opened.places
-    filled: dict[str, Tensor] = {}
-    for name, source in _iterate_parts(opened, progress):
-        value = copy_checked(name, source, dtype, device)
-        if name in filled:
-            check_alias(name, filled[name], value)
-            continue
-        fill_place(model, places[name], value)
-        filled.update(dict.fromkeys(places[name].names, value))
-    fresh = model.state_dict(keep_vars=True)
-    for name in opened.plan.missing:
-        fill_place(model, places[name], copy_checked(name, fresh[name].detach(), dtype, device))
-    move_computed_buffers(model, device)
-    return model.eval()
+    opened = open_checkpoint(Path(path), strict=strict, parts=parts)
+    _fill(opened, dtype, device, progress)
+    return opened.model.eval()
+
+
+def load_part(
+    path: str | Path,
+    part: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
+) -> nn.Module:
+    """Load one part of a checkpoint alone, in eval mode, reading no other tensor.
+
+    Args:
+        path: a released VisionLLM v2 folder or one written by `save_model`.
+        part: one of `config.PARTS`.
+        dtype: of all floating-point weights.
+        device: where the weights go.
+        progress: called after every tensor.
+
+    Returns:
+        What the attribute `part` of a whole `VisionLLM` would be.
+
+    Raises:
+        CheckpointError: if the checkpoint is not as expected, or the part is not to be had.
+        ConfigError: if the model is a variant that is not supported, or `part` names no part.
+    """
+    opened = open_part(Path(path), part)
+    _fill(opened, dtype, device, progress)
+    return opened.model.get_submodule(part).eval()
 
 
 def save_model(model: VisionLLM, path: str | Path, *, dtype: torch.dtype = torch.float16) -> None:
     """Write a checkpoint folder in our own layout, each file whole or not at all.
 
-    Tokenizer and processing settings are the caller's to write beside it.
+    The language model's tokenizer and the processing settings are the caller's to write beside it;
+    what the parts that make pictures need is copied into `diffusion/`.
 
     Args:
         model: on any device.
@@ -144,7 +155,9 @@ def save_model(model: VisionLLM, path: str | Path, *, dtype: torch.dtype = torch
     state = model.state_dict(keep_vars=True)
     names = sorted({place.names[0] for place in find_places(model).values()})
     tensors = {name: copy_checked(name, state[name].detach(), dtype, "cpu") for name in names}
-    _write_safetensors(tensors, folder / WEIGHT_FILES[0])
+    write_safetensors(tensors, folder / WEIGHT_FILES[0])
+    images = set(IMAGE_PARTS) & set(model.config.parts)
+    _copy_companions({name: model.get_submodule(name).folder for name in images}, folder)
     write_checkpoint_config(folder, model.config, model.tokens)
 
 
@@ -157,8 +170,9 @@ def convert_checkpoint(
 ) -> None:
     """Write a released checkpoint in our own layout: safetensors shards with our names.
 
-    Values keep their dtype. Decoders that are not built here yet are left out; keep the source
-    for them. `config.json` is written last, so a folder that has it is complete.
+    Values keep their dtype. The new folder needs no Stable Diffusion folder: what serving takes
+    from them is copied. A part that cannot be built is left out with a warning; keep the source for
+    it. `config.json` is written last, so a folder that has it is complete.
 
     Args:
         source: a released folder, or one of ours.
@@ -170,12 +184,12 @@ def convert_checkpoint(
         CheckpointError: if the source cannot be loaded strictly, or the target is not empty.
     """
     folder, out = Path(source), Path(target)
-    opened = _open(folder)
+    opened = open_checkpoint(folder)
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise CheckpointError(f"{out} is not empty; expected a new or empty folder")
     out.mkdir(parents=True, exist_ok=True)
-    writer = _ShardWriter(out, max_shard_bytes)
-    for alias, part in _iterate_parts(opened, progress):
+    writer = ShardWriter(out, max_shard_bytes)
+    for alias, part in iterate_parts(opened, progress):
         name = opened.places[alias].names[0]
         value = copy_checked(name, part, None, "cpu")
         known = writer.read(name)
@@ -187,133 +201,79 @@ def convert_checkpoint(
     for name in COMPANION_FILES:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, out / name)
+    _copy_companions(opened.config.folders, out)
     write_checkpoint_config(out, opened.config.model, opened.config.tokens)
 
 
 def describe_checkpoint(path: str | Path) -> CheckpointInfo:
     """Say what a checkpoint folder holds, without reading a weight.
 
+    Whether the tensors of a part that makes pictures fit is seen when it is loaded.
+
     Raises:
         CheckpointError: if it is no checkpoint, or one that does not fit its configuration.
         ConfigError: if the model is a variant that is not supported.
     """
     folder = Path(path)
-    opened = _open(folder)
-    later_names = set(opened.plan.later)
+    config = read_checkpoint_config(folder)
+    # The parts that make pictures are counted as they are stored: to build them takes seconds.
+    opened = open_checkpoint(folder, parts=set(config.model.parts) - set(IMAGE_PARTS))
+    known = opened.plan.targets | {
+        name: found
+        for name, found in opened.plan.left_out.items()
+        if found[0].part in config.model.parts
+    }
     dtypes: Counter[str] = Counter()
-    later: Counter[str] = Counter()
-    for name, tensor in iterate_tensors(opened.files):
-        if name in later_names:
-            later[_name_later_part(name)] += tensor.numel()
-        if name in later_names or name in opened.plan.targets:
-            dtypes[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
+    sizes: dict[str, tuple[int, int]] = {}
+    for name, tensor in iterate_tensors(opened.files, known.keys()):
+        dtypes[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
+        for target in known[name]:
+            values = tensor.numel() // target.blocks
+            shared = opened.places[target.name].names if target.name in opened.places else ()
+            sizes[next(iter(shared), target.name)] = (values, values * tensor.itemsize)
     parts: Counter[str] = Counter()
-    for name, place in opened.places.items():
-        if name == place.names[0]:
-            parts[name.split(".", 1)[0]] += place.shape.numel()
+    part_bytes: Counter[str] = Counter()
+    for name, (values, stored_bytes) in sizes.items():
+        parts[name.split(".", 1)[0]] += values
+        part_bytes[name.split(".", 1)[0]] += stored_bytes
     return CheckpointInfo(
         name=folder.resolve().name,
-        layout="release" if opened.config.is_release else "vl2_ros",
+        layout="release" if config.is_release else "vl2_ros",
         file_format=opened.files.file_format,
         dtypes=dict(dtypes),
         parts=dict(parts),
+        part_bytes=dict(part_bytes),
         decoders=tuple(name for name in DECODERS if name in parts),
-        later=dict(later),
+        unavailable=dict(config.unavailable),
+        safety_checkers=tuple(
+            name for name, files in config.folders.items() if files.safety_checker is not None
+        ),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A checkpoint whose names and shapes are known to fit a network, not yet read."""
-
-    config: CheckpointConfig
-    files: WeightFiles
-    model: VisionLLM
-    places: dict[str, Place]
-    plan: LoadPlan
-
-
-def _open(folder: Path, *, strict: bool = True) -> _Opened:
-    """Find the files and a place for every tensor; the network is empty when strict, else fresh."""
-    config = read_checkpoint_config(folder)
-    files = find_weight_files(folder)
-    build = build_empty_model if strict else VisionLLM
-    model = build(config.model, config.tokens)
-    places = find_places(model)
-    plan = plan_loading(iterate_tensors(files), places, is_release=config.is_release)
-    problems = plan.describe_problems(strict=strict)
-    if problems:
-        raise CheckpointError(
-            f"{folder} does not fit the network that its config.json describes:\n{problems}"
-        )
-    if plan.missing or plan.unexpected:
-        logger.warning(
-            "%s: %d tensors keep fresh values: %s; %d are left out: %s",
-            *(folder, len(plan.missing), plan.missing, len(plan.unexpected), plan.unexpected),
-        )
-    if plan.later:
-        counts = Counter(_name_later_part(name) for name in plan.later)
-        logger.info("%s: left out tensors of decoders to come: %s", folder, dict(counts))
-    return _Opened(config, files, model, places, plan)
+def _fill(
+    opened: OpenedCheckpoint,
+    dtype: torch.dtype,
+    device: str | torch.device,
+    progress: Progress | None,
+) -> None:
+    model, places = opened.model, opened.places
+    filled: dict[str, Tensor] = {}
+    for name, source in iterate_parts(opened, progress):
+        value = copy_checked(name, source, dtype, device)
+        if name in filled:
+            check_alias(name, filled[name], value)
+            continue
+        fill_place(model, places[name], value)
+        filled.update(dict.fromkeys(places[name].names, value))
+    fresh = model.state_dict(keep_vars=True)
+    for name in opened.plan.missing:
+        fill_place(model, places[name], copy_checked(name, fresh[name].detach(), dtype, device))
+    move_computed_buffers(model, device)
 
 
-def _name_later_part(name: str) -> str:
-    top = name.split(".", 1)[0]
-    return LATER_PARTS.get(top, top)
-
-
-def _iterate_parts(opened: _Opened, progress: Progress | None) -> Iterator[tuple[str, Tensor]]:
-    """Yield (our name, view of the stored rows) for everything that has a place."""
-    used_bytes, total_bytes = 0, opened.files.total_bytes
-    for name, stored in iterate_tensors(opened.files):
-        used_bytes += stored.nbytes
-        for target in opened.plan.targets.get(name, ()):
-            yield target.name, target.take(stored)
-        del stored
-        if progress is not None:
-            progress(min(used_bytes, total_bytes), total_bytes)
-
-
-class _ShardWriter:
-    """Collects tensors into safetensors shards of a bounded size, then writes their index."""
-
-    def __init__(self, folder: Path, max_bytes: int) -> None:
-        self._folder = folder
-        self._max_bytes = max_bytes
-        self._pending: dict[str, Tensor] = {}
-        self._weight_map: dict[str, str] = {}
-        self._total_bytes = 0
-
-    def add(self, name: str, tensor: Tensor) -> None:
-        pending_bytes = sum(value.nbytes for value in self._pending.values())
-        if self._pending and pending_bytes + tensor.nbytes > self._max_bytes:
-            self._flush()
-        self._pending[name] = tensor
-        self._total_bytes += tensor.nbytes
-
-    def read(self, name: str) -> Tensor | None:
-        if name in self._weight_map:
-            with safe_open(self._folder / self._weight_map[name], framework="pt") as file:
-                return file.get_tensor(name)
-        return self._pending.get(name)
-
-    def finish(self) -> None:
-        self._flush()
-        index = {
-            "metadata": {"total_size": self._total_bytes},
-            "weight_map": dict(sorted(self._weight_map.items())),
-        }
-        path = self._folder / (WEIGHT_FILES[0] + INDEX_SUFFIX)
-        path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-
-    def _flush(self) -> None:
-        name = f"model-{len(set(self._weight_map.values())) + 1:05d}.safetensors"
-        _write_safetensors(self._pending, self._folder / name)
-        self._weight_map.update(dict.fromkeys(self._pending, name))
-        self._pending = {}
-
-
-def _write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata={"format": "pt"})
-    part.replace(path)
+def _copy_companions(folders: Mapping[str, DiffusionFolder | None], out: Path) -> None:
+    for name, folder in folders.items():
+        target = out / COMPANIONS / name
+        if folder is not None and folder.path.resolve() != target.resolve():
+            folder.copy_companions(target)

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vl2_ros.errors import CheckpointError
+from vl2_ros.errors import CheckpointError, ConfigError
 from vl2_ros.model.checkpoint_shards import read_json_object
-from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
+from vl2_ros.model.diffusion_config import NUM_CONDITIONS, DiffusionConfig
+from vl2_ros.model.diffusion_folder import COMPANIONS, DiffusionFolder, find_diffusion_folder
 from vl2_ros.model.tokens import TokenIds
 
 CONFIG_FILE = "config.json"
 RELEASE_TYPE = "visionllmv2"
 OWN_TYPE = "vl2_ros"
+
+#: Parts that make pictures -> switch and object of a released config.json.
+_RELEASED_IMAGE_PARTS = {
+    "image_generation": ("use_sd", "sd_config"),
+    "image_editing": ("use_ip2p", "ip2p_config"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +35,15 @@ class CheckpointConfig:
         is_release: whether tensors bear the names of the released model, else ours.
         model: sizes and switches of the network.
         tokens: ids of the special tokens in the checkpoint's vocabulary.
+        folders: part that makes pictures -> its tokenizer, scheduler and safety checker.
+        unavailable: part that the checkpoint has but that cannot be built -> why, and what to do.
     """
 
     is_release: bool
     model: ModelConfig
     tokens: TokenIds
+    folders: Mapping[str, DiffusionFolder] = field(default_factory=dict)
+    unavailable: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_checkpoint_config(folder: Path) -> CheckpointConfig:
@@ -54,19 +67,84 @@ def read_checkpoint_config(folder: Path) -> CheckpointConfig:
     model_type = values.get("model_type")
     if model_type == RELEASE_TYPE:
         model = ModelConfig.from_release(values)
-        return CheckpointConfig(True, model, _find_token_ids(folder, model))
+        bare = CheckpointConfig(True, model, _find_token_ids(folder, model))
+        return _without_missing_library(_add_image_parts(bare, folder, values))
     if model_type == OWN_TYPE:
         try:
             model = ModelConfig.from_dict(values["model"])
-            return CheckpointConfig(False, model, _tokens_from_dict(values["tokens"]))
+            tokens = _tokens_from_dict(values["tokens"])
         except (LookupError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{path} is incomplete ({type(error).__name__}: {error}); expected what "
                 "save_model writes"
             ) from error
+        folders = {
+            name: DiffusionFolder(folder / COMPANIONS / name)
+            for name in IMAGE_PARTS
+            if getattr(model, name) is not None
+        }
+        return _without_missing_library(CheckpointConfig(False, model, tokens, folders))
     raise CheckpointError(
         f"{path} has model_type {model_type!r}; expected {RELEASE_TYPE!r} or {OWN_TYPE!r}"
     )
+
+
+def _add_image_parts(
+    config: CheckpointConfig, checkpoint: Path, values: Mapping[str, Any]
+) -> CheckpointConfig:
+    """Add the parts that make pictures, where their folders are on this machine.
+
+    One that is missing or broken takes nothing else away: it is noted with the reason, for whoever
+    asks for the part.
+    """
+    model = config.model
+    folders: dict[str, DiffusionFolder] = {}
+    unavailable: dict[str, str] = {}
+    for name, (switch, key) in _RELEASED_IMAGE_PARTS.items():
+        if not values.get(switch):
+            continue
+        try:
+            found, part = _read_image_part(checkpoint, values.get(key), name, key)
+            added: dict[str, Any] = {name: part}
+            model = replace(model, **added)
+            folders[name] = found
+        except (CheckpointError, ConfigError) as error:
+            unavailable[name] = str(error)
+    return replace(config, model=model, folders=folders, unavailable=unavailable)
+
+
+def _without_missing_library(config: CheckpointConfig) -> CheckpointConfig:
+    """Note the parts that make pictures as unavailable on a machine without diffusers."""
+    names = [name for name in IMAGE_PARTS if getattr(config.model, name) is not None]
+    if not names or find_spec("diffusers") is not None:
+        return config
+    reason = "diffusers is not installed; install vl2_ros[diffusion]"
+    emptied: dict[str, Any] = dict.fromkeys(names)
+    return replace(
+        config,
+        model=replace(config.model, **emptied),
+        folders={},
+        unavailable={**config.unavailable, **dict.fromkeys(names, reason)},
+    )
+
+
+def _read_image_part(
+    checkpoint: Path, release: Any, name: str, key: str
+) -> tuple[DiffusionFolder, DiffusionConfig]:
+    if not isinstance(release, Mapping) or not isinstance(release.get("sd_model_id"), str):
+        raise CheckpointError(
+            f"config.json switches {name} on, but has no {key} with sd_model_id; expected the "
+            "config.json of a complete release"
+        )
+    folder = find_diffusion_folder(checkpoint, release["sd_model_id"])
+    length = release.get("num_queries") or NUM_CONDITIONS
+    config = DiffusionConfig.from_release(
+        release,
+        folder.read_components(),
+        folder.read_unconditional_ids(length),
+        kind=IMAGE_PARTS[name],
+    )
+    return folder, config
 
 
 def write_checkpoint_config(folder: Path, model: ModelConfig, tokens: TokenIds) -> None:

@@ -5,16 +5,14 @@ Made before a single value is read, so that a wrong checkpoint is refused at onc
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Size, Tensor, nn
 
-from vl2_ros.model.release_keys import KNOWN_LATER, KeyTarget, rename_key
+from vl2_ros.model.release_keys import KeyTarget, rename_key
 
-_LATER = re.compile("|".join(KNOWN_LATER))
 _NAMES_SHOWN = 6
 
 
@@ -42,14 +40,16 @@ class LoadPlan:
         missing: names of the network that nothing fills.
         unexpected: stored names that fit nowhere.
         mismatched: one line per tensor of another shape, or integers in place of floats.
-        later: stored names of decoders that are known but not built here yet.
+        left_out: the same as `targets` for tensors of parts that are not wanted.
+        total_bytes: size of the stored tensors in `targets`.
     """
 
     targets: dict[str, list[KeyTarget]]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[str, ...]
-    later: tuple[str, ...]
+    left_out: dict[str, list[KeyTarget]]
+    total_bytes: int
 
     def describe_problems(self, *, strict: bool) -> str:
         """Say what does not fit, or return "" when nothing is in the way of loading."""
@@ -73,7 +73,11 @@ def find_places(model: nn.Module) -> dict[str, Place]:
 
 
 def plan_loading(
-    stored: Iterable[tuple[str, Tensor]], places: dict[str, Place], *, is_release: bool
+    stored: Iterable[tuple[str, Tensor]],
+    places: dict[str, Place],
+    *,
+    is_release: bool,
+    is_left_out: Callable[[str], bool],
 ) -> LoadPlan:
     """Find a place for every stored tensor.
 
@@ -81,28 +85,34 @@ def plan_loading(
         stored: names and tensors; only shapes are looked at.
         places: from `find_places`.
         is_release: whether names are those of the release, to be translated first.
+        is_left_out: told the part that a tensor belongs to (the first of our names), says whether
+            that is not wanted.
     """
     targets: dict[str, list[KeyTarget]] = {}
     unexpected: list[str] = []
     mismatched: list[str] = []
-    later: list[str] = []
+    left_out: dict[str, list[KeyTarget]] = {}
     filled: set[str] = set()
+    total_bytes = 0
     for name, tensor in stored:
         found = rename_key(name) if is_release else [KeyTarget(name)]
+        if found and is_left_out(found[0].part):
+            left_out[name] = found
+            continue
         if found is None or any(target.name not in places for target in found):
             unexpected.append(name)
             continue
         if not found:
-            later += [name] if _LATER.search(name) else []
             continue
         targets[name] = found
+        total_bytes += tensor.nbytes
         for target in found:
             filled.update(places[target.name].names)
         # The blocks of a packed tensor are of one shape: one line is enough.
         if not _fits(tensor, found[0], places[found[0].name]):
             mismatched.append(_tell_shapes(name, tensor, found[0], places[found[0].name]))
     missing = tuple(name for name in places if name not in filled)
-    return LoadPlan(targets, missing, tuple(unexpected), tuple(mismatched), tuple(later))
+    return LoadPlan(targets, missing, tuple(unexpected), tuple(mismatched), left_out, total_bytes)
 
 
 def _fits(tensor: Tensor, target: KeyTarget, place: Place) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,8 +86,10 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def iterate_tensors(files: WeightFiles) -> Iterator[tuple[str, Tensor]]:
-    """Yield every stored tensor with its name, shard after shard.
+def iterate_tensors(
+    files: WeightFiles, wanted: Collection[str] | None = None
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield every stored tensor, or every wanted one, with its name, shard after shard.
 
     A tensor is a view of a mapped file and costs no memory until it is read. Copy what is to stay
     and drop the view before asking for the next one: then at most a small window is in memory.
@@ -102,7 +104,7 @@ def iterate_tensors(files: WeightFiles) -> Iterator[tuple[str, Tensor]]:
         names = shard.names()
         _check_promise(path, files.promised.get(path.name, frozenset()), names)
         used = 0
-        for name in names:
+        for name in names if wanted is None else filter(wanted.__contains__, names):
             if used > window:
                 shard, used = _open_shard(path), 0
             tensor = shard.tensor(name)

@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 from vl2_ros.errors import CheckpointError
 from vl2_ros.model.checkpoint_plan import Place
 from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.network import VisionLLM, build_part
 from vl2_ros.model.tokens import TokenIds
 
 
@@ -21,6 +21,12 @@ def build_empty_model(config: ModelConfig, tokens: TokenIds) -> VisionLLM:
     """
     with _WeightsOnMeta():
         return VisionLLM(config, tokens)
+
+
+def build_empty_part(config: ModelConfig, part: str) -> nn.Module:
+    """Make one part of a network in the same way."""
+    with _WeightsOnMeta():
+        return build_part(config, part)
 
 
 class _WeightsOnMeta(TorchFunctionMode):

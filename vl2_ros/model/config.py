@@ -6,15 +6,28 @@ Knows no tensor library, so that every layer may read it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from vl2_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from vl2_ros.model.detection_config import DetectionConfig
+    from vl2_ros.model.diffusion_config import DiffusionConfig
     from vl2_ros.model.pose_config import PoseConfig
+
+#: Parts that a network may do without -> the field that says whether it has them. They are loaded
+#: one by one; the name of a part is the first name of its tensors, too.
+PARTS: Mapping[str, str] = {
+    "region_encoder": "use_region_encoder",
+    "detection_decoder": "detection",
+    "pose_decoder": "pose",
+    "image_generation": "image_generation",
+    "image_editing": "image_editing",
+}
+#: Parts that make pictures -> what they do with them.
+IMAGE_PARTS: Mapping[str, str] = {"image_generation": "generation", "image_editing": "editing"}
 
 #: Hidden states of the vision encoder that the region encoder reads.
 REGION_LEVELS = 3
@@ -84,6 +97,8 @@ class ModelConfig:
         use_region_encoder: whether visual prompts (masks) can be encoded.
         detection: the detection decoder, or None when there is none.
         pose: the pose decoder, or None when there is none.
+        image_generation: what draws pictures, or None when there is nothing.
+        image_editing: what edits pictures, or None when there is nothing.
         table_init_std: spread of fresh query tables; the released ones were drawn from N(0, 1).
         attention: transformers' attention kernel, `eager` or `sdpa`.
     """
@@ -100,6 +115,8 @@ class ModelConfig:
     table_init_std: float = 1.0
     attention: str = "sdpa"
     pose: PoseConfig | None = None
+    image_generation: DiffusionConfig | None = None
+    image_editing: DiffusionConfig | None = None
 
     def __post_init__(self) -> None:
         """Check what would otherwise fail late and without a name."""
@@ -133,8 +150,23 @@ class ModelConfig:
                     f"{(decoder.l_hidden_size, decoder.num_embs)} from the super link, the LLM "
                     f"gives {link}"
                 )
+        self._check_images()
         if self.attention not in _ATTENTIONS:
             raise ConfigError(f"attention must be one of {_ATTENTIONS}, got {self.attention!r}")
+
+    def _check_images(self) -> None:
+        link = (self.llm_width, self.num_embs_gen)
+        for name, kind in IMAGE_PARTS.items():
+            part = getattr(self, name)
+            if part is None:
+                continue
+            if part.kind != kind:
+                raise ConfigError(f"{name} must be of kind {kind!r}, got {part.kind!r}")
+            if (part.llm_width, part.num_slots) != link:
+                raise ConfigError(
+                    f"{name} takes (width, slots) {(part.llm_width, part.num_slots)} from the "
+                    f"super link, the LLM gives {link}"
+                )
 
     def _check_vision(self) -> None:
         """Check the sides of tile, patch and grid, and the depth."""
@@ -171,9 +203,31 @@ class ModelConfig:
         """Channels C of the LLM and of the super link."""
         return self.llm["hidden_size"]
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of `PARTS` that the network has."""
+        return tuple(name for name, field in PARTS.items() if getattr(self, field))
+
+    def keep_parts(self, parts: Collection[str]) -> ModelConfig:
+        """Return the configuration without the parts that are not named.
+
+        Raises:
+            ConfigError: if a name is none of `PARTS`.
+        """
+        unknown = sorted(set(parts) - set(PARTS))
+        if unknown:
+            raise ConfigError(f"unknown parts {unknown}; expected some of {', '.join(PARTS)}")
+        dropped = {PARTS[name] for name in PARTS if name not in parts}
+        emptied: dict[str, Any] = {
+            field: False if field.startswith("use_") else None for field in dropped
+        }
+        return replace(self, **emptied)
+
     @classmethod
     def from_release(cls, release: Mapping[str, Any]) -> ModelConfig:
         """Read a released config (model_type visionllmv2).
+
+        Parts that make pictures are not in it: their sizes stand in folders of their own.
 
         Raises:
             ConfigError: if it is another model, or a variant that is not supported.
@@ -214,8 +268,9 @@ class ModelConfig:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values["vision"] = dict(self.vision)
         values["llm"] = dict(self.llm)
-        for name, decoder in (("detection", self.detection), ("pose", self.pose)):
-            values[name] = None if decoder is None else decoder.to_dict()
+        for name in ("detection", "pose", *IMAGE_PARTS):
+            part = values[name]
+            values[name] = None if part is None else part.to_dict()
         return values
 
     @classmethod
@@ -239,10 +294,17 @@ class ModelConfig:
             from vl2_ros.model.pose_config import PoseConfig
 
             plain["pose"] = PoseConfig.from_dict(plain["pose"])
+        for name in IMAGE_PARTS:
+            if plain.get(name) is not None:
+                from vl2_ros.model.diffusion_config import DiffusionConfig
+
+                plain[name] = DiffusionConfig.from_dict(plain[name])
         return cls(**plain)
 
     @classmethod
-    def tiny(cls, *, with_detection: bool = True, with_pose: bool = False) -> ModelConfig:
+    def tiny(
+        cls, *, with_detection: bool = True, with_pose: bool = False, with_images: bool = False
+    ) -> ModelConfig:
         """Make the smallest network with every part; its added tokens start at id 64."""
         detection, pose = None, None
         if with_detection:
@@ -253,6 +315,11 @@ class ModelConfig:
             from vl2_ros.model.pose_config import PoseConfig
 
             pose = PoseConfig.tiny()
+        images: dict[str, Any] = {}
+        if with_images:
+            from vl2_ros.model.diffusion_config import DiffusionConfig
+
+            images = {name: DiffusionConfig.tiny(kind) for name, kind in IMAGE_PARTS.items()}
         return cls(
             vision={
                 "hidden_size": 32,
@@ -275,6 +342,7 @@ class ModelConfig:
             num_embs_gen=6,
             detection=detection,
             pose=pose,
+            **images,
         )
 
 

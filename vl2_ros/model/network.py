@@ -1,7 +1,8 @@
 """VisionLLM: pixels and token ids into logits and super-link states, in one pass or step by step.
 
-Composed of the vision encoder, the projector, the region encoder, the LLM with the super link, and
-the two perception decoders. Released weights: OpenGVLab/VisionLLMv2 (arXiv 2406.08394).
+Composed of the vision encoder, the projector, the region encoder, the LLM with the super link, the
+two perception decoders and the parts that draw and edit pictures. Released weights:
+OpenGVLab/VisionLLMv2 (arXiv 2406.08394).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 from transformers.cache_utils import Cache
 
 from vl2_ros.errors import ConfigError, InputError
-from vl2_ros.model.config import REGION_LEVELS, ModelConfig
+from vl2_ros.model.config import PARTS, REGION_LEVELS, ModelConfig
 from vl2_ros.model.image_rows import gather_rows, pair_regions
 from vl2_ros.model.projector import build_projector, shuffle_tokens
 from vl2_ros.model.region_encoder import RegionEncoder
@@ -85,24 +86,21 @@ class VisionLLM(nn.Module):
         self.vision_encoder = VisionEncoder.build(config)
         self.projector = build_projector(config)
         self.llm = LlamaForCausalLM(LlamaConfig(**config.llm, attn_implementation=config.attention))
-        self.region_encoder = RegionEncoder(config) if config.use_region_encoder else None
+        self.region_encoder = self._build("region_encoder")
         self.super_link = SuperLink(config, tokens)
-        self.detection_decoder: nn.Module | None = None
-        if config.detection is not None:
-            from vl2_ros.model.detection_decoder import DetectionDecoder
-
-            self.detection_decoder = DetectionDecoder(config.detection)
-        self.pose_decoder: nn.Module | None = None
-        if config.pose is not None:
-            from vl2_ros.model.pose_decoder import PoseDecoder
-
-            self.pose_decoder = PoseDecoder(config.pose)
+        self.detection_decoder = self._build("detection_decoder")
+        self.pose_decoder = self._build("pose_decoder")
+        self.image_generation = self._build("image_generation")
+        self.image_editing = self._build("image_editing")
         highest = max(tokens.image_patch, tokens.region, *tokens.routing, *tokens.slots)
         if highest >= self.llm.config.vocab_size:
             raise ConfigError(
                 f"token id {highest} lies outside the vocabulary of {self.llm.config.vocab_size}; "
                 "use the tokenizer that belongs to the config"
             )
+
+    def _build(self, part: str) -> nn.Module | None:
+        return build_part(self.config, part) if part in self.config.parts else None
 
     def encode_images(self, pixels: Tensor, *, with_region_maps: bool = True) -> VisionFeatures:
         """Encode tiles for the LLM and, where the model has a region encoder, for regions.
@@ -290,6 +288,29 @@ class VisionLLM(nn.Module):
         total = nn.functional.cross_entropy(logits, targets[supervised], reduction="sum")
         # A batch without a supervised token has loss 0, not NaN.
         return total / supervised.sum().clamp(min=1)
+
+
+def build_part(config: ModelConfig, part: str) -> nn.Module:
+    """Make one of `config.PARTS` with fresh weights; its library is imported only now.
+
+    Args:
+        config: of the whole network, which has the part.
+        part: name of the part.
+    """
+    if part == "region_encoder":
+        return RegionEncoder(config)
+    settings = getattr(config, PARTS[part])
+    if part == "detection_decoder":
+        from vl2_ros.model.detection_decoder import DetectionDecoder
+
+        return DetectionDecoder(settings)
+    if part == "pose_decoder":
+        from vl2_ros.model.pose_decoder import PoseDecoder
+
+        return PoseDecoder(settings)
+    from vl2_ros.model.image_generator import ImageGeneratorNetwork
+
+    return ImageGeneratorNetwork(settings)
 
 
 def _substitute(embeds: Tensor, where: Tensor, features: Tensor | None, name: str) -> Tensor:

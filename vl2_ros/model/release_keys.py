@@ -14,9 +14,6 @@ from torch import Tensor
 
 from vl2_ros.errors import CheckpointError
 
-#: Parts of a release that no class here serves yet; their keys are skipped.
-KNOWN_LATER = (r"^sd\.", r"^ip2p\.")
-
 #: Buffers that are computed again.
 RECOMPUTED = (r"\.relative_position_index$", r"\.inv_freq$", r"\.position_ids$")
 
@@ -30,10 +27,12 @@ _DECODER = r"^(detection_decoder\.)"
 _POSE = r"^(pose_decoder\.)"
 _POSE_BLOCK = r"^(pose_decoder\.backbone\.swin\.encoder\.layers\.\d+\.blocks\.\d+)\."
 _POSE_ENCODER = r"^(pose_decoder\.encoder\.layers\.\d+)\."
+_IMAGES = r"^(image_(?:generation|editing)\.)"
+_VAE_ATTENTION = r"^(image_\w+\.vae\..*\.attentions\.\d+\.)"
 _POSE_LAYER = r"^(pose_decoder\.decoder\.layers\.\d+)\."
 
 #: Rewrites, all applied in this order: top modules, backbones, the rest of the detection decoder,
-#: the rest of the pose decoder.
+#: the rest of the pose decoder, what makes pictures.
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -119,6 +118,20 @@ _REWRITES = tuple(
         (_POSE_LAYER + r"linear", r"\1.fc"),
         (_POSE + r"decoder\.norm\.", r"\1decoder.layer_norm."),
         (_POSE + r"decoder\.ref_point_head\.", r"\1decoder.reference_points_head."),
+        # The parts that make pictures are diffusers' and transformers' behind the mapper.
+        (r"^sd\.", "image_generation."),
+        (r"^ip2p\.", "image_editing."),
+        (_IMAGES + r"llm2sd_mapper_queries$", r"\1prompt_mapper.queries"),
+        (_IMAGES + r"llm2sd_mapper\.", r"\1prompt_mapper."),
+        (_IMAGES + r"emb_proj\.", r"\1prompt_mapper.projection."),
+        (_IMAGES + r"sd_text_encoder\.(?:text_model\.)?", r"\1text_encoder."),
+        (_IMAGES + r"sd_unet\.", r"\1denoiser."),
+        (_IMAGES + r"sd_vae\.", r"\1vae."),
+        # The autoencoder's attention, as files of the first diffusers name it.
+        (_VAE_ATTENTION + r"query\.", r"\1to_q."),
+        (_VAE_ATTENTION + r"key\.", r"\1to_k."),
+        (_VAE_ATTENTION + r"value\.", r"\1to_v."),
+        (_VAE_ATTENTION + r"proj_attn\.", r"\1to_out.0."),
     )
 )
 #: Packed rows of query, key and value, and the names that the three have here.
@@ -133,9 +146,10 @@ _PACKED = (
     ),
 )
 _OURS = re.compile(
-    r"^(vision_encoder|projector|llm|region_encoder|super_link|detection_decoder|pose_decoder)\."
+    r"^(vision_encoder|projector|llm|region_encoder|super_link|detection_decoder|pose_decoder"
+    r"|image_generation|image_editing)\."
 )
-_SKIPPED = re.compile("|".join(KNOWN_LATER + RECOMPUTED))
+_SKIPPED = re.compile("|".join(RECOMPUTED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +165,11 @@ class KeyTarget:
     name: str
     block: int = 0
     blocks: int = 1
+
+    @property
+    def part(self) -> str:
+        """The part of the network that it belongs to."""
+        return self.name.split(".", 1)[0]
 
     def take(self, tensor: Tensor) -> Tensor:
         """Return the rows that belong to `name`, a view.
@@ -173,7 +192,7 @@ def rename_key(name: str) -> list[KeyTarget] | None:
 
     Returns:
         One target, or three for packed attention weights; an empty list for a known name that is
-        skipped (`KNOWN_LATER`, `RECOMPUTED`); None for a name that no release has.
+        skipped (`RECOMPUTED`); None for a name that no release has.
     """
     if _SKIPPED.search(name):
         return []

@@ -110,6 +110,7 @@ class Attempt:
             max_new_tokens=parameters.max_new_tokens,
             visual_prompts=request.visual_prompts,
             images=images,
+            image_options=parameters.fill_image_options(request.image_options),
         )
 
     def _follow(self, events: Iterator[Event]) -> None:

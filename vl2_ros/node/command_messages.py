@@ -15,7 +15,12 @@ from vl2_ros.errors import InputError
 from vl2_ros.node.camera_image import store_image
 from vl2_ros.node.request import Mode, Request
 from vl2_ros.node.rle import decode_mask
-from vl2_ros.structures import MAX_COMMAND_CHARACTERS, PromptKind, VisualPrompt
+from vl2_ros.structures import (
+    MAX_COMMAND_CHARACTERS,
+    ImageOptions,
+    PromptKind,
+    VisualPrompt,
+)
 
 MAX_ID_CHARACTERS = 256
 
@@ -101,6 +106,24 @@ def read_command(message: Any, sender: Sender) -> Request:
         score_threshold=_read_threshold(float(message.score_threshold)),
         visual_prompts=tuple(_read_prompt(one, len(images)) for one in message.visual_prompts),
         images=images,
+        image_options=_read_options(message.image_options),
+    )
+
+
+def _read_options(message: Any) -> ImageOptions:
+    height, width = int(message.height), int(message.width)
+    if bool(height) is not bool(width):
+        raise InputError(
+            f"height and width of a picture are given together, or both 0, got {height} and {width}"
+        )
+    return ImageOptions(
+        seed=int(message.seed) or None,
+        steps=int(message.steps) or None,
+        # NaN is not 0: it stays, and is refused.
+        guidance=float(message.guidance) or None,
+        image_guidance=float(message.image_guidance) or None,
+        size_hw=(height, width) if height else None,
+        scheduler=_check_utf8("scheduler", message.scheduler),
     )
 
 

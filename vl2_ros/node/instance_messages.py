@@ -1,4 +1,4 @@
-"""Frames, boxes, masks and instances to messages of the transport's own classes."""
+"""Frames, pictures, boxes, masks and instances to messages of the transport's own classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import numpy as np
 from vl2_ros.node.request import Answer
 from vl2_ros.node.rle import encode_mask
 from vl2_ros.node.transport import MessageTypes
-from vl2_ros.structures import UNLABELLED, Branch, Frame, Keypoints, Result, Route
+from vl2_ros.structures import (
+    UNLABELLED,
+    Branch,
+    Frame,
+    GeneratedImage,
+    Keypoints,
+    Result,
+    Route,
+)
 
 
 class InstanceMessages:
@@ -52,6 +60,24 @@ class InstanceMessages:
             step=data.size // height,
             data=data,
         )
+
+    def make_generated(self, image: GeneratedImage, frame: Frame | None) -> Any:
+        """Make the vl2_ros/GeneratedImage of a drawn or edited picture."""
+        return self._make(
+            "vl2_ros/msg/GeneratedImage",
+            image=self._make_picture(image, frame),
+            route=route_name(image.route),
+            seed=image.seed,
+            steps=image.steps,
+            scheduler=image.scheduler,
+        )
+
+    def _make_picture(self, image: GeneratedImage, frame: Frame | None) -> Any:
+        message = self.make_image(image.rgb, "rgb8", frame)
+        if image.route is not Route.EDIT:
+            # Nothing in a drawing is seen from the camera; with its frame it could be projected.
+            message.header.frame_id = ""
+        return message
 
     def make_text(self, text: str) -> Any:
         """Make the std_msgs/String of an answer in words."""

@@ -20,7 +20,7 @@ class Job:
         request: as it came.
         camera: the one that is looked at.
         waits_since_s: when it began to wait for the worker.
-        on_event: hears of each stage and word.
+        on_event: hears of each stage, word and step.
         on_answer: hears of each answer.
         images: further pictures of the request.
         stop_message: why it must not go on; None while it may.

@@ -7,9 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vl2_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vl2_ros.structures import ImageOptions
+
+#: As in `structures.image_options`, which brings numpy: the command line's help is made from here.
+_SCHEDULERS = ("ddim", "dpm++", "euler", "euler_ancestral", "lcm", "pndm")
+_MAX_STEPS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,26 @@ class NodeParameters:
     max_new_tokens: int = _parameter(
         192, "an answer is cut after so many generated tokens", least=1, most=4096, live=True
     )
+    image_steps: int = _parameter(
+        0,
+        "denoising steps of a drawn or edited picture; fewer are faster; 0: the model's default",
+        least=0,
+        most=_MAX_STEPS,
+        live=True,
+    )
+    image_seed: int = _parameter(
+        0,
+        "seed of drawn and edited pictures, so that they come out the same; 0: a new one for each",
+        least=0,
+        most=999_999,
+        live=True,
+    )
+    image_scheduler: str = _parameter(
+        "auto",
+        "what takes the denoising steps; auto: the model's own",
+        choices=("auto", *_SCHEDULERS),
+        live=True,
+    )
     camera_timeout_s: float = _parameter(
         3.0,
         "seconds without a picture after which a camera is reported silent",
@@ -126,6 +153,16 @@ class NodeParameters:
                 f"cameras, got {list(self.depth_topics)}"
             )
 
+    def fill_image_options(self, wanted: ImageOptions) -> ImageOptions:
+        """Put the node's own in place of what a command leaves open."""
+        own = "" if self.image_scheduler == "auto" else self.image_scheduler
+        return dataclasses.replace(
+            wanted,
+            seed=(self.image_seed or None) if wanted.seed is None else wanted.seed,
+            steps=(self.image_steps or None) if wanted.steps is None else wanted.steps,
+            scheduler=wanted.scheduler or own,
+        )
+
     def find_depth_topic(self, camera: str) -> str:
         """Return the depth topic of a camera; empty when it has none."""
         topics = dict(zip(self.cameras, self.depth_topics, strict=False))
@@ -140,6 +177,18 @@ class ProcessParameters:
         "", "checkpoint folder, released or our own; empty: the embedded model"
     )
     device: str = _parameter("auto", "cpu, cuda, cuda:1, ..., or auto: cuda where it is")
+    without: tuple[str, ...] = _parameter(
+        (),
+        "parts of the network that are left out and take no memory: region_encoder, "
+        "detection_decoder, pose_decoder, image_generation, image_editing",
+    )
+    memory_budget_mb: float = _parameter(
+        0.0,
+        "MB that the weights of decoders may take together: they are loaded when they are wanted "
+        "and freed for each other; 0: no limit",
+        least=0.0,
+        most=10_000_000.0,
+    )
     backend: str = _parameter(
         "auto",
         "what computes; auto: onnxruntime on the CPU where the checkpoint has engines, else torch",
@@ -152,6 +201,15 @@ class ProcessParameters:
     autostart: bool = _parameter(
         True, "configure and activate at once; false waits for a lifecycle manager"
     )
+
+    def __post_init__(self) -> None:
+        """Check every value against its note.
+
+        Raises:
+            ConfigError: naming the parameter, what is expected and what came.
+        """
+        for item in dataclasses.fields(self):
+            _check(item.name, getattr(self, item.name), note_of(item.name, ProcessParameters))
 
 
 def note_of(name: str, parameters: type = NodeParameters) -> ParameterNote:

@@ -14,4 +14,4 @@ class Perceiver(Protocol):
     info: ModelInfo
 
     def run(self, frame: Frame, command: Command) -> Iterator[Event]:
-        """Yield stage and text events, last one ResultEvent; closing the iterator stops the run."""
+        """Yield what happens, last one ResultEvent; closing the iterator stops the run."""

@@ -152,8 +152,8 @@ class PerceptionNode:
 
         Args:
             request: what is asked.
-            on_event: hears of stages and words while the request runs; the result comes as an
-                answer only.
+            on_event: hears of stages, words and steps while the request runs; the result comes as
+                an answer only.
             on_answer: hears, after the node's own, every answer to this request.
         """
         with self._lock:

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from vl2_ros.errors import InputError
 from vl2_ros.processing.spatial import SpatialView
-from vl2_ros.structures import Frame, Result, VisualPrompt
+from vl2_ros.structures import Frame, ImageOptions, Result, VisualPrompt
 
 
 class Mode(IntEnum):
@@ -68,6 +68,7 @@ class Request:
         score_threshold: in 0..1; None: the node's own.
         visual_prompts: where the sentence points.
         images: further pictures.
+        image_options: how a picture is drawn or edited; what is None or empty: the node's own.
     """
 
     text: str
@@ -80,6 +81,7 @@ class Request:
     score_threshold: float | None = None
     visual_prompts: tuple[VisualPrompt, ...] = ()
     images: tuple[StoredImage, ...] = ()
+    image_options: ImageOptions = field(default_factory=ImageOptions)
 
     def __post_init__(self) -> None:
         """Check the ranges; NaN fits none."""

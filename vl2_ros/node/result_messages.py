@@ -93,7 +93,7 @@ class ResultMessages:
             Pairs of topic and message; the last one is the VisionResult.
         """
         # Made once, shown by ~/result and by the topic of its route.
-        found = self._find_instances(answer)
+        found = self._find_parts(answer)
         complete = (RESULT, self._make_result(answer, found))
         if answer.status is not Status.OK or answer.result is None:
             return (complete,)
@@ -108,11 +108,15 @@ class ResultMessages:
 
     def make_result(self, answer: Answer) -> Any:
         """Make the vl2_ros/VisionResult of an answer alone."""
-        return self._make_result(answer, self._find_instances(answer))
+        return self._make_result(answer, self._find_parts(answer))
 
-    def _find_instances(self, answer: Answer) -> _Found:
-        branches = answer.result.branches if answer.result else ()
-        return [(branch, self._parts.make_instances(branch)) for branch in branches]
+    def _find_parts(self, answer: Answer) -> _Found:
+        if answer.result is None:
+            return _Found([], [])
+        return _Found(
+            [(branch, self._parts.make_instances(branch)) for branch in answer.result.branches],
+            [self._parts.make_generated(one, answer.frame) for one in answer.result.images],
+        )
 
     def _make_result(self, answer: Answer, found: _Found) -> Any:
         result = answer.result
@@ -128,7 +132,8 @@ class ResultMessages:
             sequence=answer.sequence,
             text=result.text if result else "",
             routes=[route_name(route) for route in result.routes] if result else [],
-            instances=[row for _, rows in found for row in rows],
+            instances=[row for _, rows in found.branches for row in rows],
+            images=found.images,
             stage_times=[
                 self._make("vl2_ros/msg/StageTime", stage=stage, duration_ms=float(spent))
                 for stage, spent in answer.stage_ms.items()
@@ -139,7 +144,14 @@ class ResultMessages:
         )
 
 
-_Found = list[tuple[Branch, list[Any]]]
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Messages of the instances of each branch, and of the drawn and edited pictures."""
+
+    branches: list[tuple[Branch, list[Any]]]
+    images: list[Any]
+
+
 _Maker = Callable[[InstanceMessages, Answer, _Found], list[Any]]
 
 
@@ -169,7 +181,7 @@ def _make_arrays(route: Route) -> _Maker:
     def make(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
         return [
             parts.make_instance_array(answer, branch, instances)
-            for branch, instances in found
+            for branch, instances in found.branches
             if branch.route is route
         ]
 
@@ -179,7 +191,7 @@ def _make_arrays(route: Route) -> _Maker:
 def _make_label_images(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
     return [
         parts.make_label_image(branch, answer.frame)
-        for branch, _ in found
+        for branch, _ in found.branches
         if branch.route is Route.SEGMENT and answer.frame is not None
     ]
 
@@ -187,14 +199,13 @@ def _make_label_images(parts: InstanceMessages, answer: Answer, found: _Found) -
 def _make_label_infos(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
     return [
         parts.make_label_info(branch, answer.frame)
-        for branch, _ in found
+        for branch, _ in found.branches
         if branch.route is Route.SEGMENT
     ]
 
 
-def _make_no_images(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
-    # A `Result` holds no picture as long as there is no decoder that makes one.
-    return []
+def _pick_images(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+    return [one.image for one in found.images]
 
 
 _MAKERS: Mapping[ResultTopic, _Maker] = {
@@ -206,5 +217,5 @@ _MAKERS: Mapping[ResultTopic, _Maker] = {
     LABEL_IMAGE: _make_label_images,
     LABEL_INFO: _make_label_infos,
     POSES: _make_arrays(Route.POSE),
-    GENERATED_IMAGE: _make_no_images,
+    GENERATED_IMAGE: _pick_images,
 }

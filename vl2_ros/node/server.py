@@ -137,7 +137,7 @@ class PerceptionServer:
         Args:
             message: the VisionCommand; one that cannot be used is answered INVALID at once.
             mode: ASK or WATCH, whatever the message says.
-            on_event: hears of stages and words while the command runs.
+            on_event: hears of stages, words and steps while the command runs.
             on_answer: hears every answer.
 
         Returns:

@@ -7,7 +7,7 @@ talk), and examples in further pictures. Knows no tokenizer and no network.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,10 +17,10 @@ from vl2_ros.processing.answer import NAMELESS
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.prompt import IMAGE, region_placeholder
 from vl2_ros.processing.region import region_mask
-from vl2_ros.processing.sentence import Task, asks_for_mask, understand
+from vl2_ros.processing.sentence import Asked, Task, asks_for_mask, understand
 from vl2_ros.processing.task_formats import TaskFormat, interactive_format, write_format
 from vl2_ros.processing.tokenizer import neutralise
-from vl2_ros.structures import Command, Frame, VisualPrompt
+from vl2_ros.structures import Command, Frame, Route, VisualPrompt
 
 _NUMBERED = re.compile(r"\bregion ?(\d+)\b", re.IGNORECASE)
 #: Words that point; "this picture" does not.
@@ -40,7 +40,7 @@ class CommandPrompt:
 
     Attributes:
         format: question, and the answer where it is known.
-        frames: the pictures, in the order of the `<image>` marks.
+        frames: the pictures, in the order of the `<image>` marks; () for a drawing.
         region_frames: R indices into `frames`: the picture that each region lies on.
         region_masks: (R, S, S) float32 of 0 and 1, in the order of the `<region>` marks; None
             without regions.
@@ -52,32 +52,31 @@ class CommandPrompt:
     region_masks: np.ndarray | None = None
 
 
-def write_prompt(frame: Frame, command: Command, config: ProcessingConfig) -> CommandPrompt:
+def write_prompt(
+    frame: Frame | None,
+    command: Command,
+    config: ProcessingConfig,
+    routes: Collection[Route] = tuple(Route),
+) -> CommandPrompt:
     """Write what a model is asked.
 
     Args:
-        frame: the picture that the command is about; decoders look at this one.
+        frame: the picture that the command is about; decoders look at this one. None when there is
+            none, which only a drawing does without.
         command: sentence, visual prompts and further pictures.
         config: processing of the model.
+        routes: what the model can answer. Who asks one for pictures that makes none is not given
+            the words of a request for pictures.
 
     Raises:
         InputError: if a visual prompt lies outside of its picture, the sentence speaks of regions
-            that nobody points at, its names cannot be used, or `direct` is asked of a sentence
-            whose answer only the model knows.
+            that nobody points at, its names cannot be used, `direct` is asked of a sentence
+            whose answer only the model knows, or a picture is needed and there is none.
     """
-    command.check_prompts(frame)
-    if config.wording == "spoken" and (command.images or command.visual_prompts):
-        raise InputError(
-            "this model takes sentences about one picture; expected a command without visual "
-            f"prompts and further images, got {len(command.visual_prompts)} and "
-            f"{len(command.images)}; load a released checkpoint for them"
-        )
-    if any(prompt.image for prompt in command.visual_prompts):
-        prompt = _write_example(frame, command, config)
-    elif command.visual_prompts:
-        prompt = _write_regions(frame, command, config)
+    if frame is None:
+        prompt = _write_drawing(command, config, routes)
     else:
-        prompt = CommandPrompt(_write_plain(command, config), (frame, *command.images))
+        prompt = _write_about(frame, command, config, routes)
     if not command.direct:
         # What the model says decides, also where the answer would be known.
         return replace(prompt, format=replace(prompt.format, answer=None))
@@ -89,10 +88,60 @@ def write_prompt(frame: Frame, command: Command, config: ProcessingConfig) -> Co
     return prompt
 
 
-def _write_plain(command: Command, config: ProcessingConfig) -> TaskFormat:
+def _write_about(
+    frame: Frame, command: Command, config: ProcessingConfig, routes: Collection[Route]
+) -> CommandPrompt:
+    command.check_prompts(frame)
+    if config.wording == "spoken" and (command.images or command.visual_prompts):
+        raise InputError(
+            "this model takes sentences about one picture; expected a command without visual "
+            f"prompts and further images, got {len(command.visual_prompts)} and "
+            f"{len(command.images)}; load a released checkpoint for them"
+        )
+    if any(prompt.image for prompt in command.visual_prompts):
+        return _write_example(frame, command, config)
+    if command.visual_prompts:
+        return _write_regions(frame, command, config)
+    asked = _understand(command, config, routes)
+    # A drawing is made of words alone: its prompts were trained without a picture.
+    frames = () if asked.task is Task.DRAW else (frame, *command.images)
+    return CommandPrompt(write_format(asked, command.text, config), frames)
+
+
+def _write_drawing(
+    command: Command, config: ProcessingConfig, routes: Collection[Route]
+) -> CommandPrompt:
+    """Write what a model is asked without a picture."""
+    if command.visual_prompts or command.images:
+        raise InputError(
+            "there is no picture to look at; expected one, or a command without visual prompts and "
+            f"further images, got {len(command.visual_prompts)} and {len(command.images)}"
+        )
+    asked = understand(command.text)
+    if asked.task is not Task.DRAW:
+        raise InputError(
+            f"{command.text.strip()!r} is about a picture and there is none; expected a picture, "
+            'or a sentence that wants one drawn, such as "draw a red mug"'
+        )
+    if Route.GENERATE not in routes:
+        can = ", ".join(route.name.lower() for route in routes)
+        raise InputError(
+            f"this model cannot draw; it can: {can}. Give a picture to ask about, or load a "
+            "checkpoint that draws, where image_generation is not left out and its library is "
+            "installed: pip install 'vl2_ros[diffusion]'"
+        )
+    return CommandPrompt(write_format(asked, command.text, config), ())
+
+
+def _understand(command: Command, config: ProcessingConfig, routes: Collection[Route]) -> Asked:
+    """Find out what is asked of a model; what it was not trained to be asked is talk."""
     if config.wording == "spoken" and not command.direct:
-        return TaskFormat(neutralise(command.text.strip()))
-    return write_format(understand(command.text), command.text, config)
+        return Asked(Task.TALK)
+    asked = understand(command.text)
+    needed = {Task.DRAW: Route.GENERATE, Task.EDIT: Route.EDIT}.get(asked.task)
+    # With further pictures, what to make of which is the model's to read.
+    is_other = needed is not None and (needed not in routes or command.images)
+    return Asked(Task.TALK) if is_other else asked
 
 
 def _write_regions(frame: Frame, command: Command, config: ProcessingConfig) -> CommandPrompt:

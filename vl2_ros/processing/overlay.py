@@ -1,11 +1,13 @@
 """A frame and its result to a picture for people: tinted masks, contours, boxes, skeletons, labels.
 
+What was drawn or edited stands beside the frame.
+
 Sizes follow the picture, colours follow the phrase: the same phrase has the same colour everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -13,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vl2_ros.processing.skeleton_overlay import draw_skeleton
-from vl2_ros.structures import Frame, Result
+from vl2_ros.structures import Frame, GeneratedImage, Result
 
 Color = tuple[int, int, int]
 
@@ -41,6 +43,8 @@ SUPERSAMPLING = 4
 #: Pictures with a shorter side are enlarged, at most so many times.
 MIN_SIDE = 320
 MAX_ZOOM = 4
+#: A picture beside the frame is at most so many times wider than high; wider ones are squeezed.
+MAX_BESIDE = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +73,9 @@ class DrawnInstance:
 def draw_overlay(
     frame: Frame, result: Result, *, caption: bool = True, question: str = ""
 ) -> np.ndarray:
-    """Draw what was found onto the frame; small frames are enlarged, so that labels fit.
+    """Draw what was found onto the frame and set what was made beside it.
+
+    Small frames are enlarged, so that labels fit; drawn and edited pictures get the frame's height.
 
     Args:
         frame: the picture that the result is about; not changed.
@@ -78,8 +84,8 @@ def draw_overlay(
         question: what was asked; stands above the answer in the strip.
 
     Returns:
-        (zoom * H + strip, zoom * W, 3) uint8 RGB; zoom is a whole number, 1 when the shorter side
-        has `MIN_SIDE` pixels; strip is 0 without a caption.
+        (zoom * H + strip, zoom * W + beside, 3) uint8 RGB; zoom is a whole number, 1 when the
+        shorter side has `MIN_SIDE` pixels; strip is 0 without a caption, beside without pictures.
     """
     zoom = min(MAX_ZOOM, -(-MIN_SIDE // min(frame.frame_hw)))
     instances = [_enlarge(instance, zoom) for instance in _collect_instances(result)]
@@ -97,6 +103,7 @@ def draw_overlay(
         _draw_outline(rgb, instance, instance.color, unit, extra=0.0)
     canvas = Image.fromarray(rgb)
     _draw_chips(canvas, instances, unit)
+    canvas = _set_beside(canvas, result.images, unit)
     if not caption:
         return np.asarray(canvas)
     strip = _draw_caption(canvas.width, question, result, unit)
@@ -116,6 +123,21 @@ def _collect_instances(result: Result) -> Iterator[DrawnInstance]:
                 points = found.keypoints.points_xy[index]
                 drawn = replace(drawn, points_xy=points, edges=found.keypoints.edges)
             yield drawn
+
+
+def _set_beside(canvas: Image.Image, images: Sequence[GeneratedImage], unit: float) -> Image.Image:
+    """Add drawn and edited pictures at the right, in the canvas's height, a strip between."""
+    if not images:
+        return canvas
+    height, gap = canvas.height, max(2, round(4 * unit))
+    parts = [np.asarray(canvas)]
+    for image in images:
+        width = max(1, round(image.rgb.shape[1] * height / image.rgb.shape[0]))
+        # A drawing may be of any shape; nobody wants one that is longer than all the rest.
+        width = min(width, MAX_BESIDE * height)
+        parts.append(np.full((height, gap, 3), STRIP_COLOR, np.uint8))
+        parts.append(cv2.resize(image.rgb, (width, height), interpolation=cv2.INTER_AREA))
+    return Image.fromarray(np.concatenate(parts, axis=1))
 
 
 def _enlarge(instance: DrawnInstance, zoom: int) -> DrawnInstance:
@@ -339,6 +361,7 @@ def _summarise(result: Result) -> str:
     count = sum(len(branch.detections) for branch in result.branches)
     routes = " ".join(route.value for route in result.routes if route.value) or "text only"
     parts = [routes, f"{count} found"] if result.branches else [routes]
+    parts += [f"seed {one.seed}, {one.steps} steps of {one.scheduler}" for one in result.images]
     if result.stage_ms:
         parts.append(f"{sum(result.stage_ms.values()):.0f} ms")
     return "   ·   ".join(parts)

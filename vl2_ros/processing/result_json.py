@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import ShapeError
-from vl2_ros.structures import Branch, Keypoints, Result
+from vl2_ros.structures import Branch, GeneratedImage, Keypoints, Result
 
 
 def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any]:
@@ -20,8 +20,9 @@ def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any
     Returns:
         `text`, `routes`, `instances` (route, label, score, box_xyxy in camera pixels; of poses also
         keypoints with name, xy and score, and skeleton_edges, pairs of indices into them), `counts`
-        of them for each phrase, `classes` of the label map (class_id, label, pixels), `stage_ms`,
-        and what names the command and the frame.
+        of them for each phrase, `classes` of the label map (class_id, label, pixels), `images`
+        that were drawn or edited (route, width, height, seed, steps, scheduler; no pixels),
+        `stage_ms`, and what names the command and the frame.
     """
     return {
         "command_id": result.command_id,
@@ -45,7 +46,19 @@ def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any
             for branch in result.branches
             for row in _list_classes(branch, with_masks=with_masks)
         ],
+        "images": [_describe_image(image) for image in result.images],
         "stage_ms": {stage: round(float(spent), 3) for stage, spent in result.stage_ms.items()},
+    }
+
+
+def _describe_image(image: GeneratedImage) -> dict[str, Any]:
+    return {
+        "route": image.route.value,
+        "width": image.rgb.shape[1],
+        "height": image.rgb.shape[0],
+        "seed": image.seed,
+        "steps": image.steps,
+        "scheduler": image.scheduler,
     }
 
 

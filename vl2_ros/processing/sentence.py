@@ -13,6 +13,7 @@ from enum import Enum
 
 from vl2_ros.errors import InputError
 from vl2_ros.processing.keypoint_names import expand_keypoints, keypoints_of, match_keypoints
+from vl2_ros.processing.picture_sentence import read_drawing, read_drawn_thing, read_edit
 from vl2_ros.processing.words import is_plural, split_names, strip_determiner
 
 
@@ -26,6 +27,8 @@ class Task(Enum):
     REASON = "one thing that has to be thought of"
     COUNT = "how many things there are"
     POSE = "keypoints of named things"
+    DRAW = "a new picture"
+    EDIT = "the picture with a change"
     TALK = "words"
 
 
@@ -37,11 +40,13 @@ class Asked:
         task: the kind.
         names: the things, in the order of the sentence; one expression for GROUND.
         keypoints: names of keypoints in the words of training, for POSE.
+        wish: what is to be drawn or changed, for DRAW and EDIT.
     """
 
     task: Task
     names: tuple[str, ...] = ()
     keypoints: tuple[str, ...] = ()
+    wish: str = ""
 
 
 _POLITE = re.compile(
@@ -59,7 +64,9 @@ _FILL = re.compile(
     re.IGNORECASE,
 )
 _TAIL = re.compile(
-    r"(?:^|[\s,])(?:please|pls|plz|thanks|thx|thank you|for (?:me|us)|robot|(?:right )?now"
+    r"(?:^|[\s,])(?:please|pls|plz|thanks|thx|thank you|for (?:me|us)|(?:right )?now"
+    # only when it is spoken to: "a robot" may be what is wanted
+    r"|(?:(?<=,)|(?<=, )|(?<=please )|(?<=thanks )|(?<=you )|(?<=now ))robot"
     r"|(?:that )?you can (?:see|find)|(?:that )?(?:are|is) (?:visible|there|here)"
     r"|(?:in|on|from|of) (?:the|this) (?:picture|image|photo|scene|view|frame)"
     r"|at once|located|visible|if you can)$",
@@ -127,16 +134,38 @@ def understand(sentence: str) -> Asked:
         InputError: if it asks for keypoints that the thing does not have.
 
     Example:
-        >>> understand("Where are the person's wrists?")
-        Asked(task=<Task.POSE: 'keypoints of named things'>, names=('person',), \
-keypoints=('left wrist', 'right wrist'))
+        >>> understand("Where are the person's wrists?").keypoints
+        ('left wrist', 'right wrist')
+        >>> understand("please draw me a red mug").wish
+        'a red mug'
     """
     words = plain_words(sentence)
+    wanted = _read_picture(words)
+    if wanted is not None:
+        return wanted
     for reader in (_read_pose, _read_count, _read_labels, _read_thought, _read_masks, _read_boxes):
         asked = reader(words)
         if asked is not None:
             return asked if _are_names(asked) else Asked(Task.TALK)
-    return Asked(Task.TALK)
+    # Last: "draw" may also be how somebody asks for boxes, masks and poses.
+    drawn = read_drawn_thing(words)
+    return Asked(Task.TALK) if drawn is None else Asked(Task.DRAW, wish=drawn)
+
+
+def needs_picture(sentence: str) -> bool:
+    """Tell whether a sentence can only be answered about a picture; a drawing is about none."""
+    try:
+        return understand(sentence).task is not Task.DRAW
+    except InputError:
+        return True
+
+
+def _read_picture(words: str) -> Asked | None:
+    edit = read_edit(words)
+    if edit is not None:
+        return Asked(Task.EDIT, wish=edit)
+    drawing = read_drawing(words)
+    return None if drawing is None else Asked(Task.DRAW, wish=drawing)
 
 
 def _are_names(asked: Asked) -> bool:

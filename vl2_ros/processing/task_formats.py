@@ -6,6 +6,7 @@ them is this project's own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -27,6 +28,8 @@ _TRAINED_NAMES = {
     "salient object": "forground object",
     "camouflaged object": "camouflage object",
 }
+#: Captions were trained without these.
+_CAPTION_MARKS = re.compile(r"[\"“”„()\[\]{}<>*#|~^_\\]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,21 @@ def write_format(asked: Asked, sentence: str, config: ProcessingConfig) -> TaskF
         keypoints = clean_keypoint_names(asked.keypoints, config)
         question, answer = pose_conversation(asked.names, keypoints, config)
         return TaskFormat(question, answer, (*asked.names, *keypoints))
+    if asked.task in (Task.DRAW, Task.EDIT):
+        return _want_picture(asked)
     return _name_things(asked, config)
+
+
+def _want_picture(asked: Asked) -> TaskFormat:
+    """Write the request for a picture; the caption of a drawing is in lower case."""
+    wish = " ".join(neutralise(asked.wish).split()).rstrip(" .,;:!?")
+    if asked.task is Task.EDIT:
+        question, answer = f"Change this picture: {wish}.", f"Here it is {Route.EDIT.value}."
+    else:
+        wish = " ".join(_CAPTION_MARKS.sub(" ", wish).lower().split())
+        question = f"Draw a picture of {wish}."
+        answer = f"Here it is {Route.GENERATE.value}."
+    return TaskFormat(question, answer, (asked.wish,))
 
 
 def _name_things(asked: Asked, config: ProcessingConfig) -> TaskFormat:

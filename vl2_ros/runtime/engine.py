@@ -6,16 +6,26 @@ the flow passes those on to the next engine unread.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from vl2_ros.errors import RouteError
 from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, ProgressEvent, Route
 
 #: numpy on the CPU, any DLPack-able array on an accelerator.
 Array = Any
+#: Route -> the part of a network that serves it, by the name that `model.config.PARTS` has for it.
+ROUTE_PARTS: Mapping[Route, str] = {
+    Route.DETECT: "detection_decoder",
+    Route.GROUND: "detection_decoder",
+    Route.SEGMENT: "detection_decoder",
+    Route.POSE: "pose_decoder",
+    Route.GENERATE: "image_generation",
+    Route.EDIT: "image_editing",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +135,8 @@ class Engines:
     """Everything that the flow executes; a part that the checkpoint lacks is None.
 
     `image_generators` holds one for GENERATE and one for EDIT, where the checkpoint has them.
+    `absent` says of parts of the network why they are not there, where there is more to say than
+    that the checkpoint lacks them.
     """
 
     vision_encoder: Engine
@@ -133,6 +145,47 @@ class Engines:
     region_encoder: Engine | None = field(default=None, kw_only=True)
     pose_decoder: Engine | None = None
     image_generators: Mapping[Route, ImageGenerator] = field(default_factory=dict, kw_only=True)
+    absent: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Return what answers can open."""
+        served = {"detection_decoder": self.detection_decoder, "pose_decoder": self.pose_decoder}
+        return tuple(
+            route
+            for route, part in ROUTE_PARTS.items()
+            if served.get(part) is not None or route in self.image_generators
+        )
+
+    def check_routes(self, routes: Collection[Route]) -> None:
+        """Check that there is a decoder for everything that an answer opened.
+
+        Raises:
+            RouteError: if there is none for one of them.
+        """
+        for route in routes:
+            if route not in self.routes:
+                raise self.refuse(route)
+
+    def refuse(self, route: Route) -> RouteError:
+        """Make the error that says why a route is not served."""
+        opened = f"the answer opened {route.value}"
+        part = ROUTE_PARTS[route]
+        if part in self.absent:
+            return RouteError(f"{opened}, but {part} is not loaded: {self.absent[part]}")
+        served = ", ".join(one.value for one in self.routes) or "nothing"
+        return RouteError(
+            f"{opened}, but the checkpoint has no {part.replace('_', ' ')}; its decoders serve "
+            f"{served} only. Ask for that, or load a checkpoint that has it"
+        )
+
+
+def tell_switched_off(part: str) -> str:
+    """Say why a part is absent that was left out on purpose, and how it comes back."""
+    return (
+        "it was switched off when the model was loaded; load it again without naming "
+        f"{part} in `without`"
+    )
 
 
 def to_numpy(array: Array) -> np.ndarray:

@@ -41,11 +41,11 @@ class PromptFeatures:
     """What pictures and regions become.
 
     Attributes:
-        image_tokens: (M, C), one for each `<im_patch>` id.
+        image_tokens: (M, C), one for each `<im_patch>` id; None without pictures.
         region_features: (R, C), one for each `<region>` id; None without regions.
     """
 
-    image_tokens: Array
+    image_tokens: Array | None
     region_features: Array | None
 
 
@@ -67,7 +67,9 @@ def prepare_prompt(
         pixels = [preprocess_vision(frame, config) for frame in prompt.frames]
     last_tiles = np.cumsum(tiles, dtype=np.int64) - 1
     tile_index = last_tiles[list(prompt.region_frames)]
-    return PromptInputs(ids, np.concatenate(pixels), tile_index, prompt.region_masks)
+    # The first one only says what the tiles of no picture look like.
+    nothing = np.zeros((0, 3, config.vision_side, config.vision_side), np.float32)
+    return PromptInputs(ids, np.concatenate([nothing, *pixels]), tile_index, prompt.region_masks)
 
 
 def check_regions(prompt: CommandPrompt, engines: Engines) -> None:
@@ -76,15 +78,21 @@ def check_regions(prompt: CommandPrompt, engines: Engines) -> None:
     Raises:
         InputError: if the prompt has regions and the model no region encoder.
     """
-    if prompt.region_frames and engines.region_encoder is None:
-        raise InputError(
-            "the checkpoint has no region encoder, so it cannot look where a command points; "
-            f"expected a command without visual prompts, got {len(prompt.region_frames)}"
-        )
+    if not prompt.region_frames or engines.region_encoder is not None:
+        return
+    reason = "the checkpoint has no region encoder"
+    if "region_encoder" in engines.absent:
+        reason = f"region_encoder is not loaded ({engines.absent['region_encoder']})"
+    raise InputError(
+        f"{reason}, so it cannot look where a command points; "
+        f"expected a command without visual prompts, got {len(prompt.region_frames)}"
+    )
 
 
 def encode_features(inputs: PromptInputs, engines: Engines) -> PromptFeatures:
-    """Encode the pictures, and the regions where there are any."""
+    """Encode the pictures and the regions, where there are any."""
+    if not len(inputs.pixels):
+        return PromptFeatures(None, None)
     encoded = engines.vision_encoder.run({"pixels": inputs.pixels})
     if engines.region_encoder is None or inputs.region_masks is None:
         return PromptFeatures(encoded["image_tokens"], None)

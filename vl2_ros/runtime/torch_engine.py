@@ -6,19 +6,17 @@ On the CPU arrays are numpy views of the tensors (no copy); on CUDA the tensors 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vl2_ros.errors import EngineError
-from vl2_ros.model.checkpoint import load_model
-from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
+from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.cuda_graphs import GraphReplay
-from vl2_ros.runtime.engine import Array, EngineInfo, Engines, LanguageStep
+from vl2_ros.runtime.engine import Array, EngineInfo, LanguageStep
 from vl2_ros.runtime.graph_inputs import check_graph_inputs
 
 
@@ -139,44 +137,3 @@ class TorchLanguageModel:
     def open_session(self) -> TorchLanguageSession:
         """Start an answer."""
         return TorchLanguageSession(self._model, self._device)
-
-
-def load_torch_engines(weights: Path, *, device: str = "cpu", cuda_graphs: bool = False) -> Engines:
-    """Load a checkpoint folder and wrap its parts as engines.
-
-    Args:
-        weights: a released VisionLLM v2 folder or one saved by vl2_ros.
-        device: a torch device; on `cpu` weights are widened to float32, on `cuda` the language
-            side runs in bfloat16 and the perception decoders in float32.
-        cuda_graphs: on `cuda`, replay vision encoder and perception decoders for shapes that come
-            again; the recordings hold memory.
-
-    Raises:
-        CheckpointError: if the folder is not a complete checkpoint.
-        EngineError: if the device is not there.
-    """
-    try:
-        target = torch.device(device)
-    except RuntimeError as error:
-        raise EngineError(f"unknown device {device!r}; expected cpu, cuda or cuda:0") from error
-    if target.type == "cuda" and not torch.cuda.is_available():
-        raise EngineError(f"{device!r} was asked for, but torch sees no CUDA device; use cpu")
-    dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
-    model = load_model(weights, dtype=dtype, device=str(target)).eval()
-    for decoder in (model.detection_decoder, model.pose_decoder):
-        if decoder is not None:
-            decoder.float()
-    optional = ("detection_decoder", "region_encoder", "pose_decoder")
-    engines = {
-        # The region encoder picks points by the values of the masks: nothing to record.
-        name: make_engine(model, name, target, cuda_graphs=cuda_graphs and name != "region_encoder")
-        for name in list_graphs(model)
-        if name in ("vision_encoder", *optional)
-    }
-    return Engines(
-        vision_encoder=engines["vision_encoder"],
-        language_model=TorchLanguageModel(model, target),
-        detection_decoder=engines.get("detection_decoder"),
-        region_encoder=engines.get("region_encoder"),
-        pose_decoder=engines.get("pose_decoder"),
-    )

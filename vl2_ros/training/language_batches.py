@@ -32,7 +32,7 @@ from vl2_ros.training.tabletop_batches import TokenLabels, VisibleObject, augmen
 #: Share of the packs that begin with a long class list, whose states the decoder must still read.
 CLASS_LIST_SHARE = 0.5
 #: Share of the other conversations that are answered in words.
-TEXT_SHARE = 0.35
+TEXT_SHARE = 0.45
 #: Conversations of a blind pack; attention costs the square of what they add up to.
 BLIND_CONVERSATIONS = 4
 #: Tokens of an answer in words that a blind conversation teaches: how it begins, which is the

@@ -8,14 +8,16 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from vl2_ros.errors import TransportError
+from vl2_ros.errors import InputError, TransportError
 from vl2_ros.node.names import join_node_name, resolve_topic
 from vl2_ros.node.request import Mode
 from vl2_ros.node.result_messages import RESULT
-from vl2_ros.node.transport import Qos, Transport
+from vl2_ros.node.transport import MessageTypes, Qos, Transport
+from vl2_ros.structures import ImageOptions
 from vl2_ros.transports.received_result import ReceivedResult, read_result
 
 COMMAND_TYPE = "vl2_ros/msg/VisionCommand"
+OPTIONS_TYPE = "vl2_ros/msg/ImageOptions"
 #: How often the graph is looked at while the node is not there yet, in seconds.
 _LOOK_PERIOD_S = 0.05
 #: Results that wait until somebody receives them; a late client gets the last of the node's.
@@ -34,6 +36,7 @@ class PerceptionClient:
     def __init__(
         self, transport: Transport, *, node_name: str = "vl2", namespace: str = ""
     ) -> None:
+        self._types = transport.types
         self._make = transport.types.make
         self._count_publishers = transport.count_publishers
         self.node = join_node_name(node_name, namespace)
@@ -80,8 +83,9 @@ class PerceptionClient:
         duration_s: float = 0.0,
         deadline_s: float = 0.0,
         score_threshold: float = 0.0,
+        image_options: ImageOptions | None = None,
     ) -> str:
-        """Send a command; 0 and empty leave the choice to the node.
+        """Send a command; 0, empty and None leave the choice to the node.
 
         Args:
             text: the sentence.
@@ -92,9 +96,13 @@ class PerceptionClient:
             duration_s: of a watch, seconds until it ends by itself.
             deadline_s: of an ask, seconds until the answer is worthless.
             score_threshold: instances scored below it are left out, 0..1.
+            image_options: how a picture is drawn or edited.
 
         Returns:
             The id.
+
+        Raises:
+            InputError: if an option is 0, which messages have for an option that is left out.
         """
         command_id = command_id or f"ask-{uuid.uuid4().hex[:8]}"
         message = self._make(
@@ -107,6 +115,7 @@ class PerceptionClient:
             duration_s=duration_s,
             deadline_s=deadline_s,
             score_threshold=score_threshold,
+            image_options=make_options_message(self._types, image_options or ImageOptions()),
         )
         self._commands.publish(message)
         return command_id
@@ -161,3 +170,27 @@ class PerceptionClient:
                 if received.is_final:
                     return
                 due = time.monotonic() + timeout_s
+
+
+def make_options_message(types: MessageTypes, options: ImageOptions) -> Any:
+    """Make the vl2_ros/ImageOptions of a command.
+
+    Raises:
+        InputError: if an option is 0, which messages have for an option that is left out.
+    """
+    given = {name: getattr(options, name) for name in ("seed", "steps", "guidance")}
+    given["image_guidance"] = options.image_guidance
+    for name, value in given.items():
+        if value == 0:
+            raise InputError(
+                f"{name} 0 cannot be told to a node, as it leaves the choice to it; give a "
+                "positive number"
+            )
+    height, width = options.size_hw or (0, 0)
+    return types.make(
+        OPTIONS_TYPE,
+        **{name: value for name, value in given.items() if value is not None},
+        height=height,
+        width=width,
+        scheduler=options.scheduler,
+    )

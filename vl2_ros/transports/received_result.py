@@ -1,4 +1,4 @@
-"""A VisionResult message back to plain values for whoever asked: status, text, boxes, poses."""
+"""A VisionResult message back to plain values for whoever asked: status, text, boxes, pictures."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import InputError, TransportError
+from vl2_ros.node.camera_image import store_image
 from vl2_ros.node.request import Status
 from vl2_ros.node.rle import decode_mask
-from vl2_ros.structures import Branch, Detections, Keypoints, Result, Route
+from vl2_ros.structures import Branch, Detections, GeneratedImage, Keypoints, Result, Route
+
+#: Routes whose answers are pictures, not instances.
+_PICTURE_ROUTES = (Route.GENERATE, Route.EDIT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,8 +23,8 @@ class ReceivedResult:
     """What the node answered, as the side that asked has it.
 
     Attributes:
-        result: stamp and frame_id of the picture, text, instances and stage times; no instances
-            unless the status is OK.
+        result: stamp and frame_id of the picture, text, instances, drawn and edited pictures, and
+            stage times; no instances and pictures unless the status is OK.
         status: how the command went.
         message: what was expected, what came, what to do; empty when OK.
         text: the sentence that was asked.
@@ -53,14 +57,15 @@ def read_result(message: Any) -> ReceivedResult:
     """Read a vl2_ros/VisionResult.
 
     Raises:
-        TransportError: if it holds a status, route, mask or keypoint that no node of this version
-            sends.
+        TransportError: if it holds a status, route, mask, keypoint or picture that no node of this
+            version sends.
     """
     stamp = message.header.stamp
     try:
         status = Status(message.status)
         branches = _read_branches(message.routes, message.instances)
-    except (ValueError, KeyError) as error:
+        images = tuple(_read_generated(one) for one in message.images)
+    except (ValueError, KeyError, TransportError) as error:
         raise TransportError(
             f"the result of command {message.command_id!r} cannot be read: {error}; node and "
             "receiver must be of the same version of vl2_ros"
@@ -73,6 +78,7 @@ def read_result(message: Any) -> ReceivedResult:
             text=message.text,
             branches=branches,
             stage_ms={one.stage: float(one.duration_ms) for one in message.stage_times},
+            images=images,
         ),
         status=status,
         message=message.message,
@@ -89,10 +95,24 @@ def read_result(message: Any) -> ReceivedResult:
 def _read_branches(routes: Sequence[str], instances: Sequence[Any]) -> tuple[Branch, ...]:
     """Gather the instances by route, in the order in which the answer opened the routes."""
     opened = [Route[name.upper()] for name in routes]
-    gathered: dict[Route, list[Any]] = {route: [] for route in opened if route is not Route.ANSWER}
+    without = (Route.ANSWER, *_PICTURE_ROUTES)
+    gathered: dict[Route, list[Any]] = {route: [] for route in opened if route not in without}
     for instance in instances:
         gathered[Route[instance.route.upper()]].append(instance)
     return tuple(_read_branch(route, found) for route, found in gathered.items())
+
+
+def _read_generated(message: Any) -> GeneratedImage:
+    route = Route[message.route.upper()]
+    if route not in _PICTURE_ROUTES:
+        raise InputError(f"a picture of the route {message.route!r}; expected generate or edit")
+    return GeneratedImage(
+        route=route,
+        rgb=store_image(message.image).decode().rgb,
+        seed=int(message.seed),
+        steps=int(message.steps),
+        scheduler=message.scheduler,
+    )
 
 
 def _read_branch(route: Route, instances: Sequence[Any]) -> Branch:

@@ -26,7 +26,8 @@ def declare_parameters(node: Node, table: type) -> None:
         default: Any = item.default
         is_list = isinstance(default, tuple)
         descriptor = _describe(note_of(item.name, table), default)
-        node.declare_parameter(item.name, list(default) if is_list else default, descriptor)
+        # rclpy could not tell the type of an empty list; see also `_make`.
+        node.declare_parameter(item.name, list(default) or [""] if is_list else default, descriptor)
 
 
 def read_parameters(node: Node, table: type[Table]) -> Table:

@@ -17,7 +17,7 @@ from vl2_ros.node.request import Answer, Mode, Status
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.service_calls import ACTION_NAME, ACTION_TYPE, INACTIVE
 from vl2_ros.node.transport import MessageTypes
-from vl2_ros.structures import Event, StageEvent, TextEvent
+from vl2_ros.structures import Event, ProgressEvent, StageEvent, TextEvent
 from vl2_ros.transports.rclpy_node.message_types import find_class
 
 #: How often a goal that runs looks whether it is to be canceled, in seconds.
@@ -132,7 +132,9 @@ class PerceiveAction:
 def _update(feedback: Any, event: Event) -> bool:
     """Put an event into the feedback message; False when there is nothing to tell."""
     if isinstance(event, StageEvent):
-        feedback.stage = event.stage
+        feedback.stage, feedback.progress = event.stage, 0.0
+    elif isinstance(event, ProgressEvent):
+        feedback.stage, feedback.progress = event.stage, event.step / event.steps
     elif isinstance(event, TextEvent):
         feedback.text = event.text
         feedback.routes = [route_name(route) for route in event.routes]

@@ -1,0 +1,287 @@
+"""Drawn and edited pictures on the command line, through the pipeline and through a node."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.console.command_line import run
+from tests.console.node_process import LiveNode
+from tests.node.scripted_perceiver import STEPS, ScriptedPerceiver
+from tests.test_pipeline import DetectionDecoder
+from tests.test_pipeline_images import Generator, make_pipeline
+from vl2_ros.console.answer_files import AnswerFiles, save_answer
+from vl2_ros.console.picture_options import read_size
+from vl2_ros.errors import InputError
+from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, Result, Route
+from vl2_ros.transports.bag import list_image_topics
+
+DRAWN = "Here it is [GEN]."
+EDITED = "Here it is [EDIT]."
+OPTIONS = (
+    *("--seed", 7, "--steps", 20, "--guidance", 7.5, "--image-guidance", 1.5),
+    *("--size", "640x512", "--scheduler", "dpm++"),
+)
+EXPECTED = ImageOptions(7, 20, 7.5, 1.5, (512, 640), "dpm++")
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    path = tmp_path / "table.png"
+    rows = np.arange(40, dtype=np.uint8)[:, None, None]
+    Image.fromarray(np.broadcast_to(rows, (40, 60, 3)).copy()).save(path)
+    return path
+
+
+@pytest.fixture
+def model(monkeypatch, json_tokenizer):
+    """Takes the place of the model that is loaded: says an answer and makes scripted pictures."""
+
+    class Model:
+        def __init__(self):
+            self.loaded = []
+
+        def says(self, answer, **parts):
+            self.drawer, self.editor = Generator(Route.GENERATE), Generator(Route.EDIT)
+            parts = {"generators": [self.drawer, self.editor], **parts}
+            self.pipeline = make_pipeline(json_tokenizer, answer, **parts)
+
+    model = Model()
+
+    def load(weights, **options):
+        model.loaded.append(options)
+        return model.pipeline
+
+    monkeypatch.setattr("vl2_ros.loading.load_pipeline", load)
+    return model
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+class TestAsk:
+    def test_a_sentence_alone_draws(self, model, tmp_path, capsys):
+        model.says(DRAWN)
+        out = tmp_path / "mug.png"
+        assert run("ask", "draw a red mug", "--save", out, *OPTIONS) == 0
+        ((states, options, source),) = model.drawer.calls
+        assert (options, source) == (EXPECTED, None)
+        assert read(out).shape == (64, 64, 3) and (read(out) == 128).all()
+        printed = capsys.readouterr().out.replace("\n", " ")
+        assert "Here it is. [GEN] 64x64, seed 7, 2 steps of euler" in printed
+        assert f"picture: {out}" in printed and "overlay" not in printed
+        assert [path.name for path in tmp_path.iterdir()] == ["mug.png"]
+
+    def test_an_edit_keeps_the_size_of_its_picture(self, model, picture, tmp_path):
+        model.says(EDITED)
+        out = tmp_path / "red.png"
+        assert run("ask", picture, "make the mug red", "--save", out) == 0
+        np.testing.assert_array_equal(read(out), read(picture)[::-1])
+        ((_, options, source),) = model.editor.calls
+        assert options == ImageOptions() and source.frame_hw == (40, 60)
+
+    def test_json_tells_what_makes_the_picture_again_and_where_it_is(self, model, tmp_path, capsys):
+        model.says(DRAWN)
+        out = tmp_path / "mug.png"
+        assert run("ask", "draw a mug", "--json", "--save", out, "--seed", 7) == 0
+        document = json.loads(capsys.readouterr().out)
+        made = {"route": "[GEN]", "width": 64, "height": 64, "seed": 7, "steps": 2}
+        assert document["images"] == [made | {"scheduler": "euler", "file": str(out)}]
+        assert (document["picture"], document["overlay"]) == (None, None)
+        assert document["routes"] == ["[GEN]"] and document["command"] == "draw a mug"
+        model.says(DRAWN)
+        assert run("ask", "draw a mug", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["images"][0]["file"] is None
+
+    def test_several_pictures_are_numbered(self, model, picture, tmp_path):
+        model.says("The first [EDIT], another [EDIT].")
+        out = tmp_path / "out.png"
+        assert run("ask", picture, picture, "make the mug red", "--save", out) == 0
+        names = {path.name for path in tmp_path.glob("out*")}
+        assert names == {"out_0.png", "out_0_2.png", "out_1.png", "out_1_2.png"}
+
+    def test_what_was_found_beside_it_gets_an_overlay(self, model, picture, tmp_path, capsys):
+        model.says("mug[DET]. Here it is [EDIT].", detection=DetectionDecoder())
+        out = tmp_path / "out.png"
+        assert run("ask", picture, "do both", "--save", out, "--json") == 0
+        document = json.loads(capsys.readouterr().out)
+        assert document["overlay"] == str(tmp_path / "out_overlay.png")
+        assert document["images"][0]["file"] == str(out)
+        assert read(out).shape == (40, 60, 3)
+        assert read(tmp_path / "out_overlay.png").shape[0] > 40
+
+    def test_a_drawing_may_be_direct(self, model, tmp_path):
+        model.says("nothing that is generated")
+        out = tmp_path / "mug.png"
+        assert run("ask", "draw a mug", "--direct", "--save", out) == 0
+        assert len(model.drawer.calls) == 1 and out.exists()
+
+    def test_parts_and_budget_reach_the_loading(self, model, picture):
+        model.says("A mug.")
+        options = ("--without", "image_editing", "--without", "pose_decoder")
+        assert (
+            run("ask", picture, "what?", *options, "--memory-budget", 900, "--device", "cpu") == 0
+        )
+        assert run("ask", picture, "what?", "--device", "cpu") == 0
+        assert [(one["without"], one["memory_budget_mb"]) for one in model.loaded] == [
+            (("image_editing", "pose_decoder"), 900.0),
+            ((), None),
+        ]
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["make the mug red"], "expected pictures and then a sentence, got only 'make the mug"),
+            (["find the mug"], 'or without a picture: vl2 ask "draw a red mug"'),
+            (["pose of the teapot"], "expected pictures and then a sentence"),
+            (["table.png"], "expected pictures and then a sentence"),
+            (["draw a mug", "--point", "3,4"], "there is no picture to look at"),
+            (["draw a mug", "--labels", "a.png"], "--labels takes one picture, got 0"),
+            (["draw a mug", "--steps", "0"], "steps must lie in 1..1000, got 0"),
+            (["draw a mug", "--steps", "10000"], "steps must lie in 1..1000, got 10000"),
+            (["draw a mug", "--guidance", "nan"], "guidance must be a number in 0..100, got nan"),
+            (["draw a mug", "--image-guidance", "-1"], "image_guidance must be a number in 0..100"),
+            (["draw a mug", "--seed", "-1"], "seed must lie in 0.."),
+            (["draw a mug", "--size", "512"], "--size takes WIDTHxHEIGHT in pixels"),
+            (["draw a mug", "--size", "500x512"], "multiples of 8 in 64..2048, got (512, 500)"),
+            (["draw a mug", "--size", "99999x8"], "multiples of 8 in 64..2048"),
+            (["draw a mug", "--scheduler", "magic"], "unknown scheduler 'magic'"),
+            (["draw a mug", "--save", "no/where.png"], "cannot write the picture no/where.png"),
+            (["draw a mug", "--save", "mug.xyz"], "expected a name such as picture.png"),
+        ],
+    )
+    def test_what_cannot_be_used_is_one_red_line(
+        self, model, picture, monkeypatch, capsys, arguments, expected
+    ):
+        monkeypatch.chdir(picture.parent)
+        model.says(DRAWN)
+        assert run("ask", *arguments) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and expected in error.replace("\n", " ")
+
+    def test_a_decoder_that_is_left_out_is_named(self, model, picture, capsys):
+        model.says(DRAWN, generators=[], absent={"image_generation": "it was switched off"})
+        assert run("ask", picture, "draw a mug") == 2
+        assert "image_generation is not loaded: it was switched off" in capsys.readouterr().err
+        assert run("ask", "draw a mug") == 2
+        assert "this model cannot draw; it can: answer" in capsys.readouterr().err
+
+    def test_the_embedded_model_answers_in_words_and_draws_nothing(self, picture, capsys):
+        assert run("ask", "draw a red mug", "--device", "cpu") == 2
+        assert "this model cannot draw; it can: answer, detect" in capsys.readouterr().err
+        assert run("ask", picture, "draw a red mug", "--device", "cpu", "--json") == 0
+        document = json.loads(capsys.readouterr().out)
+        assert document["images"] == [] and document["text"]
+
+
+def test_steps_are_shown_while_a_picture_is_made(model, monkeypatch, tmp_path):
+    shown = []
+
+    class Bar:
+        def __enter__(self):
+            return lambda done, total: shown.append((done, total))
+
+        def __exit__(self, *error):
+            return None
+
+    monkeypatch.setattr("vl2_ros.console.display.show_progress", lambda what: Bar())
+    model.says(DRAWN)
+    assert run("ask", "draw a mug") == 0
+    assert shown == [(1, 2), (2, 2)]
+
+
+class TestNode:
+    @pytest.fixture
+    def node(self, dds_domain, bag):
+        node = LiveNode(bag)
+        yield node
+        node.close()
+
+    def test_send_tells_the_options_and_saves_the_picture(self, node, tmp_path, capsys):
+        out = tmp_path / "mug.png"
+        assert run("send", "paint it", "--save", out, *OPTIONS) == 0
+        ((_, command),) = node.perceiver.seen
+        assert command.image_options == EXPECTED
+        assert read(out).shape == (512, 640, 3) and (read(out) == 77).all()
+        printed = capsys.readouterr().out.replace("\n", " ")
+        assert "[GEN] 640x512, seed 7, 20 steps of dpm++" in printed and str(out) in printed
+
+    def test_send_as_json_names_the_file(self, node, tmp_path, capsys):
+        out = tmp_path / "edit.png"
+        assert run("send", "change it", "--save", out, "--json") == 0
+        document = json.loads(capsys.readouterr().out)
+        (made,) = document["images"]
+        assert (made["route"], made["file"], made["steps"]) == ("[EDIT]", str(out), STEPS)
+        assert read(out).shape[:2] == (made["height"], made["width"]) == (16, 24)
+        assert document["instances"] == []
+
+    def test_nothing_to_save_is_told(self, node, tmp_path, capsys):
+        assert run("send", "find it", "--save", tmp_path / "none.png") == 0
+        assert "the answer holds no picture; nothing was written" in capsys.readouterr().err
+        assert not (tmp_path / "none.png").exists()
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            (["--seed", "0"], "seed 0 cannot be told to a node, as it leaves the choice to it"),
+            (["--guidance", "0"], "guidance 0 cannot be told to a node"),
+            (["--steps", "0"], "steps must lie in 1..1000, got 0"),
+            (["--guidance", "nan"], "guidance must be a number in 0..100, got nan"),
+        ],
+    )
+    def test_options_that_cannot_be_told_are_one_red_line(self, node, capsys, options, expected):
+        assert run("send", "paint it", *options) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and expected in error.replace("\n", " ")
+        assert node.perceiver.seen == []
+
+    def test_a_decoder_that_is_switched_off_is_one_red_line(self, node, capsys):
+        node.perceiver.without = (Route.EDIT,)
+        assert run("send", "change it") == 2
+        assert "failed: RouteError: the answer opened" in capsys.readouterr().err
+
+
+def test_bag_makes_the_same_picture_of_every_frame(bag, monkeypatch, tmp_path):
+    perceiver = ScriptedPerceiver()
+    loaded = []
+
+    def load(weights, **options):
+        loaded.append(options)
+        return perceiver
+
+    monkeypatch.setattr("vl2_ros.loading.load_pipeline", load)
+    out = tmp_path / "results.mcap"
+    options = ("--without", "pose_decoder", "--memory-budget", 10.5, "--device", "cpu")
+    assert run("bag", bag, out, "-c", "change it", *OPTIONS, *options) == 0
+    topics = {topic.name: topic.message_count for topic in list_image_topics(out)}
+    assert topics == {"/vl2/generated_image": 4, "/vl2/annotated/compressed": 4}
+    assert {command.image_options for _, command in perceiver.seen} == {EXPECTED}
+    ((without, budget_mb),) = [(one["without"], one["memory_budget_mb"]) for one in loaded]
+    assert (without, budget_mb) == (("pose_decoder",), 10.5)
+
+
+@pytest.mark.parametrize("text", ["", "512", "x", "512x", "5.5x7", "-8x8", "512*512", "8x8x8"])
+def test_size_written_otherwise_is_refused(text):
+    with pytest.raises(InputError, match="such as 512x512"):
+        read_size(text)
+
+
+def test_size_is_width_and_height():
+    assert read_size(" 640X512") == (512, 640)
+
+
+def test_files_without_a_frame_are_the_pictures_alone(tmp_path):
+    image = GeneratedImage(Route.GENERATE, np.zeros((64, 64, 3), np.uint8), 1, 2, "euler")
+    result = Result("", 0, "", "Two.", images=(image, image))
+    files = save_answer(None, "draw it", result, tmp_path / "a.png")
+    assert files == AnswerFiles(None, (tmp_path / "a.png", tmp_path / "a_2.png"))
+    assert save_answer(None, "", replace(result, images=()), tmp_path / "b.png") == AnswerFiles()
+    frame = Frame(np.zeros((64, 64, 3), np.uint8))
+    files = save_answer(frame, "", replace(result, images=()), tmp_path / "c.png")
+    assert files == AnswerFiles(tmp_path / "c.png")

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from vl2_ros.errors import ConfigError
+from vl2_ros.node.parameters import NodeParameters, ProcessParameters, note_of
+from vl2_ros.structures import SCHEDULERS, ImageOptions
+from vl2_ros.structures.image_options import MAX_STEPS
+
+
+def test_choices_of_pictures_are_those_of_commands():
+    assert note_of("image_scheduler").choices == ("auto", *SCHEDULERS[1:])
+    assert note_of("image_steps").most == MAX_STEPS
+    assert NodeParameters().fill_image_options(ImageOptions()) == ImageOptions()
+
+
+def test_commands_go_before_the_nodes_own():
+    own = NodeParameters(image_steps=9, image_seed=5, image_scheduler="lcm")
+    assert own.fill_image_options(ImageOptions()) == ImageOptions(5, 9, scheduler="lcm")
+    wanted = ImageOptions(0, 3, 2.0, 1.0, (64, 64), "ddim")
+    assert own.fill_image_options(wanted) == wanted
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "expected"),
+    [
+        (NodeParameters, {"image_steps": 1001}, "image_steps must be at most 1000, got 1001"),
+        (NodeParameters, {"image_seed": -1}, "image_seed must be at least 0"),
+        (NodeParameters, {"image_scheduler": ""}, "image_scheduler must be one of auto, ddim"),
+        (ProcessParameters, {"memory_budget_mb": -1.0}, "memory_budget_mb must be at least 0"),
+        (ProcessParameters, {"memory_budget_mb": float("nan")}, "memory_budget_mb must be"),
+    ],
+)
+def test_values_out_of_range_are_named(table, values, expected):
+    with pytest.raises(ConfigError, match=expected):
+        table(**values)

@@ -1,0 +1,115 @@
+"""The picture files that an answer leaves: what was drawn or edited, and what was found.
+
+One name is enough: it goes to the picture that was made, else to the overlay. A second picture gets
+`_2` behind it, the overlay of an answer that has both `_overlay`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vl2_ros.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vl2_ros.structures import Frame, Result
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFiles:
+    """What was written.
+
+    Attributes:
+        overlay: the picture with what was found drawn in; None when there is none.
+        pictures: one for each of the result's.
+    """
+
+    overlay: Path | None = None
+    pictures: tuple[Path, ...] = ()
+
+    def name_them(self) -> str:
+        """Say where they are, for the end of a line."""
+        named = [f", picture: {path.resolve()}" for path in self.pictures]
+        if self.overlay is not None:
+            named.append(f", overlay: {self.overlay.resolve()}")
+        return "".join(named)
+
+
+def save_answer(frame: Frame | None, sentence: str, result: Result, path: Path) -> AnswerFiles:
+    """Write what an answer has to show.
+
+    Args:
+        frame: the picture that was asked about; None without one.
+        sentence: what was asked.
+        result: the answer.
+        path: name of the first file.
+
+    Raises:
+        InputError: if a file cannot be written.
+    """
+    pictures = save_pictures(result, path)
+    if frame is None or (pictures and not result.branches):
+        return AnswerFiles(None, pictures)
+    overlay = path.with_stem(f"{path.stem}_overlay") if pictures else path
+    save_overlay(frame, sentence, result, overlay)
+    return AnswerFiles(overlay, pictures)
+
+
+def save_pictures(result: Result, path: Path) -> tuple[Path, ...]:
+    """Write the drawn and edited pictures of an answer; none when it has none.
+
+    Raises:
+        InputError: if a file cannot be written.
+    """
+    written = []
+    for number, image in enumerate(result.images, start=1):
+        name = path if number == 1 else path.with_stem(f"{path.stem}_{number}")
+        _write(image.rgb, name, "picture")
+        written.append(name)
+    return tuple(written)
+
+
+def save_overlay(frame: Frame, sentence: str, result: Result, path: Path) -> None:
+    """Write the picture with the answer drawn in.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    from vl2_ros.processing.overlay import draw_overlay
+
+    _write(draw_overlay(frame, result, question=sentence), path, "overlay")
+
+
+def save_labels(result: Result, path: Path) -> None:
+    """Write the class of every pixel as a 16-bit picture; list_found tells what the classes mean.
+
+    Raises:
+        InputError: if the answer has none, or the file cannot be written.
+    """
+    from PIL import Image
+
+    maps = [branch.label_map for branch in result.branches if branch.label_map is not None]
+    if not maps:
+        raise InputError(
+            "the answer has no class for every pixel, so --labels has nothing to write; ask for "
+            'example "label every pixel as road, sky and car"'
+        )
+    try:
+        Image.fromarray(maps[0].class_ids).save(path, format="PNG")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error}; expected a name such as a.png") from error
+
+
+def _write(rgb: np.ndarray, path: Path, what: str) -> None:
+    from PIL import Image
+
+    try:
+        Image.fromarray(rgb).save(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot write the {what} {path}: {error}; expected a name such as {what}.png in a "
+            "folder that is there"
+        ) from error

@@ -1,0 +1,217 @@
+"""Super-link states to a picture: mapper, denoising loop and autoencoder, all through engines.
+
+Defaults of each route are those of diffusers' pipelines, which the released models were trained
+beside (spec core, section 8).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from vl2_ros.errors import EngineError, InputError
+from vl2_ros.processing.picture import fit_edit, postprocess_picture, preprocess_source
+from vl2_ros.runtime.denoise import (
+    Guidance,
+    denoise,
+    draw_noise,
+    guide_drawing,
+    guide_editing,
+    to_array,
+    to_tensor,
+)
+from vl2_ros.runtime.engine import Array, Engine, EngineInfo, to_numpy
+from vl2_ros.runtime.schedulers import check_scheduler, make_scheduler, name_scheduler
+from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, ProgressEvent, Route
+
+STAGE = "diffusion"
+GUIDANCE = 7.5
+IMAGE_GUIDANCE = 1.5
+#: Steps unless told otherwise.
+STEPS = {Route.GENERATE: 50, Route.EDIT: 100}
+#: Distilled weights need few steps, and have the guidance in them.
+DISTILLED_STEPS, DISTILLED_GUIDANCE = 4, 1.0
+#: Drawn seeds are short enough to be said and typed, and never 0, which is none in messages.
+_MAX_DRAWN_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionSettings:
+    """What goes with the weights of an image generator.
+
+    Attributes:
+        scheduler: content of its scheduler_config.json.
+        picture_hw: height and width of a drawn picture unless told otherwise, in pixels.
+        latent_scale: what the autoencoder's latents are multiplied by to have deviation 1.
+        block: pixels that one latent stands for, along each side.
+        is_fixed: whether the engines were built for `picture_hw` alone.
+    """
+
+    scheduler: Mapping[str, Any]
+    picture_hw: tuple[int, int]
+    latent_scale: float = 0.18215
+    block: int = 8
+    is_fixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionEngines:
+    """The graphs of one image generator, as `GRAPHS` names them.
+
+    Attributes:
+        prompt_mapper: states to an embedding.
+        denoiser: one step.
+        vae_decoder: latents to pixels.
+        vae_encoder: pixels to latents; editors only.
+    """
+
+    prompt_mapper: Engine
+    denoiser: Engine
+    vae_decoder: Engine
+    vae_encoder: Engine | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a picture is made with, nothing left open."""
+
+    size_hw: tuple[int, int]
+    seed: int
+    steps: int
+    guidance: float
+    image_guidance: float
+    scheduler: str
+
+
+class DiffusionGenerator:
+    """Draws pictures, or edits frames; an `ImageGenerator` over any backend's engines."""
+
+    def __init__(
+        self,
+        route: Route,
+        engines: DiffusionEngines,
+        settings: DiffusionSettings,
+        no_words: Array,
+    ) -> None:
+        """Keep the parts.
+
+        Args:
+            route: GENERATE or EDIT.
+            engines: what does the arithmetic.
+            settings: what goes with the weights.
+            no_words: (1, 77, D) float32, the text encoder's embedding of "".
+
+        Raises:
+            CheckpointError: if the scheduler's settings are of an unknown kind.
+            EngineError: if an editor has no encoder.
+        """
+        if route is Route.EDIT and engines.vae_encoder is None:
+            raise EngineError("an image editor needs the vae_encoder graph, got none; build it too")
+        self._route = route
+        self._engines = engines
+        self._settings = settings
+        self._own_scheduler = name_scheduler(settings.scheduler)
+        # A torch without CUDA may stand beside engines that have it; those take arrays of the CPU.
+        reachable = torch.cuda.is_available()
+        self._device = torch.device(engines.denoiser.info.device if reachable else "cpu")
+        self._no_words = to_tensor(no_words, self._device)
+
+    @property
+    def info(self) -> EngineInfo:
+        """Return what the denoiser is."""
+        return self._engines.denoiser.info
+
+    def generate(
+        self, states: Array, options: ImageOptions, source: Frame | None = None
+    ) -> Generator[ProgressEvent, None, GeneratedImage]:
+        """Make one picture; see `ImageGenerator.generate`.
+
+        There is an event for every call of the denoiser, which are more than the steps with some
+        schedulers: PNDM looks twice at the second time.
+        """
+        plan = self._plan(options, source)
+        scheduler = make_scheduler(plan.scheduler, self._settings.scheduler, plan.steps)
+        random = torch.Generator().manual_seed(plan.seed)
+        guidance = self._guide(states, plan, source)
+        height, width = (side // self._settings.block for side in plan.size_hw)
+        latents = draw_noise((height, width), random, self._device)
+        steps = denoise(self._engines.denoiser, scheduler, guidance, latents, random)
+        calls = len(scheduler.timesteps)
+        for call in range(calls):
+            latents = next(steps)
+            yield ProgressEvent(STAGE, call + 1, calls)
+        frame_hw = source.frame_hw if source and self._route is Route.EDIT else None
+        rgb = postprocess_picture(self._decode(latents), frame_hw)
+        return GeneratedImage(self._route, rgb, plan.seed, plan.steps, plan.scheduler)
+
+    def _plan(self, options: ImageOptions, source: Frame | None) -> _Plan:
+        if self._route is Route.EDIT and source is None:
+            raise InputError("the answer edits a picture, but there is none; give one to edit")
+        if self._route is Route.GENERATE and options.image_guidance is not None:
+            raise InputError(
+                "image_guidance says how strongly an edit keeps to its source, and the answer "
+                f"draws a new picture; expected none, got {options.image_guidance}"
+            )
+        scheduler = options.scheduler or self._own_scheduler
+        check_scheduler(scheduler, self._own_scheduler)
+        steps, guidance = STEPS[self._route], GUIDANCE
+        if scheduler == "lcm":
+            steps, guidance = DISTILLED_STEPS, DISTILLED_GUIDANCE
+        seed = options.seed
+        if seed is None:
+            seed = 1 + secrets.randbelow(_MAX_DRAWN_SEED)
+        return _Plan(
+            size_hw=self._size(options, source),
+            seed=seed,
+            steps=steps if options.steps is None else options.steps,
+            guidance=guidance if options.guidance is None else options.guidance,
+            image_guidance=(
+                IMAGE_GUIDANCE if options.image_guidance is None else options.image_guidance
+            ),
+            scheduler=scheduler,
+        )
+
+    def _size(self, options: ImageOptions, source: Frame | None) -> tuple[int, int]:
+        settings = self._settings
+        wanted = options.size_hw
+        if wanted is None:
+            if settings.is_fixed or source is None or self._route is Route.GENERATE:
+                return settings.picture_hw
+            return fit_edit(source.frame_hw, settings.block)
+        if settings.is_fixed and wanted != settings.picture_hw:
+            height, width = settings.picture_hw
+            raise InputError(
+                f"the engines were built for pictures of {width}x{height} pixels, got size_hw "
+                f"{wanted}; leave it out, or build engines for it"
+            )
+        if wanted[0] % settings.block or wanted[1] % settings.block:
+            raise InputError(
+                f"size_hw must be multiples of {settings.block} for this model, got {wanted}"
+            )
+        return wanted
+
+    def _guide(self, states: Array, plan: _Plan, source: Frame | None) -> Guidance:
+        mapped = self._engines.prompt_mapper.run({"super_link": states[None]})
+        words = to_tensor(mapped["prompt_embeds"], self._device)
+        if self._engines.vae_encoder is None or self._route is Route.GENERATE or source is None:
+            return guide_drawing(words, self._no_words, plan.guidance)
+        pixels = preprocess_source(source, plan.size_hw)[None]
+        encoded = self._engines.vae_encoder.run({"pixels": pixels})
+        latents = to_tensor(encoded["latents"], self._device)
+        return guide_editing(words, self._no_words, latents, plan.guidance, plan.image_guidance)
+
+    def _decode(self, latents: torch.Tensor) -> Array:
+        """Turn (1, 4, h, w) latents into (3, H, W) numpy pixels, about -1..1."""
+        unscaled = to_array(latents / self._settings.latent_scale)
+        pixels = to_numpy(self._engines.vae_decoder.run({"latents": unscaled})["pixels"])[0]
+        if not np.isfinite(pixels).all():
+            raise EngineError(
+                "the picture came out as NaN or infinity; use another scheduler, a lower guidance, "
+                "or a wider precision than float16"
+            )
+        return pixels

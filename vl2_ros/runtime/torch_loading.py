@@ -1,0 +1,237 @@
+"""A checkpoint folder to engines of eager torch: what is loaded at once, later, or not at all."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import math
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from vl2_ros.errors import ConfigError, EngineError
+from vl2_ros.model.checkpoint import describe_checkpoint, load_model, load_part
+from vl2_ros.model.checkpoint_config import CheckpointConfig, read_checkpoint_config
+from vl2_ros.model.config import IMAGE_PARTS, PARTS
+from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.runtime.engine import (
+    ROUTE_PARTS,
+    Engine,
+    EngineInfo,
+    Engines,
+    ImageGenerator,
+    tell_switched_off,
+)
+from vl2_ros.runtime.lazy import LazyEngine, LazyImageGenerator, LazyPart, PartMemory
+from vl2_ros.runtime.torch_engine import TorchLanguageModel, make_engine
+from vl2_ros.structures import Route
+
+#: Decoders of things in pictures; part of the network and graph have one name.
+_PERCEPTION = ("detection_decoder", "pose_decoder")
+#: Bytes of a value of the parts that make pictures, on CUDA: bfloat16, but for a few.
+_IMAGE_BYTES_ON_CUDA = 2.25
+_MB = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What becomes of the parts of a checkpoint."""
+
+    now: frozenset[str]
+    later: frozenset[str]
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_torch_engines(
+    weights: Path,
+    *,
+    device: str = "cpu",
+    without: Collection[str] = (),
+    memory_budget_mb: float | None = None,
+    cuda_graphs: bool = False,
+) -> Engines:
+    """Load a checkpoint folder and wrap its parts as engines.
+
+    What makes pictures is loaded when the first one is wanted. With a budget the perception
+    decoders are, too, so that all decoders share it. The region encoder is small, and the vision
+    encoder works for it, so it is always there.
+
+    Args:
+        weights: a released VisionLLM v2 folder or one saved by vl2_ros.
+        device: a torch device; on `cpu` weights are widened to float32, on `cuda` the language
+            side and denoisers run in bfloat16 and all else in float32.
+        without: those of `model.config.PARTS` that are left out.
+        memory_budget_mb: most that loaded decoders may take together, in millions of bytes;
+            it counts their weights, not what they compute with.
+        cuda_graphs: on `cuda`, replay vision encoder, perception decoders and denoising steps for
+            shapes that come again; the recordings hold memory.
+
+    Raises:
+        CheckpointError: if the folder is not a complete checkpoint.
+        ConfigError: if `without` names no part, or the budget is not positive.
+        EngineError: if the device is not there.
+    """
+    target = _find_device(device)
+    if memory_budget_mb is not None and not 0 < memory_budget_mb < math.inf:
+        raise ConfigError(
+            f"memory_budget_mb must be above 0, got {memory_budget_mb}; leave it out for no limit"
+        )
+    choice = _choose_parts(
+        read_checkpoint_config(weights), without, is_tight=memory_budget_mb is not None
+    )
+    dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
+    model = load_model(weights, dtype=dtype, device=str(target), parts=choice.now)
+    budget_bytes = None if memory_budget_mb is None else int(memory_budget_mb * _MB)
+    memory = PartMemory(budget_bytes, release_memory)
+    parts = _LaterParts(weights, target, dtype, memory, cuda_graphs)
+    if budget_bytes is not None:
+        parts.expect(choice.later)
+    perception: dict[str, Engine] = {}
+    for name in _PERCEPTION:
+        if name in choice.later:
+            perception[name] = parts.make_engine(name)
+        elif name in choice.now:
+            model.get_submodule(name).float()
+            perception[name] = make_engine(model, name, target, cuda_graphs=cuda_graphs)
+    regions = "region_encoder" in choice.now
+    return Engines(
+        vision_encoder=make_engine(model, "vision_encoder", target, cuda_graphs=cuda_graphs),
+        language_model=TorchLanguageModel(model, target),
+        detection_decoder=perception.get("detection_decoder"),
+        # It picks points by the values of the masks: nothing to record.
+        region_encoder=make_engine(model, "region_encoder", target) if regions else None,
+        pose_decoder=perception.get("pose_decoder"),
+        image_generators=parts.make_generators(choice.later),
+        absent=choice.absent,
+    )
+
+
+def add_torch_generators(
+    engines: Engines, weights: Path, *, device: str = "cpu", without: Collection[str] = ()
+) -> Engines:
+    """Add what makes pictures, run by torch, to engines of another backend.
+
+    Args:
+        engines: of the same checkpoint, with no image generators.
+        weights: its folder.
+        device: a torch device.
+        without: see `load_torch_engines`.
+
+    Raises:
+        as `load_torch_engines` does.
+    """
+    target = _find_device(device)
+    choice = _choose_parts(read_checkpoint_config(weights), without, is_tight=False)
+    dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
+    parts = _LaterParts(weights, target, dtype, PartMemory(None, release_memory), False)
+    return replace(
+        engines,
+        image_generators=parts.make_generators(choice.later),
+        absent={**engines.absent, **choice.absent},
+    )
+
+
+def _find_device(device: str) -> torch.device:
+    try:
+        target = torch.device(device)
+    except RuntimeError as error:
+        raise EngineError(f"unknown device {device!r}; expected cpu, cuda or cuda:0") from error
+    if target.type == "cuda" and not torch.cuda.is_available():
+        raise EngineError(f"{device!r} was asked for, but torch sees no CUDA device; use cpu")
+    return target
+
+
+def _choose_parts(config: CheckpointConfig, without: Collection[str], *, is_tight: bool) -> _Choice:
+    unknown = sorted(set(without) - set(PARTS))
+    if unknown:
+        raise ConfigError(f"`without` names {unknown}; expected some of {', '.join(PARTS)}")
+    switched_off = {name: tell_switched_off(name) for name in config.model.parts if name in without}
+    absent = {**config.unavailable, **switched_off}
+    present = set(config.model.parts) - set(absent)
+    later = present & {*IMAGE_PARTS, *(_PERCEPTION if is_tight else ())}
+    return _Choice(frozenset(present - later), frozenset(later), absent)
+
+
+class _LaterParts:
+    """Parts of one checkpoint that are loaded when they are wanted."""
+
+    def __init__(
+        self,
+        weights: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        memory: PartMemory,
+        cuda_graphs: bool,
+    ) -> None:
+        self._weights = weights
+        self._device = device
+        self._dtype = dtype
+        self._memory = memory
+        self._cuda_graphs = cuda_graphs
+        self._expected: dict[str, int] = {}
+
+    def expect(self, names: Collection[str]) -> None:
+        """Find out what parts will take, as a budget has to know."""
+        values = describe_checkpoint(self._weights).parts
+        for name in names:
+            is_half = self._device.type == "cuda" and name in IMAGE_PARTS
+            self._expected[name] = int(values[name] * (_IMAGE_BYTES_ON_CUDA if is_half else 4))
+
+    def make_engine(self, name: str) -> LazyEngine:
+        def load() -> tuple[Engine, int]:
+            decoder = load_part(self._weights, name, device=self._device)
+            # The graph looks at this attribute of a whole network only.
+            holder: Any = SimpleNamespace(**{name: decoder})
+            engine = make_engine(holder, name, self._device, cuda_graphs=self._cuda_graphs)
+            return engine, count_bytes(decoder)
+
+        return LazyEngine(self._describe(name), self._part(name, load))
+
+    def make_generators(self, names: Collection[str]) -> dict[Route, ImageGenerator]:
+        routes = (Route.GENERATE, Route.EDIT)
+        return {one: self._make_generator(one) for one in routes if ROUTE_PARTS[one] in names}
+
+    def _make_generator(self, route: Route) -> LazyImageGenerator:
+        name = ROUTE_PARTS[route]
+
+        def load() -> tuple[ImageGenerator, int]:
+            from vl2_ros.runtime.torch_diffusion import make_torch_generator
+
+            network: Any = load_part(self._weights, name, dtype=self._dtype, device=self._device)
+            generator = make_torch_generator(
+                network, route, self._device, cuda_graphs=self._cuda_graphs
+            )
+            release_memory()  # of the text encoder
+            return generator, count_bytes(network)
+
+        return LazyImageGenerator(self._describe("denoiser"), self._part(name, load))
+
+    def _part(self, name: str, load: Any) -> LazyPart[Any]:
+        return LazyPart(name, load, self._memory, self._expected.get(name, 0))
+
+    def _describe(self, graph: str) -> EngineInfo:
+        spec = GRAPHS[graph]
+        return EngineInfo(graph, "torch", str(self._device), spec.input_names, spec.output_names)
+
+
+def count_bytes(module: nn.Module) -> int:
+    """Return what the weights of a module take; shared ones count once."""
+    return sum(one.nbytes for one in (*module.parameters(), *module.buffers()))
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system, as far as the libraries below keep it."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        # glibc keeps freed blocks for later use; other C libraries have no such call.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
