@@ -304,10 +304,19 @@ def test_train_language_only_hands_the_finished_checkpoint_on(monkeypatch, tmp_p
     calls = []
     monkeypatch.setattr(
         "vl2_ros.training.language.train_language",
-        lambda out, cache, *, recipe, init, workers, on_render, on_step: calls.append(init),
+        lambda out, cache, *, recipe, init, workers, device, on_render, on_step: calls.append(
+            (init, device, recipe.pictures)
+        ),
     )
-    assert run("train", "--out", tmp_path, "--init", tmp_path / "old", "--language-only") == 0
-    assert calls == [tmp_path / "old"]
+    alone = ("train", "--out", tmp_path, "--init", tmp_path / "old", "--language-only")
+    assert run(*alone) == 0
+    assert run(*alone, "--device", "cuda", "--pictures", "48") == 0
+    assert calls == [(tmp_path / "old", "cpu", 2), (tmp_path / "old", "cuda", 48)]
+
+
+def test_train_on_cuda_is_for_the_language_side_alone(tmp_path, capsys):
+    assert run("train", "--out", tmp_path, "--device", "cuda") == 2
+    assert "--language-only" in capsys.readouterr().err
 
 
 @pytest.mark.golden

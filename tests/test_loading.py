@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import make_json_tokenizer
-from vl2_ros.errors import ConfigError, EngineError
+from vl2_ros.errors import ConfigError, EngineError, RouteError
 from vl2_ros.loading import BACKENDS, identify_weights, load_pipeline
 from vl2_ros.model.checkpoint import save_model
 from vl2_ros.model.config import ModelConfig
@@ -158,9 +158,10 @@ def exported(monkeypatch):
     monkeypatch.setattr("vl2_ros.loading.load_exported_engines", lambda *_: engines)
 
 
-def test_torch_makes_pictures_beside_exported_engines(tmp_path, exported):
-    folder = tmp_path / "checkpoint"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def drawing_checkpoint(tmp_path_factory) -> Path:
+    """One that draws and edits, with engines of everything else."""
+    folder = tmp_path_factory.mktemp("drawing")
     tokenizer = make_json_tokenizer(folder)
     tiny = ModelConfig.tiny(with_detection=False, with_images=True)
     config = replace(
@@ -169,13 +170,33 @@ def test_torch_makes_pictures_beside_exported_engines(tmp_path, exported):
     save_model(VisionLLM(config, tokenizer.tokens), folder)
     ProcessingConfig(vision_side=56, vision_tokens=16, num_embs=4, num_embs_gen=6).save(folder)
     list_engines(folder / "engines", identify_weights(folder), graphs=GRAPHS[:2])
-    pipeline = load_pipeline(folder, allow_fallback=False)
+    return folder
+
+
+def test_torch_makes_pictures_beside_exported_engines(drawing_checkpoint, exported):
+    pipeline = load_pipeline(drawing_checkpoint, allow_fallback=False)
     assert pipeline.info.backend == "onnxruntime"
     assert pipeline.info.routes == (Route.ANSWER, Route.GENERATE, Route.EDIT)
     assert pipeline.engines.image_generators[Route.EDIT].info.backend == "torch"
-    drawing = load_pipeline(folder, allow_fallback=False, without=["image_editing"])
+    drawing = load_pipeline(drawing_checkpoint, allow_fallback=False, without=["image_editing"])
     assert drawing.info.routes == (Route.ANSWER, Route.GENERATE)
     assert "switched off" in drawing.engines.absent["image_editing"]
+
+
+def test_where_torch_cannot_make_pictures_all_else_goes_on(
+    drawing_checkpoint, exported, monkeypatch
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    without_device = load_pipeline(
+        drawing_checkpoint, backend="onnxruntime", device="cuda", allow_fallback=False
+    )
+    assert without_device.info.routes == (Route.ANSWER,)
+    assert "no CUDA device" in without_device.engines.absent["image_generation"]
+    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_loading", None)
+    without_torch = load_pipeline(drawing_checkpoint, allow_fallback=False)
+    assert without_torch.info.routes == (Route.ANSWER,)
+    with pytest.raises(RouteError, match=r"\[GEN\].*pip install 'vl2_ros\[diffusion\]'"):
+        without_torch.engines.check_routes([Route.GENERATE])
 
 
 def test_torch_is_not_loaded_for_pictures_that_nobody_makes(

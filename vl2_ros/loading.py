@@ -67,8 +67,6 @@ def load_pipeline(
         EngineError: if the device is not there, or the engines cannot be used and nothing may take
             their place.
     """
-    if backend not in BACKENDS:
-        raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     folder = EMBEDDED_WEIGHTS if weights is None else Path(weights)
     if not folder.is_dir():
         raise CheckpointError(
@@ -78,6 +76,9 @@ def load_pipeline(
     processing = load_processing(folder)
     tokenizer = load_tokenizer(folder)
     identity = identify_weights(folder)
+    library = "onnxruntime" if backend == "auto" else backend
+    chosen = engines or find_folder(folder, identity, library)
+    backend = _choose_backend(backend, device, memory_budget_mb, has_engines=chosen is not None)
 
     def load_torch() -> Engines:
         from vl2_ros.runtime.torch_loading import load_torch_engines
@@ -91,24 +92,13 @@ def load_pipeline(
         )
 
     def load_exported() -> Engines:
-        built = find_folder(folder, identity, backend)
-        files = read_engine_files(engines or built or folder / ENGINES_FOLDER)
-        files = _switch_off(files, without)
+        files = _switch_off(read_engine_files(chosen or folder / ENGINES_FOLDER), without)
         files.check_checkpoint(identity)
         _check_completeness(files, folder, without)
         load = _choose_library(backend, device)
         loaded = load_exported_engines(files, tokenizer.tokens, load)
         return _complete(loaded, folder, device, without)
 
-    if backend == "auto":
-        is_there = engines is not None or find_folder(folder, identity, "onnxruntime") is not None
-        is_wanted = device == "cpu" and memory_budget_mb is None
-        backend = "onnxruntime" if is_wanted and is_there else "torch"
-    if backend != "torch" and memory_budget_mb is not None:
-        raise ConfigError(
-            f"memory_budget_mb is kept by the backend torch only, got {memory_budget_mb} and "
-            f"{backend}; choose torch, or leave parts out by `without`"
-        )
     return Pipeline(
         load_torch()
         if backend == "torch"
@@ -118,6 +108,23 @@ def load_pipeline(
         name="embedded" if weights is None else folder.resolve().name,
         identity=identity,
     )
+
+
+def _choose_backend(
+    backend: str, device: str, memory_budget_mb: float | None, *, has_engines: bool
+) -> str:
+    """Return the backend that is to be tried first; only torch keeps a budget."""
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "auto":
+        is_wanted = device == "cpu" and memory_budget_mb is None
+        return "onnxruntime" if is_wanted and has_engines else "torch"
+    if backend != "torch" and memory_budget_mb is not None:
+        raise ConfigError(
+            f"memory_budget_mb is kept by the backend torch only, got {memory_budget_mb} and "
+            f"{backend}; choose torch, or leave parts out by `without`"
+        )
+    return backend
 
 
 def _try_exported(
@@ -171,10 +178,13 @@ def _complete(loaded: Engines, folder: Path, device: str, without: Collection[st
         return loaded
     try:
         from vl2_ros.runtime.torch_loading import add_torch_generators
+
+        return add_torch_generators(loaded, folder, device=device, without=without)
     except ModuleNotFoundError as missing:
         reason = f"it needs the package {missing.name}; pip install 'vl2_ros[diffusion]'"
-        return replace(loaded, absent={**dict.fromkeys(IMAGE_PARTS, reason), **loaded.absent})
-    return add_torch_generators(loaded, folder, device=device, without=without)
+    except EngineError as error:  # a torch without the device that the engines run on
+        reason = str(error)
+    return replace(loaded, absent={**dict.fromkeys(IMAGE_PARTS, reason), **loaded.absent})
 
 
 def _makes_pictures(values: Mapping[str, Any]) -> bool:

@@ -140,6 +140,31 @@ class Pipeline:
         limits = InstanceLimits(
             command.score_threshold, command.max_instances, single=prompt.format.single
         )
+        branches, images = yield from self._decode(frame, command, conditions, limits, clock)
+        clock.leave()
+        if prompt.format.is_count and branches:
+            text = tell_counts(branches)
+        yield ResultEvent(
+            Result(
+                command_id=command.id,
+                stamp_ns=frame.stamp_ns if frame else 0,
+                frame_id=frame.frame_id if frame else "",
+                text=text,
+                branches=branches,
+                stage_ms=clock.stage_ms,
+                images=images,
+            )
+        )
+
+    def _decode(
+        self,
+        frame: Frame | None,
+        command: Command,
+        conditions: Sequence[Condition],
+        limits: InstanceLimits,
+        clock: _Clock,
+    ) -> Generator[Event, None, tuple[tuple[Branch, ...], tuple[GeneratedImage, ...]]]:
+        """Find and draw what the answer opened."""
         wanted = [one for one in conditions if one.route in PICTURE_ROUTES]
         sought = [one for one in conditions if one.route not in PICTURE_ROUTES]
         # Before the detection decoder works for an answer that cannot be completed.
@@ -152,20 +177,7 @@ class Pipeline:
         if wanted:
             yield clock.enter("diffusion")
             images = yield from make_pictures(self.engines, frame, wanted, command.image_options)
-        clock.leave()
-        if prompt.format.is_count and branches:
-            text = tell_counts(branches)
-        yield ResultEvent(
-            Result(
-                command_id=command.id,
-                stamp_ns=frame.stamp_ns if frame else 0,
-                frame_id=frame.frame_id if frame else "",
-                text=text,
-                branches=tuple(branches),
-                stage_ms=clock.stage_ms,
-                images=images,
-            )
-        )
+        return tuple(branches), images
 
     def _generate(
         self,

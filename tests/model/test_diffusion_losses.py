@@ -165,6 +165,23 @@ def test_gradients_go_through_the_super_link_into_the_query_table(route):
     assert other.grad is None
 
 
+def test_frozen_parts_and_states_may_be_of_half_precision(network):
+    """As a release stores them: all bfloat16 but for the mapper."""
+    states, targets = make_batch(network)
+    draws = make_draws(network, targets, [0.9, 0.01, 0.9, 0.06])
+    with torch.no_grad():
+        expected = diffusion_losses(network, states, targets, draws)
+    for part in (network.vae, network.text_encoder, network.denoiser):
+        part.bfloat16()
+    leaf = states.bfloat16().requires_grad_()
+    found = diffusion_losses(network, leaf, targets, draws)
+    assert found.total.dtype == torch.float32
+    torch.testing.assert_close(found.total, expected.total, rtol=0.03, atol=0)
+    found.total.backward()
+    assert leaf.grad.flatten(1).any(dim=1).all()
+    assert network.prompt_mapper.queries.grad.dtype == torch.float32
+
+
 def test_steps_of_training_lower_both_losses(network):
     states, targets = make_batch(network)
     draws = make_draws(network, targets, [0.9] * 4)
@@ -191,7 +208,7 @@ def test_steps_of_training_lower_both_losses(network):
 def test_dropout_happens_at_the_specified_rates(kind, condition, monkeypatch):
     """Counted on what reaches the denoiser, for many pictures of seeded draws."""
     torch.manual_seed(0)
-    count, network = 20_000, ImageGeneratorNetwork(DiffusionConfig.tiny(kind)).eval()
+    count, network = 10_000, ImageGeneratorNetwork(DiffusionConfig.tiny(kind)).eval()
     pixels = torch.zeros(count, 3, 8, 8)
     seen = {}
 
@@ -200,6 +217,7 @@ def test_dropout_happens_at_the_specified_rates(kind, condition, monkeypatch):
         return latents[:, :4]
 
     monkeypatch.setattr(network, "denoise", record)
+    monkeypatch.setattr(network, "map_prompt", lambda states: states.new_ones(count, 77, 32))
     targets = PictureTargets(pixels, pixels + 0.5 if kind == "editing" else None)
     generator = torch.Generator().manual_seed(3)
     draws = DiffusionDraws.sample(network.config, pixels, generator)

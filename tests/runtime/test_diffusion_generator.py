@@ -16,6 +16,7 @@ from tests.runtime.diffusion_parts import (
     torch_engines,
 )
 from vl2_ros.errors import CheckpointError, EngineError, InputError
+from vl2_ros.runtime.diffusion_generator import DiffusionGenerator, DiffusionSettings
 from vl2_ros.runtime.engine import EngineInfo
 from vl2_ros.structures import Frame, ImageOptions, ProgressEvent, Route
 
@@ -226,3 +227,23 @@ def test_a_huge_frame_is_scaled_down_before_the_network(editing):
     picture, _ = run_to_end(generator, editing.states, replace(FEW, steps=1), frame)
     assert denoiser.calls[0]["latents"].shape[2:] == (54, 96)
     assert picture.rgb.shape == (1080, 1920, 3)
+
+
+def test_a_picture_that_is_refused_is_an_error(drawing):
+    seen = []
+
+    def refuse(pixels):
+        seen.append(pixels.shape)
+        return len(seen) > 1
+
+    generator = DiffusionGenerator(
+        Route.GENERATE,
+        torch_engines(drawing),
+        DiffusionSettings(drawing.scheduler, (64, 64)),
+        drawing.no_words,
+        refuse,
+    )
+    assert run_to_end(generator, drawing.states, FEW)[0].rgb.shape == (64, 64, 3)
+    with pytest.raises(InputError, match="safety checker .* another seed"):
+        run_to_end(generator, drawing.states, FEW)
+    assert seen == [(3, 64, 64)] * 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from transformers import CLIPConfig
 
-from vl2_ros.errors import ConfigError, EngineError, RouteError
+from vl2_ros.errors import CheckpointError, ConfigError, EngineError, InputError, RouteError
 from vl2_ros.model.checkpoint import save_model
 from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
 from vl2_ros.model.network import VisionLLM
@@ -157,6 +160,46 @@ def test_a_decoder_over_the_budget_is_refused_when_it_is_wanted(weights):
         engines.detection_decoder.run(DETECTION)
     with pytest.raises(EngineError, match=r"image_editing takes .* MB"):
         draw(engines, Route.EDIT)
+
+
+def add_safety_checker(folder: Path) -> None:
+    """Write a checker that refuses everything."""
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    vision |= {"num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=16))
+    checker.concept_embeds_weights.data.fill_(-2)
+    checker.save_pretrained(folder / "safety_checker")
+    processor = {"size": 32, "crop_size": 32, "do_resize": True, "do_center_crop": True}
+    processor |= {"do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (folder / "feature_extractor").mkdir()
+    file = folder / "feature_extractor" / "preprocessor_config.json"
+    file.write_text(json.dumps(processor | {"image_processor_type": "CLIPImageProcessor"}))
+
+
+def test_the_safety_checker_of_a_part_is_asked(tmp_path):
+    add_safety_checker(save_network(tmp_path) / "diffusion" / "image_generation")
+    engines = load_torch_engines(tmp_path, memory_budget_mb=500)
+    with pytest.raises(InputError, match="safety checker"):
+        draw(engines)
+    assert draw(engines, Route.EDIT).rgb.shape == (64, 64, 3)
+
+
+def test_a_safety_checker_that_is_named_but_missing_makes_no_picture(tmp_path):
+    folder = save_network(tmp_path) / "diffusion" / "image_generation"
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]}
+    (folder / "model_index.json").write_text(json.dumps(names))
+    with pytest.raises(CheckpointError, match="names a safety checker"):
+        draw(load_torch_engines(tmp_path))
+
+
+@pytest.mark.golden
+def test_without_its_stable_diffusion_folder_a_release_does_all_else(golden_dir, tmp_path):
+    copy = shutil.copytree(golden_dir / "release_tiny" / "safetensors", tmp_path / "release")
+    engines = load_torch_engines(copy)
+    assert set(engines.routes) == {Route.DETECT, Route.GROUND, Route.SEGMENT, Route.POSE}
+    with pytest.raises(RouteError, match=r"\[GEN\].*no Stable Diffusion folder.*nothing is down"):
+        engines.check_routes([Route.GENERATE])
 
 
 _MEASURE = """

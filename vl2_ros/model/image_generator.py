@@ -43,8 +43,8 @@ class ImageGeneratorNetwork(nn.Module):
         self.denoiser.requires_grad_(config.kind == "editing")
 
     def map_prompt(self, super_link: Tensor) -> Tensor:
-        """Turn (n, Kg, C) super-link states into (n, 77, D) conditions."""
-        return self.prompt_mapper(super_link)
+        """Turn (n, Kg, C) super-link states into (n, 77, D) conditions, in the mapper's dtype."""
+        return self.prompt_mapper(super_link.to(self.prompt_mapper.queries.dtype))
 
     def encode_text(self, input_ids: Tensor) -> Tensor:
         """Encode (n, 77) ids of the folder's tokenizer to (n, 77, D) conditions."""

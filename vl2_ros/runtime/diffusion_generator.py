@@ -7,7 +7,7 @@ beside (spec core, section 8).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,7 @@ class DiffusionGenerator:
         engines: DiffusionEngines,
         settings: DiffusionSettings,
         no_words: Array,
+        is_unsafe: Callable[[Array], bool] | None = None,
     ) -> None:
         """Keep the parts.
 
@@ -105,6 +106,8 @@ class DiffusionGenerator:
             engines: what does the arithmetic.
             settings: what goes with the weights.
             no_words: (1, 77, D) float32, the text encoder's embedding of "".
+            is_unsafe: tells of pixels (3, H, W), about -1..1, whether they must not be shown; None
+                where the checkpoint has no such check.
 
         Raises:
             CheckpointError: if the scheduler's settings are of an unknown kind.
@@ -115,6 +118,7 @@ class DiffusionGenerator:
         self._route = route
         self._engines = engines
         self._settings = settings
+        self._is_unsafe = is_unsafe
         self._own_scheduler = name_scheduler(settings.scheduler)
         # A torch without CUDA may stand beside engines that have it; those take arrays of the CPU.
         reachable = torch.cuda.is_available()
@@ -213,5 +217,10 @@ class DiffusionGenerator:
             raise EngineError(
                 "the picture came out as NaN or infinity; use another scheduler, a lower guidance, "
                 "or a wider precision than float16"
+            )
+        if self._is_unsafe is not None and self._is_unsafe(pixels):
+            raise InputError(
+                "the safety checker of the checkpoint refuses the picture that came out; ask for "
+                "something else, or with another seed"
             )
         return pixels

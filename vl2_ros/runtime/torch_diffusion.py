@@ -16,11 +16,13 @@ from vl2_ros.runtime.diffusion_generator import (
     DiffusionGenerator,
     DiffusionSettings,
 )
+from vl2_ros.runtime.engine import Array
 from vl2_ros.runtime.torch_engine import TorchEngine
 from vl2_ros.structures import Route
 
 if TYPE_CHECKING:
     from vl2_ros.model.image_generator import ImageGeneratorNetwork
+    from vl2_ros.model.safety_checker import SafetyChecker
 
 _Call = Callable[..., tuple[Tensor, ...]]
 
@@ -31,6 +33,7 @@ def make_torch_generator(
     device: torch.device,
     *,
     cuda_graphs: bool = False,
+    safety_checker: SafetyChecker | None = None,
 ) -> DiffusionGenerator:
     """Wrap a network; its text encoder is freed, since "" is the only text that is ever read.
 
@@ -42,6 +45,7 @@ def make_torch_generator(
         route: GENERATE or EDIT.
         device: where it runs.
         cuda_graphs: on CUDA, record a denoising step and replay it.
+        safety_checker: what it refuses is an error in place of a picture.
     """
     with torch.inference_mode():
         no_words = network.encode_empty().float()
@@ -65,7 +69,12 @@ def make_torch_generator(
         latent_scale=config.scaling_factor,
         block=config.pixels_per_latent,
     )
-    return DiffusionGenerator(route, engines, settings, no_words)
+    is_unsafe = None if safety_checker is None else _ask(safety_checker)
+    return DiffusionGenerator(route, engines, settings, no_words, is_unsafe)
+
+
+def _ask(checker: SafetyChecker) -> Callable[[Array], bool]:
+    return lambda pixels: checker(torch.as_tensor(pixels)[None])[0]
 
 
 def make_float_engine(graph: str, call: _Call, device: torch.device) -> TorchEngine:

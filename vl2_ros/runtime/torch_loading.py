@@ -19,6 +19,7 @@ from vl2_ros.errors import ConfigError, EngineError
 from vl2_ros.model.checkpoint import describe_checkpoint, load_model, load_part
 from vl2_ros.model.checkpoint_config import CheckpointConfig, read_checkpoint_config
 from vl2_ros.model.config import IMAGE_PARTS, PARTS
+from vl2_ros.model.diffusion_folder import DiffusionFolder
 from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.runtime.engine import (
     ROUTE_PARTS,
@@ -82,16 +83,15 @@ def load_torch_engines(
         raise ConfigError(
             f"memory_budget_mb must be above 0, got {memory_budget_mb}; leave it out for no limit"
         )
-    choice = _choose_parts(
-        read_checkpoint_config(weights), without, is_tight=memory_budget_mb is not None
-    )
+    config = read_checkpoint_config(weights)
+    choice = _choose_parts(config, without, is_tight=memory_budget_mb is not None)
     dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
     model = load_model(weights, dtype=dtype, device=str(target), parts=choice.now)
     budget_bytes = None if memory_budget_mb is None else int(memory_budget_mb * _MB)
     memory = PartMemory(budget_bytes, release_memory)
     parts = _LaterParts(weights, target, dtype, memory, cuda_graphs)
     if budget_bytes is not None:
-        parts.expect(choice.later)
+        parts.expect(choice.later, config.folders)
     perception: dict[str, Engine] = {}
     for name in _PERCEPTION:
         if name in choice.later:
@@ -176,12 +176,15 @@ class _LaterParts:
         self._cuda_graphs = cuda_graphs
         self._expected: dict[str, int] = {}
 
-    def expect(self, names: Collection[str]) -> None:
+    def expect(self, names: Collection[str], folders: Mapping[str, DiffusionFolder]) -> None:
         """Find out what parts will take, as a budget has to know."""
         values = describe_checkpoint(self._weights).parts
         for name in names:
             is_half = self._device.type == "cuda" and name in IMAGE_PARTS
-            self._expected[name] = int(values[name] * (_IMAGE_BYTES_ON_CUDA if is_half else 4))
+            size = values[name] * (_IMAGE_BYTES_ON_CUDA if is_half else 4)
+            if name in folders:
+                size += _checker_bytes(folders[name]) / (2 if is_half else 1)
+            self._expected[name] = int(size)
 
     def make_engine(self, name: str) -> LazyEngine:
         def load() -> tuple[Engine, int]:
@@ -201,14 +204,24 @@ class _LaterParts:
         name = ROUTE_PARTS[route]
 
         def load() -> tuple[ImageGenerator, int]:
+            from vl2_ros.model.safety_checker import load_safety_checker
             from vl2_ros.runtime.torch_diffusion import make_torch_generator
 
             network: Any = load_part(self._weights, name, dtype=self._dtype, device=self._device)
+            checker = None
+            if network.folder is not None:
+                checker = load_safety_checker(
+                    network.folder, dtype=self._dtype, device=self._device
+                )
             generator = make_torch_generator(
-                network, route, self._device, cuda_graphs=self._cuda_graphs
+                network,
+                route,
+                self._device,
+                cuda_graphs=self._cuda_graphs,
+                safety_checker=checker,
             )
             release_memory()  # of the text encoder
-            return generator, count_bytes(network)
+            return generator, count_bytes(network) + (count_bytes(checker) if checker else 0)
 
         return LazyImageGenerator(self._describe("denoiser"), self._part(name, load))
 
@@ -218,6 +231,14 @@ class _LaterParts:
     def _describe(self, graph: str) -> EngineInfo:
         spec = GRAPHS[graph]
         return EngineInfo(graph, "torch", str(self._device), spec.input_names, spec.output_names)
+
+
+def _checker_bytes(folder: DiffusionFolder) -> int:
+    """Return what a safety checker takes in float32; each of its files holds all of it, or half."""
+    if folder.safety_checker is None:
+        return 0
+    files = (path for path in folder.safety_checker.glob("*") if path.suffix != ".json")
+    return max((path.stat().st_size for path in files), default=0)
 
 
 def count_bytes(module: nn.Module) -> int:
