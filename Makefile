@@ -10,13 +10,14 @@ INSTALLED_FROM := setup.py constraints.txt
 TENSORRT_STUBS ?= $(wildcard ../shared/typings/tensorrt-*)
 TENSORRT_FILES := vl2_ros/runtime/tensorrt_build.py vl2_ros/runtime/tensorrt_engine.py
 
-.PHONY: help demo test check train clean
+.PHONY: help demo test check train engines clean
 
 help:
 	@echo "make demo    run a recorded camera and a node, ask over DDS, write overlay pictures"
 	@echo "make test    ruff, mypy and all tests (import contracts are one of them)"
 	@echo "make check   ruff and mypy only"
 	@echo "make train   train the embedded model again (hours)"
+	@echo "make engines export the embedded model to ONNX again (minutes)"
 	@echo "make clean   remove .venv and what the tools left"
 
 demo: $(VENV)/.demo
@@ -36,6 +37,11 @@ check: $(VENV)/.test
 
 train: $(VENV)/.test
 	$(BIN)/vl2 train
+
+engines: $(VENV)/.test
+	$(BIN)/python -c "from vl2_ros.export.engine_folder import export_engines as export; \
+		from vl2_ros.loading import EMBEDDED_WEIGHTS as weights; \
+		export(weights, weights / 'engines', progress=print)"
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -63,6 +63,7 @@ setup(
             "embedded/demo/*",
             "embedded/engines/*",
             "evaluation/*.tsv",
+            "export/*.json",
         ]
     },
     install_requires=[

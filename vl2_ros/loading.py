@@ -73,11 +73,12 @@ def load_pipeline(
             f"no weights folder at {folder}; expected a folder with config.json, weights and "
             "tokenizer files"
         )
-    identity = identify_weights(folder)
-    is_there = engines is not None or find_folder(folder, identity, "onnxruntime") is not None
-    backend = _choose_backend(backend, device, memory_budget_mb, has_engines=is_there)
     processing = load_processing(folder)
     tokenizer = load_tokenizer(folder)
+    identity = identify_weights(folder)
+    library = "onnxruntime" if backend == "auto" else backend
+    chosen = engines or find_folder(folder, identity, library)
+    backend = _choose_backend(backend, device, memory_budget_mb, has_engines=chosen is not None)
 
     def load_torch() -> Engines:
         from vl2_ros.runtime.torch_loading import load_torch_engines
@@ -91,9 +92,7 @@ def load_pipeline(
         )
 
     def load_exported() -> Engines:
-        built = find_folder(folder, identity, backend)
-        files = read_engine_files(engines or built or folder / ENGINES_FOLDER)
-        files = _switch_off(files, without)
+        files = _switch_off(read_engine_files(chosen or folder / ENGINES_FOLDER), without)
         files.check_checkpoint(identity)
         _check_completeness(files, folder, without)
         load = _choose_library(backend, device)

@@ -281,8 +281,6 @@ class TestBag:
         assert [command.text for _, command in perceiver.seen] == ["segment it", "hello"] * 4
         assert {command.score_threshold for _, command in perceiver.seen} == {0.6}
         assert perceiver.loaded == [(None, "cpu")]
-        chosen = {"backend": "torch", "engines": bag.parent, "allow_fallback": False}
-        assert chosen.items() <= perceiver.options.items()
 
     def test_rate_topic_and_pictures_are_options(self, bag, perceiver, tmp_path):
         out = tmp_path / "results.mcap"

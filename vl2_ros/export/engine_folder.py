@@ -245,3 +245,5 @@ def _write_embeddings(model: VisionLLM, path: Path) -> None:
         is_exact = np.array_equal(narrow.astype(np.float32), wide)
         arrays[name] = np.ascontiguousarray(narrow if is_exact else wide)
     save_file(arrays, path)
+    # The library keeps its files to the user; installed, everybody reads them.
+    path.chmod(0o644)
