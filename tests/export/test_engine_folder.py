@@ -23,7 +23,7 @@ from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine_files import read_engine_files
 from vl2_ros.runtime.exported_engines import load_exported_engines
 from vl2_ros.runtime.onnx_engine import OnnxEngine
-from vl2_ros.runtime.torch_engine import load_torch_engines
+from vl2_ros.runtime.torch_loading import load_torch_engines
 from vl2_ros.sim.tabletop import TabletopSimulator
 from vl2_ros.structures import Frame, Route
 

@@ -21,6 +21,8 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.export.onnx_export import OPSET, WEIGHTS_SUFFIX, AxisSize, export_onnx
 from vl2_ros.loading import identify_weights, load_processing
 from vl2_ros.model.checkpoint import load_model
+from vl2_ros.model.checkpoint_config import read_checkpoint_config
+from vl2_ros.model.config import PARTS, ModelConfig
 from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
@@ -92,13 +94,15 @@ def export_engines(
     """
     out.mkdir(parents=True, exist_ok=True)
     processing = load_processing(weights)
+    config = read_checkpoint_config(weights).model
     entries: dict[str, Any] = {}
     # One load for each precision: weights are narrowed in place.
     for precision in ("float32", "float16"):
         requests = _requests_of(graphs, precision)
         if not requests:
             continue
-        model = load_model(weights, dtype=getattr(torch, precision))
+        parts = _parts_of(config, requests)
+        model = load_model(weights, dtype=getattr(torch, precision), parts=parts)
         for name in list_graphs(model):
             if name not in requests:
                 continue
@@ -124,6 +128,15 @@ def _requests_of(
     if graphs is None:
         return _EVERYTHING if precision == "float32" else {}
     return {name: one for name, one in graphs.items() if one.precision == precision}
+
+
+def _parts_of(config: ModelConfig, requests: Mapping[str, GraphRequest]) -> list[str]:
+    """Return the parts of the network that the graphs need; others need not be read."""
+    wanted = set(requests)
+    if "vision_encoder" in wanted:
+        # It gives maps where somebody reads them.
+        wanted.add("region_encoder")
+    return [name for name, key in PARTS.items() if name in wanted and getattr(config, key)]
 
 
 _EVERYTHING: Mapping[str, GraphRequest] = {

@@ -193,7 +193,9 @@ class PoseDecoder(SceneEncoder):
     def _group_queries(
         self, scene: PoseScene, count: int, denoising: DenoisingQueries | None
     ) -> QueryGroups:
-        slot_mask = nn.functional.pad(scene.keypoint_mask, (1, 0), value=True)
+        # Not pad(): TensorRT pads numbers only.
+        is_box = torch.ones_like(scene.keypoint_mask[:, :1])
+        slot_mask = torch.cat([is_box, scene.keypoint_mask], dim=1)
         front = None
         if denoising is not None:
             queries = count * slot_mask.shape[1]
