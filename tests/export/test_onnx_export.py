@@ -41,10 +41,10 @@ class Mistake(nn.Module):
 
 
 class Counting(nn.Module):
-    """Makes a constant of the number of rows."""
+    """Makes a constant of the number of rows, by a loop over them."""
 
     def forward(self, rows):
-        return (rows * len(rows),)
+        return (torch.stack([row + index for index, row in enumerate(rows)]),)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -197,7 +197,7 @@ def test_an_operator_outside_of_the_table_fails_the_export_by_name(tmp_path):
 
 
 def test_a_module_that_closes_an_open_axis_is_refused(tmp_path):
-    with pytest.raises(EngineError, match="'count' of rows must stay open, but .* constant 3"):
+    with pytest.raises(EngineError, match="(?s)graph rows cannot be exported.*static shape of 3"):
         export_onnx(Counting(), ROWS, {"count": (1, 3, 8)}, tmp_path / "rows.onnx")
 
 

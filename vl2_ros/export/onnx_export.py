@@ -51,7 +51,8 @@ def export_onnx(
         module: from `build_graph`; for float16 its weights are narrowed in place.
         spec: row of the graph table.
         axes: size of every named axis of the inputs. One that is a range stays open in the file,
-            and is not bounded by it.
+            and is not bounded by it. The graph is traced with the best size; where a map inside
+            has a side of 1 then, the tracer takes that for a rule and other sizes fail when run.
         path: the file; weights over the limit go into a second one beside it.
         precision: `float32` or `float16`.
         is_compact: store float32 weights as float16 where that loses nothing.
@@ -152,11 +153,12 @@ def _trace(
             )
     except torch.onnx.errors.OnnxExporterError as error:
         raise EngineError(
-            f"the graph {spec.name} cannot be exported with the axes {dict(axes)}: {error}"
+            f"the graph {spec.name} cannot be exported with the axes {dict(axes)}: "
+            f"{error.__cause__ or error}; change the module behind the graph"
         ) from error
     assert program is not None
     _check_open_axes(program.model, spec, axes)
-    _name_axes(program.model, spec)
+    _name_axes(program.model, _symbols(program.model, spec))
     return program.model
 
 
@@ -188,13 +190,18 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _name_axes(model: onnx_ir.Model, spec: GraphSpec) -> None:
-    """Call open axes as the table does, in place of the tracer's symbols."""
+def _symbols(model: onnx_ir.Model, spec: GraphSpec) -> dict[str, str]:
+    """Return the tracer's symbol of a size -> the axis of the table."""
     names: dict[str, str] = {}
     for value, tensor in zip(model.graph.inputs, spec.inputs, strict=True):
         for dim, axis in zip(value.shape or (), tensor.axes, strict=True):
             if isinstance(dim, onnx_ir.SymbolicDim) and dim.value:
                 names[str(dim.value)] = str(axis)
+    return names
+
+
+def _name_axes(model: onnx_ir.Model, names: Mapping[str, str]) -> None:
+    """Call open axes as the table does, in place of the tracer's symbols."""
 
     def rename(dim: Any) -> Any:
         if not isinstance(dim, onnx_ir.SymbolicDim) or not dim.value:
