@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from vl2_ros.errors import ConfigError
@@ -23,7 +24,7 @@ class PromptMapperGraph(nn.Module):
 
     def forward(self, super_link: Tensor) -> tuple[Tensor]:
         """Map the states of one picture."""
-        return (self.prompt_mapper(super_link),)
+        return (self.prompt_mapper(super_link.to(_dtype_of(self.prompt_mapper))),)
 
 
 class DenoiserGraph(nn.Module):
@@ -36,7 +37,10 @@ class DenoiserGraph(nn.Module):
 
     def forward(self, latents: Tensor, timestep: Tensor, prompt_embeds: Tensor) -> tuple[Tensor]:
         """Take one step; latents (B, 4 or 8, h, w)."""
-        return self.denoiser(latents, timestep, prompt_embeds, return_dict=False)
+        dtype = _dtype_of(self.denoiser)
+        return self.denoiser(
+            latents.to(dtype), timestep, prompt_embeds.to(dtype), return_dict=False
+        )
 
 
 class VaeEncoderGraph(nn.Module):
@@ -49,7 +53,7 @@ class VaeEncoderGraph(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor]:
         """Encode one picture."""
-        return (self.vae.encode(pixels).latent_dist.mode(),)
+        return (self.vae.encode(pixels.to(_dtype_of(self.vae))).latent_dist.mode(),)
 
 
 class VaeDecoderGraph(nn.Module):
@@ -62,7 +66,12 @@ class VaeDecoderGraph(nn.Module):
 
     def forward(self, latents: Tensor) -> tuple[Tensor]:
         """Decode one picture."""
-        return self.vae.decode(latents, return_dict=False)
+        return self.vae.decode(latents.to(_dtype_of(self.vae)), return_dict=False)
+
+
+def _dtype_of(module: nn.Module) -> torch.dtype:
+    """Return the dtype of a network's matrices; its normalisations may be wider."""
+    return next(weight.dtype for weight in module.parameters() if weight.ndim > 1)
 
 
 _GRAPHS: Mapping[str, Callable[[ImageGeneratorNetwork], nn.Module]] = {

@@ -1,0 +1,48 @@
+"""Graphs that draw and edit as ONNX files: what torch computes, and nothing TensorRT lacks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.export.exported_graphs import Exported
+from vl2_ros.export.onnx_export import export_onnx
+from vl2_ros.model.diffusion_config import DiffusionConfig
+from vl2_ros.model.diffusion_graphs import build_diffusion_graph, diffusion_graph_names
+from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.image_generator import ImageGeneratorNetwork
+
+CASES = [
+    (kind, name)
+    for kind in ("generation", "editing")
+    for name in diffusion_graph_names(kind)
+    # Both kinds have the same mapper and decoder.
+    if kind == "editing" or name == "denoiser"
+]
+
+
+def make_network(kind: str) -> ImageGeneratorNetwork:
+    torch.manual_seed(0)
+    return ImageGeneratorNetwork(DiffusionConfig.tiny(kind)).eval()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_graph_computes_what_torch_does(kind, name, precision, tmp_path):
+    network = make_network(kind)
+    config, spec = network.config, GRAPHS[name]
+    axes = {
+        "image_slots": config.num_slots,
+        "llm_width": config.llm_width,
+        "text_width": config.text_width,
+        "pictures": (1, 2, 3),
+        "latent_width": config.denoiser["in_channels"],
+        **{"latent_h": 8, "latent_w": 16, "height": 64, "width": 128},
+    }
+    path = tmp_path / f"{name}.onnx"
+    narrowed = build_diffusion_graph(name, make_network(kind))
+    export_onnx(narrowed, spec, axes, path, precision=precision)
+    graph = Exported(spec, build_diffusion_graph(name, network), path, axes, precision)
+    for pictures in (1, 2, 3) if name == "denoiser" else (1,):
+        graph.check(graph.inputs(pictures=pictures))
