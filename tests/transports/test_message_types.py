@@ -171,7 +171,8 @@ def test_a_working_copy_reads_the_definitions_of_the_repository():
 @pytest.mark.slow
 def test_a_wheel_carries_the_definitions(tmp_path):
     copy = tmp_path / "source"
-    ignored = shutil.ignore_patterns(".*", "tests", "*.safetensors", "*.mcap", "__pycache__")
+    large = ("*.safetensors", "*.mcap", "*.onnx")
+    ignored = shutil.ignore_patterns(".*", "tests", "build", "training_runs", "__pycache__", *large)
     shutil.copytree(REPOSITORY, copy, ignore=ignored)
     code = f"from setuptools import build_meta\nprint(build_meta.build_wheel({str(tmp_path)!r}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, text=True)
