@@ -46,6 +46,7 @@ class ScriptedPerceiver:
         seen: the frames and commands it was asked about, in order.
         may_answer: cleared, every run waits for it, yielding a word now and then.
         is_running: set while a run waits.
+        may_end: cleared, a run waits for it after its denoising steps.
         closed_count: runs that were closed before their end.
         steps_done: denoising steps of all runs.
         without: routes that are switched off.
@@ -57,6 +58,8 @@ class ScriptedPerceiver:
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.is_running = threading.Event()
+        self.may_end = threading.Event()
+        self.may_end.set()
         self.closed_count = 0
         self.steps_done = 0
         self.without: tuple[Route, ...] = ()
@@ -111,6 +114,7 @@ class ScriptedPerceiver:
         for step in range(1, steps + 1):
             self.steps_done += 1
             yield ProgressEvent("diffusion", step, steps)
+        self.may_end.wait(PATIENCE_S)
         if route is Route.EDIT:
             rgb = 255 - frame.rgb
         else:

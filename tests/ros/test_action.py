@@ -74,10 +74,13 @@ def test_goal_for_a_picture_tells_its_progress_and_brings_it(running, client, go
     handle = goals.send("change it", id="edit", image_options=options)
     wait_until(lambda: any(one.text for one in goals.feedback), "feedback has come")
     assert all(one.progress == 0 for one in goals.feedback)
+    # A client that has the result hears no feedback any more, not even what is on its way.
+    running.perceiver.may_end.clear()
     running.perceiver.may_answer.set()
+    wait_until(lambda: goals.feedback[-1].progress == 1.0, "the last step is told")
+    running.perceiver.may_end.set()
     status, result = result_of(handle)
     assert (status, result.status) == (GoalStatus.STATUS_SUCCEEDED, Status.OK)
-    wait_until(lambda: goals.feedback[-1].progress == 1.0, "the last step is told")
     told = [one.progress for one in goals.feedback if one.stage == "diffusion"]
     assert told == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
     (made,) = result.images
