@@ -12,25 +12,18 @@ from vl2_ros.model.diffusion_graphs import build_diffusion_graph, diffusion_grap
 from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.model.image_generator import ImageGeneratorNetwork
 
-CASES = [
-    (kind, name)
-    for kind in ("generation", "editing")
-    for name in diffusion_graph_names(kind)
-    # Both kinds have the same mapper and decoder.
-    if kind == "editing" or name == "denoiser"
-]
 
-
-def make_network(kind: str) -> ImageGeneratorNetwork:
+def make_network() -> ImageGeneratorNetwork:
     torch.manual_seed(0)
-    return ImageGeneratorNetwork(DiffusionConfig.tiny(kind)).eval()
+    return ImageGeneratorNetwork(DiffusionConfig.tiny("editing")).eval()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-@pytest.mark.parametrize(("kind", "name"), CASES)
-def test_graph_computes_what_torch_does(kind, name, precision, tmp_path):
-    network = make_network(kind)
+@pytest.mark.parametrize("name", diffusion_graph_names("editing"))
+def test_graph_computes_what_torch_does(name, precision, tmp_path):
+    # What draws differs in the channels of its first layer only.
+    network = make_network()
     config, spec = network.config, GRAPHS[name]
     axes = {
         "image_slots": config.num_slots,
@@ -41,7 +34,7 @@ def test_graph_computes_what_torch_does(kind, name, precision, tmp_path):
         **{"latent_h": 8, "latent_w": 16, "height": 64, "width": 128},
     }
     path = tmp_path / f"{name}.onnx"
-    narrowed = build_diffusion_graph(name, make_network(kind))
+    narrowed = build_diffusion_graph(name, make_network())
     export_onnx(narrowed, spec, axes, path, precision=precision)
     graph = Exported(spec, build_diffusion_graph(name, network), path, axes, precision)
     for pictures in (1, 2, 3) if name == "denoiser" else (1,):
