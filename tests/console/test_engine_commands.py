@@ -135,3 +135,10 @@ def test_a_trusted_plan_is_written_down_once(tmp_path, capsys):
     assert path.read_text() == f"{'a' * 64}  from the build server\n"
     assert run("engines", "trust", "abc") == 2
     assert "64 hexadecimal digits" in capsys.readouterr().err
+
+
+def test_list_names_the_engines_that_came_with_the_package(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert run("engines", "list") == 0
+    out = capsys.readouterr().out
+    assert "no engines built here" in out and "came with the checkpoint are in use" in out

@@ -99,7 +99,9 @@ def list_command(
     if as_json:
         display.print_json({"folder": str(store.folder), "engines": rows})
         return
-    display.print_text(f"{store.folder}: {len(rows) or 'no'} engines")
+    display.print_text(f"{store.folder}: {len(rows) or 'no'} engines built here")
+    if not rows and (came := _find_shipped(weights)) is not None:
+        display.print_text(f"{came}: engines that came with the checkpoint are in use")
     # The hash has a line of its own: a table would cut it.
     display.print_rows([{n: v for n, v in row.items() if n != "sha256"} for row in rows])
     for row in rows:
@@ -180,6 +182,16 @@ def _open_store(weights: Path | None, engines: Path | None) -> EngineStore:
         identity = identify_weights(folder)
         engines = choose_folder(folder, identity, is_packaged=weights is None)
     return EngineStore(engines, on_wait=display.show_note)
+
+
+def _find_shipped(weights: Path | None) -> Path | None:
+    """Return the folder of the engines that came with a checkpoint, if any did."""
+    from vl2_ros.loading import EMBEDDED_WEIGHTS
+    from vl2_ros.runtime.engine_files import FILE_NAME
+    from vl2_ros.runtime.engine_folders import FOLDER
+
+    folder = (weights or EMBEDDED_WEIGHTS) / FOLDER
+    return folder if (folder / FILE_NAME).is_file() else None
 
 
 def _find_exported(store: EngineStore, weights: Path | None) -> Path:
