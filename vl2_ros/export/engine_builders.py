@@ -79,7 +79,7 @@ class OnnxRuntimeBuilder:
             from vl2_ros.runtime import onnx_engine
         except ImportError as error:
             raise EngineError(
-                f"ONNX Runtime cannot be loaded ({error}); pip install 'vl2_ros[onnx]'"
+                f"ONNX Runtime cannot be loaded ({error}); pip install onnxruntime"
             ) from error
         self._library = onnx_engine
         self._device = device

@@ -54,9 +54,9 @@ def load_network() -> VisionLLM:
 
 
 def find_engine_files() -> EngineFiles:
-    """Read the embedded engines, or skip by name where they have not been exported."""
+    """Read the embedded engines, which the package ships."""
     if not (EMBEDDED_ENGINES / FILE_NAME).is_file():
-        pytest.skip(f"no engines in {EMBEDDED_ENGINES}; export them first")
+        pytest.fail(f"no engines in {EMBEDDED_ENGINES}; make them with `make engines`")
     return read_engine_files(EMBEDDED_ENGINES)
 
 
