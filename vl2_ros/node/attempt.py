@@ -7,36 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from vl2_ros.errors import EngineError, InputError, TransportError, VL2Error
+from vl2_ros.errors import EngineError, InputError, TransportError
 from vl2_ros.node.camera_buffer import Picture
 from vl2_ros.node.jobs import Job
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
+from vl2_ros.node.quiet_log import RepeatedLog
+from vl2_ros.node.survival import catch_failure
 from vl2_ros.processing.spatial import SpatialView
 from vl2_ros.structures import Command, Event, Frame, Result, ResultEvent, StageEvent
 
-_log = logging.getLogger(__name__)
-
-
-def catch_failure(what: str, call: Callable[[], None]) -> Exception | None:
-    """Run code that others have written, such that the worker survives it.
-
-    Args:
-        what: says in the log whose code it is.
-        call: the code.
-
-    Returns:
-        What it raised; None when all went well. Anything but a VL2Error is logged with its
-        traceback.
-    """
-    try:
-        call()
-    except VL2Error as error:
-        return error
-    except Exception as error:  # the one broad except: whatever a perceiver does, the node lives on
-        _log.exception("%s failed unexpectedly", what)
-        return error
-    return None
+_repeated = RepeatedLog(logging.getLogger(__name__))
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -50,7 +31,6 @@ class Attempt:
         parameters: of the node, as they were when the attempt began.
         is_stopped: asked before each step; True ends the attempt without a result.
         stage_ms: wall time of each stage in milliseconds, queue and decode included.
-        stage: the last one that began.
         frame: the decoded picture; None when it could not be decoded.
         space: what places the instances in space; None when there is no depth for the picture.
         space_fault: why calibration or depth could not be used; empty when they could.
@@ -63,7 +43,6 @@ class Attempt:
     parameters: NodeParameters
     is_stopped: Callable[[], bool]
     stage_ms: dict[str, float] = field(default_factory=dict)
-    stage: str = "queue"
     frame: Frame | None = None
     space: SpatialView | None = None
     space_fault: str = ""
@@ -129,14 +108,21 @@ class Attempt:
             getattr(events, "close", lambda: None)()
 
     def _notify(self, event: Event) -> None:
+        self.job.active_s = time.monotonic()
         if isinstance(event, StageEvent):
-            self.stage = event.stage
+            self.job.stage = event.stage
         on_event = self.job.on_event
         if on_event is None or self.is_stopped():
             return
         failure = catch_failure("a listener to events", lambda: on_event(event))
         if failure is not None:
-            _log.error("a listener to events of %r failed: %s", self.job.request.id, failure)
+            _repeated.log(
+                logging.ERROR,
+                "events",
+                "a listener to events of %r failed: %s",
+                self.job.request.id,
+                failure,
+            )
 
 
 def _decode(picture: Picture, name: str) -> Frame:

@@ -59,16 +59,21 @@ class CameraBuffer:
         self._used = 0
         self._number = 0
 
-    def put(self, image: StoredImage, now_s: float) -> None:
-        """Keep a picture in place of the one before; the same object again is no new picture."""
+    def put(self, image: StoredImage, now_s: float) -> bool:
+        """Keep an image in place of the one before; the same object again is no new image.
+
+        Returns:
+            Whether it is a new one.
+        """
         self._received += 1
         self._arrivals_s.append(now_s)
         if self._newest is not None:
             if self._newest.image is image:
-                return
+                return False
             self._dropped += not self._newest.is_used
         self._number += 1
         self._newest = Picture(image, self._number, now_s)
+        return True
 
     def find_fresh(self, now_s: float, max_age_s: float) -> Picture | None:
         """Return the newest picture, None when there is none or it is too old.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +18,10 @@ from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos, Subscription, Transport
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
+
+#: Both forms of one image arrive within so many seconds; stamps are not compared for longer, as the
+#: clock of a camera may have been wrong for a moment.
+_SAME_IMAGE_S = 1.0
 
 _RELIABILITY = {
     "auto": NEWEST_FROM_ANY,
@@ -41,6 +46,7 @@ class CameraInput:
         topics: absolute name and message type of each topic; the compressed one follows the raw
             one where that is remapped.
         depth: its depth and calibration; None when no depth topic is named for it.
+        duplicates: images left out because they had come in their other form already.
     """
 
     def __init__(
@@ -72,7 +78,8 @@ class CameraInput:
         self._transport = transport
         self._store = store
         self._subscriptions: list[Subscription] = []
-        self._last_topic, self._last_stamp_ns = "", 0
+        self._last_topic, self._last_stamp_ns, self._last_s = "", 0, -math.inf
+        self.duplicates = 0
 
     def subscribe(self) -> None:
         """Open the subscriptions."""
@@ -98,11 +105,15 @@ class CameraInput:
 
     def _take(self, topic: str, keep: Callable[[Any], StoredImage], message: Any) -> None:
         image = keep(message)
-        # Stamps of one topic may jump back, as when a recording starts again; a picture of the
-        # other topic that is not newer is the same one in its other form.
-        if self._last_topic not in ("", topic) and image.stamp_ns <= self._last_stamp_ns:
+        now_s = time.monotonic()
+        # Stamps of one topic may jump back, as when a recording starts again; an image of the
+        # other topic that is not newer is the same one in its other form, if it comes soon after.
+        is_soon = now_s - self._last_s < _SAME_IMAGE_S
+        is_other = self._last_topic not in ("", topic)
+        if is_other and is_soon and image.stamp_ns <= self._last_stamp_ns:
+            self.duplicates += 1
             return
-        self._last_topic, self._last_stamp_ns = topic, image.stamp_ns
+        self._last_topic, self._last_stamp_ns, self._last_s = topic, image.stamp_ns, now_s
         if self.depth is not None:
             image = replace(image, read_space=self.depth.match(image.stamp_ns).read)
         self._store(image)
@@ -116,11 +127,13 @@ class CameraHealth:
         report: what came from it.
         publisher_count: publishers of its topics that are known now.
         silence: why no picture comes and what to do; empty while pictures come.
+        duplicates: images left out because they had come in their other form already.
     """
 
     report: CameraReport
     publisher_count: int
     silence: str
+    duplicates: int = 0
 
 
 def check_camera(
@@ -138,7 +151,7 @@ def check_camera(
     silence = ""
     if min(report.last_age_s, active_s) >= parameters.camera_timeout_s:
         silence = _explain_silence(camera.topics, count, report, parameters)
-    return CameraHealth(report, count, silence)
+    return CameraHealth(report, count, silence, camera.duplicates)
 
 
 def _explain_silence(

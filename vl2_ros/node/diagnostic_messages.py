@@ -1,7 +1,8 @@
 """The state of the node to a diagnostic_msgs/DiagnosticArray, one status per camera and one more.
 
-Levels: OK; WARN for a camera that never sent a picture and for answers that failed or were refused
-since the last message; STALE for a camera that fell silent; ERROR when the worker does not run.
+Levels: OK; WARN for a camera that never sent a picture, for answers that failed or were refused
+and commands that were lost since the last message, and for a watch that gets no turn; STALE for a
+camera that fell silent; ERROR when the worker does not run or hangs in a stage.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from vl2_ros.structures import ModelInfo
 
 #: Answers that somebody who runs the robot should hear of.
 _TROUBLE = (Status.FAILED, Status.EXPIRED, Status.BUSY)
+#: A watch that was due for so long without a turn is reported, in seconds.
+_LONG_WAIT_S = 3.0
 
 
 class Level(IntEnum):
@@ -43,52 +46,85 @@ class DiagnosticMessages:
         self._node_name = node_name
         self._info = info
         self._counts: Mapping[Status, int] = {}
+        self._lost_commands = 0
 
-    def make_array(self, report: NodeReport, cameras: Sequence[CameraHealth], stamp_ns: int) -> Any:
+    def make_array(
+        self,
+        report: NodeReport,
+        cameras: Sequence[CameraHealth],
+        stamp_ns: int,
+        *,
+        lost_commands: int = 0,
+    ) -> Any:
         """Make the diagnostic_msgs/DiagnosticArray.
 
         Args:
             report: of the node.
             cameras: how each camera does.
             stamp_ns: time now, nanoseconds since the epoch.
+            lost_commands: commands that the middleware lost on their way, since the start.
         """
         seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
         stamp = self._make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
         message = self._make(
             "diagnostic_msgs/msg/DiagnosticArray",
             header=self._make("std_msgs/msg/Header", stamp=stamp),
-            status=[self._make_worker(report), *(self._make_camera(one) for one in cameras)],
+            status=[
+                self._make_worker(report, lost_commands),
+                *(self._make_camera(one) for one in cameras),
+            ],
         )
         self._counts = dict(report.answer_counts)
+        self._lost_commands = lost_commands
         return message
 
-    def _make_worker(self, report: NodeReport) -> Any:
-        level, text = self._judge_worker(report)
+    def _make_worker(self, report: NodeReport, lost_commands: int) -> Any:
+        level, text = self._judge_worker(report, lost_commands)
         values = {
             "model": f"{self._info.name} {self._info.identity}",
             "running": report.running_id,
+            "running_stage": report.running_stage,
             "queue_length": str(report.queue_length),
             "watches": ", ".join(watch.id for watch in report.watches),
+            "lost_commands": str(lost_commands),
             "last_error": report.last_error,
         }
         for status, count in report.answer_counts.items():
             values[f"answers_{status.name.lower()}"] = str(count)
+        for watch in report.watches:
+            values[f"watch_{watch.id}_waits_s"] = f"{watch.waits_s:.2f}"
         for stage, spent_ms in report.stage_mean_ms.items():
             values[f"{stage}_mean_ms"] = f"{spent_ms:.2f}"
             values[f"{stage}_max_ms"] = f"{report.stage_max_ms[stage]:.2f}"
         return self._make_status(level, "perception", text, values)
 
-    def _judge_worker(self, report: NodeReport) -> tuple[Level, str]:
+    def _judge_worker(self, report: NodeReport, lost_commands: int) -> tuple[Level, str]:
         if not report.is_worker_alive:
             return Level.ERROR, "the worker does not run; start the node again"
+        if report.is_stalled:
+            return Level.ERROR, (
+                f"command {report.running_id} has been in stage {report.running_stage} for "
+                f"{report.idle_s:.1f} s without a sign; restart the process if it stays so"
+            )
+        trouble = self._find_trouble(report, lost_commands)
+        if trouble:
+            return Level.WARN, "; ".join(trouble)
+        return Level.OK, "busy" if report.running_id else "waiting"
+
+    def _find_trouble(self, report: NodeReport, lost_commands: int) -> list[str]:
         new = {
             status: report.answer_counts[status] - self._counts.get(status, 0)
             for status in _TROUBLE
         }
-        trouble = [f"{count} {status.name.lower()}" for status, count in new.items() if count]
-        if trouble:
-            return Level.WARN, f"answers since the last message: {', '.join(trouble)}"
-        return Level.OK, "busy" if report.running_id else "waiting"
+        counts = [f"{count} {status.name.lower()}" for status, count in new.items() if count]
+        trouble = [f"answers since the last message: {', '.join(counts)}"] if counts else []
+        if lost_commands > self._lost_commands:
+            trouble.append(f"{lost_commands - self._lost_commands} commands were lost on their way")
+        return trouble + [
+            f"watch {watch.id} had no turn for {watch.waits_s:.1f} s"
+            for watch in report.watches
+            if watch.waits_s > _LONG_WAIT_S
+        ]
 
     def _make_camera(self, health: CameraHealth) -> Any:
         report = health.report
@@ -102,6 +138,7 @@ class DiagnosticMessages:
             "received": str(report.received),
             "used": str(report.used),
             "dropped": str(report.dropped),
+            "duplicates": str(health.duplicates),
             "last_age_s": f"{report.last_age_s:.3f}",
             "publishers": str(health.publisher_count),
         }

@@ -11,6 +11,9 @@ from vl2_ros.node.request import Answer, Request, Status
 from vl2_ros.processing.spatial import SpatialView
 from vl2_ros.structures import Event, Frame, Result
 
+#: What must not go on has so long to end by itself, in seconds; then it is answered all the same.
+GRACE_S = 0.5
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Job:
@@ -24,6 +27,10 @@ class Job:
         on_answer: hears of each answer.
         images: further pictures of the request.
         stop_message: why it must not go on; None while it may.
+        answer_by_s: once it must not go on, its last answer is due then, whatever it is doing.
+        is_answered: its last answer is made.
+        stage: the last one that began, while it runs.
+        active_s: when it last showed that it goes on: it began, or an event came.
     """
 
     request: Request
@@ -33,6 +40,10 @@ class Job:
     on_answer: Callable[[Answer], None] | None = None
     images: tuple[Picture, ...] = ()
     stop_message: str | None = None
+    answer_by_s: float = math.inf
+    is_answered: bool = False
+    stage: str = "queue"
+    active_s: float = 0.0
 
     def make_answer(
         self,
@@ -68,17 +79,16 @@ class Ask(Job):
 
     Attributes:
         limit_s: seconds from arrival in which the answer is worth something.
-        is_answered: its answer is made.
         expires_s: end of that time.
     """
 
     limit_s: float
-    is_answered: bool = False
     expires_s: float = field(init=False)
 
     def __post_init__(self) -> None:
         """Count the deadline from arrival."""
         self.expires_s = self.waits_since_s + self.limit_s
+        self.answer_by_s = self.expires_s + GRACE_S
 
     @property
     def is_unsettled(self) -> bool:
@@ -95,6 +105,8 @@ class Watch(Job):
         ends_s: it ends by itself then.
         seen_number: of the last picture that it looked at.
         last_turn: turn of the worker that it had last; 0 when it had none.
+        ready_since_s: since when there is an image that it has not looked at; None while there is
+            none.
         result_count: results so far.
     """
 
@@ -102,6 +114,7 @@ class Watch(Job):
     ends_s: float = field(init=False)
     seen_number: int = 0
     last_turn: int = 0
+    ready_since_s: float | None = None
     result_count: int = 0
 
     def __post_init__(self) -> None:

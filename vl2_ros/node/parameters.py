@@ -122,6 +122,14 @@ class NodeParameters:
         choices=("auto", *_SCHEDULERS),
         live=True,
     )
+    stall_limit_s: float = _parameter(
+        30.0,
+        "seconds for which a running command may be in one stage without a sign before "
+        "/diagnostics reports an error",
+        least=0.1,
+        most=3600.0,
+        live=True,
+    )
     camera_timeout_s: float = _parameter(
         3.0,
         "seconds without a picture after which a camera is reported silent",

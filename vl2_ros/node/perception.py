@@ -1,8 +1,8 @@
 """The node without ROS: pictures and requests in, answers out, one worker that computes.
 
 Callers only store and return at once. The worker takes the newest picture, asks before watches; a
-second thread keeps time, so that a deadline is answered while the worker is busy. Knows no
-transport and no message; needs numpy alone.
+second thread keeps time, so that a deadline is answered while the worker is busy or hangs. Knows
+no transport and no message; needs numpy alone.
 """
 
 from __future__ import annotations
@@ -13,19 +13,28 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.node.attempt import Attempt, catch_failure
+from vl2_ros.node.attempt import Attempt
 from vl2_ros.node.camera_buffer import Picture
 from vl2_ros.node.jobs import Job
 from vl2_ros.node.parameters import NodeParameters, note_of
 from vl2_ros.node.perceiver import Perceiver
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.reports import AnswerStatistics, NodeReport, WatchState
 from vl2_ros.node.request import Answer, Request, Status, StoredImage
 from vl2_ros.node.schedule import Reply, Schedule
+from vl2_ros.node.survival import catch_failure
 from vl2_ros.structures import Event, ModelInfo
 
+#: How long `stop` waits for the threads, in seconds.
+STOP_S = 2.0
+#: Pause of a thread whose own code failed, so that a lasting fault does not take a whole core.
+_PAUSE_S = 0.1
+
 _log = logging.getLogger(__name__)
+_repeated = RepeatedLog(_log)
 
 
 class PerceptionNode:
@@ -34,7 +43,8 @@ class PerceptionNode:
     Answers and events are handed out without a lock held, on the thread that makes them: the
     worker, the timekeeper, or the caller of `submit`, `cancel` and `stop`. Answers to one request
     come in order, none after the final one, no event after the answer. What a callback raises is
-    logged.
+    logged. Every request gets its final answer: one that is past its deadline or stopped, but does
+    not end within `GRACE_S`, is answered by the timekeeper, and what comes of it later is dropped.
 
     Args:
         perceiver: answers one command about one frame.
@@ -93,11 +103,11 @@ class PerceptionNode:
         """Start the worker and the timekeeper.
 
         Raises:
-            ConfigError: if they run already.
+            ConfigError: if they run already, or the worker still hangs after a stop.
         """
         with self._lock:
             if self._threads:
-                raise ConfigError("the node runs already; stop it before it is started again")
+                raise ConfigError(self._explain_threads())
             self._schedule.is_open = True
             self._threads = (
                 threading.Thread(target=self._work, name="vl2 worker", daemon=True),
@@ -106,11 +116,19 @@ class PerceptionNode:
             for thread in self._threads:
                 thread.start()
 
-    def stop(self) -> None:
+    def stop(self, timeout_s: float = STOP_S) -> bool:
         """End every request, wait for the threads and let go of the pictures.
 
         Asks are answered CANCELED, watches ENDED; the running one stops before its next token or
-        decoder call. A stopped node may be started again; stopping it twice does nothing.
+        decoder call, and is answered without waiting for it when that takes too long. A stopped
+        node may be started again; stopping it twice does nothing.
+
+        Args:
+            timeout_s: most seconds to wait for the threads.
+
+        Returns:
+            False when the worker still hangs in the perceiver; then only the end of the process
+            ends it. Call again to wait for longer.
 
         Raises:
             ConfigError: if called from a callback, as a thread cannot wait for itself.
@@ -120,16 +138,23 @@ class PerceptionNode:
             if threading.current_thread() in threads:
                 raise ConfigError("stop cannot be called from a callback of the node")
             self._schedule.is_open = False
-            _, replies = self._schedule.cancel("", "the node was stopped")
+            _, replies = self._schedule.cancel("", "the node was stopped", time.monotonic())
             self._work_came.notify_all()
             self._deadline_came.notify_all()
         self._deliver(replies)
+        end_s = time.monotonic() + timeout_s
         for thread in threads:
-            thread.join()
+            thread.join(max(0.0, end_s - time.monotonic()))
+        is_ended = not any(thread.is_alive() for thread in threads)
         with self._lock:
-            if self._threads is threads:
+            replies = self._schedule.give_up_running(time.monotonic())
+            if is_ended and self._threads is threads:
                 self._threads = ()
-                self._schedule.clear_cameras()
+            self._schedule.clear_cameras()
+        self._deliver(replies)
+        if not is_ended:
+            _log.critical("%s", self._explain_threads())
+        return is_ended
 
     def put_image(self, camera: str, image: StoredImage) -> None:
         """Store a picture; it replaces the one before.
@@ -174,9 +199,17 @@ class PerceptionNode:
             How many were ended.
         """
         with self._lock:
-            count, replies = self._schedule.cancel(request_id, "stopped on request")
+            now_s = time.monotonic()
+            count, replies = self._schedule.cancel(request_id, "stopped on request", now_s)
+            # What runs and does not stop is answered by the timekeeper.
+            self._deadline_came.notify()
         self._deliver(replies)
         return count
+
+    def has(self, request_id: str) -> bool:
+        """Tell whether a command of this id waits, runs or watches."""
+        with self._lock:
+            return self._schedule.has(request_id)
 
     def list_watches(self) -> tuple[WatchState, ...]:
         """List the standing commands in the order they were given."""
@@ -187,11 +220,15 @@ class PerceptionNode:
         """Sum up the state of the node."""
         with self._lock:
             now_s = time.monotonic()
-            schedule = self._schedule
+            schedule, running = self._schedule, self._schedule.running
+            idle_s = now_s - running.active_s if running else 0.0
             return NodeReport(
                 cameras=tuple(buffer.report(now_s) for buffer in schedule.cameras.values()),
                 queue_length=len(schedule.queue),
-                running_id=schedule.running.request.id if schedule.running else "",
+                running_id=running.request.id if running else "",
+                running_stage=running.stage if running else "",
+                idle_s=idle_s,
+                is_stalled=idle_s > schedule.parameters.stall_limit_s,
                 watches=schedule.watches.describe(now_s),
                 answer_counts=self._statistics.count(),
                 stage_mean_ms=self._statistics.mean_ms(),
@@ -202,7 +239,17 @@ class PerceptionNode:
 
     def _work(self) -> None:
         while (task := self._wait_for_task()) is not None:
-            self._execute(*task)
+            job, picture = task
+            failure = catch_failure("the worker", partial(self._execute, job, picture))
+            if failure is not None:
+                self._recover(job, failure)
+
+    def _recover(self, job: Job, failure: BaseException) -> None:
+        """Answer a job although our own code failed on it."""
+        with self._lock:
+            replies = self._schedule.abort(job, f"{type(failure).__name__}: {failure}")
+        self._note_error(f"command {job.request.id!r} failed: {failure}")
+        self._deliver(replies)
 
     def _wait_for_task(self) -> tuple[Job, Picture] | None:
         with self._lock:
@@ -210,6 +257,8 @@ class PerceptionNode:
                 now_s = time.monotonic()
                 task = self._schedule.take_next(now_s)
                 if task is not None:
+                    # Its deadline is the timekeeper's from now on.
+                    self._deadline_came.notify()
                     return task
                 _wait_until(self._work_came, self._schedule.find_next_due_s(now_s), now_s)
             return None
@@ -236,15 +285,26 @@ class PerceptionNode:
         self._deliver(replies)
 
     def _keep_time(self) -> None:
-        while True:
-            with self._lock:
-                if not self._schedule.is_open:
-                    return
-                now_s = time.monotonic()
-                replies = self._schedule.take_overdue(now_s)
-                if not replies:
-                    _wait_until(self._deadline_came, self._schedule.find_next_deadline_s(), now_s)
-            self._deliver(replies)
+        while self._schedule.is_open:
+            if catch_failure("the timekeeper", self._answer_overdue) is not None:
+                time.sleep(_PAUSE_S)
+
+    def _answer_overdue(self) -> None:
+        with self._lock:
+            now_s = time.monotonic()
+            replies = self._schedule.take_overdue(now_s)
+            if not replies and self._schedule.is_open:
+                _wait_until(self._deadline_came, self._schedule.find_next_deadline_s(), now_s)
+        self._deliver(replies)
+
+    def _explain_threads(self) -> str:
+        running = self._schedule.running
+        if self._schedule.is_open or running is None:
+            return "the node runs already; stop it before it is started again"
+        return (
+            f"the worker hangs: command {running.request.id!r} has been in stage {running.stage} "
+            f"for {time.monotonic() - running.active_s:.1f} s and does not stop; end the process"
+        )
 
     def _deliver(self, replies: list[Reply]) -> None:
         for job, answer in replies:
@@ -260,7 +320,8 @@ class PerceptionNode:
             self._note_error(f"a listener to answers failed: {type(failure).__name__}: {failure}")
 
     def _note_error(self, message: str) -> None:
-        _log.error("%s", message)
+        # A watch that fails does so at the rate of its camera.
+        _repeated.log(logging.ERROR, "error", "%s", message)
         with self._lock:
             self._last_error = message
 

@@ -44,6 +44,7 @@ class WatchState:
         rate_hz: at most so many results a second; 0: one for every picture.
         remaining_s: seconds until it ends by itself; 0: never.
         result_count: results so far.
+        waits_s: seconds for which it has been due, with an image to look at, and had no turn.
     """
 
     id: str
@@ -52,6 +53,7 @@ class WatchState:
     rate_hz: float
     remaining_s: float
     result_count: int
+    waits_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,9 @@ class NodeReport:
         cameras: in the order of the parameter.
         queue_length: commands that wait.
         running_id: of the command that is being answered; empty when none is.
+        running_stage: the stage that it is in; empty when none runs.
+        idle_s: seconds since what runs last gave a sign; 0 when none runs.
+        is_stalled: `idle_s` is over the node's stall_limit_s.
         watches: in the order they were given.
         answer_counts: answers since the node was made; every status is a key.
         stage_mean_ms: mean time of each stage over the last answers that were OK.
@@ -73,6 +78,9 @@ class NodeReport:
     cameras: tuple[CameraReport, ...]
     queue_length: int
     running_id: str
+    running_stage: str
+    idle_s: float
+    is_stalled: bool
     watches: tuple[WatchState, ...]
     answer_counts: Mapping[Status, int]
     stage_mean_ms: Mapping[str, float]

@@ -6,13 +6,15 @@ the answer choose the topics by one table, `ROUTE_TOPICS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from vl2_ros.node.instance_messages import InstanceMessages, route_name
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.spatial_messages import SpatialMessages
+from vl2_ros.node.survival import catch_failure
 from vl2_ros.node.transport import LATCHED, MessageTypes, Qos
 from vl2_ros.structures import Branch, ModelInfo, Route
 
@@ -80,45 +82,54 @@ class ResultMessages:
         self._parts = InstanceMessages(types)
         self._info = info
 
-    def make_messages(
-        self, answer: Answer, is_wanted: Callable[[ResultTopic], bool] = lambda topic: True
-    ) -> tuple[tuple[ResultTopic, Any], ...]:
-        """Make the messages of an answer with their topics, in the order of `RESULT_TOPICS`.
+    def list_topics(self, answer: Answer) -> tuple[ResultTopic, ...]:
+        """List the topics of an answer in the order of `RESULT_TOPICS`, `~/result` left out.
 
         Args:
-            answer: one that is not OK is a VisionResult and nothing else.
-            is_wanted: False leaves a topic out, except for ~/result.
+            answer: one that is not OK goes out on `~/result` and nowhere else.
+        """
+        if answer.status is not Status.OK or answer.result is None:
+            return ()
+        wanted = {topic for route in answer.result.routes for topic in ROUTE_TOPICS[route]}
+        return tuple(topic for topic in RESULT_TOPICS if topic in wanted)
+
+    def open_parts(self, answer: Answer) -> AnswerParts:
+        """Return what the messages of an answer share."""
+        return AnswerParts(self._parts, answer)
+
+    def make_messages(self, topic: ResultTopic, parts: AnswerParts) -> list[Any]:
+        """Make the messages of an answer on one of its topics."""
+        return _MAKERS[topic](self._parts, parts.answer, parts)
+
+    def make_result(
+        self, answer: Answer, parts: AnswerParts | None = None, failures: Sequence[str] = ()
+    ) -> Any:
+        """Make the vl2_ros/VisionResult of an answer; never fails for what is in it.
+
+        Args:
+            answer: to a command.
+            parts: of the answer, where they are there already.
+            failures: what could not be sent on other topics; stands in the message.
 
         Returns:
-            Pairs of topic and message; the last one is the VisionResult.
+            The message; FAILED, with the reason, when the answer cannot be written.
         """
-        # Made once, shown by ~/result and by the topic of its route.
-        found = self._find_parts(answer)
-        complete = (RESULT, self._make_result(answer, found))
-        if answer.status is not Status.OK or answer.result is None:
-            return (complete,)
-        wanted = {topic for route in answer.result.routes for topic in ROUTE_TOPICS[route]}
-        parts = [
-            (topic, message)
-            for topic in RESULT_TOPICS
-            if topic in wanted and is_wanted(topic)
-            for message in _MAKERS[topic](self._parts, answer, found)
-        ]
-        return (*parts, complete)
-
-    def make_result(self, answer: Answer) -> Any:
-        """Make the vl2_ros/VisionResult of an answer alone."""
-        return self._make_result(answer, self._find_parts(answer))
-
-    def _find_parts(self, answer: Answer) -> _Found:
-        if answer.result is None:
-            return _Found([], [])
-        return _Found(
-            [(branch, self._parts.make_instances(branch)) for branch in answer.result.branches],
-            [self._parts.make_generated(one, answer.frame) for one in answer.result.images],
+        message = "; ".join(one for one in (answer.message, *failures) if one)
+        answer = replace(answer, message=message)
+        made: list[Any] = []
+        failure = catch_failure(
+            "making a result",
+            lambda: made.append(self._make_result(answer, parts or self.open_parts(answer))),
         )
+        if failure is None:
+            return made[0]
+        reason = f"the answer cannot be written: {type(failure).__name__}: {failure}"
+        failed = replace(
+            answer, status=Status.FAILED, message=reason, frame=None, space=None, result=None
+        )
+        return self._make_result(failed, self.open_parts(failed))
 
-    def _make_result(self, answer: Answer, found: _Found) -> Any:
+    def _make_result(self, answer: Answer, found: AnswerParts) -> Any:
         result = answer.result
         return self._make(
             RESULT.type_name,
@@ -144,33 +155,54 @@ class ResultMessages:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Messages of the instances of each branch, and of the drawn and edited pictures."""
+class AnswerParts:
+    """Messages that several topics of an answer show; each is made once, when it is wanted.
 
-    branches: list[tuple[Branch, list[Any]]]
-    images: list[Any]
+    Args:
+        messages: makes them.
+        answer: to a command.
+    """
+
+    def __init__(self, messages: InstanceMessages, answer: Answer) -> None:
+        self._messages = messages
+        self.answer = answer
+
+    @cached_property
+    def branches(self) -> list[tuple[Branch, list[Any]]]:
+        """The branches with a vl2_ros/Instance of each of their instances."""
+        result = self.answer.result
+        return [
+            (branch, self._messages.make_instances(branch))
+            for branch in (result.branches if result else ())
+        ]
+
+    @cached_property
+    def images(self) -> list[Any]:
+        """A vl2_ros/GeneratedImage of each drawn or edited image."""
+        result = self.answer.result
+        images = result.images if result else ()
+        return [self._messages.make_generated(one, self.answer.frame) for one in images]
 
 
-_Maker = Callable[[InstanceMessages, Answer, _Found], list[Any]]
+_Maker = Callable[[InstanceMessages, Answer, AnswerParts], list[Any]]
 
 
-def _make_text(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+def _make_text(parts: InstanceMessages, answer: Answer, found: AnswerParts) -> list[Any]:
     return [parts.make_text(answer.result.text)] if answer.result else []
 
 
-def _make_detections(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+def _make_detections(parts: InstanceMessages, answer: Answer, found: AnswerParts) -> list[Any]:
     return [parts.make_detections(answer.frame, answer.result)] if answer.result else []
 
 
-def _make_detections_3d(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+def _make_detections_3d(parts: InstanceMessages, answer: Answer, found: AnswerParts) -> list[Any]:
     if answer.space is None:
         return []
     header = parts.make_header(answer.frame)
     return [SpatialMessages(parts.types).make_detections(answer, header)]
 
 
-def _make_markers(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+def _make_markers(parts: InstanceMessages, answer: Answer, found: AnswerParts) -> list[Any]:
     if answer.space is None:
         return []
     header = parts.make_header(answer.frame)
@@ -178,7 +210,7 @@ def _make_markers(parts: InstanceMessages, answer: Answer, found: _Found) -> lis
 
 
 def _make_arrays(route: Route) -> _Maker:
-    def make(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+    def make(parts: InstanceMessages, answer: Answer, found: AnswerParts) -> list[Any]:
         return [
             parts.make_instance_array(answer, branch, instances)
             for branch, instances in found.branches
@@ -188,7 +220,7 @@ def _make_arrays(route: Route) -> _Maker:
     return make
 
 
-def _make_label_images(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+def _make_label_images(parts: InstanceMessages, answer: Answer, found: AnswerParts) -> list[Any]:
     return [
         parts.make_label_image(branch, answer.frame)
         for branch, _ in found.branches
@@ -196,7 +228,7 @@ def _make_label_images(parts: InstanceMessages, answer: Answer, found: _Found) -
     ]
 
 
-def _make_label_infos(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+def _make_label_infos(parts: InstanceMessages, answer: Answer, found: AnswerParts) -> list[Any]:
     return [
         parts.make_label_info(branch, answer.frame)
         for branch, _ in found.branches
@@ -204,7 +236,7 @@ def _make_label_infos(parts: InstanceMessages, answer: Answer, found: _Found) ->
     ]
 
 
-def _pick_images(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+def _pick_images(parts: InstanceMessages, answer: Answer, found: AnswerParts) -> list[Any]:
     return [one.image for one in found.images]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -10,7 +12,14 @@ import numpy as np
 from vl2_ros.node.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
 from vl2_ros.node.instance_messages import InstanceMessages
 from vl2_ros.node.request import Answer
-from vl2_ros.node.result_messages import RESULT_TOPICS, ResultMessages, ResultTopic
+from vl2_ros.node.result_messages import (
+    RESULT,
+    RESULT_TOPICS,
+    AnswerParts,
+    ResultMessages,
+    ResultTopic,
+)
+from vl2_ros.node.survival import catch_failure
 from vl2_ros.node.transport import Publisher, Transport
 from vl2_ros.processing.overlay import draw_overlay
 from vl2_ros.structures import ModelInfo
@@ -42,10 +51,30 @@ class ResultOutput:
         }
 
     def publish(self, answer: Answer) -> None:
-        """Send an answer to every topic that it belongs on; the drawn picture comes last."""
-        for topic, message in self._messages.make_messages(answer, self._is_wanted):
+        """Send an answer to every topic that it belongs on, `~/result` last.
+
+        What fails on one topic stops no other: it is logged, and the message of the result says it.
+
+        Raises:
+            TransportError: if the result itself cannot be sent.
+        """
+        failures: list[str] = []
+        parts = self._messages.open_parts(answer)
+        for topic in self._messages.list_topics(answer):
+            if self._is_wanted(topic):
+                self._try(topic.name, partial(self._publish_parts, topic, parts), failures)
+        self._try(ANNOTATED.name, partial(self._publish_annotated, answer), failures)
+        result = self._messages.make_result(answer, parts, failures)
+        self._publishers[RESULT].publish(result)
+
+    def _try(self, name: str, send: Callable[[], None], failures: list[str]) -> None:
+        failure = catch_failure(f"publishing {name}", send)
+        if failure is not None:
+            failures.append(f"nothing was sent on {name}: {type(failure).__name__}: {failure}")
+
+    def _publish_parts(self, topic: ResultTopic, parts: AnswerParts) -> None:
+        for message in self._messages.make_messages(topic, parts):
             self._publishers[topic].publish(message)
-        self._publish_annotated(answer)
 
     def _is_wanted(self, topic: ResultTopic) -> bool:
         return topic.qos.transient_local or self._publishers[topic].count_subscribers() > 0

@@ -5,15 +5,21 @@ Decisions only, all of them made at a time that the caller names: no thread, loc
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from vl2_ros.errors import InputError
 from vl2_ros.node.attempt import Attempt
 from vl2_ros.node.camera_buffer import CameraBuffer, Picture
 from vl2_ros.node.command_queue import CommandQueue
-from vl2_ros.node.jobs import Ask, Job, Watch
+from vl2_ros.node.jobs import GRACE_S, Ask, Job, Watch
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Answer, Mode, Request, Status, StoredImage
 from vl2_ros.node.watches import WatchList
 from vl2_ros.structures import Command
+
+#: Stands before the id of a command that is refused because of its id.
+REFUSED = "refused:"
 
 #: A request and an answer to it, ready to be delivered.
 Reply = tuple[Job, Answer]
@@ -34,6 +40,7 @@ class Schedule:
         self.watches = WatchList()
         self.running: Job | None = None
         self.is_open = False
+        self._is_watch_next = False
 
     def put_image(self, camera: str, image: StoredImage, now_s: float) -> None:
         """Store a picture.
@@ -44,15 +51,26 @@ class Schedule:
         buffer = self.cameras.get(camera)
         if buffer is None:
             raise InputError(self._describe_unknown(camera))
-        buffer.put(image, now_s)
+        was_fresh = self._find_picture(camera, now_s) is not None
+        if buffer.put(image, now_s):
+            self.watches.note_image(camera, now_s, is_first=not was_fresh)
 
     def admit(self, request: Request, now_s: float) -> tuple[Job, Answer | None]:
         """Take a request in, or say why not.
 
         Returns:
-            The job, and None when it was taken in; otherwise a BUSY or INVALID answer to it.
+            The job, and None when it was taken in; otherwise a BUSY or INVALID answer to it. Where
+            another command has the id, the answer has it behind `REFUSED`, so that the other one
+            keeps its one last result.
         """
         job = self._make_job(request, now_s)
+        if self.has(request.id):
+            message = (
+                f"a command with the id {request.id!r} waits, runs or watches already; choose "
+                "another id or stop that one first"
+            )
+            answer = job.make_answer(Status.INVALID, message)
+            return job, replace(answer, request_id=refuse_id(request.id))
         refusal = self._find_fault(job) or self._find_excess(job)
         if refusal is not None:
             return job, job.make_answer(*refusal)
@@ -63,16 +81,25 @@ class Schedule:
         return job, None
 
     def take_next(self, now_s: float) -> tuple[Job, Picture] | None:
-        """Choose what runs now: asks before watches; None when nothing can."""
+        """Choose what runs now; None when nothing can.
+
+        Asks go before watches, but after an ask it is the turn of a watch that is due, so that
+        senders that ask again at once do not starve it.
+        """
 
         def find_picture(camera: str) -> Picture | None:
             return self._find_picture(camera, now_s)
 
-        task = self.queue.take(now_s, find_picture) or self.watches.take(now_s, find_picture)
+        sources = [self.queue.take, self.watches.take]
+        if self._is_watch_next:
+            sources.reverse()
+        task = sources[0](now_s, find_picture) or sources[1](now_s, find_picture)
         if task is None:
             return None
         job, picture = task
+        self._is_watch_next = isinstance(job, Ask)
         self.running = job
+        job.stage, job.active_s = "queue", now_s
         self.cameras[job.camera].mark_used(picture)
         return job, picture
 
@@ -81,16 +108,27 @@ class Schedule:
         return self.watches.find_next_due_s(now_s, lambda camera: self._find_picture(camera, now_s))
 
     def find_next_deadline_s(self) -> float:
-        """Return when a waiting ask expires or a watch ends next."""
-        return min(self.queue.find_next_deadline_s(), self.watches.find_next_end_s())
+        """Return when a waiting ask expires, a watch ends, or what runs is to be given up next."""
+        running = self.running
+        return min(
+            self.queue.find_next_deadline_s(),
+            self.watches.find_next_end_s(),
+            math.inf if running is None or running.is_answered else running.answer_by_s,
+        )
 
     def is_stopped(self, job: Job, now_s: float) -> bool:
         """Tell whether a running job must not go on."""
-        return job.stop_message is not None or (isinstance(job, Ask) and now_s >= job.expires_s)
+        if job.is_answered or job.stop_message is not None:
+            return True
+        return isinstance(job, Ask) and now_s >= job.expires_s
 
-    def settle(self, attempt: Attempt, failure: Exception | None, now_s: float) -> Answer | None:
-        """Decide what an attempt means; None when a watch was stopped during it."""
+    def settle(
+        self, attempt: Attempt, failure: BaseException | None, now_s: float
+    ) -> Answer | None:
+        """Decide what an attempt means; None when nobody waits for it any more."""
         job = attempt.job
+        if job.is_answered:
+            return None
         if isinstance(job, Ask):
             job.is_answered = True
         elif job.stop_message is not None:
@@ -111,25 +149,48 @@ class Schedule:
             stage_ms=attempt.stage_ms,
         )
 
+    def abort(self, job: Job, message: str) -> list[Reply]:
+        """Take note that a job failed outside of its attempt; a watch goes on."""
+        replies = self.finish(job)
+        if isinstance(job, Ask) and not job.is_answered:
+            job.is_answered = True
+            replies.append((job, job.make_answer(Status.FAILED, message)))
+        return replies
+
     def finish(self, job: Job) -> list[Reply]:
         """Take note that a job does not run any more; a stopped watch is answered ENDED."""
         self.running = None
-        if isinstance(job, Watch) and job.stop_message is not None:
+        if isinstance(job, Watch) and job.stop_message is not None and not job.is_answered:
+            job.is_answered = True
             return [(job, self._end(job, job.stop_message))]
         return []
 
     def take_overdue(self, now_s: float) -> list[Reply]:
-        """Remove what waited too long and what has lasted long enough."""
+        """Remove what waited too long and what has lasted long enough; give up what hangs."""
         replies: list[Reply] = [
             (ask, ask.make_answer(Status.EXPIRED, self._explain_expiry(ask, now_s)))
             for ask in self.queue.take_expired(now_s)
         ]
         for watch in self.watches.take_ended(now_s):
             message = f"its duration_s of {watch.request.duration_s:g} s is over"
-            replies += self._stop_watch(watch, message)
+            replies += self._stop_watch(watch, message, now_s)
+        if self.running is not None and now_s >= self.running.answer_by_s:
+            replies += self.give_up_running(now_s)
         return replies
 
-    def cancel(self, request_id: str, message: str) -> tuple[int, list[Reply]]:
+    def give_up_running(self, now_s: float) -> list[Reply]:
+        """Answer what runs without waiting for it; whatever comes of it later is dropped."""
+        job = self.running
+        if job is None or job.is_answered:
+            return []
+        job.is_answered = True
+        if isinstance(job, Watch):
+            return [(job, self._end(job, job.stop_message or "given up"))]
+        if job.stop_message is not None:
+            return [(job, job.make_answer(Status.CANCELED, job.stop_message))]
+        return [(job, job.make_answer(Status.EXPIRED, _explain_late(job)))]
+
+    def cancel(self, request_id: str, message: str, now_s: float) -> tuple[int, list[Reply]]:
         """End what has this id, or everything when it is empty.
 
         Returns:
@@ -140,14 +201,24 @@ class Schedule:
         replies: list[Reply] = [(ask, ask.make_answer(Status.CANCELED, message)) for ask in asks]
         watches = self.watches.take_named(request_id)
         for watch in watches:
-            replies += self._stop_watch(watch, message)
+            replies += self._stop_watch(watch, message, now_s)
         count = len(asks) + len(watches)
         running = self.running
         is_meant = running is not None and request_id in ("", running.request.id)
         if isinstance(running, Ask) and is_meant and running.is_unsettled:
             running.stop_message = message
+            running.answer_by_s = min(running.answer_by_s, now_s + GRACE_S)
             count += 1
         return count, replies
+
+    def has(self, request_id: str) -> bool:
+        """Tell whether a command of this id waits, runs or watches."""
+        running = self.running
+        # A running watch is on the list until it is stopped; who has stopped it may use its id.
+        is_running = (
+            isinstance(running, Ask) and running.is_unsettled and running.request.id == request_id
+        )
+        return is_running or self.queue.has(request_id) or self.watches.has(request_id)
 
     def clear_cameras(self) -> None:
         """Let go of all pictures."""
@@ -173,11 +244,6 @@ class Schedule:
             return Status.INVALID, "STOP ends requests and is none; cancel them by their id"
         if job.camera not in self.cameras:
             return Status.INVALID, self._describe_unknown(job.camera)
-        if self._is_taken(request.id):
-            return Status.INVALID, (
-                f"a command with the id {request.id!r} waits, runs or watches already; choose "
-                "another id or stop that one first"
-            )
         threshold = request.score_threshold
         try:
             Command(request.text, score_threshold=0.0 if threshold is None else threshold)
@@ -198,19 +264,11 @@ class Schedule:
             )
         return None
 
-    def _is_taken(self, request_id: str) -> bool:
-        running = self.running
-        # A running watch is on the list until it is stopped; who has stopped it may use its id.
-        is_running = (
-            isinstance(running, Ask) and running.is_unsettled and running.request.id == request_id
-        )
-        return is_running or self.queue.has(request_id) or self.watches.has(request_id)
-
     def _find_picture(self, camera: str, now_s: float) -> Picture | None:
         return self.cameras[camera].find_fresh(now_s, self.parameters.max_frame_age_s)
 
     def _judge(
-        self, attempt: Attempt, failure: Exception | None, now_s: float
+        self, attempt: Attempt, failure: BaseException | None, now_s: float
     ) -> tuple[Status, str]:
         job = attempt.job
         if job.stop_message is not None:
@@ -220,10 +278,7 @@ class Schedule:
         if failure is not None:
             return Status.FAILED, f"{type(failure).__name__}: {failure}"
         if isinstance(job, Ask) and now_s >= job.expires_s:
-            return Status.EXPIRED, (
-                f"there was no time: the deadline of {job.limit_s:g} s passed in stage "
-                f"{attempt.stage}; give a longer deadline_s"
-            )
+            return Status.EXPIRED, _explain_late(job)
         return Status.OK, attempt.space_fault
 
     def _explain_expiry(self, ask: Ask, now_s: float) -> str:
@@ -242,10 +297,11 @@ class Schedule:
             )
         return f"{came}; check that the camera publishes on this topic, with this type and QoS"
 
-    def _stop_watch(self, watch: Watch, message: str) -> list[Reply]:
+    def _stop_watch(self, watch: Watch, message: str, now_s: float) -> list[Reply]:
         """Answer a watch that was taken off the list; one that runs is answered by `finish`."""
         if watch is self.running:
             watch.stop_message = message
+            watch.answer_by_s = now_s + GRACE_S
             return []
         return [(watch, self._end(watch, message))]
 
@@ -254,3 +310,18 @@ class Schedule:
 
     def _describe_unknown(self, camera: str) -> str:
         return f"there is no camera {camera!r}; the node has: {', '.join(self.cameras)}"
+
+
+def refuse_id(request_id: str) -> str:
+    """Return the id of a refusal to what came with the id of another command.
+
+    So every id keeps exactly one final answer.
+    """
+    return f"{REFUSED}{request_id}"
+
+
+def _explain_late(ask: Ask) -> str:
+    return (
+        f"there was no time: the deadline of {ask.limit_s:g} s passed in stage {ask.stage}; give a "
+        "longer deadline_s"
+    )

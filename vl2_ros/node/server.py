@@ -18,7 +18,6 @@ from vl2_ros.node.camera_input import CameraHealth, CameraInput, check_camera
 from vl2_ros.node.command_messages import (
     Sender,
     read_command,
-    read_mode,
     read_sender,
     read_text_command,
 )
@@ -26,9 +25,12 @@ from vl2_ros.node.diagnostic_messages import DiagnosticMessages
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.perception import PerceptionNode
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer, Mode, Request, Status, StoredImage
 from vl2_ros.node.result_messages import ResultMessages
 from vl2_ros.node.result_output import ResultOutput
+from vl2_ros.node.schedule import refuse_id
+from vl2_ros.node.survival import catch_failure
 from vl2_ros.node.transport import Publisher, Qos, Subscription, Transport
 from vl2_ros.structures import Event
 
@@ -42,7 +44,13 @@ _COMMAND_QOS = Qos(depth=100)
 #: How an answer must not end without a line in the log.
 _REPORTED = (Status.BUSY, Status.EXPIRED, Status.INVALID, Status.FAILED)
 
+#: A burst of commands has come in when none came for so long, in seconds.
+_QUIET_S = 0.05
+#: Most seconds that `stop` waits for a burst to come in.
+_DRAIN_S = 1.0
+
 _LOG = logging.getLogger(__name__)
+_REPEATED = RepeatedLog(_LOG)
 
 
 class PerceptionServer:
@@ -54,10 +62,16 @@ class PerceptionServer:
         perceiver: answers one command about one frame.
         transport: carries the messages.
         parameters: of the node.
+        on_failure: called once, with the reason, when no command can be answered any more, as a
+            thread has ended; the process should end then, with a code that is not 0.
     """
 
     def __init__(
-        self, perceiver: Perceiver, transport: Transport, parameters: NodeParameters
+        self,
+        perceiver: Perceiver,
+        transport: Transport,
+        parameters: NodeParameters,
+        on_failure: Callable[[str], None] = _LOG.critical,
     ) -> None:
         """Keep the parts; no topic is opened before `advertise` or `start`.
 
@@ -66,6 +80,8 @@ class PerceptionServer:
         """
         self.node = PerceptionNode(perceiver, parameters, self._publish)
         self._transport = transport
+        self._on_failure = on_failure
+        self._taken_count = 0
         self._result_messages = ResultMessages(transport.types, perceiver.info)
         self._output: ResultOutput | None = None
         self._diagnostics: Publisher | None = None
@@ -112,17 +128,26 @@ class PerceptionServer:
         # Last, so that no command comes before there is somebody to answer it.
         self._subscribe()
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         """End every command, each with an answer, and stop listening; twice is harmless.
 
-        The outgoing topics stay open; closing the transport closes them.
+        What comes meanwhile is answered BUSY. The outgoing topics stay open; closing the transport
+        closes them. The time is bounded, whatever the perceiver does.
+
+        Returns:
+            False when the worker hangs in the perceiver, so that only the end of the process
+            ends it.
         """
         timer, self._timer = self._timer, None
         self._stopping.set()
-        if timer is not None:
-            self._unsubscribe()
-            self.node.stop()
-            timer.join()
+        if timer is None:
+            return self.node.stop()
+        # Commands last: those that the transport has already are answered, too.
+        is_ended = self.node.stop()
+        self._drain()
+        self._unsubscribe()
+        timer.join()
+        return is_ended
 
     def submit(
         self,
@@ -175,26 +200,44 @@ class PerceptionServer:
             subscription.close()
         self._subscriptions.clear()
 
+    def _drain(self) -> None:
+        end_s = time.monotonic() + _DRAIN_S
+        count = -1
+        while count != self._taken_count and time.monotonic() < end_s:
+            count = self._taken_count
+            time.sleep(_QUIET_S)
+
     def _put_image(self, camera: str, image: StoredImage) -> None:
         if not self._stopping.is_set():
             self.node.put_image(camera, image)
 
     def _take_vision_command(self, message: Any) -> None:
-        self._take(self._read_or_stop, message)
+        if message.mode == Mode.STOP:
+            self._stop_command(message)
+        else:
+            self._take(read_command, message)
 
-    def _take(self, read: Callable[[Any, Sender], Request | None], message: Any) -> None:
+    def _stop_command(self, message: Any) -> None:
+        """End what has the id of a STOP; a STOP that ends nothing is answered INVALID."""
+        self._taken_count += 1
+        if not self.node.cancel(message.id):
+            sender = read_sender(message)
+            what = f"with the id {sender.id!r} " if message.id else ""
+            error = InputError(
+                f"there is nothing to stop: no command {what}waits, runs or watches"
+            )
+            self._refuse(replace(sender, id=refuse_id(sender.id)), error)
+
+    def _take(self, read: Callable[[Any, Sender], Request], message: Any) -> None:
         """Submit what a message asks for; one that cannot be read is answered INVALID at once."""
-        if self._stopping.is_set():
-            _LOG.warning("the node is not active; a command was not heard")
-            return
+        self._taken_count += 1
         sender = read_sender(message)
         try:
             request = read(message, sender)
         except InputError as error:
-            self._refuse(sender, error)
+            self._refuse(self._name_refused(sender), error)
         else:
-            if request is not None:
-                self.node.submit(request)
+            self.node.submit(request)
 
     def _refuse(
         self,
@@ -202,42 +245,64 @@ class PerceptionServer:
         error: InputError,
         on_answer: Callable[[Answer], None] | None = None,
     ) -> None:
+        """Answer INVALID what could not be read."""
         camera = sender.camera or self.node.parameters.cameras[0]
         answer = Answer(sender.id, sender.text, camera, Status.INVALID, message=str(error))
         self._publish(answer)
         if on_answer is not None:
             on_answer(answer)
 
-    def _read_or_stop(self, message: Any, sender: Sender) -> Request | None:
-        if read_mode(message) is not Mode.STOP:
-            return read_command(message, sender)
-        if not self.node.cancel(message.id):
-            what = f"with the id {sender.id!r} " if message.id else ""
-            raise InputError(f"there is nothing to stop: no command {what}waits, runs or watches")
-        return None
+    def _name_refused(self, sender: Sender) -> Sender:
+        """Leave the id to the command that has it already, if there is one."""
+        return replace(sender, id=refuse_id(sender.id)) if self.node.has(sender.id) else sender
 
     def _publish(self, answer: Answer) -> None:
         # A watch that goes on with failures would fill the log; diagnostics count them.
         if answer.is_final and answer.status in _REPORTED:
-            _LOG.warning(
-                "command %s: %s: %s", answer.request_id, answer.status.name, answer.message
+            _REPEATED.log(
+                logging.WARNING,
+                answer.status.name,
+                "command %s: %s: %s",
+                answer.request_id,
+                answer.status.name,
+                answer.message,
             )
         if self._output is not None:
             self._output.publish(answer)
 
     def _supervise(self) -> None:
+        is_working = True
         while not self._stopping.wait(self.node.parameters.diagnostics_period_s):
-            report = self.node.report()
-            active_s = time.monotonic() - self._active_since_s
-            cameras = tuple(
-                check_camera(self._cameras[one.name], one, self.node.parameters, active_s)
-                for one in report.cameras
-            )
-            self._warn_of_silence(cameras)
-            if self._diagnostics is not None:
-                self._diagnostics.publish(
-                    self._diagnostic_messages.make_array(report, cameras, self._transport.now_ns())
+            catch_failure("the supervisor", self._report)
+            _REPEATED.flush()
+            failure = self._find_failure()
+            if failure and is_working:
+                is_working = False
+                self._on_failure(failure)
+
+    def _report(self) -> None:
+        report = self.node.report()
+        active_s = time.monotonic() - self._active_since_s
+        cameras = tuple(
+            check_camera(self._cameras[one.name], one, self.node.parameters, active_s)
+            for one in report.cameras
+        )
+        self._warn_of_silence(cameras)
+        if self._diagnostics is not None:
+            self._diagnostics.publish(
+                self._diagnostic_messages.make_array(
+                    report,
+                    cameras,
+                    self._transport.now_ns(),
+                    lost_commands=sum(one.lost_count for one in self._subscriptions),
                 )
+            )
+
+    def _find_failure(self) -> str:
+        """Return why nothing can be answered any more; empty while all is well."""
+        if not self.node.report().is_worker_alive and not self._stopping.is_set():
+            return "the worker has ended; the process must be started again"
+        return self._transport.failure
 
     def _warn_of_silence(self, cameras: tuple[CameraHealth, ...]) -> None:
         """Log once when a camera falls silent, and once when it is back."""

@@ -59,6 +59,10 @@ class Publisher(Protocol):
 class Subscription(Protocol):
     """One incoming topic."""
 
+    @property
+    def lost_count(self) -> int:
+        """Return how many messages the middleware lost on their way here."""
+
     def close(self) -> None:
         """Stop listening; a callback that has begun may still run, a second call does nothing."""
 
@@ -70,6 +74,10 @@ class Transport(Protocol):
     numbers in a received message can be read by `numpy.asarray` without a copy; bytes of a string
     that are not UTF-8 arrive as U+FFFD.
     """
+
+    @property
+    def failure(self) -> str:
+        """Return why nothing is carried any more; empty while the transport works."""
 
     @property
     def types(self) -> MessageTypes:

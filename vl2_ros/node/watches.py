@@ -48,10 +48,23 @@ class WatchList:
         watch, picture = min(ready, key=lambda pair: pair[0].last_turn)
         self._turn += 1
         watch.last_turn = self._turn
+        watch.ready_since_s = None
         watch.seen_number = picture.number
         watch.waits_since_s = max(watch.due_s, picture.received_s)
         watch.plan_next(now_s)
         return watch, picture
+
+    def note_image(self, camera: str, now_s: float, *, is_first: bool) -> None:
+        """Note that an image has come, so that it is known for how long a watch goes without.
+
+        Args:
+            camera: where it came.
+            now_s: monotonic time.
+            is_first: none was fresh before it; what went before does not count as waiting.
+        """
+        for watch in self._watches:
+            if watch.camera == camera and (is_first or watch.ready_since_s is None):
+                watch.ready_since_s = now_s
 
     def take_ended(self, now_s: float) -> list[Watch]:
         """Remove and return the watches whose duration is over."""
@@ -79,6 +92,7 @@ class WatchList:
                 camera=watch.camera,
                 rate_hz=watch.request.rate_hz,
                 remaining_s=_count_remaining_s(watch, now_s),
+                waits_s=_count_waits_s(watch, now_s),
                 result_count=watch.result_count,
             )
             for watch in self._watches
@@ -96,6 +110,12 @@ class WatchList:
         meant = [watch for watch in self._watches if is_meant(watch)]
         self._watches = [watch for watch in self._watches if watch not in meant]
         return meant
+
+
+def _count_waits_s(watch: Watch, now_s: float) -> float:
+    if watch.ready_since_s is None:
+        return 0.0
+    return max(0.0, now_s - max(watch.ready_since_s, watch.due_s))
 
 
 def _count_remaining_s(watch: Watch, now_s: float) -> float:
