@@ -17,6 +17,9 @@ REPORT = NodeReport(
     cameras=(CAMERA,),
     queue_length=2,
     running_id="seven",
+    running_stage="language",
+    idle_s=0.4,
+    is_stalled=False,
     watches=(WatchState("w", "find it", "image", 10.0, 0.0, 4),),
     answer_counts={status: 0 for status in Status} | {Status.OK: 5},
     stage_mean_ms={"queue": 1.0, "language": 20.5},
@@ -58,6 +61,7 @@ def test_healthy_node_is_ok_with_all_numbers():
         "received": "90",
         "used": "30",
         "dropped": "60",
+        "duplicates": "0",
         "last_age_s": "0.020",
         "publishers": "1",
     }

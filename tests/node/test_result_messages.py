@@ -58,11 +58,14 @@ def make_answer(*routes: Route, found: Detections | None = None, **changes) -> A
 
 
 def make_messages(answer: Answer) -> dict[str, list]:
+    maker = ResultMessages(StoreMessageTypes(), MODEL)
+    parts = maker.open_parts(answer)
     messages: dict[str, list] = {}
-    for topic, message in ResultMessages(StoreMessageTypes(), MODEL).make_messages(answer):
-        assert message.__msgtype__ == topic.type_name
-        messages.setdefault(topic.name, []).append(message)
-    return messages
+    for topic in maker.list_topics(answer):
+        for message in maker.make_messages(topic, parts):
+            assert message.__msgtype__ == topic.type_name
+            messages.setdefault(topic.name, []).append(message)
+    return messages | {RESULT.name: [maker.make_result(answer, parts)]}
 
 
 def test_complete_result_holds_everything_of_the_answer():
@@ -128,11 +131,9 @@ def test_route_decides_the_topics(route):
 
 def test_several_routes_share_their_topics_in_the_order_of_the_list():
     answer = make_answer(Route.POSE, Route.SEGMENT, Route.DETECT)
-    messages = ResultMessages(StoreMessageTypes(), MODEL).make_messages(answer)
-    topics = [topic for topic, _ in messages]
-    assert topics == sorted(set(topics), key=RESULT_TOPICS.index)
-    assert topics[-1] is RESULT
-    by_name = {topic.name: message for topic, message in messages}
+    topics = ResultMessages(StoreMessageTypes(), MODEL).list_topics(answer)
+    assert list(topics) == sorted(set(topics), key=RESULT_TOPICS.index)
+    by_name = {name: messages[-1] for name, messages in make_messages(answer).items()}
     assert by_name["~/segmentation"].route == "segment"
     assert by_name["~/poses"].route == "pose"
     assert by_name["~/segmentation"].phrases == ["mug", "bowl"]
@@ -140,13 +141,6 @@ def test_several_routes_share_their_topics_in_the_order_of_the_list():
     assert [one.label for one in by_name["~/segmentation"].instances] == ["mug", "bowl"]
     assert by_name["~/result"].routes == ["pose", "segment", "detect"]
     assert len(by_name["~/result"].instances) == 6
-
-
-def test_unwanted_topics_are_left_out_but_never_the_result():
-    made = ResultMessages(StoreMessageTypes(), MODEL).make_messages(
-        make_answer(Route.SEGMENT), lambda topic: topic.name == "~/label_image"
-    )
-    assert [topic.name for topic, _ in made] == ["~/label_image", "~/result"]
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.OK])
@@ -252,6 +246,7 @@ def test_labels_of_instances_without_masks_are_unlabelled():
 def test_every_message_can_be_written_and_read():
     types = StoreMessageTypes()
     for route in Route:
-        for topic, message in ResultMessages(types, MODEL).make_messages(make_answer(route)):
-            data = types.serialize(message)
-            assert type(types.deserialize(data, topic.type_name)) is type(message)
+        for messages in make_messages(make_answer(route)).values():
+            for message in messages:
+                data = types.serialize(message)
+                assert type(types.deserialize(data, message.__msgtype__)) is type(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import pytest
@@ -11,6 +12,7 @@ from vl2_ros.errors import EngineError
 from vl2_ros.node.attempt import Attempt
 from vl2_ros.node.jobs import Job
 from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Mode, Request, Status
 from vl2_ros.node.schedule import Schedule
 
@@ -37,6 +39,7 @@ def run(schedule: Schedule, now_s: float, *, is_stopped: bool = False) -> Attemp
         perceiver=StepwisePerceiver(),
         parameters=schedule.parameters,
         is_stopped=lambda: is_stopped,
+        log=RepeatedLog(logging.getLogger(__name__)),
     )
     attempt.run()
     return attempt
@@ -117,7 +120,7 @@ def test_cancel_goes_before_failure_and_failure_before_deadline(schedule):
         admit(schedule, ask(name), 100.0)
         attempt = run(schedule, 101.0)
         if is_canceled:
-            assert schedule.cancel(name, "enough") == (1, [])
+            assert schedule.cancel(name, "enough", 101.0) == (1, [])
         answer = schedule.settle(attempt, failure, 200.0)
         assert answer is not None and answer.status is status
         schedule.finish(attempt.job)
@@ -129,7 +132,7 @@ def test_a_watch_stopped_while_its_result_is_handed_out_ends_after_it(schedule):
     attempt = run(schedule, 100.0)
     answer = schedule.settle(attempt, None, 100.1)
     assert answer is not None and answer.status is Status.OK
-    assert schedule.cancel("w", "enough") == (1, [])
+    assert schedule.cancel("w", "enough", 100.2) == (1, [])
     ((_, last),) = schedule.finish(attempt.job)
     assert (last.status, last.sequence, last.is_final) == (Status.ENDED, 1, True)
 

@@ -25,8 +25,8 @@ def make_answer(text: str, **fields) -> Answer:
 
 def send(answer: Answer):
     """Make the message, then bytes, then the message of whoever receives it."""
-    *_, (topic, message) = ResultMessages(TYPES, PERCEIVER.info).make_messages(answer)
-    return TYPES.deserialize(bytes(TYPES.serialize(message)), topic.type_name)
+    message = ResultMessages(TYPES, PERCEIVER.info).make_result(answer)
+    return TYPES.deserialize(bytes(TYPES.serialize(message)), message.__msgtype__)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def serve(
         _serve_ros(settings, process, node_name, namespace, remaps)
         return
     link = open_transport(transport, node_name, namespace=namespace, domain_id=domain, remap=remaps)
+    failure = terminal.Failure()
     with closing(link), terminal.end_quietly():
         from vl2_ros.node.server import PerceptionServer
 
@@ -86,7 +87,7 @@ def serve(
             without=without or (),
             memory_budget_mb=memory_budget,
         )
-        server = PerceptionServer(pipeline, link, settings)
+        server = PerceptionServer(pipeline, link, settings, on_failure=failure.note)
         server.start()
         try:
             cameras = ", ".join(link.resolve(name) for name in settings.cameras)
@@ -97,7 +98,9 @@ def serve(
             )
             terminal.wait_for_interrupt()
         finally:
-            server.stop()
+            if not server.stop():
+                failure.reason = failure.reason or "the worker hangs; the process ends without it"
+    failure.end()
 
 
 def _serve_ros(

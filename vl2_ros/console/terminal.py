@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import os
 import queue
 import signal
 import sys
@@ -12,7 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from vl2_ros.console import display
 from vl2_ros.errors import InputError
+
+#: Exit code of a process that cannot do its work any more; launch and systemd start it again.
+EXIT_FAILED = 70
 
 
 def read_sentences(path: Path) -> list[str]:
@@ -91,6 +96,30 @@ def interrupt_at_end_of_input() -> None:
         _thread.interrupt_main()
 
     threading.Thread(target=follow, name="vl2-input", daemon=True).start()
+
+
+class Failure:
+    """Ends the process, with a code that restarts it, when a part that it needs has ended.
+
+    Attributes:
+        reason: why it must end; empty while it need not.
+    """
+
+    def __init__(self) -> None:
+        """Begin without one."""
+        self.reason = ""
+
+    def note(self, reason: str) -> None:
+        """Keep the first reason and interrupt the main thread, as Ctrl-C does."""
+        self.reason = self.reason or reason
+        _thread.interrupt_main()
+
+    def end(self) -> None:
+        """Leave the process if there is a reason; no thread that hangs is waited for."""
+        if self.reason:
+            display.show_error(self.reason)
+            sys.stdout.flush()
+            os._exit(EXIT_FAILED)
 
 
 def wait_for_interrupt() -> None:

@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 
 from vl2_ros.errors import EngineError, InputError, TransportError
 from vl2_ros.node.camera_buffer import Picture
+from vl2_ros.node.guarded import catch_failure
 from vl2_ros.node.jobs import Job
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.node.survival import catch_failure
 from vl2_ros.processing.spatial import SpatialView
 from vl2_ros.structures import Command, Event, Frame, Result, ResultEvent, StageEvent
-
-_repeated = RepeatedLog(logging.getLogger(__name__))
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -30,6 +28,7 @@ class Attempt:
         perceiver: answers.
         parameters: of the node, as they were when the attempt began.
         is_stopped: asked before each step; True ends the attempt without a result.
+        log: where it is told that a listener failed.
         stage_ms: wall time of each stage in milliseconds, queue and decode included.
         frame: the decoded picture; None when it could not be decoded.
         space: what places the instances in space; None when there is no depth for the picture.
@@ -42,6 +41,7 @@ class Attempt:
     perceiver: Perceiver
     parameters: NodeParameters
     is_stopped: Callable[[], bool]
+    log: RepeatedLog
     stage_ms: dict[str, float] = field(default_factory=dict)
     frame: Frame | None = None
     space: SpatialView | None = None
@@ -114,9 +114,9 @@ class Attempt:
         on_event = self.job.on_event
         if on_event is None or self.is_stopped():
             return
-        failure = catch_failure("a listener to events", lambda: on_event(event))
+        failure = catch_failure("a listener to events", lambda: on_event(event), self.log)
         if failure is not None:
-            _repeated.log(
+            self.log.log(
                 logging.ERROR,
                 "events",
                 "a listener to events of %r failed: %s",

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from vl2_ros.errors import VL2Error
 from vl2_ros.node.quiet_log import RepeatedLog
 
 Given = ParamSpec("Given")
@@ -52,3 +53,26 @@ def ends_process(error: BaseException) -> bool:
 def tell_failure(log: RepeatedLog, what: str, error: BaseException) -> None:
     """Log that something failed: the first time with its traceback, then as a count."""
     log.log(logging.ERROR, what, "%s failed, the rest goes on: %r", what, error, exc_info=error)
+
+
+def catch_failure(what: str, call: Callable[[], None], log: RepeatedLog) -> BaseException | None:
+    """Run code such that the thread that calls it survives whatever it raises.
+
+    Args:
+        what: says in the log whose code it is.
+        call: the code.
+        log: writes the first failure with its traceback, later ones as a count.
+
+    Returns:
+        What it raised; None when all went well. A VL2Error is the caller's to log.
+    """
+    try:
+        call()
+    except VL2Error as error:
+        return error
+    except BaseException as error:
+        if ends_process(error):
+            raise
+        tell_failure(log, f"{what} ({type(error).__name__})", error)
+        return error
+    return None

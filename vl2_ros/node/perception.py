@@ -18,6 +18,7 @@ from functools import partial
 from vl2_ros.errors import ConfigError
 from vl2_ros.node.attempt import Attempt
 from vl2_ros.node.camera_buffer import Picture
+from vl2_ros.node.guarded import catch_failure
 from vl2_ros.node.jobs import Job
 from vl2_ros.node.parameters import NodeParameters, note_of
 from vl2_ros.node.perceiver import Perceiver
@@ -25,7 +26,6 @@ from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.reports import AnswerStatistics, NodeReport, WatchState
 from vl2_ros.node.request import Answer, Request, Status, StoredImage
 from vl2_ros.node.schedule import Reply, Schedule
-from vl2_ros.node.survival import catch_failure
 from vl2_ros.structures import Event, ModelInfo
 
 #: How long `stop` waits for the threads, in seconds.
@@ -34,7 +34,6 @@ STOP_S = 2.0
 _PAUSE_S = 0.1
 
 _log = logging.getLogger(__name__)
-_repeated = RepeatedLog(_log)
 
 
 class PerceptionNode:
@@ -64,6 +63,7 @@ class PerceptionNode:
         self._schedule = Schedule(parameters)
         self._statistics = AnswerStatistics()
         self._last_error = ""
+        self._repeated = RepeatedLog(_log)
         self._threads: tuple[threading.Thread, ...] = ()
         lock = threading.Lock()
         # Two conditions on one lock: a picture wakes the worker, not the timekeeper.
@@ -240,7 +240,9 @@ class PerceptionNode:
     def _work(self) -> None:
         while (task := self._wait_for_task()) is not None:
             job, picture = task
-            failure = catch_failure("the worker", partial(self._execute, job, picture))
+            failure = catch_failure(
+                "the worker", partial(self._execute, job, picture), self._repeated
+            )
             if failure is not None:
                 self._recover(job, failure)
 
@@ -248,7 +250,8 @@ class PerceptionNode:
         """Answer a job although our own code failed on it."""
         with self._lock:
             replies = self._schedule.abort(job, f"{type(failure).__name__}: {failure}")
-        self._note_error(f"command {job.request.id!r} failed: {failure}")
+        kind = f"failed {type(failure).__name__}"
+        self._note_error(kind, f"command {job.request.id!r} failed: {failure}")
         self._deliver(replies)
 
     def _wait_for_task(self) -> tuple[Job, Picture] | None:
@@ -270,13 +273,15 @@ class PerceptionNode:
             perceiver=self._perceiver,
             parameters=self.parameters,
             is_stopped=lambda: self._schedule.is_stopped(job, time.monotonic()),
+            log=self._repeated,
             stage_ms={"queue": (time.monotonic() - job.waits_since_s) * 1e3},
         )
-        failure = catch_failure("the perceiver", attempt.run)
+        failure = catch_failure("the perceiver", attempt.run, self._repeated)
         with self._lock:
             answer = self._schedule.settle(attempt, failure, time.monotonic())
         if answer is not None and answer.status is Status.FAILED:
-            self._note_error(f"command {job.request.id!r} failed: {answer.message}")
+            kind = f"failed {type(failure).__name__}"
+            self._note_error(kind, f"command {job.request.id!r} failed: {answer.message}")
         if answer is not None:
             self._deliver([(job, answer)])
         # Until here the job counts as running, so that nobody can end a watch before its result.
@@ -286,7 +291,7 @@ class PerceptionNode:
 
     def _keep_time(self) -> None:
         while self._schedule.is_open:
-            if catch_failure("the timekeeper", self._answer_overdue) is not None:
+            if catch_failure("the timekeeper", self._answer_overdue, self._repeated) is not None:
                 time.sleep(_PAUSE_S)
 
     def _answer_overdue(self) -> None:
@@ -315,13 +320,14 @@ class PerceptionNode:
                     self._tell(listener, answer)
 
     def _tell(self, listener: Callable[[Answer], None], answer: Answer) -> None:
-        failure = catch_failure("a listener to answers", lambda: listener(answer))
+        failure = catch_failure("a listener to answers", lambda: listener(answer), self._repeated)
         if failure is not None:
-            self._note_error(f"a listener to answers failed: {type(failure).__name__}: {failure}")
+            kind = type(failure).__name__
+            self._note_error(f"listener {kind}", f"a listener to answers failed: {kind}: {failure}")
 
-    def _note_error(self, message: str) -> None:
+    def _note_error(self, kind: str, message: str) -> None:
         # A watch that fails does so at the rate of its camera.
-        _repeated.log(logging.ERROR, "error", "%s", message)
+        self._repeated.log(logging.ERROR, kind, "%s", message)
         with self._lock:
             self._last_error = message
 

@@ -6,15 +6,17 @@ the answer choose the topics by one table, `ROUTE_TOPICS`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from vl2_ros.node.guarded import catch_failure
 from vl2_ros.node.instance_messages import InstanceMessages, route_name
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.spatial_messages import SpatialMessages
-from vl2_ros.node.survival import catch_failure
 from vl2_ros.node.transport import LATCHED, MessageTypes, Qos
 from vl2_ros.structures import Branch, ModelInfo, Route
 
@@ -81,6 +83,7 @@ class ResultMessages:
         self._make = types.make
         self._parts = InstanceMessages(types)
         self._info = info
+        self._log = RepeatedLog(logging.getLogger(__name__))
 
     def list_topics(self, answer: Answer) -> tuple[ResultTopic, ...]:
         """List the topics of an answer in the order of `RESULT_TOPICS`, `~/result` left out.
@@ -120,6 +123,7 @@ class ResultMessages:
         failure = catch_failure(
             "making a result",
             lambda: made.append(self._make_result(answer, parts or self.open_parts(answer))),
+            self._log,
         )
         if failure is None:
             return made[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,7 +11,9 @@ import cv2
 import numpy as np
 
 from vl2_ros.node.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
+from vl2_ros.node.guarded import catch_failure
 from vl2_ros.node.instance_messages import InstanceMessages
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer
 from vl2_ros.node.result_messages import (
     RESULT,
@@ -19,7 +22,6 @@ from vl2_ros.node.result_messages import (
     ResultMessages,
     ResultTopic,
 )
-from vl2_ros.node.survival import catch_failure
 from vl2_ros.node.transport import Publisher, Transport
 from vl2_ros.processing.overlay import draw_overlay
 from vl2_ros.structures import ModelInfo
@@ -43,6 +45,7 @@ class ResultOutput:
 
     def __init__(self, transport: Transport, info: ModelInfo) -> None:
         self._make = transport.types.make
+        self._log = RepeatedLog(logging.getLogger(__name__))
         self._messages = ResultMessages(transport.types, info)
         self._parts = InstanceMessages(transport.types)
         self._publishers: dict[ResultTopic, Publisher] = {
@@ -68,7 +71,7 @@ class ResultOutput:
         self._publishers[RESULT].publish(result)
 
     def _try(self, name: str, send: Callable[[], None], failures: list[str]) -> None:
-        failure = catch_failure(f"publishing {name}", send)
+        failure = catch_failure(f"publishing {name}", send, self._log)
         if failure is not None:
             failures.append(f"nothing was sent on {name}: {type(failure).__name__}: {failure}")
 

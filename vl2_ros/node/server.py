@@ -22,6 +22,7 @@ from vl2_ros.node.command_messages import (
     read_text_command,
 )
 from vl2_ros.node.diagnostic_messages import DiagnosticMessages
+from vl2_ros.node.guarded import catch_failure
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.perception import PerceptionNode
@@ -30,7 +31,6 @@ from vl2_ros.node.request import Answer, Mode, Request, Status, StoredImage
 from vl2_ros.node.result_messages import ResultMessages
 from vl2_ros.node.result_output import ResultOutput
 from vl2_ros.node.schedule import refuse_id
-from vl2_ros.node.survival import catch_failure
 from vl2_ros.node.transport import Publisher, Qos, Subscription, Transport
 from vl2_ros.structures import Event
 
@@ -50,7 +50,6 @@ _QUIET_S = 0.05
 _DRAIN_S = 1.0
 
 _LOG = logging.getLogger(__name__)
-_REPEATED = RepeatedLog(_LOG)
 
 
 class PerceptionServer:
@@ -81,6 +80,7 @@ class PerceptionServer:
         self.node = PerceptionNode(perceiver, parameters, self._publish)
         self._transport = transport
         self._on_failure = on_failure
+        self._log = RepeatedLog(_LOG)
         self._taken_count = 0
         self._result_messages = ResultMessages(transport.types, perceiver.info)
         self._output: ResultOutput | None = None
@@ -172,6 +172,7 @@ class PerceptionServer:
         try:
             request = replace(read_command(message, sender), mode=mode)
         except InputError as error:
+            sender = self._name_refused(sender)
             self._refuse(sender, error, on_answer)
         else:
             self.node.submit(request, on_event=on_event, on_answer=on_answer)
@@ -223,9 +224,7 @@ class PerceptionServer:
         if not self.node.cancel(message.id):
             sender = read_sender(message)
             what = f"with the id {sender.id!r} " if message.id else ""
-            error = InputError(
-                f"there is nothing to stop: no command {what}waits, runs or watches"
-            )
+            error = InputError(f"there is nothing to stop: no command {what}waits, runs or watches")
             self._refuse(replace(sender, id=refuse_id(sender.id)), error)
 
     def _take(self, read: Callable[[Any, Sender], Request], message: Any) -> None:
@@ -259,7 +258,7 @@ class PerceptionServer:
     def _publish(self, answer: Answer) -> None:
         # A watch that goes on with failures would fill the log; diagnostics count them.
         if answer.is_final and answer.status in _REPORTED:
-            _REPEATED.log(
+            self._log.log(
                 logging.WARNING,
                 answer.status.name,
                 "command %s: %s: %s",
@@ -273,8 +272,8 @@ class PerceptionServer:
     def _supervise(self) -> None:
         is_working = True
         while not self._stopping.wait(self.node.parameters.diagnostics_period_s):
-            catch_failure("the supervisor", self._report)
-            _REPEATED.flush()
+            catch_failure("the supervisor", self._report, self._log)
+            self._log.flush()
             failure = self._find_failure()
             if failure and is_working:
                 is_working = False

@@ -12,6 +12,7 @@ from vl2_ros.errors import InputError, TransportError
 from vl2_ros.node.names import join_node_name, resolve_topic
 from vl2_ros.node.request import Mode
 from vl2_ros.node.result_messages import RESULT
+from vl2_ros.node.schedule import refuse_id
 from vl2_ros.node.transport import MessageTypes, Qos, Transport
 from vl2_ros.structures import ImageOptions
 from vl2_ros.transports.received_result import ReceivedResult, read_result
@@ -165,7 +166,8 @@ class PerceptionClient:
                     f"{self.node} sent no result for command {command_id!r} within "
                     f"{timeout_s:g} s; see /diagnostics for what it is doing, or wait longer"
                 )
-            if received.command_id == command_id:
+            is_refused = received.command_id == refuse_id(command_id) and received.text
+            if received.command_id == command_id or is_refused:
                 yield received
                 if received.is_final:
                     return

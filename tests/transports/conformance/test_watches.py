@@ -94,7 +94,7 @@ def test_stopped_watch_says_so_and_is_silent_then(rig):
     rig.results.wait_for("after")
     assert len(rig.results.wait_for("w")) == 2
     rig.stop_command("w")
-    *_, refusal = rig.results.wait_for("w", 3)
+    (refusal,) = rig.results.wait_for("refused:w")
     assert refusal.status == Status.INVALID
     assert "nothing to stop" in refusal.message
 
