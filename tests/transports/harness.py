@@ -90,14 +90,22 @@ class Rig:
         self._opened.append(transport)
         return transport
 
-    def start(self, *, options: dict[str, Any] | None = None, **parameters: Any) -> None:
+    def start(
+        self,
+        *,
+        options: dict[str, Any] | None = None,
+        on_failure: Callable[[str], None] = print,
+        **parameters: Any,
+    ) -> None:
         """Open both nodes, start the server and wait until commands and results have their way."""
         # Old pictures are no part of most promises; a slow machine must not make them old.
         values: dict[str, Any] = {"max_frame_age_s": 0.0, "command_deadline_s": 60.0} | parameters
         transport = self.open("vl2", **(options or {}))
         self.node_name = transport.resolve("~")
         self.client = self.open("client")
-        self.server = PerceptionServer(self.perceiver, transport, NodeParameters(**values))
+        self.server = PerceptionServer(
+            self.perceiver, transport, NodeParameters(**values), on_failure
+        )
         self._servers.append(self.server)
         self.results = self.subscribe(RESULT.name)
         self.server.start()
