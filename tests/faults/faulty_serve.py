@@ -1,0 +1,30 @@
+"""`vl2 serve` as a process of its own with a perceiver that hangs when it is told to."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+
+from tests.node.scripted_perceiver import ScriptedPerceiver
+from vl2_ros.cli import main
+from vl2_ros.console import serve_command
+from vl2_ros.node.perception import PerceptionNode
+from vl2_ros.structures import Command, Event, Frame, StageEvent
+
+
+class HangingPerceiver(ScriptedPerceiver):
+    """Sleeps for ever in a stage when the command says "hang"; answers all others."""
+
+    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+        if "hang" in command.text:
+            yield StageEvent("detection")
+            time.sleep(3600.0)
+        yield from super().run(frame, command)
+
+
+if __name__ == "__main__":
+    serve_command.load_model = lambda *given, **options: HangingPerceiver()
+    if sys.argv[1] == "dead-worker":
+        PerceptionNode._work = lambda self: None
+    main(["serve", *sys.argv[2:]])
