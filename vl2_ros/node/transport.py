@@ -18,13 +18,26 @@ class Qos:
     Attributes:
         reliable: False is best effort; a best-effort subscription takes from both kinds of
             publishers, a reliable one from reliable publishers only.
-        transient_local: a late subscriber still gets the last `depth` messages.
+        transient_local: a late subscriber still gets the last messages.
         depth: messages kept; older ones are dropped.
+        latched: of a transient-local publisher, messages kept for late subscribers; None: `depth`.
+        keep_all: of a reliable subscription, up to `depth` messages wait and none gives way to a
+            newer one: what comes to a full queue is sent again, where the transport can, or is
+            lost and counted. A publisher always drops its oldest, so that it never waits.
     """
 
     reliable: bool = True
     transient_local: bool = False
     depth: int = 10
+    latched: int | None = None
+    keep_all: bool = False
+
+    @property
+    def kept_for_late(self) -> int:
+        """Return how many messages late subscribers may get."""
+        if not self.transient_local:
+            return 0
+        return self.depth if self.latched is None else self.latched
 
 
 #: What a camera subscription asks for: it matches every publisher, and only the newest counts.
@@ -61,7 +74,7 @@ class Subscription(Protocol):
 
     @property
     def lost_count(self) -> int:
-        """Return how many messages the middleware lost on their way here."""
+        """Return how many messages the transport knows to have lost, best effort's included."""
 
     def close(self) -> None:
         """Stop listening; a callback that has begun may still run, a second call does nothing."""
@@ -70,18 +83,23 @@ class Subscription(Protocol):
 class Transport(Protocol):
     """Carries messages; knows topics, not their meaning.
 
-    Callbacks run one at a time on a thread of the transport and must only store. A sequence of
-    numbers in a received message can be read by `numpy.asarray` without a copy; bytes of a string
-    that are not UTF-8 arrive as U+FFFD.
+    Callbacks run one at a time on a thread of the transport and must only store. What one raises
+    is logged and counted, and the next message is read. A sequence of numbers in a received
+    message can be read by `numpy.asarray` without a copy; bytes of a string that are not UTF-8
+    arrive as U+FFFD.
     """
-
-    @property
-    def failure(self) -> str:
-        """Return why nothing is carried any more; empty while the transport works."""
 
     @property
     def types(self) -> MessageTypes:
         """Return what makes this transport's messages."""
+
+    @property
+    def failure(self) -> str:
+        """Return why nothing is read any more; empty while it works and after `close`.
+
+        Whoever runs the transport looks at this now and then and ends the process: without its
+        thread a node hears nothing, and nobody else would notice.
+        """
 
     def resolve(self, topic: str) -> str:
         """Return the absolute, remapped name of a topic."""

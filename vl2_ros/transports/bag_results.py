@@ -146,6 +146,7 @@ class _RecordingTransport:
     types: MessageTypes
     question: BagQuestion
     time_ns: int = 0
+    failure: str = ""
 
     def resolve(self, topic: str) -> str:
         return resolve_topic(topic, self.question.node_name)

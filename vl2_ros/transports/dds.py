@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from vl2_ros.errors import TransportError
 from vl2_ros.node.names import join_node_name, resolve_topic
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.transport import Qos, Subscription
+from vl2_ros.processing.printable import make_printable
 from vl2_ros.transports.cyclone.settings import choose_domain
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 if TYPE_CHECKING:
     from vl2_ros.transports.cyclone.endpoints import Endpoints, Writer
 
+#: Characters of an error about a stranger's message that a log line shows.
+_ERROR_LENGTH = 500
 _log = logging.getLogger(__name__)
 
 
@@ -54,10 +58,16 @@ class DdsTransport:
         for topic in self._remap:
             self.resolve(topic)
         self.types = StoreMessageTypes()
+        self._quiet_log = RepeatedLog(_log)
         self._endpoints = _open_endpoints(self.types, node_path, self.domain_id)
         # Threads are stopped without notice when the interpreter ends; others would wait for
         # their lease of ten seconds.
         atexit.register(self.close)
+
+    @property
+    def failure(self) -> str:
+        """Return why nothing is read any more; empty while it is and after `close`."""
+        return self._endpoints.failure
 
     def resolve(self, topic: str) -> str:
         """Return the absolute, remapped name of a topic.
@@ -85,17 +95,19 @@ class DdsTransport:
             TransportError: if the type is not known, the topic has another one, or all is closed.
         """
         name = self.resolve(topic)
-        left_out = 0
 
         def read(cdr: bytes) -> None:
-            nonlocal left_out
             try:
                 message = self.types.deserialize(cdr, type_name)
             except TransportError as error:
-                # Once aloud: a broken sender goes on at the rate of its camera.
-                level = logging.DEBUG if left_out else logging.WARNING
-                _log.log(level, "topic %s: a message is left out: %s", name, error)
-                left_out += 1
+                # Repeats are counted: a broken sender goes on at the rate of its camera.
+                self._quiet_log.log(
+                    logging.WARNING,
+                    f"unreadable on {name}",
+                    "topic %s: a message is left out: %s",
+                    name,
+                    make_printable(error, most=_ERROR_LENGTH),
+                )
             else:
                 callback(message)
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vl2_ros.errors import TransportError
+from vl2_ros.node.guarded import guarded
 from vl2_ros.node.names import resolve_topic
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.transport import Publisher, Qos, Subscription
 from vl2_ros.transports.message_types import StoreMessageTypes
 
@@ -45,7 +47,8 @@ class MemoryBus:
             others = [one for one in self._publishers if one.topic == subscription.topic]
             for publisher in others:
                 if subscription.qos.transient_local and not _find_mismatch(publisher, subscription):
-                    for message in list(publisher.kept)[-subscription.qos.depth :]:
+                    wanted = min(subscription.qos.depth, publisher.qos.kept_for_late)
+                    for message in list(publisher.kept)[-wanted:]:
                         subscription.deliver(message)
         for publisher in others:
             _warn_of_mismatch(publisher, subscription)
@@ -113,10 +116,17 @@ class MemoryTransport:
         self._waiting: deque[_Subscription] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._failure = ""
+        self._quiet_log = RepeatedLog(_LOG)
         self._thread = threading.Thread(
             target=self._run_callbacks, name=f"memory {node_name}", daemon=True
         )
         self._thread.start()
+
+    @property
+    def failure(self) -> str:
+        """Return why no callback runs any more; empty while they do and after `close`."""
+        return self._failure
 
     def resolve(self, topic: str) -> str:
         """Return the absolute, remapped name of a topic.
@@ -146,7 +156,9 @@ class MemoryTransport:
             TransportError: if the transport is closed.
         """
         self._check_open()
-        subscription = _Subscription(self, self._bus, self.resolve(topic), type_name, qos, callback)
+        name = self.resolve(topic)
+        guard = guarded(callback, f"the callback of {name}", self._quiet_log)
+        subscription = _Subscription(self, self._bus, name, type_name, qos, guard)
         self._bus.add_subscription(subscription)
         return subscription
 
@@ -172,24 +184,45 @@ class MemoryTransport:
         return self._closed
 
     def store(self, subscription: _Subscription, message: Any) -> None:
-        """Queue a message for the callback thread; the oldest gives way in a full queue."""
+        """Queue a message for the callback thread; in a full queue one is lost and counted."""
         with self._changed:
+            is_full = len(subscription.queue) >= subscription.qos.depth
+            subscription.lost_count += is_full
+            is_kept = not (is_full and subscription.qos.keep_all)
             # One mark per message that is kept; the new one takes over the mark of the dropped.
-            if len(subscription.queue) < subscription.qos.depth:
+            if not is_full:
                 self._waiting.append(subscription)
-            subscription.queue.append(message)
+            if is_kept:
+                subscription.queue.append(message)
             self._changed.notify_all()
+        if not is_kept:
+            self._quiet_log.log(
+                logging.WARNING,
+                f"{subscription.topic} is full",
+                "%s: a message is lost, %d of them wait to be read",
+                subscription.topic,
+                subscription.qos.depth,
+            )
 
     def _run_callbacks(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if self._closed:
-                    return
-                subscription = self._waiting.popleft()
-                message = subscription.queue.popleft()
-            if not subscription.is_closed:
-                subscription.callback(message)
+        try:
+            while self._run_callback():
+                pass
+        except BaseException as error:
+            self._failure = f"the thread of node {self._node_name} has ended: {error!r}"
+            _LOG.critical("%s", self._failure, exc_info=True)
+
+    def _run_callback(self) -> bool:
+        """Wait for a message and hand it out; False when the transport is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return False
+            subscription = self._waiting.popleft()
+            message = subscription.queue.popleft()
+        if not subscription.is_closed:
+            subscription.callback(message)
+        return True
 
     def _check_open(self) -> None:
         if self._closed:
@@ -201,7 +234,7 @@ class _MemoryPublisher:
         self, owner: MemoryTransport, bus: MemoryBus, topic: str, type_name: str, qos: Qos
     ) -> None:
         self.owner, self.topic, self.type_name, self.qos = owner, topic, type_name, qos
-        self.kept: deque[Any] = deque(maxlen=qos.depth if qos.transient_local else 0)
+        self.kept: deque[Any] = deque(maxlen=qos.kept_for_late)
         self._bus = bus
 
     def publish(self, message: Any) -> None:
@@ -227,6 +260,7 @@ class _Subscription:
     callback: Callable[[Any], None]
     queue: deque[Any] = field(init=False)
     is_closed: bool = False
+    lost_count: int = 0
 
     def __post_init__(self) -> None:
         self.queue = deque(maxlen=self.qos.depth)

@@ -6,11 +6,14 @@ Needs rclpy when it is made, not before. Whoever owns the rclpy node spins it.
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vl2_ros.errors import TransportError
+from vl2_ros.node.guarded import guarded
 from vl2_ros.node.names import join_node_name, resolve_topic
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.transport import MessageTypes, Publisher, Qos, Subscription
 
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Named in full, so that importing this file does not need rclpy.
 _PARTS = "vl2_ros.transports.rclpy_node"
+
+_log = logging.getLogger(__name__)
 
 
 def import_part(name: str) -> Any:
@@ -42,12 +47,18 @@ class RosTransport:
         node: created and spun by the caller; publishers of a lifecycle node are lifecycle
             publishers, which send while it is active.
         on_close: called when the transport was closed.
+        find_failure: returns why whoever spins the node has stopped; empty while it spins.
 
     Raises:
         TransportError: if rclpy is missing.
     """
 
-    def __init__(self, node: Node, on_close: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        on_close: Callable[[], None] | None = None,
+        find_failure: Callable[[], str] | None = None,
+    ) -> None:
         from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 
         self._qos = import_part("qos")
@@ -56,10 +67,21 @@ class RosTransport:
         self.domain_id = int(node.context.get_domain_id())
         self._node = node
         self._on_close = on_close
+        self._find_failure = find_failure
+        self._quiet_log = RepeatedLog(_log)
         self._group = MutuallyExclusiveCallbackGroup()
         self._publishers: list[_RosPublisher] = []
         self._subscriptions: list[_RosSubscription] = []
         self._is_closed = False
+
+    @property
+    def failure(self) -> str:
+        """Return why nothing is read any more; empty while it is and after `close`."""
+        if self._is_closed:
+            return ""
+        if not self._node.context.ok():
+            return "the ROS 2 context was shut down, nothing is heard any more"
+        return "" if self._find_failure is None else self._find_failure()
 
     def resolve(self, topic: str) -> str:
         """Return the absolute, remapped name of a topic.
@@ -86,9 +108,9 @@ class RosTransport:
         endpoint = create(
             message_class,
             topic,
-            self._qos.make_profile(qos),
+            self._qos.make_profile(qos, is_publisher=True),
             callback_group=self._group,
-            event_callbacks=self._qos.warn_publisher(name),
+            event_callbacks=self._qos.warn_publisher(name, self._quiet_log),
             qos_overriding_options=self._qos.make_overrides(),
         )
         publisher = _RosPublisher(self._node, name, type_name, message_class, endpoint)
@@ -104,18 +126,35 @@ class RosTransport:
             TransportError: if the type is not there, or all is closed.
         """
         self._check_open(topic)
-        subscription = _RosSubscription(self._node, callback)
+        name = self.resolve(topic)
+        guard = guarded(callback, f"the callback of {name}", self._quiet_log)
+        subscription = _RosSubscription(self._node, name, qos, guard, self._quiet_log)
+        try:
+            self._create(subscription, topic, type_name, subscription.count_lost)
+        except self._qos.UnsupportedEventTypeError:
+            # Not every middleware tells of lost messages.
+            self._create(subscription, topic, type_name, None)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def _create(
+        self,
+        subscription: _RosSubscription,
+        topic: str,
+        type_name: str,
+        on_lost: Callable[[int], None] | None,
+    ) -> None:
         subscription.endpoint = self._node.create_subscription(
             self._messages.find_class(type_name),
             topic,
             subscription.take,
-            self._qos.make_profile(qos),
+            self._qos.make_profile(subscription.qos, is_publisher=False),
             callback_group=self._group,
-            event_callbacks=self._qos.warn_subscription(self.resolve(topic)),
+            event_callbacks=self._qos.watch_subscription(
+                subscription.name, self._quiet_log, on_lost
+            ),
             qos_overriding_options=self._qos.make_overrides(),
         )
-        self._subscriptions.append(subscription)
-        return subscription
 
     def count_publishers(self, topic: str) -> int:
         """Return how many publishers of a topic are known now, other types and QoS included."""
@@ -172,15 +211,37 @@ class _RosPublisher:
 
 
 class _RosSubscription:
-    def __init__(self, node: Node, callback: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        qos: Qos,
+        callback: Callable[[Any], None],
+        log: RepeatedLog,
+    ) -> None:
         self._node = node
         self._callback = callback
+        self._log = log
         self._is_closed = False
+        self.name, self.qos = name, qos
+        self.lost_count = 0
         self.endpoint: Any = None
 
     def take(self, message: Any) -> None:
         if not self._is_closed:
             self._callback(message)
+
+    def count_lost(self, count: int) -> None:
+        self.lost_count += count
+        if self.qos.keep_all:
+            self._log.log(
+                logging.WARNING,
+                f"{self.name} lost",
+                "topic %s: %d messages were lost on their way; let the sender be reliable and "
+                "keep enough of them",
+                self.name,
+                count,
+            )
 
     def close(self) -> None:
         self._is_closed = True

@@ -8,11 +8,19 @@ from collections.abc import Mapping
 from weakref import WeakValueDictionary
 
 from cyclonedds.core import DDSException
-from cyclonedds.domain import Domain
+from cyclonedds.domain import Domain, DomainParticipant
+from cyclonedds.qos import Policy
+from cyclonedds.qos import Qos as DdsQos
 
 from vl2_ros.errors import TransportError
-from vl2_ros.transports.cyclone.settings import is_loopback_asked, make_settings
+from vl2_ros.transports.cyclone.errors import named_errors
+from vl2_ros.transports.cyclone.graph import ENCLAVE
+from vl2_ros.transports.cyclone.settings import find_last_index, is_loopback_asked, make_settings
 
+_WITHOUT_INDEX = (
+    '<CycloneDDS><Domain Id="any"><Discovery><ParticipantIndex>none</ParticipantIndex>'
+    "</Discovery></Domain></CycloneDDS>"
+)
 _log = logging.getLogger(__name__)
 # A domain goes when its last participant lets go of it.
 _open_domains: WeakValueDictionary[int, Domain] = WeakValueDictionary()
@@ -34,18 +42,56 @@ def open_domain(domain_id: int, environment: Mapping[str, str]) -> Domain | None
         return domain
 
 
+def join_domain(domain_id: int) -> DomainParticipant:
+    """Join a domain that `open_domain` has opened.
+
+    Raises:
+        TransportError: if that fails.
+    """
+    with named_errors(f"DDS domain {domain_id} cannot be joined"):
+        return DomainParticipant(domain_id, DdsQos(Policy.Userdata(ENCLAVE)))
+
+
 def _create_domain(domain_id: int, environment: Mapping[str, str]) -> Domain | None:
     # Without any network but its own a machine has no second interface to choose.
     choices = (True,) if is_loopback_asked(environment) else (False, True)
+    failure: Exception | None = None
     for loopback_only in choices:
+        settings = make_settings(environment, loopback_only=loopback_only, domain_id=domain_id)
         try:
-            return Domain(domain_id, make_settings(environment, loopback_only=loopback_only))
+            return Domain(domain_id, settings)
+        except UnicodeEncodeError as error:
+            raise TransportError(
+                f"DDS domain {domain_id} cannot be opened: expected plain ASCII in CYCLONEDDS_URI "
+                f"and ROS_STATIC_PEERS, got {settings[error.start : error.end]!r}"
+            ) from error
         except DDSException as error:
             if error.code == DDSException.DDS_RETCODE_PRECONDITION_NOT_MET:
                 _log.info("DDS domain %d was opened elsewhere in this process", domain_id)
                 return None
             failure = error
+            if _is_full(domain_id, settings):
+                raise _make_full_error(domain_id) from error
     raise TransportError(
         f"DDS domain {domain_id} cannot be opened: {failure}; is a network interface up, and is "
         f"CYCLONEDDS_URI right ({environment.get('CYCLONEDDS_URI') or 'not set'})?"
     ) from failure
+
+
+def _is_full(domain_id: int, settings: str) -> bool:
+    """Tell whether settings fail for want of a participant index, of which DDS says nothing."""
+    try:
+        Domain(domain_id, f"{settings},{_WITHOUT_INDEX}")
+    except DDSException:
+        return False
+    return True
+
+
+def _make_full_error(domain_id: int) -> TransportError:
+    most = find_last_index(domain_id)
+    return TransportError(
+        f"DDS domain {domain_id} cannot be joined: expected a free participant index, but other "
+        f"processes of this machine have them all (up to {most} can be in one domain, fewer where "
+        "CYCLONEDDS_URI lowers MaxAutoParticipantIndex); end some of them, or use another domain "
+        "with --domain or ROS_DOMAIN_ID"
+    )

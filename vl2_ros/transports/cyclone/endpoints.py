@@ -5,13 +5,12 @@ Knows CDR bytes and DDS names; what the messages mean and how topics are resolve
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cyclonedds.core import (
-    DDSException,
     GuardCondition,
     InstanceState,
     ReadCondition,
@@ -19,30 +18,43 @@ from cyclonedds.core import (
     ViewState,
     WaitSet,
 )
-from cyclonedds.domain import DomainParticipant
 from cyclonedds.idl import IdlStruct
 from cyclonedds.internal import InvalidSample, dds_infinity
 from cyclonedds.pub import DataWriter
-from cyclonedds.qos import Policy
-from cyclonedds.qos import Qos as DdsQos
 from cyclonedds.sub import DataReader
 from cyclonedds.topic import Topic
 
 from vl2_ros.errors import TransportError
+from vl2_ros.node.guarded import guarded, tell_failure
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.transport import LATCHED, Qos
-from vl2_ros.transports.cyclone.domain import open_domain
+from vl2_ros.transports.cyclone.domain import join_domain, open_domain
+from vl2_ros.transports.cyclone.errors import named_errors
 from vl2_ros.transports.cyclone.graph import (
     DISCOVERY_TOPIC,
     DISCOVERY_TYPE,
-    ENCLAVE,
     KnownPublishers,
     make_discovery_info,
 )
 from vl2_ros.transports.cyclone.idl_types import IdlTypes, dds_type_name
-from vl2_ros.transports.cyclone.qos import OFFERED, REQUESTED, make_dds_qos, warn_of_mismatch
+from vl2_ros.transports.cyclone.qos import (
+    OFFERED,
+    REQUESTED,
+    count_lost,
+    make_dds_qos,
+    warn_of_mismatch,
+)
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 _EVERYTHING = ViewState.Any | SampleState.Any | InstanceState.Any
+#: Messages of one topic that are taken before the other topics have their turn.
+_TAKE_AT_ONCE = 64
+#: Failed rounds of the reading thread, one after the other, until it gives up, and the pause
+#: after the first; each next one is twice as long, 1.3 s together.
+_MOST_FAILURES = 7
+_FIRST_PAUSE_S = 0.02
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -53,19 +65,21 @@ class Reader:
         name: absolute.
         endpoint: the DDS reader.
         condition: holds while there is something to read.
-        depth: samples that are read at once.
-        callback: hears of each.
+        qos: as asked for.
+        callback: hears of each message; never raises.
         wake: makes the reading thread look.
         is_closed: it is to be deleted; only the reading thread does that.
+        lost_count: messages that DDS says were lost.
     """
 
     name: str
     endpoint: DataReader
     condition: ReadCondition
-    depth: int
+    qos: Qos
     callback: Callable[[bytes], None]
     wake: Callable[[], None]
     is_closed: bool = False
+    lost_count: int = 0
 
     def close(self) -> None:
         """Stop listening; a callback that has begun may still run, a second call does nothing."""
@@ -97,7 +111,7 @@ class Writer:
             raise TransportError(f"topic {self.name}: nothing can be sent any more, it is closed")
         # Padded here in the one copy that makes them bytes; the binding would copy once more.
         padded = b"".join((cdr, bytes(-len(cdr) % 4)))
-        with _named_errors(f"topic {self.name} cannot be sent to"):
+        with named_errors(f"topic {self.name} cannot be sent to"):
             endpoint.write(self._sample_type(padded))  # type: ignore[call-arg]
 
     def count_readers(self) -> int:
@@ -138,12 +152,14 @@ class Endpoints:
         self._idl = IdlTypes(types.typestore)
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._failure = ""
+        self._quiet_log = RepeatedLog(_log)
         self._topics: dict[str, Topic] = {}
         self._readers: list[Reader] = []
         self._writers: list[Writer] = []
         self._domain = open_domain(domain_id, environment)
-        self._participant = _join_domain(domain_id)
-        self._publishers = KnownPublishers(self._participant)
+        self._participant = join_domain(domain_id)
+        self._publishers = KnownPublishers(self._participant, self._quiet_log)
         self._wake = GuardCondition(self._participant)
         self._waitset = WaitSet(self._participant)
         self._waitset.attach(self._wake)
@@ -152,6 +168,11 @@ class Endpoints:
         self._announce()
         self._thread = threading.Thread(target=self._run, name="vl2-dds-reader", daemon=True)
         self._thread.start()
+
+    @property
+    def failure(self) -> str:
+        """Return why nothing is read any more; empty while it is and after `close`."""
+        return self._failure
 
     def add_writer(self, name: str, type_name: str, qos: Qos) -> Writer:
         """Open an outgoing topic, `name` absolute.
@@ -176,13 +197,14 @@ class Endpoints:
         """
         with self._lock:
             self._require_open(name)
-            dds_qos = make_dds_qos(qos, self._types.hash_type(type_name))
+            dds_qos = make_dds_qos(qos, self._types.hash_type(type_name), is_reader=True)
             topic = self._open_topic(f"rt{name}", type_name)
-            with _named_errors(f"topic {name} cannot be subscribed"):
+            with named_errors(f"topic {name} cannot be subscribed"):
                 endpoint = DataReader(self._participant, topic, dds_qos)
             endpoint.set_status_mask(REQUESTED)
             condition = ReadCondition(endpoint, _EVERYTHING)
-            reader = Reader(name, endpoint, condition, qos.depth, callback, self._look)
+            guard = guarded(callback, f"the callback of {name}", self._quiet_log)
+            reader = Reader(name, endpoint, condition, qos, guard, self._look)
             self._readers.append(reader)
             self._publishers.expect(f"rt{name}", dds_type_name(type_name))
             self._waitset.attach(endpoint)
@@ -206,12 +228,13 @@ class Endpoints:
 
     def _require_open(self, name: str) -> None:
         if self._closing.is_set():
-            raise TransportError(f"topic {name} cannot be opened, the node has left the domain")
+            reason = self._failure or "the node has left the domain"
+            raise TransportError(f"topic {name} cannot be opened, {reason}")
 
     def _open_topic(self, dds_name: str, type_name: str) -> Topic:
         if dds_name not in self._topics:
             sample_type = self._idl.sample(type_name)
-            with _named_errors(f"topic {dds_name} cannot be opened"):
+            with named_errors(f"topic {dds_name} cannot be opened"):
                 self._topics[dds_name] = Topic(self._participant, dds_name, sample_type)
         topic = self._topics[dds_name]
         if topic.data_type is not self._idl.sample(type_name):
@@ -222,9 +245,9 @@ class Endpoints:
         return topic
 
     def _open_writer(self, dds_name: str, type_name: str, qos: Qos) -> Writer:
-        dds_qos = make_dds_qos(qos, self._types.hash_type(type_name))
+        dds_qos = make_dds_qos(qos, self._types.hash_type(type_name), is_reader=False)
         topic = self._open_topic(dds_name, type_name)
-        with _named_errors(f"topic {dds_name} cannot be advertised"):
+        with named_errors(f"topic {dds_name} cannot be advertised"):
             endpoint = DataWriter(self._participant, topic, dds_qos)
         endpoint.set_status_mask(OFFERED)
         self._waitset.attach(endpoint)
@@ -239,21 +262,51 @@ class Endpoints:
         self._graph.write(self._types.serialize(info))
 
     def _run(self) -> None:
+        failures = 0
         try:
             while not self._closing.is_set():
-                self._waitset.wait(dds_infinity)
-                self._publishers.update()
-                with self._lock:
-                    self._drop_closed_readers()
-                    readers = tuple(self._readers)
-                    writers = tuple(self._writers)
-                for reader in readers:
-                    self._take(reader)
-                for writer in writers:
-                    if writer.endpoint is not None:
-                        warn_of_mismatch(writer.name, writer.endpoint)
+                try:
+                    self._do_round()
+                    failures = 0
+                except BaseException as error:
+                    failures += 1
+                    self._bear(error, failures)
         finally:
             self._release()
+
+    def _do_round(self) -> None:
+        self._waitset.wait(dds_infinity)
+        self._update_publishers()
+        with self._lock:
+            self._drop_closed_readers()
+            readers = tuple(self._readers)
+            writers = tuple(self._writers)
+        for reader in readers:
+            self._take(reader)
+        for writer in writers:
+            if writer.endpoint is not None:
+                warn_of_mismatch(writer.name, writer.endpoint, self._quiet_log)
+
+    def _bear(self, error: BaseException, failures: int) -> None:
+        """Pause after a failed round; after too many of them give up, aloud."""
+        tell_failure(self._quiet_log, "the thread that reads DDS topics", error)
+        if failures < _MOST_FAILURES:
+            self._closing.wait(_FIRST_PAUSE_S * 2 ** (failures - 1))
+            return
+        self._failure = f"DDS topics cannot be read any more: {error!r}"
+        _log.critical("%s; the node hears nothing until it is started again", self._failure)
+        self._closing.set()
+
+    def _update_publishers(self) -> None:
+        if self._publishers.is_broken:
+            return
+        try:
+            self._publishers.update()
+        except Exception as error:
+            # What strangers tell of themselves serves diagnostics only; topics are read without.
+            tell_failure(self._quiet_log, "counting publishers", error)
+            self._publishers.is_broken = True
+            self._waitset.detach(self._publishers.condition)
 
     def _look(self) -> None:
         with self._lock:
@@ -273,8 +326,11 @@ class Endpoints:
             self._announce()
 
     def _take(self, reader: Reader) -> None:
-        warn_of_mismatch(reader.name, reader.endpoint)
-        for sample in reader.endpoint.take(reader.depth):
+        log, endpoint = self._quiet_log, reader.endpoint
+        warn_of_mismatch(reader.name, endpoint, log)
+        reader.lost_count += count_lost(reader.name, endpoint, log, is_said=reader.qos.keep_all)
+        # What is left over triggers the next round.
+        for sample in endpoint.take(min(reader.qos.depth, _TAKE_AT_ONCE)):
             if self._closing.is_set() or reader.is_closed:
                 return
             if not isinstance(sample, InvalidSample):
@@ -292,16 +348,3 @@ class Endpoints:
             self._writers.clear()
             self._topics.clear()
             del self._waitset, self._wake, self._publishers, self._participant, self._domain
-
-
-def _join_domain(domain_id: int) -> DomainParticipant:
-    with _named_errors(f"DDS domain {domain_id} cannot be joined"):
-        return DomainParticipant(domain_id, DdsQos(Policy.Userdata(ENCLAVE)))
-
-
-@contextmanager
-def _named_errors(what: str) -> Iterator[None]:
-    try:
-        yield
-    except DDSException as error:
-        raise TransportError(f"{what}: {error}") from error

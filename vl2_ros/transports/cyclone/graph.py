@@ -13,6 +13,8 @@ from cyclonedds.builtin import BuiltinDataReader, BuiltinTopicDcpsPublication
 from cyclonedds.core import Entity, InstanceState, ReadCondition, SampleState, ViewState
 from cyclonedds.domain import DomainParticipant
 
+from vl2_ros.node.quiet_log import RepeatedLog
+from vl2_ros.processing.printable import make_printable
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 #: Topic, type and enclave by which ROS 2 maps DDS endpoints to nodes.
@@ -21,7 +23,8 @@ DISCOVERY_TYPE = "rmw_dds_common/msg/ParticipantEntitiesInfo"
 ENCLAVE = b"enclave=/;"
 
 _TAKE_AT_ONCE = 1000
-_log = logging.getLogger(__name__)
+#: Characters of a stranger's type name that a log line shows.
+_NAME_LENGTH = 200
 
 
 def make_discovery_info(
@@ -63,7 +66,8 @@ class KnownPublishers:
     Topics and types are named as DDS does, `rt/image` and `sensor_msgs::msg::dds_::Image_`.
     """
 
-    def __init__(self, participant: DomainParticipant) -> None:
+    def __init__(self, participant: DomainParticipant, log: RepeatedLog) -> None:
+        self._log = log
         self._reader = BuiltinDataReader(participant, BuiltinTopicDcpsPublication)
         #: Triggers when a publisher has come or gone.
         self.condition = ReadCondition(
@@ -72,6 +76,8 @@ class KnownPublishers:
         self._lock = threading.Lock()
         self._known: dict[UUID, tuple[str, str]] = {}
         self._expected: dict[str, str] = {}
+        #: Nothing is taken any more, as the library could not read what strangers tell.
+        self.is_broken = False
 
     def expect(self, topic: str, type_name: str) -> None:
         """Warn of publishers of a topic, known ones and later ones, that send another type."""
@@ -93,17 +99,20 @@ class KnownPublishers:
 
     def count(self, topic: str) -> int:
         """Return how many publishers of a topic are known now."""
-        self.update()
+        if not self.is_broken:
+            self.update()
         with self._lock:
             return sum(known == topic for known, _ in self._known.values())
 
     def _check(self, topic: str, type_name: str, only: str | None = None) -> None:
         expected = self._expected.get(topic, type_name)
         if expected != type_name and only in (None, topic):
-            _log.warning(
+            self._log.log(
+                logging.WARNING,
+                f"type of {topic}",
                 "topic %s: a publisher sends %s, but %s is expected and nothing of it will be "
                 "received; name another topic or remap it",
                 topic.removeprefix("rt"),
-                type_name,
+                make_printable(type_name, most=_NAME_LENGTH),
                 expected,
             )

@@ -9,6 +9,9 @@ from vl2_ros.errors import ConfigError
 
 #: The highest domain for which the default ports are still valid.
 LAST_DOMAIN = 232
+#: The port rules of DDS: domain d has 250 ports from 7400 + 250 d, and the process with index i
+#: takes two of them, 10 + 2 i and the next.
+_FIRST_PORT, _PORTS_OF_DOMAIN, _FIRST_UNICAST_PORT, _LAST_PORT = 7400, 250, 10, 65535
 
 _EVERY_INTERFACE = (
     '<NetworkInterface autodetermine="true"/>'
@@ -26,7 +29,7 @@ _SETTINGS = """<CycloneDDS><Domain Id="any">
 </General>
 <Discovery>
 <ParticipantIndex>auto</ParticipantIndex>
-<MaxAutoParticipantIndex>32</MaxAutoParticipantIndex>
+<MaxAutoParticipantIndex>{last_index}</MaxAutoParticipantIndex>
 <Peers>{peers}</Peers>
 </Discovery>
 <Internal><SocketReceiveBufferSize max="4MB"/></Internal>
@@ -55,7 +58,21 @@ def is_loopback_asked(environment: Mapping[str, str]) -> bool:
     return wanted_range in ("LOCALHOST", "OFF") or environment.get("ROS_LOCALHOST_ONLY") == "1"
 
 
-def make_settings(environment: Mapping[str, str], *, loopback_only: bool) -> str:
+def find_last_index(domain_id: int) -> int:
+    """Return the highest participant index whose ports belong to the domain and to UDP.
+
+    It bounds how many processes of a machine can be in one domain. 119 is the most: the ports of
+    120 are those of the next domain. Processes look for each other on the ports of all indices,
+    some hundred small datagrams every half minute more than with 32.
+    """
+    first = _FIRST_PORT + _PORTS_OF_DOMAIN * domain_id
+    last = min(first + _PORTS_OF_DOMAIN - 1, _LAST_PORT)
+    return (last - first - _FIRST_UNICAST_PORT - 1) // 2
+
+
+def make_settings(
+    environment: Mapping[str, str], *, loopback_only: bool, domain_id: int = 0
+) -> str:
     """Return Cyclone's configuration as XML.
 
     Without `loopback_only` ROS processes are found whether their discovery range is the subnet
@@ -64,11 +81,13 @@ def make_settings(environment: Mapping[str, str], *, loopback_only: bool) -> str
     Args:
         environment: ROS_STATIC_PEERS (separated by semicolons) and CYCLONEDDS_URI are read.
         loopback_only: use no network but this machine's own.
+        domain_id: that they are for.
     """
     static_peers = environment.get("ROS_STATIC_PEERS", "").split(";")
     peers = ["127.0.0.1", *(peer.strip() for peer in static_peers if peer.strip())]
     settings = _SETTINGS.format(
         interfaces=_LOOPBACK if loopback_only else _EVERY_INTERFACE,
+        last_index=find_last_index(domain_id),
         peers="".join(f"<Peer Address={quoteattr(peer)}/>" for peer in peers),
     )
     override = environment.get("CYCLONEDDS_URI", "")

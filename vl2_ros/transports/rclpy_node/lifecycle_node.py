@@ -6,6 +6,7 @@ import gc
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -15,8 +16,10 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from vl2_ros.errors import ConfigError, VL2Error
+from vl2_ros.node.guarded import guarded
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.node.perceiver import Perceiver
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.service_calls import SERVICES, ServiceCalls
 from vl2_ros.transports.rclpy_node.message_types import RosMessageTypes, find_class
@@ -37,6 +40,9 @@ MOST_GOALS = 16
 _OTHER_THREADS = 4
 #: How often the worker is looked after, in seconds.
 _HEALTH_PERIOD_S = 1.0
+_CHANGE_FAILED = SetParametersResult(
+    successful=False, reason="the change failed, see the log of the node"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -70,20 +76,26 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         self._transport: RosTransport | None = None
         self._server: PerceptionServer | None = None
         self._is_ending = False
+        self._quiet_log = RepeatedLog(_log)
         self._loaded = threading.Event()
         self._loaded.set()
         declare_parameters(self, ProcessParameters)
         declare_parameters(self, NodeParameters)
-        self.add_on_set_parameters_callback(self._change_parameters)
+        change = guarded(self._change_parameters, "changing parameters", self._quiet_log)
+        self.add_on_set_parameters_callback(lambda changes: change(changes) or _CHANGE_FAILED)
         types = RosMessageTypes()
         self._open_services(ServiceCalls(types, self._find_server, version))
         self._action = PerceiveAction(self, types, self._find_server, MOST_GOALS)
         # Apart from the default group, so that parameters and states can be asked for meanwhile.
         self._start_timer = self.create_timer(
-            0.0, self._autostart, callback_group=MutuallyExclusiveCallbackGroup()
+            0.0,
+            guarded(self._autostart, "the autostart", self._quiet_log),
+            callback_group=MutuallyExclusiveCallbackGroup(),
         )
         self.create_timer(
-            _HEALTH_PERIOD_S, self._check_worker, callback_group=MutuallyExclusiveCallbackGroup()
+            _HEALTH_PERIOD_S,
+            guarded(self._check_worker, "looking after the worker", self._quiet_log),
+            callback_group=MutuallyExclusiveCallbackGroup(),
         )
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -174,9 +186,16 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
     def _open_services(self, calls: ServiceCalls) -> None:
         group = ReentrantCallbackGroup()
         for name, type_name in SERVICES.items():
+            # An exception would end the executor, and a client wait for ever.
+            call = guarded(partial(calls.call, type_name), f"the service {name}", self._quiet_log)
 
-            def answer(request: Any, response: Any, type_name: str = type_name) -> Any:
-                return calls.call(type_name, request)
+            def answer(request: Any, response: Any, call: Any = call) -> Any:
+                answered = call(request)
+                if answered is not None:
+                    return answered
+                if hasattr(response, "message"):
+                    response.message = "this call failed, see the log of the node"
+                return response
 
             self.create_service(find_class(type_name), name, answer, callback_group=group)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
+from vl2_ros.node.guarded import ends_process, tell_failure
 from vl2_ros.node.instance_messages import route_name
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer, Mode, Status
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.service_calls import ACTION_NAME, ACTION_TYPE, INACTIVE
@@ -22,6 +25,8 @@ from vl2_ros.transports.rclpy_node.message_types import find_class
 
 #: How often a goal that runs looks whether it is to be canceled, in seconds.
 _LOOK_PERIOD_S = 0.01
+
+_log = logging.getLogger(__name__)
 
 
 class PerceiveAction:
@@ -50,16 +55,30 @@ class PerceiveAction:
         self._make = types.make
         self._find_server = find_server
         self._most_goals = most_goals
+        self._quiet_log = RepeatedLog(_log)
         self._places = threading.BoundedSemaphore(most_goals)
         self._action = ActionServer(
             node,
             find_class(ACTION_TYPE),
             ACTION_NAME,
-            self._execute,
+            self._execute_guarded,
             callback_group=ReentrantCallbackGroup(),
             goal_callback=self._admit,
             cancel_callback=lambda handle: CancelResponse.ACCEPT,
         )
+
+    def _execute_guarded(self, handle: ServerGoalHandle) -> Any:
+        try:
+            return self._execute(handle)
+        except BaseException as error:
+            # It would end the executor; the client must not wait for ever either.
+            if ends_process(error):
+                raise
+            tell_failure(self._quiet_log, f"a goal of {ACTION_NAME}", error)
+            if handle.is_active:
+                handle.abort()
+            message = f"the goal failed: {type(error).__name__}; see the log of the node"
+            return self._refuse(handle, message, Status.FAILED)
 
     def _admit(self, goal: Any) -> GoalResponse:
         # Full is no reason to reject: the result says BUSY, and what to do.
@@ -115,14 +134,14 @@ class PerceiveAction:
             if _update(feedback, event):
                 handle.publish_feedback(feedback)
 
-    def _refuse(self, handle: ServerGoalHandle, message: str) -> Any:
+    def _refuse(self, handle: ServerGoalHandle, message: str, status: Status = Status.BUSY) -> Any:
         command = handle.request.command
         result = self._make(
             "vl2_ros/msg/VisionResult",
             command_id=command.id,
             command_text=command.text,
             camera=command.camera,
-            status=int(Status.BUSY),
+            status=int(status),
             message=message,
             is_final=True,
         )

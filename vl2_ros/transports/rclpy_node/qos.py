@@ -15,20 +15,40 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.transport import Qos
 
 try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+    from rclpy.event_handler import (
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+        UnsupportedEventTypeError,
+    )
 except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+    from rclpy.qos_event import (
+        PublisherEventCallbacks,
+        SubscriptionEventCallbacks,
+        UnsupportedEventTypeError,
+    )
 
-_log = logging.getLogger(__name__)
+__all__ = ["UnsupportedEventTypeError"]
+
+#: ROS 2 has one depth for what is under way and for what is kept for late subscribers. So many
+#: are enough for a burst, and few enough that generated images among them fit into memory.
+_MOST_LATCHED = 100
 
 
-def make_profile(qos: Qos) -> QoSProfile:
-    """Return what rclpy calls a quality of service; the history is KEEP_LAST."""
+def make_profile(qos: Qos, *, is_publisher: bool) -> QoSProfile:
+    """Return what rclpy calls a quality of service.
+
+    The history is KEEP_LAST: ROS 2 gives KEEP_ALL no limit, and a subscription must not take all
+    memory. `qos_overrides` can ask for it.
+    """
+    depth = qos.depth
+    if is_publisher and qos.transient_local:
+        depth = max(qos.kept_for_late, min(depth, _MOST_LATCHED))
     return QoSProfile(
-        depth=qos.depth,
+        depth=depth,
         reliability=(ReliabilityPolicy.RELIABLE if qos.reliable else ReliabilityPolicy.BEST_EFFORT),
         durability=(
             DurabilityPolicy.TRANSIENT_LOCAL if qos.transient_local else DurabilityPolicy.VOLATILE
@@ -48,19 +68,37 @@ def make_overrides() -> QoSOverridingOptions:
     )
 
 
-def warn_subscription(topic: str) -> SubscriptionEventCallbacks:
-    """Warn of publishers whose offer a subscription cannot take."""
-    return SubscriptionEventCallbacks(incompatible_qos=_make_warning(topic, "a publisher offers"))
+def watch_subscription(
+    topic: str, log: RepeatedLog, on_lost: Callable[[int], None] | None
+) -> SubscriptionEventCallbacks:
+    """Warn of publishers whose offer a subscription cannot take, and hear of lost messages.
+
+    Args:
+        topic: absolute.
+        log: takes the warnings.
+        on_lost: gets how many more were lost; None where ROS 2's middleware cannot tell.
+    """
+    lost = None
+    if on_lost is not None:
+
+        def lost(event: Any) -> None:
+            on_lost(int(event.total_count_change))
+
+    warning = _make_warning(topic, "a publisher offers", log)
+    return SubscriptionEventCallbacks(incompatible_qos=warning, message_lost=lost)
 
 
-def warn_publisher(topic: str) -> PublisherEventCallbacks:
+def warn_publisher(topic: str, log: RepeatedLog) -> PublisherEventCallbacks:
     """Warn of subscriptions that want more than a publisher offers."""
-    return PublisherEventCallbacks(incompatible_qos=_make_warning(topic, "a subscription wants"))
+    warning = _make_warning(topic, "a subscription wants", log)
+    return PublisherEventCallbacks(incompatible_qos=warning)
 
 
-def _make_warning(topic: str, what: str) -> Callable[[Any], None]:
+def _make_warning(topic: str, what: str, log: RepeatedLog) -> Callable[[Any], None]:
     def warn(event: Any) -> None:
-        _log.warning(
+        log.log(
+            logging.WARNING,
+            f"{topic}: {what}",
             "topic %s: %s another %s than this node, nothing goes between the two; change one of "
             "them, here by the parameter qos_overrides.%s",
             topic,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Mapping
 
 import rclpy
@@ -11,12 +13,73 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
+from vl2_ros.node.guarded import tell_failure
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.transports.ros import RosTransport
 
+#: Failures of an executor, each within `_CALM_S` of the one before, until it is given up, and the
+#: pause after the first; each next one is twice as long, 1.3 s together.
+_MOST_FAILURES = 7
+_FIRST_PAUSE_S = 0.02
+_CALM_S = 5.0
 
-def start_spinning(executor: Executor, name: str) -> threading.Thread:
+_log = logging.getLogger(__name__)
+
+
+class SpinningThread(threading.Thread):
+    """Spins an executor until the executor is shut down.
+
+    What a callback or rclpy itself raises is logged and the executor is spun again; when that
+    fails again and again, or the context is shut down by somebody else, `failure` tells it.
+
+    Args:
+        executor: shut it down, and this ends.
+        name: of the thread.
+    """
+
+    def __init__(self, executor: Executor, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._executor = executor
+        self._quiet_log = RepeatedLog(_log)
+        #: Why the executor is spun no more although nobody shut it down; empty otherwise.
+        self.failure = ""
+
+    def run(self) -> None:
+        """Spin."""
+        failures, failed_s = 0, 0.0
+        while True:
+            try:
+                self._executor.spin()
+            except ExternalShutdownException:
+                self.failure = "the ROS 2 context was shut down, nothing is heard any more"
+                return
+            except InvalidHandle:
+                # Jazzy's executor trips over a subscription that is destroyed while it makes up
+                # its list of what to wait for; the next list does not have it.
+                continue
+            except BaseException as error:
+                now_s = time.monotonic()
+                failures = failures + 1 if now_s - failed_s < _CALM_S else 1
+                failed_s = now_s
+                if not self._bear(error, failures):
+                    return
+            else:
+                return
+
+    def _bear(self, error: BaseException, failures: int) -> bool:
+        """Pause after a failure; False when there were too many."""
+        tell_failure(self._quiet_log, "the thread that spins the ROS 2 node", error)
+        if failures < _MOST_FAILURES:
+            time.sleep(_FIRST_PAUSE_S * 2 ** (failures - 1))
+            return True
+        self.failure = f"the ROS 2 node cannot be spun any more: {error!r}"
+        _log.critical("%s; it hears nothing until it is started again", self.failure)
+        return False
+
+
+def start_spinning(executor: Executor, name: str) -> SpinningThread:
     """Spin an executor on a thread, until the executor or its context is shut down."""
-    thread = threading.Thread(target=_spin, args=(executor,), name=name, daemon=True)
+    thread = SpinningThread(executor, name)
     thread.start()
     return thread
 
@@ -46,17 +109,4 @@ def open_transport(node_name: str, namespace: str, remap: Mapping[str, str]) -> 
         node.destroy_node()
         context.try_shutdown()
 
-    return RosTransport(node, close)
-
-
-def _spin(executor: Executor) -> None:
-    while True:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            return
-        except InvalidHandle:
-            # Jazzy's executor trips over a subscription that is destroyed while it makes up its
-            # list of what to wait for; the next list does not have it.
-            continue
-        return
+    return RosTransport(node, close, lambda: thread.failure)
