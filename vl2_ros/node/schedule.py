@@ -186,9 +186,9 @@ class Schedule:
         job.is_answered = True
         if isinstance(job, Watch):
             return [(job, self._end(job, job.stop_message or "given up"))]
-        if job.stop_message is not None:
-            return [(job, job.make_answer(Status.CANCELED, job.stop_message))]
-        return [(job, job.make_answer(Status.EXPIRED, _explain_late(job)))]
+        if isinstance(job, Ask) and job.stop_message is None:
+            return [(job, job.make_answer(Status.EXPIRED, _explain_late(job)))]
+        return [(job, job.make_answer(Status.CANCELED, job.stop_message or "given up"))]
 
     def cancel(self, request_id: str, message: str, now_s: float) -> tuple[int, list[Reply]]:
         """End what has this id, or everything when it is empty.
