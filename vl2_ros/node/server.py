@@ -145,7 +145,8 @@ class PerceptionServer:
         """
         sender = read_sender(message)
         try:
-            request = replace(read_command(message, sender), mode=mode)
+            request = read_command(message, sender, self.node.parameters)
+            request = replace(request, mode=mode)
         except InputError as error:
             self._refuse(sender, error, on_answer)
         else:
@@ -210,7 +211,7 @@ class PerceptionServer:
 
     def _read_or_stop(self, message: Any, sender: Sender) -> Request | None:
         if read_mode(message) is not Mode.STOP:
-            return read_command(message, sender)
+            return read_command(message, sender, self.node.parameters)
         if not self.node.cancel(message.id):
             what = f"with the id {sender.id!r} " if message.id else ""
             raise InputError(f"there is nothing to stop: no command {what}waits, runs or watches")
