@@ -43,7 +43,9 @@ def read_image(
     """Read one picture.
 
     The EXIF orientation is applied, transparency is laid over white, 16-bit grey is scaled from
-    X
+    its full range to 8 bit, and of an animation the first picture is taken. Beside its result it
+    takes at most 6 bytes a pixel, and 2 more where the format's library has such copies: WebP, and
+    progressive JPEGs whose colours are as fine as their brightness.
 
     Args:
         source: path of a file, or the bytes of one.
