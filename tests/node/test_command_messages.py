@@ -116,7 +116,7 @@ def test_prompts_of_every_kind_arrive():
     assert [prompt.kind for prompt in prompts] == list(PromptKind)
     assert [prompt.image for prompt in prompts] == [0, 1, 0, 0, 0]
     assert prompts[3].points_xy.tolist() == [[1, 2], [3, 4], [5, 2]]
-    np.testing.assert_array_equal(prompts[4].mask, mask)
+    np.testing.assert_array_equal(prompts[4].decode_mask(), mask)
 
 
 def test_further_images_are_stored_and_decoded_later():

@@ -209,7 +209,7 @@ def test_prompts_and_images_reach_the_perceiver(rig):
     command = rig.perceiver.seen[0][1]
     np.testing.assert_array_equal(command.images[0].rgb, rgb)
     assert command.visual_prompts[0].points_xy.tolist() == [[1, 2], [8, 8]]
-    assert command.visual_prompts[1].mask.sum() == 4
+    assert command.visual_prompts[1].decode_mask().sum() == 4
     assert command.score_threshold == 0.75
 
 

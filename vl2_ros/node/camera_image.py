@@ -67,48 +67,70 @@ ENCODINGS: dict[str, Encoding] = {
 }
 
 
-def store_image(message: Any) -> StoredImage:
-    """Keep a sensor_msgs/Image as it is; the message must not change afterwards."""
-    return _store(message, _decode_image_message)
+def store_image(message: Any, *, max_pixels: int = MAX_FRAME_PIXELS) -> StoredImage:
+    """Keep a sensor_msgs/Image as it is; the message must not change afterwards.
+
+    Args:
+        message: the Image.
+        max_pixels: a larger one raises TransportError when it is decoded.
+    """
+
+    def decode() -> np.ndarray:
+        return decode_image(
+            height=int(message.height),
+            width=int(message.width),
+            encoding=message.encoding,
+            step=int(message.step),
+            is_bigendian=bool(message.is_bigendian),
+            data=np.asarray(message.data),
+            max_pixels=max_pixels,
+        )
+
+    return _store(message, decode)
 
 
-def store_compressed_image(message: Any) -> StoredImage:
-    """Keep a sensor_msgs/CompressedImage as it is; the message must not change afterwards."""
-    return _store(message, _decode_compressed_message)
+def store_compressed_image(message: Any, *, max_pixels: int = MAX_FRAME_PIXELS) -> StoredImage:
+    """Keep a sensor_msgs/CompressedImage as it is; the message must not change afterwards.
+
+    Args:
+        message: the CompressedImage.
+        max_pixels: a larger one raises TransportError when it is decoded.
+    """
+
+    def decode() -> np.ndarray:
+        data = np.asarray(message.data)
+        return decode_compressed_image(
+            image_format=message.format, data=data, max_pixels=max_pixels
+        )
+
+    return _store(message, decode)
 
 
-def _store(message: Any, decode: Callable[[Any], np.ndarray]) -> StoredImage:
+def _store(message: Any, decode: Callable[[], np.ndarray]) -> StoredImage:
     stamp = message.header.stamp
     stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
     frame_id = str(message.header.frame_id)
 
     def make_frame() -> Frame:
-        return Frame(decode(message), stamp_ns, frame_id)
+        return Frame(decode(), stamp_ns, frame_id)
 
     return StoredImage(stamp_ns, frame_id, make_frame)
 
 
-def _decode_image_message(message: Any) -> np.ndarray:
-    return decode_image(
-        height=int(message.height),
-        width=int(message.width),
-        encoding=message.encoding,
-        step=int(message.step),
-        is_bigendian=bool(message.is_bigendian),
-        data=np.asarray(message.data),
-    )
-
-
-def _decode_compressed_message(message: Any) -> np.ndarray:
-    return decode_compressed_image(image_format=message.format, data=np.asarray(message.data))
-
-
 def decode_image(
-    *, height: int, width: int, encoding: str, step: int, is_bigendian: bool, data: np.ndarray
+    *,
+    height: int,
+    width: int,
+    encoding: str,
+    step: int,
+    is_bigendian: bool,
+    data: np.ndarray,
+    max_pixels: int = MAX_FRAME_PIXELS,
 ) -> np.ndarray:
     """Turn the fields of a sensor_msgs/Image into RGB.
 
-    16-bit values keep their upper eight bits: the full range of the encoding maps to 0..255.
+    16-bit values keep their upper eight bits: the full range of the encoding maps to 0..255. Takes
+    at most 4 bytes a pixel beside its result.
 
     Args:
         height: rows.
@@ -117,6 +139,7 @@ def decode_image(
         step: bytes of one row, padding included.
         is_bigendian: byte order of 16-bit values.
         data: (height * step,) uint8.
+        max_pixels: an image of more is refused.
 
     Returns:
         (height, width, 3) uint8, a copy.
@@ -135,14 +158,13 @@ def decode_image(
         raise TransportError(
             f"image encoding {encoding!r} is not known; expected one of {', '.join(ENCODINGS)}"
         )
-    dtype = np.dtype(form.dtype).newbyteorder(">" if is_bigendian else "<")
-    row_bytes = width * form.channels * dtype.itemsize
+    value_bytes = np.dtype(form.dtype).itemsize
+    row_bytes = width * form.channels * value_bytes
     if height < 1 or width < 1:
         raise TransportError(f"image of {width}x{height} pixels has no pixel")
-    if height * width > MAX_FRAME_PIXELS:
+    if height * width > max_pixels:
         raise TransportError(
-            f"image of {width}x{height} pixels is over the limit of {MAX_FRAME_PIXELS}; "
-            "resize it first"
+            f"image of {width}x{height} pixels is over the limit of {max_pixels}; resize it first"
         )
     if step < row_bytes:
         raise TransportError(
@@ -154,11 +176,11 @@ def decode_image(
             f"image holds {data.size} bytes, expected {height * step} for {height} rows "
             f"of step {step}"
         )
-    # Views only: the conversion below makes the one copy, also of rows with padding.
+    # Views only, of the upper byte of each value: the conversion below makes the one copy, also of
+    # rows with padding.
     rows = data.reshape(height, step)[:, :row_bytes]
-    pixels = rows.view(dtype).reshape(height, width, form.channels)
-    if dtype.itemsize == 2:
-        pixels = (pixels >> 8).astype(np.uint8)
+    values = rows.reshape(height, width, form.channels, value_bytes)
+    pixels = values[..., 0 if is_bigendian else value_bytes - 1]
     if form.to_rgb is None:
         return np.array(pixels)
     try:
@@ -169,18 +191,21 @@ def decode_image(
         ) from error
 
 
-def decode_compressed_image(*, image_format: str, data: np.ndarray) -> np.ndarray:
+def decode_compressed_image(
+    *, image_format: str, data: np.ndarray, max_pixels: int = MAX_FRAME_PIXELS
+) -> np.ndarray:
     """Turn the fields of a sensor_msgs/CompressedImage into RGB.
 
     Args:
         image_format: the message's `format`, such as `jpeg` or `bgr8; jpeg compressed bgr8`.
-        data: the bytes of a picture file, (N,) uint8.
+        data: the bytes of an image file, (N,) uint8.
+        max_pixels: an image whose header declares more is refused.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        TransportError: if the bytes are no picture, or one of depth.
+        TransportError: if the bytes are no picture, one of depth, or over the limit.
     """
     if is_depth(image_format):
         raise TransportError(
@@ -188,7 +213,7 @@ def decode_compressed_image(*, image_format: str, data: np.ndarray) -> np.ndarra
             "picture, name the camera's colour topic"
         )
     try:
-        return read_image(data.tobytes()).rgb
+        return read_image(memoryview(data), max_pixels=max_pixels).rgb
     except InputError as error:
         raise TransportError(f"compressed image of format {image_format!r}: {error}") from error
 

@@ -74,6 +74,7 @@ class CameraInput:
             if depth_topic
             else None
         )
+        self._max_pixels = parameters.max_image_pixels
         self._qos = _RELIABILITY[parameters.image_reliability]
         self._transport = transport
         self._store = store
@@ -84,7 +85,8 @@ class CameraInput:
     def subscribe(self) -> None:
         """Open the subscriptions."""
         for topic, type_name in self.topics:
-            keep = store_image if type_name == IMAGE_TYPE else store_compressed_image
+            store = store_image if type_name == IMAGE_TYPE else store_compressed_image
+            keep = partial(store, max_pixels=self._max_pixels)
             take = partial(self._take, topic, keep)
             subscription = self._transport.subscribe(topic, type_name, self._qos, take)
             self._subscriptions.append(subscription)

@@ -13,16 +13,24 @@ import numpy as np
 
 from vl2_ros.errors import InputError
 from vl2_ros.node.camera_image import store_image
+from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Mode, Request
-from vl2_ros.node.rle import decode_mask
+from vl2_ros.node.rle import read_mask
 from vl2_ros.structures import (
     MAX_COMMAND_CHARACTERS,
+    MAX_FURTHER_IMAGES,
+    MAX_POINTS,
+    MAX_VISUAL_PROMPTS,
+    PROMPT_POINTS,
     ImageOptions,
     PromptKind,
     VisualPrompt,
 )
 
 MAX_ID_CHARACTERS = 256
+_DEFAULTS = NodeParameters()
+#: Bytes of a point and of a run length in a message.
+_POINT_BYTES, _RUN_BYTES = 16, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +87,15 @@ def read_mode(message: Any) -> Mode:
         raise InputError(f"mode must be one of {modes}, got {message.mode}") from None
 
 
-def read_command(message: Any, sender: Sender) -> Request:
+def read_command(message: Any, sender: Sender, parameters: NodeParameters = _DEFAULTS) -> Request:
     """Read a VisionCommand of mode ASK or WATCH.
+
+    What it declares is checked first, so that one that is refused takes no memory for it.
 
     Args:
         message: the VisionCommand.
         sender: what `read_sender` says of it.
+        parameters: of the node; give the limits of a command's images and size.
 
     Raises:
         InputError: naming the field, what is expected and what came.
@@ -94,12 +105,14 @@ def read_command(message: Any, sender: Sender) -> Request:
         raise InputError(
             f"the id has {len(message.id)} characters, at most {MAX_ID_CHARACTERS} are taken"
         )
-    images = tuple(store_image(image) for image in message.images)
+    size_bytes = _check_size(message, parameters)
+    most = parameters.max_image_pixels
+    images = tuple(store_image(image, max_pixels=most) for image in message.images)
     return Request(
         text=_check_text(message.text),
         id=sender.id,
         mode=read_mode(message),
-        camera=message.camera,
+        camera=_check_utf8("camera", message.camera),
         rate_hz=float(message.rate_hz),
         duration_s=float(message.duration_s),
         deadline_s=float(message.deadline_s),
@@ -107,7 +120,37 @@ def read_command(message: Any, sender: Sender) -> Request:
         visual_prompts=tuple(_read_prompt(one, len(images)) for one in message.visual_prompts),
         images=images,
         image_options=_read_options(message.image_options),
+        size_bytes=size_bytes,
     )
+
+
+def _check_size(message: Any, parameters: NodeParameters) -> int:
+    """Check what a command declares; return the bytes of its images and prompts."""
+    prompts, images = message.visual_prompts, message.images
+    _check_count("visual prompts", len(prompts), MAX_VISUAL_PROMPTS)
+    _check_count("images", len(images), MAX_FURTHER_IMAGES)
+    points = sum(len(one.points) for one in prompts)
+    _check_count("points", points, MAX_POINTS)
+    runs = sum(len(one.mask.counts) for one in prompts)
+    size_bytes = _POINT_BYTES * points + _RUN_BYTES * runs + sum(len(one.data) for one in images)
+    if size_bytes > parameters.max_command_mb * 1e6:
+        raise InputError(
+            f"the images and visual prompts of the command hold {size_bytes / 1e6:.1f} MB, at most "
+            f"{parameters.max_command_mb:g} MB are taken (max_command_mb); send smaller images"
+        )
+    for index, image in enumerate(images, start=1):
+        pixels = int(image.height) * int(image.width)
+        if pixels > parameters.max_image_pixels:
+            raise InputError(
+                f"image {index} of the command has {image.width}x{image.height} pixels, the limit "
+                f"is {parameters.max_image_pixels} (max_image_pixels); resize it first"
+            )
+    return size_bytes
+
+
+def _check_count(what: str, count: int, most: int) -> None:
+    if count > most:
+        raise InputError(f"the command has {count} {what}, at most {most} are taken")
 
 
 def _read_options(message: Any) -> ImageOptions:
@@ -169,9 +212,12 @@ def _read_prompt(message: Any, image_count: int) -> VisualPrompt:
             f"a visual prompt points into image {message.image}, but the command has "
             f"{image_count} images (0 is the camera picture)"
         )
+    least, most = PROMPT_POINTS[kind]
+    if not least <= len(message.points) <= most:
+        raise InputError(
+            f"a visual prompt of kind {kind.name} needs {least} to {most} points, "
+            f"got {len(message.points)}"
+        )
     points = np.array([(point.x, point.y) for point in message.points], np.float64)
-    mask = None
-    if kind is PromptKind.MASK:
-        wire = message.mask
-        mask = decode_mask(int(wire.height), int(wire.width), np.asarray(wire.counts))
+    mask = read_mask(message.mask) if kind is PromptKind.MASK else None
     return VisualPrompt(kind, points.reshape(-1, 2), mask, int(message.image))

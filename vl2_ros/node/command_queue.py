@@ -30,6 +30,11 @@ class CommandQueue:
         """Tell whether one more would be one too many."""
         return len(self._asks) >= self._size
 
+    @property
+    def size_bytes(self) -> int:
+        """Return what the images and visual prompts of all that wait occupy."""
+        return sum(ask.request.size_bytes for ask in self._asks)
+
     def has(self, request_id: str) -> bool:
         """Tell whether an ask of this id waits."""
         return any(ask.request.id == request_id for ask in self._asks)

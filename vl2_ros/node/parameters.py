@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 #: As in `structures.image_options`, which brings numpy: the command line's help is made from here.
 _SCHEDULERS = ("ddim", "dpm++", "euler", "euler_ancestral", "lcm", "pndm")
 _MAX_STEPS = 1_000
+#: As in `structures.frame`, for the same reason.
+_MAX_FRAME_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,29 @@ class NodeParameters:
         least=0.0,
         most=10.0,
     )
+    max_image_pixels: int = _parameter(
+        16_000_000,
+        "pixels of one image of a camera or a command; a larger one is answered invalid",
+        least=1,
+        most=_MAX_FRAME_PIXELS,
+    )
+    max_command_mb: float = _parameter(
+        128.0,
+        "MB that the images and visual prompts of one command may hold; more is answered invalid",
+        least=0.0,
+        most=100_000.0,
+        live=True,
+    )
     queue_size: int = _parameter(
         8, "commands that wait; one more is answered busy", least=1, most=1000
+    )
+    queue_mb: float = _parameter(
+        256.0,
+        "MB that the images and visual prompts of all waiting and standing commands may hold; one "
+        "more is answered busy",
+        least=0.0,
+        most=100_000.0,
+        live=True,
     )
     max_watches: int = _parameter(
         4, "standing commands; one more is answered busy", least=0, most=100, live=True
@@ -159,6 +182,12 @@ class NodeParameters:
             raise ConfigError(
                 f"depth_topics must name at most one topic for each of the {len(self.cameras)} "
                 f"cameras, got {list(self.depth_topics)}"
+            )
+
+        if self.queue_mb < self.max_command_mb:
+            raise ConfigError(
+                f"queue_mb must be at least max_command_mb, so that one command of that size fits, "
+                f"got {self.queue_mb:g} and {self.max_command_mb:g}"
             )
 
     def fill_image_options(self, wanted: ImageOptions) -> ImageOptions:

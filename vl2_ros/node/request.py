@@ -69,6 +69,7 @@ class Request:
         visual_prompts: where the sentence points.
         images: further pictures.
         image_options: how a picture is drawn or edited; what is None or empty: the node's own.
+        size_bytes: what images and visual prompts occupy while it waits.
     """
 
     text: str
@@ -82,6 +83,7 @@ class Request:
     visual_prompts: tuple[VisualPrompt, ...] = ()
     images: tuple[StoredImage, ...] = ()
     image_options: ImageOptions = field(default_factory=ImageOptions)
+    size_bytes: int = 0
 
     def __post_init__(self) -> None:
         """Check the ranges; NaN fits none."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from vl2_ros.errors import InputError
-from vl2_ros.processing.result_json import encode_rle
-from vl2_ros.structures import MAX_FRAME_PIXELS
+from vl2_ros.errors import ShapeError
+from vl2_ros.structures import RunLengths
+
+#: Pixels that are looked at together; bounds what encoding takes beside its result.
+_BLOCK_PIXELS = 1 << 20
 
 
 def encode_mask(mask: np.ndarray) -> np.ndarray:
@@ -21,19 +25,26 @@ def encode_mask(mask: np.ndarray) -> np.ndarray:
     Raises:
         ShapeError: if the mask is not (H, W) bool.
     """
-    columns = np.flatnonzero(mask.any(axis=0)) if mask.ndim == 2 else np.zeros(0, np.int64)
-    if not len(columns):
-        return np.array(encode_rle(mask)["counts"], dtype=np.uint32)
-    # A mask covers few columns; only these are turned, and the rest is added to the outer runs.
-    first, last = int(columns[0]), int(columns[-1]) + 1
-    counts = encode_rle(mask[:, first:last])["counts"]
-    counts[0] += first * mask.shape[0]
-    rest = (mask.shape[1] - last) * mask.shape[0]
-    if len(counts) % 2:
-        counts[-1] += rest
-    elif rest:
-        counts.append(rest)
-    return np.array(counts, dtype=np.uint32)
+    if mask.ndim != 2 or mask.dtype != np.bool_:
+        raise ShapeError(f"mask must be (H, W) bool, got {mask.shape} {mask.dtype}")
+    height = mask.shape[0]
+    # A mask covers few columns; only these are turned.
+    columns = np.flatnonzero(mask.any(axis=0))
+    first, last = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
+    step = max(1, _BLOCK_PIXELS // max(1, height))
+    borders, inside = [np.zeros(1, np.uint32)], False
+    for left in range(first, last, step):
+        block = mask[:, left : min(left + step, last)].ravel(order="F")
+        changed = np.flatnonzero(block[1:] != block[:-1]) + 1
+        if block[0] != inside:
+            changed = np.concatenate([[0], changed])
+        borders.append((changed + left * height).astype(np.uint32))
+        inside = bool(block[-1])
+    # The run that is open at the end of the last column is closed by what lies beyond it.
+    if inside and last < mask.shape[1]:
+        borders.append(np.array([last * height], np.uint32))
+    borders.append(np.array([mask.size], np.uint32))
+    return np.diff(np.concatenate(borders))
 
 
 def decode_mask(height: int, width: int, counts: np.ndarray) -> np.ndarray:
@@ -50,17 +61,14 @@ def decode_mask(height: int, width: int, counts: np.ndarray) -> np.ndarray:
     Raises:
         InputError: if the runs do not add up to the size, or the size is over the pixel limit.
     """
-    pixels = height * width
-    if pixels > MAX_FRAME_PIXELS:
-        raise InputError(
-            f"the mask of {width}x{height} pixels is over the limit of {MAX_FRAME_PIXELS}"
-        )
-    total = int(np.sum(counts, dtype=np.uint64))
-    if total != pixels:
-        raise InputError(
-            f"the mask's run lengths add up to {total}, expected {pixels} for {width}x{height} "
-            "pixels"
-        )
-    runs = np.zeros(len(counts), np.bool_)
-    runs[1::2] = True
-    return np.repeat(runs, counts).reshape((height, width), order="F")
+    return RunLengths((height, width), counts).decode()
+
+
+def read_mask(message: Any) -> RunLengths:
+    """Read a vl2_ros/InstanceMask; no pixel of it is made.
+
+    Raises:
+        InputError: if the runs do not add up to the size, or the size is over the pixel limit.
+    """
+    counts = np.asarray(message.counts, np.uint32)
+    return RunLengths((int(message.height), int(message.width)), counts)

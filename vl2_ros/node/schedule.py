@@ -262,6 +262,14 @@ class Schedule:
                 Status.BUSY,
                 f"{len(self.queue)} commands wait, no more are taken; ask again later",
             )
+        occupied = self.queue.size_bytes + self.watches.size_bytes
+        size, limit_mb = job.request.size_bytes, self.parameters.queue_mb
+        if size and occupied + size > limit_mb * 1e6:
+            return Status.BUSY, (
+                f"waiting commands and watches hold {occupied / 1e6:.1f} MB of images and visual "
+                f"prompts, {size / 1e6:.1f} MB more are over queue_mb of {limit_mb:g}; ask again "
+                "later or send smaller images"
+            )
         return None
 
     def _find_picture(self, camera: str, now_s: float) -> Picture | None:

@@ -170,7 +170,8 @@ class PerceptionServer:
         """
         sender = read_sender(message)
         try:
-            request = replace(read_command(message, sender), mode=mode)
+            request = read_command(message, sender, self.node.parameters)
+            request = replace(request, mode=mode)
         except InputError as error:
             sender = self._name_refused(sender)
             self._refuse(sender, error, on_answer)
@@ -216,7 +217,7 @@ class PerceptionServer:
         if message.mode == Mode.STOP:
             self._stop_command(message)
         else:
-            self._take(read_command, message)
+            self._take(self._read_command, message)
 
     def _stop_command(self, message: Any) -> None:
         """End what has the id of a STOP; a STOP that ends nothing is answered INVALID."""
@@ -254,6 +255,9 @@ class PerceptionServer:
     def _name_refused(self, sender: Sender) -> Sender:
         """Leave the id to the command that has it already, if there is one."""
         return replace(sender, id=refuse_id(sender.id)) if self.node.has(sender.id) else sender
+
+    def _read_command(self, message: Any, sender: Sender) -> Request:
+        return read_command(message, sender, self.node.parameters)
 
     def _publish(self, answer: Answer) -> None:
         # A watch that goes on with failures would fill the log; diagnostics count them.

@@ -24,6 +24,11 @@ class WatchList:
         """Return how many there are."""
         return len(self._watches)
 
+    @property
+    def size_bytes(self) -> int:
+        """Return what the images and visual prompts of all of them occupy."""
+        return sum(watch.request.size_bytes for watch in self._watches)
+
     def has(self, request_id: str) -> bool:
         """Tell whether there is a watch of this id."""
         return any(watch.request.id == request_id for watch in self._watches)

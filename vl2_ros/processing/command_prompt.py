@@ -183,8 +183,10 @@ def _gather(
     config: ProcessingConfig,
 ) -> CommandPrompt:
     """Draw the prompts; `image` of each is its place in `frames`."""
-    masks = [region_mask(one, frames[one.image].frame_hw, config) for one in prompts]
-    return CommandPrompt(written, frames, tuple(one.image for one in prompts), np.stack(masks))
+    masks = np.empty((len(prompts), config.vision_side, config.vision_side), np.float32)
+    for mask, one in zip(masks, prompts, strict=True):
+        mask[:] = region_mask(one, frames[one.image].frame_hw, config)
+    return CommandPrompt(written, frames, tuple(one.image for one in prompts), masks)
 
 
 def place_regions(sentence: str, count: int) -> str:

@@ -1,23 +1,18 @@
-"""A picture file to a `Frame`, and a `Frame` to what the networks take: CLIP tiles, decoder pixels.
+"""A `Frame` to what the networks take: CLIP tiles, decoder pixels.
 
 The decoder's inverse step is `Letterbox`, made here and used by `processing.detection`.
 """
 
 from __future__ import annotations
 
-import io
-import struct
-import warnings
-import zlib
-from pathlib import Path
-
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from vl2_ros.errors import InputError
 from vl2_ros.geometry import Letterbox
 from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.image_file import read_image as read_image
 from vl2_ros.structures import MAX_FRAME_PIXELS, Frame
 
 CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
@@ -26,92 +21,6 @@ CLIP_STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32)
 IMAGENET_MEAN = np.array([123.675, 116.28, 103.53], dtype=np.float32)
 IMAGENET_STD = np.array([58.395, 57.12, 57.375], dtype=np.float32)
 PAD_COLOUR = (122, 116, 104)
-#: Pillow names of the formats that are read; the list keeps interpreters such as EPS out.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-_EXPECTED = "expected a JPEG, PNG, WebP, TIFF, BMP, GIF or PPM picture"
-#: What Pillow's readers raise on damaged files.
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
-
-
-def read_image(source: Path | str | bytes) -> Frame:
-    """Read one picture.
-
-    The EXIF orientation is applied, transparency is laid over white, 16-bit grey is scaled from
-    its full range to 8 bit, and of an animation the first picture is taken.
-
-    Args:
-        source: path of a file, or the bytes of one.
-
-    Returns:
-        The frame, with stamp 0.
-
-    Raises:
-        InputError: if it is missing, empty, no picture, damaged, or over the pixel limit.
-    """
-    name = "the picture" if isinstance(source, bytes) else str(source)
-    content = source if isinstance(source, bytes) else _read_bytes(Path(source))
-    if not content:
-        raise InputError(f"{name} is empty (0 bytes); {_EXPECTED}")
-    try:
-        with warnings.catch_warnings():
-            # The size is checked below, against the limit of this package.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise InputError(
-            f"{name} is not a picture that can be read; {_EXPECTED}, got {len(content)} bytes "
-            f"that begin with {content[:8]!r}"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{name} is over the limit of {MAX_FRAME_PIXELS} pixels") from error
-    except _DAMAGED as error:
-        raise InputError(f"{name} is damaged ({error}); {_EXPECTED}") from error
-    width, height = image.size
-    if width * height > MAX_FRAME_PIXELS:
-        raise InputError(
-            f"{name} has {width}x{height} pixels, the limit is {MAX_FRAME_PIXELS}; resize it first"
-        )
-    try:
-        image.load()
-        upright = ImageOps.exif_transpose(image)
-    except _DAMAGED as error:
-        raise InputError(
-            f"{name} is truncated or damaged ({error}); expected a complete file"
-        ) from error
-    return Frame(_to_rgb(upright, name))
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"cannot read {path}: {reason}; expected a picture file") from error
-
-
-def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
-    if image.mode == "F":
-        raise InputError(
-            f"{name} holds floating point pixels; expected 8 or 16 bit per channel, convert it"
-        )
-    if image.mode.startswith("I"):
-        return _wide_grey_to_rgb(np.asarray(image), name)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, rgba)
-    return np.array(image.convert("RGB"))
-
-
-def _wide_grey_to_rgb(grey: np.ndarray, name: str) -> np.ndarray:
-    values = grey.astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise InputError(
-            f"{name} holds values from {values.min()} to {values.max()}; expected 8 or 16 bit "
-            "per channel, convert it"
-        )
-    narrow = ((values + 128) // 257).astype(np.uint8)
-    return np.repeat(narrow[:, :, None], 3, axis=2)
 
 
 def choose_grid(frame_hw: tuple[int, int], side: int, max_tiles: int) -> tuple[int, int]:

@@ -109,18 +109,27 @@ def region_mask(
     if prompt.kind is PromptKind.BOX:
         corners = prompt.points_xy.reshape(1, 4)
         return np.asarray(region_masks_from_boxes(corners, frame_hw, config)[0])
-    points_xy = prompt.points_xy
-    if prompt.mask is not None:
-        resized = region_masks_from_masks(prompt.mask[None], frame_hw, config)[0]
-        if resized.any():
-            return np.asarray(resized)
-        # Thinner than the samples of the resize lie apart.
-        points_xy = np.argwhere(prompt.mask)[:, ::-1]
     side = config.vision_side
+    mask = prompt.decode_mask()
+    if mask is not None:
+        resized = region_masks_from_masks(mask[None], frame_hw, config)[0]
+        # Empty when thinner than the samples of the resize lie apart.
+        return np.asarray(resized) if resized.any() else _mark_touched(mask, side)
     scale = np.array([side / frame_hw[1], side / frame_hw[0]])
     # The right and the lower border belong to the last pixel.
-    pixels = np.clip(np.floor(points_xy * scale), 0, side - 1).astype(np.int32)
+    pixels = np.clip(np.floor(prompt.points_xy * scale), 0, side - 1).astype(np.int32)
     return _draw_points(prompt.kind, pixels, side)
+
+
+def _mark_touched(mask: np.ndarray, side: int) -> np.ndarray:
+    """Mark each pixel of the squashed picture that one of a mask's falls into; (S, S) float32."""
+    height, width = mask.shape
+    marked = np.zeros((side, side), np.float32)
+    # Row by row: the coordinates of all pixels would take sixteen times the mask.
+    for row in np.flatnonzero(mask.any(axis=1)):
+        columns = np.floor(np.flatnonzero(mask[row]) * (side / width)).astype(int)
+        marked[int(row * (side / height)), columns] = 1.0
+    return marked
 
 
 def _draw_points(kind: PromptKind, pixels: np.ndarray, side: int) -> np.ndarray:

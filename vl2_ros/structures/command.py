@@ -10,6 +10,11 @@ from vl2_ros.structures.image_options import ImageOptions
 from vl2_ros.structures.visual_prompt import VisualPrompt
 
 MAX_COMMAND_CHARACTERS = 4_000
+#: Each visual prompt becomes a mask of the vision encoder's size and a token of the answer.
+MAX_VISUAL_PROMPTS = 64
+#: Points of all visual prompts of a command together.
+MAX_POINTS = 20_000
+MAX_FURTHER_IMAGES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +27,9 @@ class Command:
         score_threshold: instances scored below it are left out, in 0..1.
         max_instances: at most so many instances per route are kept.
         max_new_tokens: the answer is cut after so many generated tokens.
-        visual_prompts: where the sentence points.
-        images: further pictures; pointing into one makes it an example of what is looked for.
+        visual_prompts: where the sentence points, at most 64.
+        images: further pictures, at most 16; pointing into one makes it an example of what is
+            looked for.
         direct: the answer is written, not generated; only for sentences of a known form.
         image_options: how a picture is drawn or edited, where the answer is one.
     """
@@ -54,6 +60,13 @@ class Command:
                 "max_instances and max_new_tokens must be at least 1, got "
                 f"{self.max_instances} and {self.max_new_tokens}"
             )
+
+        for name, count, most in (
+            ("visual prompts", len(self.visual_prompts), MAX_VISUAL_PROMPTS),
+            ("further images", len(self.images), MAX_FURTHER_IMAGES),
+        ):
+            if count > most:
+                raise InputError(f"the command has {count} {name}, at most {most} are taken")
 
     def check_prompts(self, frame: Frame) -> None:
         """Check the visual prompts against the frame and the further images.

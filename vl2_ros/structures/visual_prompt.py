@@ -8,6 +8,7 @@ from enum import Enum
 import numpy as np
 
 from vl2_ros.errors import InputError, ShapeError
+from vl2_ros.structures.run_lengths import RunLengths
 
 
 class PromptKind(Enum):
@@ -37,13 +38,14 @@ class VisualPrompt:
     Attributes:
         kind: what the points mean; a box has its upper left and its lower right corner.
         points_xy: (P, 2) float64 pixels of the picture; (0, 2) for a mask.
-        mask: (H, W) bool on the picture, for MASK only.
+        mask: on the picture, for MASK only: (H, W) bool, or run lengths, which take no memory
+            before `check_inside` has compared their size with the picture's.
         image: 0 the frame, i the i-th of the command's images.
     """
 
     kind: PromptKind
     points_xy: np.ndarray
-    mask: np.ndarray | None = None
+    mask: np.ndarray | RunLengths | None = None
     image: int = 0
 
     def __post_init__(self) -> None:
@@ -59,6 +61,10 @@ class VisualPrompt:
         if (self.mask is None) is (self.kind is PromptKind.MASK):
             raise InputError("a visual prompt has a mask when its kind is MASK, and only then")
 
+    def decode_mask(self) -> np.ndarray | None:
+        """Return the mask, (H, W) bool; None when the kind is another one."""
+        return self.mask.decode() if isinstance(self.mask, RunLengths) else self.mask
+
     def check_inside(self, frame_hw: tuple[int, int]) -> None:
         """Check the prompt against the size of its picture.
 
@@ -67,13 +73,8 @@ class VisualPrompt:
                 mask is empty or of another size.
         """
         height, width = frame_hw
-        if self.mask is not None and self.mask.shape != frame_hw:
-            raise InputError(
-                f"the visual prompt's mask is {self.mask.shape[1]}x{self.mask.shape[0]}, "
-                f"expected the picture's {width}x{height}"
-            )
-        if self.mask is not None and not self.mask.any():
-            raise InputError("the visual prompt's mask is empty; expected at least one pixel")
+        if self.mask is not None:
+            _check_mask(self.mask, frame_hw)
         inside = (self.points_xy >= 0) & (self.points_xy <= (width, height))
         if not inside.all():
             x, y = self.points_xy[~inside.all(axis=1)][0]
@@ -86,3 +87,14 @@ class VisualPrompt:
                 "the visual prompt's box needs its upper left, then its lower right corner, got "
                 f"{self.points_xy.tolist()}"
             )
+
+
+def _check_mask(mask: np.ndarray | RunLengths, frame_hw: tuple[int, int]) -> None:
+    mask_hw = mask.mask_hw if isinstance(mask, RunLengths) else mask.shape
+    if mask_hw != frame_hw:
+        raise InputError(
+            f"the visual prompt's mask is {mask_hw[1]}x{mask_hw[0]}, expected the picture's "
+            f"{frame_hw[1]}x{frame_hw[0]}"
+        )
+    if mask.is_empty if isinstance(mask, RunLengths) else not mask.any():
+        raise InputError("the visual prompt's mask is empty; expected at least one pixel")

@@ -11,9 +11,19 @@ import numpy as np
 from vl2_ros.errors import InputError, TransportError
 from vl2_ros.node.camera_image import store_image
 from vl2_ros.node.request import Status
-from vl2_ros.node.rle import decode_mask
-from vl2_ros.structures import Branch, Detections, GeneratedImage, Keypoints, Result, Route
+from vl2_ros.node.rle import read_mask
+from vl2_ros.structures import (
+    UNLABELLED,
+    Branch,
+    Detections,
+    GeneratedImage,
+    Keypoints,
+    Result,
+    Route,
+)
 
+#: Pixels of all masks of one result, each of them a byte.
+MAX_MASK_PIXELS = 1_000_000_000
 #: Routes whose answers are pictures, not instances.
 _PICTURE_ROUTES = (Route.GENERATE, Route.EDIT)
 
@@ -53,16 +63,21 @@ class ReceivedResult:
         return self.result.command_id
 
 
-def read_result(message: Any) -> ReceivedResult:
+def read_result(message: Any, *, max_mask_pixels: int = MAX_MASK_PIXELS) -> ReceivedResult:
     """Read a vl2_ros/VisionResult.
 
+    Args:
+        message: the VisionResult.
+        max_mask_pixels: what all masks may have together; each pixel takes a byte.
+
     Raises:
-        TransportError: if it holds a status, route, mask, keypoint or picture that no node of this
-            version sends.
+        TransportError: if it holds a status, route, number, mask, keypoint or picture that no node
+            of this version sends, or masks over the limit.
     """
     stamp = message.header.stamp
     try:
         status = Status(message.status)
+        _check_masks(message.instances, max_mask_pixels)
         branches = _read_branches(message.routes, message.instances)
         images = tuple(_read_generated(one) for one in message.images)
     except (ValueError, KeyError, TransportError) as error:
@@ -116,20 +131,37 @@ def _read_generated(message: Any) -> GeneratedImage:
 
 
 def _read_branch(route: Route, instances: Sequence[Any]) -> Branch:
-    class_ids = np.array([one.class_id for one in instances], np.int64)
+    class_ids = np.array([_read_class_id(one) for one in instances], np.int64)
     # A phrase that found nothing is not in the message; its place stays, its words are unknown.
     phrases = [""] * (int(class_ids.max(initial=-1)) + 1)
     for class_id, one in zip(class_ids, instances, strict=True):
         phrases[class_id] = one.label
+    boxes = [_read_box(one.box) for one in instances]
     detections = Detections(
-        boxes_xyxy=np.array([_read_box(one.box) for one in instances], np.float32).reshape(-1, 4),
-        scores=np.array([one.score for one in instances], np.float32),
+        boxes_xyxy=_read_numbers("boxes", boxes).reshape(-1, 4),
+        scores=_read_numbers("scores", [one.score for one in instances]),
         class_ids=class_ids,
         labels=tuple(one.label for one in instances),
         masks=_read_masks([one.mask for one in instances]),
         keypoints=_read_keypoints(instances),
     )
     return Branch(route, tuple(phrases), detections)
+
+
+def _read_class_id(instance: Any) -> int:
+    # The list of phrases is as long as the largest of them says.
+    class_id = int(instance.class_id)
+    if not 0 <= class_id < UNLABELLED:
+        raise InputError(f"class_id must lie in 0..{UNLABELLED - 1}, got {class_id}")
+    return class_id
+
+
+def _read_numbers(name: str, values: Sequence[Any]) -> np.ndarray:
+    """Return float32, in the shape of the values."""
+    numbers = np.array(values, np.float64)
+    if not (np.abs(numbers) <= np.finfo(np.float32).max).all():
+        raise InputError(f"{name} must be finite numbers, got {numbers.tolist()}")
+    return numbers.astype(np.float32)
 
 
 def _read_box(box: Any) -> tuple[float, float, float, float]:
@@ -151,7 +183,7 @@ def _read_keypoints(instances: Sequence[Any]) -> Keypoints | None:
         )
     (known,), (ends,) = names, edges
     rows = [[(point.x, point.y, point.score) for point in one.keypoints] for one in instances]
-    values = np.array(rows, np.float32).reshape(len(instances), len(known), 3)
+    values = _read_numbers("keypoints", rows).reshape(len(instances), len(known), 3)
     return Keypoints(
         names=known,
         points_xy=values[..., :2],
@@ -160,13 +192,26 @@ def _read_keypoints(instances: Sequence[Any]) -> Keypoints | None:
     )
 
 
+def _check_masks(instances: Sequence[Any], max_mask_pixels: int) -> None:
+    masks = [one.mask for one in instances if len(one.mask.counts)]
+    pixels = sum(int(one.height) * int(one.width) for one in masks)
+    if pixels > max_mask_pixels:
+        raise InputError(
+            f"its {len(masks)} masks have {pixels} pixels together, the limit is "
+            f"{max_mask_pixels}; ask for fewer instances or send smaller images"
+        )
+
+
 def _read_masks(masks: Sequence[Any]) -> np.ndarray | None:
     """Return (N, H, W) bool, or None when no instance has a mask."""
     if not any(len(mask.counts) for mask in masks):
         return None
-    sizes = {(int(mask.height), int(mask.width)) for mask in masks}
+    runs = [read_mask(mask) for mask in masks]
+    sizes = {one.mask_hw for one in runs}
     if len(sizes) != 1:
         raise InputError(f"the masks of one answer have different sizes: {sorted(sizes)}")
-    return np.stack(
-        [decode_mask(int(one.height), int(one.width), np.asarray(one.counts)) for one in masks]
-    )
+    ((height, width),) = sizes
+    stacked = np.empty((len(runs), height, width), np.bool_)
+    for mask, one in zip(stacked, runs, strict=True):
+        mask[:] = one.decode()
+    return stacked

@@ -1,0 +1,215 @@
+"""An image file, or the bytes of one, to a `Frame`, in little more memory than the frame takes."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from vl2_ros.errors import InputError
+from vl2_ros.structures import MAX_FRAME_PIXELS, Frame
+
+#: Pillow names of the formats that are read; the list keeps interpreters such as EPS out.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+_EXPECTED = "expected a JPEG, PNG, WebP, TIFF, BMP, GIF or PPM picture"
+#: EXIF orientation -> how the stored rows and columns become upright; 1 is as stored.
+_ORIENTATION_TAG = 0x0112
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda rgb: rgb[:, ::-1],
+    3: lambda rgb: rgb[::-1, ::-1],
+    4: lambda rgb: rgb[::-1],
+    5: lambda rgb: rgb.transpose(1, 0, 2),
+    6: lambda rgb: rgb[::-1].transpose(1, 0, 2),
+    7: lambda rgb: rgb[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda rgb: rgb[:, ::-1].transpose(1, 0, 2),
+}
+#: Pixels that are converted together.
+_STRIP_PIXELS = 1 << 16
+#: What Pillow's readers raise on damaged files.
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+
+
+def read_image(
+    source: Path | str | bytes | memoryview, *, max_pixels: int = MAX_FRAME_PIXELS
+) -> Frame:
+    """Read one picture.
+
+    The EXIF orientation is applied, transparency is laid over white, 16-bit grey is scaled from
+    its full range to 8 bit, and of an animation the first picture is taken. Beside its result it
+    takes at most 6 bytes a pixel, and 2 more where the format's library has such copies: WebP, and
+    progressive JPEGs whose colours are as fine as their brightness.
+
+    Args:
+        source: path of a file, or the bytes of one.
+        max_pixels: an image whose header declares more is refused before it is decoded.
+
+    Returns:
+        The frame, with stamp 0.
+
+    Raises:
+        InputError: if it is missing, empty, no picture, damaged, or over the pixel limit.
+    """
+    if isinstance(source, bytes | memoryview):
+        return Frame(_read_file(_open_bytes(source), "the picture", max_pixels))
+    try:
+        with Path(source).open("rb") as file:
+            return Frame(_read_file(file, str(source), max_pixels))
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot read {source}: {reason}; expected a picture file") from error
+
+
+class _View(io.RawIOBase):
+    """Bytes as a file, without a copy of them."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data.cast("B")
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: len(self._data)}[whence]
+        if origin + offset < 0:
+            raise ValueError(f"cannot seek to {origin + offset}")
+        self._place = origin + offset
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._data[self._place : self._place + len(buffer)]
+        buffer[: len(part)] = part
+        self._place += len(part)
+        return len(part)
+
+
+def _open_bytes(source: bytes | memoryview) -> BinaryIO:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    return io.BufferedReader(_View(source))
+
+
+def _read_file(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
+    """Read an open file; returns (H, W, 3) uint8."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    head = file.read(8)
+    file.seek(0)
+    if not size:
+        raise InputError(f"{name} is empty (0 bytes); {_EXPECTED}")
+    try:
+        with warnings.catch_warnings():
+            # The size is checked below, against the limit of this package.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"{name} is not a picture that can be read; {_EXPECTED}, got {size} bytes "
+            f"that begin with {head!r}"
+        ) from error
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise InputError(f"{name} is over the limit of {max_pixels} pixels") from error
+    except _DAMAGED as error:
+        raise InputError(f"{name} is damaged ({error}); {_EXPECTED}") from error
+    width, height = image.size
+    if width * height > max_pixels:
+        raise InputError(
+            f"{name} has {width}x{height} pixels, the limit is {max_pixels}; resize it first"
+        )
+    try:
+        pixels = _load_pixels(image, file)
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION_TAG, 1))
+        rgb = _to_rgb(pixels, name)
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        raise InputError(
+            f"{name} is truncated or damaged ({error}); expected a complete file"
+        ) from error
+    # A turned copy takes the place of what was decoded.
+    del image, pixels
+    return rgb if turn is None else np.ascontiguousarray(turn(rgb))
+
+
+def _load_pixels(image: Image.Image, file: BinaryIO) -> Image.Image | np.ndarray:
+    """Decode; WebP by OpenCV to (H, W, 3 or 4) BGR, as Pillow keeps three copies for animations."""
+    if image.format == "WEBP":
+        file.seek(0)
+        opaque = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        flags = opaque if image.mode == "RGB" else cv2.IMREAD_UNCHANGED
+        bgr = cv2.imdecode(np.frombuffer(file.read(), np.uint8), flags)
+        if bgr is not None and bgr.shape[:2] == (image.height, image.width):
+            return np.asarray(bgr)
+    image.load()
+    return image
+
+
+def _to_rgb(pixels: Image.Image | np.ndarray, name: str) -> np.ndarray:
+    """Convert strip by strip; the libraries' own copies are of the whole."""
+    if isinstance(pixels, Image.Image) and pixels.mode == "F":
+        raise InputError(
+            f"{name} holds floating point pixels; expected 8 or 16 bit per channel, convert it"
+        )
+    if isinstance(pixels, Image.Image) and pixels.mode.startswith("I"):
+        _check_range(pixels, name)
+    height, width = _find_size(pixels)
+    rgb = np.empty((height, width, 3), np.uint8)
+    for top, strip in _cut_strips(pixels):
+        rgb[top : top + strip.height] = _strip_to_rgb(strip)
+    return rgb
+
+
+def _find_size(pixels: Image.Image | np.ndarray) -> tuple[int, int]:
+    if isinstance(pixels, Image.Image):
+        return pixels.height, pixels.width
+    return pixels.shape[0], pixels.shape[1]
+
+
+def _cut_strips(pixels: Image.Image | np.ndarray) -> Iterator[tuple[int, Image.Image]]:
+    height, width = _find_size(pixels)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        if isinstance(pixels, Image.Image):
+            yield top, pixels.crop((0, top, width, bottom))
+        else:
+            code = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+            yield top, Image.fromarray(cv2.cvtColor(pixels[top:bottom], code))
+
+
+def _strip_to_rgb(strip: Image.Image) -> np.ndarray:
+    """Return (h, W, 3) uint8, or (h, W, 1) of grey."""
+    if strip.mode.startswith("I"):
+        return ((np.asarray(strip).astype(np.int64) + 128) // 257).astype(np.uint8)[:, :, None]
+    if strip.has_transparency_data:
+        rgba = strip.convert("RGBA")
+        strip = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
+    return np.asarray(strip.convert("RGB"))
+
+
+def _check_range(image: Image.Image, name: str) -> None:
+    least, most = 0, 0
+    for _, strip in _cut_strips(image):
+        values = np.asarray(strip)
+        least, most = min(least, int(values.min())), max(most, int(values.max()))
+    if least < 0 or most > 65535:
+        raise InputError(
+            f"{name} holds values from {least} to {most}; expected 8 or 16 bit "
+            "per channel, convert it"
+        )
