@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter
 
 from vl2_ros.errors import ConfigError, VL2Error
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
-from vl2_ros.node.perceiver import Perceiver
+from vl2_ros.node.perceiver import Perceiver, close_perceiver
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.service_calls import SERVICES, ServiceCalls
 from vl2_ros.transports.rclpy_node.message_types import RosMessageTypes, find_class
@@ -69,6 +69,7 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         self._load = load
         self._transport: RosTransport | None = None
         self._server: PerceptionServer | None = None
+        self._perceiver: Perceiver | None = None
         self._is_ending = False
         self._loaded = threading.Event()
         self._loaded.set()
@@ -154,7 +155,7 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         parameters = read_parameters(self, NodeParameters)
         self._loaded.clear()
         try:
-            perceiver = self._load(process)
+            perceiver = self._perceiver = self._load(process)
         finally:
             self._loaded.set()
         if self._is_ending:
@@ -192,6 +193,10 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.close()
+        perceiver, self._perceiver = self._perceiver, None
+        if perceiver is not None:
+            close_perceiver(perceiver)
+            del perceiver
         if self._server is not None:
             self._server = None
             # The parts know each other in circles; a model is too large to wait for the collector.
