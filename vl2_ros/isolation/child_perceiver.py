@@ -24,7 +24,7 @@ _PATIENCE_S = 5.0
 _log = logging.getLogger(__name__)
 
 
-class _NotBegun(EngineError):
+class _NotBegunError(EngineError):
     """A process ended before it said anything of a run."""
 
 
@@ -87,7 +87,7 @@ class ChildPerceiver:
             try:
                 yield from self._run_on(process, frame, command)
                 return
-            except _NotBegun as end:
+            except _NotBegunError as end:
                 reason = str(end)
         raise EngineError(reason)
 
@@ -125,14 +125,12 @@ class ChildPerceiver:
                 yield StageEvent(stage or "wait")
                 continue
             if message is None:
-                kind = EngineError if stage else _NotBegun
+                kind = EngineError if stage else _NotBegunError
                 raise kind(
                     f"the perceiver process {process.describe_end()}; it is being restarted, ask "
                     "again"
                 )
-            if isinstance(message, Done):
-                self._supervisor.update_info(message.info)
-            if getattr(message, "number", 0) != number:
+            if message.number != number:
                 continue  # of a run that was stopped
             if isinstance(message, Failed):
                 if message.traceback:

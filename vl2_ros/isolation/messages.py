@@ -41,9 +41,10 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The perceiver is ready."""
+    """The perceiver is ready; loading is run 0."""
 
     info: ModelInfo
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +95,9 @@ class Failed:
         return EngineError(f"{self.names[0]}: {self.text}")
 
 
-Message = Load | Run | Cancel | Loaded | Happened | Done | Failed
+#: From the node to the process, and back.
+Order = Load | Run | Cancel
+Report = Loaded | Happened | Done | Failed
 
 
 def describe_failure(error: BaseException, number: int = 0) -> Failed:

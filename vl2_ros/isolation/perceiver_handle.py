@@ -18,24 +18,23 @@ from vl2_ros.isolation.channel import Channel, ChannelClosed
 from vl2_ros.isolation.messages import (
     Cancel,
     Done,
-    Failed,
     Happened,
     Load,
-    Message,
+    Loaded,
+    Order,
+    Report,
     Run,
 )
-from vl2_ros.structures import ResultEvent, StageEvent
+from vl2_ros.structures import ModelInfo, ResultEvent, StageEvent
 
 #: What the process runs: with the module paths of this one, and without the folder it stands in.
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from vl2_ros.isolation.perceiver_process import main; main(int(sys.argv[2]))"
 )
-#: How long a process that is told to end, or was killed, is waited for, in seconds. One that hangs
-#: in a driver may take longer; then the system ends it when it can.
+#: How long a process that was killed is waited for, in seconds. One that hangs in a driver may take
+#: longer; then the system ends it when it can.
 _GRACE_S = 2.0
-#: How often waiting threads look up, in seconds.
-_STEP_S = 0.02
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +50,7 @@ class PerceiverHandle:
     Attributes:
         inbox: what the process says, in order; at its end None.
         gone: set when the process has ended, or is given up.
+        info: what the process last said of its model; None before it has loaded.
         has_answered: a run came to its result.
     """
 
@@ -60,8 +60,9 @@ class PerceiverHandle:
         Raises:
             EngineError: if the system starts no further process.
         """
-        self.inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
         self.gone = threading.Event()
+        self.info: ModelInfo | None = None
         self.has_answered = False
         self._lock = threading.Lock()
         self._stage = "load"
@@ -125,14 +126,9 @@ class PerceiverHandle:
         self._channel.close()
 
     def close(self) -> None:
-        """End the process, by force when it does not end by itself."""
-        with self._lock:
-            self._reason = self._reason or "was closed"
-        # The end of its connection is the end of the process.
-        self._channel.close()
-        if not self._wait():
-            self._process.kill()
-            self._wait()
+        """End the process; it has nothing to put in order."""
+        self.kill("was closed")
+        self._wait()
 
     def _start(self, handle: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), str(handle)]
@@ -149,7 +145,7 @@ class PerceiverHandle:
                 f"the perceiver process cannot be started: {error}; free memory or processes"
             ) from error
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: Order) -> None:
         try:
             self._channel.send(message)
         except ChannelClosed:
@@ -162,7 +158,7 @@ class PerceiverHandle:
     def _listen(self) -> None:
         try:
             while True:
-                message: Message = self._channel.receive()
+                message: Report = self._channel.receive()
                 self._note(message)
                 self.inbox.put(message)
         except ChannelClosed:
@@ -173,17 +169,16 @@ class PerceiverHandle:
         finally:
             self._end()
 
-    def _note(self, message: Message) -> None:
+    def _note(self, message: Report) -> None:
         with self._lock:
             self._last_sign_s = time.monotonic()
-            if isinstance(message, Happened) and isinstance(message.event, StageEvent):
+            if isinstance(message, Loaded | Done):
+                self.info = message.info
+                self._running.discard(message.number)
+            elif isinstance(message, Happened) and isinstance(message.event, StageEvent):
                 self._stage = message.event.stage
             elif isinstance(message, Happened) and isinstance(message.event, ResultEvent):
                 self.has_answered = True
-            elif isinstance(message, Done):
-                self._running.discard(message.number)
-            elif not isinstance(message, Happened | Failed) or not message.number:
-                self._running.discard(0)  # loaded, or failed to
 
     def _end(self) -> None:
         """Say how it ended, for good."""
@@ -212,7 +207,5 @@ def _describe_code(code: int | None) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = "unknown"
-    told = f"was ended by signal {-code} ({name})"
-    if -code == signal.SIGKILL:
-        told += ", by somebody or by the system for want of memory"
-    return told
+    why = "; the system does so when memory runs out" if -code == signal.SIGKILL else ""
+    return f"was ended by signal {-code} ({name}{why})"

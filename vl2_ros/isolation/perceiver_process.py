@@ -24,7 +24,7 @@ from vl2_ros.isolation.messages import (
     Happened,
     Load,
     Loaded,
-    Message,
+    Order,
     Run,
     describe_failure,
 )
@@ -69,7 +69,7 @@ class _Inbox:
     def _receive(self) -> None:
         try:
             while True:
-                message: Message = self._channel.receive()
+                message: Order = self._channel.receive()
                 if isinstance(message, Cancel):
                     self._last_canceled = message.number
                 elif isinstance(message, Load | Run):

@@ -1,4 +1,4 @@
-"""Keeps one perceiver process running: loads, watches for hangs, starts anew, waits when it must."""
+"""Keeps one perceiver process running: loads it, kills it when it hangs, starts it anew."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from vl2_ros.errors import ConfigError, EngineError, VL2Error
+from vl2_ros.errors import ConfigError, EngineError
 from vl2_ros.isolation.messages import Failed, Loaded
 from vl2_ros.isolation.perceiver_handle import PerceiverHandle
 from vl2_ros.structures import ModelInfo
@@ -82,12 +82,10 @@ class Supervisor:
     @property
     def info(self) -> ModelInfo:
         """Return what the process last said of its model."""
-        assert self._info is not None
-        return self._info
-
-    def update_info(self, info: ModelInfo) -> None:
-        """Take what the process says of its model now."""
-        self._info = info
+        process = self._process
+        info = (process and process.info) or self._info
+        assert info is not None
+        return info
 
     def wait_for_process(self, timeout_s: float) -> PerceiverHandle | None:
         """Return the process when it is loaded; None when none is within the time.
@@ -134,7 +132,7 @@ class Supervisor:
                 process = self._start_process()
                 self._offer(process, self._await_info(process), time.monotonic() - began_s)
                 self._watch(process)
-                end = process.describe_end()
+                self._info, end = process.info, process.describe_end()
                 losses = 1 if process.has_answered else losses + 1
             except Exception as error:  # whatever it is, the next start is tried
                 with self._changed:
