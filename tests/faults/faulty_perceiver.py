@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vl2_ros.errors import EngineError, InputError, RouteError, ShapeError
+from vl2_ros.isolation import perceiver_process
 from vl2_ros.structures import (
     Command,
     Event,
@@ -47,6 +48,12 @@ def run_out_of_recursion() -> None:
     run_out_of_recursion()
 
 
+def lose_the_gpu() -> None:
+    """Raise as libraries do after an illegal access; the driver of this process agrees."""
+    perceiver_process.is_cuda_lost = lambda: True
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
 def fail(error: BaseException) -> Callable[[], None]:
     def act() -> None:
         raise error
@@ -67,6 +74,7 @@ ACTS: dict[str, Callable[[], None]] = {
     "special": fail(SpecialError("the graph is torn")),
     "bug": fail(ZeroDivisionError("division by zero")),
     "system exit": fail(SystemExit(3)),
+    "lose the gpu": lose_the_gpu,
     "recursion": run_out_of_recursion,
 }
 

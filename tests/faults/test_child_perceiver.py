@@ -30,6 +30,7 @@ from vl2_ros.errors import (
     VL2Error,
 )
 from vl2_ros.isolation.child_perceiver import ChildPerceiver
+from vl2_ros.isolation.cuda_health import is_cuda_lost
 from vl2_ros.isolation.supervisor import Watchdog
 from vl2_ros.loading import load_pipeline
 from vl2_ros.structures import Command, Frame, Result, ResultEvent, StageEvent, TextEvent
@@ -95,6 +96,35 @@ class TestCrash:
             os.kill(before, signal.SIGKILL)
             # Asked at once, before anybody can know: the run was not begun, so it is done anew.
             assert find_pid(answer(perceiver)) != before
+
+    def test_of_the_gpu_is_an_error_then_a_restart(self, caplog):
+        with closing(ChildPerceiver(FaultyPerceiver)) as perceiver:
+            before = find_pid(answer(perceiver))
+            with pytest.raises(EngineError, match="RuntimeError: CUDA error: an illegal memory"):
+                answer(perceiver, "lose the gpu")
+            assert find_pid(answer_in_time(perceiver)) != before
+        assert "ended as its GPU answers no call any more" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("get_code", "context", "sync_code", "is_lost"),
+        [
+            (3, None, 3, False),  # CUDA was never used
+            (0, None, 201, False),  # nor by this thread
+            (0, 1234, 0, False),
+            (0, 1234, 700, True),  # an illegal access
+            (710, None, 710, True),  # a failed assertion, told by any call
+        ],
+    )
+    def test_of_the_gpu_is_told_by_its_driver(self, get_code, context, sync_code, is_lost):
+        class Driver:
+            def cuCtxGetCurrent(self, pointer: object) -> int:  # noqa: N802 - CUDA's name
+                pointer._obj.value = context
+                return get_code
+
+            def cuCtxSynchronize(self) -> int:  # noqa: N802 - CUDA's name
+                return sync_code
+
+        assert is_cuda_lost(Driver()) is is_lost
 
     def test_signals_to_the_group_are_left_to_the_parent(self, shared):
         pid = find_pid(answer(shared))
@@ -177,7 +207,7 @@ class TestStop:
                     answer(perceiver, act, make_frame(hw=(300, 400)))
         assert count() == before
 
-    @pytest.mark.parametrize("act", ["sleep", "hang"])
+    @pytest.mark.parametrize("act", ["sleep", "hang", "stop"])
     def test_the_process_ends_with_its_parent(self, act):
         code = "from tests.faults.faulty_perceiver import hold_a_child as run; run()"
         parent = subprocess.Popen(

@@ -6,6 +6,7 @@ import itertools
 import logging
 import pickle
 import queue
+import socket
 import time
 from collections.abc import Callable, Generator, Iterator
 
@@ -22,6 +23,11 @@ _PERIOD_S = 0.05
 _PATIENCE_S = 5.0
 
 _log = logging.getLogger(__name__)
+
+
+def can_isolate() -> bool:
+    """Tell whether this system can hand files from process to process, as arrays travel."""
+    return hasattr(socket, "send_fds")
 
 
 class _NotBegunError(EngineError):
@@ -44,12 +50,14 @@ class ChildPerceiver:
         watchdog: when the process counts as hung.
 
     Raises:
-        VL2Error: as `load` raises it.
+        VL2Error: as `load` raises it; ConfigError if it has no such name, or on Windows.
         ModuleNotFoundError: if `load` needs a package that is not installed.
     """
 
     def __init__(self, load: Callable[[], Perceiver], watchdog: Watchdog | None = None) -> None:
         """Start the process and wait until it has loaded."""
+        if not can_isolate():
+            raise ConfigError("the watchdog needs Linux or macOS; switch it off")
         try:
             pickled = pickle.dumps(load)
         except Exception as error:  # pickle raises what it likes
@@ -68,6 +76,11 @@ class ChildPerceiver:
     def info(self) -> ModelInfo:
         """Return what the model says of itself."""
         return self._supervisor.info
+
+    @property
+    def pid(self) -> int:
+        """Return the id of the process, for tools that look at it; another after a restart."""
+        return self._supervisor.pid
 
     def run(self, frame: Frame, command: Command) -> Iterator[Event]:
         """Answer a command about a frame; closing the iterator stops the run.

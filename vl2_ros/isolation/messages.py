@@ -10,6 +10,9 @@ from vl2_ros import errors
 from vl2_ros.errors import EngineError, VL2Error
 from vl2_ros.structures import Command, Event, Frame, ModelInfo
 
+#: Code with which the process leaves when its GPU answers no call any more.
+GPU_LOST_CODE = 71
+
 
 @dataclass(frozen=True, slots=True)
 class Load:

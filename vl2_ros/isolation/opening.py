@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vl2_ros import loading
 from vl2_ros.errors import ConfigError
-from vl2_ros.isolation.child_perceiver import ChildPerceiver
+from vl2_ros.isolation.child_perceiver import ChildPerceiver, can_isolate
 from vl2_ros.isolation.supervisor import Watchdog
 from vl2_ros.node.parameters import ProcessParameters
 from vl2_ros.node.perceiver import Perceiver
@@ -43,5 +43,5 @@ def open_perceiver(process: ProcessParameters) -> Perceiver:
 def is_watched(process: ProcessParameters) -> bool:
     """Tell whether the perceiver gets a process of its own: `auto` is yes on a GPU."""
     if process.watchdog == "auto":
-        return process.device.startswith("cuda")
+        return process.device.startswith("cuda") and can_isolate()
     return process.watchdog == "on"

@@ -16,6 +16,7 @@ import time
 from vl2_ros.errors import EngineError
 from vl2_ros.isolation.channel import Channel, ChannelClosed
 from vl2_ros.isolation.messages import (
+    GPU_LOST_CODE,
     Cancel,
     Done,
     Happened,
@@ -201,6 +202,8 @@ class PerceiverHandle:
 def _describe_code(code: int | None) -> str:
     if code is None:
         return "closed its connection and does not end"
+    if code == GPU_LOST_CODE:
+        return "ended as its GPU answers no call any more"
     if code >= 0:
         return f"ended with code {code}"
     try:

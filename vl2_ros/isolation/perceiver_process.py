@@ -15,9 +15,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from vl2_ros.isolation.channel import Channel, ChannelClosed
+from vl2_ros.isolation.cuda_health import is_cuda_lost
 from vl2_ros.isolation.messages import (
+    GPU_LOST_CODE,
     Cancel,
     Done,
     Failed,
@@ -99,6 +102,8 @@ def _serve(inbox: _Inbox, channel: Channel) -> None:
         failure = _answer(perceiver, run, inbox, channel)
         if failure is not None:
             channel.send(failure)
+            if is_cuda_lost():
+                _leave(GPU_LOST_CODE)
         channel.send(Done(run.number, perceiver.info))
         # Not kept until the next one comes: its frame and arrays are memory.
         del run, failure
@@ -144,5 +149,5 @@ def _belong_to_parent() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 
 
-def _leave() -> None:
-    os._exit(0)
+def _leave(code: int = 0) -> NoReturn:
+    os._exit(code)

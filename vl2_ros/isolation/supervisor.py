@@ -87,6 +87,12 @@ class Supervisor:
         assert info is not None
         return info
 
+    @property
+    def pid(self) -> int:
+        """Return the id of the newest process."""
+        assert self._process is not None
+        return self._process.pid
+
     def wait_for_process(self, timeout_s: float) -> PerceiverHandle | None:
         """Return the process when it is loaded; None when none is within the time.
 
