@@ -3,8 +3,8 @@
     python benchmarks/isolation.py [--frames 300] [--answers 20] [--kills 5] [--json]
 
 * `added_ms`: what a 1280x720 frame and its result with five masks take longer when the perceiver,
-  which answers at once, is in a process of its own; `added_copies` is the same in copies of the
-  frame, measured in the same run, which depends less on the machine.
+  which answers at once, is in a process of its own. `added_cpu_ms` is processor time of both
+  processes, which a busy machine changes least, and `added_copies` the same in copies of the frame.
 * `answer_ratio`: an answer of the embedded model in its process to one in this process.
 * `report_s`, `again_s`: from SIGKILL while the embedded model answers to the error of that run, and
   to the next answer; the longest of all kills.
@@ -83,20 +83,29 @@ def run_all(perceiver: Perceiver, frame: Frame) -> None:
         pass
 
 
+def read_cpu_s(pid: int) -> float:
+    """Return the processor time that a process has taken, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure_frames(frame: Frame, count: int) -> dict[str, float]:
     """Compare the two places of a perceiver that answers at once."""
     here = time_calls(lambda: run_all(InstantPerceiver(), frame), count)
     # Of this file by its name, as the process has another __main__.
     child = ChildPerceiver(importlib.import_module(Path(__file__).stem).InstantPerceiver)
+    before_s = time.process_time() + read_cpu_s(child.pid)
     there = time_calls(lambda: run_all(child, frame), count)
+    cpu_ms = (time.process_time() + read_cpu_s(child.pid) - before_s) / len(there) * 1e3
     child.close()
     copy_ms = statistics.median(time_calls(frame.rgb.copy, count))
     added_ms = statistics.median(there) - statistics.median(here)
     return {
         "added_ms": added_ms,
         "added_p99_ms": float(np.percentile(there, 99)) - statistics.median(here),
+        "added_cpu_ms": cpu_ms,
         "copy_ms": copy_ms,
-        "added_copies": added_ms / copy_ms,
+        "added_copies": cpu_ms / copy_ms,
     }
 
 
