@@ -33,7 +33,7 @@ __all__ = ["dds_domain"]
 @pytest.fixture
 def rig() -> Iterator[Rig]:
     rig = Rig(MemoryHarness())
-    scripted, rig.perceiver = rig.perceiver, ChildPerceiver(FaultyPerceiver, Watchdog(stall_s=0.5))
+    scripted, rig.perceiver = rig.perceiver, ChildPerceiver(FaultyPerceiver, Watchdog(stall_s=1.0))
     yield rig
     perceiver, rig.perceiver = rig.perceiver, scripted
     rig.close()
