@@ -43,6 +43,7 @@ TORCH_FREE = sorted(
         "vl2_ros.runtime.pictures",
         "vl2_ros.runtime.trusted_plans",
         *(f"vl2_ros.console.{path.stem}" for path in (PACKAGE / "console").glob("[!_]*.py")),
+        *(f"vl2_ros.isolation.{path.stem}" for path in (PACKAGE / "isolation").glob("[!_]*.py")),
         *(f"vl2_ros.node.{path.stem}" for path in (PACKAGE / "node").glob("[!_]*.py")),
         *(f"vl2_ros.processing.{path.stem}" for path in (PACKAGE / "processing").glob("[!_]*.py")),
         *(f"vl2_ros.sim.{path.stem}" for path in (PACKAGE / "sim").glob("[!_]*.py")),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from vl2_ros.cli import main
-from vl2_ros.console import serve_command
+from vl2_ros.isolation import opening
 from vl2_ros.node.perception import PerceptionNode
 from vl2_ros.structures import Command, Event, Frame, StageEvent
 
@@ -24,7 +24,7 @@ class HangingPerceiver(ScriptedPerceiver):
 
 
 if __name__ == "__main__":
-    serve_command.load_model = lambda *given, **options: HangingPerceiver()
+    opening.open_perceiver = lambda process: HangingPerceiver()
     if sys.argv[1] == "dead-worker":
         PerceptionNode._work = lambda self: None
     main(["serve", *sys.argv[2:]])

@@ -58,6 +58,20 @@ MemoryBudget = Annotated[
         help="MB that the weights of decoders may take together; 0: no limit.",
     ),
 ]
+Watchdog = Annotated[
+    str,
+    typer.Option(
+        help="on: the model runs in a process of its own, which is killed when it hangs and "
+        "restarted when it ends; off; or auto: on where the device is a GPU."
+    ),
+]
+PerceiverStall = Annotated[
+    float,
+    typer.Option(
+        "--perceiver-stall-s",
+        help="Seconds without a sign of a running command after which the watchdog acts.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Threshold = Annotated[float, typer.Option(help="Leave out instances scored below it, 0..1.")]
 NodeName = Annotated[str, typer.Option(help="Name of the node.")]

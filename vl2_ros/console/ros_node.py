@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vl2_ros.console import display, terminal
@@ -54,14 +54,6 @@ def run(
 
 
 def _load(process: ProcessParameters) -> Perceiver:
-    from vl2_ros.loading import load_pipeline
+    from vl2_ros.isolation.opening import open_perceiver
 
-    return load_pipeline(
-        Path(process.weights) if process.weights else None,
-        device=choose_device(process.device),
-        without=process.without,
-        memory_budget_mb=process.memory_budget_mb or None,
-        backend=process.backend,
-        engines=Path(process.engines) if process.engines else None,
-        allow_fallback=process.allow_backend_fallback,
-    )
+    return open_perceiver(dataclasses.replace(process, device=choose_device(process.device)))

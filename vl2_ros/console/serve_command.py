@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Annotated, Any
 
 import typer
@@ -22,10 +22,12 @@ from vl2_ros.console.options import (
     MemoryBudget,
     Namespace,
     NodeName,
+    PerceiverStall,
     TransportName,
+    Watchdog,
     Weights,
     Without,
-    load_model,
+    choose_device,
     make_node_parameters,
     open_transport,
     set_domain,
@@ -46,6 +48,8 @@ def serve(
     ] = True,
     without: Without = None,
     memory_budget: MemoryBudget = 0.0,
+    watchdog: Watchdog = "auto",
+    perceiver_stall_s: PerceiverStall = 30.0,
     node_name: NodeName = "vl2",
     namespace: Namespace = "",
     domain: Domain = None,
@@ -65,6 +69,8 @@ def serve(
         backend=backend,
         engines=str(engines or ""),
         allow_backend_fallback=allow_backend_fallback,
+        watchdog=watchdog,
+        perceiver_stall_s=perceiver_stall_s,
     )
     remaps = terminal.read_remaps(remap)
     if end_with_input:
@@ -75,19 +81,16 @@ def serve(
         return
     link = open_transport(transport, node_name, namespace=namespace, domain_id=domain, remap=remaps)
     failure = terminal.Failure()
-    with closing(link), terminal.end_quietly():
+    # The order of the end: commands answered, perceiver closed, transport closed.
+    with closing(link), terminal.end_quietly(), ExitStack() as ended:
+        from vl2_ros.isolation.opening import open_perceiver
+        from vl2_ros.node.perceiver import close_perceiver
         from vl2_ros.node.server import PerceptionServer
 
-        pipeline = load_model(
-            weights,
-            device,
-            backend,
-            engines,
-            allow_fallback=allow_backend_fallback,
-            without=without or (),
-            memory_budget_mb=memory_budget,
-        )
-        server = PerceptionServer(pipeline, link, settings, on_failure=failure.note)
+        with display.show_progress("loading"):
+            perceiver = open_perceiver(dataclasses.replace(process, device=choose_device(device)))
+        ended.callback(close_perceiver, perceiver)
+        server = PerceptionServer(perceiver, link, settings, on_failure=failure.note)
         server.start()
         try:
             cameras = ", ".join(link.resolve(name) for name in settings.cameras)

@@ -108,9 +108,11 @@ class Attempt:
             getattr(events, "close", lambda: None)()
 
     def _notify(self, event: Event) -> None:
-        self.job.active_s = time.monotonic()
-        if isinstance(event, StageEvent):
-            self.job.stage = event.stage
+        # A stage that is told again is no sign that it goes on.
+        if not isinstance(event, StageEvent):
+            self.job.active_s = time.monotonic()
+        elif event.stage != self.job.stage:
+            self.job.stage, self.job.active_s = event.stage, time.monotonic()
         on_event = self.job.on_event
         if on_event is None or self.is_stopped():
             return

@@ -235,6 +235,19 @@ class ProcessParameters:
     allow_backend_fallback: bool = _parameter(
         True, "take torch, with a warning, where engines cannot be used; false: an error"
     )
+    watchdog: str = _parameter(
+        "auto",
+        "on: the model runs in a process of its own, which is killed when it hangs and restarted "
+        "when it ends; off: in the node's; auto: on where the device is a GPU",
+        choices=("auto", "on", "off"),
+    )
+    perceiver_stall_s: float = _parameter(
+        30.0,
+        "seconds without a sign of a running command after which the watchdog takes the model for "
+        "hung; longer than any one stage takes",
+        least=0.1,
+        most=3600.0,
+    )
     autostart: bool = _parameter(
         True, "configure and activate at once; false waits for a lifecycle manager"
     )

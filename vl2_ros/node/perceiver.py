@@ -9,9 +9,22 @@ from vl2_ros.structures import Command, Event, Frame, ModelInfo
 
 
 class Perceiver(Protocol):
-    """Answers one command about one frame at a time; `Pipeline` is one."""
+    """Answers one command about one frame at a time; `Pipeline` is one.
 
-    info: ModelInfo
+    One that holds more than memory, such as a process, has a method `close` besides.
+    """
+
+    @property
+    def info(self) -> ModelInfo:
+        """Return what the model says of itself."""
 
     def run(self, frame: Frame, command: Command) -> Iterator[Event]:
-        """Yield what happens, last one ResultEvent; closing the iterator stops the run."""
+        """Yield what happens, last one ResultEvent; closing the iterator stops the run.
+
+        A stage may be told again while nothing new happens.
+        """
+
+
+def close_perceiver(perceiver: Perceiver) -> None:
+    """End what a perceiver holds; one that holds memory alone needs nothing."""
+    getattr(perceiver, "close", lambda: None)()

@@ -10,7 +10,10 @@ from vl2_ros.structures.route import Route
 
 @dataclass(frozen=True, slots=True)
 class StageEvent:
-    """A stage of the flow has begun: preprocess, vision, language, detection, diffusion."""
+    """A stage of the flow has begun: preprocess, vision, language, detection, diffusion.
+
+    Where the model has a process of its own, also restart and wait, and each again while it lasts.
+    """
 
     stage: str
 

@@ -18,7 +18,7 @@ from rclpy.parameter import Parameter
 from vl2_ros.errors import ConfigError, VL2Error
 from vl2_ros.node.guarded import guarded
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
-from vl2_ros.node.perceiver import Perceiver
+from vl2_ros.node.perceiver import Perceiver, close_perceiver
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.service_calls import SERVICES, ServiceCalls
@@ -75,6 +75,7 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         self._load = load
         self._transport: RosTransport | None = None
         self._server: PerceptionServer | None = None
+        self._perceiver: Perceiver | None = None
         self._is_ending = False
         self._quiet_log = RepeatedLog(_log)
         self._loaded = threading.Event()
@@ -166,7 +167,7 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         parameters = read_parameters(self, NodeParameters)
         self._loaded.clear()
         try:
-            perceiver = self._load(process)
+            perceiver = self._perceiver = self._load(process)
         finally:
             self._loaded.set()
         if self._is_ending:
@@ -211,6 +212,10 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.close()
+        perceiver, self._perceiver = self._perceiver, None
+        if perceiver is not None:
+            close_perceiver(perceiver)
+            del perceiver
         if self._server is not None:
             self._server = None
             # The parts know each other in circles; a model is too large to wait for the collector.

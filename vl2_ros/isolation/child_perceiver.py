@@ -1,0 +1,158 @@
+"""A perceiver in a child process: a crash or a hang there ends neither the node nor its worker."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import pickle
+import queue
+import socket
+import time
+from collections.abc import Callable, Generator, Iterator
+
+from vl2_ros.errors import ConfigError, EngineError
+from vl2_ros.isolation.messages import Done, Failed, Happened, Run
+from vl2_ros.isolation.perceiver_handle import PerceiverHandle
+from vl2_ros.isolation.supervisor import Supervisor, Watchdog
+from vl2_ros.node.perceiver import Perceiver
+from vl2_ros.structures import Command, Event, Frame, ModelInfo, ResultEvent, StageEvent
+
+#: How often a silent run yields, so that its caller may stop it, in seconds.
+_PERIOD_S = 0.05
+#: How long a run waits for a process that is being restarted, in seconds.
+_PATIENCE_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+def can_isolate() -> bool:
+    """Tell whether this system can hand files from process to process, as arrays travel."""
+    return hasattr(socket, "send_fds")
+
+
+class _NotBegunError(EngineError):
+    """A process ended before it said anything of a run."""
+
+
+class ChildPerceiver:
+    """A `Perceiver` whose work is done in a process of its own.
+
+    The process is killed when it hangs, and started anew whenever it has ended; meanwhile each run
+    waits a little and then fails with the reason. One run at a time, as with every perceiver.
+
+    Answers need no memory of earlier frames. A perceiver that keeps some, such as tracks, keeps it
+    in the process and gives out a handle, a plain value in its result that comes back with the
+    next frame; a handle of a process that has ended is unknown to the next, which then begins anew.
+
+    Args:
+        load: makes the perceiver, in the process; importable by name there, such as a function of
+            a module or a `functools.partial` of one.
+        watchdog: when the process counts as hung.
+
+    Raises:
+        VL2Error: as `load` raises it; ConfigError if it has no such name, or on Windows.
+        ModuleNotFoundError: if `load` needs a package that is not installed.
+    """
+
+    def __init__(self, load: Callable[[], Perceiver], watchdog: Watchdog | None = None) -> None:
+        """Start the process and wait until it has loaded."""
+        if not can_isolate():
+            raise ConfigError("the watchdog needs Linux or macOS; switch it off")
+        try:
+            pickled = pickle.dumps(load)
+        except Exception as error:  # pickle raises what it likes
+            raise ConfigError(
+                f"load must be importable by name in another process, got {load!r}: {error}"
+            ) from error
+        self._numbers = itertools.count(1)
+        self._supervisor = Supervisor(pickled, watchdog or Watchdog())
+        try:
+            self._supervisor.start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def info(self) -> ModelInfo:
+        """Return what the model says of itself."""
+        return self._supervisor.info
+
+    @property
+    def pid(self) -> int:
+        """Return the id of the process, for tools that look at it; another after a restart."""
+        return self._supervisor.pid
+
+    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+        """Answer a command about a frame; closing the iterator stops the run.
+
+        Yields:
+            The perceiver's events. Where there is none for a while the present stage is told again,
+            so that the caller can stop; `restart` while there is no process, `wait` while it works
+            on what was stopped before.
+
+        Raises:
+            VL2Error: as the perceiver raises it; EngineError if the process ends, and for errors of
+                other kinds, whose traceback is logged.
+        """
+        # A process that ended before it began with the run had no part in it: once more.
+        for _ in range(2):
+            process = yield from self._find_process()
+            try:
+                yield from self._run_on(process, frame, command)
+                return
+            except _NotBegunError as end:
+                reason = str(end)
+        raise EngineError(reason)
+
+    def close(self) -> None:
+        """End the process within seconds; twice is harmless. A run that goes on fails."""
+        self._supervisor.close()
+
+    def _find_process(self) -> Generator[Event, None, PerceiverHandle]:
+        end_s = time.monotonic() + _PATIENCE_S
+        while (process := self._supervisor.wait_for_process(_PERIOD_S)) is None:
+            if time.monotonic() > end_s:
+                raise EngineError(self._supervisor.explain_absence())
+            yield StageEvent("restart")
+        return process
+
+    def _run_on(self, process: PerceiverHandle, frame: Frame, command: Command) -> Iterator[Event]:
+        number = next(self._numbers)
+        is_over = False
+        process.run(Run(number, frame, command))
+        try:
+            for event in self._follow(process, number):
+                is_over = isinstance(event, ResultEvent)
+                yield event
+        finally:
+            if not is_over:
+                process.cancel(number)
+
+    def _follow(self, process: PerceiverHandle, number: int) -> Iterator[Event]:
+        """Yield the events of a run up to its result; raise what ended it otherwise."""
+        stage = ""
+        while True:
+            try:
+                message = process.inbox.get(timeout=_PERIOD_S)
+            except queue.Empty:
+                yield StageEvent(stage or "wait")
+                continue
+            if message is None:
+                kind = EngineError if stage else _NotBegunError
+                raise kind(
+                    f"the perceiver process {process.describe_end()}; it is being restarted, ask "
+                    "again"
+                )
+            if message.number != number:
+                continue  # of a run that was stopped
+            if isinstance(message, Failed):
+                if message.traceback:
+                    _log.error("the perceiver raised in its process:\n%s", message.traceback)
+                raise message.make_error()
+            if isinstance(message, Done):
+                raise EngineError("the perceiver ended without a result")
+            if isinstance(message, Happened):
+                stage = getattr(message.event, "stage", stage or "run")
+                yield message.event
+                if isinstance(message.event, ResultEvent):
+                    return

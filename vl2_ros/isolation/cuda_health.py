@@ -1,0 +1,33 @@
+"""Whether the CUDA context of this process still works, asked of the driver itself."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+#: The driver's own word for "no CUDA in this process": not initialised, or ended.
+_UNUSED = (3, 4)
+
+
+def is_cuda_lost(driver: Any = None) -> bool:
+    """Tell whether the calling thread's CUDA context answers every call with an error from now on.
+
+    After an illegal access or a failed assertion on the device, no call works until the process
+    ends, whatever library makes it. Running out of memory is no such error.
+
+    Args:
+        driver: the functions of libcuda; None loads it.
+
+    Returns:
+        False where CUDA is not used, too.
+    """
+    if driver is None:
+        try:
+            driver = ctypes.CDLL("libcuda.so.1")
+        except OSError:
+            return False
+    context = ctypes.c_void_p()
+    code = driver.cuCtxGetCurrent(ctypes.byref(context))
+    if code in _UNUSED or (code == 0 and not context.value):
+        return False
+    return bool(code != 0 or driver.cuCtxSynchronize() != 0)
