@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from soaking.accounting import Ledger, find_growth, summarize_watches
-from soaking.children import Child, NodeChild, make_environment
+from soaking.children import Child, NodeChild, make_environment, measure_rss_mb
 from soaking.drivers import Asker, Cameras, Soak, Watcher, change_parameters, let_clients_vanish
 
 from vl2_ros.transports.client import PerceptionClient
@@ -91,7 +91,7 @@ def sample_memory(soak: Soak, samples: list[tuple[float, float]]) -> None:
             soak.troubles.append(f"the node ended with code {soak.node.exit_code}")
             soak.is_over.set()
             return
-        samples.append((time.monotonic() - soak.began_s, soak.node.measure_rss_mb()))
+        samples.append((time.monotonic() - soak.began_s, measure_rss_mb(soak.node.pid)))
 
 
 @contextlib.contextmanager

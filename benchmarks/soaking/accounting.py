@@ -12,6 +12,8 @@ from soaking.listener import TEXT_CHARACTERS
 from vl2_ros.node.command_messages import MAX_ID_CHARACTERS
 from vl2_ros.node.request import Status
 
+_MOST_EXAMPLES = 20
+
 #: Begin and end of a stretch of time, monotonic seconds.
 Span = tuple[float, float]
 
@@ -48,7 +50,8 @@ class Ledger:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._sent: Counter[str] = Counter()
-        self._answered: Counter[str] = Counter()
+        # Status and message of each final result.
+        self._answered: defaultdict[str, list[str]] = defaultdict(list)
         self._statuses: Counter[str] = Counter()
         self._watches: dict[str, WatchRecord] = {}
         self._foreign: Counter[str] = Counter()
@@ -97,13 +100,13 @@ class Ledger:
         """Return the counts; `doubles` are final results beyond one for each command."""
         with self._changed:
             lost = self._list_lost()
-            doubled = {key: -self._missing(key) for key in self._sent if self._missing(key) < 0}
+            doubled = [key for key in self._sent if self._missing(key) < 0]
             return {
                 "commands": self._sent.total(),
                 "lost": sum(self._missing(key) for key in lost),
-                "doubles": sum(doubled.values()),
-                "lost_ids": lost[:20],
-                "doubled_ids": list(doubled)[:20],
+                "doubles": -sum(self._missing(key) for key in doubled),
+                "lost_ids": lost[:_MOST_EXAMPLES],
+                "doubled_ids": {key: self._answered[key] for key in doubled[:_MOST_EXAMPLES]},
                 "final_results": dict(sorted(self._statuses.items())),
                 "results": self._result_count,
                 "results_of_no_command": dict(sorted(self._foreign.items())),
@@ -120,14 +123,14 @@ class Ledger:
             # Refused stops come with the id that they named, or with one that was made for them.
             self._foreign[status] += 1
             return
-        self._answered[key] += 1
+        self._answered[key].append(f"{status}: {line['message']}")
         self._statuses[status] += 1
         if watch is not None and watch.ended_s is None:
             watch.ended_s = line["time_s"]
         self._changed.notify_all()
 
     def _missing(self, key: str) -> int:
-        return self._sent[key] - self._answered[key]
+        return self._sent[key] - len(self._answered.get(key, ()))
 
     def _list_lost(self) -> list[str]:
         return [key for key in self._sent if self._missing(key) > 0]

@@ -1,4 +1,4 @@
-"""Child processes of a benchmark: JSON lines both ways, the errors' text kept; the parent's side."""
+"""Child processes of a benchmark, with JSON lines both ways; the parent's side."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ def make_environment(domain_id: int) -> dict[str, str]:
         "ROS_DOMAIN_ID": str(domain_id),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
+
+
+def measure_rss_mb(pid: int) -> float:
+    """Return the resident memory of a process now, in MiB; 0 when it has just ended.
+
+    Raises:
+        OSError: if there is no such process.
+    """
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 class Child:
@@ -163,11 +173,6 @@ class NodeChild(Child):
         """
         self.send(**fields)
         return self._receive(timeout_s)
-
-    def measure_rss_mb(self) -> float:
-        """Return the resident memory of the process now, in MiB."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def _receive(self, timeout_s: float) -> dict[str, Any]:
         try:

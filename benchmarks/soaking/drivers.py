@@ -199,7 +199,8 @@ class Watcher:
                 self._stop_one_or_all()
             self._drain(0.2)
         for command_id in self._ids.values():
-            self._client.stop(command_id)
+            if not self._soak.ledger.is_answered(command_id):
+                self._client.stop(command_id)
 
     def _start_missing(self) -> None:
         """Start each watch that has ended or was refused."""

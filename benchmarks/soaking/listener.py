@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from soaking.lines import emit, wait_for_end
+from vl2_ros.node.diagnostic_messages import Level
 from vl2_ros.node.result_messages import RESULT
 from vl2_ros.node.server import DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE
 from vl2_ros.node.transport import Qos
@@ -32,10 +33,9 @@ def tell_result(message: Any) -> None:
 
 
 def tell_diagnostics(message: Any) -> None:
-    """Write one line about the statuses of a DiagnosticArray that are not OK."""
-    troubles = [f"{one.name}: {one.message}" for one in message.status if one.level]
-    level = max((int(one.level) for one in message.status), default=0)
-    emit(diagnostics=level, troubles=troubles, time_s=time.monotonic())
+    """Write one line about the statuses of a DiagnosticArray that are errors."""
+    errors = [one.message for one in message.status if int(one.level) == Level.ERROR]
+    emit(errors=errors, time_s=time.monotonic())
 
 
 def main() -> None:
