@@ -23,6 +23,7 @@ PATIENCE_S = 12.0
 TROUBLES = (Status.FAILED, Status.EXPIRED, Status.CANCELED)
 #: So often a client asks again that got no answer.
 _ASK_PERIOD_S = 0.25
+_SETTLE_S = 2.0
 _READY_S = 120.0
 _POLL_S = 0.01
 
@@ -109,7 +110,10 @@ class Stage:
     def wait_until_answering(
         self, timeout_s: float = PATIENCE_S, check: Callable[[], None] = lambda: None
     ) -> float | None:
-        """Ask until an ask sent from now on is answered; return when, None when none is in time."""
+        """Ask until an ask sent from now on is answered; return when, None when none is in time.
+
+        Leaves no ask of its own behind that a node could still answer.
+        """
         asked: set[str] = set()
         end_s = time.monotonic() + timeout_s
         while time.monotonic() < end_s:
@@ -119,12 +123,20 @@ class Stage:
                 lambda one: one.get("id") in asked and one["status"] == Status.OK, _ASK_PERIOD_S
             )
             if line is not None:
+                self._wait_until_settled(asked)
                 return float(line["time_s"])
         return None
 
     def close(self) -> None:
         """End everything."""
         self._closing.close()
+
+    def _wait_until_settled(self, asked: set[str]) -> None:
+        # What a node heard that has been killed since has no result, so not for long.
+        end_s = time.monotonic() + _SETTLE_S
+        for command_id in asked:
+            left_s = max(0.0, end_s - time.monotonic())
+            self.wait_for(lambda one, wanted=command_id: one.get("id") == wanted, left_s)
 
     def _keep(self, child: Child) -> None:
         self._closing.callback(child.close)
