@@ -131,6 +131,13 @@ class Child:
         """Return the last lines of its standard error."""
         return "\n".join(line for _, line in list(self.log)[-count:])
 
+    def find_log_line(self, mark: str) -> float | None:
+        """Return when the first line with this mark came on its standard error; None if none."""
+        for moment_s, line in list(self.log):
+            if mark in line:
+                return moment_s
+        return None
+
     def _follow_output(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:

@@ -95,17 +95,27 @@ class Stage:
         )
         return None if line is None else float(line["time_s"])
 
-    def wait_for_report(self, command_id: str) -> float | None:
-        """Return when a failure of a command or any ERROR on /diagnostics came; None if none."""
-        after_s = time.monotonic()
-        line = self.wait_for(
-            lambda one: (
-                (one.get("id") == command_id and one["status"] in TROUBLES)
-                or bool(one.get("errors") and one["time_s"] > after_s)
-            ),
-            PATIENCE_S,
-        )
-        return None if line is None else float(line["time_s"])
+    def wait_for_report(self, command_id: str, served: Served | None = None) -> float | None:
+        """Return when the first word of a fault came; None when none comes.
+
+        That is a failure of the command, an ERROR on /diagnostics or, where the model runs in a
+        process of its own, a line in the log that speaks of it.
+        """
+        began_s = time.monotonic()
+        while time.monotonic() < began_s + PATIENCE_S:
+            line = self.wait_for(
+                lambda one: (
+                    (one.get("id") == command_id and one["status"] in TROUBLES)
+                    or bool(one.get("errors") and one["time_s"] > began_s)
+                ),
+                _POLL_S,
+            )
+            heard_s = None if line is None else float(line["time_s"])
+            logged_s = None if served is None else served.child.find_log_line("perceiver")
+            moments_s = [one for one in (heard_s, logged_s) if one is not None]
+            if moments_s:
+                return min(moments_s)
+        return None
 
     def wait_until_answering(
         self, timeout_s: float = PATIENCE_S, check: Callable[[], None] = lambda: None
