@@ -57,21 +57,20 @@ def open_link(soak: Soak, links: contextlib.ExitStack, name: str) -> DdsTranspor
 
 
 def wait_for_listener(soak: Soak, link: DdsTransport) -> None:
-    """Ask until the listener hears a result, so that it misses none that count.
+    """Ask until the listener hears a result, so that it misses none of those that count.
 
     Raises:
         RuntimeError: if it hears none.
     """
     client = PerceptionClient(link)
     client.require_node(_PROBE_S)
-    probes = Ledger()
-    hear, soak.ledger = soak.ledger, probes
     for number in range(int(_PROBE_S)):
-        probes.expect(f"probe-{number}")
-        client.send("find the mug", command_id=f"probe-{number}")
-        if probes.wait_until_answered(f"probe-{number}", 1.0):
-            probes.wait_until_settled(2.0)
-            soak.ledger = hear
+        command_id = f"probe-{number}"
+        soak.ledger.expect(command_id)
+        client.send("find the mug", command_id=command_id)
+        if soak.ledger.wait_until_answered(command_id, 1.0):
+            soak.ledger.wait_until_settled(2.0)
+            soak.ledger = Ledger()
             return
     raise RuntimeError("the listener hears no results; is DDS blocked on the loopback?")
 
