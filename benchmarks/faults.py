@@ -34,8 +34,7 @@ from vl2_ros.node.request import Status
 from vl2_ros.node.transport import Qos
 
 REPORT_BOUND_S, ANSWER_BOUND_S = 2.0, 5.0
-#: The watchdog is told to take a model for hung after this, as stages of the embedded one are
-#: short.
+#: The watchdog takes a model for hung after this; stages of the embedded one are shorter.
 WATCHDOG = ("--watchdog", "on", "--perceiver-stall-s", "1.0")
 #: Without a watchdog nothing ends a hang but itself.
 HANG_S = 3.0

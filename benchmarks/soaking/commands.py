@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -156,7 +156,7 @@ class CommandMaker:
     def _make_prompt(
         self,
         kind: int,
-        points: list[tuple[float, float]],
+        points: Sequence[tuple[float, float]],
         *,
         image: int = 0,
         counts: tuple[int, ...] = (),
