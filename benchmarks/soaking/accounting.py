@@ -180,7 +180,7 @@ def summarize_watches(
     }
 
 
-def find_growth(samples: Sequence[tuple[float, float]], total_s: float) -> dict[str, float]:
+def find_growth(samples: Sequence[tuple[float, float]], total_s: float) -> dict[str, Any]:
     """Compare the memory of the last tenth with that of as long a time after the warm-up.
 
     The warm-up is two minutes, or the first fifth of a run of less than ten minutes.
@@ -190,12 +190,17 @@ def find_growth(samples: Sequence[tuple[float, float]], total_s: float) -> dict[
         total_s: length of the run.
     """
     window_s, warm_s = total_s / 10, min(120.0, total_s / 5)
+    tenths_mb = [
+        round(_find_median(samples, index * window_s, (index + 1) * window_s), 1)
+        for index in range(10)
+    ]
     early_mb = _find_median(samples, warm_s, warm_s + window_s)
     late_mb = _find_median(samples, total_s - window_s, total_s)
     return {
         "rss_growth_percent": round((late_mb / early_mb - 1) * 100, 3),
         "rss_early_mb": round(early_mb, 2),
         "rss_late_mb": round(late_mb, 2),
+        "rss_tenths_mb": tenths_mb,
     }
 
 

@@ -99,4 +99,8 @@ def test_memory_grows_from_after_the_warm_up_to_the_last_tenth(accounting):
 
     samples = [(float(second), measure(second)) for second in range(1800)]
     assert accounting.find_growth(samples, 1800.0)["rss_growth_percent"] == pytest.approx(2.0)
+    assert (
+        accounting.find_growth(samples, 1800.0)["rss_tenths_mb"]
+        == [50.0] + [100.0] * 4 + [102.0] * 5
+    )
     assert accounting.find_growth(samples[:900], 900.0)["rss_growth_percent"] == 0.0
