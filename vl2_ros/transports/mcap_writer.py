@@ -12,6 +12,9 @@ from rosbags.typesys.store import Typestore
 
 from vl2_ros.errors import TransportError
 
+#: Messages are held back until so many bytes are there. Small, so that a full disk is noticed soon.
+_CHUNK_BYTES = 256 << 10
+
 
 class RecordingWriter:
     """Adds messages to an open recording; a topic begins with its first message.
@@ -71,7 +74,7 @@ def write_recording(path: Path, store: Typestore) -> Iterator[RecordingWriter]:
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
-            writer = Writer(file)
+            writer = Writer(file, chunk_size=_CHUNK_BYTES)
             writer.start(profile="ros2", library="vl2_ros")
             yield RecordingWriter(writer, store)
             writer.finish()  # type: ignore[no-untyped-call]

@@ -1,0 +1,31 @@
+"""A client that asks several times and then only waits, so that it can be killed meanwhile.
+
+Prints `{"sent": [ids]}` when its commands are with DDS.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from soaking.lines import emit, wait_for_end
+from vl2_ros.transports.client import PerceptionClient
+from vl2_ros.transports.dds import DdsTransport
+
+
+def main() -> None:
+    """Ask, then wait until standard input ends."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("ids", nargs="+", help="of the commands")
+    options = parser.parse_args()
+    transport = DdsTransport("vanishing")
+    client = PerceptionClient(transport)
+    client.require_node(20.0)
+    for command_id in options.ids:
+        client.send("find every mug and every bowl", command_id=command_id)
+    emit(sent=options.ids)
+    wait_for_end()
+    transport.close()
+
+
+if __name__ == "__main__":
+    main()
