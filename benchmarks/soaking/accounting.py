@@ -11,6 +11,7 @@ from typing import Any
 from soaking.listener import TEXT_CHARACTERS
 from vl2_ros.node.command_messages import MAX_ID_CHARACTERS
 from vl2_ros.node.request import Status
+from vl2_ros.node.schedule import REFUSED
 
 _MOST_EXAMPLES = 20
 
@@ -74,7 +75,7 @@ class Ledger:
             return
         with self._changed:
             self._result_count += 1
-            key = line["id"] if line["id"] in self._sent else line["text"]
+            key = self._find_key(line)
             watch = self._watches.get(key)
             if watch is not None and not line["is_final"]:
                 watch.turns_s.append(line["time_s"])
@@ -116,6 +117,14 @@ class Ledger:
         """Return every watch that was sent."""
         with self._changed:
             return list(self._watches.values())
+
+    def _find_key(self, line: dict[str, Any]) -> str:
+        command_id: str = line["id"]
+        # A second command of the same id is refused under a name of its own; a STOP has no text.
+        other_id = command_id.removeprefix(REFUSED)
+        if other_id != command_id and other_id in self._sent and line["text"]:
+            return other_id
+        return command_id if command_id in self._sent else line["text"]
 
     def _note_final(self, key: str, line: dict[str, Any], watch: WatchRecord | None) -> None:
         status = Status(line["status"]).name
