@@ -14,10 +14,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vl2_ros.console import display
+from vl2_ros.documents import read_text
 from vl2_ros.errors import InputError
 
 #: Exit code of a process that cannot do its work any more; launch and systemd start it again.
 EXIT_FAILED = 70
+#: Most bytes of a file of sentences.
+_MAX_BYTES = 512 << 10
 
 
 def read_sentences(path: Path) -> list[str]:
@@ -26,10 +29,8 @@ def read_sentences(path: Path) -> list[str]:
     Raises:
         InputError: if the file cannot be read or holds no sentence.
     """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}; expected one sentence a line") from error
+    text = read_text(path, InputError, max_bytes=_MAX_BYTES, advice="expected one sentence a line")
+    lines = [line.strip() for line in text.splitlines()]
     sentences = [line for line in lines if line and not line.startswith("#")]
     if not sentences:
         raise InputError(f"{path} holds no sentence; expected one a line")

@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from vl2_ros.documents import MAX_LIST_BYTES, check_int, check_list, read_json_object, take_int
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.sim.tabletop import TabletopFrame, TabletopObject, TabletopSimulator
 
 CHUNK_FRAMES = 500
+_MAX_SIDE = 1 << 14
 FORMAT = 1
 _SETTINGS = "cache.json"
 
@@ -149,7 +151,8 @@ class TabletopCache(Sequence[TabletopRecord]):
             raise ConfigError(
                 f"{self._root} is no tabletop cache of format {FORMAT}; make one with render_cache"
             )
-        self.width, self.height = int(settings["width"]), int(settings["height"])
+        self.width = take_int(settings, "width", least=1, most=_MAX_SIDE)
+        self.height = take_int(settings, "height", least=1, most=_MAX_SIDE)
         self._chunks: dict[str, _Chunk] = {}
         self._places: list[tuple[str, int]] = []
         self.refresh()
@@ -171,7 +174,13 @@ class TabletopCache(Sequence[TabletopRecord]):
         """Return one frame without copying its arrays."""
         name, place = self._places[index]
         chunk = self._chunks[name]
-        objects = tuple(_read_object(entry) for entry in chunk.objects[place])
+        try:
+            objects = tuple(_read_object(entry) for entry in chunk.objects[place])
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{self._root / name} describes frame {place} wrongly ({error}); delete it and "
+                "render it again"
+            ) from error
         return TabletopRecord(chunk.seeds[place], chunk.rgb[place], chunk.instances[place], objects)
 
 
@@ -189,7 +198,11 @@ def _check_settings(root: Path, wanted: dict[str, int]) -> None:
 
 def _read_settings(root: Path) -> dict[str, int] | None:
     path = root / _SETTINGS
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    advice = "delete the folder and render it again"
+    values = read_json_object(path, ConfigError, advice=advice)
+    return {name: check_int(f"{path}: {name}", value) for name, value in values.items()}
 
 
 def _chunk_folder(root: Path, seeds: range) -> Path:
@@ -246,11 +259,17 @@ def _read_object(entry: dict[str, Any]) -> TabletopObject:
 
 
 def _open_chunk(folder: Path) -> _Chunk:
-    document = json.loads((folder / "objects.json").read_text())
-    first, frames = int(document["first_seed"]), document["frames"]
-    return _Chunk(
-        seeds=range(first, first + len(frames)),
-        rgb=np.load(folder / "rgb.npy", mmap_mode="r"),
-        instances=np.load(folder / "instances.npy", mmap_mode="r"),
-        objects=frames,
-    )
+    path = folder / "objects.json"
+    advice = f"delete {folder} and render it again"
+    document = read_json_object(path, ConfigError, max_bytes=MAX_LIST_BYTES, advice=advice)
+    first, frames = take_int(document, "first_seed"), check_list("frames", document.get("frames"))
+    try:
+        rgb, instances = (
+            np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("rgb", "instances")
+        )
+    # numpy raises of its own for damaged arrays.
+    except Exception as error:
+        raise ConfigError(f"cannot read {folder} ({str(error)[:300]}); {advice}") from error
+    if not len(rgb) == len(instances) == len(frames):
+        raise ConfigError(f"{folder} holds arrays of different lengths; {advice}")
+    return _Chunk(range(first, first + len(frames)), rgb, instances, frames)

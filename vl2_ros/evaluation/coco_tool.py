@@ -5,7 +5,6 @@ The library counts; this file opens it, quietly, and names what it gives.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -14,13 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from vl2_ros.errors import InputError
+from vl2_ros.errors import InputError, VL2Error
+from vl2_ros.evaluation.coco_document import read_results, read_truth
 
 #: OKS falloff of CrowdPose's 14 keypoints, from its own tools.
 CROWDPOSE_SIGMAS = (
     *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107),
     *(0.107, 0.087, 0.087, 0.089, 0.089, 0.079, 0.079),
 )
+
+#: Of the library's own words.
+_SHOWN_LETTERS = 300
 
 
 class CocoKind(Enum):
@@ -74,16 +77,14 @@ def score_coco(
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    # The library writes into what it reads.
-    document = str(truth) if isinstance(truth, Path) else copy.deepcopy(dict(truth))
-    rows = str(found) if isinstance(found, Path) else [copy.deepcopy(dict(row)) for row in found]
     is_crowd = kind is CocoKind.CROWD_KEYPOINTS
     if sigmas is None and is_crowd:
         sigmas = CROWDPOSE_SIGMAS
     try:
-        coco = COCO(document)
+        # The library writes into what it is given.
+        coco = COCO(read_truth(truth))
         _check_sigmas(coco.dataset, kind, sigmas)
-        results = coco.loadRes(rows, min_score=min_score)
+        results = coco.loadRes(read_results(found), min_score=min_score)
         evaluation = COCOeval_faster(
             coco,
             results,
@@ -93,18 +94,20 @@ def score_coco(
             use_area=not is_crowd,
             print_function=lambda *words: None,
         )
-    except (OSError, ValueError, KeyError, AssertionError) as error:
+        if not with_classes:
+            evaluation.params.useCats = 0
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        numbers = {name: float(value) for name, value in evaluation.stats_as_dict.items()}
+        return CocoScores(numbers["AP_all"], numbers["AP_50"], numbers["AP_75"], numbers)
+    # The library says of no document what it may raise.
+    except Exception as error:
+        said = str(error) if isinstance(error, VL2Error) else repr(error)[:_SHOWN_LETTERS]
         raise InputError(
-            f"cannot read COCO annotations or results: {error!r}; expected the format of "
+            f"cannot read COCO annotations or results: {said}; expected the format of "
             "https://cocodataset.org/#format-data and results of these images only"
         ) from error
-    if not with_classes:
-        evaluation.params.useCats = 0
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-    numbers = {name: float(value) for name, value in evaluation.stats_as_dict.items()}
-    return CocoScores(numbers["AP_all"], numbers["AP_50"], numbers["AP_75"], numbers)
 
 
 def _check_sigmas(

@@ -6,12 +6,15 @@ Asks a perceiver and counts right routes and right phrases; knows no weights.
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from vl2_ros.documents import read_text
+from vl2_ros.errors import InputError
 from vl2_ros.structures import Command, Frame, Result, Route
 
 logger = logging.getLogger(__name__)
@@ -57,17 +60,27 @@ class PhrasingScores:
 
 
 def load_phrasings(path: Path = PHRASINGS_FILE) -> tuple[Phrasing, ...]:
-    """Read tab-separated route names (joined by "+"), phrases (joined by ";") and sentence."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return tuple(
-        Phrasing(
-            sentence=row["sentence"],
-            routes=tuple(Route[name] for name in row["route"].split("+")),
-            phrases=tuple(row["phrases"].split(";")) if row["phrases"] else (),
+    """Read tab-separated route names (joined by "+"), phrases (joined by ";") and sentence.
+
+    Raises:
+        InputError: if the file cannot be read, or a row has no such columns.
+    """
+    lines = io.StringIO(read_text(path, InputError), newline="")
+    try:
+        rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+        return tuple(
+            Phrasing(
+                sentence=row["sentence"] or "",
+                routes=tuple(Route[name] for name in (row["route"] or "").split("+")),
+                phrases=tuple(row["phrases"].split(";")) if row["phrases"] else (),
+            )
+            for row in rows
         )
-        for row in rows
-    )
+    except (csv.Error, KeyError) as error:
+        raise InputError(
+            f"{path} must hold the columns route, phrases and sentence with routes of "
+            f"{', '.join(route.name for route in Route)}; {type(error).__name__}: {error}"
+        ) from error
 
 
 def score_phrasings(

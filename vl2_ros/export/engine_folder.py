@@ -6,10 +6,10 @@ change from call to call.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+from vl2_ros.documents import write_whole
 from vl2_ros.errors import ConfigError
 from vl2_ros.export.onnx_export import OPSET, WEIGHTS_SUFFIX, AxisSize, export_onnx
+from vl2_ros.export.store_files import describe_embeddings, hash_file
 from vl2_ros.loading import identify_weights, load_processing
 from vl2_ros.model.checkpoint import load_model
 from vl2_ros.model.checkpoint_config import read_checkpoint_config
@@ -34,7 +36,6 @@ from vl2_ros.runtime.graph_language import TOKEN_EMBEDDINGS
 #: Most regions of one command, where nobody says another number.
 _MOST_REGIONS = 16
 _SIDES = ("height", "width")
-_READ_BYTES = 1 << 20
 
 
 class GraphRequest(Protocol):
@@ -117,6 +118,8 @@ def export_engines(
     if not entries:
         raise ConfigError(f"{weights} has none of the graphs {', '.join(graphs or ())}")
     document = {"format": FORMAT, "checkpoint": identify_weights(weights), "graphs": entries}
+    if "language_model" in entries:
+        document["embeddings"] = describe_embeddings(out)
     path = out / FILE_NAME
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return path
@@ -218,14 +221,14 @@ def _export(
     export_onnx(module, spec, sizes, path, precision=precision, is_compact=is_compact)
     entry = {
         "file": path.name,
-        "sha256": _hash_file(path),
+        "sha256": hash_file(path),
         "precision": precision,
         "opset": OPSET,
         "axes": {axis: _plain(sizes[axis]) for axis in _named_axes(spec)},
     }
     weights = path.with_name(path.name + WEIGHTS_SUFFIX)
     if weights.is_file():
-        entry["weights"] = {"file": weights.name, "sha256": _hash_file(weights)}
+        entry["weights"] = {"file": weights.name, "sha256": hash_file(weights)}
     return entry
 
 
@@ -236,14 +239,6 @@ def _named_axes(spec: GraphSpec) -> list[str]:
 
 def _plain(size: AxisSize) -> int | list[int]:
     return size if isinstance(size, int) else list(size)
-
-
-def _hash_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _write_embeddings(model: VisionLLM, path: Path) -> None:
@@ -257,6 +252,4 @@ def _write_embeddings(model: VisionLLM, path: Path) -> None:
             narrow = wide.astype(np.float16)
         is_exact = np.array_equal(narrow.astype(np.float32), wide)
         arrays[name] = np.ascontiguousarray(narrow if is_exact else wide)
-    save_file(arrays, path)
-    # The library keeps its files to the user; installed, everybody reads them.
-    path.chmod(0o644)
+    write_whole(path, partial(save_file, arrays))

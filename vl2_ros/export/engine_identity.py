@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vl2_ros.documents import check_int, check_object, check_text, shorten
 from vl2_ros.errors import EngineError
+from vl2_ros.model.graphs import GRAPHS
 
 #: Of the recipe's form: raised when a build comes out differently from the same recipe.
 RECIPE_VERSION = 1
@@ -66,11 +68,24 @@ class EngineRecipe:
         """
         try:
             shapes = tuple(
-                {axis: (int(sizes[0]), int(sizes[1]), int(sizes[2])) for axis, sizes in one.items()}
+                {axis: _read_range(axis, sizes) for axis, sizes in one.items()}
                 for one in document["shapes"]
             )
-            return cls(**{**document, "shapes": shapes})
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            recipe = cls(**{**document, "shapes": shapes})
+            for name in ("graph", "onnx_sha256", "runtime", "device", "precision"):
+                check_text(name, getattr(recipe, name), error=EngineError)
+            options = check_object("options", recipe.options, error=EngineError)
+            if recipe.graph not in GRAPHS or not all(
+                isinstance(one, int | bool | str) for one in options.values()
+            ):
+                raise EngineError("expected a known graph and plain options")
+            return recipe
+        except (AttributeError, EngineError, KeyError, TypeError, ValueError) as error:
             raise EngineError(
-                f"expected the recipe of an engine, got {document!r}; build it again"
+                f"expected the recipe of an engine, got {shorten(document)}; build it again"
             ) from error
+
+
+def _read_range(axis: str, sizes: Any) -> tuple[int, int, int]:
+    least, best, most = (check_int(axis, size, error=EngineError) for size in sizes)
+    return least, best, most

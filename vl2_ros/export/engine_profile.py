@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vl2_ros.documents import MAX_SIZE, check_document, is_file, read_text, shorten
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.graphs import DYNAMIC_AXES, GRAPHS
 
@@ -28,6 +29,11 @@ _SHIPPED = (
     Path(__file__).parents[2] / "engines",
     *(prefix / "share" / "vl2_ros" / "engines" for prefix in Path(__file__).parents[5:6]),
 )
+#: Most bytes of a profile.
+_MAX_BYTES = 64 << 10
+#: Letters of a library's own words.
+_SHOWN = 300
+_KEYS_SHOWN = 8
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -59,11 +65,12 @@ class GraphProfile:
             ConfigError: naming the graph, what was expected and what came.
         """
         if self.graph not in GRAPHS:
-            raise ConfigError(f"graphs: expected {', '.join(GRAPHS)}, got {self.graph!r}")
+            raise ConfigError(f"graphs: expected {', '.join(GRAPHS)}, got {shorten(self.graph)}")
         known = tuple(GRAPHS[self.graph].tolerance)
         if self.precision not in known:
             raise ConfigError(
-                f"{self.graph}: precision must be {' or '.join(known)}, got {self.precision!r}"
+                f"{self.graph}: precision must be {' or '.join(known)}, got "
+                f"{shorten(self.precision)}"
             )
         if not self.shapes:
             raise ConfigError(f"{self.graph}: shapes must have at least one entry")
@@ -77,10 +84,10 @@ class GraphProfile:
         if not set(expected) <= set(shapes) <= allowed:
             raise ConfigError(
                 f"{self.graph}: shapes must give sizes of {', '.join(expected) or 'no axis'}, got "
-                f"{', '.join(shapes) or 'none'}"
+                f"{', '.join(map(_show_key, shapes)) or 'none'}"
             )
         for axis, (least, best, most) in shapes.items():
-            if not (0 if axis == "past" else 1) <= least <= best <= most:
+            if not (0 if axis == "past" else 1) <= least <= best <= most <= MAX_SIZE:
                 raise ConfigError(
                     f"{self.graph}: {axis} must be [least, best, most] in rising order, got "
                     f"{[least, best, most]}"
@@ -137,9 +144,11 @@ class EngineProfile:
             ConfigError: naming the value, what was expected and what came.
         """
         if self.backend not in BACKENDS:
-            raise ConfigError(f"backend must be {' or '.join(BACKENDS)}, got {self.backend!r}")
-        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
-            raise ConfigError(f"device must be cpu, cuda or cuda:1, got {self.device!r}")
+            raise ConfigError(
+                f"backend must be {' or '.join(BACKENDS)}, got {shorten(self.backend)}"
+            )
+        if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", self.device):
+            raise ConfigError(f"device must be cpu, cuda or cuda:1, got {shorten(self.device)}")
         if self.backend == "tensorrt" and self.device == "cpu":
             raise ConfigError("backend tensorrt needs device cuda, got cpu")
         if not self.graphs:
@@ -147,14 +156,20 @@ class EngineProfile:
         for name in ("workspace_mb", "memory_budget_mb"):
             value = getattr(self, name)
             if value is not None and value < 16:
-                raise ConfigError(f"{name} must be at least 16, got {value}")
+                raise ConfigError(f"{name} must be at least 16, got {shorten(value)}")
+            if value is not None and value > MAX_SIZE:
+                raise ConfigError(f"{name} must be at most {MAX_SIZE}, got {shorten(value)}")
         if not 0 <= self.optimization_level <= 5:
-            raise ConfigError(f"optimization_level must be 0 to 5, got {self.optimization_level}")
+            raise ConfigError(
+                f"optimization_level must be 0 to 5, got {shorten(self.optimization_level)}"
+            )
         for name, multiple in (("decoder_hw", 1), ("drawn_hw", 8)):
             _check_sides(name, getattr(self, name), multiple)
         for sha256 in self.trusted:
             if not _SHA256.fullmatch(sha256):
-                raise ConfigError(f"trusted must hold sha256 of 64 lower-case hex digits: {sha256}")
+                raise ConfigError(
+                    f"trusted must hold sha256 of 64 lower-case hex digits: {shorten(sha256)}"
+                )
 
     @property
     def workspace_bytes(self) -> int:
@@ -169,7 +184,7 @@ def _check_sides(name: str, sides: tuple[int, int] | None, multiple: int) -> Non
         raise ConfigError(
             f"{name} must be [height, width] of 32 to 4096 pixels"
             + (f", multiples of {multiple}" if multiple > 1 else "")
-            + f", got {list(sides)}"
+            + f", got {shorten(list(sides))}"
         )
 
 
@@ -192,13 +207,13 @@ def find_profile(name: str) -> Path:
         ConfigError: if it is neither.
     """
     path = Path(name)
-    if path.is_file():
+    if is_file(path):
         return path
     shipped = list_shipped_profiles()
     if name in shipped:
         return shipped[name]
     raise ConfigError(
-        f"no profile {name!r}: expected a YAML file or one of {', '.join(shipped) or 'none'}"
+        f"no profile {shorten(name)}: expected a YAML file or one of {', '.join(shipped) or 'none'}"
     )
 
 
@@ -210,10 +225,14 @@ def load_profile(path: Path) -> EngineProfile:
     """
     import yaml
 
+    advice = "expected an engine profile"
+    text = read_text(path, ConfigError, max_bytes=_MAX_BYTES, advice=advice)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the profile {path}: {error}") from error
+        document = yaml.safe_load(text)
+    # Beside its own errors the library lets through those of dates, numbers and deep nesting.
+    except Exception as error:
+        raise ConfigError(f"cannot read the profile {path}: {str(error)[:_SHOWN]}") from error
+    check_document(document, str(path), ConfigError, advice=advice)
     try:
         return read_profile(path.stem, document)
     except ConfigError as error:
@@ -228,7 +247,7 @@ def read_profile(name: str, document: Any) -> EngineProfile:
     """
     known = {one.name: one for one in dataclasses.fields(EngineProfile) if one.name != "name"}
     if not isinstance(document, dict):
-        raise ConfigError(f"expected keys such as backend and graphs, got {document!r}")
+        raise ConfigError(f"expected keys such as backend and graphs, got {shorten(document)}")
     _check_keys(document, {*known, "precision"}, {"backend", "graphs"})
     values = dict(document)
     precision = values.pop("precision", "float32")
@@ -238,19 +257,21 @@ def read_profile(name: str, document: Any) -> EngineProfile:
             values[key] = _read_numbers(key, values[key], 2)
     if "trusted" in values:
         if not isinstance(values["trusted"], list):
-            raise ConfigError(f"trusted must be a list, got {values['trusted']!r}")
-        values["trusted"] = tuple(str(one) for one in values["trusted"])
+            raise ConfigError(f"trusted must be a list, got {shorten(values['trusted'])}")
+        values["trusted"] = tuple(
+            shorten(one) if not isinstance(one, str) else one for one in values["trusted"]
+        )
     _check_types(values)
     return EngineProfile(name=name, **values)
 
 
 def _check_keys(document: Mapping[Any, Any], known: set[str], needed: set[str]) -> None:
-    unknown = sorted(str(key) for key in set(document) - known)
+    unknown = sorted(_show_key(key) for key in set(document) - known)
     missing = sorted(needed - set(document))
     if unknown or missing:
         raise ConfigError(
             f"expected the keys {', '.join(sorted(known))}"
-            + (f"; unknown: {', '.join(unknown)}" if unknown else "")
+            + (f"; unknown: {', '.join(unknown[:_KEYS_SHOWN])}" if unknown else "")
             + (f"; missing: {', '.join(missing)}" if missing else "")
         )
 
@@ -269,30 +290,40 @@ def _check_types(values: Mapping[str, Any]) -> None:
         # To Python a bool is an int.
         wrong_bool = isinstance(value, bool) and bool not in expected
         if value is not ... and (wrong_bool or not isinstance(value, expected)):
-            raise ConfigError(f"{key} must be {expected[0].__name__}, got {value!r}")
+            raise ConfigError(f"{key} must be {expected[0].__name__}, got {shorten(value)}")
 
 
 def _read_graphs(document: Any, precision: Any) -> dict[str, GraphProfile]:
     if not isinstance(document, dict):
-        raise ConfigError(f"graphs must hold a key for each graph, got {document!r}")
+        raise ConfigError(f"graphs must hold a key for each graph, got {shorten(document)}")
     graphs = {}
     for name, entry in document.items():
         entry = {} if entry is None else entry
+        if not isinstance(name, str) or len(name) > _SHOWN:
+            raise ConfigError(f"graphs must have names, got {shorten(name)}")
         if not isinstance(entry, dict):
-            raise ConfigError(f"{name}: expected the keys precision and shapes, got {entry!r}")
+            raise ConfigError(
+                f"{name}: expected the keys precision and shapes, got {shorten(entry)}"
+            )
         try:
             _check_keys(entry, {"precision", "shapes"}, set())
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from error
         shapes = entry.get("shapes", [{}])
         if not isinstance(shapes, list) or not all(isinstance(one, dict) for one in shapes):
-            raise ConfigError(f"{name}: shapes must be a list of axes with sizes, got {shapes!r}")
+            raise ConfigError(
+                f"{name}: shapes must be a list of axes with sizes, got {shorten(shapes)}"
+            )
         ranges = tuple(
-            {axis: _read_range(f"{name}: {axis}", size) for axis, size in one.items()}
+            {axis: _read_range(f"{name}: {_show_key(axis)}", size) for axis, size in one.items()}
             for one in shapes
         )
-        graphs[name] = GraphProfile(name, str(entry.get("precision", precision)), ranges)
+        graphs[name] = GraphProfile(name, _show_key(entry.get("precision", precision)), ranges)
     return graphs
+
+
+def _show_key(key: Any) -> str:
+    return key[:_SHOWN] if isinstance(key, str) else shorten(key)
 
 
 def _read_range(what: str, value: Any) -> AxisRange:
@@ -309,5 +340,5 @@ def _read_numbers(what: str, value: Any, count: int) -> tuple[int, ...]:
         or not all(isinstance(one, int) and not isinstance(one, bool) for one in value)
     ):
         expected = "a number or [least, best, most]" if count == 3 else "[height, width]"
-        raise ConfigError(f"{what} must be {expected}, got {value!r}")
+        raise ConfigError(f"{what} must be {expected}, got {shorten(value)}")
     return tuple(value)

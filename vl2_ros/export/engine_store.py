@@ -14,7 +14,6 @@ changes last and at once, so the old engines serve until the new ones are there.
 from __future__ import annotations
 
 import filecmp
-import json
 import re
 import shutil
 import time
@@ -23,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vl2_ros.documents import check_int, check_number, check_text, is_file, read_json_object
 from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_builders import Builder
 from vl2_ros.export.engine_identity import EngineRecipe
@@ -30,6 +30,7 @@ from vl2_ros.export.engine_profile import GraphProfile
 from vl2_ros.export.parity_gate import OutputMiss, describe_misses
 from vl2_ros.export.store_files import (
     PART,
+    describe_embeddings,
     hash_file,
     locked,
     mapped_writes,
@@ -44,6 +45,7 @@ from vl2_ros.runtime.engine_files import (
     FORMAT,
     AxisRange,
     EngineFile,
+    read_axis,
     read_engine_files,
 )
 
@@ -203,6 +205,8 @@ class EngineStore:
                     shutil.copyfile(embeddings, part)
             graphs = self._read_index(checkpoint) | rows
             document = {"format": FORMAT, "checkpoint": checkpoint, "graphs": graphs}
+            if is_file(self.folder / EMBEDDINGS):
+                document["embeddings"] = describe_embeddings(self.folder)
             write_json(self.folder / FILE_NAME, document)
 
     def _is_published(
@@ -213,7 +217,12 @@ class EngineStore:
         index = self._read_index(checkpoint)
         return all(index.get(graph) == row for graph, row in rows.items()) and (
             embeddings is None
-            or (there.is_file() and filecmp.cmp(embeddings, there, shallow=False))
+            or (
+                there.is_file()
+                and filecmp.cmp(embeddings, there, shallow=False)
+                # One that was written before there was a hash has none.
+                and self._read_document().get("embeddings") == describe_embeddings(self.folder)
+            )
         )
 
     @property
@@ -223,10 +232,9 @@ class EngineStore:
 
     def _read_document(self) -> dict[str, Any]:
         try:
-            document = json.loads((self.folder / FILE_NAME).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return read_json_object(self.folder / FILE_NAME, EngineError)
+        except EngineError:
             return {}
-        return document if isinstance(document, dict) else {}
 
     def _read_index(self, checkpoint: str) -> dict[str, Any]:
         document = self._read_document()
@@ -342,21 +350,24 @@ def _to_json(stored: StoredEngine) -> dict[str, Any]:
 def _read_sidecar(path: Path) -> StoredEngine | None:
     """Read what belongs to one engine; None for any other or damaged JSON file."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json_object(path, EngineError)
         recipe, entry = EngineRecipe.from_json(document["recipe"]), document["engine"]
         file = EngineFile(
             recipe.graph,
-            path.parent / Path(entry["file"]).name,
-            entry["sha256"],
+            path.parent / Path(check_text("file", entry["file"], error=EngineError)).name,
+            check_text("sha256", entry["sha256"], error=EngineError),
             recipe.precision,
-            {axis: tuple(s) if isinstance(s, list) else s for axis, s in entry["axes"].items()},
+            {axis: read_axis(axis, size) for axis, size in entry["axes"].items()},
             built_with=recipe.runtime,
             built_for=recipe.device,
             portable=entry["portable"] is True,
         )
         misses = tuple(OutputMiss(**one) for one in document["misses"])
-        return StoredEngine(
-            file, recipe, document["built_at"], document["seconds"], document["size"], misses
+        built_at, seconds = (
+            check_number(name, document[name], least=0, error=EngineError)
+            for name in ("built_at", "seconds")
         )
+        size = check_int("size", document["size"], most=1 << 50, error=EngineError)
+        return StoredEngine(file, recipe, built_at, seconds, size, misses)
     except (AttributeError, EngineError, KeyError, OSError, TypeError, ValueError):
         return None

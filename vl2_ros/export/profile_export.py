@@ -5,7 +5,6 @@ What is there already, of the same checkpoint, profile and versions, is not expo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vl2_ros.documents import is_file, read_json_object
 from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_folder import export_engines, fixed_axes
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
@@ -26,7 +26,7 @@ from vl2_ros.model.checkpoint import load_model
 from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.runtime.engine_files import AxisRange, EngineFile, read_engine_files
+from vl2_ros.runtime.engine_files import EMBEDDINGS, AxisRange, EngineFile, read_engine_files
 
 
 def export_for_profile(
@@ -172,11 +172,13 @@ def _describe_graph(graph: GraphProfile) -> Mapping[str, Any]:
 def _is_current(folder: Path, wanted: Mapping[str, Any]) -> bool:
     """Tell whether a folder holds whole files of what is wanted."""
     try:
-        if json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8")) != wanted:
+        if read_json_object(folder / EXPORT_FILE, EngineError) != wanted:
             return False
         for file in read_engine_files(folder).graphs.values():
             file.check()
             find_samples(file.path)
-    except (OSError, ValueError, EngineError):
+        if is_file(folder / EMBEDDINGS):
+            read_engine_files(folder).check_embeddings()
+    except EngineError:
         return False
     return True

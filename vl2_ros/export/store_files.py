@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vl2_ros.errors import EngineError
+from vl2_ros.runtime.engine_files import EMBEDDINGS
 
 #: Beside a file while it is written.
 PART = ".part"
@@ -34,6 +35,15 @@ def hash_file(path: Path) -> str:
     except OSError as error:
         raise EngineError(f"cannot read {path}: {error.strerror}") from error
     return digest.hexdigest()
+
+
+def describe_embeddings(folder: Path) -> dict[str, str]:
+    """Make the row of `engines.json` about the embeddings of a folder.
+
+    Raises:
+        EngineError: if they cannot be read.
+    """
+    return {"file": EMBEDDINGS, "sha256": hash_file(folder / EMBEDDINGS)}
 
 
 @contextlib.contextmanager

@@ -9,6 +9,16 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from vl2_ros.documents import (
+    check_bool,
+    check_int,
+    check_kind,
+    check_list,
+    check_number,
+    check_object,
+    check_text,
+    shorten,
+)
 from vl2_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +33,14 @@ _FLOAT_BACKBONE_FIELDS = (
     "layer_norm_eps",
     "initializer_range",
 )
+_LIST_BACKBONE_FIELDS = ("depths", "num_heads", "hidden_sizes")
+_TEXT_BACKBONE_FIELDS = ("hidden_act", "layer_type")
+#: Most stages and blocks of a stage, most channels; the largest published ones have a tenth.
+_MAX_STAGES, _MAX_BLOCKS, _MAX_WIDTH = 8, 256, 1 << 14
+#: Most values of all tables of window places, which a Swin computes when it is made.
+_MAX_PLACES = 1 << 22
+#: Most of a decoder's counts and widths, and of its layers and token levels.
+_MAX_FIELD, _MAX_LAYERS = 1 << 20, 256
 #: Fields of a backbone config that shape the network; a released JSON holds many more.
 _BACKBONE_FIELDS: Mapping[str, frozenset[str]] = {
     "swin": frozenset(
@@ -48,11 +66,11 @@ def name_swin(name: str) -> dict[str, Any]:
     Raises:
         ConfigError: if it is another backbone.
     """
-    size, side = name[:6], name[7:10]
+    size, side = check_text("backbone", name)[:6], name[7:10]
     if size not in _SWIN_SIZES or side not in ("224", "384"):
         raise ConfigError(
             f"backbone must be one of {sorted(_SWIN_SIZES)} with _224 or _384 behind it, got "
-            f"{name!r}; other backbones are not supported"
+            f"{shorten(name)}; other backbones are not supported"
         )
     width, depths, heads = _SWIN_SIZES[size]
     return {
@@ -83,23 +101,46 @@ def declared_values(config: DataclassInstance) -> dict[str, Any]:
         elif item.type == "int" and type(value) is float and value.is_integer():
             value = int(value)
         elif item.type == "tuple[str, ...]":
-            value = tuple(value)
+            value = tuple(check_list(item.name, value))
         elif item.name == "backbone_config":
             value = clean_backbone(value)
+        most = _MAX_LAYERS if item.name.endswith(("layers", "levels")) else _MAX_FIELD
+        check_kind(item.name, value, str(item.type), most=most)
         values[item.name] = value
     return values
 
 
 def clean_backbone(values: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what shapes the backbone, with the types that transformers insists on."""
-    kind = str(values.get("model_type"))
-    if kind not in _BACKBONE_FIELDS:
+    values = check_object("backbone_config", values)
+    kind = values.get("model_type")
+    if not isinstance(kind, str) or kind not in _BACKBONE_FIELDS:
         raise ConfigError(
-            f"backbone model_type must be one of {sorted(_BACKBONE_FIELDS)}, got {kind!r}"
+            f"backbone model_type must be one of {sorted(_BACKBONE_FIELDS)}, got {shorten(kind)}"
         )
     known = _BACKBONE_FIELDS[kind]
     kept = {name: values[name] for name in sorted(known & set(values)) if values[name] is not None}
-    for name in _FLOAT_BACKBONE_FIELDS:
-        if name in kept:
-            kept[name] = float(kept[name])
+    for name in kept:
+        kept[name] = _check_backbone_field(name, kept[name])
+    window, blocks = kept.get("window_size", 7), sum(kept.get("depths", ()))
+    if kind == "swin" and window**4 * blocks > _MAX_PLACES:
+        raise ConfigError(
+            f"window_size {window} is too large for {blocks} blocks; expected at most "
+            f"{_MAX_PLACES} window places in all, window_size ** 4 for each block"
+        )
     return {"model_type": kind, **kept}
+
+
+def _check_backbone_field(name: str, value: Any) -> Any:
+    what = f"backbone {name}"
+    if name in _FLOAT_BACKBONE_FIELDS:
+        return check_number(what, value)
+    if name in _LIST_BACKBONE_FIELDS:
+        most = _MAX_BLOCKS if name == "depths" else _MAX_WIDTH
+        stages = check_list(what, value, most=_MAX_STAGES)
+        return [check_int(what, one, least=1, most=most) for one in stages]
+    if name in _TEXT_BACKBONE_FIELDS:
+        return check_text(what, value)
+    if name in (*_INT_BACKBONE_FIELDS, "embedding_size"):
+        return check_int(what, value, least=1, most=_MAX_WIDTH)
+    return check_bool(what, value)

@@ -9,14 +9,26 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from vl2_ros.documents import (
+    MAX_LIST_BYTES,
+    check_int,
+    check_list,
+    is_file,
+    is_folder,
+    read_json_object,
+    shorten,
+    shorten_path,
+    take_int,
+)
 from vl2_ros.errors import CheckpointError, ConfigError
-from vl2_ros.model.checkpoint_shards import read_json_object
 from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
 from vl2_ros.model.diffusion_config import NUM_CONDITIONS, DiffusionConfig
 from vl2_ros.model.diffusion_folder import COMPANIONS, DiffusionFolder, find_diffusion_folder
 from vl2_ros.model.tokens import TokenIds
 
 CONFIG_FILE = "config.json"
+#: Most states that stand in for an encoded text.
+_MAX_CONDITIONS = 4096
 RELEASE_TYPE = "visionllmv2"
 OWN_TYPE = "vl2_ros"
 
@@ -53,31 +65,33 @@ def read_checkpoint_config(folder: Path) -> CheckpointConfig:
         CheckpointError: if the folder is none, or holds another model or a broken `config.json`.
         ConfigError: if the model is a variant that is not supported.
     """
-    if not folder.exists():
-        raise CheckpointError(f"{folder} does not exist; expected a checkpoint folder")
-    if not folder.is_dir():
+    if is_file(folder):
         raise CheckpointError(f"{folder} is a file; expected the folder with {CONFIG_FILE} in it")
+    if not is_folder(folder):
+        raise CheckpointError(
+            f"{shorten_path(folder)} does not exist; expected a checkpoint folder"
+        )
     path = folder / CONFIG_FILE
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(
             f"{folder} has no {CONFIG_FILE}; expected a released VisionLLM v2 folder or one "
             "saved by vl2_ros"
         )
-    values = read_json_object(path)
+    values = read_json_object(path, CheckpointError)
     model_type = values.get("model_type")
     if model_type == RELEASE_TYPE:
         model = ModelConfig.from_release(values)
         bare = CheckpointConfig(True, model, _find_token_ids(folder, model))
         return _without_missing_library(_add_image_parts(bare, folder, values))
     if model_type == OWN_TYPE:
-        try:
-            model = ModelConfig.from_dict(values["model"])
-            tokens = _tokens_from_dict(values["tokens"])
-        except (LookupError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"{path} is incomplete ({type(error).__name__}: {error}); expected what "
-                "save_model writes"
-            ) from error
+        for name in ("model", "tokens"):
+            if not isinstance(values.get(name), Mapping):
+                raise CheckpointError(
+                    f"{path} is incomplete ({name} is {shorten(values.get(name))}); expected what "
+                    "save_model writes"
+                )
+        model = ModelConfig.from_dict(values["model"])
+        tokens = _tokens_from_dict(values["tokens"])
         folders = {
             name: DiffusionFolder(folder / COMPANIONS / name)
             for name in IMAGE_PARTS
@@ -85,7 +99,7 @@ def read_checkpoint_config(folder: Path) -> CheckpointConfig:
         }
         return _without_missing_library(CheckpointConfig(False, model, tokens, folders))
     raise CheckpointError(
-        f"{path} has model_type {model_type!r}; expected {RELEASE_TYPE!r} or {OWN_TYPE!r}"
+        f"{path} has model_type {shorten(model_type)}; expected {RELEASE_TYPE!r} or {OWN_TYPE!r}"
     )
 
 
@@ -137,7 +151,7 @@ def _read_image_part(
             "config.json of a complete release"
         )
     folder = find_diffusion_folder(checkpoint, release["sd_model_id"])
-    length = release.get("num_queries") or NUM_CONDITIONS
+    length = take_int(release, "num_queries", NUM_CONDITIONS, least=2, most=_MAX_CONDITIONS)
     config = DiffusionConfig.from_release(
         release,
         folder.read_components(),
@@ -167,23 +181,25 @@ def _tokens_to_dict(tokens: TokenIds) -> dict[str, Any]:
 
 
 def _tokens_from_dict(values: Mapping[str, Any]) -> TokenIds:
+    routing, slots = values.get("routing"), check_list("tokens slots", values.get("slots"))
+    if not isinstance(routing, Mapping):
+        raise ConfigError(f"tokens routing must be an object, got {shorten(routing)}")
     return TokenIds(
-        image_patch=int(values["image_patch"]),
-        region=int(values["region"]),
-        routing={int(token_id): token for token, token_id in values["routing"].items()},
-        slots=tuple(int(token_id) for token_id in values["slots"]),
-        eos=int(values["eos"]),
-        pad=int(values["pad"]),
+        image_patch=take_int(values, "image_patch"),
+        region=take_int(values, "region"),
+        routing={check_int(f"token {name}", one): name for name, one in routing.items()},
+        slots=tuple(check_int("a slot's id", one) for one in slots),
+        eos=take_int(values, "eos"),
+        pad=take_int(values, "pad", least=-1),
     )
 
 
 def _find_token_ids(folder: Path, model: ModelConfig) -> TokenIds:
     """Read the ids that the tokenizer files of a released folder give to the added tokens."""
-    if (folder / "added_tokens.json").is_file():
-        table: Mapping[str, Any] = read_json_object(folder / "added_tokens.json")
-    elif (folder / "tokenizer.json").is_file():
-        added = read_json_object(folder / "tokenizer.json").get("added_tokens") or []
-        table = {entry["content"]: entry["id"] for entry in added}
+    if is_file(folder / "added_tokens.json"):
+        table: Mapping[str, Any] = _read_list(folder / "added_tokens.json")
+    elif is_file(folder / "tokenizer.json"):
+        table = _read_added_tokens(folder / "tokenizer.json")
     else:
         raise CheckpointError(
             f"{folder} has neither added_tokens.json nor tokenizer.json; expected the tokenizer "
@@ -193,3 +209,18 @@ def _find_token_ids(folder: Path, model: ModelConfig) -> TokenIds:
     return TokenIds.from_lookup(
         table.get, eos=model.llm.get("eos_token_id", 2), pad=model.llm.get("pad_token_id", 0)
     )
+
+
+def _read_added_tokens(path: Path) -> Mapping[str, Any]:
+    added = _read_list(path).get("added_tokens") or []
+    try:
+        return {str(entry["content"]): entry["id"] for entry in added}
+    except (LookupError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} lists its added tokens wrongly; expected content and id of each, got "
+            f"{shorten(added)}"
+        ) from error
+
+
+def _read_list(path: Path) -> dict[str, Any]:
+    return read_json_object(path, CheckpointError, max_bytes=MAX_LIST_BYTES)

@@ -17,9 +17,12 @@ from vl2_ros.errors import CheckpointError, ConfigError
 from vl2_ros.model.checkpoint_config import CheckpointConfig, read_checkpoint_config
 from vl2_ros.model.checkpoint_plan import LoadPlan, Place, find_places, plan_loading
 from vl2_ros.model.checkpoint_shards import WeightFiles, find_weight_files, iterate_tensors
-from vl2_ros.model.checkpoint_weights import build_empty_model, build_empty_part
+from vl2_ros.model.checkpoint_weights import (
+    build_empty_model,
+    build_empty_part,
+    build_fresh_model,
+)
 from vl2_ros.model.config import IMAGE_PARTS, PARTS
-from vl2_ros.model.network import VisionLLM
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +71,7 @@ def open_checkpoint(
     else:
         _check_parts(config, parts, folder)
     model_config = config.model if parts is None else config.model.keep_parts(parts)
-    build = build_empty_model if strict else VisionLLM
+    build = build_empty_model if strict else build_fresh_model
     model = build(model_config, config.tokens)
     for name in set(IMAGE_PARTS) & set(model_config.parts):
         model.get_submodule(name).folder = config.folders[name]

@@ -5,17 +5,16 @@ Reads safetensors and PyTorch `.bin` files, whole or in shards. Knows no network
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
+from vl2_ros.documents import MAX_LIST_BYTES, is_file, read_json_object, shorten
 from vl2_ros.errors import CheckpointError
 
 INDEX_SUFFIX = ".index.json"
@@ -28,7 +27,10 @@ _MIN_WINDOW_BYTES = 16 * 2**20
 _WINDOW_SHARE = 50
 
 _ZIP_START = b"PK\x03\x04"
-_UNREADABLE_BIN = (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, LookupError)
+#: Of a library's own words.
+_SHOWN_LETTERS = 300
+#: Longest name of a file that file systems take.
+_MAX_NAME_BYTES = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +63,12 @@ def find_weight_files(folder: Path) -> WeightFiles:
         CheckpointError: if there are none, or a shard that the index names is not there.
     """
     for name in WEIGHT_FILES:
-        if (folder / name).is_file():
+        if is_file(folder / name):
             return WeightFiles((folder / name,), {})
-        if (folder / (name + INDEX_SUFFIX)).is_file():
+        if is_file(folder / (name + INDEX_SUFFIX)):
             return _read_index(folder / (name + INDEX_SUFFIX))
     expected = ", ".join(f"{name} or {name}{INDEX_SUFFIX}" for name in WEIGHT_FILES)
     raise CheckpointError(f"{folder} holds no weights; expected {expected}")
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds one object.
-
-    Raises:
-        CheckpointError: if the file is not there, is not JSON or holds something else.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON ({error}); expected one object") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} holds a JSON {type(value).__name__}; expected one object")
-    return value
 
 
 def iterate_tensors(
@@ -115,16 +100,22 @@ def iterate_tensors(
 
 class _SafetensorsShard:
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             self._file = safe_open(path, framework="pt")
-        except (SafetensorError, OSError) as error:
+        # The library says of no file what it may raise.
+        except Exception as error:
             raise _damaged(path, error) from error
 
     def names(self) -> list[str]:
         return list(self._file.keys())
 
     def tensor(self, name: str) -> Tensor:
-        return self._file.get_tensor(name)
+        try:
+            return self._file.get_tensor(name)
+        # Such as a dtype that this torch lacks.
+        except Exception as error:
+            raise _damaged(self._path, error) from error
 
 
 class _BinShard:
@@ -132,7 +123,8 @@ class _BinShard:
         try:
             # weights_only refuses every pickled object but plain containers and tensors.
             state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-        except _UNREADABLE_BIN as error:
+        # Unpickling raises whatever the damage makes of it.
+        except Exception as error:
             raise _damaged(path, error) from error
         if not isinstance(state, dict):
             raise CheckpointError(
@@ -141,8 +133,13 @@ class _BinShard:
         for name, value in state.items():
             if not isinstance(name, str) or not isinstance(value, Tensor):
                 raise CheckpointError(
-                    f"{path} holds a {type(value).__name__} under {name!r}; "
+                    f"{path} holds a {type(value).__name__} under {shorten(name)}; "
                     "expected named tensors only, save the bare state dict"
+                )
+            if value.layout is not torch.strided or value.is_quantized:
+                raise CheckpointError(
+                    f"{path} holds {shorten(name)} as {value.layout}, {value.dtype}; expected "
+                    "dense numbers, save the tensors dense"
                 )
         self._state: dict[str, Tensor] = state
 
@@ -158,25 +155,37 @@ def _open_shard(path: Path) -> _SafetensorsShard | _BinShard:
 
 
 def _read_index(index: Path) -> WeightFiles:
-    weight_map = read_json_object(index).get("weight_map")
+    document = read_json_object(index, CheckpointError, max_bytes=MAX_LIST_BYTES)
+    weight_map = document.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index} has no 'weight_map'; expected tensor name -> file name")
     promised: dict[str, set[str]] = {}
     for name, file_name in weight_map.items():
-        if not isinstance(file_name, str) or Path(file_name).name != file_name:
+        if not _is_bare_name(file_name):
             raise CheckpointError(
-                f"{index} places {name!r} in {file_name!r}; expected a file beside the index"
+                f"{index} places {shorten(name)} in {shorten(file_name)}; expected a file beside "
+                "the index"
             )
         promised.setdefault(file_name, set()).add(name)
-    missing = [name for name in sorted(promised) if not (index.parent / name).is_file()]
+    missing = [name for name in sorted(promised) if not is_file(index.parent / name)]
     if missing:
         raise CheckpointError(
             f"{index.parent} lacks {len(missing)} of the {len(promised)} weight files that "
-            f"{index.name} names: {', '.join(missing)}; copy or download them again"
+            f"{index.name} names: {', '.join(missing[:5])}; copy or download them again"
         )
     return WeightFiles(
         tuple(index.parent / name for name in sorted(promised)),
         {file_name: frozenset(names) for file_name, names in promised.items()},
+    )
+
+
+def _is_bare_name(name: object) -> bool:
+    """Tell whether a value is the name of a file, without folders."""
+    return (
+        isinstance(name, str)
+        and Path(name).name == name
+        and len(name.encode()) <= _MAX_NAME_BYTES
+        and "\0" not in name
     )
 
 
@@ -185,7 +194,7 @@ def _check_promise(path: Path, promised: frozenset[str], names: list[str]) -> No
     if absent:
         raise CheckpointError(
             f"the index places {len(absent)} tensors in {path.name} that it does not hold: "
-            f"{', '.join(absent[:5])}; index and weight files must be of the same checkpoint"
+            f"{shorten(absent[:5])}; index and weight files must be of the same checkpoint"
         )
 
 
@@ -203,9 +212,9 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
             "could run code. Expected a state dict of tensors only"
         )
     if path.suffix == ".safetensors":
-        reason = f"safetensors: {error}"
+        reason = f"safetensors: {str(error)[:_SHOWN_LETTERS]}"
     elif start.startswith(_ZIP_START):
-        reason = f"PyTorch weights: {str(error).split('.')[0]}"
+        reason = f"PyTorch weights: {str(error).split('.')[0][:_SHOWN_LETTERS]}"
     else:
         reason = "PyTorch weights: expected the zip form that torch.save writes since 1.6"
     return CheckpointError(

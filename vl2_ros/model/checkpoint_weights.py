@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vl2_ros.errors import CheckpointError
+from vl2_ros.errors import CheckpointError, ConfigError, VL2Error
 from vl2_ros.model.checkpoint_plan import Place
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM, build_part
@@ -19,14 +22,34 @@ def build_empty_model(config: ModelConfig, tokens: TokenIds) -> VisionLLM:
     Weights are on the meta device. Tables that are computed at construction and never stored,
     such as rotary frequencies and window indices, hold their values.
     """
-    with _WeightsOnMeta():
+    with _mapped_errors(), _WeightsOnMeta():
+        return VisionLLM(config, tokens)
+
+
+def build_fresh_model(config: ModelConfig, tokens: TokenIds) -> VisionLLM:
+    """Make a network with fresh weights."""
+    with _mapped_errors():
         return VisionLLM(config, tokens)
 
 
 def build_empty_part(config: ModelConfig, part: str) -> nn.Module:
     """Make one part of a network in the same way."""
-    with _WeightsOnMeta():
+    with _mapped_errors(), _WeightsOnMeta():
         return build_part(config, part)
+
+
+@contextmanager
+def _mapped_errors() -> Iterator[None]:
+    """Say that a network cannot be built; transformers raises anything for sizes that clash."""
+    try:
+        yield
+    except VL2Error:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"the network that config.json describes cannot be built ({type(error).__name__}: "
+            f"{str(error)[:300]}); expected the config.json of a complete checkpoint"
+        ) from error
 
 
 class _WeightsOnMeta(TorchFunctionMode):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vl2_ros.documents import write_whole
+from vl2_ros.errors import CheckpointError
 from vl2_ros.model.checkpoint_shards import INDEX_SUFFIX, WEIGHT_FILES
 
 
@@ -56,7 +58,18 @@ class ShardWriter:
 
 
 def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write one file, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata={"format": "pt"})
-    part.replace(path)
+    """Write one file, whole or not at all, with the mode that the umask gives.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+
+    def write(part: Path) -> None:
+        save_file(tensors, part, metadata={"format": "pt"})
+
+    try:
+        write_whole(path, write)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"cannot write {path}: {error}; free space or make the folder writable"
+        ) from error

@@ -10,7 +10,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from vl2_ros.documents import check_object, shorten, take_int
 from vl2_ros.errors import ConfigError
+from vl2_ros.model.network_fields import check_network_fields, check_switches
 
 if TYPE_CHECKING:
     from vl2_ros.model.detection_config import DetectionConfig
@@ -72,7 +74,16 @@ _LLM_KEYS = _SHARED_KEYS | frozenset(
     }
 )
 _REQUIRED_KEYS = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-_PROJECTOR = re.compile(r"linear|mlp[1-9]\d*x_gelu|internvl(_mlp)?")
+#: Plain fields of ours -> name in a released config.json, and what its absence means.
+_RELEASED: Mapping[str, tuple[str, Any]] = {
+    "projector_type": ("vl_bridge_type", "mlp2x_gelu"),
+    "vision_output_layer": ("vis_output_layer", -2),
+    "use_pixel_shuffle": ("use_pixelshuffle", False),
+    "num_embs": ("num_embs", 4),
+    "num_embs_gen": ("num_embs_gen", 64),
+    "use_region_encoder": ("use_region_encoder", False),
+}
+_PROJECTOR = re.compile(r"linear|mlp[1-9]\d?x_gelu|internvl(_mlp)?")
 _ATTENTIONS = ("eager", "sdpa")
 
 #: `architectures` entries of the variants that this project does not build.
@@ -124,18 +135,21 @@ class ModelConfig:
             ("vision", self.vision, _VISION_KEYS),
             ("llm", self.llm, _LLM_KEYS),
         ):
+            values = check_object(f"{part} config", values)
             missing = [key for key in _REQUIRED_KEYS if key not in values]
             unknown = sorted(set(values) - known)
             if missing or unknown:
                 raise ConfigError(
-                    f"{part} config lacks {missing} and has unknown {unknown}; "
+                    f"{part} config lacks {missing} and has unknown {shorten(unknown)}; "
                     f"known fields are {sorted(known)}"
                 )
+            check_network_fields(part, values)
+        check_switches(self)
         self._check_vision()
         if not _PROJECTOR.fullmatch(self.projector_type):
             raise ConfigError(
                 "projector_type must be linear, mlpNx_gelu, internvl_mlp or internvl, "
-                f"got {self.projector_type!r}"
+                f"got {shorten(self.projector_type)}"
             )
         if self.num_embs < 1 or self.num_embs_gen < 1:
             raise ConfigError(
@@ -152,7 +166,9 @@ class ModelConfig:
                 )
         self._check_images()
         if self.attention not in _ATTENTIONS:
-            raise ConfigError(f"attention must be one of {_ATTENTIONS}, got {self.attention!r}")
+            raise ConfigError(
+                f"attention must be one of {_ATTENTIONS}, got {shorten(self.attention)}"
+            )
 
     def _check_images(self) -> None:
         link = (self.llm_width, self.num_embs_gen)
@@ -171,8 +187,8 @@ class ModelConfig:
     def _check_vision(self) -> None:
         """Check the sides of tile, patch and grid, and the depth."""
         for key in ("image_size", "patch_size"):
-            if not isinstance(self.vision.get(key), int):
-                raise ConfigError(f"vision {key} must be an int, got {self.vision.get(key)!r}")
+            if self.vision.get(key) is None:
+                raise ConfigError(f"vision {key} must be an int, got None")
         layers = self.vision["num_hidden_layers"]
         if not -(layers + 1) <= self.vision_output_layer <= layers:
             raise ConfigError(
@@ -234,12 +250,13 @@ class ModelConfig:
         """
         found = release.get("model_type", "visionllmv2")
         if found != "visionllmv2":
-            raise ConfigError(f"expected model_type 'visionllmv2', got {found!r}")
+            raise ConfigError(f"expected model_type 'visionllmv2', got {shorten(found)}")
         for part in ("vis_encoder_config", "llm_config"):
             if not isinstance(release.get(part), Mapping):
                 raise ConfigError(f"expected an object {part!r} in the released config, found none")
-            for name in release[part].get("architectures") or ():
-                if name in _UNSUPPORTED:
+            named = release[part].get("architectures")
+            for name in named if isinstance(named, list) else ():
+                if isinstance(name, str) and name in _UNSUPPORTED:
                     raise ConfigError(
                         f"{_UNSUPPORTED[name]} ({name}) is not supported; "
                         "use a checkpoint with CLIP and Llama"
@@ -250,15 +267,11 @@ class ModelConfig:
                 "and set use_llm_lora to false"
             )
         llm = _select(release["llm_config"], _LLM_KEYS)
+        given = {name: value for name, value in release.items() if value is not None}
         return cls(
             vision=_select(release["vis_encoder_config"], _VISION_KEYS),
             llm=llm,
-            projector_type=release.get("vl_bridge_type", "mlp2x_gelu"),
-            vision_output_layer=release.get("vis_output_layer", -2),
-            use_pixel_shuffle=release.get("use_pixelshuffle", False),
-            num_embs=release.get("num_embs", 4),
-            num_embs_gen=release.get("num_embs_gen", 64),
-            use_region_encoder=release.get("use_region_encoder", False),
+            **{ours: given.get(name, default) for ours, (name, default) in _RELEASED.items()},
             detection=_read_detection(release, llm),
             pose=_read_pose(release, llm),
         )
@@ -280,11 +293,14 @@ class ModelConfig:
         Raises:
             ConfigError: if a field is unknown or missing.
         """
+        values = check_object("model config", values)
         known = {item.name for item in fields(cls)}
         unknown = sorted(set(values) - known)
         missing = sorted({"vision", "llm"} - set(values))
         if unknown or missing:
-            raise ConfigError(f"model config lacks {missing} and has unknown fields {unknown}")
+            raise ConfigError(
+                f"model config lacks {missing} and has unknown fields {shorten(unknown)}"
+            )
         plain = dict(values)
         if plain.get("detection") is not None:
             from vl2_ros.model.detection_config import DetectionConfig
@@ -356,8 +372,10 @@ def _read_detection(release: Mapping[str, Any], llm: Mapping[str, Any]) -> Detec
         return None
     from vl2_ros.model.detection_config import DetectionConfig
 
+    if not isinstance(release.get("gdino_config"), Mapping):
+        raise ConfigError("use_gdino is true, but the released config has no gdino_config")
     return DetectionConfig.from_release(
-        release["gdino_config"], llm["hidden_size"], release.get("num_embs", 4)
+        release["gdino_config"], _find_width(llm), release.get("num_embs", 4)
     )
 
 
@@ -369,5 +387,9 @@ def _read_pose(release: Mapping[str, Any], llm: Mapping[str, Any]) -> PoseConfig
     from vl2_ros.model.pose_config import PoseConfig
 
     return PoseConfig.from_release(
-        release["unipose_config"], llm["hidden_size"], release.get("num_embs", 4)
+        release["unipose_config"], _find_width(llm), release.get("num_embs", 4)
     )
+
+
+def _find_width(llm: Mapping[str, Any]) -> int:
+    return take_int(llm, "hidden_size", least=1)

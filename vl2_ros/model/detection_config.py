@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from vl2_ros.documents import check_object, shorten
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.backbone_config import declared_values
 
@@ -119,7 +120,9 @@ class DetectionConfig:
             ("mask_loss_layers", _MASK_LOSS_LAYERS),
         ):
             if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+                raise ConfigError(
+                    f"{name} must be one of {allowed}, got {shorten(getattr(self, name))}"
+                )
 
     def _check_stages(self) -> None:
         known = tuple(f"stage{i + 1}" for i in range(len(self.backbone_config.get("depths", ()))))
@@ -137,7 +140,12 @@ class DetectionConfig:
             )
 
     def _check_widths(self) -> None:
-        for name in ("num_queries", "encoder_layers", "decoder_layers", "max_text_len", "num_embs"):
+        for name in (
+            *("num_queries", "encoder_layers", "decoder_layers", "max_text_len", "num_embs"),
+            *("d_model", "mask_width", "norm_groups", "mask_dim", "encoder_attention_heads"),
+            *("decoder_attention_heads", "encoder_n_points", "decoder_n_points", "l_hidden_size"),
+            *("encoder_ffn_dim", "decoder_ffn_dim"),
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         heads = (self.encoder_attention_heads, self.decoder_attention_heads)
@@ -187,10 +195,11 @@ class DetectionConfig:
         Raises:
             ConfigError: if it needs a part that is not built here.
         """
+        release = check_object("gdino_config", release)
         for name, expected in _FIXED_RELEASE_VALUES.items():
             if release.get(name, expected) != expected:
                 raise ConfigError(
-                    f"gdino_config {name} must be {expected!r}, got {release[name]!r}; "
+                    f"gdino_config {name} must be {expected!r}, got {shorten(release[name])}; "
                     "other forms are not supported"
                 )
         if not isinstance(release.get("backbone_config"), Mapping):
@@ -201,7 +210,7 @@ class DetectionConfig:
         if values["l_hidden_size"] != llm_width:
             raise ConfigError(
                 f"gdino_config l_hidden_size must be the LLM's width {llm_width}, "
-                f"got {values['l_hidden_size']}"
+                f"got {shorten(values['l_hidden_size'])}"
             )
         return cls(**values)
 
@@ -220,10 +229,11 @@ class DetectionConfig:
         Raises:
             ConfigError: if a field is unknown or missing.
         """
+        values = check_object("detection", values)
         unknown = sorted(set(values) - {item.name for item in fields(cls)})
         if unknown or "backbone_config" not in values:
             raise ConfigError(
-                f"detection config has unknown fields {unknown} or lacks backbone_config"
+                f"detection config has unknown fields {shorten(unknown)} or lacks backbone_config"
             )
         return cls(**values)
 

@@ -10,6 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from vl2_ros.documents import (
+    check_int,
+    check_kind,
+    check_list,
+    check_number,
+    check_object,
+    check_text,
+    shorten,
+)
 from vl2_ros.errors import ConfigError
 
 #: Heads of the mapper's attention, and its feed-forward width in widths; no release says them.
@@ -35,6 +44,28 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "text_encoder": ("vocab_size", "hidden_size", "max_position_embeddings"),
     "scheduler": ("_class_name", "num_train_timesteps"),
 }
+_MAX_WIDTH, _MAX_LAYERS, _MAX_STAGES = 1 << 16, 256, 8
+#: Sizes of the networks' layers -> most of each.
+_COUNTS: Mapping[str, int] = {
+    "in_channels": _MAX_WIDTH,
+    "out_channels": _MAX_WIDTH,
+    "latent_channels": _MAX_WIDTH,
+    "cross_attention_dim": _MAX_WIDTH,
+    "layers_per_block": _MAX_LAYERS,
+    "transformer_layers_per_block": _MAX_LAYERS,
+    "attention_head_dim": _MAX_WIDTH,
+    "norm_num_groups": _MAX_WIDTH,
+    "sample_size": 1 << 14,
+    "vocab_size": 1 << 24,
+    "hidden_size": _MAX_WIDTH,
+    "intermediate_size": 1 << 20,
+    "num_hidden_layers": _MAX_LAYERS,
+    "num_attention_heads": _MAX_WIDTH,
+    "max_position_embeddings": 1 << 20,
+    "projection_dim": _MAX_WIDTH,
+}
+#: Those that some networks have one of for each block.
+_LISTED = ("attention_head_dim", "layers_per_block", "transformer_layers_per_block")
 #: What shapes a text encoder; its file holds all defaults of its library beside them.
 _TEXT_KEYS = frozenset(
     {
@@ -90,18 +121,18 @@ class DiffusionConfig:
 
     def __post_init__(self) -> None:
         """Bring JSON values to their types and check the combination."""
-        if self.kind not in KINDS:
-            raise ConfigError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
-        object.__setattr__(self, "unconditional_ids", tuple(self.unconditional_ids))
-        for name in COMPONENTS.values():
-            values = getattr(self, name)
-            missing = [key for key in _REQUIRED[name] if values.get(key) is None]
-            if missing:
-                raise ConfigError(f"{name} config lacks {missing}, has {sorted(values)}")
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
+            raise ConfigError(f"kind must be one of {', '.join(KINDS)}, got {shorten(self.kind)}")
+        ids = check_list("unconditional_ids", self.unconditional_ids)
+        object.__setattr__(self, "unconditional_ids", tuple(ids))
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.type == "int" and (type(value) is not int or value < 1):
-                raise ConfigError(f"{item.name} must be an int of at least 1, got {value!r}")
+            check_kind(item.name, value, str(item.type))
+            if item.type == "int":
+                most = _MAX_LAYERS if item.name.endswith("layers") else _MAX_WIDTH
+                check_int(item.name, value, least=1, most=most)
+        for name in COMPONENTS.values():
+            _check_component(name, getattr(self, name))
         if not 0 <= self.drop_rate <= 1 / 3:
             raise ConfigError(f"drop_rate must lie in 0..1/3, got {self.drop_rate}")
         self._check_widths()
@@ -177,6 +208,7 @@ class DiffusionConfig:
             ours: release[name] for name, ours in _RENAMED.items() if name in release
         }
         values = {name: value for name, value in values.items() if value is not None}
+        components = {name: check_object(name, components[name]) for name in COMPONENTS}
         if "drop_rate" not in values and kind == "editing":
             values["drop_rate"] = 0.05
         values |= {field: _clean(components[name], field) for name, field in COMPONENTS.items()}
@@ -196,11 +228,14 @@ class DiffusionConfig:
         Raises:
             ConfigError: if a field is unknown or missing.
         """
+        values = check_object("the part that makes images", values)
         known = {item.name for item in fields(cls)}
         unknown = sorted(set(values) - known)
         missing = sorted({"kind", "unconditional_ids", *COMPONENTS.values()} - set(values))
         if unknown or missing:
-            raise ConfigError(f"diffusion config lacks {missing} and has unknown fields {unknown}")
+            raise ConfigError(
+                f"diffusion config lacks {missing} and has unknown fields {shorten(unknown)}"
+            )
         return cls(**values)
 
     @classmethod
@@ -237,6 +272,29 @@ class DiffusionConfig:
             text_width=32,
             drop_rate=0.05 if has_source else 0.1,
         )
+
+
+def _check_component(name: str, values: Mapping[str, Any]) -> None:
+    """Check the fields of a component that this file or the size of its network depends on."""
+    missing = [key for key in _REQUIRED[name] if values.get(key) is None]
+    if missing:
+        raise ConfigError(f"{name} config lacks {missing}, has {shorten(sorted(values))}")
+    for key, value in values.items():
+        what = f"{name} {key}"
+        if value is None or name == "scheduler":
+            continue
+        if key == "block_out_channels":
+            channels = check_list(what, value, most=_MAX_STAGES)
+            for one in channels or (None,):
+                check_int(what, one, least=1, most=_MAX_WIDTH)
+        elif key in _COUNTS:
+            for one in value if isinstance(value, list) and key in _LISTED else (value,):
+                check_int(what, one, least=1, most=_COUNTS[key])
+        elif key == "scaling_factor":
+            check_number(what, value)
+    if name == "scheduler":
+        check_text("scheduler _class_name", values["_class_name"])
+        check_int("scheduler num_train_timesteps", values["num_train_timesteps"], most=1_000_000)
 
 
 def _clean(values: Mapping[str, Any], field: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vl2_ros.documents import MAX_LIST_BYTES, is_file, is_folder, read_json_object, shorten
 from vl2_ros.errors import CheckpointError
-from vl2_ros.model.checkpoint_shards import read_json_object
 from vl2_ros.model.diffusion_config import COMPONENTS
 
 #: Folder of a converted checkpoint that holds one folder for each part that makes pictures.
@@ -52,13 +52,13 @@ class DiffusionFolder:
             CheckpointError: if `model_index.json` is broken.
         """
         folder = self.path / _SAFETY[0]
-        return folder if folder.is_dir() or self._names_component(_SAFETY[0]) else None
+        return folder if is_folder(folder) or self._names_component(_SAFETY[0]) else None
 
     @property
     def feature_extractor(self) -> Path | None:
         """Folder that says how the safety checker's pictures are prepared."""
         folder = self.path / _SAFETY[1]
-        return folder if (folder / "preprocessor_config.json").is_file() else None
+        return folder if is_file(folder / "preprocessor_config.json") else None
 
     def read_components(self) -> dict[str, dict[str, Any]]:
         """Read the configs of `unet`, `vae`, `text_encoder` and `scheduler`.
@@ -67,7 +67,8 @@ class DiffusionFolder:
             CheckpointError: if one is missing or broken.
         """
         return {
-            name: read_json_object(self.path / name / file) for name, file in _CONFIG_FILES.items()
+            name: read_json_object(self.path / name / file, CheckpointError)
+            for name, file in _CONFIG_FILES.items()
         }
 
     def read_unconditional_ids(self, length: int) -> tuple[int, ...]:
@@ -78,8 +79,8 @@ class DiffusionFolder:
         """
         special: dict[str, Any] = {}
         for file in ("special_tokens_map.json", "tokenizer_config.json"):
-            if (self.tokenizer / file).is_file():
-                special |= read_json_object(self.tokenizer / file)
+            if is_file(self.tokenizer / file):
+                special |= read_json_object(self.tokenizer / file, CheckpointError)
         vocabulary = read_vocabulary(self.tokenizer)
         start, end, pad = (
             _find_id(special.get(f"{name}_token"), vocabulary, name, self.tokenizer)
@@ -89,7 +90,11 @@ class DiffusionFolder:
 
     def _names_component(self, name: str) -> bool:
         index = self.path / _INDEX
-        return index.is_file() and any(read_json_object(index).get(name) or ())
+        if not is_file(index):
+            return False
+        named = read_json_object(index, CheckpointError).get(name)
+        # Library and class; both are null where there is none.
+        return any(named) if isinstance(named, list) else bool(named)
 
     def copy_companions(self, target: Path) -> None:
         """Copy what serving needs beside the weights: tokenizer, scheduler, safety checker.
@@ -118,19 +123,23 @@ def read_vocabulary(tokenizer: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: if it has neither, or a broken one.
     """
-    if (tokenizer / "vocab.json").is_file() or not (tokenizer / "tokenizer.json").is_file():
-        vocabulary = read_json_object(tokenizer / "vocab.json")
-        if (tokenizer / "added_tokens.json").is_file():
-            vocabulary |= read_json_object(tokenizer / "added_tokens.json")
+    if is_file(tokenizer / "vocab.json") or not is_file(tokenizer / "tokenizer.json"):
+        vocabulary = _read_list(tokenizer / "vocab.json")
+        if is_file(tokenizer / "added_tokens.json"):
+            vocabulary |= _read_list(tokenizer / "added_tokens.json")
         return vocabulary
-    whole = read_json_object(tokenizer / "tokenizer.json")
+    whole = _read_list(tokenizer / "tokenizer.json")
     try:
         added = {entry["content"]: entry["id"] for entry in whole.get("added_tokens") or ()}
         return dict(whole["model"]["vocab"]) | added
-    except (LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{tokenizer / 'tokenizer.json'} holds no vocabulary ({type(error).__name__}: {error})"
         ) from error
+
+
+def _read_list(path: Path) -> dict[str, Any]:
+    return read_json_object(path, CheckpointError, max_bytes=MAX_LIST_BYTES)
 
 
 def find_diffusion_folder(checkpoint: Path, model_id: str) -> DiffusionFolder:
@@ -146,13 +155,13 @@ def find_diffusion_folder(checkpoint: Path, model_id: str) -> DiffusionFolder:
     """
     places = [root / model_id for root in _roots(checkpoint)]
     for place in places:
-        if (place / "unet" / "config.json").is_file():
+        if is_file(place / "unet" / "config.json"):
             return DiffusionFolder(place)
-    tried = ", ".join(str(place) for place in places)
+    tried = shorten([str(place) for place in places])
     raise CheckpointError(
-        f"no Stable Diffusion folder {model_id!r}; looked for unet/config.json in {tried}. Copy or "
-        "link the folder to one of these, or write its path as sd_model_id into config.json; "
-        "nothing is downloaded"
+        f"no Stable Diffusion folder {shorten(model_id)}; looked for unet/config.json in {tried}. "
+        "Copy or link the folder to one of these, or write its path as sd_model_id into "
+        "config.json; nothing is downloaded"
     )
 
 
@@ -165,9 +174,9 @@ def _roots(checkpoint: Path) -> Sequence[Path]:
 def _find_id(token: Any, vocabulary: Mapping[str, Any], name: str, folder: Path) -> int:
     content = token.get("content") if isinstance(token, Mapping) else token
     found = vocabulary.get(content) if isinstance(content, str) else None
-    if not isinstance(found, int):
+    if type(found) is not int:
         raise CheckpointError(
-            f"{folder} names {content!r} as {name}_token, which has no id in its vocabulary; "
-            "expected the tokenizer of a Stable Diffusion folder"
+            f"{folder} names {shorten(content)} as {name}_token, which has no id in its "
+            "vocabulary; expected the tokenizer of a Stable Diffusion folder"
         )
     return found

@@ -92,5 +92,6 @@ def _build_diffusion(config: DiffusionConfig) -> tuple[Any, Any]:
             AutoencoderKL.from_config(dict(config.vae)),
             UNet2DConditionModel.from_config(dict(config.denoiser)),
         )
-    except (TypeError, ValueError) as error:
+    # The library names no errors of its own.
+    except Exception as error:
         raise ConfigError(f"diffusers cannot build the {config.kind} networks: {error}") from error

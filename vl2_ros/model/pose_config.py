@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from vl2_ros.documents import check_object, shorten, take_object
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.backbone_config import declared_values, name_swin
 
@@ -151,7 +152,12 @@ class PoseConfig:
         """Bring JSON values to their types and check the combination."""
         for name, value in declared_values(self).items():
             object.__setattr__(self, name, value)
-        for name in ("num_queries", "num_groups", "encoder_layers", "max_text_len", "num_embs"):
+        for name in (
+            *("num_queries", "num_groups", "encoder_layers", "max_text_len", "num_embs", "d_model"),
+            *("norm_groups", "encoder_attention_heads", "decoder_attention_heads"),
+            *("encoder_n_points", "decoder_n_points", "encoder_ffn_dim", "decoder_ffn_dim"),
+            "l_hidden_size",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 1 <= self.box_layers < self.decoder_layers:
@@ -165,7 +171,9 @@ class PoseConfig:
                 f"{self.num_keypoints}"
             )
         if self.group_mask not in GROUP_MASKS:
-            raise ConfigError(f"group_mask must be one of {GROUP_MASKS}, got {self.group_mask!r}")
+            raise ConfigError(
+                f"group_mask must be one of {GROUP_MASKS}, got {shorten(self.group_mask)}"
+            )
         self._check_widths()
 
     def _check_widths(self) -> None:
@@ -217,7 +225,7 @@ class PoseConfig:
         for name, expected in _FIXED_RELEASE_VALUES.items():
             if release.get(name, expected) != expected:
                 raise ConfigError(
-                    f"unipose_config {name} must be {expected!r}, got {release[name]!r}; "
+                    f"unipose_config {name} must be {expected!r}, got {shorten(release[name])}; "
                     "other forms are not supported"
                 )
         values = {ours: release[name] for name, ours in _RENAMED.items() if name in release}
@@ -236,9 +244,11 @@ class PoseConfig:
         if values["l_hidden_size"] != llm_width:
             raise ConfigError(
                 f"unipose_config l_hidden_size must be the LLM's width {llm_width}, "
-                f"got {values['l_hidden_size']}"
+                f"got {shorten(values['l_hidden_size'])}"
             )
-        swin = name_swin(release.get("backbone", "swin_T_224_1k")) | release.get("swin", {})
+        swin = name_swin(release.get("backbone", "swin_T_224_1k")) | dict(
+            take_object(release, "swin")
+        )
         return cls(backbone_config=swin, **values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -255,9 +265,12 @@ class PoseConfig:
         Raises:
             ConfigError: if a field is unknown or missing.
         """
+        values = check_object("pose", values)
         unknown = sorted(set(values) - {item.name for item in fields(cls)})
         if unknown or "backbone_config" not in values:
-            raise ConfigError(f"pose config has unknown fields {unknown} or lacks backbone_config")
+            raise ConfigError(
+                f"pose config has unknown fields {shorten(unknown)} or lacks backbone_config"
+            )
         return cls(**values)
 
     @classmethod

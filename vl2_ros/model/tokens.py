@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from vl2_ros.documents import check_int, shorten
 from vl2_ros.errors import CheckpointError
 
 SLOT_TOKENS = ("[EMB]", "[EMB2]", "[EMB3]", "[EMB4]", "[EMB5]", "[EMB6]", "[EMB7]", "[EMB8]")
@@ -65,6 +66,23 @@ class TokenIds:
     slots: tuple[int, ...]
     eos: int
     pad: int
+
+    def __post_init__(self) -> None:
+        """Check that ids are ids.
+
+        Raises:
+            CheckpointError: if one is no whole number of at least 0, or a token has no table.
+        """
+        ids = (self.image_patch, self.region, *self.routing, *self.slots, self.eos)
+        for token_id in ids:
+            check_int("a token's id", token_id, error=CheckpointError)
+        # Older configurations write -1 for "none".
+        check_int("the id of the padding", self.pad, least=-1, error=CheckpointError)
+        if not self.slots or not set(self.routing.values()) <= set(ROUTING_TABLES):
+            raise CheckpointError(
+                f"expected slots and routing tokens of {', '.join(ROUTING_TABLES)}, got "
+                f"{len(self.slots)} slots and {shorten(list(self.routing.values()))}"
+            )
 
     @classmethod
     def from_lookup(cls, lookup: Callable[[str], int | None], *, eos: int, pad: int) -> TokenIds:

@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vl2_ros.documents import shorten
 from vl2_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class NodeParameters:
             ConfigError: naming the parameter, what is expected and what came.
         """
         for item in dataclasses.fields(self):
+            _check_kind(item.name, getattr(self, item.name), item.default)
             _check(item.name, getattr(self, item.name), note_of(item.name))
         if not self.cameras or not all(self.cameras):
             raise ConfigError(
@@ -259,6 +261,7 @@ class ProcessParameters:
             ConfigError: naming the parameter, what is expected and what came.
         """
         for item in dataclasses.fields(self):
+            _check_kind(item.name, getattr(self, item.name), item.default)
             _check(item.name, getattr(self, item.name), note_of(item.name, ProcessParameters))
 
 
@@ -280,10 +283,21 @@ def note_of(name: str, parameters: type = NodeParameters) -> ParameterNote:
     raise ConfigError(f"there is no parameter {name!r}; the node has: {names}")
 
 
+def _check_kind(name: str, value: Any, default: Any) -> None:
+    """Check that a value is of the kind of its default; a whole number is a number, too."""
+    kinds = (int, float) if isinstance(default, float) else (type(default),)
+    fits = isinstance(value, kinds) and isinstance(value, bool) is isinstance(default, bool)
+    if isinstance(default, tuple) and fits:
+        fits = all(isinstance(one, str) for one in value)
+    if not fits:
+        wanted = "texts" if isinstance(default, tuple) else type(default).__name__
+        raise ConfigError(f"{name} must be {wanted}, got {shorten(value)}")
+
+
 def _check(name: str, value: Any, note: ParameterNote) -> None:
     if note.choices and value not in note.choices:
-        raise ConfigError(f"{name} must be one of {', '.join(note.choices)}, got {value!r}")
+        raise ConfigError(f"{name} must be one of {', '.join(note.choices)}, got {shorten(value)}")
     if note.least is not None and not value >= note.least:
-        raise ConfigError(f"{name} must be at least {note.least:g}, got {value}")
+        raise ConfigError(f"{name} must be at least {note.least:g}, got {shorten(value)}")
     if note.most is not None and not value <= note.most:
-        raise ConfigError(f"{name} must be at most {note.most:g}, got {value}")
+        raise ConfigError(f"{name} must be at most {note.most:g}, got {shorten(value)}")

@@ -8,9 +8,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from vl2_ros.documents import read_json_object, shorten, take_int, take_object
 from vl2_ros.errors import ConfigError
 
 FILE_NAME = "processing.json"
+#: Most pixels of a side, and most of any other count; far above what a network takes.
+_MAX_COUNT = 1 << 20
+_MAX_SIDE = 1 << 14
 ASPECTS = ("anyres", "pad", "resize")
 WORDINGS = ("formats", "spoken")
 VICUNA_SYSTEM = (
@@ -76,13 +80,23 @@ class ProcessingConfig:
             value: Any = getattr(self, item.name)
             wanted: Any = type(item.default)
             if type(value) is not wanted:
-                raise ConfigError(f"{item.name} must be {wanted.__name__}, got {value!r}")
+                raise ConfigError(f"{item.name} must be {wanted.__name__}, got {shorten(value)}")
             if wanted is int and value < 1:
-                raise ConfigError(f"{item.name} must be at least 1, got {value}")
+                raise ConfigError(f"{item.name} must be at least 1, got {shorten(value)}")
+            is_side = item.name.endswith(("side", "short", "long", "multiple"))
+            most = _MAX_SIDE if is_side else _MAX_COUNT
+            if wanted is int and value > most:
+                raise ConfigError(f"{item.name} must be at most {most}, got {shorten(value)}")
+            if wanted is str and len(value) > _MAX_COUNT:
+                raise ConfigError(f"{item.name} must have at most {_MAX_COUNT} letters")
         if self.aspect not in ASPECTS:
-            raise ConfigError(f"aspect must be one of {', '.join(ASPECTS)}, got {self.aspect!r}")
+            raise ConfigError(
+                f"aspect must be one of {', '.join(ASPECTS)}, got {shorten(self.aspect)}"
+            )
         if self.wording not in WORDINGS:
-            raise ConfigError(f"wording must be one of {', '.join(WORDINGS)}, got {self.wording!r}")
+            raise ConfigError(
+                f"wording must be one of {', '.join(WORDINGS)}, got {shorten(self.wording)}"
+            )
         for part in ("decoder", "segment"):
             short, long = getattr(self, f"{part}_short"), getattr(self, f"{part}_long")
             if long < short:
@@ -106,25 +120,26 @@ class ProcessingConfig:
         """
         if release.get("model_type") != "visionllmv2":
             raise ConfigError(
-                f"expected model_type visionllmv2, got {release.get('model_type')!r}; "
+                f"expected model_type visionllmv2, got {shorten(release.get('model_type'))}; "
                 "give the config.json of a VisionLLM v2 checkpoint"
             )
-        vision = release.get("vis_encoder_config") or {}
-        try:
-            side, patch = int(vision["image_size"]), int(vision["patch_size"])
-        except KeyError as error:
-            raise ConfigError(f"vis_encoder_config has no {error}") from error
+        vision = take_object(release, "vis_encoder_config")
+        for name in ("image_size", "patch_size"):
+            if name not in vision:
+                raise ConfigError(f"vis_encoder_config has no {name!r}")
+        side = take_int(vision, "image_size", least=1, most=_MAX_SIDE)
+        patch = take_int(vision, "patch_size", least=1, most=_MAX_SIDE)
         tokens = (side // patch) ** 2 // (4 if release.get("use_pixelshuffle") else 1)
-        decoder = release.get("gdino_config") or {}
-        pose = release.get("unipose_config") or {}
+        decoder = take_object(release, "gdino_config")
+        pose = take_object(release, "unipose_config")
         default = cls()
         return cls(
             vision_side=side,
             vision_tokens=tokens,
-            num_embs=int(release.get("num_embs", default.num_embs)),
-            num_embs_gen=int(release.get("num_embs_gen", default.num_embs_gen)),
-            max_classes=int(decoder.get("max_text_len", default.max_classes)),
-            max_keypoints=int(pose.get("num_body_points", default.max_keypoints)),
+            num_embs=take_int(release, "num_embs", default.num_embs),
+            num_embs_gen=take_int(release, "num_embs_gen", default.num_embs_gen),
+            max_classes=take_int(decoder, "max_text_len", default.max_classes),
+            max_keypoints=take_int(pose, "num_body_points", default.max_keypoints),
         )
 
     def save(self, folder: Path | str) -> Path:
@@ -141,13 +156,11 @@ class ProcessingConfig:
             ConfigError: if it is missing, no JSON object, or has unknown fields.
         """
         path = Path(folder) / FILE_NAME
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"cannot read {path}: {error}") from error
+        advice = "expected the fields of ProcessingConfig"
+        values = read_json_object(path, ConfigError, advice=advice)
         known = {item.name for item in fields(cls)}
-        if not isinstance(values, dict) or not known.issuperset(values):
-            unknown = sorted(set(values) - known) if isinstance(values, dict) else values
+        if not known.issuperset(values):
+            unknown = shorten(sorted(set(values) - known))
             raise ConfigError(f"{path} must hold the fields of ProcessingConfig, got {unknown}")
         # Settings saved before these fields were there: commands went as spoken, and one size
         # served every route.

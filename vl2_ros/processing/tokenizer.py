@@ -8,19 +8,31 @@ the slow Llama tokenizer. Both libraries are imported in the function that loads
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from vl2_ros.documents import (
+    MAX_LIST_BYTES,
+    check_int,
+    check_object,
+    is_file,
+    read_json_object,
+    shorten,
+    take_object,
+)
 from vl2_ros.errors import CheckpointError
 from vl2_ros.model.tokens import ADDED_TOKENS, TokenIds
 
 BASE_SPECIAL_TOKENS = ("<s>", "</s>", "<unk>", "<pad>")
 _SPECIAL = re.compile("|".join(re.escape(t) for t in (*BASE_SPECIAL_TOKENS, *ADDED_TOKENS)))
 _SPACE_MARK = "\u2581"
+_INDEX = re.compile(r"[0-9]{1,9}")
+_MAX_ID = 1 << 24
+#: Of a library's own words.
+_SHOWN_LETTERS = 300
 
 
 def neutralise(text: str) -> str:
@@ -70,9 +82,9 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
         CheckpointError: if the folder holds no readable tokenizer of VisionLLM v2.
     """
     folder = Path(folder)
-    if (folder / "tokenizer.json").is_file():
+    if is_file(folder / "tokenizer.json"):
         return _load_json(folder / "tokenizer.json")
-    if (folder / "tokenizer.model").is_file():
+    if is_file(folder / "tokenizer.model"):
         return _load_sentencepiece(folder)
     raise CheckpointError(
         f"expected tokenizer.json or tokenizer.model in {folder}; found neither, copy the "
@@ -232,7 +244,7 @@ def _load_json(path: Path) -> Tokenizer:
         backend = tokenizers.Tokenizer.from_file(str(path))
     # The library raises plain Exception for a file that it cannot parse.
     except Exception as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
+        raise CheckpointError(f"cannot read {path}: {str(error)[:_SHOWN_LETTERS]}") from error
     return JsonTokenizer(backend)
 
 
@@ -245,25 +257,37 @@ def _load_sentencepiece(folder: Path) -> Tokenizer:
         processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         # Protobuf merges appended fields: normalizer_spec { add_dummy_prefix: false }.
         bare = sentencepiece.SentencePieceProcessor(model_proto=model + b"\x1a\x02\x18\x00")
-    except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
+    # The library names no errors of its own.
+    except Exception as error:
+        raise CheckpointError(f"cannot read {path}: {str(error)[:_SHOWN_LETTERS]}") from error
     settings = _read_json(folder / "tokenizer_config.json")
     added = {token: AddedToken(processor.piece_to_id(token)) for token in ("<unk>", "<s>", "</s>")}
     # Older folders list ids only; the tokens were added with both strips.
     for token, index in _read_json(folder / "added_tokens.json").items():
-        added[token] = AddedToken(int(index))
-    for index, item in settings.get("added_tokens_decoder", {}).items():
-        added[item["content"]] = AddedToken(int(index), bool(item["lstrip"]), bool(item["rstrip"]))
+        _add_token(added, token, index, {})
+    decoder = take_object(settings, "added_tokens_decoder", error=CheckpointError)
+    for index, item in decoder.items():
+        item = check_object("an entry of added_tokens_decoder", item, error=CheckpointError)
+        number = int(index) if _INDEX.fullmatch(index) else index
+        _add_token(added, item.get("content"), number, item)
     return SentencePieceTokenizer(processor, bare, added, legacy=bool(settings.get("legacy", True)))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not is_file(path):
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, got {type(content).__name__}")
-    return content
+    return read_json_object(path, CheckpointError, max_bytes=MAX_LIST_BYTES)
+
+
+def _add_token(
+    added: dict[str, AddedToken], token: Any, index: Any, strips: Mapping[str, Any]
+) -> None:
+    """Note one added token; strips are both on where nothing is said."""
+    check_int(f"id of the token {shorten(token)}", index, most=_MAX_ID, error=CheckpointError)
+    if not isinstance(token, str) or not token:
+        raise CheckpointError(
+            f"the token {index} must be a text of a letter or more, got {shorten(token)}"
+        )
+    added[token] = AddedToken(
+        index, bool(strips.get("lstrip", True)), bool(strips.get("rstrip", True))
+    )

@@ -2,7 +2,8 @@
 
     {"format": 1, "checkpoint": "<identity>", "graphs": {
         "language_model": {"file": "language_model.onnx", "sha256": "...", "precision": "float32",
-                           "axes": {"layers": 4, "past": [0, 128, 1024]}}}}
+                           "axes": {"layers": 4, "past": [0, 128, 1024]}}},
+     "embeddings": {"file": "embeddings.safetensors", "sha256": "..."}}
 
 Axes are those of the graph table: a number where the file fixes one, else least, best and most.
 Knows no inference library, and not what is inside of the files.
@@ -11,12 +12,21 @@ Knows no inference library, and not what is inside of the files.
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vl2_ros.documents import (
+    MAX_SIZE,
+    check_int,
+    check_list,
+    check_object,
+    check_text,
+    read_json_object,
+    shorten,
+)
 from vl2_ros.errors import EngineError
 from vl2_ros.model.graphs import GRAPHS
 
@@ -29,6 +39,7 @@ AxisRange = int | tuple[int, int, int]
 
 _AGAIN = "export the engines again"
 _CHUNK_BYTES = 1 << 20
+_MAX_NAME_LETTERS = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +75,7 @@ class EngineFile:
             EngineError: if one is missing or not what was exported.
         """
         for path, sha256 in ((self.path, self.sha256), *filter(None, [self.weights])):
-            digest = hashlib.sha256()
-            for chunk in self._read_chunks(path):
-                digest.update(chunk)
-            _compare(path, digest.hexdigest(), sha256)
+            _check_bytes(path, sha256, f"the engine of {self.graph}")
 
     def read(self) -> bytes:
         """Return the bytes of the file, which are those of its hash.
@@ -75,7 +83,7 @@ class EngineFile:
         Raises:
             EngineError: if it is missing or not what was exported.
         """
-        content = b"".join(self._read_chunks(self.path))
+        content = b"".join(_read_chunks(self.path, f"the engine of {self.graph}"))
         _compare(self.path, hashlib.sha256(content).hexdigest(), self.sha256)
         return content
 
@@ -98,16 +106,6 @@ class EngineFile:
                 f"{self.built_for or 'any device'}, here is {runtime} on {device}; build it here "
                 "with `vl2 engines build`"
             )
-
-    def _read_chunks(self, path: Path) -> Iterator[bytes]:
-        try:
-            with path.open("rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    yield chunk
-        except OSError as error:
-            raise EngineError(
-                f"cannot read {path}, the engine of {self.graph}: {error.strerror}; {_AGAIN}"
-            ) from error
 
     def fixed_size(self, axis: str) -> int:
         """Return the size of an axis that the file fixes.
@@ -132,16 +130,31 @@ class EngineFiles:
         folder: where it is.
         checkpoint: identity of the checkpoint that they were made from.
         graphs: name of a graph -> its file.
+        embeddings_sha256: what the file of embeddings hashes to; empty: nobody wrote it down.
     """
 
     folder: Path
     checkpoint: str
     graphs: Mapping[str, EngineFile] = field(default_factory=dict)
+    embeddings_sha256: str = ""
 
     @property
     def embeddings(self) -> Path:
         """Where embeddings and query tables of the language model are."""
         return self.folder / EMBEDDINGS
+
+    def check_embeddings(self) -> None:
+        """Compare the bytes of the embeddings with their hash.
+
+        Raises:
+            EngineError: if they are missing, not what was exported, or have no hash.
+        """
+        if not self.embeddings_sha256:
+            raise EngineError(
+                f"{self.folder / FILE_NAME} has no sha256 of {EMBEDDINGS}, so nobody can tell "
+                f"whether it belongs to these engines; {_AGAIN}"
+            )
+        _check_bytes(self.embeddings, self.embeddings_sha256, "the embeddings")
 
     def require(self, graph: str) -> EngineFile:
         """Return the file of a graph.
@@ -175,27 +188,51 @@ def read_engine_files(folder: Path) -> EngineFiles:
         EngineError: if it is missing, unreadable or of a newer format, or lists an unknown graph.
     """
     path = folder / FILE_NAME
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not os.path.lexists(path):
         raise EngineError(
             f"no {FILE_NAME} in {folder}; expected a folder that the export of engines has written"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise EngineError(f"cannot read {path}: {error}; {_AGAIN}") from error
-    written = document.get("format") if isinstance(document, dict) else None
-    if not isinstance(written, int) or not 1 <= written <= FORMAT:
+        )
+    document = read_json_object(path, EngineError, advice=_AGAIN)
+    written = document.get("format")
+    if type(written) is not int or not 1 <= written <= FORMAT:
         raise EngineError(
-            f"{path} has format {written!r}, this version reads 1 to {FORMAT}; update vl2_ros or "
-            f"{_AGAIN} with this version"
+            f"{path} has format {shorten(written)}, this version reads 1 to {FORMAT}; update "
+            f"vl2_ros or {_AGAIN} with this version"
         )
     checkpoint, graphs = document.get("checkpoint"), document.get("graphs")
     if not isinstance(checkpoint, str) or not isinstance(graphs, dict) or not graphs:
         raise EngineError(
-            f"{path} must hold the texts and tables checkpoint and graphs, got {document}; {_AGAIN}"
+            f"{path} must hold the texts and tables checkpoint and graphs, got "
+            f"{shorten(document)}; {_AGAIN}"
         )
     files = {name: _read_graph(path, name, entry) for name, entry in graphs.items()}
-    return EngineFiles(folder, checkpoint, files)
+    return EngineFiles(folder, checkpoint, files, _read_embeddings(path, document))
+
+
+def _read_embeddings(path: Path, document: Mapping[str, Any]) -> str:
+    """Return the hash of the embeddings; empty where the document says none."""
+    if "embeddings" not in document:
+        return ""
+    file, sha256 = _read_file(path, document["embeddings"])
+    if file.name != EMBEDDINGS:
+        raise EngineError(f"{path} must name {EMBEDDINGS}, got {shorten(file.name)}; {_AGAIN}")
+    return sha256
+
+
+def _check_bytes(path: Path, sha256: str, what: str) -> None:
+    digest = hashlib.sha256()
+    for chunk in _read_chunks(path, what):
+        digest.update(chunk)
+    _compare(path, digest.hexdigest(), sha256)
+
+
+def _read_chunks(path: Path, what: str) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
+    except OSError as error:
+        raise EngineError(f"cannot read {path}, {what}: {error.strerror}; {_AGAIN}") from error
 
 
 def _compare(path: Path, found: str, expected: str) -> None:
@@ -209,39 +246,50 @@ def _compare(path: Path, found: str, expected: str) -> None:
 def _read_graph(path: Path, name: str, entry: Any) -> EngineFile:
     if name not in GRAPHS:
         raise EngineError(
-            f"{path} lists an engine of {name!r}; this version knows {', '.join(GRAPHS)}"
+            f"{path} lists an engine of {shorten(name)}; this version knows {', '.join(GRAPHS)}"
         )
     try:
+        check_object("an engine", entry, error=EngineError)
         file, sha256 = _read_file(path, entry)
-        axes = {axis: _read_axis(size) for axis, size in entry.get("axes", {}).items()}
+        axes = check_object("axes", entry.get("axes", {}), error=EngineError)
         return EngineFile(
             name,
             file,
             sha256,
-            str(entry["precision"]),
-            axes,
-            built_with=str(entry.get("built_with", "")),
-            built_for=str(entry.get("built_for", "")),
+            check_text("precision", entry.get("precision"), error=EngineError),
+            {axis: read_axis(axis, size) for axis, size in axes.items()},
+            built_with=check_text("built_with", entry.get("built_with", ""), error=EngineError),
+            built_for=check_text("built_for", entry.get("built_for", ""), error=EngineError),
             portable=entry.get("portable") is True,
             weights=_read_file(path, entry["weights"]) if "weights" in entry else None,
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except EngineError as error:
         raise EngineError(
             f"{path} describes the engine of {name} wrongly: expected file, sha256, precision and "
-            f"axes as numbers or [least, best, most], got {entry!r}; {_AGAIN}"
+            f"axes as numbers or [least, best, most], got {shorten(entry)}: {error}; {_AGAIN}"
         ) from error
 
 
 def _read_file(path: Path, entry: Any) -> tuple[Path, str]:
     """Return a file that lies in the folder of `engines.json`, and its hash."""
-    file, sha256 = str(entry["file"]), str(entry["sha256"]).lower()
-    if Path(file).is_absolute() or ".." in Path(file).parts:
+    check_object("a file", entry, error=EngineError)
+    file = check_text("file", entry.get("file"), most=_MAX_NAME_LETTERS, error=EngineError)
+    sha256 = check_text("sha256", entry.get("sha256"), most=64, error=EngineError).lower()
+    if Path(file).is_absolute() or ".." in Path(file).parts or "\0" in file:
         raise EngineError(f"{path} names {file!r}, which lies outside of its folder")
     return path.parent / file, sha256
 
 
-def _read_axis(size: Any) -> AxisRange:
-    if isinstance(size, int):
-        return size
-    least, best, most = (int(one) for one in size)
+def read_axis(name: str, size: Any) -> AxisRange:
+    """Read the size of an axis, or its least, best and most.
+
+    Raises:
+        EngineError: if it is anything else.
+    """
+    if not isinstance(size, list):
+        return check_int(name, size, most=MAX_SIZE, error=EngineError)
+    sizes = check_list(name, size, most=3, error=EngineError)
+    if len(sizes) != 3:
+        raise EngineError(f"{name} must be a number or [least, best, most], got {sizes}")
+    least, best, most = (check_int(name, one, most=MAX_SIZE, error=EngineError) for one in sizes)
     return least, best, most

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from vl2_ros.documents import is_file, is_folder
 from vl2_ros.errors import EngineError
 from vl2_ros.runtime.engine_files import FILE_NAME, read_engine_files
 
@@ -34,7 +35,7 @@ def choose_folder(weights: Path, identity: str, *, is_packaged: bool = False) ->
         is_packaged: the folder belongs to an installed package, whose files stay as they are.
     """
     beside = weights / FOLDER
-    nearest = beside if beside.is_dir() else weights
+    nearest = beside if is_folder(beside) else weights
     if is_packaged or not os.access(nearest, os.W_OK):
         return cache_folder(identity)
     return beside
@@ -43,7 +44,7 @@ def choose_folder(weights: Path, identity: str, *, is_packaged: bool = False) ->
 def find_folder(weights: Path, identity: str, backend: str) -> Path | None:
     """Return the folder with engines for a backend: those built by this user first, or None."""
     for folder in (cache_folder(identity), weights / FOLDER):
-        if (folder / FILE_NAME).is_file() and _serves(folder, backend):
+        if is_file(folder / FILE_NAME) and _serves(folder, backend):
             return folder
     return None
 

@@ -30,6 +30,7 @@ def load_exported_engines(files: EngineFiles, tokens: TokenIds, load: LoadEngine
 
     language = files.require("language_model")
     layers, heads, width = (language.fixed_size(axis) for axis in ("layers", "heads", "head_width"))
+    files.check_embeddings()
     tables = load_embedding_tables(files.embeddings, tokens)
     return Engines(
         vision_encoder=load(files.require("vision_encoder")),

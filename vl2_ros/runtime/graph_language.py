@@ -47,11 +47,16 @@ class EmbeddingTables:
                 f"the embeddings lack the query tables {', '.join(missing)}; export again"
             )
         shapes = {name: table.shape for name, table in self.queries.items()}
-        width = self.words.shape[-1]
-        if self.words.ndim != 2 or any(len(s) != 2 or s[1] != width for s in shapes.values()):
+        width = self.words.shape[-1] if self.words.ndim else 0
+        floats = all(table.dtype.kind == "f" for table in (self.words, *self.queries.values()))
+        if (
+            not floats
+            or self.words.ndim != 2
+            or any(len(s) != 2 or s[1] != width for s in shapes.values())
+        ):
             raise EngineError(
                 f"word embeddings {self.words.shape} and query tables {shapes} must be (rows, "
-                "width) of one width; export again"
+                "width) of floats, of one width; export again"
             )
         tokens = self.tokens
         highest = max(tokens.image_patch, tokens.region, *tokens.routing, *tokens.slots)
@@ -108,7 +113,8 @@ def load_embedding_tables(path: Path, tokens: TokenIds) -> EmbeddingTables:
 
     try:
         arrays = safetensors.numpy.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
+    # The library says of no file what it may raise.
+    except Exception as error:
         raise EngineError(
             f"cannot read the embeddings {path}: {error}; export the engines again"
         ) from error

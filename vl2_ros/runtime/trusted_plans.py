@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from vl2_ros.documents import read_text, shorten
 from vl2_ros.errors import EngineError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -69,7 +70,7 @@ class TrustedPlans:
         sha256 = sha256.lower()
         if not _SHA256.fullmatch(sha256):
             raise EngineError(
-                f"expected the sha256 of a plan, 64 hexadecimal digits, got {sha256!r}; "
+                f"expected the sha256 of a plan, 64 hexadecimal digits, got {shorten(sha256)}; "
                 "`vl2 engines list` shows it"
             )
         if sha256 in self._read():
@@ -86,12 +87,13 @@ class TrustedPlans:
         return True
 
     def _read(self) -> set[str]:
-        try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+        if not os.path.lexists(self.path):
             return set()
-        except (OSError, UnicodeDecodeError) as error:
-            raise EngineError(f"cannot read the list of trusted plans {self.path}: {error}") from (
-                error
-            )
+        try:
+            lines = read_text(self.path, EngineError).splitlines()
+        except EngineError as error:
+            raise EngineError(
+                f"cannot read the list of trusted plans: {error}; make it a readable text, or "
+                "delete it and trust the plans anew"
+            ) from error
         return {line.split()[0] for line in lines if line.split()}

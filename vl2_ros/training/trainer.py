@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from vl2_ros.errors import CheckpointError
 from vl2_ros.model.checkpoint import load_model, save_model
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
@@ -247,11 +248,17 @@ class Trainer(ABC):
                 self.model.load_state_dict(load_model(self._out).state_dict())
                 self._average = {k: v.clone() for k, v in self.model.state_dict().items()}
             return
-        state = torch.load(path, weights_only=True, map_location=self._device)
-        self.model.load_state_dict(state["model"])
-        self._average = state["average"]
-        self._labellers.load_state_dict(state["labellers"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._step = state["step"]
-        self._elapsed_s = state["elapsed_s"]
+        try:
+            state = torch.load(path, weights_only=True, map_location=self._device)
+            self.model.load_state_dict(state["model"])
+            self._average = dict(state["average"])
+            self._labellers.load_state_dict(state["labellers"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._step, self._elapsed_s = int(state["step"]), float(state["elapsed_s"])
+        # Unpickling raises whatever the damage makes of it.
+        except Exception as error:
+            raise CheckpointError(
+                f"cannot resume from {path} ({type(error).__name__}: {str(error)[:300]}); delete "
+                "it to start from the weights beside it"
+            ) from error
         logger.info("resumed at step %d, %.1f minutes", self._step, self._elapsed_s / 60.0)

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from rosbags.interfaces import Nodetype
 from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.base import normalize_fieldname
 from rosbags.typesys.store import Typestore
 
+from vl2_ros.documents import read_text
 from vl2_ros.errors import ShapeError, TransportError
 from vl2_ros.node.transport import MessageTypes
 
@@ -94,11 +95,34 @@ def load_typestore() -> Typestore:
     for name, text in _VISION_MSGS.items():
         types.update(get_types_from_msg(text, f"vision_msgs/msg/{name}"))
     for name, text in read_definitions().items():
+        types[name] = parse_definition(name, text)
+    try:
+        store.register(types)
+    except (TypesysError, KeyError) as error:
+        raise TransportError(f"the message definitions do not fit together: {error}") from error
+    return store
+
+
+def parse_definition(name: str, text: str) -> Any:
+    """Return what the type library makes of one definition.
+
+    Args:
+        name: such as `vl2_ros/srv/Stop_Request`.
+        text: of the definition.
+
+    Raises:
+        TransportError: if that is no definition.
+    """
+    try:
         # The parser knows messages only: read as one, so that it finds their namesakes in msg/.
         (parsed,) = get_types_from_msg(text, f"vl2_ros/msg/{name.rpartition('/')[2]}").values()
-        types[name] = parsed
-    store.register(types)
-    return store
+    # The parser raises whatever the damage makes of it.
+    except Exception as error:
+        raise TransportError(
+            f"the definition of {name} cannot be read ({type(error).__name__}: "
+            f"{str(error)[:300]}); install vl2_ros again"
+        ) from error
+    return parsed
 
 
 def read_definitions() -> dict[str, str]:
@@ -111,7 +135,7 @@ def read_definitions() -> dict[str, str]:
     texts: dict[str, str] = {}
     for kind, endings in _SECTIONS.items():
         for path in sorted((root / kind).glob(f"*.{kind}")):
-            sections = _split_sections(path.read_text(encoding="utf-8"))
+            sections = _split_sections(read_text(path, TransportError))
             if len(sections) != len(endings):
                 raise TransportError(
                     f"{path} has {len(sections)} sections, expected {len(endings)}, with a line "

@@ -1,0 +1,178 @@
+"""COCO documents, truth and results, checked before the library counts in them.
+
+What it reads goes to compiled code, which trusts counts, sizes and numbers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vl2_ros.documents import (
+    check_document,
+    check_int,
+    check_list,
+    check_number,
+    check_object,
+    read_json,
+    shorten,
+)
+from vl2_ros.errors import InputError
+
+#: Most bytes of a file; the annotations of COCO's training images have half of it.
+MAX_FILE_BYTES = 1 << 30
+#: Most pixels of a side, and how far from the corner a number of a box or outline may lie.
+_MAX_SIDE = 1 << 16
+_FAR = 1e5
+#: Most pixels along one outline: the library draws it with a fifth of a pixel's step.
+_MAX_OUTLINE = 4e5
+_MAX_ENTRIES = 50_000_000
+#: Characters of a number in compressed run lengths, 5 bits each.
+_MAX_DIGITS = 7
+
+_int = partial(check_int, error=InputError)
+_number = partial(check_number, error=InputError)
+_list = partial(check_list, most=_MAX_ENTRIES, error=InputError)
+_object = partial(check_object, error=InputError)
+
+
+def read_truth(source: Mapping[str, Any] | Path) -> dict[str, Any]:
+    """Return COCO annotations as a document of its own, checked.
+
+    Raises:
+        InputError: naming what is wrong in it.
+    """
+    if isinstance(source, Path):
+        document = read_json(source, InputError, max_bytes=MAX_FILE_BYTES)
+    else:
+        check_document(source, "the annotations", InputError)
+        document = copy.deepcopy(dict(source))
+    _object("COCO annotations", document)
+    for name in ("images", "annotations", "categories"):
+        for row in _list(name, document.get(name, [])):
+            _object(f"an entry of {name}", row)
+            _check_ids(row)
+    for image in document.get("images", []):
+        for side in ("height", "width"):
+            if side in image:
+                _int(f"{side} of an image", image[side], most=_MAX_SIDE)
+    for row in document.get("annotations", []):
+        _check_row(row)
+    return dict(document)
+
+
+def read_results(source: Sequence[Mapping[str, Any]] | Path) -> list[dict[str, Any]]:
+    """Return COCO results as rows of their own, checked.
+
+    Raises:
+        InputError: naming what is wrong in them.
+    """
+    if isinstance(source, Path):
+        rows = read_json(source, InputError, max_bytes=MAX_FILE_BYTES)
+    else:
+        rows = [copy.deepcopy(dict(row)) for row in source]
+    for row in _list("COCO results", rows):
+        _object("a result", row)
+        _check_ids(row)
+        _check_row(row)
+    return list(rows)
+
+
+def _check_ids(row: Mapping[str, Any]) -> None:
+    for name in ("id", "image_id", "category_id"):
+        value = row.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise InputError(f"{name} must be a number or a text, got {shorten(value)}")
+        if isinstance(value, float):
+            _number(name, value, least=-(2.0**53), most=2.0**53)
+        if isinstance(value, int):
+            _int(name, value, least=-(2**53), most=2**53)
+
+
+def _check_row(row: Mapping[str, Any]) -> None:
+    """Check the numbers of one annotation or result."""
+    for name in ("area", "score"):
+        if name in row:
+            _number(name, row[name], most=1e15)
+    for name in ("iscrowd", "ignore", "num_keypoints"):
+        if name in row and not isinstance(row[name], bool):
+            _number(name, row[name], least=0, most=1e6)
+    if row.get("bbox", []) != []:
+        if len(_list("bbox", row["bbox"])) != 4:
+            raise InputError(f"bbox must be [x, y, width, height], got {shorten(row['bbox'])}")
+        for number in row["bbox"]:
+            _number("bbox", number, least=-_FAR, most=_FAR)
+    if "keypoints" in row:
+        numbers = _list("keypoints", row["keypoints"])
+        if len(numbers) % 3:
+            raise InputError(f"keypoints must be x, y and visibility each, got {len(numbers)}")
+        for number in numbers:
+            _number("keypoints", number, least=-_FAR, most=_FAR)
+    if "segmentation" in row:
+        _check_segmentation(row["segmentation"])
+
+
+def _check_segmentation(value: Any) -> None:
+    if isinstance(value, Mapping):
+        _check_runs(value)
+        return
+    for outline in _list("segmentation", value):
+        numbers = _list("an outline", outline)
+        if len(numbers) < 6 or len(numbers) % 2:
+            raise InputError(f"an outline must have 3 points or more, got {shorten(outline)}")
+        for number in numbers:
+            _number("an outline", number, least=-_FAR, most=_FAR)
+        points = np.array(numbers, np.float64).reshape(-1, 2)
+        length = np.abs(points - np.roll(points, 1, axis=0)).sum()
+        if length > _MAX_OUTLINE:
+            raise InputError(
+                f"an outline must be at most {_MAX_OUTLINE:g} pixels long, got {length:g}"
+            )
+
+
+def _check_runs(value: Mapping[str, Any]) -> None:
+    """Check run lengths, as numbers or compressed: they must fill their size exactly."""
+    size = _list("size of run lengths", value.get("size"))
+    if len(size) != 2:
+        raise InputError(f"size of run lengths must be [height, width], got {shorten(size)}")
+    height, width = (_int("size of run lengths", side, most=_MAX_SIDE) for side in size)
+    counts = value.get("counts")
+    if isinstance(counts, str | bytes):
+        runs = _decode_counts(counts if isinstance(counts, bytes) else counts.encode())
+        total, is_fine = sum(runs.tolist()), bool((runs >= 0).all())
+    else:
+        total, is_fine = sum(_int("a run length", one) for one in _list("counts", counts)), True
+    if not is_fine or total != height * width:
+        raise InputError(
+            f"run lengths must add up to {height} x {width} pixels, got {total}; they are damaged"
+        )
+
+
+def _decode_counts(counts: bytes) -> np.ndarray:
+    """Return (N,) int64 run lengths of their compressed form, the COCO API's.
+
+    Raises:
+        InputError: if these are no compressed run lengths.
+    """
+    codes = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
+    ends = (codes & 32) == 0
+    if not len(codes):
+        return codes
+    if codes.min() < 0 or codes.max() > 63 or not ends[-1]:
+        raise InputError(f"expected compressed run lengths, got {shorten(counts)}")
+    starts = np.concatenate([[0], np.flatnonzero(ends)[:-1] + 1])
+    digits = np.diff(np.append(starts, len(codes)))
+    if digits.max() > _MAX_DIGITS:
+        raise InputError(f"a run length has {digits.max()} digits, expected {_MAX_DIGITS} at most")
+    places = np.arange(len(codes)) - np.repeat(starts, digits)
+    runs = np.add.reduceat((codes & 31) << (5 * places), starts)
+    runs -= np.where(codes[ends] & 16, np.int64(1) << (5 * digits), 0)
+    # From the fourth on, each is told by its difference to the one but one before.
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return runs
