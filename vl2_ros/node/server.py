@@ -37,7 +37,7 @@ VISION_COMMAND_TOPIC, VISION_COMMAND_TYPE = "~/vision_command", "vl2_ros/msg/Vis
 DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE = "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray"
 
 # Every command is answered, so a burst of them must fit; the node's own queue decides on "busy".
-_COMMAND_QOS = Qos(depth=100)
+_COMMAND_QOS = Qos(depth=4096, keep_all=True)
 
 #: How an answer must not end without a line in the log.
 _REPORTED = (Status.BUSY, Status.EXPIRED, Status.INVALID, Status.FAILED)
@@ -152,6 +152,22 @@ class PerceptionServer:
             self.node.submit(request, on_event=on_event, on_answer=on_answer)
         return sender.id
 
+    def cancel(self, command_id: str) -> int:
+        """End a waiting or running command or a watch; all of them when the id is empty.
+
+        Returns:
+            How many were ended.
+
+        Raises:
+            InputError: if the id is empty and `allow_stop_all` is off.
+        """
+        if not command_id and not self.node.parameters.allow_stop_all:
+            raise InputError(
+                "a stop must name the id of a command or a watch: stopping all of them at once is "
+                "switched off here (parameter allow_stop_all)"
+            )
+        return self.node.cancel(command_id)
+
     def make_result(self, answer: Answer) -> Any:
         """Make the VisionResult of an answer."""
         return self._result_messages.make_result(answer)
@@ -211,7 +227,7 @@ class PerceptionServer:
     def _read_or_stop(self, message: Any, sender: Sender) -> Request | None:
         if read_mode(message) is not Mode.STOP:
             return read_command(message, sender)
-        if not self.node.cancel(message.id):
+        if not self.cancel(message.id):
             what = f"with the id {sender.id!r} " if message.id else ""
             raise InputError(f"there is nothing to stop: no command {what}waits, runs or watches")
         return None
