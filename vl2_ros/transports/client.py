@@ -206,7 +206,7 @@ class _Waiting:
 
     def put(self, message: Any) -> None:
         with self._changed:
-            is_full = len(self._messages) == MOST_WAITING
+            is_full = len(self._messages) == self._messages.maxlen
             self.dropped_count += is_full
             self._messages.append(message)
             self._changed.notify()
@@ -216,7 +216,7 @@ class _Waiting:
                 "full",
                 "%s: results come faster than they are received, %d wait; the oldest is dropped",
                 self._topic,
-                MOST_WAITING,
+                self._messages.maxlen,
             )
 
     def take(self, timeout_s: float) -> Any | None:
