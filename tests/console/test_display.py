@@ -6,10 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vl2_ros.console.answer_files import AnswerFiles
 from vl2_ros.console.display import (
     describe_received,
     format_received,
+    list_found,
+    print_answer,
+    print_facts,
     print_json,
+    print_received,
+    print_rows,
     print_text,
     show_error,
     show_note,
@@ -45,6 +51,43 @@ def test_result_is_one_line(received):
 def test_line_breaks_in_answers_make_no_second_line(received, text):
     line = format_received(replace(received, result=replace(received.result, text=text)))
     assert "two lines" in line and len(line.splitlines()) == 1
+
+
+EVIL = "\x1b[2J\x9b31m\u202eevil\x07\u2028"
+
+
+def test_strangers_text_cannot_steer_the_terminal_or_forge_lines(received, capsys):
+    evil = f"one\r\n{EVIL}"
+    found = replace(FOUND, labels=(evil,))
+    result = replace(
+        received.result,
+        command_id=evil,
+        text=evil,
+        frame_id=evil,
+        branches=(Branch(Route.DETECT, (evil,), found),),
+    )
+    all_evil = replace(
+        received, result=result, message=evil, text=evil, camera=evil, model=evil, engine=evil
+    )
+    line = format_received(all_evil)
+    assert len(line.splitlines()) == 1 and line.isprintable()
+    print_received(all_evil, as_json=False)
+    print_answer(evil, result, 0.1, AnswerFiles(None, ()))
+    print_facts({evil: evil, "more": {evil: evil}})
+    print_rows([{"name": evil}])
+    show_error(evil)
+    show_note(evil)
+    shown = "".join(capsys.readouterr())
+    assert shown.replace("\n", "").isprintable()
+    # Of an instance's name not even a line feed is obeyed.
+    assert len(list_found(result).splitlines()) == 1
+    assert r"\x1b[2J" in shown
+
+
+def test_json_is_plain_ascii(received, capsys):
+    print_received(replace(received, message=EVIL), as_json=True)
+    shown = capsys.readouterr().out
+    assert shown.isascii() and shown.strip().isprintable()
 
 
 def test_refusal_shows_its_message_and_no_stamp(received):

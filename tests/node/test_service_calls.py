@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.transports.harness import MemoryHarness, Rig
+from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Mode, Status
 from vl2_ros.node.service_calls import SERVICES, ServiceCalls
 from vl2_ros.structures import Route
@@ -46,6 +47,17 @@ def test_watch_is_started_listed_and_stopped(rig):
     assert rig.results.wait_for("w", 2)[1].status == Status.ENDED
     nothing = call(calls, "stop", id="w")
     assert (nothing.stopped, "nothing to stop" in nothing.message) == (0, True)
+
+
+def test_stopping_everything_can_be_switched_off(rig):
+    rig.start(allow_stop_all=False)
+    calls = ServiceCalls(TYPES, lambda: rig.server, "9.9")
+    call(calls, "watch", command=make_command(id="w"))
+    refused = call(calls, "stop")
+    assert (refused.stopped, "allow_stop_all" in refused.message) == (0, True)
+    assert call(calls, "stop", id="w").stopped == 1
+    rig.server.node.change_parameters(NodeParameters(allow_stop_all=True))
+    assert "no command is there" in call(calls, "stop").message
 
 
 def test_refused_watch_says_why_and_publishes_its_result(rig):

@@ -9,6 +9,7 @@ from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Mode, Status
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Qos
+from vl2_ros.transports import client
 from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 
@@ -105,6 +106,52 @@ def test_listening_hears_every_command(desk):
     desk.client.send("hello", command_id="b", deadline_s=PATIENCE_S)
     heard = desk.client.listen()
     assert [next(heard).command_id for _ in range(2)] == ["a", "b"]
+
+
+def publish_result(desk, command_id: str, **fields) -> None:
+    """Send a result that is not the node's own, as one of another version might."""
+    node = desk.transports[0]
+    publisher = node.advertise("~/result", "vl2_ros/msg/VisionResult", Qos(transient_local=True))
+    publisher.publish(
+        node.types.make("vl2_ros/msg/VisionResult", command_id=command_id, is_final=True, **fields)
+    )
+
+
+def test_result_that_cannot_be_read_does_not_end_listening(desk, caplog):
+    for _ in range(3):
+        publish_result(desk, "strange\x1b[2J", status=200)
+    publish_result(desk, "good")
+    assert next(desk.client.listen()).command_id == "good"
+    (record,) = caplog.records
+    assert "a result is passed over" in record.getMessage()
+    assert r"strange\x1b[2J" in record.getMessage()
+
+
+def test_unreadable_result_of_another_command_is_no_concern_of_ours(desk):
+    publish_result(desk, "theirs", status=200)
+    publish_result(desk, "mine")
+    (received,) = desk.client.follow("mine", PATIENCE_S)
+    assert received.command_id == "mine"
+    publish_result(desk, "mine", status=200)
+    with pytest.raises(TransportError, match="same version"):
+        list(desk.client.follow("mine", PATIENCE_S))
+
+
+def test_results_that_nobody_receives_are_bounded_and_told(desk, monkeypatch, caplog):
+    monkeypatch.setattr(client, "MOST_WAITING", 5)
+    transport = MemoryTransport(desk.bus, "slow")
+    desk.transports.append(transport)
+    slow = PerceptionClient(transport)
+    node = desk.transports[0]
+    publisher = node.advertise("~/result", "vl2_ros/msg/VisionResult", Qos(transient_local=True))
+    for number in range(12):
+        publisher.publish(node.types.make("vl2_ros/msg/VisionResult", command_id=str(number)))
+    wait_until(lambda: slow.dropped_count == 7, "the oldest are dropped")
+    heard = slow.listen()
+    assert [next(heard).command_id for _ in range(5)] == ["7", "8", "9", "10", "11"]
+    assert slow.receive(0.0) is None
+    (record,) = caplog.records
+    assert "/vl2/result" in record.getMessage() and "the oldest is dropped" in record.getMessage()
 
 
 def test_late_listener_hears_the_last_results(desk):

@@ -5,7 +5,13 @@ from xml.etree import ElementTree
 import pytest
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.transports.cyclone.settings import choose_domain, is_loopback_asked, make_settings
+from vl2_ros.transports.cyclone.settings import (
+    LAST_DOMAIN,
+    choose_domain,
+    find_last_index,
+    is_loopback_asked,
+    make_settings,
+)
 
 
 def parse(environment: dict[str, str], *, loopback_only: bool = False) -> ElementTree.Element:
@@ -37,6 +43,18 @@ def test_static_peers_of_ros_are_asked_too():
 def test_peers_cannot_break_out_of_the_settings():
     peer = '"/><Evil a="'
     assert [one.get("Address") for one in parse({"ROS_STATIC_PEERS": peer}).iter("Peer")][1] == peer
+
+
+@pytest.mark.parametrize("domain_id", [0, 101, LAST_DOMAIN])
+def test_many_processes_fit_and_none_takes_ports_of_the_next_domain(domain_id):
+    last = find_last_index(domain_id)
+    first_port = 7400 + 250 * domain_id
+    last_port = first_port + 11 + 2 * last
+    assert last_port < first_port + 250 and last_port <= 65535
+    assert last_port + 2 > min(first_port + 249, 65535)
+    assert last == (62 if domain_id == LAST_DOMAIN else 119)
+    settings = make_settings({}, loopback_only=True, domain_id=domain_id)
+    assert f"<MaxAutoParticipantIndex>{last}</MaxAutoParticipantIndex>" in settings
 
 
 def test_what_the_user_configures_comes_last():

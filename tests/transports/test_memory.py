@@ -60,6 +60,74 @@ def test_full_queue_drops_the_oldest(nodes, depth):
     assert heard == ["0", *(str(number) for number in range(10 - depth, 10)), "last"]
 
 
+def test_full_queue_that_keeps_all_refuses_the_newest_and_says_so(nodes, caplog):
+    sender, receiver = nodes
+    heard: list[str] = []
+    may_go_on, is_inside = threading.Event(), threading.Event()
+
+    def listen(message) -> None:
+        is_inside.set()
+        assert may_go_on.wait(30.0)
+        heard.append(message.data)
+
+    subscription = receiver.subscribe("/topic", STRING, Qos(depth=3, keep_all=True), listen)
+    publisher = sender.advertise("/topic", STRING, Qos())
+    publisher.publish(make_text(sender, "0"))
+    assert is_inside.wait(30.0)
+    for number in range(1, 10):
+        publisher.publish(make_text(sender, str(number)))
+    may_go_on.set()
+    wait_until(lambda: len(heard) == 4, "the queue is empty")
+    publisher.publish(make_text(sender, "last"))
+    wait_until(lambda: heard[-1] == "last", "the last has come")
+    assert heard == ["0", "1", "2", "3", "last"]
+    assert subscription.lost_count == 6
+    (record,) = caplog.records
+    assert "/topic: a message is lost, 3 of them wait" in record.getMessage()
+
+
+def test_what_is_overwritten_for_the_newest_is_counted_and_not_said(nodes, caplog):
+    sender, receiver = nodes
+    may_go_on = threading.Event()
+    subscription = receiver.subscribe(
+        "/topic", STRING, Qos(depth=1), lambda message: may_go_on.wait(30.0)
+    )
+    publisher = sender.advertise("/topic", STRING, Qos())
+    for number in range(10):
+        publisher.publish(make_text(sender, str(number)))
+    may_go_on.set()
+    assert subscription.lost_count >= 8
+    assert caplog.records == []
+
+
+def test_thread_that_ends_says_why(nodes, monkeypatch, caplog):
+    sender, receiver = nodes
+    Inbox(receiver, "/topic", STRING, Qos())
+
+    def fail() -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(receiver, "_run_callback", fail)
+    sender.advertise("/topic", STRING, Qos()).publish(make_text(sender, "wake up"))
+    wait_until(lambda: receiver.failure != "", "the thread has ended")
+    assert "no room" in receiver.failure and sender.failure == ""
+    assert [one.levelname for one in caplog.records] == ["CRITICAL"]
+    receiver.close()
+
+
+@pytest.mark.parametrize("latched", [0, 2])
+def test_late_subscriber_gets_no_more_than_is_kept_for_it(nodes, latched):
+    sender, receiver = nodes
+    qos = Qos(transient_local=True, depth=100, latched=latched)
+    publisher = sender.advertise("/topic", STRING, qos)
+    for number in range(10):
+        publisher.publish(make_text(sender, str(number)))
+    inbox = Inbox(receiver, "/topic", STRING, Qos(transient_local=True, depth=100))
+    publisher.publish(make_text(sender, "end"))
+    inbox.wait(1, lambda message: message.data == "end")
+    assert [one.data for one in inbox.list()] == [*["8", "9"][:latched], "end"]
+
+
 @pytest.mark.parametrize(("kept", "asked"), [(3, 10), (10, 3), (10, 1), (1, 10)])
 def test_late_subscriber_gets_as_many_as_both_sides_keep(nodes, kept, asked):
     sender, receiver = nodes

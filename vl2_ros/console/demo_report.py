@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vl2_ros.console.answer_files import AnswerFiles, save_overlay, save_pictures
 from vl2_ros.console.display import describe_answer, list_found, print_text
 from vl2_ros.errors import VL2Error
+from vl2_ros.processing.printable import make_printable
 
 if TYPE_CHECKING:
     from vl2_ros.transports.demo import DemoAnswer
@@ -54,8 +55,9 @@ class DemoReport:
         self._rows.append({**row, **status, **engine})
         if received.message:
             self._refused += 1
-        said = received.message or result.text
-        self._table.add_row(answer.sentence, said, list_found(result), f"{answer.seconds:.2f}")
+        said = make_printable(received.message or result.text, keep_lines=True)
+        sentence = make_printable(answer.sentence)
+        self._table.add_row(sentence, said, list_found(result), f"{answer.seconds:.2f}")
 
     def finish(self) -> None:
         """Print the table and where everything is.

@@ -1,5 +1,7 @@
 """What the command line shows: progress, tables, answers, a red line.
 
+What others wrote, in messages and files, is printed with its control characters made visible.
+
 Progress and errors go to standard error, so that standard output stays clean for programs.
 """
 
@@ -11,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from vl2_ros.processing.printable import make_printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -49,10 +53,12 @@ def show_stages(what: str) -> Iterator[Callable[[str, float], None]]:
 
 
 def print_text(content: RenderableType) -> None:
-    """Print a sentence or a table as it is; no part of it is taken for markup."""
+    """Print a sentence or a table as it is; no part of it is taken for markup or obeyed."""
     from rich.console import Console
 
     console = Console(highlight=False, emoji=False)
+    if isinstance(content, str):
+        content = make_printable(content, keep_lines=True)
     console.print(content, soft_wrap=isinstance(content, str), markup=False)
 
 
@@ -70,7 +76,7 @@ def print_facts(document: Mapping[str, object]) -> None:
     for name, value in document.items():
         if isinstance(value, dict):
             value = ", ".join(f"{key} {_format(part)}" for key, part in value.items())
-        table.add_row(name, _format(value))
+        table.add_row(make_printable(name), make_printable(_format(value), keep_lines=True))
     print_text(table)
 
 
@@ -84,7 +90,8 @@ def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
     for name in rows[0]:
         table.add_column(name, overflow="fold", min_width=len(name))
     for row in rows:
-        table.add_row(*("-" if value is None else _format_cell(value) for value in row.values()))
+        cells = ("-" if value is None else _format_cell(value) for value in row.values())
+        table.add_row(*(make_printable(cell, keep_lines=True) for cell in cells))
     print_text(table)
 
 
@@ -110,13 +117,14 @@ def list_found(result: Result) -> str:
         for index, (box, score, label) in enumerate(found):
             corners = " ".join(f"{value:.0f}" for value in box)
             mask = "" if found.masks is None else f", {int(found.masks[index].sum())} px"
-            lines.append(f"{branch.route.value} {label} ({score:.2f}, {corners}{mask})")
+            name = make_printable(label)
+            lines.append(f"{branch.route.value} {name} ({score:.2f}, {corners}{mask})")
         lines += _list_labels(branch)
     for image in result.images:
         height, width = image.rgb.shape[:2]
         lines.append(
             f"{image.route.value} {width}x{height}, seed {image.seed}, {image.steps} steps of "
-            f"{image.scheduler}"
+            f"{make_printable(image.scheduler)}"
         )
     return "\n".join(lines)
 
@@ -126,7 +134,7 @@ def _list_labels(branch: Branch) -> list[str]:
         return []
     class_ids = branch.label_map.class_ids
     return [
-        f"class {index}: {phrase}, {int((class_ids == index).sum())} px"
+        f"class {index}: {make_printable(phrase)}, {int((class_ids == index).sum())} px"
         for index, phrase in enumerate(branch.phrases)
     ]
 
@@ -207,7 +215,7 @@ def format_received(received: ReceivedResult) -> str:
         f"{sum(result.stage_ms.values()):.0f} ms",
     ]
     line = f"{received.status.name:8} " + " | ".join(parts)
-    return " ".join(line.splitlines())
+    return make_printable(" ".join(line.splitlines()))
 
 
 def print_received(
@@ -234,4 +242,5 @@ def _show(message: str, style: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True).print(Text(message, style=style), soft_wrap=True)
+    text = Text(make_printable(message, keep_lines=True), style=style)
+    Console(stderr=True).print(text, soft_wrap=True)

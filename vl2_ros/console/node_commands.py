@@ -36,6 +36,7 @@ from vl2_ros.console.options import (
 )
 from vl2_ros.console.picture_options import make_image_options, take_picture_options
 from vl2_ros.errors import VL2Error
+from vl2_ros.processing.printable import make_printable
 
 if TYPE_CHECKING:
     from vl2_ros.node.request import Answer
@@ -151,7 +152,9 @@ def bag(
 
         count = answer_bag(pipeline, source, out, question, on_answer=follow)
     if refused:
-        display.show_note(f"{len(refused)} of them without an answer, the first: {refused[0]}")
+        display.show_note(
+            f"{len(refused)} of them without an answer, the first: {make_printable(refused[0])}"
+        )
     display.print_text(f"{count} results: {out.resolve()}")
 
 
@@ -280,4 +283,4 @@ def _show_received(
     if save is not None and not pictures and received.status.name == "OK":
         display.show_note(f"the answer holds no picture; nothing was written to {save}")
     if is_refusal:
-        raise VL2Error(f"{received.status.name.lower()}: {received.message}")
+        raise VL2Error(f"{received.status.name.lower()}: {make_printable(received.message)}")

@@ -102,6 +102,12 @@ class NodeParameters:
     max_watches: int = _parameter(
         4, "standing commands; one more is answered busy", least=0, most=100, live=True
     )
+    allow_stop_all: bool = _parameter(
+        True,
+        "a stop without an id ends every command and watch, whoever asked; false: it is answered "
+        "invalid",
+        live=True,
+    )
     command_deadline_s: float = _parameter(
         10.0,
         "seconds from arrival of a command until it is answered expired",

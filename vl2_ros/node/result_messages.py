@@ -36,9 +36,11 @@ class ResultTopic:
     qos: Qos = Qos()
 
 
-# A late subscriber gets the last one or as many as it asks for. More than one is kept, because
-# results can come in a burst, and none may push out another that is not yet received.
-RESULT = ResultTopic("~/result", "vl2_ros/msg/VisionResult", Qos(transient_local=True))
+# A late subscriber gets the last one or as many as it asks for, ten at most. Many more are kept
+# until they are received, because results can come in a burst, and none may push out another.
+RESULT = ResultTopic(
+    "~/result", "vl2_ros/msg/VisionResult", Qos(transient_local=True, depth=1024, latched=10)
+)
 ANSWER = ResultTopic("~/answer", "std_msgs/msg/String")
 DETECTIONS = ResultTopic("~/detections", "vision_msgs/msg/Detection2DArray")
 DETECTIONS_3D = ResultTopic("~/detections_3d", "vision_msgs/msg/Detection3DArray")

@@ -39,7 +39,7 @@ VISION_COMMAND_TOPIC, VISION_COMMAND_TYPE = "~/vision_command", "vl2_ros/msg/Vis
 DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE = "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray"
 
 # Every command is answered, so a burst of them must fit; the node's own queue decides on "busy".
-_COMMAND_QOS = Qos(depth=100)
+_COMMAND_QOS = Qos(depth=4096, keep_all=True)
 
 #: How an answer must not end without a line in the log.
 _REPORTED = (Status.BUSY, Status.EXPIRED, Status.INVALID, Status.FAILED)
@@ -179,6 +179,22 @@ class PerceptionServer:
             self.node.submit(request, on_event=on_event, on_answer=on_answer)
         return sender.id
 
+    def cancel(self, command_id: str) -> int:
+        """End a waiting or running command or a watch; all of them when the id is empty.
+
+        Returns:
+            How many were ended.
+
+        Raises:
+            InputError: if the id is empty and `allow_stop_all` is off.
+        """
+        if not command_id and not self.node.parameters.allow_stop_all:
+            raise InputError(
+                "a stop must name the id of a command or a watch: stopping all of them at once is "
+                "switched off here (parameter allow_stop_all)"
+            )
+        return self.node.cancel(command_id)
+
     def make_result(self, answer: Answer) -> Any:
         """Make the VisionResult of an answer."""
         return self._result_messages.make_result(answer)
@@ -222,10 +238,14 @@ class PerceptionServer:
     def _stop_command(self, message: Any) -> None:
         """End what has the id of a STOP; a STOP that ends nothing is answered INVALID."""
         self._taken_count += 1
-        if not self.node.cancel(message.id):
-            sender = read_sender(message)
-            what = f"with the id {sender.id!r} " if message.id else ""
-            error = InputError(f"there is nothing to stop: no command {what}waits, runs or watches")
+        sender = read_sender(message)
+        try:
+            if not self.cancel(message.id):
+                what = f"with the id {sender.id!r} " if message.id else ""
+                raise InputError(
+                    f"there is nothing to stop: no command {what}waits, runs or watches"
+                )
+        except InputError as error:
             self._refuse(replace(sender, id=refuse_id(sender.id)), error)
 
     def _take(self, read: Callable[[Any, Sender], Request], message: Any) -> None:

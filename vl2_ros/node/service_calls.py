@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from vl2_ros.errors import InputError
 from vl2_ros.node.instance_messages import route_name
 from vl2_ros.node.request import Answer, Mode
 from vl2_ros.node.server import PerceptionServer
@@ -76,7 +77,10 @@ class ServiceCalls:
         server = self._find_active()
         if server is None:
             return self._make(f"{STOP}_Response", stopped=0, message=INACTIVE)
-        count = server.node.cancel(request.id)
+        try:
+            count = server.cancel(request.id)
+        except InputError as error:
+            return self._make(f"{STOP}_Response", stopped=0, message=str(error))
         what = f"with the id {request.id!r} " if request.id else ""
         message = "" if count else f"there is nothing to stop: no command {what}is there"
         return self._make(f"{STOP}_Response", stopped=count, message=message)

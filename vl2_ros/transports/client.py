@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import queue
+import logging
+import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 from vl2_ros.errors import InputError, TransportError
 from vl2_ros.node.names import join_node_name, resolve_topic
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Mode
 from vl2_ros.node.result_messages import RESULT
 from vl2_ros.node.schedule import refuse_id
 from vl2_ros.node.transport import MessageTypes, Qos, Transport
+from vl2_ros.processing.printable import make_printable
 from vl2_ros.structures import ImageOptions
 from vl2_ros.transports.received_result import ReceivedResult, read_result
 
@@ -21,8 +25,17 @@ COMMAND_TYPE = "vl2_ros/msg/VisionCommand"
 OPTIONS_TYPE = "vl2_ros/msg/ImageOptions"
 #: How often the graph is looked at while the node is not there yet, in seconds.
 _LOOK_PERIOD_S = 0.05
-#: Results that wait until somebody receives them; a late client gets the last of the node's.
-_RESULT_QOS = Qos(transient_local=True, depth=100)
+#: Results that wait until somebody receives them. Enough for a burst; one more pushes out the
+#: oldest, so that whoever does not receive does not fill the memory.
+MOST_WAITING = 2048
+#: A late client gets the last of the node's; of a burst none is lost.
+_RESULT_QOS = Qos(transient_local=True, depth=4096, keep_all=True)
+#: So many commands of a burst are kept until the node has them.
+_COMMAND_QOS = Qos(depth=1024)
+#: Characters of an error about a result that a log line shows.
+_ERROR_LENGTH = 500
+
+_log = logging.getLogger(__name__)
 
 
 class PerceptionClient:
@@ -43,9 +56,9 @@ class PerceptionClient:
         self.node = join_node_name(node_name, namespace)
         self.result_topic = resolve_topic(RESULT.name, node_name, namespace)
         command_topic = resolve_topic("~/vision_command", node_name, namespace)
-        self._received: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        transport.subscribe(self.result_topic, RESULT.type_name, _RESULT_QOS, self._received.put)
-        self._commands = transport.advertise(command_topic, COMMAND_TYPE, Qos())
+        self._waiting = _Waiting(self.result_topic)
+        transport.subscribe(self.result_topic, RESULT.type_name, _RESULT_QOS, self._waiting.put)
+        self._commands = transport.advertise(command_topic, COMMAND_TYPE, _COMMAND_QOS)
 
     def has_node(self) -> bool:
         """Tell whether the node takes commands and gives results now."""
@@ -125,26 +138,34 @@ class PerceptionClient:
         """End a waiting or running command or a watch; all of them when the id is empty."""
         self._commands.publish(self._make(COMMAND_TYPE, id=command_id, mode=int(Mode.STOP)))
 
+    @property
+    def dropped_count(self) -> int:
+        """Return how many results were dropped because nobody received them in time."""
+        return self._waiting.dropped_count
+
     def receive(self, timeout_s: float) -> ReceivedResult | None:
         """Return the next result of the node; None when there is none within the time.
 
         Raises:
             TransportError: if the message is of another version.
         """
-        try:
-            return read_result(self._received.get(timeout=timeout_s))
-        except queue.Empty:
-            return None
+        message = self._waiting.take(timeout_s)
+        return None if message is None else read_result(message)
 
     def listen(self) -> Iterator[ReceivedResult]:
         """Yield every result of the node, whoever asked; never ends by itself.
 
-        Raises:
-            TransportError: if a message is of another version.
+        What cannot be read, such as a result of another version, is logged and passed over.
         """
+        quiet_log = RepeatedLog(_log)
         while True:
-            # With a time limit, because some systems let no Ctrl-C through while there is none.
-            received = self.receive(1.0)
+            try:
+                # With a time limit, because some systems let no Ctrl-C through while there is none.
+                received = self.receive(1.0)
+            except TransportError as error:
+                text = make_printable(error, most=_ERROR_LENGTH)
+                quiet_log.log(logging.WARNING, "unreadable", "a result is passed over: %s", text)
+                continue
             if received is not None:
                 yield received
 
@@ -156,22 +177,54 @@ class PerceptionClient:
             timeout_s: the longest time between two of its results.
 
         Raises:
-            TransportError: if there is none within the time.
+            TransportError: if there is none within the time, or it is of another version.
         """
         due = time.monotonic() + timeout_s
         while True:
-            received = self.receive(max(0.0, due - time.monotonic()))
-            if received is None:
+            message = self._waiting.take(max(0.0, due - time.monotonic()))
+            if message is None:
                 raise TransportError(
                     f"{self.node} sent no result for command {command_id!r} within "
                     f"{timeout_s:g} s; see /diagnostics for what it is doing, or wait longer"
                 )
-            is_refused = received.command_id == refuse_id(command_id) and received.text
-            if received.command_id == command_id or is_refused:
+            is_refused = message.command_id == refuse_id(command_id) and message.command_text
+            if message.command_id == command_id or is_refused:
+                received = read_result(message)
                 yield received
                 if received.is_final:
                     return
                 due = time.monotonic() + timeout_s
+
+
+class _Waiting:
+    """The messages that nobody has taken yet; the oldest gives way to one too many."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._messages: deque[Any] = deque(maxlen=MOST_WAITING)
+        self._changed = threading.Condition()
+        self._quiet_log = RepeatedLog(_log)
+        self.dropped_count = 0
+
+    def put(self, message: Any) -> None:
+        with self._changed:
+            is_full = len(self._messages) == self._messages.maxlen
+            self.dropped_count += is_full
+            self._messages.append(message)
+            self._changed.notify()
+        if is_full:
+            self._quiet_log.log(
+                logging.WARNING,
+                "full",
+                "%s: results come faster than they are received, %d wait; the oldest is dropped",
+                self._topic,
+                self._messages.maxlen,
+            )
+
+    def take(self, timeout_s: float) -> Any | None:
+        with self._changed:
+            has_come = self._changed.wait_for(lambda: self._messages, timeout_s)
+            return self._messages.popleft() if has_come else None
 
 
 def make_options_message(types: MessageTypes, options: ImageOptions) -> Any:

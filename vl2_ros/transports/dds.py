@@ -19,6 +19,7 @@ from vl2_ros.node.transport import Qos, Subscription
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.transports.cyclone.settings import choose_domain
 from vl2_ros.transports.message_types import StoreMessageTypes
+from vl2_ros.transports.security import check_security
 
 if TYPE_CHECKING:
     from vl2_ros.transports.cyclone.endpoints import Endpoints, Writer
@@ -39,7 +40,8 @@ class DdsTransport:
 
     Raises:
         ConfigError: if a name or the domain is wrong.
-        TransportError: if cyclonedds is missing or the domain cannot be joined.
+        TransportError: if cyclonedds is missing, the domain cannot be joined, or the environment
+            enforces ROS 2's security, which is not to be had here.
     """
 
     def __init__(
@@ -50,6 +52,9 @@ class DdsTransport:
         domain_id: int | None = None,
         remap: Mapping[str, str] | None = None,
     ) -> None:
+        warning = check_security(os.environ)
+        if warning:
+            _log.warning("%s", warning)
         self._node_name = node_name
         self._namespace = namespace
         self._remap = dict(remap or {})

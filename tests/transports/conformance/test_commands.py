@@ -74,6 +74,21 @@ def test_empty_id_stops_everything(rig):
     }
 
 
+def test_stopping_everything_can_be_switched_off(rig):
+    rig.start(allow_stop_all=False)
+    rig.show(rig.open_camera(), 1 * MS)
+    rig.perceiver.may_answer.clear()
+    rig.command("mine")
+    assert rig.perceiver.is_running.wait(30.0)
+    rig.stop_command()
+    (refused,) = rig.results.wait()
+    assert (refused.status, refused.is_final) == (Status.INVALID, True)
+    assert "allow_stop_all" in refused.message and refused.command_id != "mine"
+    rig.stop_command("mine")
+    (result,) = rig.results.wait_for("mine")
+    assert result.status == Status.CANCELED
+
+
 def test_command_before_any_frame_waits_until_its_deadline_then_says_so(rig):
     rig.start()
     rig.command("early", deadline_s=0.3)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cyclonedds.core import (
+    DDSException,
     GuardCondition,
     InstanceState,
     ReadCondition,
@@ -95,10 +96,13 @@ class Reader:
 class Writer:
     """One outgoing topic."""
 
-    def __init__(self, name: str, writer: DataWriter, sample_type: type[IdlStruct]) -> None:
+    def __init__(
+        self, name: str, writer: DataWriter, sample_type: type[IdlStruct], log: RepeatedLog
+    ) -> None:
         self.name = name
         self.endpoint: DataWriter | None = writer
         self._sample_type = sample_type
+        self._log = log
 
     def write(self, cdr: memoryview) -> None:
         """Send CDR bytes to whoever is there; never waits for a receiver.
@@ -112,7 +116,22 @@ class Writer:
         # Padded here in the one copy that makes them bytes; the binding would copy once more.
         padded = b"".join((cdr, bytes(-len(cdr) % 4)))
         with named_errors(f"topic {self.name} cannot be sent to"):
-            endpoint.write(self._sample_type(padded))  # type: ignore[call-arg]
+            try:
+                endpoint.write(self._sample_type(padded))  # type: ignore[call-arg]
+            except DDSException as error:
+                if error.code != DDSException.DDS_RETCODE_TIMEOUT:
+                    raise
+                self._tell_full()
+
+    def _tell_full(self) -> None:
+        # Other processes get the message. Within this one DDS would wait for the full
+        # subscription, but nothing waits here, and none of this process hears the message.
+        self._log.log(
+            logging.WARNING,
+            f"{self.name} has a full subscription",
+            "topic %s: a subscription of this process that keeps all is full; a message is lost",
+            self.name,
+        )
 
     def count_readers(self) -> int:
         """Return how many subscriptions match now."""
@@ -153,6 +172,7 @@ class Endpoints:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._failure = ""
+        self._is_detached = False
         self._quiet_log = RepeatedLog(_log)
         self._topics: dict[str, Topic] = {}
         self._readers: list[Reader] = []
@@ -251,7 +271,8 @@ class Endpoints:
             endpoint = DataWriter(self._participant, topic, dds_qos)
         endpoint.set_status_mask(OFFERED)
         self._waitset.attach(endpoint)
-        return Writer(dds_name.removeprefix("rt"), endpoint, self._idl.sample(type_name))
+        name, sample_type = dds_name.removeprefix("rt"), self._idl.sample(type_name)
+        return Writer(name, endpoint, sample_type, self._quiet_log)
 
     def _announce(self) -> None:
         readers = [one.endpoint for one in self._readers]
@@ -298,15 +319,11 @@ class Endpoints:
         self._closing.set()
 
     def _update_publishers(self) -> None:
-        if self._publishers.is_broken:
-            return
-        try:
-            self._publishers.update()
-        except Exception as error:
-            # What strangers tell of themselves serves diagnostics only; topics are read without.
-            tell_failure(self._quiet_log, "counting publishers", error)
-            self._publishers.is_broken = True
+        self._publishers.update()
+        if self._publishers.is_broken and not self._is_detached:
+            # It would wake this thread for ever.
             self._waitset.detach(self._publishers.condition)
+            self._is_detached = True
 
     def _look(self) -> None:
         with self._lock:

@@ -13,6 +13,7 @@ from cyclonedds.builtin import BuiltinDataReader, BuiltinTopicDcpsPublication
 from cyclonedds.core import Entity, InstanceState, ReadCondition, SampleState, ViewState
 from cyclonedds.domain import DomainParticipant
 
+from vl2_ros.node.guarded import tell_failure
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.transports.message_types import StoreMessageTypes
@@ -87,7 +88,17 @@ class KnownPublishers:
                 self._check(*known, only=topic)
 
     def update(self) -> None:
-        """Take what has changed."""
+        """Take what has changed; what cannot be read ends the counting, aloud."""
+        if self.is_broken:
+            return
+        try:
+            self._take()
+        except Exception as error:
+            # What strangers tell of themselves serves diagnostics only; topics are read without.
+            tell_failure(self._log, "counting publishers", error)
+            self.is_broken = True
+
+    def _take(self) -> None:
         with self._lock:
             for endpoint in self._reader.take(_TAKE_AT_ONCE):
                 # One that goes comes without its topic, as a sample without data.
@@ -99,8 +110,7 @@ class KnownPublishers:
 
     def count(self, topic: str) -> int:
         """Return how many publishers of a topic are known now."""
-        if not self.is_broken:
-            self.update()
+        self.update()
         with self._lock:
             return sum(known == topic for known, _ in self._known.values())
 
