@@ -26,6 +26,7 @@ from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.reports import AnswerStatistics, NodeReport, WatchState
 from vl2_ros.node.request import Answer, Request, Status, StoredImage
 from vl2_ros.node.schedule import Reply, Schedule
+from vl2_ros.processing.printable import make_printable
 from vl2_ros.structures import Event, ModelInfo
 
 #: How long `stop` waits for the threads, in seconds.
@@ -327,7 +328,7 @@ class PerceptionNode:
 
     def _note_error(self, kind: str, message: str) -> None:
         # A watch that fails does so at the rate of its camera.
-        self._repeated.log(logging.ERROR, kind, "%s", message)
+        self._repeated.log(logging.ERROR, kind, "%s", make_printable(message))
         with self._lock:
             self._last_error = message
 

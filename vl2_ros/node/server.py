@@ -32,6 +32,7 @@ from vl2_ros.node.result_messages import ResultMessages
 from vl2_ros.node.result_output import ResultOutput
 from vl2_ros.node.schedule import refuse_id
 from vl2_ros.node.transport import Publisher, Qos, Subscription, Transport
+from vl2_ros.processing.printable import make_printable
 from vl2_ros.structures import Event
 
 COMMAND_TOPIC, COMMAND_TYPE = "~/command", "std_msgs/msg/String"
@@ -286,9 +287,9 @@ class PerceptionServer:
                 logging.WARNING,
                 answer.status.name,
                 "command %s: %s: %s",
-                answer.request_id,
+                make_printable(answer.request_id),
                 answer.status.name,
-                answer.message,
+                make_printable(answer.message),
             )
         if self._output is not None:
             self._output.publish(answer)
