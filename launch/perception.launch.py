@@ -16,9 +16,12 @@ ARGUMENTS = (
     ("namespace", "", "namespace of the node"),
     ("weights", "", "checkpoint folder; empty: the embedded model"),
     ("device", "auto", "cpu, cuda, cuda:1, ..., or auto"),
+    ("respawn", "true", "start the node again when it ends; false leaves it out"),
     ("autostart", "true", "configure and activate at once; false waits for a lifecycle manager"),
     ("log_level", "info", "debug, info, warn or error"),
 )
+#: Seconds between the end of a node and the start of the next.
+RESPAWN_DELAY_S = 1.0
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -32,6 +35,8 @@ def generate_launch_description() -> LaunchDescription:
         namespace=said["namespace"],
         output="screen",
         emulate_tty=True,
+        respawn=said["respawn"],
+        respawn_delay=RESPAWN_DELAY_S,
         parameters=[
             LaunchConfiguration("params_file"),
             {

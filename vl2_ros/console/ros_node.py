@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vl2_ros.console import display, terminal
 from vl2_ros.console.options import choose_device, find_version
 from vl2_ros.errors import VL2Error
+
+#: Most seconds from the wish to end until the process ends; launch gives five, and then asks again.
+_END_S = 8.0
 
 if TYPE_CHECKING:
     from vl2_ros.node.parameters import ProcessParameters
@@ -30,7 +34,7 @@ def run(
     node_name: str = "vl2",
     parameters: Mapping[str, Any] | None = None,
 ) -> None:
-    """Run the node until Ctrl-C or a polite kill.
+    """Run the node until Ctrl-C or a polite kill, or until it can answer nothing any more.
 
     Args:
         arguments: `--ros-args ...`; None takes the process's own.
@@ -42,15 +46,25 @@ def run(
     """
     from vl2_ros.transports.ros import import_part
 
+    failure = terminal.Failure()
+
+    def wait() -> None:
+        with suppress(KeyboardInterrupt):
+            terminal.wait_for_interrupt()
+        failure.end_within(_END_S)
+
     with terminal.end_quietly():
-        import_part("process").run_process(
+        hanging = import_part("process").run_process(
             _load,
             find_version(),
-            terminal.wait_for_interrupt,
+            wait,
+            failure.note,
             arguments=arguments,
             node_name=node_name,
             parameters=parameters,
         )
+        failure.reason = failure.reason or hanging
+    failure.end()
 
 
 def _load(process: ProcessParameters) -> Perceiver:

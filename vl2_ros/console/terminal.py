@@ -122,6 +122,17 @@ class Failure:
             sys.stdout.flush()
             os._exit(EXIT_FAILED)
 
+    def end_within(self, limit_s: float) -> None:
+        """Leave the process after so many seconds, should it not have ended by itself."""
+
+        def leave() -> None:
+            self.reason = self.reason or f"the process did not end within {limit_s:g} s"
+            self.end()
+
+        timer = threading.Timer(limit_s, leave)
+        timer.daemon = True
+        timer.start()
+
 
 def wait_for_interrupt() -> None:
     """Wait for ever; a KeyboardInterrupt ends it."""

@@ -259,6 +259,13 @@ class ProcessParameters:
     autostart: bool = _parameter(
         True, "configure and activate at once; false waits for a lifecycle manager"
     )
+    bond_heartbeat_period: float = _parameter(
+        0.1,
+        "seconds between two heartbeats to a lifecycle manager while the node is active, Nav2's "
+        "bond; 0: none, for a manager with bond_timeout 0.0",
+        least=0.0,
+        most=10.0,
+    )
 
     def __post_init__(self) -> None:
         """Check every value against its note.

@@ -9,19 +9,22 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from vl2_ros.errors import ConfigError, VL2Error
-from vl2_ros.node.guarded import guarded
+from vl2_ros.node.guarded import ends_process, guarded
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.node.perceiver import Perceiver, close_perceiver
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.service_calls import SERVICES, ServiceCalls
+from vl2_ros.transports.rclpy_node.bond import Bond, open_bond
+from vl2_ros.transports.rclpy_node.executor import GuardedExecutor
 from vl2_ros.transports.rclpy_node.message_types import RosMessageTypes, find_class
 from vl2_ros.transports.rclpy_node.parameters import (
     check_change,
@@ -38,8 +41,7 @@ LoadPerceiver = Callable[[ProcessParameters], Perceiver]
 MOST_GOALS = 16
 #: Threads for everything else: topics, parameters and lifecycle, services, timers.
 _OTHER_THREADS = 4
-#: How often the worker is looked after, in seconds.
-_HEALTH_PERIOD_S = 1.0
+_HANGING = "the worker hangs; the process ends without it"
 _CHANGE_FAILED = SetParametersResult(
     successful=False, reason="the change failed, see the log of the node"
 )
@@ -47,32 +49,42 @@ _CHANGE_FAILED = SetParametersResult(
 _log = logging.getLogger(__name__)
 
 
-def make_executor(context: Any = None) -> MultiThreadedExecutor:
+def make_executor(context: Any = None) -> GuardedExecutor:
     """Make the executor that the node needs; its threads start when there is work for them."""
-    return MultiThreadedExecutor(num_threads=MOST_GOALS + _OTHER_THREADS, context=context)
+    return GuardedExecutor(num_threads=MOST_GOALS + _OTHER_THREADS, context=context)
 
 
 class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
     """Runs a `PerceptionServer` through the states of a managed node.
 
     * configure reads the parameters, loads the model and opens the outgoing topics.
-    * activate subscribes to cameras and commands and begins to answer.
-    * deactivate ends every command with an answer and unsubscribes.
+    * activate subscribes to cameras and commands, begins to answer and offers a bond.
+    * deactivate ends the bond and every command, each with an answer, and unsubscribes.
     * cleanup closes the topics and frees the model.
+    * error goes back to unconfigured, or, when the worker hangs, on to finalized and `on_failure`.
 
     Args:
         load: makes the perceiver.
         version: of this package.
         node_name: unless a remapping of `__node` says otherwise.
+        on_failure: called with the reason when nothing can be answered any more; the process
+            should end then, with a code that is not 0.
         options: of rclpy's node, such as `context` and `parameter_overrides`.
     """
 
     def __init__(
-        self, load: LoadPerceiver, version: str, node_name: str = "vl2", **options: Any
+        self,
+        load: LoadPerceiver,
+        version: str,
+        node_name: str = "vl2",
+        on_failure: Callable[[str], None] = _log.critical,
+        **options: Any,
     ) -> None:
         """Declare the parameters; autostart begins when the node is spun."""
         super().__init__(node_name, **options)
         self._load = load
+        self._on_failure = on_failure
+        self._bond: Bond | None = None
         self._transport: RosTransport | None = None
         self._server: PerceptionServer | None = None
         self._perceiver: Perceiver | None = None
@@ -87,16 +99,14 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         types = RosMessageTypes()
         self._open_services(ServiceCalls(types, self._find_server, version))
         self._action = PerceiveAction(self, types, self._find_server, MOST_GOALS)
-        # Apart from the default group, so that parameters and states can be asked for meanwhile.
+        self._guard_states()
+        # Apart from the default group, so that parameters and states can be asked for meanwhile;
+        # and not on simulated time, which may never begin.
         self._start_timer = self.create_timer(
             0.0,
             guarded(self._autostart, "the autostart", self._quiet_log),
             callback_group=MutuallyExclusiveCallbackGroup(),
-        )
-        self.create_timer(
-            _HEALTH_PERIOD_S,
-            guarded(self._check_worker, "looking after the worker", self._quiet_log),
-            callback_group=MutuallyExclusiveCallbackGroup(),
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -107,15 +117,18 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
             _log.error("cannot be configured: %s", error)
             self._release()
             return TransitionCallbackReturn.FAILURE
-        except Exception:
-            # rclpy would swallow it; lifecycle tools see the error state, people the traceback.
+        except BaseException as error:
+            # rclpy would swallow it, or stay between two states for ever; lifecycle tools see the
+            # error state, people the traceback.
+            if ends_process(error):
+                raise
             _log.exception("configuring failed unexpectedly")
             self._release()
             return TransitionCallbackReturn.ERROR
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe and begin to answer."""
+        """Subscribe, begin to answer and offer a bond."""
         result = super().on_activate(state)
         if self._server is None or result != TransitionCallbackReturn.SUCCESS:
             return TransitionCallbackReturn.ERROR
@@ -126,13 +139,18 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
             return TransitionCallbackReturn.ERROR
         cameras = self._server.node.parameters.cameras
         _log.info("active; looks at %s", ", ".join(map(self.resolve_topic_name, cameras)))
+        self._begin_bond()
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End every command, each with an answer, and stop listening."""
-        self._stop()
+        """End every command, each with an answer, and stop listening.
+
+        An error when the worker hangs: it could not begin again.
+        """
+        is_ended = self._stop()
         # Last: a publisher that is not active sends nothing.
-        return super().on_deactivate(state)
+        result = super().on_deactivate(state)
+        return result if is_ended else TransitionCallbackReturn.ERROR
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Close the topics and free the model."""
@@ -145,22 +163,34 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Go back to unconfigured, from where the node can be configured again."""
-        self._release()
-        return super().on_error(state)
+        """Go back to unconfigured, from where the node can be configured again.
 
-    def end(self, timeout_s: float) -> bool:
+        When the worker still hangs the node is finalized and only a new process can go on.
+        """
+        hanging = self._release()
+        if not hanging:
+            return super().on_error(state)
+        self._on_failure(hanging)
+        return TransitionCallbackReturn.FAILURE
+
+    @property
+    def is_loading(self) -> bool:
+        """Tell whether a model is being loaded, which cannot be stopped."""
+        return not self._loaded.is_set()
+
+    def end(self, timeout_s: float) -> str:
         """End every command and free everything, in whichever state the node is.
 
         Args:
-            timeout_s: to wait for a model that is being loaded, which cannot be stopped.
+            timeout_s: to wait for a model that is being loaded; see `is_loading`.
 
         Returns:
-            False when one is still being loaded.
+            What hangs, so that only the end of the process ends it; empty when nothing does.
         """
         self._is_ending = True
-        self._release()
-        return self._loaded.wait(timeout_s)
+        hanging = self._release()
+        self._loaded.wait(timeout_s)
+        return hanging
 
     def _configure(self) -> None:
         process = read_parameters(self, ProcessParameters)
@@ -173,8 +203,12 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         if self._is_ending:
             raise ConfigError("the process ends")
         self._transport = RosTransport(self)
-        self._server = PerceptionServer(perceiver, self._transport, parameters)
+        self._server = PerceptionServer(
+            perceiver, self._transport, parameters, on_failure=self._on_failure
+        )
         self._server.advertise()
+        if self._bond is None and process.bond_heartbeat_period > 0:
+            self._bond = open_bond(self, self._quiet_log)
         info = perceiver.info
         _log.info(
             "configured: model %s %s on %s by %s",
@@ -203,12 +237,36 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
     def _find_server(self) -> PerceptionServer | None:
         return self._server
 
-    def _stop(self) -> None:
-        if self._server is not None:
-            self._server.stop()
+    def _guard_states(self) -> None:
+        """Answer a change of state that cannot be made, which rclpy answers by an exception.
 
-    def _release(self) -> None:
-        self._stop()
+        Its client would wait for ever, and the thread that spins the node be disturbed.
+        """
+        for service in self.services:
+            if service.srv_type is not ChangeState:
+                continue
+            change = guarded(service.callback, "a change of state", self._quiet_log)
+
+            def answer(request: Any, response: Any, change: Any = change) -> Any:
+                response.success = False
+                return change(request, response) or response
+
+            service.callback = answer
+
+    def _begin_bond(self) -> None:
+        period_s = self.get_parameter("bond_heartbeat_period").value
+        if self._bond is not None and period_s > 0:
+            self._bond.begin(period_s)
+
+    def _stop(self) -> bool:
+        """End the bond and every command; False when the worker hangs."""
+        if self._bond is not None:
+            self._bond.end()
+        return self._server is None or self._server.stop()
+
+    def _release(self) -> str:
+        """Free everything; returns what hangs, empty when nothing does."""
+        hanging = "" if self._stop() else _HANGING
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.close()
@@ -220,6 +278,7 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
             self._server = None
             # The parts know each other in circles; a model is too large to wait for the collector.
             gc.collect()
+        return hanging
 
     def _change_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         running = self._server.node.parameters if self._server is not None else None
@@ -234,12 +293,3 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
             _log.info("waits to be configured, as autostart is false")
         elif self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
-
-    def _check_worker(self) -> None:
-        server = self._server
-        if server is None or not server.is_active or server.node.report().is_worker_alive:
-            return
-        # Nothing can be answered any more; lifecycle tools see it and may configure it again.
-        _log.error("the worker has ended; the node goes back to unconfigured")
-        self.trigger_deactivate()
-        self.trigger_cleanup()

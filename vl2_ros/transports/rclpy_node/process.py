@@ -11,15 +11,18 @@ import rclpy
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from vl2_ros.transports.rclpy_node.executor import GuardedExecutor
 from vl2_ros.transports.rclpy_node.lifecycle_node import (
     LoadPerceiver,
     PerceptionLifecycleNode,
     make_executor,
 )
-from vl2_ros.transports.rclpy_node.spinning import start_spinning
+from vl2_ros.transports.rclpy_node.spinning import SpinningThread, start_spinning
 
 #: What a model that is being loaded has to get ready, in seconds; launch gives five to end in.
 _LOAD_S = 3.0
+#: What the thread that spins the node has to end, in seconds.
+_END_S = 2.0
 
 
 class NodeLogHandler(logging.Handler):
@@ -46,20 +49,27 @@ def run_process(
     load: LoadPerceiver,
     version: str,
     wait: Callable[[], None],
+    on_failure: Callable[[str], None],
     *,
     arguments: Sequence[str] | None = None,
     node_name: str = "vl2",
     parameters: Mapping[str, Any] | None = None,
-) -> None:
+) -> str:
     """Run the node until `wait` returns or raises, then let it end every command.
 
     Args:
         load: makes the perceiver when the node is configured.
         version: of this package.
         wait: blocks until the process is to end, such as until Ctrl-C.
+        on_failure: called with the reason, on any thread, when nothing can be answered any more;
+            it should make `wait` return.
         arguments: `--ros-args ...`; None takes the process's own.
         node_name: unless an argument remaps it.
         parameters: values that go before those of the arguments' files.
+
+    Returns:
+        What hangs, so that the caller must end the process without waiting for its threads;
+        empty when all has ended.
     """
     # Our own handling of signals: rclpy's would close the topics before the last answers are out.
     rclpy.init(
@@ -67,7 +77,9 @@ def run_process(
         signal_handler_options=SignalHandlerOptions.NO,
     )
     overrides = [Parameter(name, value=value) for name, value in (parameters or {}).items()]
-    node = PerceptionLifecycleNode(load, version, node_name, parameter_overrides=overrides)
+    node = PerceptionLifecycleNode(
+        load, version, node_name, on_failure, parameter_overrides=overrides
+    )
     logger = logging.getLogger("vl2_ros")
     handler = NodeLogHandler(node)
     logger.addHandler(handler)
@@ -75,16 +87,29 @@ def run_process(
     logger.propagate = False
     executor = make_executor()
     executor.add_node(node)
-    thread = start_spinning(executor, "rclpy executor")
+    hanging = ""
     try:
+        thread = start_spinning(executor, "rclpy executor", on_failure)
         wait()
     finally:
-        is_ended = node.end(_LOAD_S)
+        hanging = node.end(_LOAD_S)
         logger.removeHandler(handler)
-        if not is_ended:
+        if node.is_loading:
             # The interpreter would wait for the load; there is nothing to be kept.
             os._exit(0)
-        executor.shutdown()
-        thread.join()
-        node.destroy_node()
-        rclpy.try_shutdown()
+        if not hanging:
+            hanging = _close(node, executor, thread)
+    return hanging
+
+
+def _close(
+    node: PerceptionLifecycleNode, executor: GuardedExecutor, thread: SpinningThread
+) -> str:
+    """Close the rclpy node; returns what hangs."""
+    executor.shutdown()
+    thread.join(_END_S)
+    if thread.is_alive():
+        return "the thread that spins the ROS 2 node hangs; the process ends without it"
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return ""

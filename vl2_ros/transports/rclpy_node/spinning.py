@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import rclpy
 from rclpy.context import Context
@@ -22,6 +22,7 @@ from vl2_ros.transports.ros import RosTransport
 _MOST_FAILURES = 7
 _FIRST_PAUSE_S = 0.02
 _CALM_S = 5.0
+_SHUT_DOWN = "the ROS 2 context was shut down, nothing is heard any more"
 
 _log = logging.getLogger(__name__)
 
@@ -35,23 +36,32 @@ class SpinningThread(threading.Thread):
     Args:
         executor: shut it down, and this ends.
         name: of the thread.
+        on_failure: hears `failure`, on this thread.
     """
 
-    def __init__(self, executor: Executor, name: str) -> None:
+    def __init__(
+        self, executor: Executor, name: str, on_failure: Callable[[str], None] = _log.critical
+    ) -> None:
         super().__init__(name=name, daemon=True)
         self._executor = executor
+        self._on_failure = on_failure
         self._quiet_log = RepeatedLog(_log)
         #: Why the executor is spun no more although nobody shut it down; empty otherwise.
         self.failure = ""
 
     def run(self) -> None:
-        """Spin."""
+        """Spin, and tell when that ends although nobody wanted it."""
+        self._spin()
+        if self.failure:
+            self._on_failure(self.failure)
+
+    def _spin(self) -> None:
         failures, failed_s = 0, 0.0
         while True:
             try:
                 self._executor.spin()
             except ExternalShutdownException:
-                self.failure = "the ROS 2 context was shut down, nothing is heard any more"
+                self.failure = _SHUT_DOWN
                 return
             except InvalidHandle:
                 # Jazzy's executor trips over a subscription that is destroyed while it makes up
@@ -64,6 +74,9 @@ class SpinningThread(threading.Thread):
                 if not self._bear(error, failures):
                     return
             else:
+                # Some executors end in silence then; whoever shuts both down begins with them.
+                if not self._executor.context.ok():
+                    self.failure = _SHUT_DOWN
                 return
 
     def _bear(self, error: BaseException, failures: int) -> bool:
@@ -72,14 +85,18 @@ class SpinningThread(threading.Thread):
         if failures < _MOST_FAILURES:
             time.sleep(_FIRST_PAUSE_S * 2 ** (failures - 1))
             return True
-        self.failure = f"the ROS 2 node cannot be spun any more: {error!r}"
-        _log.critical("%s; it hears nothing until it is started again", self.failure)
+        self.failure = (
+            f"the ROS 2 node cannot be spun any more: {error!r}; it hears nothing until it is "
+            "started again"
+        )
         return False
 
 
-def start_spinning(executor: Executor, name: str) -> SpinningThread:
+def start_spinning(
+    executor: Executor, name: str, on_failure: Callable[[str], None] = _log.critical
+) -> SpinningThread:
     """Spin an executor on a thread, until the executor or its context is shut down."""
-    thread = SpinningThread(executor, name)
+    thread = SpinningThread(executor, name, on_failure)
     thread.start()
     return thread
 
