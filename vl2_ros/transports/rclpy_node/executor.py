@@ -1,11 +1,11 @@
-"""The executor of a node: what cannot be read is dropped and told, and everything else goes on."""
+"""Executors that drop and tell what cannot be read, so that everything else goes on."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 
 from vl2_ros.node.guarded import guarded
 from vl2_ros.node.quiet_log import RepeatedLog
@@ -13,17 +13,35 @@ from vl2_ros.node.quiet_log import RepeatedLog
 _log = logging.getLogger(__name__)
 
 
-class GuardedExecutor(MultiThreadedExecutor):  # type: ignore[misc]
-    """Runs callbacks in a pool of threads.
+class _Guarded:
+    """What both kinds of executor share.
 
-    rclpy reads a message before it calls back. When that raises, as for a message that cannot be
-    read, rclpy never lets go of the callback group: every topic of it would be silent for ever.
+    rclpy reads a message before it calls back. When reading raises, rclpy never lets go of the
+    callback group: every topic of it would be silent for ever.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        #: What waiting for work has raised last; a callback's exceptions are no reason to end.
+        self.wait_failure: BaseException | None = None
         log = RepeatedLog(_log)
         for kind in ("subscription", "service", "client", "waitable"):
             take = getattr(super(), f"_take_{kind}", None)
             if take is not None:
                 setattr(self, f"_take_{kind}", guarded(take, f"reading from a {kind}", log))
+
+    def wait_for_ready_callbacks(self, *arguments: Any, **options: Any) -> Any:
+        """Return the next callback, as rclpy does, and keep what that raises."""
+        try:
+            return super().wait_for_ready_callbacks(*arguments, **options)  # type: ignore[misc]
+        except BaseException as error:
+            self.wait_failure = error
+            raise
+
+
+class GuardedExecutor(_Guarded, MultiThreadedExecutor):  # type: ignore[misc]
+    """Runs callbacks in a pool of threads."""
+
+
+class GuardedSingleExecutor(_Guarded, SingleThreadedExecutor):  # type: ignore[misc]
+    """Runs callbacks on the thread that spins it."""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -96,10 +96,10 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         declare_parameters(self, NodeParameters)
         change = guarded(self._change_parameters, "changing parameters", self._quiet_log)
         self.add_on_set_parameters_callback(lambda changes: change(changes) or _CHANGE_FAILED)
+        self._guard_services()
         types = RosMessageTypes()
         self._open_services(ServiceCalls(types, self._find_server, version))
         self._action = PerceiveAction(self, types, self._find_server, MOST_GOALS)
-        self._guard_states()
         # Apart from the default group, so that parameters and states can be asked for meanwhile;
         # and not on simulated time, which may never begin.
         self._start_timer = self.create_timer(
@@ -237,19 +237,19 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
     def _find_server(self) -> PerceptionServer | None:
         return self._server
 
-    def _guard_states(self) -> None:
-        """Answer a change of state that cannot be made, which rclpy answers by an exception.
+    def _guard_services(self) -> None:
+        """Let rclpy's own services answer requests that it would answer by an exception.
 
-        Its client would wait for ever, and the thread that spins the node be disturbed.
+        Such as a change of state that cannot be made, or a parameter of a kind that is none.
         """
         for service in self.services:
-            if service.srv_type is not ChangeState:
-                continue
-            change = guarded(service.callback, "a change of state", self._quiet_log)
+            call = guarded(service.callback, f"the service {service.srv_name}", self._quiet_log)
 
-            def answer(request: Any, response: Any, change: Any = change) -> Any:
-                response.success = False
-                return change(request, response) or response
+            def answer(request: Any, response: Any, call: Any = call) -> Any:
+                answered = call(request, response)
+                if answered is None and isinstance(request, SetParameters.Request):
+                    response.results = [_CHANGE_FAILED] * len(request.parameters)
+                return answered or response
 
             service.callback = answer
 

@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping
 import rclpy
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.node import Node
 
 from vl2_ros.node.guarded import tell_failure
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.transports.ros import RosTransport
+from vl2_ros.transports.rclpy_node.executor import GuardedSingleExecutor
+from vl2_ros.transports.ros import CONTEXT_GONE, RosTransport
 
 #: Failures of an executor, each within `_CALM_S` of the one before, until it is given up, and the
 #: pause after the first; each next one is twice as long, 1.3 s together.
 _MOST_FAILURES = 7
 _FIRST_PAUSE_S = 0.02
 _CALM_S = 5.0
-_SHUT_DOWN = "the ROS 2 context was shut down, nothing is heard any more"
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 class SpinningThread(threading.Thread):
     """Spins an executor until the executor is shut down.
 
-    What a callback or rclpy itself raises is logged and the executor is spun again; when that
+    What a callback or rclpy itself raises is logged and the executor is spun again; when rclpy
     fails again and again, or the context is shut down by somebody else, `failure` tells it.
 
     Args:
@@ -61,23 +61,26 @@ class SpinningThread(threading.Thread):
             try:
                 self._executor.spin()
             except ExternalShutdownException:
-                self.failure = _SHUT_DOWN
-                return
+                break
             except InvalidHandle:
                 # Jazzy's executor trips over a subscription that is destroyed while it makes up
                 # its list of what to wait for; the next list does not have it.
                 continue
             except BaseException as error:
+                if getattr(self._executor, "wait_failure", error) is not error:
+                    # A callback's; however many there are, others are called.
+                    tell_failure(self._quiet_log, "a callback of the ROS 2 node", error)
+                    continue
                 now_s = time.monotonic()
                 failures = failures + 1 if now_s - failed_s < _CALM_S else 1
                 failed_s = now_s
                 if not self._bear(error, failures):
                     return
             else:
-                # Some executors end in silence then; whoever shuts both down begins with them.
-                if not self._executor.context.ok():
-                    self.failure = _SHUT_DOWN
-                return
+                break
+        # Whoever ends in order shuts the executor down before the context.
+        if not self._executor.context.ok():
+            self.failure = CONTEXT_GONE
 
     def _bear(self, error: BaseException, failures: int) -> bool:
         """Pause after a failure; False when there were too many."""
@@ -115,7 +118,7 @@ def open_transport(node_name: str, namespace: str, remap: Mapping[str, str]) -> 
         start_parameter_services=False,
         enable_rosout=False,
     )
-    executor = SingleThreadedExecutor(context=context)
+    executor = GuardedSingleExecutor(context=context)
     executor.add_node(node)
     thread = start_spinning(executor, f"rclpy {node_name}")
 
