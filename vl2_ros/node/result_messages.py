@@ -46,7 +46,7 @@ LABEL_INFO = ResultTopic("~/label_info", "vision_msgs/msg/LabelInfo", LATCHED)
 POSES = ResultTopic("~/poses", "vl2_ros/msg/InstanceArray")
 GENERATED_IMAGE = ResultTopic("~/generated_image", "sensor_msgs/msg/Image")
 
-#: Only sent about a picture for which there is depth and a calibration.
+#: Only sent about an image for which there is depth and a calibration; markers to clear, too.
 SPATIAL_TOPICS = (DETECTIONS_3D, MARKERS)
 _BOXES = (DETECTIONS, *SPATIAL_TOPICS)
 #: What an answer with each route is published on, beside ~/result.
@@ -73,11 +73,23 @@ class ResultMessages:
     Args:
         types: makes the transport's message classes.
         info: the model that answers.
+        find_marker_lifetime_s: asked for each answer's markers; 0: until they are cleared.
     """
 
-    def __init__(self, types: MessageTypes, info: ModelInfo) -> None:
+    def __init__(
+        self,
+        types: MessageTypes,
+        info: ModelInfo,
+        find_marker_lifetime_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._make = types.make
         self._parts = InstanceMessages(types)
+        self._spatial = SpatialMessages(types, find_marker_lifetime_s)
+        self._makers: Mapping[ResultTopic, _Maker] = {
+            **_MAKERS,
+            DETECTIONS_3D: self._make_detections_3d,
+            MARKERS: self._make_markers,
+        }
         self._info = info
 
     def make_messages(
@@ -86,7 +98,7 @@ class ResultMessages:
         """Make the messages of an answer with their topics, in the order of `RESULT_TOPICS`.
 
         Args:
-            answer: one that is not OK is a VisionResult and nothing else.
+            answer: one that is not OK is a VisionResult, but for markers that it clears.
             is_wanted: False leaves a topic out, except for ~/result.
 
         Returns:
@@ -95,20 +107,31 @@ class ResultMessages:
         # Made once, shown by ~/result and by the topic of its route.
         found = self._find_parts(answer)
         complete = (RESULT, self._make_result(answer, found))
-        if answer.status is not Status.OK or answer.result is None:
-            return (complete,)
-        wanted = {topic for route in answer.result.routes for topic in ROUTE_TOPICS[route]}
+        # Whatever comes may have to clear markers that viewers show.
+        topics = {MARKERS}
+        if answer.status is Status.OK and answer.result is not None:
+            topics.update(*(ROUTE_TOPICS[route] for route in answer.result.routes))
         parts = [
             (topic, message)
             for topic in RESULT_TOPICS
-            if topic in wanted and is_wanted(topic)
-            for message in _MAKERS[topic](self._parts, answer, found)
+            if topic in topics and is_wanted(topic)
+            for message in self._makers[topic](self._parts, answer, found)
         ]
         return (*parts, complete)
 
     def make_result(self, answer: Answer) -> Any:
         """Make the vl2_ros/VisionResult of an answer alone."""
         return self._make_result(answer, self._find_parts(answer))
+
+    def _make_detections_3d(
+        self, parts: InstanceMessages, answer: Answer, found: _Found
+    ) -> list[Any]:
+        if answer.space is None:
+            return []
+        return [self._spatial.make_detections(answer, parts.make_header(answer.frame))]
+
+    def _make_markers(self, parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
+        return self._spatial.make_markers(answer, parts.make_header(answer.frame))
 
     def _find_parts(self, answer: Answer) -> _Found:
         if answer.result is None:
@@ -163,20 +186,6 @@ def _make_detections(parts: InstanceMessages, answer: Answer, found: _Found) -> 
     return [parts.make_detections(answer.frame, answer.result)] if answer.result else []
 
 
-def _make_detections_3d(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
-    if answer.space is None:
-        return []
-    header = parts.make_header(answer.frame)
-    return [SpatialMessages(parts.types).make_detections(answer, header)]
-
-
-def _make_markers(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
-    if answer.space is None:
-        return []
-    header = parts.make_header(answer.frame)
-    return [SpatialMessages(parts.types).make_markers(answer, header)]
-
-
 def _make_arrays(route: Route) -> _Maker:
     def make(parts: InstanceMessages, answer: Answer, found: _Found) -> list[Any]:
         return [
@@ -211,8 +220,6 @@ def _pick_images(parts: InstanceMessages, answer: Answer, found: _Found) -> list
 _MAKERS: Mapping[ResultTopic, _Maker] = {
     ANSWER: _make_text,
     DETECTIONS: _make_detections,
-    DETECTIONS_3D: _make_detections_3d,
-    MARKERS: _make_markers,
     SEGMENTATION: _make_arrays(Route.SEGMENT),
     LABEL_IMAGE: _make_label_images,
     LABEL_INFO: _make_label_infos,

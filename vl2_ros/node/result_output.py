@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -30,11 +31,17 @@ class ResultOutput:
     Args:
         transport: carries the messages.
         info: the model that answers.
+        find_marker_lifetime_s: asked for each answer's markers; 0: until they are cleared.
     """
 
-    def __init__(self, transport: Transport, info: ModelInfo) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        info: ModelInfo,
+        find_marker_lifetime_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._make = transport.types.make
-        self._messages = ResultMessages(transport.types, info)
+        self._messages = ResultMessages(transport.types, info, find_marker_lifetime_s)
         self._parts = InstanceMessages(transport.types)
         self._publishers: dict[ResultTopic, Publisher] = {
             topic: transport.advertise(topic.name, topic.type_name, topic.qos)
