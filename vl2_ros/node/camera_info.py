@@ -47,9 +47,7 @@ def read_camera_info(message: Any, *, rectified: bool = False) -> CameraModel:
         matrix, distortion, is_fisheye = _read_lens(message, rectified)
         rotation, origin_m = _read_rectification(message, rectified)
         _crop_and_bin(message, matrix)
-        return CameraModel(
-            matrix, distortion, _read_size(message), is_fisheye, rotation, origin_m
-        )
+        return CameraModel(matrix, distortion, _read_size(message), is_fisheye, rotation, origin_m)
     except InputError as error:
         raise InputError(f"camera_info cannot be used: {error}") from error
 

@@ -109,6 +109,8 @@ class ResultMessages:
         complete = (RESULT, self._make_result(answer, found))
         # Whatever comes may have to clear markers that viewers show.
         topics = {MARKERS}
+        if not is_wanted(MARKERS):
+            self._spatial.forget(answer)
         if answer.status is Status.OK and answer.result is not None:
             topics.update(*(ROUTE_TOPICS[route] for route in answer.result.routes))
         parts = [

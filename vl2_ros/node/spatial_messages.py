@@ -73,6 +73,12 @@ class SpatialMessages:
         markers = [clear, *self._make_placed(answer, header, namespace)]
         return [self._make("visualization_msgs/msg/MarkerArray", markers=markers)]
 
+    def forget(self, answer: Answer) -> None:
+        """Forget what was shown for a watch that ends while nobody looks at markers."""
+        if answer.status is Status.ENDED:
+            with self._lock:
+                self._shown.discard(_name_space(answer))
+
     def _make_placed(self, answer: Answer, header: Any, namespace: str) -> Iterator[Any]:
         lifetime = self._make_duration(self._find_lifetime_s())
         for number, (label, score, boxes, index, color) in enumerate(_list_placed(answer)):

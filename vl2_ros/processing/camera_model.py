@@ -23,7 +23,8 @@ FISHEYE_COUNTS = (4,)
 _MAX_ANGLE_RAD = math.radians(89)
 #: A ray counts only when it comes back to its pixel.
 _TOLERANCE_PX = 1e-3
-_NEWTON_STEPS = 30
+_NEWTON_STEPS = 15
+_SMALL_STEP = 1e-12
 _BISECTION_STEPS = 60
 
 
@@ -95,7 +96,7 @@ class CameraModel:
         focal_px = self.matrix[[0, 1], [0, 1]]
         bent = (pixels - self.matrix[:2, 2]) / focal_px
         if not self.has_distortion or not len(pixels):
-            return bent
+            return np.asarray(bent)
         with np.errstate(all="ignore"):
             rays, error_px = (
                 self._undo_fisheye(bent, focal_px) if self.is_fisheye else self._undo(bent, pixels)
@@ -147,34 +148,46 @@ class CameraModel:
         return bent * stretch[:, None], error_px
 
     def _undo(self, bent: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Undo the radial part along its curve, then all of it by Newton's method."""
+        """Undo the tilt of the sensor, the radial part along its curve, then all at once."""
+        if self.distortion[12:].any():
+            tilt = np.where(np.arange(len(self.distortion)) < 12, 0.0, self.distortion)
+            bent = self._refine(bent, pixels, tilt, math.inf)
         above, below = self._make_radial()
         reach = math.tan(self.max_angle_rad)
         bent_radius = np.linalg.norm(bent, axis=1)
         radius = _invert(lambda one: one * above(one**2) / below(one**2), bent_radius, reach)
-        rays = bent * np.where(bent_radius > 0, radius / bent_radius, 1.0)[:, None]
-        for _ in range(_NEWTON_STEPS):
-            seen, slopes = self._project(rays)
-            step = np.einsum("nij,nj->ni", _invert_matrices(slopes), pixels - seen)
-            step = np.where(np.isfinite(step), step, 0.0)
-            rays = rays + step
-            rays *= np.fmin(1.0, reach / np.linalg.norm(rays, axis=1))[:, None]
-            if np.abs(step).max() < 1e-13:
-                break
-        seen, slopes = self._project(rays)
+        start = bent * np.where(bent_radius > 0, radius / bent_radius, 1.0)[:, None]
+        rays = self._refine(start, pixels, self.distortion, reach)
+        seen, slopes = self._project(rays, self.distortion)
         # Beyond the fold the image is mirrored: what comes back there came another way.
         is_folded = ~(np.linalg.det(slopes) > 0) | ~(np.linalg.norm(rays, axis=1) < reach)
         error_px = np.abs(pixels - seen).max(axis=1)
         return rays, np.where(is_folded, np.inf, error_px)
 
-    def _project(self, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _refine(
+        self, rays: np.ndarray, pixels: np.ndarray, distortion: np.ndarray, reach: float
+    ) -> np.ndarray:
+        """Move rays by Newton's method until they are seen in their pixels, none beyond reach."""
+        for _ in range(_NEWTON_STEPS):
+            seen, slopes = self._project(rays, distortion)
+            step = np.einsum("nij,nj->ni", _invert_matrices(slopes), pixels - seen)
+            step = np.where(np.isfinite(step), step, 0.0)
+            moved = rays + step
+            moved *= np.fmin(1.0, reach / np.linalg.norm(moved, axis=1))[:, None]
+            is_still = np.nan_to_num(np.abs(moved - rays)).max() < _SMALL_STEP
+            rays = moved
+            if is_still:
+                break
+        return rays
+
+    def _project(self, rays: np.ndarray, distortion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (N, 2) pixels where rays are seen, and (N, 2, 2) how these move with the rays."""
         # Here, because the node without messages needs numpy alone.
         import cv2
 
         points = np.concatenate([rays, np.ones((len(rays), 1))], axis=1).reshape(-1, 1, 3)
         none = np.zeros(3)
-        pixels, slopes = cv2.projectPoints(points, none, none, self.matrix, self.distortion)
+        pixels, slopes = cv2.projectPoints(points, none, none, self.matrix, distortion)
         # Columns 3 and 4: moving the point along x and y, one metre away.
         return pixels.reshape(-1, 2), slopes.reshape(len(rays), 2, -1)[:, :, 3:5]
 

@@ -78,14 +78,16 @@ class SpatialView:
         Args:
             found: instances on the camera image, in any number of parts.
         """
-        is_seen = np.concatenate([np.ones(0, np.bool_), *(self._cast_boxes(one)[1] for one in found)])
+        is_seen = np.concatenate(
+            [np.ones(0, np.bool_), *(self._cast_boxes(one)[1] for one in found)]
+        )
         if is_seen.all():
             return ""
         limit = math.degrees(self.camera.max_angle_rad)
         return (
-            f"{np.sum(~is_seen)} of {len(is_seen)} instances reach further than {limit:.0f} degrees "
-            "from the axis, where the lens model of camera_info cannot be undone; calibrate the "
-            "camera up to its border, or ask about the rectified image"
+            f"{np.sum(~is_seen)} of {len(is_seen)} instances reach further than {limit:.0f} "
+            "degrees from the axis, where the lens model of camera_info cannot be undone; "
+            "calibrate the camera up to its border, or ask about the rectified image"
         )
 
     def _cast_boxes(self, detections: Detections) -> tuple[np.ndarray, np.ndarray]:
