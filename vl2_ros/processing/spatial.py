@@ -16,6 +16,8 @@ from vl2_ros.structures import Detections
 _MIDDLE_SHARE = 0.5
 #: The extent along the axis leaves out so much of the pixels on each end: edges mix two surfaces.
 _TAIL_SHARE = 0.05
+#: How many distortion coefficients a lens may have, of a pinhole and of a fisheye.
+_COEFFICIENTS = {False: (0, 4, 5, 8, 12, 14), True: (4,)}
 #: sensor_msgs/CameraInfo.distortion_model -> whether the lens is a fisheye.
 LENSES = {"": False, "plumb_bob": False, "rational_polynomial": False, "equidistant": True}
 
@@ -45,6 +47,12 @@ class CameraModel:
                 f"the calibration holds numbers that are not finite: matrix "
                 f"{self.matrix.ravel().tolist()}, distortion {self.distortion.tolist()}; "
                 "calibrate the camera"
+            )
+        counts = _COEFFICIENTS[self.is_fisheye]
+        if self.distortion.ndim != 1 or len(self.distortion) not in counts:
+            raise InputError(
+                f"the distortion has {self.distortion.size} coefficients, expected "
+                f"{' or '.join(str(one) for one in counts)}; calibrate the camera"
             )
         if not (self.matrix[0, 0] > 0 and self.matrix[1, 1] > 0):
             raise InputError(

@@ -61,6 +61,9 @@ _SUBSTITUTE = "\x1a"
 _REPLACEMENT = "\ufffd"
 _MOST_DAMAGED_STRINGS = 32
 
+#: What a value that does not fit its field makes of the library's writing.
+_UNWRITABLE = (SerdeError, struct.error, ArithmeticError, ValueError, TypeError, AttributeError)
+
 Default = Callable[[], Any]
 
 
@@ -166,7 +169,7 @@ class StoreMessageTypes:
         """
         try:
             return self.typestore.serialize_cdr(message, message.__msgtype__, little_endian=True)
-        except (SerdeError, struct.error, ValueError, TypeError, AttributeError) as error:
+        except _UNWRITABLE as error:
             raise TransportError(f"{message.__msgtype__} cannot be written: {error}") from error
 
     def deserialize(self, data: bytes | memoryview, type_name: str) -> Any:
