@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable, Iterator
 
 import cv2
@@ -92,7 +93,7 @@ def main() -> None:
             return decode_compressed_image(image_format="", data=data)
 
         taken[name] = (measure_growth(read) - 3 * PIXELS) / PIXELS
-    print(json.dumps(taken))
+    sys.stdout.write(json.dumps(taken))
 
 
 if __name__ == "__main__":

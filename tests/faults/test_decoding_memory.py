@@ -10,6 +10,7 @@ from tests.faults.peak import run_child
 from vl2_ros.node.camera_image import ENCODINGS
 
 MOST_BYTES_A_PIXEL = 6.0
+FORMATS = ("jpeg", "png", "bmp", "ppm", "gif", "tiff")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,11 @@ def test_every_encoding_stays_below_the_limit(taken):
 
 
 def test_every_file_format_stays_below_the_limit(taken):
-    files = {n: v for n, v in taken.items() if n.split()[0] in ("jpeg", "png", "bmp", "ppm", "gif", "tiff")}
+    files = {
+        n: v
+        for n, v in taken.items()
+        if n.split()[0] in ("jpeg", "png", "bmp", "ppm", "gif", "tiff")
+    }
     assert len(files) == 17
     assert {name: value for name, value in files.items() if value > MOST_BYTES_A_PIXEL} == {}
 

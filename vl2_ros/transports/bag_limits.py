@@ -38,7 +38,7 @@ def check_folder(path: Path) -> None:
     Raises:
         TransportError: if one of them declares more than the temporary folder has room for.
     """
-    free = shutil.disk_usage(gettempdir()).free
+    free = find_free_bytes()
     for file in sorted(one for one in path.iterdir() if one.is_file()):
         with file.open("rb") as opened:
             header = opened.read(_ZSTD_HEADER)
@@ -51,6 +51,11 @@ def check_folder(path: Path) -> None:
                 f"{file} holds {size} bytes or more when it is unpacked, {gettempdir()} has room "
                 f"for {free}; name a larger folder in TMPDIR"
             )
+
+
+def find_free_bytes() -> int:
+    """Return the room in the temporary folder."""
+    return shutil.disk_usage(gettempdir()).free
 
 
 def bound_reader(reader: AnyReader) -> None:
