@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks.fuzzing import messages
 from benchmarks.fuzzing.message_seeds import make_seeds
 from benchmarks.fuzzing.messages import fuzz_messages
 from vl2_ros.errors import TransportError
+from vl2_ros.node.camera_image import store_image
 from vl2_ros.transports.message_types import StoreMessageTypes
+from vl2_ros.transports.received_result import read_result
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -31,13 +35,30 @@ def test_seeds_are_of_every_type_of_ours_that_is_sent():
 
 
 def test_what_a_reader_does_not_promise_is_a_find(monkeypatch):
-    def read_badly(message, *, max_mask_pixels: int):
-        raise KeyError("a bug")
+    calls: list[int] = []
 
-    monkeypatch.setattr("benchmarks.fuzzing.messages.read_result", read_badly)
-    with pytest.raises(KeyError):
-        # A message that is whole is read before any is damaged.
-        fuzz_messages(10, 1)
+    def read_badly(message, *, max_mask_pixels: int):
+        calls.append(max_mask_pixels)
+        # Whole messages come first, and two types hold a result.
+        if len(calls) > 2:
+            raise KeyError("a bug")
+        return read_result(message, max_mask_pixels=max_mask_pixels)
+
+    monkeypatch.setattr(messages, "read_result", read_badly)
+    report = fuzz_messages(500, 1)
+    assert len(report.finds) == len(calls) - 2 > 0
+    assert all("KeyError: 'a bug'" in find for find in report.finds)
+
+
+def test_memory_that_a_message_takes_is_a_find(monkeypatch):
+    def decode_badly(message, *, max_pixels: int):
+        np.ones(messages.MAX_GROWTH_BYTES + 10_000_000, np.uint8)
+        return store_image(message, max_pixels=max_pixels)
+
+    monkeypatch.setattr(messages, "store_image", decode_badly)
+    monkeypatch.setattr(messages, "_CASES_PER_LOOK", 100)
+    (first, *_) = fuzz_messages(100, 1).finds
+    assert "cases 1 to 100 took" in first
 
 
 def test_fuzz_prints_its_counts_as_json():
