@@ -65,6 +65,9 @@ def list_files() -> dict[str, bytes]:
         "bmp": encode(colour, "BMP"),
         "ppm": encode(colour, "PPM"),
         "gif": encode(indexed, "GIF"),
+        "webp": encode(colour, "WEBP"),
+        "webp alpha": encode(alpha, "WEBP"),
+        "jpeg fine progressive": encode(colour, "JPEG", progressive=True, subsampling=0),
         "tiff": encode(colour, "TIFF"),
         "tiff 32 bit grey": encode(Image.fromarray(grey.astype(np.int32)), "TIFF"),
     }
