@@ -31,7 +31,9 @@ def test_calibration_is_read():
     camera = read_camera_info(make_camera_info(TYPES))
     np.testing.assert_array_equal(camera.matrix, [[20, 0, 11.5], [0, 20, 7.5], [0, 0, 1]])
     assert (camera.frame_hw, camera.is_fisheye) == ((16, 24), False)
-    assert read_camera_info(make_camera_info(TYPES, distortion_model="equidistant")).is_fisheye
+    assert read_camera_info(
+        make_camera_info(TYPES, distortion_model="equidistant", d=np.zeros(4))
+    ).is_fisheye
 
 
 def test_binning_and_region_of_interest_move_the_axis():
