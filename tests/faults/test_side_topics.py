@@ -48,10 +48,14 @@ def test_a_message_that_cannot_be_made_is_told_in_the_result(rig, monkeypatch, m
     topic = getattr(result_messages, maker)
     rig.subscribe(topic.name)
 
-    def fail(*_):
-        raise MemoryError("too large")
+    make = result_messages.ResultMessages.make_messages
 
-    monkeypatch.setitem(result_messages._MAKERS, topic, fail)
+    def fail(self, made, parts):
+        if made is topic:
+            raise MemoryError("too large")
+        return make(self, made, parts)
+
+    monkeypatch.setattr(result_messages.ResultMessages, "make_messages", fail)
     rig.command("a", "segment it")
     (result,) = rig.results.wait_for("a")
     assert (result.status, len(result.instances)) == (Status.OK, 2)

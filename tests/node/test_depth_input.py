@@ -10,7 +10,8 @@ import pytest
 from tests.node.wire import make_camera_info, make_depth, wait_until
 from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros.errors import InputError
-from vl2_ros.node.depth_input import read_camera_info, read_depth
+from vl2_ros.node.camera_info import read_camera_info
+from vl2_ros.node.depth_input import read_depth
 from vl2_ros.node.request import Mode, Status
 from vl2_ros.node.transport import Qos
 from vl2_ros.transports.message_types import StoreMessageTypes
@@ -30,15 +31,17 @@ def test_calibration_is_read():
     camera = read_camera_info(make_camera_info(TYPES))
     np.testing.assert_array_equal(camera.matrix, [[20, 0, 11.5], [0, 20, 7.5], [0, 0, 1]])
     assert (camera.frame_hw, camera.is_fisheye) == ((16, 24), False)
-    assert read_camera_info(make_camera_info(TYPES, distortion_model="equidistant")).is_fisheye
+    assert read_camera_info(
+        make_camera_info(TYPES, distortion_model="equidistant", d=np.zeros(4))
+    ).is_fisheye
 
 
 def test_binning_and_region_of_interest_move_the_axis():
     roi = TYPES.make("sensor_msgs/msg/RegionOfInterest", x_offset=4, y_offset=2, width=16, height=8)
     camera = read_camera_info(make_camera_info(TYPES, binning_x=2, binning_y=2, roi=roi))
     assert camera.frame_hw == (4, 8)
-    # The axis lies 8 columns into the region from the corner of its first pixel, 4 after binning.
-    np.testing.assert_allclose(camera.matrix, [[10, 0, 3.5], [0, 10, 2.5], [0, 0, 1]])
+    # As image_geometry has it, without half a pixel: (11.5 - 4) / 2 and (7.5 - 2) / 2.
+    np.testing.assert_allclose(camera.matrix, [[10, 0, 3.75], [0, 10, 2.75], [0, 0, 1]])
 
 
 @pytest.mark.parametrize(
@@ -71,9 +74,9 @@ def test_bad_depth_is_refused(changes, expected):
         read_depth(make_depth(TYPES, 1, values, **changes))
 
 
-def start_with_depth(rig: Rig, **info):
+def start_with_depth(rig: Rig, parameters: dict | None = None, **info):
     """Open picture, depth and calibration topics; returns what sends a depth picture."""
-    rig.start()
+    rig.start(**(parameters or {}))
     places = rig.subscribe("~/detections_3d")
     node = rig.open("depth_camera")
     infos = node.advertise("/camera_info", "sensor_msgs/msg/CameraInfo", Qos())
@@ -130,6 +133,12 @@ def test_depth_that_is_too_old_is_left_out(rig):
         ({"k": np.zeros(9)}, "focal lengths must be positive"),
         ({"width": 640, "height": 480}, "for 640x480 pixels, the picture has 24x16"),
         ({"distortion_model": "magic"}, "distortion_model must be one of"),
+        ({"distortion_model": "", "d": np.full(5, 0.1)}, "got '' with 5 coefficients"),
+        ({"distortion_model": "equidistant", "d": np.full(5, 0.1)}, "has 4 coefficients, got 5"),
+        ({"distortion_model": "equidistant", "d": np.full(8, 0.1)}, "has 4 coefficients, got 8"),
+        ({"d": np.full(3, 0.1)}, "4, 5, 8, 12 or 14 coefficients, got 3"),
+        ({"d": np.full(6, 0.1)}, "4, 5, 8, 12 or 14 coefficients, got 6"),
+        ({"r": np.ones(9)}, "orthonormal"),
     ],
 )
 def test_bad_calibration_is_told_in_the_result_and_the_answer_stands(rig, info, expected):
@@ -149,22 +158,71 @@ def test_bad_calibration_is_told_in_the_result_and_the_answer_stands(rig, info, 
     assert places.list() == []
 
 
-def test_markers_replace_those_before_and_those_of_a_watch_go_by_themselves(rig):
-    _, send_depth = start_with_depth(rig)
-    inbox = rig.subscribe("~/markers")
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"distortion_model": "equidistant", "d": np.zeros(0)},
+        {"distortion_model": "equidistant", "d": np.zeros(8)},
+        {"distortion_model": "rational_polynomial", "d": np.zeros(6)},
+        {"distortion_model": "", "d": np.zeros(3)},
+    ],
+)
+def test_no_coefficients_or_zeros_are_no_distortion_whatever_the_model(rig, info):
+    places, send_depth = start_with_depth(rig, **info)
     camera = rig.open_camera()
     send_depth(1 * MS, 2.0)
     rig.show(camera, 1 * MS)
     rig.command("a")
-    (array,) = inbox.wait()
-    clear, cube, name, *_ = array.markers
-    assert (clear.action, clear.ns, cube.type, name.type, len(array.markers)) == (3, "a", 1, 9, 5)
-    assert (cube.ns, name.text, cube.lifetime.sec) == ("a", "mug 0.90", 0)
-    assert (cube.pose.position.z, cube.pose.orientation.w) == (2.0, 1.0)
-    np.testing.assert_allclose((cube.scale.x, cube.scale.y), (0.5, 0.5))
-    assert len({one.id for one in array.markers[1:]}) == 4
-    rig.command("w", mode=int(Mode.WATCH))
-    assert inbox.wait(2)[1].markers[1].lifetime.sec == 2
+    (result,) = rig.results.wait_for("a")
+    assert (result.status, result.message) == (Status.OK, "")
+    (array,) = places.wait()
+    np.testing.assert_allclose(array.detections[0].bbox.center.position.x, (3.5 - 12) / 20 * 2)
+
+
+def test_what_the_lens_keeps_from_being_placed_is_said_in_the_result(rig):
+    # r (1 - 0.49 r^2) is at most 0.55: 11 pixels from the axis. The mug reaches to 11.9.
+    places, send_depth = start_with_depth(rig, d=np.array([-0.49, 0, 0, 0, 0]))
+    camera = rig.open_camera()
+    send_depth(1 * MS, 2.0)
+    rig.show(camera, 1 * MS)
+    rig.command("a")
+    (result,) = rig.results.wait_for("a")
+    assert result.status == Status.OK
+    assert "not everything is placed in space: camera image: 1 of 2 instances" in result.message
+    assert [one.label for one in result.instances] == ["mug", "bowl"]
+    (array,) = places.wait()
+    assert [one.results[0].hypothesis.class_id for one in array.detections] == ["bowl"]
+
+
+@pytest.mark.parametrize(
+    ("name", "choice", "is_rectified"),
+    [
+        ("image_rect", "auto", True),
+        ("image_rect_color", "auto", True),
+        ("image", "auto", False),
+        ("image", "always", True),
+        ("image_rect", "never", False),
+    ],
+)
+def test_a_rectified_image_is_placed_by_p(rig, name, choice, is_rectified):
+    places, send_depth = start_with_depth(
+        rig,
+        parameters={"cameras": (name,), "image_rectified": choice},
+        d=np.array([-0.05, 0, 0, 0, 0]),
+        p=np.array([16.0, 0, 9, 0, 0, 16, 7, 0, 0, 0, 1, 0]),
+    )
+    camera = rig.open_camera(f"/{name}")
+    send_depth(1 * MS, 2.0)
+    rig.show(camera, 1 * MS, name=name)
+    rig.command("a")
+    rig.results.wait_for("a")
+    (array,) = places.wait()
+    x = array.detections[0].bbox.center.position.x
+    if is_rectified:
+        assert x == pytest.approx((3.0 - 9) / 16 * 2)
+    else:
+        # (3 - 11.5) / 20 * 2 by K, and a little further out by the lens.
+        assert -0.9 < x < -0.855
 
 
 def test_camera_without_depth_topic_subscribes_to_none(rig):

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.processing.spatial import CameraModel, DepthImage, SpatialView
+from vl2_ros.errors import ShapeError
+from vl2_ros.processing.camera_model import CameraModel
+from vl2_ros.processing.spatial import DepthImage, SpatialView
 from vl2_ros.structures import Detections
 
 #: Focal length 100 pixels, the axis through the corner between pixels (20, 10).
@@ -80,31 +81,58 @@ def test_box_beyond_the_border_and_no_box():
     assert empty.centers_m.shape == empty.sizes_m.shape == (0, 3)
 
 
-@pytest.mark.parametrize("is_fisheye", [False, True])
-def test_lens_is_taken_out(is_fisheye):
-    import cv2
-
-    distortion = np.array([0.1, -0.05, 0.01, 0.002])
-    camera = CameraModel(MATRIX, distortion, FRAME_HW, is_fisheye)
-    rays = np.array([[0.1, 0.05], [-0.15, -0.08]])
-    points = np.column_stack([rays, np.ones(2)]).reshape(-1, 1, 3)
-    project = cv2.fisheye.projectPoints if is_fisheye else cv2.projectPoints
-    pixels = project(points, np.zeros(3), np.zeros(3), MATRIX, distortion)[0].reshape(-1, 2)
-    np.testing.assert_allclose(camera.cast_rays(pixels + 0.5), rays, atol=1e-6)
+#: A fisheye of 43x21 pixels that sees 90 degrees to the left and right of the axis 14 pixels away.
+FISHEYE = {
+    "matrix": np.array([[9.0, 0.0, 20.5], [0.0, 9.0, 9.5], [0.0, 0.0, 1.0]]),
+    "distortion": np.array([0.001, 0.0, 0.0, 0.0]),
+    "is_fisheye": True,
+}
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("camera", "limit"),
     [
-        ({"matrix": MATRIX * np.nan}, "not finite"),
-        ({"matrix": np.zeros((3, 3))}, "focal lengths must be positive"),
-        ({"distortion": np.array([np.inf])}, "not finite"),
-        ({"matrix": np.eye(2)}, r"must be \(3, 3\)"),
+        (FISHEYE, "89 degrees"),
+        # r (1 - 0.9 r^2) folds back at r = 0.61; the border is at 43 / 2 / 50 = 0.43 of the image.
+        ({"matrix": MATRIX * 0.5 + np.diag([0, 0, 0.5]), "distortion": [-0.9, 0, 0, 0]}, "31 deg"),
+        ({"matrix": MATRIX * 0.5 + np.diag([0, 0, 0.5]), "distortion": [-0.9, 0, 0, 0, 0]}, "31 d"),
     ],
 )
-def test_bad_calibration_is_refused(changes, expected):
-    with pytest.raises(InputError, match=expected):
-        make_view(np.ones(FRAME_HW, np.float32), **changes)
+def test_what_reaches_beyond_the_lens_is_not_placed_and_the_reason_is_said(camera, limit):
+    camera = camera | {"distortion": np.array(camera["distortion"])}
+    view = make_view(np.full(FRAME_HW, 2.0, np.float32), **camera)
+    found = make_detections([8, 4, 13, 16], [0, 2, 6, 20], [37, 0, 43, 21], [15, 5, 20, 12])
+    boxes = view.locate(found)
+    assert boxes.is_placed[0] and boxes.is_placed[3] and not boxes.is_placed[2]
+    for values in (boxes.centers_m, boxes.sizes_m):
+        assert np.isfinite(values).all() and np.abs(values).max() < 100
+        assert not values[~boxes.is_placed].any()
+    assert (boxes.sizes_m >= 0).all() and (boxes.sizes_m[boxes.is_placed, :2] > 0).all()
+    reason = view.explain_unseen([found, make_detections()])
+    assert f"{np.sum(~boxes.is_placed)} of 4 instances reach further than {limit}" in reason
+    assert view.explain_unseen([make_detections([15, 5, 20, 12])]) == ""
+
+
+def test_sides_of_a_box_near_the_border_of_a_fisheye_stay_in_order():
+    view = make_view(np.full(FRAME_HW, 1.0, np.float32), **FISHEYE)
+    # Its upper left corner is seen 81 degrees off the axis, right of its lower right one in space.
+    (size,) = view.locate(make_detections([29, 0, 31, 10])).sizes_m
+    assert (size[:2] > 0).all()
+
+
+def test_places_are_turned_and_moved_into_the_frame_of_the_calibration():
+    quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    plain = make_view(np.full(FRAME_HW, 2.0, np.float32))
+    turned = make_view(
+        np.full(FRAME_HW, 2.0, np.float32), rotation=quarter, origin_m=np.array([0.5, 0.0, 0.0])
+    )
+    box = make_detections([20, 10, 30, 15])
+    x, y, z = plain.locate(box).centers_m[0]
+    width, height, depth = plain.locate(box).sizes_m[0]
+    np.testing.assert_allclose(turned.locate(box).centers_m, [[0.5 - y, x, z]], atol=1e-12)
+    np.testing.assert_allclose(turned.locate(box).sizes_m, [[height, width, depth]], atol=1e-12)
+    nowhere = make_view(np.zeros(FRAME_HW, np.float32), origin_m=np.array([0.5, 0.0, 0.0]))
+    assert not nowhere.locate(box).centers_m.any()
 
 
 def test_depth_of_another_shape_is_refused():

@@ -32,7 +32,8 @@ class Attempt:
         stage_ms: wall time of each stage in milliseconds, queue and decode included.
         frame: the decoded picture; None when it could not be decoded.
         space: what places the instances in space; None when there is no depth for the picture.
-        space_fault: why calibration or depth could not be used; empty when they could.
+        space_fault: why calibration or depth could not be used, or not for every instance; empty
+            when they could.
         result: the answer; None when there is none.
     """
 
@@ -73,10 +74,15 @@ class Attempt:
 
     def _read_space(self, frame: Frame) -> None:
         # Without it, what the picture itself shows is still right: no reason to fail.
+        camera = f"camera {self.job.camera}"
         try:
             self.space = self.picture.image.read_space(frame.frame_hw)
         except InputError as error:
-            self.space_fault = f"nothing is placed in space: camera {self.job.camera}: {error}"
+            self.space_fault = f"nothing is placed in space: {camera}: {error}"
+        if self.space is not None and self.result is not None:
+            found = (branch.detections for branch in self.result.branches)
+            if unseen := self.space.explain_unseen(found):
+                self.space_fault = f"not everything is placed in space: {camera}: {unseen}"
 
     def _make_command(self, images: tuple[Frame, ...]) -> Command:
         request, parameters = self.job.request, self.parameters

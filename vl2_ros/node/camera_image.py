@@ -213,7 +213,7 @@ def decode_compressed_image(
             "picture, name the camera's colour topic"
         )
     try:
-        return read_image(memoryview(data), max_pixels=max_pixels).rgb
+        return read_image(np.ascontiguousarray(data).data, max_pixels=max_pixels).rgb
     except InputError as error:
         raise TransportError(f"compressed image of format {image_format!r}: {error}") from error
 

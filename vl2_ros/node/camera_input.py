@@ -70,7 +70,13 @@ class CameraInput:
         }[parameters.image_transport]
         depth_topic = parameters.find_depth_topic(camera)
         self.depth = (
-            DepthInput(name, depth_topic, parameters.depth_tolerance_s, transport)
+            DepthInput(
+                name,
+                depth_topic,
+                parameters.depth_tolerance_s,
+                transport,
+                parameters.image_rectified,
+            )
             if depth_topic
             else None
         )

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import InputError
+from vl2_ros.node.camera_info import is_rectified, read_camera_info
 from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos, Subscription, Transport
-from vl2_ros.processing.spatial import LENSES, CameraModel, DepthImage, SpatialView
+from vl2_ros.processing.spatial import DepthImage, SpatialView
 
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 DEPTH_TYPE = "sensor_msgs/msg/Image"
@@ -28,9 +29,10 @@ _DEPTH_QOS = Qos(reliable=False, depth=_LOOK_BACK)
 class DepthMatch:
     """What belongs to one picture, as messages; read when a command has looked at the picture."""
 
-    def __init__(self, stamp_ns: int, tolerance_ns: int) -> None:
+    def __init__(self, stamp_ns: int, tolerance_ns: int, *, rectified: bool = False) -> None:
         self._stamp_ns = stamp_ns
         self._distance_ns = tolerance_ns + 1
+        self._rectified = rectified
         self._depth: Any = None
         self.camera_info: Any = None
 
@@ -51,7 +53,7 @@ class DepthMatch:
         """
         if self.camera_info is None:
             return None
-        camera = read_camera_info(self.camera_info)
+        camera = read_camera_info(self.camera_info, rectified=self._rectified)
         if camera.frame_hw != frame_hw:
             raise InputError(
                 f"camera_info is for {camera.frame_hw[1]}x{camera.frame_hw[0]} pixels, the picture "
@@ -70,13 +72,20 @@ class DepthInput:
         depth_topic: registered depth, as a user writes it.
         tolerance_s: a depth picture belongs to a picture when their stamps lie within it.
         transport: carries the messages; one callback at a time.
+        rectification: whether the image is a rectified one: auto, always or never.
     """
 
     def __init__(
-        self, image_topic: str, depth_topic: str, tolerance_s: float, transport: Transport
+        self,
+        image_topic: str,
+        depth_topic: str,
+        tolerance_s: float,
+        transport: Transport,
+        rectification: str = "auto",
     ) -> None:
         self.camera_info_topic = image_topic.rpartition("/")[0] + "/camera_info"
         self.depth_topic = transport.resolve(depth_topic)
+        self._rectified = is_rectified(image_topic, rectification)
         self._tolerance_ns = round(tolerance_s * 1e9)
         self._transport = transport
         self._subscriptions: list[Subscription] = []
@@ -104,7 +113,7 @@ class DepthInput:
 
     def match(self, stamp_ns: int) -> DepthMatch:
         """Make what collects calibration and depth for a picture that has just come."""
-        match = DepthMatch(stamp_ns, self._tolerance_ns)
+        match = DepthMatch(stamp_ns, self._tolerance_ns, rectified=self._rectified)
         match.camera_info = self._camera_info
         for message, depth_stamp_ns in self._depths:
             match.offer(message, depth_stamp_ns)
@@ -122,34 +131,6 @@ class DepthInput:
         self._depths.append((message, stamp_ns))
         for match in self._matches:
             match.offer(message, stamp_ns)
-
-
-def read_camera_info(message: Any) -> CameraModel:
-    """Read a sensor_msgs/CameraInfo; binning and a region of interest are taken into account.
-
-    Raises:
-        InputError: if it is no calibration: numbers that are not finite, no focal length, a lens
-            model that is not known.
-    """
-    matrix = np.array(message.k, np.float64).reshape(3, 3)
-    binning = np.array([max(1, message.binning_x), max(1, message.binning_y)], np.float64)
-    roi = message.roi
-    matrix[:2, 2] -= (roi.x_offset, roi.y_offset)
-    # A pixel's centre, not its corner, is at a whole number.
-    matrix[:2, 2] = (matrix[:2, 2] + 0.5) / binning - 0.5
-    matrix[0, 0] /= binning[0]
-    matrix[1, 1] /= binning[1]
-    width = (roi.width or message.width) // int(binning[0])
-    height = (roi.height or message.height) // int(binning[1])
-    lens = message.distortion_model
-    if lens not in LENSES:
-        known = ", ".join(repr(name) for name in LENSES)
-        raise InputError(f"distortion_model must be one of {known}, got {lens!r}")
-    distortion = np.array(message.d, np.float64)
-    try:
-        return CameraModel(matrix, distortion, (int(height), int(width)), LENSES[lens])
-    except InputError as error:
-        raise InputError(f"camera_info cannot be used: {error}") from error
 
 
 def read_depth(message: Any) -> DepthImage:

@@ -88,6 +88,20 @@ class NodeParameters:
         most=100_000.0,
         live=True,
     )
+    image_rectified: str = _parameter(
+        "auto",
+        "whether images are rectified and placed in space by P of camera_info alone; auto: those "
+        "of topics named image_rect...; others are placed by K, D and R",
+        choices=("auto", "always", "never"),
+    )
+    marker_lifetime_s: float = _parameter(
+        0.0,
+        "seconds after which viewers remove a marker; 0: when the next answer comes or the watch "
+        "ends",
+        least=0.0,
+        most=3600.0,
+        live=True,
+    )
     queue_size: int = _parameter(
         8, "commands that wait; one more is answered busy", least=1, most=1000
     )

@@ -102,8 +102,8 @@ class Answer:
         text: the sentence of the request.
         camera: the camera that was asked.
         status: how it went.
-        message: what was expected, what came, what to do; when OK why nothing could be placed in
-            space, else empty.
+        message: what was expected, what came, what to do; when OK why something could not be
+            placed in space, else empty.
         frame: the picture that was used; None when none was.
         space: what places the instances in space; None when there is no depth for the picture.
         result: the pipeline's; None unless OK.

@@ -52,7 +52,7 @@ LABEL_INFO = ResultTopic("~/label_info", "vision_msgs/msg/LabelInfo", LATCHED)
 POSES = ResultTopic("~/poses", "vl2_ros/msg/InstanceArray")
 GENERATED_IMAGE = ResultTopic("~/generated_image", "sensor_msgs/msg/Image")
 
-#: Only sent about a picture for which there is depth and a calibration.
+#: Only sent about an image for which there is depth and a calibration; markers to clear, too.
 SPATIAL_TOPICS = (DETECTIONS_3D, MARKERS)
 _BOXES = (DETECTIONS, *SPATIAL_TOPICS)
 #: What an answer with each route is published on, beside ~/result.
@@ -79,11 +79,23 @@ class ResultMessages:
     Args:
         types: makes the transport's message classes.
         info: the model that answers.
+        find_marker_lifetime_s: asked for each answer's markers; 0: until they are cleared.
     """
 
-    def __init__(self, types: MessageTypes, info: ModelInfo) -> None:
+    def __init__(
+        self,
+        types: MessageTypes,
+        info: ModelInfo,
+        find_marker_lifetime_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._make = types.make
         self._parts = InstanceMessages(types)
+        self._spatial = SpatialMessages(types, find_marker_lifetime_s)
+        self._makers: Mapping[ResultTopic, _Maker] = {
+            **_MAKERS,
+            DETECTIONS_3D: self._make_detections_3d,
+            MARKERS: self._make_markers,
+        }
         self._info = info
         self._log = RepeatedLog(logging.getLogger(__name__))
 
@@ -91,12 +103,13 @@ class ResultMessages:
         """List the topics of an answer in the order of `RESULT_TOPICS`, `~/result` left out.
 
         Args:
-            answer: one that is not OK goes out on `~/result` and nowhere else.
+            answer: one that is not OK goes out on `~/result`, and clears markers.
         """
-        if answer.status is not Status.OK or answer.result is None:
-            return ()
-        wanted = {topic for route in answer.result.routes for topic in ROUTE_TOPICS[route]}
-        return tuple(topic for topic in RESULT_TOPICS if topic in wanted)
+        # Whatever comes may have to clear markers that viewers show.
+        topics = {MARKERS}
+        if answer.status is Status.OK and answer.result is not None:
+            topics.update(*(ROUTE_TOPICS[route] for route in answer.result.routes))
+        return tuple(topic for topic in RESULT_TOPICS if topic in topics)
 
     def open_parts(self, answer: Answer) -> AnswerParts:
         """Return what the messages of an answer share."""
@@ -104,7 +117,12 @@ class ResultMessages:
 
     def make_messages(self, topic: ResultTopic, parts: AnswerParts) -> list[Any]:
         """Make the messages of an answer on one of its topics."""
-        return _MAKERS[topic](self._parts, parts.answer, parts)
+        return self._makers[topic](self._parts, parts.answer, parts)
+
+    def leave_out(self, topic: ResultTopic, answer: Answer) -> None:
+        """Note that nobody is there for what an answer has on a topic."""
+        if topic is MARKERS:
+            self._spatial.forget(answer)
 
     def make_result(
         self, answer: Answer, parts: AnswerParts | None = None, failures: Sequence[str] = ()
@@ -134,6 +152,18 @@ class ResultMessages:
             answer, status=Status.FAILED, message=reason, frame=None, space=None, result=None
         )
         return self._make_result(failed, self.open_parts(failed))
+
+    def _make_detections_3d(
+        self, parts: InstanceMessages, answer: Answer, found: AnswerParts
+    ) -> list[Any]:
+        if answer.space is None:
+            return []
+        return [self._spatial.make_detections(answer, parts.make_header(answer.frame))]
+
+    def _make_markers(
+        self, parts: InstanceMessages, answer: Answer, found: AnswerParts
+    ) -> list[Any]:
+        return self._spatial.make_markers(answer, parts.make_header(answer.frame))
 
     def _make_result(self, answer: Answer, found: AnswerParts) -> Any:
         result = answer.result
@@ -201,20 +231,6 @@ def _make_detections(parts: InstanceMessages, answer: Answer, found: AnswerParts
     return [parts.make_detections(answer.frame, answer.result)] if answer.result else []
 
 
-def _make_detections_3d(parts: InstanceMessages, answer: Answer, found: AnswerParts) -> list[Any]:
-    if answer.space is None:
-        return []
-    header = parts.make_header(answer.frame)
-    return [SpatialMessages(parts.types).make_detections(answer, header)]
-
-
-def _make_markers(parts: InstanceMessages, answer: Answer, found: AnswerParts) -> list[Any]:
-    if answer.space is None:
-        return []
-    header = parts.make_header(answer.frame)
-    return [SpatialMessages(parts.types).make_markers(answer, header)]
-
-
 def _make_arrays(route: Route) -> _Maker:
     def make(parts: InstanceMessages, answer: Answer, found: AnswerParts) -> list[Any]:
         return [
@@ -249,8 +265,6 @@ def _pick_images(parts: InstanceMessages, answer: Answer, found: AnswerParts) ->
 _MAKERS: Mapping[ResultTopic, _Maker] = {
     ANSWER: _make_text,
     DETECTIONS: _make_detections,
-    DETECTIONS_3D: _make_detections_3d,
-    MARKERS: _make_markers,
     SEGMENTATION: _make_arrays(Route.SEGMENT),
     LABEL_IMAGE: _make_label_images,
     LABEL_INFO: _make_label_infos,

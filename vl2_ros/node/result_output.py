@@ -41,12 +41,18 @@ class ResultOutput:
     Args:
         transport: carries the messages.
         info: the model that answers.
+        find_marker_lifetime_s: asked for each answer's markers; 0: until they are cleared.
     """
 
-    def __init__(self, transport: Transport, info: ModelInfo) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        info: ModelInfo,
+        find_marker_lifetime_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._make = transport.types.make
         self._log = RepeatedLog(logging.getLogger(__name__))
-        self._messages = ResultMessages(transport.types, info)
+        self._messages = ResultMessages(transport.types, info, find_marker_lifetime_s)
         self._parts = InstanceMessages(transport.types)
         self._publishers: dict[ResultTopic, Publisher] = {
             topic: transport.advertise(topic.name, topic.type_name, topic.qos)
@@ -66,6 +72,8 @@ class ResultOutput:
         for topic in self._messages.list_topics(answer):
             if self._is_wanted(topic):
                 self._try(topic.name, partial(self._publish_parts, topic, parts), failures)
+            else:
+                self._messages.leave_out(topic, answer)
         self._try(ANNOTATED.name, partial(self._publish_annotated, answer), failures)
         result = self._messages.make_result(answer, parts, failures)
         self._publishers[RESULT].publish(result)

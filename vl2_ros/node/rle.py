@@ -10,7 +10,7 @@ from vl2_ros.errors import ShapeError
 from vl2_ros.structures import RunLengths
 
 #: Pixels that are looked at together; bounds what encoding takes beside its result.
-_BLOCK_PIXELS = 1 << 20
+_BLOCK_PIXELS = 1 << 16
 
 
 def encode_mask(mask: np.ndarray) -> np.ndarray:
@@ -32,19 +32,21 @@ def encode_mask(mask: np.ndarray) -> np.ndarray:
     columns = np.flatnonzero(mask.any(axis=0))
     first, last = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
     step = max(1, _BLOCK_PIXELS // max(1, height))
-    borders, inside = [np.zeros(1, np.uint32)], False
+    runs, inside, border = [], False, 0
     for left in range(first, last, step):
         block = mask[:, left : min(left + step, last)].ravel(order="F")
-        changed = np.flatnonzero(block[1:] != block[:-1]) + 1
+        borders = left * height + np.flatnonzero(block[1:] != block[:-1]) + 1
         if block[0] != inside:
-            changed = np.concatenate([[0], changed])
-        borders.append((changed + left * height).astype(np.uint32))
-        inside = bool(block[-1])
+            borders = np.concatenate([[left * height], borders])
+        if len(borders):
+            runs.append(np.diff(borders, prepend=border).astype(np.uint32))
+            inside, border = bool(block[-1]), int(borders[-1])
     # The run that is open at the end of the last column is closed by what lies beyond it.
     if inside and last < mask.shape[1]:
-        borders.append(np.array([last * height], np.uint32))
-    borders.append(np.array([mask.size], np.uint32))
-    return np.diff(np.concatenate(borders))
+        runs.append(np.array([last * height - border], np.uint32))
+        border = last * height
+    runs.append(np.array([mask.size - border], np.uint32))
+    return np.concatenate(runs)
 
 
 def decode_mask(height: int, width: int, counts: np.ndarray) -> np.ndarray:

@@ -107,7 +107,9 @@ class PerceptionServer:
     def advertise(self) -> None:
         """Open the outgoing topics; a second call does nothing."""
         if self._output is None:
-            self._output = ResultOutput(self._transport, self.node.info)
+            self._output = ResultOutput(
+                self._transport, self.node.info, lambda: self.node.parameters.marker_lifetime_s
+            )
             self._diagnostics = self._transport.advertise(
                 DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE, Qos()
             )

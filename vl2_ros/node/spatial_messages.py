@@ -1,11 +1,16 @@
-"""Instances placed in space to messages: Detection3DArray for programs, MarkerArray for viewers."""
+"""Instances placed in space to messages: Detection3DArray for programs, MarkerArray for viewers.
+
+Viewers keep a marker until they are told otherwise. So asks share one namespace, which each answer
+clears; a watch has one of its own, which each of its results clears, and its end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from vl2_ros.node.request import Answer
+from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.transport import MessageTypes
 from vl2_ros.processing.overlay import PALETTE
 from vl2_ros.processing.spatial import Boxes3D
@@ -16,19 +21,24 @@ _ADD, _DELETE_ALL = 0, 3
 _CUBE, _TEXT = 1, 9
 _ALPHA = 0.45
 _TEXT_HEIGHT_M = 0.04
-#: A marker of a watch that has stopped goes by itself; those of an ask stay until the next answer.
-_WATCH_LIFETIME_S = 2
+_ASK_NAMESPACE = "ask"
 
 
 class SpatialMessages:
-    """Makes the messages about things in space, in the optical frame of their picture.
+    """Makes the messages about things in space, in the optical frame of their image.
+
+    Thread-safe; one for all answers of a node, as it knows which markers viewers still show.
 
     Args:
         types: makes the transport's message classes.
+        find_lifetime_s: asked for the lifetime of each answer's markers; 0: until they are cleared.
     """
 
-    def __init__(self, types: MessageTypes) -> None:
+    def __init__(self, types: MessageTypes, find_lifetime_s: Callable[[], float]) -> None:
         self._make = types.make
+        self._find_lifetime_s = find_lifetime_s
+        self._shown: set[str] = set()
+        self._lock = threading.Lock()
 
     def make_detections(self, answer: Answer, header: Any) -> Any:
         """Make the vision_msgs/Detection3DArray of all instances that have a depth."""
@@ -41,50 +51,72 @@ class SpatialMessages:
             ],
         )
 
-    def make_markers(self, answer: Answer, header: Any) -> Any:
-        """Make the visualization_msgs/MarkerArray: what was there before goes, then cube and name.
+    def make_markers(self, answer: Answer, header: Any) -> list[Any]:
+        """Make at most one visualization_msgs/MarkerArray: what was there goes, then cube and name.
 
-        Markers stand in a namespace named like the command.
+        An answer without places in space clears what viewers still show of its namespace; no
+        message where they show nothing. An ask that was not answered changes nothing.
         """
-        markers = [self._make(MARKER_TYPE, header=header, ns=answer.request_id, action=_DELETE_ALL)]
+        namespace = _name_space(answer)
+        if namespace == _ASK_NAMESPACE and answer.status is not Status.OK:
+            return []
+        with self._lock:
+            was_shown = namespace in self._shown
+            if answer.space is None or answer.result is None:
+                self._shown.discard(namespace)
+            else:
+                self._shown.add(namespace)
+            is_shown = namespace in self._shown
+        if not (was_shown or is_shown):
+            return []
+        clear = self._make(MARKER_TYPE, header=header, ns=namespace, action=_DELETE_ALL)
+        markers = [clear, *self._make_placed(answer, header, namespace)]
+        return [self._make("visualization_msgs/msg/MarkerArray", markers=markers)]
+
+    def forget(self, answer: Answer) -> None:
+        """Forget what was shown for a watch that ends while nobody looks at markers."""
+        if answer.status is Status.ENDED:
+            with self._lock:
+                self._shown.discard(_name_space(answer))
+
+    def _make_placed(self, answer: Answer, header: Any, namespace: str) -> Iterator[Any]:
+        lifetime = self._make_duration(self._find_lifetime_s())
         for number, (label, score, boxes, index, color) in enumerate(_list_placed(answer)):
             position, size = boxes.centers_m[index], boxes.sizes_m[index]
             text = f"{label} {score:.2f}"
-            shared = self._share(answer, header, color)
-            markers.append(
-                self._make(
-                    MARKER_TYPE,
-                    id=2 * number,
-                    type=_CUBE,
-                    pose=self._make_pose(position),
-                    scale=self._make_vector(*(max(float(one), 1e-3) for one in size)),
-                    **shared,
-                )
+            shared = {
+                "header": header,
+                "ns": namespace,
+                "action": _ADD,
+                "color": self._make_color(color),
+                "lifetime": lifetime,
+            }
+            yield self._make(
+                MARKER_TYPE,
+                id=2 * number,
+                type=_CUBE,
+                pose=self._make_pose(position),
+                scale=self._make_vector(*(max(float(one), 1e-3) for one in size)),
+                **shared,
             )
             above = position - (0.0, size[1] / 2 + _TEXT_HEIGHT_M, 0.0)
-            markers.append(
-                self._make(
-                    MARKER_TYPE,
-                    id=2 * number + 1,
-                    type=_TEXT,
-                    text=text,
-                    pose=self._make_pose(above),
-                    scale=self._make_vector(0.0, 0.0, _TEXT_HEIGHT_M),
-                    **shared,
-                )
+            yield self._make(
+                MARKER_TYPE,
+                id=2 * number + 1,
+                type=_TEXT,
+                text=text,
+                pose=self._make_pose(above),
+                scale=self._make_vector(0.0, 0.0, _TEXT_HEIGHT_M),
+                **shared,
             )
-        return self._make("visualization_msgs/msg/MarkerArray", markers=markers)
 
-    def _share(self, answer: Answer, header: Any, color: tuple[int, int, int]) -> dict[str, Any]:
+    def _make_color(self, color: tuple[int, int, int]) -> Any:
         red, green, blue = (one / 255 for one in color)
-        lifetime_s = 0 if answer.is_final else _WATCH_LIFETIME_S
-        return {
-            "header": header,
-            "ns": answer.request_id,
-            "action": _ADD,
-            "color": self._make("std_msgs/msg/ColorRGBA", r=red, g=green, b=blue, a=_ALPHA),
-            "lifetime": self._make("builtin_interfaces/msg/Duration", sec=lifetime_s),
-        }
+        return self._make("std_msgs/msg/ColorRGBA", r=red, g=green, b=blue, a=_ALPHA)
+
+    def _make_duration(self, duration_s: float) -> Any:
+        sec, nanosec = divmod(round(duration_s * 1e9), 1_000_000_000)
+        return self._make("builtin_interfaces/msg/Duration", sec=sec, nanosec=nanosec)
 
     def _make_detection(
         self, header: Any, label: str, score: float, boxes: Boxes3D, index: int
@@ -115,6 +147,12 @@ class SpatialMessages:
 
 
 _Placed = tuple[str, float, Boxes3D, int, tuple[int, int, int]]
+
+
+def _name_space(answer: Answer) -> str:
+    """Return the namespace of an answer's markers; no id of a watch makes it that of asks."""
+    is_watch = not answer.is_final or answer.status is Status.ENDED
+    return f"watch/{answer.request_id}" if is_watch else _ASK_NAMESPACE
 
 
 def _list_placed(answer: Answer) -> Iterator[_Placed]:

@@ -44,8 +44,7 @@ def read_image(
 
     The EXIF orientation is applied, transparency is laid over white, 16-bit grey is scaled from
     its full range to 8 bit, and of an animation the first picture is taken. Beside its result it
-    takes at most 6 bytes a pixel, and 2 more where the format's library has such copies: WebP, and
-    progressive JPEGs whose colours are as fine as their brightness.
+    takes at most 6 bytes a pixel, 7 for a progressive JPEG whose colours are as fine as its grey.
 
     Args:
         source: path of a file, or the bytes of one.

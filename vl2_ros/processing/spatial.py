@@ -1,75 +1,27 @@
-"""Boxes and masks of a picture, its registered depth and its calibration to boxes in space.
+"""Place boxes and masks of an image in space by its registered depth and its calibration.
 
-Space is the optical frame of the camera (REP-103: x right, y down, z forward), in metres.
+Space is the optical frame of the camera (REP-103: x right, y down, z forward), in metres; that of
+the first camera for the second one of a stereo pair.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from vl2_ros.errors import InputError, ShapeError
+from vl2_ros.errors import ShapeError
+from vl2_ros.processing.camera_model import CameraModel
 from vl2_ros.structures import Detections
 
 #: Without a mask, the depth of a box is that of its middle, so many of its sides wide and high.
 _MIDDLE_SHARE = 0.5
 #: The extent along the axis leaves out so much of the pixels on each end: edges mix two surfaces.
 _TAIL_SHARE = 0.05
-#: sensor_msgs/CameraInfo.distortion_model -> whether the lens is a fisheye.
-LENSES = {"": False, "plumb_bob": False, "rational_polynomial": False, "equidistant": True}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CameraModel:
-    """A pinhole camera with its lens, in the convention of OpenCV and sensor_msgs/CameraInfo.
-
-    Attributes:
-        matrix: (3, 3) float64 intrinsics in pixels; (0, 0) is the centre of the first pixel.
-        distortion: (D,) float64 coefficients in OpenCV's order; none for a rectified picture.
-        frame_hw: height and width of the picture that it belongs to.
-        is_fisheye: the coefficients are those of the equidistant model.
-    """
-
-    matrix: np.ndarray
-    distortion: np.ndarray
-    frame_hw: tuple[int, int]
-    is_fisheye: bool = False
-
-    def __post_init__(self) -> None:
-        """Check that it is a camera."""
-        if self.matrix.shape != (3, 3):
-            raise ShapeError(f"the camera matrix must be (3, 3), got {self.matrix.shape}")
-        if not (np.isfinite(self.matrix).all() and np.isfinite(self.distortion).all()):
-            raise InputError(
-                f"the calibration holds numbers that are not finite: matrix "
-                f"{self.matrix.ravel().tolist()}, distortion {self.distortion.tolist()}; "
-                "calibrate the camera"
-            )
-        if not (self.matrix[0, 0] > 0 and self.matrix[1, 1] > 0):
-            raise InputError(
-                f"the focal lengths must be positive, got {self.matrix[0, 0]:g} and "
-                f"{self.matrix[1, 1]:g} pixels; calibrate the camera"
-            )
-
-    def cast_rays(self, points_xy: np.ndarray) -> np.ndarray:
-        """Return where the rays through points of the picture meet the plane one metre away.
-
-        Args:
-            points_xy: (N, 2) camera pixels, (0, 0) the upper left corner of the first pixel.
-
-        Returns:
-            (N, 2) float64 metres: x right, y down at z = 1.
-        """
-        # Here, because the node without messages needs numpy alone.
-        import cv2
-
-        if not len(points_xy):
-            return np.zeros((0, 2))
-        # From corner to centre of the first pixel.
-        centred = np.asarray(points_xy, np.float64).reshape(-1, 1, 2) - 0.5
-        undistort = cv2.fisheye.undistortPoints if self.is_fisheye else cv2.undistortPoints
-        return np.asarray(undistort(centred, self.matrix, self.distortion)).reshape(-1, 2)
+#: Center, size, and that it is not placed.
+_NOWHERE = (0.0,) * 7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,26 +58,66 @@ class SpatialView:
         """Place instances by the depth of their visible surface.
 
         Args:
-            detections: N instances on the camera picture; masks are used where there are any.
+            detections: N instances on the camera image; masks are used where there are any.
         """
-        rows = [self._locate_one(detections, index) for index in range(len(detections))]
+        rays, is_seen = self._cast_boxes(detections)
+        rows = [
+            self._locate_one(detections, index, rays[index]) if is_seen[index] else _NOWHERE
+            for index in range(len(detections))
+        ]
         table = np.array(rows, np.float64).reshape(-1, 7)
-        return Boxes3D(table[:, :3], table[:, 3:6], table[:, 6] > 0)
+        centers_m = table[:, :3] @ self.camera.rotation.T + self.camera.origin_m
+        # The box around the turned box.
+        sizes_m = table[:, 3:6] @ np.abs(self.camera.rotation).T
+        is_placed = table[:, 6] > 0
+        return Boxes3D(centers_m * is_placed[:, None], sizes_m, is_placed)
 
-    def _locate_one(self, detections: Detections, index: int) -> tuple[float, ...]:
-        box = detections.boxes_xyxy[index].astype(np.float64)
+    def explain_unseen(self, found: Iterable[Detections]) -> str:
+        """Say why the lens keeps instances from being placed; empty when it keeps none.
+
+        Args:
+            found: instances on the camera image, in any number of parts.
+        """
+        is_seen = np.concatenate(
+            [np.ones(0, np.bool_), *(self._cast_boxes(one)[1] for one in found)]
+        )
+        if is_seen.all():
+            return ""
+        limit = math.degrees(self.camera.max_angle_rad)
+        return (
+            f"{np.sum(~is_seen)} of {len(is_seen)} instances reach further than {limit:.0f} "
+            "degrees from the axis, where the lens model of camera_info cannot be undone; "
+            "calibrate the camera up to its border, or ask about the rectified image"
+        )
+
+    def _cast_boxes(self, detections: Detections) -> tuple[np.ndarray, np.ndarray]:
+        """Return rays (N, 5, 2) of each box, and whether all of them are known.
+
+        The middle of the left, upper, right and lower side, and of the box: along the middle lines
+        a box has a positive size behind every lens, its corners may lie in another order.
+        """
+        x1, y1, x2, y2 = detections.boxes_xyxy.astype(np.float64).reshape(-1, 4).T
+        x, y = (x1 + x2) / 2, (y1 + y2) / 2
+        points = np.stack([x1, y, x, y1, x2, y, x, y2, x, y], axis=1)
+        rays = self.camera.cast_rays(points.reshape(-1, 2)).reshape(-1, 5, 2)
+        is_seen = np.isfinite(rays).all(axis=(1, 2))
+        is_seen &= (rays[:, 2, 0] >= rays[:, 0, 0]) & (rays[:, 3, 1] >= rays[:, 1, 1])
+        return rays, is_seen
+
+    def _locate_one(
+        self, detections: Detections, index: int, rays: np.ndarray
+    ) -> tuple[float, ...]:
         mask = None if detections.masks is None else detections.masks[index]
-        depths_m = self._collect_depths(box, mask)
+        depths_m = self._collect_depths(detections.boxes_xyxy[index].astype(np.float64), mask)
         if not len(depths_m):
-            return (0.0,) * 7
+            return _NOWHERE
         distance_m = float(np.median(depths_m))
-        corners = self.camera.cast_rays(box.reshape(2, 2)) * distance_m
-        width_m, height_m = corners[1] - corners[0]
-        middle = self.camera.cast_rays(box.reshape(2, 2).mean(axis=0, keepdims=True))[0]
+        left, upper, right, lower, middle = rays * distance_m
+        width_m, height_m = right[0] - left[0], lower[1] - upper[1]
         # What lies further off than the thing is wide is seen past it, not on it.
         on_it = depths_m[np.abs(depths_m - distance_m) <= max(width_m, height_m) / 2]
         near_m, far_m = np.quantile(on_it, (_TAIL_SHARE, 1 - _TAIL_SHARE)) if len(on_it) else (0, 0)
-        return (*(middle * distance_m), distance_m, width_m, height_m, far_m - near_m, 1.0)
+        return (*middle, distance_m, width_m, height_m, far_m - near_m, 1.0)
 
     def _collect_depths(self, box_xyxy: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         """Return the known depths in metres, (P,) float64, of a mask or of the middle of a box."""
@@ -150,12 +142,13 @@ class SpatialView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boxes3D:
-    """N boxes around the visible surfaces of instances, axes along those of the optical frame.
+    """N boxes around the visible surfaces of instances, axes along those of space.
 
     Attributes:
         centers_m: (N, 3) float64, the middle of the visible surface.
         sizes_m: (N, 3) float64 extent along x, y and z; z is only as deep as what is seen.
-        is_placed: (N,) bool; False where no depth is known, the other values are 0 then.
+        is_placed: (N,) bool; False where no depth is known or the lens cannot be undone; the other
+            values are 0 then.
     """
 
     centers_m: np.ndarray

@@ -14,7 +14,7 @@ MAX_COMMAND_CHARACTERS = 4_000
 MAX_VISUAL_PROMPTS = 64
 #: Points of all visual prompts of a command together.
 MAX_POINTS = 20_000
-MAX_FURTHER_IMAGES = 16
+MAX_FURTHER_IMAGES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Command:
         max_instances: at most so many instances per route are kept.
         max_new_tokens: the answer is cut after so many generated tokens.
         visual_prompts: where the sentence points, at most 64.
-        images: further pictures, at most 16; pointing into one makes it an example of what is
+        images: further pictures, at most 32; pointing into one makes it an example of what is
             looked for.
         direct: the answer is written, not generated; only for sentences of a known form.
         image_options: how a picture is drawn or edited, where the answer is one.

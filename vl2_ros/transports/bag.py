@@ -21,6 +21,7 @@ from vl2_ros.errors import TransportError, VL2Error
 from vl2_ros.node.camera_image import is_depth, store_compressed_image, store_image
 from vl2_ros.node.request import StoredImage
 from vl2_ros.structures import Frame
+from vl2_ros.transports.bag_limits import bound_reader, check_folder
 from vl2_ros.transports.mcap_writer import write_recording
 from vl2_ros.transports.message_types import StoreMessageTypes
 
@@ -201,8 +202,11 @@ def _open(path: Path | str) -> Iterator[AnyReader]:
     if path.is_file() and path.suffix not in (".mcap", ".db3"):
         raise TransportError(f"{path} is not a bag; expected {_BAG_FORMS}")
     try:
+        if path.is_dir():
+            check_folder(path)
         # Recordings before Jazzy may lack message definitions; the common ones never changed.
         with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+            bound_reader(reader)
             yield reader
     except VL2Error:
         raise

@@ -22,6 +22,7 @@ from rosbags.typesys.store import Typestore
 from vl2_ros.documents import read_text
 from vl2_ros.errors import ShapeError, TransportError
 from vl2_ros.node.transport import MessageTypes
+from vl2_ros.transports.long_lists import LongList, cut_off, find_excess
 
 #: Fields of vision_msgs 4 (Humble to Lyrical), which the library of types does not know.
 #: Their meaning: https://github.com/ros-perception/vision_msgs (Apache-2.0).
@@ -61,6 +62,9 @@ _DTYPES = {"bool": "bool", "byte": "int8", "char": "uint8"}
 _SUBSTITUTE = "\x1a"
 _REPLACEMENT = "\ufffd"
 _MOST_DAMAGED_STRINGS = 32
+
+#: What a value that does not fit its field makes of the library's writing.
+_UNWRITABLE = (SerdeError, struct.error, ArithmeticError, ValueError, TypeError, AttributeError)
 
 Default = Callable[[], Any]
 
@@ -190,21 +194,30 @@ class StoreMessageTypes:
         """
         try:
             return self.typestore.serialize_cdr(message, message.__msgtype__, little_endian=True)
-        except (SerdeError, struct.error, ValueError, TypeError, AttributeError) as error:
+        except _UNWRITABLE as error:
             raise TransportError(f"{message.__msgtype__} cannot be written: {error}") from error
 
     def deserialize(self, data: bytes | memoryview, type_name: str) -> Any:
         """Read a message from CDR; its arrays are views of `data`.
 
-        Bytes of a string that are not UTF-8 become U+FFFD, as ROS 2's Python does.
+        Bytes of a string that are not UTF-8 become U+FFFD, as ROS 2's Python does. A list that
+        makes the message hold more than `MAX_LISTED` things becomes a `LongList`, and what follows
+        it is empty: who sent it can be read, and told.
 
         Raises:
             TransportError: if the bytes are no such message.
         """
         self._check_known(type_name)
+        # A slice of bytes would copy the picture, one of a view does not.
+        view = memoryview(data)
+        excess = find_excess(self.typestore, view, type_name)
+        if excess is not None:
+            cut = cut_off(self.typestore, view, type_name, excess)
+            message = self.deserialize(memoryview(cut), type_name)
+            setattr(message, normalize_fieldname(excess.field), LongList(excess.count))
+            return message
         try:
-            # A slice of bytes would copy the picture, one of a view does not.
-            return self.typestore.deserialize_cdr(memoryview(data), type_name)
+            return self.typestore.deserialize_cdr(view, type_name)
         except SerdeError as error:
             if not isinstance(error.__cause__, UnicodeDecodeError):
                 raise TransportError(f"{type_name} cannot be read: {error}") from error
