@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.node.scripted_perceiver import ScriptedPerceiver
-from tests.node.wire import make_image, wait_until
+from tests.node.wire import Inbox, make_image, wait_until
 from vl2_ros.node.parameters import ProcessParameters
+from vl2_ros.node.result_messages import RESULT
 from vl2_ros.node.transport import Qos
 
 #: As in tests.node.wire: no test is right only when something is fast.
@@ -22,12 +23,14 @@ class RunningNode:
         perceiver: what answers; made anew by each configure.
         loaded: what each load was asked for.
         failure: raised by the next load when set.
+        failures: why the process should have ended.
     """
 
     def __init__(self) -> None:
         self.perceiver = ScriptedPerceiver()
         self.loaded: list[ProcessParameters] = []
         self.failure: Exception | None = None
+        self.failures: list[str] = []
         self._thread: threading.Thread | None = None
 
     def start(self, *arguments: str, **parameters: Any) -> None:
@@ -48,6 +51,7 @@ class RunningNode:
         self.node = PerceptionLifecycleNode(
             self._load,
             "1.2.3",
+            on_failure=self.failures.append,
             context=self._context,
             cli_args=["--ros-args", *arguments] if arguments else None,
             parameter_overrides=[
@@ -84,6 +88,7 @@ class RosClient:
         self.transport = open_ros_transport("client")
         self.node = self.transport._node
         self.make = self.transport.types.make
+        self._commands: Any = None
 
     def call(self, name: str, service: Any, **fields: Any) -> Any:
         """Call a service and wait for the response."""
@@ -130,6 +135,22 @@ class RosClient:
 
         (value,) = self.call("get_parameters", GetParameters, names=[name]).values
         return parameter_value_to_python(value)
+
+    def ask(self, inbox: Inbox, command_id: str, **fields: Any) -> Any:
+        """Ask by topic, once the way there and back is open, and return the first result."""
+        if self._commands is None:
+            self._commands = self.transport.advertise(
+                "/vl2/vision_command", "vl2_ros/msg/VisionCommand", Qos()
+            )
+        wait_until(lambda: self._commands.count_subscribers() > 0, "commands are listened to")
+        wait_until(lambda: self.transport.count_publishers("/vl2/result") > 0, "results are there")
+        fields = {"text": "find it"} | fields
+        self._commands.publish(self.make("vl2_ros/msg/VisionCommand", id=command_id, **fields))
+        return inbox.wait_for(command_id)[0]
+
+    def listen(self) -> Inbox:
+        """Hear every result of the node."""
+        return Inbox(self.transport, "/vl2/result", RESULT.type_name, Qos(depth=100))
 
     def show_picture(self, stamp_ns: int = 1_000_000) -> Callable[[], None]:
         """Publish a picture to /image once the node listens; returns what publishes it again."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from tests.node.wire import wait_until
 from tests.ros.running_node import PATIENCE_S, wait_for
 from vl2_ros.node.request import Mode, Status
-from vl2_ros.structures import Route
+from vl2_ros.structures import Route, StageEvent
 
 pytestmark = pytest.mark.ros
 
@@ -174,6 +176,43 @@ def test_deactivate_ends_a_goal(running, client, goals):
     assert client.change_state("deactivate")
     status, result = result_of(handle)
     assert (status, result.status) == (GoalStatus.STATUS_ABORTED, Status.CANCELED)
+
+
+def test_goal_of_a_perceiver_that_hangs_is_answered_and_nothing_waits_for_it(
+    running, client, goals
+):
+    from action_msgs.msg import GoalStatus
+
+    may_end = threading.Event()
+
+    def hang(frame, command):
+        yield StageEvent("language")
+        may_end.wait(60.0)
+
+    running.perceiver.run = hang
+    try:
+        status, result = result_of(goals.send(id="hung", deadline_s=0.2))
+        assert (status, result.status) == (GoalStatus.STATUS_ABORTED, Status.EXPIRED)
+        waiting = goals.send(id="waiting")
+        assert "hangs" in running.node.end(0.0)
+        status, result = result_of(waiting)
+        assert (status, result.status) == (GoalStatus.STATUS_ABORTED, Status.CANCELED)
+    finally:
+        may_end.set()
+
+
+def test_goal_whose_answer_never_comes_ends_after_the_server(running, client, goals, monkeypatch):
+    from action_msgs.msg import GoalStatus
+
+    from vl2_ros.transports.rclpy_node import perceive_action
+
+    monkeypatch.setattr(perceive_action, "_LAST_WAIT_S", 0.1)
+    monkeypatch.setattr(running.node._server, "submit", lambda *message, **listeners: "lost")
+    handle = goals.send(id="lost")
+    assert client.change_state("deactivate")
+    status, result = result_of(handle)
+    assert (status, result.status) == (GoalStatus.STATUS_ABORTED, Status.FAILED)
+    assert (result.command_id, "stopped" in result.message) == ("lost", True)
 
 
 def test_services_say_that_the_node_is_not_active(running, client):

@@ -10,6 +10,7 @@ import pytest
 from tests.node.wire import wait_until
 from tests.ros.running_node import PATIENCE_S, wait_for
 from vl2_ros.node.request import Status
+from vl2_ros.node.transport import Qos
 
 pytestmark = pytest.mark.ros
 
@@ -81,6 +82,62 @@ def test_change_of_parameters_that_fails_is_refused_and_the_next_works(
         refused = client.set_parameter("score_threshold", 0.5)
         assert (refused.successful, "failed" in refused.reason) == (False, True)
     assert client.set_parameter("score_threshold", 0.5).successful
+
+
+def test_change_of_state_that_cannot_be_made_is_answered(running, client):
+    """More often than the thread that spins the node would bear exceptions."""
+    running.start()
+    for _ in range(10):
+        assert not client.change_state("activate")
+    assert client.get_state() == "unconfigured"
+    client.activate()
+    assert not client.change_state("configure")
+    assert client.get_state() == "active"
+
+
+def test_parameter_of_a_kind_that_is_none_is_refused(running, client):
+    from rcl_interfaces.msg import Parameter, ParameterValue
+    from rcl_interfaces.srv import SetParameters
+
+    running.start()
+    strange = Parameter(name="score_threshold", value=ParameterValue(type=99))
+    for _ in range(10):
+        (result,) = client.call("set_parameters", SetParameters, parameters=[strange]).results
+        assert (result.successful, "failed" in result.reason) == (False, True)
+    assert client.set_parameter("score_threshold", 0.5).successful
+
+
+def test_message_that_cannot_be_read_silences_nothing(running, client, caplog):
+    """rclpy keeps the callback group of a subscription whose reading raises."""
+    running.start()
+    client.activate()
+    inbox = client.listen()
+    client.show_picture()
+    (broken,) = [one for one in running.node.subscriptions if one.topic_name == "/vl2/command"]
+    publisher = client.transport.advertise("/vl2/command", "std_msgs/msg/String", Qos(depth=20))
+    wait_until(lambda: publisher.count_subscribers() > 0, "commands are listened to")
+    right, broken.msg_type = broken.msg_type, object
+    for _ in range(10):
+        publisher.publish(client.make("std_msgs/msg/String", data="find it"))
+    wait_until(lambda: "reading from a subscription failed" in caplog.text, "it is told")
+    assert client.ask(inbox, "other topic").status == Status.OK
+    broken.msg_type = right
+    publisher.publish(client.make("std_msgs/msg/String", data="find the last"))
+    inbox.wait(keep=lambda result: result.command_text == "find the last")
+
+
+def test_callbacks_that_raise_again_and_again_do_not_end_the_executor(running, client, caplog):
+    running.start()
+
+    def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    timer = running.node.create_timer(0.001, fail)
+    wait_until(lambda: "a callback of the ROS 2 node" in caplog.text, "it is told")
+    for _ in range(20):
+        assert client.get_state() == "unconfigured"
+    timer.cancel()
+    assert running._thread.failure == "" and running._thread.is_alive()
 
 
 class BrokenExecutor:

@@ -4,41 +4,30 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 import weakref
 
 import pytest
 
 from tests.node.scripted_perceiver import ScriptedPerceiver
-from tests.node.wire import Inbox, stamp_of, wait_until
+from tests.node.wire import stamp_of, wait_until
 from vl2_ros.errors import CheckpointError
 from vl2_ros.node.parameters import ProcessParameters
+from vl2_ros.node.perception import PerceptionNode
 from vl2_ros.node.request import Status
-from vl2_ros.node.result_messages import RESULT
 from vl2_ros.node.transport import Qos
+from vl2_ros.structures import StageEvent
 
 pytestmark = pytest.mark.ros
-
-
-def listen(client) -> Inbox:
-    return Inbox(client.transport, "/vl2/result", RESULT.type_name, Qos())
-
-
-def ask(client, inbox: Inbox, command_id: str) -> object:
-    commands = client.transport.advertise("/vl2/vision_command", "vl2_ros/msg/VisionCommand", Qos())
-    wait_until(lambda: commands.count_subscribers() > 0, "commands are listened to")
-    wait_until(lambda: client.transport.count_publishers("/vl2/result") > 0, "results are offered")
-    commands.publish(client.make("vl2_ros/msg/VisionCommand", id=command_id, text="find it"))
-    (result,) = inbox.wait_for(command_id)
-    return result
 
 
 def test_node_starts_by_itself(running, client):
     running.start(autostart=True)
     wait_until(lambda: client.get_state() == "active", "the node is active")
     assert running.loaded == [ProcessParameters()]
-    inbox = listen(client)
+    inbox = client.listen()
     client.show_picture(5_000_000)
-    result = ask(client, inbox, "a")
+    result = client.ask(inbox, "a")
     assert (result.status, stamp_of(result)) == (Status.OK, 5_000_000)
 
 
@@ -65,15 +54,15 @@ def test_states_load_listen_and_free(running, client):
     wait_until(lambda: count("/vl2/result") == 0, "the topics are closed")
     wait_until(lambda: gc.collect() >= 0 and loaded() is None, "the model is freed")
     client.activate()
-    inbox = listen(client)
+    inbox = client.listen()
     client.show_picture()
-    assert ask(client, inbox, "again").status == Status.OK
+    assert client.ask(inbox, "again").status == Status.OK
 
 
 def test_deactivate_ends_what_runs_with_an_answer(running, client):
     running.start()
     client.activate()
-    inbox = listen(client)
+    inbox = client.listen()
     client.show_picture()
     running.perceiver.may_answer.clear()
     commands = client.transport.advertise("/vl2/vision_command", "vl2_ros/msg/VisionCommand", Qos())
@@ -114,31 +103,64 @@ def test_wrong_parameter_is_a_failure_of_configure(running, client, caplog):
     assert client.change_state("configure")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_worker_that_died_brings_the_node_back_to_unconfigured(running, client, caplog):
+def test_worker_that_died_is_told_to_the_process(running, client, monkeypatch):
+    monkeypatch.setattr(PerceptionNode, "_work", lambda self: None)
+    running.start(diagnostics_period_s=0.1)
+    client.activate()
+    wait_until(lambda: running.failures != [], "it is told")
+    assert "the worker has ended" in running.failures[0]
+
+
+def test_worker_that_hangs_ends_in_an_error_within_bounds(running, client, caplog):
+    """Every command has its answer; then the process is told to end."""
+    may_end = threading.Event()
+
+    def hang(frame, command):
+        yield StageEvent("language")
+        running.perceiver.is_running.set()
+        may_end.wait(60.0)
+
     running.start()
+    running.perceiver.run = hang
     client.activate()
-    inbox = listen(client)
-    show = client.show_picture()
+    inbox = client.listen()
+    client.show_picture()
+    try:
+        expired = client.ask(inbox, "hung", deadline_s=0.2)
+        assert (expired.status, "language" in expired.message) == (Status.EXPIRED, True)
+        assert not client.change_state("deactivate")
+        assert client.get_state() == "finalized"
+        assert running.failures == ["the worker hangs; the process ends without it"]
+        assert "does not stop" in caplog.text
+    finally:
+        may_end.set()
 
-    class Deadly(BaseException):
-        """Passes every `except Exception`."""
 
-    def die(frame, command):
-        raise Deadly
+def test_deactivate_while_it_hangs_answers_what_waits(running, client):
+    may_end = threading.Event()
 
-    running.perceiver.run = die
-    commands = client.transport.advertise("/vl2/command", "std_msgs/msg/String", Qos())
+    def hang(frame, command):
+        running.perceiver.is_running.set()
+        may_end.wait(60.0)
+        yield StageEvent("language")
+
+    running.start()
+    running.perceiver.run = hang
+    client.activate()
+    inbox = client.listen()
+    client.show_picture()
+    commands = client.transport.advertise("/vl2/vision_command", "vl2_ros/msg/VisionCommand", Qos())
     wait_until(lambda: commands.count_subscribers() > 0, "commands are listened to")
-    with caplog.at_level(logging.ERROR):
-        commands.publish(client.make("std_msgs/msg/String", data="find it"))
-        wait_until(lambda: client.get_state() == "unconfigured", "lifecycle tools see it")
-    assert "the worker has ended" in caplog.text
-    running.perceiver = ScriptedPerceiver()
-    client.activate()
-    wait_until(lambda: client.node.count_subscribers("/image") == 1, "the camera is looked at")
-    show()
-    assert ask(client, inbox, "again").status == Status.OK
+    wait_until(lambda: client.transport.count_publishers("/vl2/result") > 0, "results are there")
+    for command_id in ("running", "waiting"):
+        commands.publish(client.make("vl2_ros/msg/VisionCommand", id=command_id, text="find it"))
+    assert running.perceiver.is_running.wait(30.0)
+    try:
+        assert not client.change_state("deactivate")
+        results = {one.command_id: one.status for one in inbox.wait(2)}
+        assert results == {"running": Status.CANCELED, "waiting": Status.CANCELED}
+    finally:
+        may_end.set()
 
 
 def test_shutdown_from_active(running, client):

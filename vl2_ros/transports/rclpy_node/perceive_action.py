@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
+from vl2_ros.node.command_messages import read_sender
 from vl2_ros.node.guarded import ends_process, guarded, tell_failure
 from vl2_ros.node.instance_messages import route_name
 from vl2_ros.node.quiet_log import RepeatedLog
@@ -25,6 +28,11 @@ from vl2_ros.transports.rclpy_node.message_types import find_class
 
 #: How often a goal that runs looks whether it is to be canceled, in seconds.
 _LOOK_PERIOD_S = 0.01
+#: How long a goal waits for its answer once nobody can give one any more, in seconds.
+_LAST_WAIT_S = 5.0
+#: How long a result is kept for a client that has not asked for it, in seconds: results may hold
+#: images, and rclpy would keep each for a quarter of an hour.
+_RESULT_KEPT_S = 60
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +74,7 @@ class PerceiveAction:
             # Without an answer, as after a failure, rclpy rejects.
             goal_callback=guarded(self._admit, f"taking a goal of {ACTION_NAME}", self._quiet_log),
             cancel_callback=lambda handle: CancelResponse.ACCEPT,
+            result_timeout=_RESULT_KEPT_S,
         )
 
     def _execute_guarded(self, handle: ServerGoalHandle) -> Any:
@@ -112,7 +121,11 @@ class PerceiveAction:
         return self._make(f"{ACTION_TYPE}_Result", result=server.make_result(answer))
 
     def _follow(self, server: PerceptionServer, handle: ServerGoalHandle) -> Answer:
-        """Submit the goal, pass on what happens, and cancel it when that is asked for."""
+        """Submit the goal, pass on what happens, and cancel it when that is asked for.
+
+        Ends with the answer that every command gets; the limit is for a thread that cannot be
+        waited for when the process ends.
+        """
         # Feedback and answers are made by the worker; here they become messages, so that a slow
         # client does not hold the worker up.
         events: queue.SimpleQueue[Event | Answer] = queue.SimpleQueue()
@@ -121,7 +134,10 @@ class PerceiveAction:
         )
         feedback = self._make(f"{ACTION_TYPE}_Feedback")
         is_canceled = False
-        while True:
+        end_s = math.inf
+        while time.monotonic() < end_s:
+            if end_s == math.inf and not server.is_active:
+                end_s = time.monotonic() + _LAST_WAIT_S
             # In every round: words may come faster than the period, and then it is never empty.
             if handle.is_cancel_requested and not is_canceled:
                 is_canceled = True
@@ -134,6 +150,9 @@ class PerceiveAction:
                 return event
             if _update(feedback, event):
                 handle.publish_feedback(feedback)
+        sender = read_sender(handle.request.command)
+        message = "the node was stopped and has not answered"
+        return Answer(command_id, sender.text, sender.camera, Status.FAILED, message=message)
 
     def _refuse(self, handle: ServerGoalHandle, message: str, status: Status = Status.BUSY) -> Any:
         command = handle.request.command

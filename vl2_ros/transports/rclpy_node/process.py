@@ -102,9 +102,7 @@ def run_process(
     return hanging
 
 
-def _close(
-    node: PerceptionLifecycleNode, executor: GuardedExecutor, thread: SpinningThread
-) -> str:
+def _close(node: PerceptionLifecycleNode, executor: GuardedExecutor, thread: SpinningThread) -> str:
     """Close the rclpy node; returns what hangs."""
     executor.shutdown()
     thread.join(_END_S)

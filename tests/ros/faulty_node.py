@@ -1,0 +1,41 @@
+"""`vl2 serve --transport ros` as a process of its own that breaks as its first argument says."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+from tests.faults.faulty_serve import HangingPerceiver
+from tests.ros.workspace import find_messages
+from vl2_ros.cli import main
+from vl2_ros.isolation import opening
+from vl2_ros.node.perception import PerceptionNode
+
+
+def break_executor() -> None:
+    """Let rclpy fail from now on whenever it waits for work."""
+    from rclpy.executors import Executor
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise RuntimeError("no wait set")
+
+    Executor.wait_for_ready_callbacks = fail
+
+
+def shut_down() -> None:
+    import rclpy
+
+    rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    fault = sys.argv[1]
+    find_messages()
+    opening.open_perceiver = lambda process: HangingPerceiver()
+    if fault == "dead-worker":
+        PerceptionNode._work = lambda self: None
+    later = {"dead-executor": break_executor, "shut-down": shut_down}.get(fault)
+    if later is not None:
+        threading.Timer(2.0, later).start()
+    main(["serve", "--transport", "ros", *sys.argv[2:]])

@@ -1,0 +1,96 @@
+"""A ROS 2 process that can answer nothing any more ends, in bounded time, with a code for it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.node.wire import PATIENCE_S
+from tests.ros.workspace import REPOSITORY, ros_environment
+from vl2_ros.console.terminal import EXIT_FAILED
+from vl2_ros.node.request import Status
+from vl2_ros.transports.client import PerceptionClient
+
+pytestmark = pytest.mark.ros
+
+Start = Callable[..., subprocess.Popen]
+
+
+@pytest.fixture
+def start(dds_domain, client) -> Iterator[Start]:
+    processes: list[subprocess.Popen] = []
+
+    def start(fault: str, *options: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.ros.faulty_node", fault, *options],
+            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+            env=ros_environment(dds_domain),
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def end_of(process: subprocess.Popen) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, output
+
+
+def test_a_hang_is_answered_and_a_polite_kill_ends_the_process(start, client):
+    process = start("hang", "--max-frame-age-s", "0")
+    asking = PerceptionClient(client.transport)
+    asking.require_node(PATIENCE_S)
+    client.show_picture()
+    *_, expired = asking.follow(asking.send("hang", deadline_s=0.3), PATIENCE_S)
+    assert expired.status is Status.EXPIRED and "in stage detection" in expired.message
+    waiting = asking.send("find it")
+    process.send_signal(signal.SIGTERM)
+    *_, canceled = asking.follow(waiting, PATIENCE_S)
+    assert canceled.status in (Status.CANCELED, Status.BUSY)
+    code, output = end_of(process)
+    assert (code, "hangs" in output) == (EXIT_FAILED, True), output
+
+
+def test_deactivate_while_the_worker_hangs_ends_the_process(start, client):
+    process = start("hang", "--max-frame-age-s", "0")
+    asking = PerceptionClient(client.transport)
+    asking.require_node(PATIENCE_S)
+    client.show_picture()
+    *_, expired = asking.follow(asking.send("hang", deadline_s=0.3), PATIENCE_S)
+    assert expired.status is Status.EXPIRED
+    assert not client.change_state("deactivate")
+    code, output = end_of(process)
+    assert (code, "the worker hangs" in output) == (EXIT_FAILED, True), output
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("dead-worker", "the worker has ended"),
+        ("dead-executor", "cannot be spun any more"),
+        ("shut-down", "context was shut down"),
+    ],
+)
+def test_a_process_that_can_answer_nothing_ends_by_itself(start, fault, reason):
+    process = start(fault, "--diagnostics-period-s", "0.1")
+    code, output = end_of(process)
+    assert (code, reason in output) == (EXIT_FAILED, True), output
+
+
+def test_a_process_that_is_well_ends_with_zero(start, client):
+    process = start("none")
+    PerceptionClient(client.transport).require_node(PATIENCE_S)
+    process.send_signal(signal.SIGTERM)
+    code, output = end_of(process)
+    assert (code, "Traceback" in output) == (0, False), output
