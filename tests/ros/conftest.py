@@ -1,12 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.ros.running_node import RosClient, RunningNode
-from tests.ros.workspace import find_messages
+from tests.ros.workspace import REPOSITORY, find_messages, ros_environment
 from tests.transports.conftest import dds_domain  # noqa: F401 a fixture
+
+#: Starts `vl2 serve --transport ros` with a fault and options.
+Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -25,3 +30,26 @@ def client(dds_domain) -> Iterator[RosClient]:  # noqa: F811
     client = RosClient()
     yield client
     client.close()
+
+
+@pytest.fixture
+def start(dds_domain, client) -> Iterator[Start]:  # noqa: F811
+    """Nodes in processes of their own; see `tests.ros.faulty_node`."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(fault: str, *options: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.ros.faulty_node", fault, *options],
+            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+            env=ros_environment(dds_domain),
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()

@@ -13,6 +13,7 @@ from tests.node.wire import Inbox, wait_until
 from tests.ros.running_node import PATIENCE_S
 from vl2_ros.node.request import Status
 from vl2_ros.node.transport import Qos
+from vl2_ros.transports.client import PerceptionClient
 
 pytestmark = pytest.mark.ros
 
@@ -26,11 +27,11 @@ class Manager:
         self._client = client
         self._bonds: list[Any] = []
 
-    def bond(self) -> Any:
+    def bond(self, timeout_s: float = PATIENCE_S) -> Any:
         bondpy = pytest.importorskip("bondpy.bondpy", reason="ros: bondpy is not installed")
         bond = bondpy.Bond(self._client.node, "bond", "vl2")
         bond.heartbeat_period = 0.1
-        bond.heartbeat_timeout = PATIENCE_S
+        bond.heartbeat_timeout = timeout_s
         bond.start()
         self._bonds.append(bond)
         return bond
@@ -99,6 +100,19 @@ def test_node_goes_on_when_the_manager_leaves_and_takes_the_next_one(running, cl
     assert client.get_state() == "active"
     assert client.ask(inbox, "a").status == Status.OK
     assert is_formed(manager.bond())
+
+
+def test_kill_breaks_the_bond_and_the_next_process_forms_one(start, client, manager):
+    asking = PerceptionClient(client.transport)
+    killed = start("none")
+    asking.require_node(PATIENCE_S)
+    bond = manager.bond(timeout_s=1.0)
+    assert is_formed(bond)
+    killed.kill()
+    assert is_broken(bond)
+    start("none", "--max-frame-age-s", "0")
+    wait_until(asking.has_node, "it is back")
+    assert is_formed(manager.bond(timeout_s=1.0))
 
 
 def test_heartbeats_say_what_they_are(running, client):

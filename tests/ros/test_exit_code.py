@@ -4,42 +4,15 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.node.wire import PATIENCE_S
-from tests.ros.workspace import REPOSITORY, ros_environment
 from vl2_ros.console.terminal import EXIT_FAILED
 from vl2_ros.node.request import Status
 from vl2_ros.transports.client import PerceptionClient
 
 pytestmark = pytest.mark.ros
-
-Start = Callable[..., subprocess.Popen]
-
-
-@pytest.fixture
-def start(dds_domain, client) -> Iterator[Start]:
-    processes: list[subprocess.Popen] = []
-
-    def start(fault: str, *options: str) -> subprocess.Popen:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.ros.faulty_node", fault, *options],
-            stderr=subprocess.STDOUT,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=REPOSITORY,
-            env=ros_environment(dds_domain),
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
 
 
 def end_of(process: subprocess.Popen) -> tuple[int, str]:

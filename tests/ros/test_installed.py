@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -57,6 +58,17 @@ class Robot:
             if said.startswith(state):
                 return
             assert time.monotonic() < end, said
+
+    def find_node(self) -> int | None:
+        """Return the process of the launched node; None when there is none."""
+        (group, *_) = (process.pid for process in self._processes)
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                is_node = any(word.endswith(b"lib/vl2_ros/perception") for word in words)
+                if is_node and os.getpgid(int(folder.name)) == group:
+                    return int(folder.name)
+        return None
 
     def close(self) -> str:
         """End everything as Ctrl-C does; returns what the first process printed."""
@@ -166,6 +178,21 @@ def test_vl2_send_asks_from_either_transport(robot, transport):
     answer = json.loads(said)
     assert (answer["status"], answer["routes"]) == ("OK", ["[DET]"])
     assert answer["model"] == "embedded"
+
+
+def test_node_that_is_killed_comes_back_and_answers(robot):
+    """As one that crashes: launch starts it again, and it asks nobody to be configured."""
+    killed = robot.find_node()
+    os.kill(killed, signal.SIGKILL)
+    end = time.monotonic() + PATIENCE_S
+    while robot.find_node() in (None, killed):
+        assert time.monotonic() < end, "the node did not come back"
+        time.sleep(0.1)
+    said = robot.ros2(
+        *("run", "vl2_ros", "vl2", "send", "find every cube", "--json"),
+        *("--transport", "ros", "--timeout", "60", "--deadline", "60"),
+    )
+    assert json.loads(said)["status"] == "OK"
 
 
 def test_launch_test_of_the_demo_passes(dds_domain):

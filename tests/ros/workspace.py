@@ -61,21 +61,34 @@ def find_messages() -> None:
 
 
 def run_in_ros(
-    words: list[str], *, timeout_s: float = 120.0, domain_id: int, symlink: bool = False
+    words: list[str],
+    *,
+    timeout_s: float = 120.0,
+    domain_id: int,
+    symlink: bool = False,
+    **variables: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user would who has sourced ROS 2 and the workspace."""
+    """Run a command as a user would who has sourced ROS 2 and the workspace.
+
+    Args:
+        words: of the command.
+        timeout_s: most seconds that it may take.
+        domain_id: DDS domain.
+        symlink: which of the two builds.
+        variables: of the environment, besides.
+    """
     return subprocess.run(
         ["bash", "-c", 'source "$0/local_setup.bash" && exec "$@"', _prefix(symlink), *words],
         capture_output=True,
         text=True,
         timeout=timeout_s,
-        env=ros_environment(domain_id),
+        env=ros_environment(domain_id) | variables,
         cwd=HERE,
     )
 
 
 def start_in_ros(
-    words: list[str], *, domain_id: int, symlink: bool = False
+    words: list[str], *, domain_id: int, symlink: bool = False, **variables: str
 ) -> subprocess.Popen[str]:
     """Start a command that goes on, in a process group of its own."""
     return subprocess.Popen(
@@ -83,7 +96,7 @@ def start_in_ros(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=ros_environment(domain_id),
+        env=ros_environment(domain_id) | variables,
         cwd=HERE,
         start_new_session=True,
     )
