@@ -70,6 +70,7 @@ def test_active_node_forms_the_bond_and_deactivate_breaks_it(running, client, ma
         assert not bond.is_broken()
         assert client.change_state("deactivate")
         assert is_broken(bond)
+        bond.shutdown()
         assert client.change_state("cleanup")
 
 
@@ -108,6 +109,10 @@ def test_kill_breaks_the_bond_and_the_next_process_forms_one(start, client, mana
     asking.require_node(PATIENCE_S)
     bond = manager.bond(timeout_s=1.0)
     assert is_formed(bond)
+    # bondpy's patience begins with the second heartbeat.
+    Inbox(client.transport, "/bond", STATUS, Qos(depth=100)).wait(
+        3, lambda beat: beat.instance_id != bond.instance_id
+    )
     killed.kill()
     assert is_broken(bond)
     start("none", "--max-frame-age-s", "0")

@@ -49,6 +49,8 @@ class Bond:
         self._node, self._quiet_log = node, log
         self._protocol = BondProtocol(node.get_name())
         self._period_s = 0.0
+        # A status that cannot be sent must not keep the node from ending everything else.
+        self._send = guarded(self._publish, "sending the state of the bond", log)
         group = MutuallyExclusiveCallbackGroup()
         self._publisher = node.create_publisher(
             self._status, BOND_TOPIC, QoSProfile(depth=_SENT), callback_group=group
@@ -110,7 +112,7 @@ class Bond:
                 self._protocol.bond_id,
             )
 
-    def _send(self, is_active: bool) -> None:
+    def _publish(self, is_active: bool) -> None:
         status = self._status(
             id=self._protocol.bond_id,
             instance_id=self._protocol.instance_id,

@@ -11,6 +11,8 @@ import rclpy
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from vl2_ros.node.guarded import guarded
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.transports.rclpy_node.executor import GuardedExecutor
 from vl2_ros.transports.rclpy_node.lifecycle_node import (
     LoadPerceiver,
@@ -21,8 +23,11 @@ from vl2_ros.transports.rclpy_node.spinning import SpinningThread, start_spinnin
 
 #: What a model that is being loaded has to get ready, in seconds; launch gives five to end in.
 _LOAD_S = 3.0
+_UNENDED = "the node could not be ended in order, see its log"
 #: What the thread that spins the node has to end, in seconds.
 _END_S = 2.0
+
+_log = logging.getLogger(__name__)
 
 
 class NodeLogHandler(logging.Handler):
@@ -77,9 +82,13 @@ def run_process(
         signal_handler_options=SignalHandlerOptions.NO,
     )
     overrides = [Parameter(name, value=value) for name, value in (parameters or {}).items()]
-    node = PerceptionLifecycleNode(
-        load, version, node_name, on_failure, parameter_overrides=overrides
-    )
+    failures: list[str] = []
+
+    def fail(reason: str) -> None:
+        failures.append(reason)
+        on_failure(reason)
+
+    node = PerceptionLifecycleNode(load, version, node_name, fail, parameter_overrides=overrides)
     logger = logging.getLogger("vl2_ros")
     handler = NodeLogHandler(node)
     logger.addHandler(handler)
@@ -89,15 +98,16 @@ def run_process(
     executor.add_node(node)
     hanging = ""
     try:
-        thread = start_spinning(executor, "rclpy executor", on_failure)
+        thread = start_spinning(executor, "rclpy executor", fail)
         wait()
     finally:
-        hanging = node.end(_LOAD_S)
+        end = guarded(node.end, "ending the node", RepeatedLog(_log))
+        hanging = _UNENDED if (told := end(_LOAD_S)) is None else told
         logger.removeHandler(handler)
-        if node.is_loading:
+        if node.is_loading and not failures:
             # The interpreter would wait for the load; there is nothing to be kept.
             os._exit(0)
-        if not hanging:
+        if not hanging and not node.is_loading:
             hanging = _close(node, executor, thread)
     return hanging
 
