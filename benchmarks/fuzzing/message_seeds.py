@@ -171,7 +171,12 @@ def _make_results(types: StoreMessageTypes) -> list:
         result=result,
         stage_ms={"language": 1.5},
     )
-    return [message for _, message in ResultMessages(types, INFO).make_messages(answer)]
+    maker = ResultMessages(types, INFO)
+    parts = maker.open_parts(answer)
+    sides = [
+        one for topic in maker.list_topics(answer) for one in maker.make_messages(topic, parts)
+    ]
+    return [*sides, maker.make_result(answer, parts)]
 
 
 def _make_calls(types: StoreMessageTypes) -> list:

@@ -154,6 +154,23 @@ def test_results_that_nobody_receives_are_bounded_and_told(desk, monkeypatch, ca
     assert "/vl2/result" in record.getMessage() and "the oldest is dropped" in record.getMessage()
 
 
+def test_client_whose_transport_has_failed_does_not_listen_for_ever(desk, monkeypatch):
+    transport = desk.transports[2]
+
+    def fail() -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(transport, "_run_callback", fail)
+    publish_result(desk, "wake up")
+    wait_until(lambda: transport.failure != "", "its thread has ended")
+    heard = desk.client.listen()
+    with pytest.raises(TransportError, match="no room"):
+        for _ in range(2):
+            next(heard)
+    with pytest.raises(TransportError, match="no room"):
+        list(desk.client.follow("mine", 0.0))
+
+
 def test_late_listener_hears_the_last_results(desk):
     desk.show(1)
     for received in desk.client.follow(desk.client.send("find it"), PATIENCE_S):

@@ -127,6 +127,17 @@ def test_full_subscription_that_keeps_all_is_told_and_does_not_hold_the_sender(o
     assert heard[0] == "first" and len(heard) < 20
 
 
+def test_type_names_of_strangers_forge_no_line(open_node, caplog):
+    node = open_node()
+    Inbox(node, "x", STRING, Qos())
+    publishers = node._endpoints._publishers
+    for _ in range(3):
+        publishers._check("rt/x", "evil\nERROR vl2_ros: forged\x1b[2J" + "x" * 1000)
+    (record,) = caplog.records
+    assert record.getMessage().isprintable() and r"evil\nERROR" in record.getMessage()
+    assert len(record.getMessage()) < 500
+
+
 JOINER = """
 import sys
 from vl2_ros.errors import TransportError

@@ -52,7 +52,7 @@ class PerceptionClient:
     ) -> None:
         self._types = transport.types
         self._make = transport.types.make
-        self._count_publishers = transport.count_publishers
+        self._transport = transport
         self.node = join_node_name(node_name, namespace)
         self.result_topic = resolve_topic(RESULT.name, node_name, namespace)
         command_topic = resolve_topic("~/vision_command", node_name, namespace)
@@ -63,7 +63,7 @@ class PerceptionClient:
     def has_node(self) -> bool:
         """Tell whether the node takes commands and gives results now."""
         takes_commands = self._commands.count_subscribers() > 0
-        return takes_commands and self._count_publishers(self.result_topic) > 0
+        return takes_commands and self._transport.count_publishers(self.result_topic) > 0
 
     def wait_for_node(self, timeout_s: float) -> bool:
         """Wait until the node takes commands and gives results; False when it does not come."""
@@ -147,26 +147,31 @@ class PerceptionClient:
         """Return the next result of the node; None when there is none within the time.
 
         Raises:
-            TransportError: if the message is of another version.
+            TransportError: if the message is of another version, or nothing is heard any more.
         """
-        message = self._waiting.take(timeout_s)
+        message = self._take(timeout_s)
         return None if message is None else read_result(message)
 
     def listen(self) -> Iterator[ReceivedResult]:
         """Yield every result of the node, whoever asked; never ends by itself.
 
         What cannot be read, such as a result of another version, is logged and passed over.
+
+        Raises:
+            TransportError: if nothing is heard any more.
         """
         quiet_log = RepeatedLog(_log)
         while True:
+            # With a time limit, because some systems let no Ctrl-C through while there is none.
+            message = self._take(1.0)
+            if message is None:
+                continue
             try:
-                # With a time limit, because some systems let no Ctrl-C through while there is none.
-                received = self.receive(1.0)
+                received = read_result(message)
             except TransportError as error:
                 text = make_printable(error, most=_ERROR_LENGTH)
                 quiet_log.log(logging.WARNING, "unreadable", "a result is passed over: %s", text)
-                continue
-            if received is not None:
+            else:
                 yield received
 
     def follow(self, command_id: str, timeout_s: float) -> Iterator[ReceivedResult]:
@@ -181,7 +186,7 @@ class PerceptionClient:
         """
         due = time.monotonic() + timeout_s
         while True:
-            message = self._waiting.take(max(0.0, due - time.monotonic()))
+            message = self._take(max(0.0, due - time.monotonic()))
             if message is None:
                 raise TransportError(
                     f"{self.node} sent no result for command {command_id!r} within "
@@ -194,6 +199,12 @@ class PerceptionClient:
                 if received.is_final:
                     return
                 due = time.monotonic() + timeout_s
+
+    def _take(self, timeout_s: float) -> Any | None:
+        message = self._waiting.take(timeout_s)
+        if message is None and self._transport.failure:
+            raise TransportError(f"{self._transport.failure}; start the command again")
+        return message
 
 
 class _Waiting:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Named in full, so that importing this file does not need rclpy.
 _PARTS = "vl2_ros.transports.rclpy_node"
+#: Why nothing is read when somebody else has shut ROS 2 down in this process.
+CONTEXT_GONE = "the ROS 2 context was shut down, nothing is heard any more"
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +82,7 @@ class RosTransport:
         if self._is_closed:
             return ""
         if not self._node.context.ok():
-            return "the ROS 2 context was shut down, nothing is heard any more"
+            return CONTEXT_GONE
         return "" if self._find_failure is None else self._find_failure()
 
     def resolve(self, topic: str) -> str:

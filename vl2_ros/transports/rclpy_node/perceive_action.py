@@ -13,7 +13,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
-from vl2_ros.node.guarded import ends_process, tell_failure
+from vl2_ros.node.guarded import ends_process, guarded, tell_failure
 from vl2_ros.node.instance_messages import route_name
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer, Mode, Status
@@ -63,7 +63,8 @@ class PerceiveAction:
             ACTION_NAME,
             self._execute_guarded,
             callback_group=ReentrantCallbackGroup(),
-            goal_callback=self._admit,
+            # Without an answer, as after a failure, rclpy rejects.
+            goal_callback=guarded(self._admit, f"taking a goal of {ACTION_NAME}", self._quiet_log),
             cancel_callback=lambda handle: CancelResponse.ACCEPT,
         )
 

@@ -15,13 +15,14 @@ from rclpy.node import Node
 
 from vl2_ros.node.guarded import tell_failure
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.transports.ros import RosTransport
+from vl2_ros.transports.ros import CONTEXT_GONE, RosTransport
 
 #: Failures of an executor, each within `_CALM_S` of the one before, until it is given up, and the
 #: pause after the first; each next one is twice as long, 1.3 s together.
 _MOST_FAILURES = 7
 _FIRST_PAUSE_S = 0.02
 _CALM_S = 5.0
+_TRIPPED_PAUSE_S = 0.001
 
 _log = logging.getLogger(__name__)
 
@@ -51,12 +52,11 @@ class SpinningThread(threading.Thread):
             try:
                 self._executor.spin()
             except ExternalShutdownException:
-                self.failure = "the ROS 2 context was shut down, nothing is heard any more"
-                return
+                break
             except InvalidHandle:
                 # Jazzy's executor trips over a subscription that is destroyed while it makes up
                 # its list of what to wait for; the next list does not have it.
-                continue
+                time.sleep(_TRIPPED_PAUSE_S)
             except BaseException as error:
                 now_s = time.monotonic()
                 failures = failures + 1 if now_s - failed_s < _CALM_S else 1
@@ -64,7 +64,10 @@ class SpinningThread(threading.Thread):
                 if not self._bear(error, failures):
                     return
             else:
-                return
+                break
+        # Whoever ends in order shuts the executor down before the context.
+        if not self._executor.context.ok():
+            self.failure = CONTEXT_GONE
 
     def _bear(self, error: BaseException, failures: int) -> bool:
         """Pause after a failure; False when there were too many."""
