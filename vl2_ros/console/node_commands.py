@@ -27,6 +27,7 @@ from vl2_ros.console.options import (
     MemoryBudget,
     Namespace,
     NodeName,
+    Overwrite,
     Threshold,
     TransportName,
     Weights,
@@ -118,6 +119,7 @@ def bag(
     annotated: Annotated[
         bool, typer.Option(help="Write the pictures with the results drawn in, too.")
     ] = True,
+    overwrite: Overwrite = False,
     without: Without = None,
     memory_budget: MemoryBudget = 0.0,
     **pictures: Any,
@@ -128,7 +130,7 @@ def bag(
     """
     from vl2_ros.structures import Command
     from vl2_ros.transports.bag import count_images
-    from vl2_ros.transports.bag_results import BagQuestion, answer_bag
+    from vl2_ros.transports.bag_results import BagQuestion, answer_bag, check_output
 
     options = make_image_options(pictures)
     commands = [
@@ -136,6 +138,7 @@ def bag(
         for index, text in enumerate(command)
     ]
     question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=annotated)
+    check_output(source, out, overwrite=overwrite)
     total = count_images(source, topic=topic) * len(commands)
     pipeline = load_model(
         weights, device, backend, engines, without=without or (), memory_budget_mb=memory_budget
@@ -149,7 +152,7 @@ def bag(
                 refused.append(answer.message)
             show(next(done), total)
 
-        count = answer_bag(pipeline, source, out, question, on_answer=follow)
+        count = answer_bag(pipeline, source, out, question, overwrite=overwrite, on_answer=follow)
     if refused:
         display.show_note(f"{len(refused)} of them without an answer, the first: {refused[0]}")
     display.print_text(f"{count} results: {out.resolve()}")

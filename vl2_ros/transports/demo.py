@@ -23,7 +23,7 @@ from vl2_ros.node.camera_image import store_compressed_image, store_image
 from vl2_ros.node.request import Status, StoredImage
 from vl2_ros.node.transport import NEWEST_FROM_ANY, Transport
 from vl2_ros.structures import Frame
-from vl2_ros.transports.bag import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, read_images
+from vl2_ros.transports.bag import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, raise_stamps, read_images
 from vl2_ros.transports.child_process import ChildProcess
 from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.received_result import ReceivedResult
@@ -183,6 +183,8 @@ def list_questions(
 ) -> list[tuple[str, int]]:
     """Give each sentence the stamp of its picture; sentences beyond the recording are left out.
 
+    Stamps rise, as those of the demo's camera do, also where the recorded ones repeat.
+
     Raises:
         TransportError: if the recording cannot be read.
     """
@@ -191,7 +193,7 @@ def list_questions(
         # A recording with more pictures than sentences is not read to its end.
         return [
             (sentence, recorded.image.stamp_ns)
-            for sentence, recorded in zip(sentences, images, strict=False)
+            for sentence, recorded in zip(sentences, raise_stamps(images), strict=False)
         ]
 
 
