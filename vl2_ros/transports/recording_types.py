@@ -6,10 +6,11 @@ recording can stand in the way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from vl2_ros.errors import TransportError
@@ -33,7 +34,7 @@ def make_deserializer(message_type: str, definition: str, encoding: str) -> Dese
     """Return what makes messages of CDR bytes.
 
     The definition of the recording counts, since another release may have other fields. Where it is
-    missing or cannot be parsed, the definition of ROS 2 Jazzy is taken.
+    missing or cannot be used, the definition of ROS 2 Jazzy is taken.
 
     Args:
         message_type: full name, such as `sensor_msgs/msg/Image`.
@@ -44,52 +45,56 @@ def make_deserializer(message_type: str, definition: str, encoding: str) -> Dese
         TransportError: if nothing defines the type.
     """
     own = load_typestore().fielddefs
-    types = _parse(message_type, definition, encoding)
-    if message_type not in types and message_type not in own:
-        raise TransportError(
-            f"the definition of {message_type} is missing in the recording, and is not known here"
-        )
+    text = definition.replace("\r\n", "\n")
+    if text.strip():
+        try:
+            types = _with_parts(message_type, {**own, **_parse(message_type, text, encoding)})
+            return _read_with(message_type, types)
+        # The parsers raise whatever the text makes of them.
+        except Exception as error:
+            warn_once(
+                f"the recording's definition of {message_type} cannot be used "
+                f"({type(error).__name__}), that of ROS 2 Jazzy is taken"
+            )
+    if message_type not in own:
+        raise TransportError(f"nothing defines {message_type}, neither the recording nor ROS 2")
+    return _read_with(message_type, _with_parts(message_type, own))
+
+
+def _read_with(message_type: str, types: dict[str, Any]) -> Deserialize:
     store = get_typestore(Stores.EMPTY)
-    store.register(_with_parts(message_type, {**own, **types}))
+    store.register(types)
     return lambda data: store.deserialize_cdr(data, message_type)
 
 
-def _parse(message_type: str, definition: str, encoding: str) -> dict[str, Any]:
-    text = definition.replace("\r\n", "\n")
-    if not text.strip():
-        return {}
-    try:
-        if encoding not in _IDL_ENCODINGS:
-            return dict(get_types_from_msg(text, message_type))
-        types: dict[str, Any] = {}
-        for section in text.split(_SEPARATOR):
-            # Each section of several begins with a line that names it.
-            head, _, body = section.partition("\n")
-            types.update(get_types_from_idl(body if head.startswith("IDL: ") else section))
-        return types
-    # The parsers raise whatever the text makes of them.
-    except Exception as error:
-        warn_once(
-            f"the recording's definition of {message_type} cannot be parsed "
-            f"({type(error).__name__}), that of ROS 2 Jazzy is taken"
-        )
-        return {}
+def _parse(message_type: str, text: str, encoding: str) -> dict[str, Any]:
+    """Parse a definition, with those that it brings along."""
+    if encoding not in _IDL_ENCODINGS:
+        return dict(get_types_from_msg(text, message_type))
+    types: dict[str, Any] = {}
+    for section in text.split(_SEPARATOR):
+        # Each section of several begins with a line that names it.
+        head, _, body = section.partition("\n")
+        types.update(get_types_from_idl(body if head.startswith("IDL: ") else section))
+    return types
 
 
-def _with_parts(message_type: str, known: dict[str, Any]) -> dict[str, Any]:
-    """Return a type with the types of its fields, and theirs; unknown ones are left out."""
+def _with_parts(message_type: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a type with the types of its fields, and theirs; KeyError if one is not known."""
     found: dict[str, Any] = {}
     waiting = [message_type]
     while waiting:
         name = waiting.pop()
-        if name in known and name not in found:
+        if name not in found:
             found[name] = known[name]
-            waiting += [part for part in _list_names(known[name]) if isinstance(part, str)]
+            waiting += _list_names(known[name][1])
     return found
 
 
-def _list_names(value: Any) -> list[Any]:
-    """Return every leaf of a nested description of fields; names of types are among them."""
-    if isinstance(value, tuple | list):
-        return [leaf for one in value for leaf in _list_names(one)]
-    return [value]
+def _list_names(value: Any) -> list[str]:
+    """Return the names of types in a nested description of fields."""
+    if not isinstance(value, tuple | list):
+        return []
+    if len(value) == 2 and value[0] == Nodetype.NAME:
+        return [value[1]]
+    return [name for one in value for name in _list_names(one)]

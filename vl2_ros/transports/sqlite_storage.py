@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import struct
-from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -82,7 +82,7 @@ class SqliteFile:
 
 @contextmanager
 def _connect(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database for reading, without a change in its folder."""
+    """Open a database for reading, with what its journals hold; its messages are not changed."""
     journals = [journal for end in _JOURNALS if _holds_bytes(journal := Path(f"{path}{end}"))]
     if not journals:
         _require_all_pages(path)
@@ -90,12 +90,21 @@ def _connect(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(_open(path, "immutable=1")) as database:
             yield database
         return
-    with TemporaryDirectory(prefix="vl2_bag_") as folder:
-        # SQLite would write beside the original to take the journal in.
-        for source in (path, *journals):
-            shutil.copyfile(source, Path(folder) / source.name)
-        with closing(_open(Path(folder) / path.name, "mode=rw")) as database:
-            yield database
+    with ExitStack() as stack:
+        try:
+            database = stack.enter_context(closing(_open(path, "mode=ro")))
+            database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError:
+            # A folder that cannot be written to, or a change to undo: both can be done in a copy.
+            copy = _copy(path, journals, stack.enter_context(TemporaryDirectory(prefix="vl2_bag_")))
+            database = stack.enter_context(closing(_open(copy, "mode=rw")))
+        yield database
+
+
+def _copy(path: Path, journals: Iterable[Path], folder: str) -> Path:
+    for source in (path, *journals):
+        shutil.copyfile(source, Path(folder) / source.name)
+    return Path(folder) / path.name
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
