@@ -152,6 +152,14 @@ def test_sentence_is_asked_again_when_the_node_looked_at_the_picture_before(bag,
     assert [answer.frame.stamp_ns for answer in answers] == [first_stamp, late_stamp]
 
 
+def test_answer_about_another_image_is_an_error_not_an_answer(bag, stage):
+    """Somebody else's camera on the demo's topic: the node never looks at the sentence's image."""
+    ((sentence, stamp_ns),) = list_questions(bag, ["hello"], topic=None)
+    stage.pictures.wait_for = lambda stamp_ns, timeout_s: True
+    with pytest.raises(TransportError, match="looked at another image than the one of demo-0"):
+        list(stage.ask([(sentence, stamp_ns + 1)]))
+
+
 def test_refused_sentence_has_no_picture_and_the_next_is_asked(bag, stage):
     answers = list(stage.ask(list_questions(bag, ["fail", "hello"], topic=None)))
     assert [answer.received.status for answer in answers] == [Status.FAILED, Status.OK]

@@ -195,6 +195,7 @@ def _read_chunk(file: BinaryIO, record: _Record, wanted: frozenset[int]) -> Iter
         if one.opcode == Opcode.MESSAGE
         and int.from_bytes(_read(content, one, 2), "little") in wanted
     ]
+    del content  # its messages were copied
     yield from sorted(messages, key=attrgetter("time_ns"))
 
 
