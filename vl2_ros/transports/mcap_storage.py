@@ -24,7 +24,12 @@ from mcap.opcode import Opcode
 from mcap.records import Channel, Schema, Statistics
 
 from vl2_ros.errors import TransportError
-from vl2_ros.transports.recording_files import MCAP_MAGIC, unzstd, warn_once
+from vl2_ros.transports.recording_files import (
+    MCAP_MAGIC,
+    check_message_size,
+    unzstd,
+    warn_once,
+)
 from vl2_ros.transports.stored_topic import StoredTopic
 from vl2_ros.transports.time_order import TimedMessage, merge_in_time
 
@@ -240,6 +245,7 @@ def _read(file: BinaryIO, record: _Record, length: int | None = None) -> bytes:
 
 
 def _read_message(file: BinaryIO, record: _Record) -> TimedMessage:
+    check_message_size(record.length - _MESSAGE.size)
     content = _read(file, record)
     if record.length < _MESSAGE.size:
         raise TransportError(f"the message at byte {record.offset} is shorter than its head")

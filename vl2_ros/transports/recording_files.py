@@ -91,18 +91,24 @@ def read_magic(path: Path) -> bytes:
         return file.read(16)
 
 
+def check_message_size(size: int) -> None:
+    """Check the size of a stored message before it is read.
+
+    Raises:
+        TransportError: if it has more than `MAX_MESSAGE_BYTES`.
+    """
+    if size > MAX_MESSAGE_BYTES:
+        raise TransportError(f"a message has {size} bytes, expected {MAX_MESSAGE_BYTES} at most")
+
+
 def take_message(data: bytes) -> bytes:
     """Return the bytes of a message, unpacked when rosbag2 has compressed each by itself.
 
     The bytes themselves tell, not metadata.yaml.
 
     Raises:
-        TransportError: if it is larger than `MAX_MESSAGE_BYTES`, or damaged.
+        TransportError: if it becomes larger than `MAX_MESSAGE_BYTES`.
     """
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise TransportError(
-            f"a message of {len(data)} bytes, expected {MAX_MESSAGE_BYTES} at most"
-        )
     if not data.startswith(ZSTD_MAGIC):
         return data
     unpacked = unzstd(data, MAX_MESSAGE_BYTES)

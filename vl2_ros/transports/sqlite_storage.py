@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from vl2_ros.errors import TransportError
-from vl2_ros.transports import recording_files
+from vl2_ros.transports.recording_files import check_message_size
 from vl2_ros.transports.stored_topic import StoredTopic
 from vl2_ros.transports.time_order import TimedMessage
 
@@ -73,8 +73,7 @@ class SqliteFile:
         )
         with _connect(self._path) as database:
             for row, key, time_ns, length in database.execute(order, tuple(keys)).fetchall():
-                if length > recording_files.MAX_MESSAGE_BYTES:
-                    raise TransportError(f"message {row} has {length} bytes, which is too large")
+                check_message_size(length)
                 query = "SELECT data FROM messages WHERE id = ?"
                 (data,) = database.execute(query, (row,)).fetchone()
                 yield TimedMessage(time_ns, key, bytes(data))
