@@ -67,6 +67,7 @@ setup(
         ]
     },
     install_requires=[
+        "lz4>=4.3",
         "mcap>=1.2",
         "numpy>=2.0",
         "onnxruntime>=1.20",
@@ -74,9 +75,11 @@ setup(
         "pillow>=11",
         "rich>=13.9",
         "rosbags>=0.11",
+        "ruamel.yaml>=0.18",
         "safetensors>=0.5",
         "tokenizers>=0.22",
         "typer>=0.15",
+        "zstandard>=0.22",
     ],
     extras_require={
         "torch": TORCH,

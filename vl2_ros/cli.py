@@ -19,6 +19,7 @@ from vl2_ros.console import ask_command, display, engine_commands, node_commands
 from vl2_ros.console.options import (
     AsJson,
     Device,
+    Overwrite,
     Weights,
     find_package_version,
     find_version,
@@ -254,13 +255,14 @@ def simulate(
     width: Annotated[int, typer.Option(help="Pixels.")] = 640,
     height: Annotated[int, typer.Option(help="Pixels.")] = 480,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 92,
+    overwrite: Overwrite = False,
 ) -> None:
     """Record a simulated tabletop camera that goes once around each scene."""
     from vl2_ros.transports.bag import write_camera_bag
 
     with display.show_progress("rendering") as show:
         shots = _simulate_shots(seed or [HELD_OUT], count, (height, width), show)
-        written = write_camera_bag(out, shots, quality=quality)
+        written = write_camera_bag(out, shots, quality=quality, overwrite=overwrite)
     display.print_text(f"{written} frames: {out.resolve()}")
 
 
