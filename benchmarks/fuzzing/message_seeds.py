@@ -32,6 +32,7 @@ INFO = ModelInfo("fuzzed", "0123abcd", "numpy", "cpu", tuple(Route))
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+RESULT = "vl2_ros/msg/VisionResult"
 COMMAND = "vl2_ros/msg/VisionCommand"
 #: Channels and bytes of a value of encodings with different ways to RGB.
 _ENCODINGS = {"rgb8": (3, 1), "bgra8": (4, 1), "mono16": (1, 2), "bayer_rggb8": (1, 1)}
