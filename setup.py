@@ -73,7 +73,7 @@ setup(
         "opencv-python-headless>=4.10",
         "pillow>=11",
         "rich>=13.9",
-        "rosbags>=0.11",
+        "rosbags>=0.11.9",
         "safetensors>=0.5",
         "tokenizers>=0.22",
         "typer>=0.15",
