@@ -74,7 +74,7 @@ setup(
         "opencv-python-headless>=4.10",
         "pillow>=11",
         "rich>=13.9",
-        "rosbags>=0.11",
+        "rosbags>=0.11.9",
         "ruamel.yaml>=0.18",
         "safetensors>=0.5",
         "tokenizers>=0.22",
