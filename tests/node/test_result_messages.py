@@ -59,7 +59,7 @@ def make_answer(*routes: Route, found: Detections | None = None, **changes) -> A
 
 def make_messages(answer: Answer) -> dict[str, list]:
     messages: dict[str, list] = {}
-    for topic, message in ResultMessages(StoreMessageTypes(), MODEL).make_messages(answer):
+    for topic, message in ResultMessages(StoreMessageTypes(), lambda: MODEL).make_messages(answer):
         assert message.__msgtype__ == topic.type_name
         messages.setdefault(topic.name, []).append(message)
     return messages
@@ -128,7 +128,7 @@ def test_route_decides_the_topics(route):
 
 def test_several_routes_share_their_topics_in_the_order_of_the_list():
     answer = make_answer(Route.POSE, Route.SEGMENT, Route.DETECT)
-    messages = ResultMessages(StoreMessageTypes(), MODEL).make_messages(answer)
+    messages = ResultMessages(StoreMessageTypes(), lambda: MODEL).make_messages(answer)
     topics = [topic for topic, _ in messages]
     assert topics == sorted(set(topics), key=RESULT_TOPICS.index)
     assert topics[-1] is RESULT
@@ -143,7 +143,7 @@ def test_several_routes_share_their_topics_in_the_order_of_the_list():
 
 
 def test_unwanted_topics_are_left_out_but_never_the_result():
-    made = ResultMessages(StoreMessageTypes(), MODEL).make_messages(
+    made = ResultMessages(StoreMessageTypes(), lambda: MODEL).make_messages(
         make_answer(Route.SEGMENT), lambda topic: topic.name == "~/label_image"
     )
     assert [topic.name for topic, _ in made] == ["~/label_image", "~/result"]
@@ -252,6 +252,8 @@ def test_labels_of_instances_without_masks_are_unlabelled():
 def test_every_message_can_be_written_and_read():
     types = StoreMessageTypes()
     for route in Route:
-        for topic, message in ResultMessages(types, MODEL).make_messages(make_answer(route)):
+        for topic, message in ResultMessages(types, lambda: MODEL).make_messages(
+            make_answer(route)
+        ):
             data = types.serialize(message)
             assert type(types.deserialize(data, topic.type_name)) is type(message)

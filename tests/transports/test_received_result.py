@@ -25,7 +25,7 @@ def make_answer(text: str, **fields) -> Answer:
 
 def send(answer: Answer):
     """Make the message, then bytes, then the message of whoever receives it."""
-    *_, (topic, message) = ResultMessages(TYPES, PERCEIVER.info).make_messages(answer)
+    *_, (topic, message) = ResultMessages(TYPES, lambda: PERCEIVER.info).make_messages(answer)
     return TYPES.deserialize(bytes(TYPES.serialize(message)), topic.type_name)
 
 

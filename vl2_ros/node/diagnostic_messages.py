@@ -6,7 +6,7 @@ since the last message; STALE for a camera that fell silent; ERROR when the work
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -35,13 +35,16 @@ class DiagnosticMessages:
     Args:
         types: makes the transport's message classes.
         node_name: stands before the name of each status.
-        info: the model that answers.
+        tell_info: tells the model that answers; asked for each message, since large weights are
+            hashed beside the first answers.
     """
 
-    def __init__(self, types: MessageTypes, node_name: str, info: ModelInfo) -> None:
+    def __init__(
+        self, types: MessageTypes, node_name: str, tell_info: Callable[[], ModelInfo]
+    ) -> None:
         self._make = types.make
         self._node_name = node_name
-        self._info = info
+        self._tell_info = tell_info
         self._counts: Mapping[Status, int] = {}
 
     def make_array(self, report: NodeReport, cameras: Sequence[CameraHealth], stamp_ns: int) -> Any:
@@ -64,8 +67,9 @@ class DiagnosticMessages:
 
     def _make_worker(self, report: NodeReport) -> Any:
         level, text = self._judge_worker(report)
+        info = self._tell_info()
         values = {
-            "model": f"{self._info.name} {self._info.identity}",
+            "model": f"{info.name} {info.identity}",
             "running": report.running_id,
             "queue_length": str(report.queue_length),
             "watches": ", ".join(watch.id for watch in report.watches),
@@ -113,7 +117,7 @@ class DiagnosticMessages:
             level=int(level),
             name=f"{self._node_name}: {name}",
             message=text,
-            hardware_id=self._info.engine,
+            hardware_id=self._tell_info().engine,
             values=[
                 self._make("diagnostic_msgs/msg/KeyValue", key=key, value=value)
                 for key, value in values.items()

@@ -72,13 +72,14 @@ class ResultMessages:
 
     Args:
         types: makes the transport's message classes.
-        info: the model that answers.
+        tell_info: tells the model that answers; asked for each message, since large weights are
+            hashed beside the first answers.
     """
 
-    def __init__(self, types: MessageTypes, info: ModelInfo) -> None:
+    def __init__(self, types: MessageTypes, tell_info: Callable[[], ModelInfo]) -> None:
         self._make = types.make
         self._parts = InstanceMessages(types)
-        self._info = info
+        self._tell_info = tell_info
 
     def make_messages(
         self, answer: Answer, is_wanted: Callable[[ResultTopic], bool] = lambda topic: True
@@ -119,7 +120,7 @@ class ResultMessages:
         )
 
     def _make_result(self, answer: Answer, found: _Found) -> Any:
-        result = answer.result
+        result, info = answer.result, self._tell_info()
         return self._make(
             RESULT.type_name,
             header=self._parts.make_header(answer.frame),
@@ -138,9 +139,9 @@ class ResultMessages:
                 self._make("vl2_ros/msg/StageTime", stage=stage, duration_ms=float(spent))
                 for stage, spent in answer.stage_ms.items()
             ],
-            model=self._info.name,
-            model_identity=self._info.identity,
-            engine=self._info.engine,
+            model=info.name,
+            model_identity=info.identity,
+            engine=info.engine,
         )
 
 

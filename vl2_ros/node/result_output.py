@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -29,12 +30,13 @@ class ResultOutput:
 
     Args:
         transport: carries the messages.
-        info: the model that answers.
+        tell_info: tells the model that answers; asked for each message, since large weights are
+            hashed beside the first answers.
     """
 
-    def __init__(self, transport: Transport, info: ModelInfo) -> None:
+    def __init__(self, transport: Transport, tell_info: Callable[[], ModelInfo]) -> None:
         self._make = transport.types.make
-        self._messages = ResultMessages(transport.types, info)
+        self._messages = ResultMessages(transport.types, tell_info)
         self._parts = InstanceMessages(transport.types)
         self._publishers: dict[ResultTopic, Publisher] = {
             topic: transport.advertise(topic.name, topic.type_name, topic.qos)

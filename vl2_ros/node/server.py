@@ -66,11 +66,11 @@ class PerceptionServer:
         """
         self.node = PerceptionNode(perceiver, parameters, self._publish)
         self._transport = transport
-        self._result_messages = ResultMessages(transport.types, perceiver.info)
+        self._result_messages = ResultMessages(transport.types, lambda: perceiver.info)
         self._output: ResultOutput | None = None
         self._diagnostics: Publisher | None = None
         self._diagnostic_messages = DiagnosticMessages(
-            transport.types, transport.resolve("~").lstrip("/"), perceiver.info
+            transport.types, transport.resolve("~").lstrip("/"), lambda: perceiver.info
         )
         self._cameras = {
             camera: CameraInput(camera, parameters, transport, partial(self._put_image, camera))
@@ -90,7 +90,7 @@ class PerceptionServer:
     def advertise(self) -> None:
         """Open the outgoing topics; a second call does nothing."""
         if self._output is None:
-            self._output = ResultOutput(self._transport, self.node.info)
+            self._output = ResultOutput(self._transport, lambda: self.node.info)
             self._diagnostics = self._transport.advertise(
                 DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE, Qos()
             )
