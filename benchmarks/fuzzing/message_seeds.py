@@ -184,7 +184,7 @@ def _make_results(types: StoreMessageTypes) -> list:
         result=result,
         stage_ms={"language": 1.5},
     )
-    maker = ResultMessages(types, INFO)
+    maker = ResultMessages(types, lambda: INFO)
     parts = maker.open_parts(answer)
     sides = [
         one for topic in maker.list_topics(answer) for one in maker.make_messages(topic, parts)

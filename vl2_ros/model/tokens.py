@@ -99,7 +99,7 @@ class TokenIds:
                     f"the tokenizer has no {token!r}; expected the {len(ADDED_TOKENS)} added "
                     "tokens of VisionLLM v2, use the tokenizer saved with the checkpoint"
                 )
-            return found
+            return check_int(f"the id of {token}", found, error=CheckpointError)
 
         return cls(
             image_patch=find("<im_patch>"),

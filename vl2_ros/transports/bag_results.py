@@ -82,7 +82,7 @@ def answer_bag(
     count = 0
     with write_recording(out, types.typestore, overwrite=overwrite) as recording:
         transport = _RecordingTransport(recording, types, question)
-        output = ResultOutput(transport, perceiver.info)
+        output = ResultOutput(transport, lambda: perceiver.info)
         for recorded in images:
             transport.time_ns = recorded.time_ns
             for answer in _answer_image(perceiver, recorded, question.commands):
