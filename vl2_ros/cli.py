@@ -188,7 +188,7 @@ def eval_embedded(
     ] = None,
 ) -> None:
     """Measure boxes, masks, routes and time on simulated scenes that training never saw."""
-    from vl2_ros.evaluation.embedded import evaluate_embedded
+    from vl2_ros.evaluation.embedded import evaluate_embedded, list_rows
 
     chosen = _choose_seeds(seeds, frames)
     pipeline = load_model(weights, device)
@@ -202,7 +202,7 @@ def eval_embedded(
     if as_json:
         display.print_json(document)
     else:
-        display.print_facts(document)
+        display.print_rows(list_rows(document))
 
 
 @eval_app.command("coco")
