@@ -52,18 +52,22 @@ def read_truth(source: Mapping[str, Any] | Path) -> dict[str, Any]:
     else:
         check_document(source, "the annotations", InputError)
         document = copy.deepcopy(dict(source))
-    _object("COCO annotations", document)
+    document = _without_nulls(_object("COCO annotations", document))
+    for name in ("images", "annotations"):
+        if name not in document:
+            raise InputError(f"COCO annotations have no {name}; got {shorten(list(document))}")
     for name in ("images", "annotations", "categories"):
-        for row in _list(name, document.get(name, [])):
-            _object(f"an entry of {name}", row)
+        rows = _list(name, document.get(name, []))
+        document[name] = [_without_nulls(_object(f"an entry of {name}", row)) for row in rows]
+        for row in document[name]:
             _check_ids(row)
-    for image in document.get("images", []):
+    for image in document["images"]:
         for side in ("height", "width"):
             if side in image:
                 _int(f"{side} of an image", image[side], most=_MAX_SIDE)
-    for row in document.get("annotations", []):
+    for row in document["annotations"]:
         _check_row(row)
-    return dict(document)
+    return document
 
 
 def read_results(source: Sequence[Mapping[str, Any]] | Path) -> list[dict[str, Any]]:
@@ -76,11 +80,16 @@ def read_results(source: Sequence[Mapping[str, Any]] | Path) -> list[dict[str, A
         rows = read_json(source, InputError, max_bytes=MAX_FILE_BYTES)
     else:
         rows = [copy.deepcopy(dict(row)) for row in source]
-    for row in _list("COCO results", rows):
-        _object("a result", row)
+    rows = [_without_nulls(_object("a result", row)) for row in _list("COCO results", rows)]
+    for row in rows:
         _check_ids(row)
         _check_row(row)
-    return list(rows)
+    return rows
+
+
+def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object without fields that say nothing."""
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _check_ids(row: Mapping[str, Any]) -> None:
