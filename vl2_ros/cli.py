@@ -208,7 +208,12 @@ def eval_embedded(
 @eval_app.command("coco")
 def eval_coco(
     truth: Annotated[Path, typer.Argument(metavar="TRUTH.json", help="COCO annotations.")],
-    found: Annotated[Path, typer.Argument(metavar="RESULTS.json", help="COCO results.")],
+    found: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS.json", help="COCO results, or what `vl2 ask --json --masks` printed."
+        ),
+    ],
     kind: Annotated[
         str, typer.Option(help="bbox, segm, keypoints, or keypoints_crowd as CrowdPose counts.")
     ] = "bbox",

@@ -104,18 +104,18 @@ def test_missing_library_inside_of_mujoco_is_one_line(
     assert text.count("error:") == 1 and len(text) < 400
 
 
-class MissingDevice(Exception):
+class DeviceError(Exception):
     """What a library may raise: an error of its own."""
 
 
 class FailingContext:
     def __init__(self, width: int, height: int) -> None:
-        raise MissingDevice("no EGL\ndevice")
+        raise DeviceError("no EGL\ndevice")
 
 
 @linux_only
 def test_a_context_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "egl")
     monkeypatch.setitem(sys.modules, "mujoco.egl", SimpleNamespace(GLContext=FailingContext))
-    with pytest.raises(SimulationError, match=r"MissingDevice: no EGL device\).*libosmesa6"):
+    with pytest.raises(SimulationError, match=r"DeviceError: no EGL device\).*libosmesa6"):
         stage._open_context(SimpleNamespace(), None, 64, 48)

@@ -67,7 +67,8 @@ def score_coco(
 
     Args:
         truth: COCO annotations, as a document or as a file of one; not changed.
-        found: COCO results, as rows or as a file of them; not changed.
+        found: COCO results, or answers as `vl2 ask --json` prints them, as rows or as a file of
+            them; not changed.
         kind: what is compared.
         with_classes: False scores as if there were one class.
         sigmas: OKS falloff of each keypoint; None takes COCO's 17, or CrowdPose's 14.
@@ -84,9 +85,10 @@ def score_coco(
         sigmas = CROWDPOSE_SIGMAS
     compared = Compared(kind is CocoKind.MASKS, _count_points(kind, sigmas), with_classes)
     try:
-        preparation = CocoPreparation(read_truth(truth), compared)
+        annotations = read_truth(truth)
+        preparation = CocoPreparation(annotations, compared)
         document = preparation.prepare_truth()
-        rows = preparation.prepare_results(read_results(found))
+        rows = preparation.prepare_results(read_results(found, annotations, masks=compared.masks))
         coco = COCO(document)
         results = coco.loadRes(rows, min_score=min_score)
         evaluation = COCOeval_faster(

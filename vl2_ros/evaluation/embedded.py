@@ -154,7 +154,7 @@ def evaluate_views(
 
 
 def list_rows(scores: Mapping[str, float]) -> list[dict[str, str | float | None]]:
-    """Return the rows of a table: what was measured, how much, and the chance where there is one."""
+    """Return the rows of a table: what was measured, and its chance where there is one."""
     chances = {
         name.removesuffix("_chance"): value
         for name, value in scores.items()

@@ -124,7 +124,7 @@ class SceneAnswerScores:
         objects: Sequence[SceneObject],
         rng: np.random.Generator,
     ) -> None:
-        """Ask for the colour of a thing that is alone of its kind, the colour least asked so far."""
+        """Ask for the colour of a thing alone of its kind: the colour asked least so far."""
         kinds = Counter(item.kind for item in objects)
         unique = [item for item in objects if kinds[item.kind] == 1]
         if not unique:
