@@ -189,7 +189,7 @@ def eval_embedded(
     ] = None,
 ) -> None:
     """Measure boxes, masks, routes and time on simulated scenes that training never saw."""
-    from vl2_ros.evaluation.embedded import evaluate_embedded
+    from vl2_ros.evaluation.embedded import evaluate_embedded, list_rows
 
     chosen = _choose_seeds(seeds, frames)
     pipeline = load_model(weights, device)
@@ -203,13 +203,18 @@ def eval_embedded(
     if as_json:
         display.print_json(document)
     else:
-        display.print_facts(document)
+        display.print_rows(list_rows(document))
 
 
 @eval_app.command("coco")
 def eval_coco(
     truth: Annotated[Path, typer.Argument(metavar="TRUTH.json", help="COCO annotations.")],
-    found: Annotated[Path, typer.Argument(metavar="RESULTS.json", help="COCO results.")],
+    found: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS.json", help="COCO results, or what `vl2 ask --json --masks` printed."
+        ),
+    ],
     kind: Annotated[
         str, typer.Option(help="bbox, segm, keypoints, or keypoints_crowd as CrowdPose counts.")
     ] = "bbox",
