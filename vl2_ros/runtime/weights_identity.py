@@ -35,7 +35,7 @@ _MAX_ENTRIES = 1000
 #: A file that changed so little ago may change again within one tick of the file system's clock.
 _SETTLED_NS = 2_000_000_000
 #: So that hashing takes the cores that loading and answering leave.
-_NICE = 10
+_NICE = 19
 
 _log = logging.getLogger(__name__)
 
