@@ -67,16 +67,19 @@ setup(
         ]
     },
     install_requires=[
+        "lz4>=4.3",
         "mcap>=1.2",
         "numpy>=2.0",
         "onnxruntime>=1.20",
         "opencv-python-headless>=4.10",
         "pillow>=11",
         "rich>=13.9",
-        "rosbags>=0.11",
+        "rosbags>=0.11.9",
+        "ruamel.yaml>=0.18",
         "safetensors>=0.5",
         "tokenizers>=0.22",
         "typer>=0.15",
+        "zstandard>=0.22",
     ],
     extras_require={
         "torch": TORCH,

@@ -26,7 +26,7 @@ from vl2_ros.structures import (
     Route,
 )
 from vl2_ros.training.recipe import EmbeddedRecipe
-from vl2_ros.transports.bag import read_frames
+from vl2_ros.transports.bag import PinholeCamera, read_frames
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -241,6 +241,19 @@ def test_simulate_records_several_scenes_with_their_cameras(tmp_path, capsys):
     assert [frame.stamp_ns for frame in frames] == [0, 10**8, 2 * 10**8, 3 * 10**8]
     assert frames[0].frame_id == "camera_optical_frame"
     assert np.abs(frames[0].rgb.astype(int) - frames[2].rgb).mean() > 5
+
+
+def test_simulate_overwrites_only_when_asked(tmp_path, monkeypatch, capsys):
+    camera = PinholeCamera((8, 8), fx=8.0, fy=8.0, cx=4.0, cy=4.0)
+    frame = Frame(np.zeros((8, 8, 3), np.uint8), 5, "camera")
+    monkeypatch.setattr("vl2_ros.cli._simulate_shots", lambda *_: [(frame, camera)])
+    bag = tmp_path / "bag.mcap"
+    bag.write_bytes(b"a drive")
+    assert run("simulate", bag) == 2
+    assert "add --overwrite to replace it" in " ".join(capsys.readouterr().err.split())
+    assert bag.read_bytes() == b"a drive"
+    assert run("simulate", bag, "--overwrite") == 0
+    assert len(list(read_frames(bag))) == 1
 
 
 def test_simulate_into_a_missing_folder_is_one_red_line(tmp_path, capsys):

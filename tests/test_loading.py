@@ -13,7 +13,7 @@ import torch
 
 from tests.conftest import make_json_tokenizer
 from vl2_ros.errors import ConfigError, EngineError, RouteError
-from vl2_ros.loading import BACKENDS, identify_weights, load_pipeline
+from vl2_ros.loading import BACKENDS, load_pipeline
 from vl2_ros.model.checkpoint import save_model
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
@@ -21,6 +21,7 @@ from vl2_ros.node.parameters import ProcessParameters, note_of
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine import EngineInfo, Engines
 from vl2_ros.runtime.engine_files import FILE_NAME
+from vl2_ros.runtime.weights_identity import identify_weights
 from vl2_ros.structures import Route
 
 GRAPHS = ("vision_encoder", "language_model", "region_encoder", "detection_decoder")
@@ -50,6 +51,7 @@ def list_engines(folder: Path, identity: str, graphs=GRAPHS) -> Path:
         "format": 1,
         "checkpoint": identity,
         "graphs": {name: entry | {"file": f"{name}.onnx"} for name in graphs},
+        "embeddings": {"file": "embeddings.safetensors", "sha256": "0" * 64},
     }
     (folder / FILE_NAME).write_text(json.dumps(document))
     return folder
@@ -87,7 +89,7 @@ def test_a_backend_asked_for_by_name_is_missed(checkpoint, backend, caplog):
             {"graphs": GRAPHS[:2]},
             "lack region_encoder, detection_decoder, which the",
         ),
-        ({}, "cannot read the embeddings .*: No such file"),
+        ({}, "cannot read .*, the embeddings: No such file"),
     ],
 )
 def test_engines_that_cannot_be_used_are_named(checkpoint, tmp_path, changes, message, caplog):
@@ -125,7 +127,7 @@ def test_a_part_that_is_left_out_needs_no_engine(checkpoint, tmp_path):
     engines = list_engines(tmp_path, identify_weights(checkpoint), graphs=GRAPHS[:3])
     with pytest.raises(EngineError, match="lack detection_decoder"):
         load_pipeline(checkpoint, engines=engines, allow_fallback=False)
-    with pytest.raises(EngineError, match="cannot read the embeddings"):
+    with pytest.raises(EngineError, match="cannot read .*, the embeddings"):
         load_pipeline(
             checkpoint, engines=engines, allow_fallback=False, without=["detection_decoder"]
         )

@@ -19,6 +19,7 @@ from vl2_ros.console import ask_command, display, engine_commands, node_commands
 from vl2_ros.console.options import (
     AsJson,
     Device,
+    Overwrite,
     Weights,
     find_package_version,
     find_version,
@@ -188,7 +189,7 @@ def eval_embedded(
     ] = None,
 ) -> None:
     """Measure boxes, masks, routes and time on simulated scenes that training never saw."""
-    from vl2_ros.evaluation.embedded import evaluate_embedded
+    from vl2_ros.evaluation.embedded import evaluate_embedded, list_rows
 
     chosen = _choose_seeds(seeds, frames)
     pipeline = load_model(weights, device)
@@ -202,13 +203,18 @@ def eval_embedded(
     if as_json:
         display.print_json(document)
     else:
-        display.print_facts(document)
+        display.print_rows(list_rows(document))
 
 
 @eval_app.command("coco")
 def eval_coco(
     truth: Annotated[Path, typer.Argument(metavar="TRUTH.json", help="COCO annotations.")],
-    found: Annotated[Path, typer.Argument(metavar="RESULTS.json", help="COCO results.")],
+    found: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS.json", help="COCO results, or what `vl2 ask --json --masks` printed."
+        ),
+    ],
     kind: Annotated[
         str, typer.Option(help="bbox, segm, keypoints, or keypoints_crowd as CrowdPose counts.")
     ] = "bbox",
@@ -254,13 +260,14 @@ def simulate(
     width: Annotated[int, typer.Option(help="Pixels.")] = 640,
     height: Annotated[int, typer.Option(help="Pixels.")] = 480,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 92,
+    overwrite: Overwrite = False,
 ) -> None:
     """Record a simulated tabletop camera that goes once around each scene."""
     from vl2_ros.transports.bag import write_camera_bag
 
     with display.show_progress("rendering") as show:
         shots = _simulate_shots(seed or [HELD_OUT], count, (height, width), show)
-        written = write_camera_bag(out, shots, quality=quality)
+        written = write_camera_bag(out, shots, quality=quality, overwrite=overwrite)
     display.print_text(f"{written} frames: {out.resolve()}")
 
 

@@ -117,14 +117,29 @@ def read_json(
         error: naming the file and what is wrong in it.
     """
     text = read_text(path, error, max_bytes=max_bytes, advice=advice)
+    return parse_json(text, str(path), error, advice=advice)
+
+
+def parse_json(text: str, where: str, error: ErrorClass, *, advice: str = "") -> Any:
+    """Parse JSON as strictly as `read_json` does.
+
+    Args:
+        text: one JSON value.
+        where: it comes from, for the message.
+        error: class of what is raised.
+        advice: what to do next, for the message.
+
+    Raises:
+        error: naming what is wrong.
+    """
     tail = f"; {advice}" if advice else ""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as cause:
-        raise error(f"{path} is nested deeper than {MAX_DEPTH} levels{tail}") from cause
+        raise error(f"{where} is nested deeper than {MAX_DEPTH} levels{tail}") from cause
     except ValueError as cause:
-        raise error(f"{path} is not JSON ({str(cause)[:_SHOWN_LETTERS]}){tail}") from cause
-    check_document(value, str(path), error, advice=advice)
+        raise error(f"{where} is not JSON ({str(cause)[:_SHOWN_LETTERS]}){tail}") from cause
+    check_document(value, where, error, advice=advice)
     return value
 
 

@@ -5,8 +5,6 @@ Heavy libraries are imported in the call, not with the module.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -14,6 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vl2_ros.documents import (
+    is_file,
+    is_folder,
+    read_json_object,
+    shorten,
+    shorten_path,
+    take_object,
+)
 from vl2_ros.errors import CheckpointError, ConfigError, EngineError
 from vl2_ros.model.config import IMAGE_PARTS, PARTS, ModelConfig
 from vl2_ros.pipeline import Pipeline
@@ -22,13 +28,12 @@ from vl2_ros.processing.tokenizer import load_tokenizer
 from vl2_ros.runtime.engine import Engines, tell_switched_off
 from vl2_ros.runtime.engine_files import EngineFiles, read_engine_files
 from vl2_ros.runtime.engine_folders import FOLDER as ENGINES_FOLDER
-from vl2_ros.runtime.engine_folders import find_folder
+from vl2_ros.runtime.engine_folders import find_folder, may_have_engines
 from vl2_ros.runtime.exported_engines import LoadEngine, load_exported_engines
+from vl2_ros.runtime.weights_identity import WeightsIdentity
 
 #: The checkpoint that ships with the package.
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
-#: Bytes read from each end of a weight file to tell checkpoints apart.
-_HASHED_BYTES = 4 << 20
 #: What may execute the graphs; auto is onnxruntime on the CPU where there are engines, else torch.
 BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt")
 
@@ -68,19 +73,27 @@ def load_pipeline(
             their place.
     """
     folder = EMBEDDED_WEIGHTS if weights is None else Path(weights)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise CheckpointError(
-            f"no weights folder at {folder}; expected a folder with config.json, weights and "
-            "tokenizer files"
+            f"no weights folder at {shorten_path(folder)}; expected a folder with config.json, "
+            "weights and tokenizer files"
         )
     processing = load_processing(folder)
     tokenizer = load_tokenizer(folder)
-    identity = identify_weights(folder)
+    identity = WeightsIdentity(folder)
     library = "onnxruntime" if backend == "auto" else backend
-    chosen = engines or find_folder(folder, identity, library)
-    backend = _choose_backend(backend, device, memory_budget_mb, has_engines=chosen is not None)
+    chosen = engines
+    has_place = engines is not None or may_have_engines(folder)
+    is_auto = backend == "auto"
+    backend = _choose_backend(backend, device, memory_budget_mb, has_engines=has_place)
+    if backend != "torch" and engines is None:
+        # Which engines are for these weights nobody can say before every byte is hashed.
+        chosen = find_folder(folder, identity.wait(), library)
+        if chosen is None and is_auto:
+            backend = "torch"
 
     def load_torch() -> Engines:
+        identity.start()
         from vl2_ros.runtime.torch_loading import load_torch_engines
 
         return load_torch_engines(
@@ -93,7 +106,7 @@ def load_pipeline(
 
     def load_exported() -> Engines:
         files = _switch_off(read_engine_files(chosen or folder / ENGINES_FOLDER), without)
-        files.check_checkpoint(identity)
+        files.check_checkpoint(identity.wait())
         _check_completeness(files, folder, without)
         load = _choose_library(backend, device)
         loaded = load_exported_engines(files, tokenizer.tokens, load)
@@ -115,7 +128,7 @@ def _choose_backend(
 ) -> str:
     """Return the backend that is to be tried first; only torch keeps a budget."""
     if backend not in BACKENDS:
-        raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+        raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, got {shorten(backend)}")
     if backend == "auto":
         is_wanted = device == "cpu" and memory_budget_mb is None
         return "onnxruntime" if is_wanted and has_engines else "torch"
@@ -189,7 +202,7 @@ def _complete(loaded: Engines, folder: Path, device: str, without: Collection[st
 
 def _makes_pictures(values: Mapping[str, Any]) -> bool:
     """Tell from a config.json, ours or a release's, so that torch is not loaded for nothing."""
-    own = values.get("model") or {}
+    own = take_object(values, "model", error=CheckpointError)
     return any(own.get(part) for part in IMAGE_PARTS) or any(
         values.get(switch) for switch in ("use_sd", "use_ip2p")
     )
@@ -202,7 +215,7 @@ def _check_completeness(files: EngineFiles, folder: Path, without: Collection[st
         EngineError: naming the graphs that there is no engine of.
     """
     values = _read_config(folder)
-    own = values.get("model")
+    own = take_object(values, "model", error=CheckpointError)
     config = ModelConfig.from_dict(own) if own else ModelConfig.from_release(values)
     parts = {
         "vision_encoder": True,
@@ -223,35 +236,12 @@ def _check_completeness(files: EngineFiles, folder: Path, without: Collection[st
         )
 
 
-def identify_weights(folder: Path) -> str:
-    """Hash what tells one checkpoint from another, fast enough for 17 GB.
-
-    Names, sizes, beginnings (shard headers) and ends of the weight files, and the whole config.
-
-    Returns:
-        16 hexadecimal digits.
-    """
-    digest = hashlib.sha256((folder / "config.json").read_bytes())
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(_HASHED_BYTES))
-            file.seek(max(0, size - _HASHED_BYTES))
-            digest.update(file.read())
-    return digest.hexdigest()[:16]
-
-
 def load_processing(folder: Path) -> ProcessingConfig:
     """Read how the model's pictures and prompts are prepared; a release gets its known settings."""
-    if (folder / FILE_NAME).is_file():
+    if is_file(folder / FILE_NAME):
         return ProcessingConfig.load(folder)
     return ProcessingConfig.from_model_config(_read_config(folder))
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"expected a readable config.json in {folder}: {error}") from error
-    return values
+    return read_json_object(folder / "config.json", CheckpointError)

@@ -7,8 +7,8 @@ Engines do the arithmetic; this file needs numpy only and never asks which backe
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class Pipeline:
         tokenizer: tokenizer of the checkpoint.
         processing: how its pictures and prompts are prepared.
         name: of the checkpoint.
-        identity: hash that changes with its weights.
+        identity: hash that changes with its weights, or what tells it as far as it is known.
     """
 
     def __init__(
@@ -85,21 +85,29 @@ class Pipeline:
         processing: ProcessingConfig,
         *,
         name: str = "",
-        identity: str = "",
+        identity: str | Callable[[], str] = "",
     ) -> None:
         """Keep the parts."""
         self.engines = engines
         self.tokenizer = tokenizer
         self.processing = processing
         language = engines.language_model.info
-        self.info = ModelInfo(
+        self._tell_identity = None if isinstance(identity, str) else identity
+        self._info = ModelInfo(
             name=name,
-            identity=identity,
+            identity=identity if isinstance(identity, str) else identity(),
             backend=language.backend,
             device=language.device,
             engine_identity=engines.identity,
             routes=(Route.ANSWER, *engines.routes),
         )
+
+    @property
+    def info(self) -> ModelInfo:
+        """Return what answers here; of large weights the identity is `pending` for a while."""
+        if self._tell_identity is not None:
+            self._info = replace(self._info, identity=self._tell_identity())
+        return self._info
 
     def answer(self, frame: Frame | None, command: Command) -> Result:
         """Run a command to its end; raises as `run` does."""

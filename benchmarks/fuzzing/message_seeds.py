@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 
@@ -29,6 +32,7 @@ INFO = ModelInfo("fuzzed", "0123abcd", "numpy", "cpu", tuple(Route))
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+RESULT = "vl2_ros/msg/VisionResult"
 COMMAND = "vl2_ros/msg/VisionCommand"
 #: Channels and bytes of a value of encodings with different ways to RGB.
 _ENCODINGS = {"rgb8": (3, 1), "bgra8": (4, 1), "mono16": (1, 2), "bayer_rggb8": (1, 1)}
@@ -41,6 +45,7 @@ def make_seeds(types: StoreMessageTypes) -> list[tuple[str, bytes]]:
         types.make("std_msgs/msg/String", data="find the red mug"),
         *(_make_image(types, encoding) for encoding in _ENCODINGS),
         *(_make_compressed(types, suffix) for suffix in (".png", ".jpg", ".webp", ".bmp", ".tiff")),
+        _make_declaring(types),
         _make_camera_info(types),
         _make_command(types, with_images=False),
         _make_command(types, with_images=True),
@@ -73,6 +78,14 @@ def _make_image(types: StoreMessageTypes, encoding: str):
 def _make_compressed(types: StoreMessageTypes, suffix: str):
     data = cv2.imencode(suffix, RGB)[1].reshape(-1)
     return types.make(COMPRESSED, header=_make_header(types), format=suffix[1:], data=data)
+
+
+def _make_declaring(types: StoreMessageTypes):
+    """Make a PNG of a few bytes whose header declares a large grey image."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 9_000, 8_000, 8, 0, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    data = np.frombuffer(b"\x89PNG\r\n\x1a\n" + chunk, np.uint8)
+    return types.make(COMPRESSED, header=_make_header(types), format="png", data=data)
 
 
 def _make_camera_info(types: StoreMessageTypes):
@@ -171,7 +184,12 @@ def _make_results(types: StoreMessageTypes) -> list:
         result=result,
         stage_ms={"language": 1.5},
     )
-    return [message for _, message in ResultMessages(types, INFO).make_messages(answer)]
+    maker = ResultMessages(types, lambda: INFO)
+    parts = maker.open_parts(answer)
+    sides = [
+        one for topic in maker.list_topics(answer) for one in maker.make_messages(topic, parts)
+    ]
+    return [*sides, maker.make_result(answer, parts)]
 
 
 def _make_calls(types: StoreMessageTypes) -> list:

@@ -79,7 +79,9 @@ def _damage_one(chance: random.Random, message: Any) -> None:
     names = [one.name for one in fields(message) if not (one.name.isupper() or "__" in one.name)]
     if not names:
         return
-    name = chance.choice(names)
+    # Half of the damage goes deep: most of what is read lies in messages within messages.
+    deep = [name for name in names if _holds_messages(getattr(message, name))]
+    name = chance.choice(deep if deep and chance.random() < 0.5 else names)
     value = getattr(message, name)
     if is_dataclass(value):
         _damage_one(chance, value)
@@ -89,8 +91,12 @@ def _damage_one(chance: random.Random, message: Any) -> None:
         setattr(message, name, _damage_value(chance, value))
 
 
+def _holds_messages(value: Any) -> bool:
+    return is_dataclass(value) or (isinstance(value, list) and is_dataclass(next(iter(value), 0)))
+
+
 def _damage_list(chance: random.Random, values: list) -> list:
-    kind = chance.randrange(6)
+    kind = chance.randrange(10)
     if not values or kind == 0:
         return []
     if kind == 1:

@@ -11,7 +11,12 @@ from tests.console.command_line import run, run_beside
 from tests.console.node_process import LiveNode
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import PATIENCE_S, Inbox
-from tests.transports.recordings import FIRST_STAMP_NS, PERIOD_NS
+from tests.transports.recordings import (
+    FIRST_STAMP_NS,
+    PERIOD_NS,
+    record_mcap,
+    record_old_database,
+)
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.transport import NEWEST_FROM_ANY
 from vl2_ros.transports.bag import list_image_topics
@@ -270,6 +275,26 @@ class TestServe:
         assert streams.err.startswith("error: ") and expected in streams.err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["bag", "{bag}", "{out}", "-c", "hello"],
+        ["camera", "{bag}", "--loop"],
+        ["demo", "--bag", "{bag}", "--out", "{out}"],
+    ],
+)
+@pytest.mark.parametrize("write", [record_mcap, record_old_database])
+def test_camera_without_an_image_is_an_error_of_each_command(
+    dds_domain, perceiver, tmp_path, capsys, write, command
+):
+    bag = write(tmp_path / f"drive{'.mcap' if write is record_mcap else '.db3'}", [])
+    arguments = [one.format(bag=bag, out=tmp_path / "out.mcap") for one in command]
+    assert run(*arguments, "--topic", "/image") == 2
+    assert f"{bag} has no image on /image" in "".join(capsys.readouterr().err.split("\n"))
+    assert perceiver.loaded == [] and not (tmp_path / "out.mcap").exists()
+    assert run(*arguments) == 2
+
+
 class TestBag:
     def test_writes_results_of_every_picture(self, bag, perceiver, tmp_path, capsys):
         out = tmp_path / "results.mcap"
@@ -311,6 +336,18 @@ class TestBag:
         streams = capsys.readouterr()
         assert streams.err.startswith("error: ") and expected in streams.err
         assert bag.exists()
+
+    def test_existing_results_are_overwritten_only_when_asked(
+        self, bag, perceiver, tmp_path, capsys
+    ):
+        out = tmp_path / "results.mcap"
+        out.write_bytes(b"work of hours")
+        assert run("bag", bag, out, "-c", "hello") == 2
+        # Terminals are narrow: the line may be folded anywhere.
+        assert "add --overwrite to replace it" in " ".join(capsys.readouterr().err.split())
+        assert out.read_bytes() == b"work of hours" and perceiver.loaded == []
+        assert run("bag", bag, out, "-c", "hello", "--overwrite", "--no-annotated") == 0
+        assert len(perceiver.seen) == 4
 
     def test_a_command_is_needed(self, bag, tmp_path, capsys):
         assert run("bag", bag, tmp_path / "out.mcap") == 2

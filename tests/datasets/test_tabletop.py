@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,49 @@ def test_finished_chunks_are_not_rendered_again(folder: Path) -> None:
     assert calls == [(5, 5)]
     assert kept.stat().st_mtime_ns == before
     assert not list(folder.glob("partial_*"))
+    assert len(TabletopCache(folder)) == 5
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def save_other(path: Path) -> None:
+    np.save(path, np.zeros((2, 8, 8), np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("rgb.npy", cut),
+        ("instances.npy", lambda path: path.write_bytes(b"")),
+        ("instances.npy", save_other),
+        ("rgb.npy", Path.unlink),
+        ("objects.json", cut),
+        ("objects.json", lambda path: path.write_text('{"first_seed": 24, "frames": []}')),
+    ],
+    ids=["cut array", "empty array", "other array", "no array", "cut labels", "other labels"],
+)
+def test_a_damaged_chunk_is_named_by_the_reader_and_rendered_again(
+    folder: Path, name: str, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    chunk = folder / "seeds_00000022_00000024"
+    good = {path.name: path.read_bytes() for path in chunk.iterdir()}
+    damage(chunk / name)
+    with pytest.raises(ConfigError, match=f"{chunk.name}.*delete .* and render it again"):
+        TabletopCache(folder)
+    calls: list[tuple[int, int]] = []
+    render_cache(
+        folder,
+        range(20, 25),
+        **SIZE,
+        processes=1,
+        chunk_frames=2,
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    assert calls == [(5, 5)]
+    assert "rendering again" in caplog.text and chunk.name in caplog.text
+    assert {path.name: path.read_bytes() for path in chunk.iterdir()} == good
     assert len(TabletopCache(folder)) == 5
 
 

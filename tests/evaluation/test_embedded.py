@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import json
+from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +17,17 @@ from vl2_ros.datasets.scene_text import (
 )
 from vl2_ros.datasets.wording import Thing
 from vl2_ros.errors import InputError
-from vl2_ros.evaluation.embedded import evaluate_embedded, evaluate_views
+from vl2_ros.evaluation.counting import draw_counting_views
+from vl2_ros.evaluation.embedded import evaluate_embedded, evaluate_views, list_rows
 from vl2_ros.evaluation.phrasings import load_phrasings
-from vl2_ros.evaluation.scene_answers import parse_listing
+from vl2_ros.evaluation.scene_answers import (
+    SceneAnswerScores,
+    parse_listing,
+    score_best_listing,
+)
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
+from vl2_ros.sim.scene import sample_scene
 from vl2_ros.sim.tabletop import CameraIntrinsics, TabletopFrame, TabletopObject
 from vl2_ros.structures import Branch, Detections, Result, ResultEvent, Route
 
@@ -26,9 +35,11 @@ HEIGHT, WIDTH = 96, 128
 KEYS = {"box_ap", "box_ap50", "mask_ap", "mask_ap50", "phrase_box_ap50", "route_accuracy"}
 KEYS |= {"phrase_accuracy", "seconds_per_answer", "any_kind_box_ap50", "listing_f1", "frames"}
 KEYS |= {"count_accuracy", "existence_accuracy", "color_accuracy"}
+CHANCES = {"route_chance", "phrase_chance", "listing_chance", "count_chance", "existence_chance"}
+CHANCES |= {"color_chance"}
 
 
-def make_view(number):
+def make_view(number, kinds=None):
     """Rectangles on a grid; the first pixel holds the number of the view."""
     rng = np.random.default_rng(number)
     rgb = rng.integers(0, 255, size=(HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -40,6 +51,7 @@ def make_view(number):
         x, y = 2 + 32 * index, int(rng.integers(2, 50))
         instance_map[y : y + height, x : x + width] = index + 1
         kind, color = KINDS[int(rng.integers(12))], COLORS[int(rng.integers(8))]
+        kind = kinds[index] if kinds else kind
         box = (float(x), float(y), float(x + width), float(y + height))
         objects.append(TabletopObject(kind, color, box, width * height, {}))
     return TabletopFrame(
@@ -59,7 +71,7 @@ class Oracle:
         self._views = {int(view.rgb[0, 0, 0]): view for view in views}
         self._phrasings = {phrasing.sentence: phrasing for phrasing in load_phrasings()}
         self._shift_px, self._wrong = shift_px, wrong
-        self.lists = []
+        self.lists, self.asked = [], []
 
     def detect(
         self,
@@ -95,6 +107,7 @@ class Oracle:
         view = self._views[int(frame.rgb[0, 0, 0])]
         phrasing = self._phrasings.get(command.text)
         if phrasing is None:
+            self.asked.append((command.text, view))
             text = "I do not know." if self._wrong else self._say(command.text, view.objects)
             return Result("", 0, "", text)
         if phrasing.routes == (Route.ANSWER,) or self._wrong:
@@ -122,7 +135,7 @@ class Oracle:
         if question.startswith("How many"):
             return count_answer(Thing(None, kinds[words[2]]), objects)
         if question.startswith("Is there"):
-            return existence_answer(Thing(None, words[-1]), objects)
+            return existence_answer(Thing(*words[-2:]), objects)
         if question.startswith("What colour"):
             return color_answer(words[-1], objects)
         return listing_answer(objects)
@@ -130,16 +143,132 @@ class Oracle:
 
 def evaluate(count=6, **spoil):
     views = [make_view(number) for number in range(count)]
-    oracle = Oracle(views, **spoil)
-    return oracle, evaluate_views(oracle, iter(views), total=count)
+    # One of the first kind in the first of them, two in the second, ...
+    more = [
+        make_view(100 + number, [KINDS[0]] * number + [KINDS[1]] * (4 - number))
+        for number in range(5)
+    ]
+    oracle = Oracle(views + more, **spoil)
+    counting = [(view, KINDS[0]) for view in more]
+    return oracle, evaluate_views(oracle, iter(views), counting, total=count)
 
 
 def test_an_oracle_scores_one_everywhere():
     _, scores = evaluate()
-    assert set(scores) == KEYS
+    assert set(scores) == KEYS | CHANCES
     assert scores.pop("frames") == 6
     assert 0 <= scores.pop("seconds_per_answer") < 1
+    chances = [scores.pop(name) for name in sorted(CHANCES)]
+    assert all(0 < chance < 0.7 for chance in chances)
     assert scores == pytest.approx(dict.fromkeys(scores, 1.0))
+
+
+class Talker:
+    """Says the same to every question of a kind, and remembers what was asked."""
+
+    def __init__(self, answer):
+        self._answer, self.asked = answer, []
+
+    def __call__(self, question):
+        self.asked.append(question)
+        return self._answer
+
+
+def score_words(views, say, *, counting=()):
+    scores, rng = SceneAnswerScores(), np.random.default_rng(3)
+    for view in views:
+        scores.ask(say, view.objects, rng)
+    for view, kind in counting:
+        scores.ask_count(say, view.objects, kind)
+    return scores.to_dict()
+
+
+def test_always_saying_one_scores_the_chance_of_counting():
+    views = [
+        (make_view(number, [KINDS[0]] * number + [KINDS[1]] * (4 - number)), KINDS[0])
+        for number in range(5)
+    ]
+    for number in range(5):
+        said = count_answer(Thing(None, KINDS[0]), views[number][0].objects)
+        scores = score_words([], Talker(said), counting=views * 3)
+        assert scores["count_accuracy"] == scores["count_chance"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("said", ["Yes, there is a red mug.", "No, there is no red mug."])
+def test_always_saying_yes_or_no_scores_a_half(said):
+    scores = score_words([make_view(number) for number in range(12)], Talker(said))
+    assert scores["existence_accuracy"] == scores["existence_chance"] == 0.5
+
+
+def test_what_is_asked_for_in_vain_shares_colour_or_kind_with_what_is_there():
+    shared = Counter()
+    for number in range(40):
+        view, talker = make_view(number), Talker("")
+        score_words([view], talker)
+        pairs = {(item.color, item.kind) for item in view.objects}
+        questions = [line for line in talker.asked if line.startswith("Is there")]
+        asked = [tuple(line.rstrip("?").split()[-2:]) for line in questions]
+        assert [pair in pairs for pair in asked] == [True, False]
+        color, kind = asked[1]
+        shared["color"] += color in {item.color for item in view.objects}
+        shared["kind"] += kind in {item.kind for item in view.objects}
+        assert asked[1][0] == asked[0][0] or asked[1][1] == asked[0][1]
+    assert min(shared.values()) > 10
+
+
+def test_one_colour_for_everything_scores_the_stated_chance():
+    views = [make_view(number) for number in range(60)]
+    talker = Talker("")
+    chance = score_words(views, talker)["color_chance"]
+    assert chance < 0.16
+    best = max(
+        score_words(views, lambda question, c=color: f"The {question.split()[-1][:-1]} is {c}.")[
+            "color_accuracy"
+        ]
+        for color in COLORS
+    )
+    assert best == pytest.approx(chance)
+
+
+def test_the_best_fixed_listing_is_the_chance_of_listings():
+    mug, cube, bowl = ("red", "mug"), ("blue", "cube"), ("white", "bowl")
+    scenes = [Counter({mug: 2}), Counter({mug: 1, cube: 1}), Counter({mug: 2, bowl: 1})]
+    # Two red mugs each time: 2 + 1 + 2 right of 6 said and 7 there.
+    assert score_best_listing(scenes) == pytest.approx(2 * 5 / (6 + 7))
+    listings = [
+        Counter(dict(zip((mug, cube, bowl), counts, strict=True)))
+        for counts in itertools.product(range(3), repeat=3)
+    ]
+    scored = [
+        2 * sum((said & truth).total() for truth in scenes) / (3 * said.total() + 7)
+        for said in listings
+    ]
+    assert max(scored) == pytest.approx(score_best_listing(scenes))
+    assert score_best_listing([]) == score_best_listing([Counter()]) == 0.0
+
+
+def test_counting_scenes_hold_each_number_equally_often():
+    def render(seed):
+        placed = [piece for piece in sample_scene(seed).pieces if piece.is_labelled]
+        # Every fifth scene hides one of its objects.
+        seen = placed[1:] if seed % 5 == 0 else placed
+        return SimpleNamespace(objects=seen)
+
+    drawn = list(draw_counting_views(render, 1_000_000, 2))
+    numbers = Counter(sum(item.kind == kind for item in view.objects) for view, kind in drawn)
+    assert numbers == dict.fromkeys(range(5), 2)
+    again = [kind for _, kind in draw_counting_views(render, 1_000_000, 2)]
+    assert again == [kind for _, kind in drawn]
+
+
+def test_table_has_the_chance_beside_its_number():
+    scores = {"box_ap": 0.5, "count_accuracy": 0.3, "count_chance": 0.2, "listing_f1": 0.2}
+    rows = list_rows(scores | {"listing_chance": 0.1})
+    assert [(row["what"], row["measured"], row["chance"]) for row in rows] == [
+        ("box_ap", 0.5, None),
+        ("count_accuracy", 0.3, 0.2),
+        ("listing_f1", 0.2, 0.1),
+    ]
 
 
 def test_every_kind_and_every_phrase_is_asked_once_a_frame():

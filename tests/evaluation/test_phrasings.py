@@ -105,6 +105,7 @@ def test_scores_count_routes_and_phrases_apart():
     )
     assert scores.route_accuracy == 0.75
     assert scores.phrase_accuracy == 0.5
+    assert (scores.route_chance, scores.phrase_chance) == (0.5, 0.25)
     assert [sentence for sentence, _ in scores.mistakes] == ["b", "d"]
     assert seen[-1] == (4, 4)
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from tests.export.exported_graphs import SMALL_RESNET
 from vl2_ros.errors import ConfigError
 from vl2_ros.export.engine_folder import PlainRequest, export_engines
-from vl2_ros.loading import EMBEDDED_WEIGHTS, identify_weights, load_pipeline
+from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.model.checkpoint import save_model
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
@@ -24,6 +24,7 @@ from vl2_ros.runtime.engine_files import read_engine_files
 from vl2_ros.runtime.exported_engines import load_exported_engines
 from vl2_ros.runtime.onnx_engine import OnnxEngine
 from vl2_ros.runtime.torch_loading import load_torch_engines
+from vl2_ros.runtime.weights_identity import identify_weights
 from vl2_ros.sim.tabletop import TabletopSimulator
 from vl2_ros.structures import Frame, Route
 

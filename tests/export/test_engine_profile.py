@@ -96,6 +96,7 @@ def with_graph(name: str, entry: object) -> dict[str, object]:
         (with_graph("denoiser", {"speed": 3}), "denoiser: expected the keys.*unknown: speed"),
         (with_graph("denoiser", None), "denoiser: shapes must give sizes of pictures, got none"),
         (with_graph("denoiser", {"shapes": []}), "at least one entry"),
+        (with_graph("denoiser", {"shapes": None}), "must give sizes of pictures, got none"),
         (with_graph("denoiser", {"shapes": {}}), "shapes must be a list"),
         (with_graph("denoiser", {"shapes": [{"pictures": [3, 2, 1]}]}), "in rising order"),
         (with_graph("denoiser", {"shapes": [{"pictures": [0, 1, 1]}]}), "in rising order"),

@@ -170,7 +170,7 @@ def test_waiting_commands_and_watches_are_bounded_in_bytes():
         assert "hold 0.8 MB" in refusal.message and "queue_mb of 1" in refusal.message
     # What holds nothing has room, and so has the next when one is gone.
     assert schedule.admit(make_request("words", size_bytes=0), 0.0)[1] is None
-    schedule.cancel("watch", "stopped")
+    schedule.cancel("watch", "stopped", 0.0)
     assert schedule.admit(make_request("second"), 0.0)[1] is None
 
 

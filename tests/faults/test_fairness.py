@@ -80,7 +80,7 @@ def test_a_watch_with_a_rate_waits_from_its_due_time_on():
 
 def test_a_watch_without_a_turn_is_a_warning():
     maker = DiagnosticMessages(
-        StoreMessageTypes(), "vl2", ModelInfo("embedded", "0123abcd", "torch", "cpu", ())
+        StoreMessageTypes(), "vl2", lambda: ModelInfo("embedded", "0123abcd", "torch", "cpu", ())
     )
     perceiver = StepwisePerceiver()
     perceiver.hold()

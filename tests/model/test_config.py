@@ -11,6 +11,8 @@ import pytest
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.config import ModelConfig
 
+SWIN = {"model_type": "swin", "depths": [2, 2, 6, 2], "window_size": None}
+
 
 def release_config(**changes: Any) -> dict[str, Any]:
     return {
@@ -64,6 +66,14 @@ def test_release_defaults_are_those_of_the_spec():
     assert (config.num_embs, config.num_embs_gen) == (4, 64)
     assert not config.use_pixel_shuffle
     assert not config.use_region_encoder
+
+
+def test_null_is_what_a_missing_value_is():
+    release = release_config(use_gdino=True, gdino_config={"backbone_config": SWIN})
+    names = ("vl_bridge_type", "num_embs", "num_embs_gen", "vis_output_layer", "use_pixelshuffle")
+    nulls = ModelConfig.from_release(release | dict.fromkeys(names))
+    assert nulls == ModelConfig.from_release({k: v for k, v in release.items() if k not in names})
+    assert nulls.detection.num_embs == 4
 
 
 @pytest.mark.parametrize(

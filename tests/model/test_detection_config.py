@@ -40,6 +40,12 @@ def test_absent_values_are_the_released_ones() -> None:
     assert config.class_logits == "dot"
 
 
+def test_null_values_are_the_released_ones() -> None:
+    names = ("two_stage", "norm", "query_dim", "d_model", "num_embs", "l_hidden_size")
+    config = DetectionConfig.from_release({"backbone_config": SWIN} | dict.fromkeys(names), 4096)
+    assert config == DetectionConfig.from_release({"backbone_config": SWIN}, 4096)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

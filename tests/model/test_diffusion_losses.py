@@ -102,6 +102,12 @@ def test_without_captions_the_loss_is_that_of_the_noise(network):
     assert torch.equal(without.total, with_captions.image)
 
 
+def test_null_predicts_noise_as_a_missing_value_does():
+    config = DiffusionConfig.tiny()
+    null = {**config.scheduler, "prediction_type": None}
+    assert torch.equal(noise_levels(replace(config, scheduler=null)), noise_levels(config))
+
+
 def test_noise_levels_are_those_of_the_scaled_linear_schedule():
     levels = noise_levels(DiffusionConfig.tiny())
     # Published values of Stable Diffusion 1: nearly clean at first, nearly noise at last.

@@ -58,6 +58,13 @@ def test_sizes_of_the_backbone_come_from_its_name_or_beside_it() -> None:
     assert list(beside.backbone_config["depths"]) == [2, 2, 6, 2]
 
 
+def test_null_values_are_the_published_ones() -> None:
+    names = ("two_stage_type", "backbone", "swin", "use_cdn", "nheads", "keypoint_loss_coef")
+    missing = {name: value for name, value in PUBLISHED.items() if name not in names}
+    nulls = PUBLISHED | dict.fromkeys(names)
+    assert PoseConfig.from_release(nulls, 4096) == PoseConfig.from_release(missing, 4096)
+
+
 def test_training_without_denoising_is_read() -> None:
     assert PoseConfig.from_release(PUBLISHED | {"use_cdn": False}, 4096).dn_number == 0
 

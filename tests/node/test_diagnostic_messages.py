@@ -32,7 +32,7 @@ HEALTHY = CameraHealth(CAMERA, 1, "")
 
 def make_maker() -> DiagnosticMessages:
     info = ModelInfo("embedded", "0123abcd", "torch", "cpu", ())
-    return DiagnosticMessages(StoreMessageTypes(), "robot/vl2", info)
+    return DiagnosticMessages(StoreMessageTypes(), "robot/vl2", lambda: info)
 
 
 def count(**counts: int) -> dict[Status, int]:

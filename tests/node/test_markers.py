@@ -50,7 +50,7 @@ class Viewer:
 
 @pytest.fixture
 def messages() -> ResultMessages:
-    return ResultMessages(StoreMessageTypes(), MODEL)
+    return ResultMessages(StoreMessageTypes(), lambda: MODEL)
 
 
 def show(messages: ResultMessages, viewer: Viewer, answer: Answer) -> int:

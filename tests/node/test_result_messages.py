@@ -58,7 +58,7 @@ def make_answer(*routes: Route, found: Detections | None = None, **changes) -> A
 
 
 def make_messages(answer: Answer) -> dict[str, list]:
-    maker = ResultMessages(StoreMessageTypes(), MODEL)
+    maker = ResultMessages(StoreMessageTypes(), lambda: MODEL)
     parts = maker.open_parts(answer)
     messages: dict[str, list] = {}
     for topic in maker.list_topics(answer):
@@ -131,7 +131,7 @@ def test_route_decides_the_topics(route):
 
 def test_several_routes_share_their_topics_in_the_order_of_the_list():
     answer = make_answer(Route.POSE, Route.SEGMENT, Route.DETECT)
-    topics = ResultMessages(StoreMessageTypes(), MODEL).list_topics(answer)
+    topics = ResultMessages(StoreMessageTypes(), lambda: MODEL).list_topics(answer)
     assert list(topics) == sorted(set(topics), key=RESULT_TOPICS.index)
     by_name = {name: messages[-1] for name, messages in make_messages(answer).items()}
     assert by_name["~/segmentation"].route == "segment"

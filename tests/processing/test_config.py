@@ -17,6 +17,11 @@ def test_saved_settings_come_back(tmp_path: Path) -> None:
     assert ProcessingConfig.load(tmp_path) == config
 
 
+def test_null_settings_are_the_default(tmp_path: Path) -> None:
+    (tmp_path / "processing.json").write_text('{"vision_side": null, "aspect": "pad"}')
+    assert ProcessingConfig.load(tmp_path) == ProcessingConfig(aspect="pad", wording="spoken")
+
+
 @pytest.mark.golden
 def test_settings_of_a_released_checkpoint(golden_dir: Path) -> None:
     path = golden_dir / "release_tiny" / "bin" / "config.json"

@@ -1,5 +1,7 @@
 """The generation loop against a scripted session: what is fed, what comes out, when it stops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -36,13 +38,13 @@ class ScriptedSession:
         return LanguageStep(last_logits=logits, hidden=hidden)
 
 
-def run(session, max_new_tokens=20):
+def run(session, max_new_tokens=20, tokens=TOKENS):
     prompt = np.array([1, 5, 6], dtype=np.int64)
     return list(
         generate(
             session,
             prompt,
-            tokens=TOKENS,
+            tokens=tokens,
             num_embs=3,
             num_embs_gen=9,
             max_new_tokens=max_new_tokens,
@@ -55,6 +57,13 @@ def test_end_token_stops_and_is_not_yielded():
     session = ScriptedSession([4, TOKENS.eos])
     assert [token.token_id for token in run(session)] == [4]
     assert session.fed == [[1, 5, 6], [4]]
+
+
+@pytest.mark.parametrize("end", [2, 7, 9])
+def test_every_end_token_stops(end):
+    tokens = replace(TOKENS, more_ends=(7, 9))
+    session = ScriptedSession([4, 8, end])
+    assert [token.token_id for token in run(session, tokens=tokens)] == [4, 8]
 
 
 def test_picture_features_go_with_the_prompt_only():

@@ -293,6 +293,17 @@ def test_frame_of_another_size_than_its_camera_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_existing_file_is_overwritten_only_when_asked(tmp_path):
+    path = tmp_path / "bag.mcap"
+    shots = [(frame, CAMERA) for frame in make_frames(2)]
+    write_camera_bag(path, shots)
+    with pytest.raises(TransportError, match="is there already; name another file, or add --over"):
+        write_camera_bag(path, shots[:1])
+    assert len(list(read_frames(path))) == 2
+    write_camera_bag(path, shots[:1], overwrite=True)
+    assert len(list(read_frames(path))) == 1
+
+
 def test_folder_that_is_not_there_cannot_be_written_to(tmp_path):
     with pytest.raises(TransportError, match="cannot write"):
         write_camera_bag(tmp_path / "missing" / "bag.mcap", [])

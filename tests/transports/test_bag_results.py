@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 
@@ -190,6 +191,57 @@ def test_recording_is_not_overwritten_by_its_results(source):
     with pytest.raises(TransportError, match="is the recording itself; name another"):
         answer_bag(ScriptedPerceiver(), source, source, ask("find it"))
     assert source.read_bytes() == before
+
+
+def test_existing_file_is_overwritten_only_when_asked(source, tmp_path):
+    out = tmp_path / "results.mcap"
+    out.write_bytes(b"somebody's work")
+    perceiver = ScriptedPerceiver()
+    with pytest.raises(TransportError, match="is there already; name another file, or add --over"):
+        answer_bag(perceiver, source, out, ask("find it"))
+    assert out.read_bytes() == b"somebody's work" and perceiver.seen == []
+    assert answer_bag(perceiver, source, out, ask("find it"), overwrite=True) == 4
+    assert len(read_recording(out)["/vl2/result"]) == 4
+
+
+def test_written_topics_carry_their_qos_as_rosbag2_writes_it(source, tmp_path):
+    """What `ros2 bag play` publishes again must reach a subscriber that comes late."""
+    out = tmp_path / "results.mcap"
+    answer_bag(ScriptedPerceiver(), source, out, ask("segment it"))
+    with out.open("rb") as file:
+        channels = make_reader(file).get_summary().channels.values()
+    profiles = {one.topic: yaml.safe_load(one.metadata["offered_qos_profiles"]) for one in channels}
+    no_limit = {"sec": 9223372036, "nsec": 854775807}
+    assert profiles["/vl2/label_info"] == [
+        {
+            "history": "keep_last",
+            "depth": 1,
+            "reliability": "reliable",
+            "durability": "transient_local",
+            "deadline": no_limit,
+            "lifespan": no_limit,
+            "liveliness": "automatic",
+            "liveliness_lease_duration": no_limit,
+            "avoid_ros_namespace_conventions": False,
+        }
+    ]
+    latched = {
+        topic for topic, (one,) in profiles.items() if one["durability"] == "transient_local"
+    }
+    expected = {one.name for one in RESULT_TOPICS if one.qos.transient_local}
+    assert latched == {name.replace("~", "/vl2") for name in expected} & profiles.keys()
+    assert latched == {"/vl2/result", "/vl2/label_info"}
+    assert {one["durability"] for (one,) in profiles.values()} == {"transient_local", "volatile"}
+
+
+def test_qos_is_what_the_bag_library_reads(source, tmp_path):
+    out = tmp_path / "results.mcap"
+    answer_bag(ScriptedPerceiver(), source, out, ask("segment it"))
+    with AnyReader([out]) as reader:
+        (one,) = [one for one in reader.connections if one.topic == "/vl2/label_info"]
+    (qos,) = one.ext.offered_qos_profiles
+    assert (qos.durability.name, qos.reliability.name) == ("TRANSIENT_LOCAL", "RELIABLE")
+    assert (qos.history.name, qos.depth) == ("KEEP_LAST", 1)
 
 
 @pytest.mark.parametrize("name", ["results", "results.db3", "results.bag"])

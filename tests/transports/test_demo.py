@@ -7,11 +7,20 @@ import threading
 import pytest
 
 from tests.node.scripted_perceiver import ScriptedPerceiver
-from tests.transports.recordings import FIRST_STAMP_NS, PERIOD_NS, record_camera
+from tests.transports.recordings import (
+    FIRST_STAMP_NS,
+    PERIOD_NS,
+    McapRecording,
+    make_frames,
+    make_image,
+    record_camera,
+    write_bytes,
+)
 from vl2_ros.errors import TransportError
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Status
 from vl2_ros.node.server import PerceptionServer
+from vl2_ros.structures import Frame
 from vl2_ros.transports.bag import read_images
 from vl2_ros.transports.camera_player import hold_camera, open_camera
 from vl2_ros.transports.client import PerceptionClient
@@ -89,6 +98,25 @@ def test_every_sentence_meets_its_picture(bag, stage):
         assert answer.seconds > 0
 
 
+@pytest.mark.parametrize("stamps", [(0, 0, 0, 0), (7, 7, 9, 9), (9, 3, 3, 8)])
+def test_every_sentence_meets_its_picture_where_stamps_repeat(tmp_path, stamps):
+    """Drivers exist that stamp every image with zero, or one frame twice."""
+    path = tmp_path / "camera.mcap"
+    with McapRecording(path) as recording:
+        channel = recording.open_topic("/image")
+        for index, (frame, stamp_ns) in enumerate(zip(make_frames(4), stamps, strict=True)):
+            image = make_image(Frame(frame.rgb, stamp_ns, "camera_link"))
+            recording.add(channel, index * PERIOD_NS, write_bytes(image))
+    stage = Stage(path)
+    questions = list_questions(path, ["find it", "hello", "segment it", "hello"], topic=None)
+    answers = list(stage.ask(questions))
+    stage.close()
+    assert [int(answer.frame.rgb.mean()) for answer in answers] == [0, 20, 40, 60]
+    seen = [int(frame.rgb.mean()) for frame, _ in stage.perceiver.seen]
+    assert seen[0] == 0 and seen[-1] == 60 and set(seen) == {0, 20, 40, 60}
+    assert questions[0][1] == stamps[0]
+
+
 def test_sentence_is_asked_again_when_the_node_looked_at_the_picture_before(bag, stage):
     questions = list_questions(bag, ["hello", "find it"], topic=None)
     first_stamp, late_stamp = (stamp for _, stamp in questions)
@@ -122,6 +150,14 @@ def test_sentence_is_asked_again_when_the_node_looked_at_the_picture_before(bag,
     assert seen[:2] == [("hello", first_stamp), ("find it", first_stamp)]
     assert seen[-1] == ("find it", late_stamp) and len(seen) >= 3
     assert [answer.frame.stamp_ns for answer in answers] == [first_stamp, late_stamp]
+
+
+def test_answer_about_another_image_is_an_error_not_an_answer(bag, stage):
+    """Somebody else's camera on the demo's topic: the node never looks at the sentence's image."""
+    ((sentence, stamp_ns),) = list_questions(bag, ["hello"], topic=None)
+    stage.pictures.wait_for = lambda stamp_ns, timeout_s: True
+    with pytest.raises(TransportError, match="looked at another image than the one of demo-0"):
+        list(stage.ask([(sentence, stamp_ns + 1)]))
 
 
 def test_refused_sentence_has_no_picture_and_the_next_is_asked(bag, stage):

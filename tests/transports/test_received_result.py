@@ -25,7 +25,7 @@ def make_answer(text: str, **fields) -> Answer:
 
 def send(answer: Answer):
     """Make the message, then bytes, then the message of whoever receives it."""
-    message = ResultMessages(TYPES, PERCEIVER.info).make_result(answer)
+    message = ResultMessages(TYPES, lambda: PERCEIVER.info).make_result(answer)
     return TYPES.deserialize(bytes(TYPES.serialize(message)), message.__msgtype__)
 
 

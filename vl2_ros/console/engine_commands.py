@@ -174,8 +174,9 @@ def trust(
 
 def _open_store(weights: Path | None, engines: Path | None) -> EngineStore:
     from vl2_ros.export.engine_store import EngineStore
-    from vl2_ros.loading import EMBEDDED_WEIGHTS, identify_weights
+    from vl2_ros.loading import EMBEDDED_WEIGHTS
     from vl2_ros.runtime.engine_folders import choose_folder
+    from vl2_ros.runtime.weights_identity import identify_weights
 
     if engines is None:
         folder = weights or EMBEDDED_WEIGHTS

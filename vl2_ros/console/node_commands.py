@@ -27,6 +27,7 @@ from vl2_ros.console.options import (
     MemoryBudget,
     Namespace,
     NodeName,
+    Overwrite,
     Threshold,
     TransportName,
     Weights,
@@ -119,6 +120,7 @@ def bag(
     annotated: Annotated[
         bool, typer.Option(help="Write the pictures with the results drawn in, too.")
     ] = True,
+    overwrite: Overwrite = False,
     without: Without = None,
     memory_budget: MemoryBudget = 0.0,
     **pictures: Any,
@@ -129,7 +131,7 @@ def bag(
     """
     from vl2_ros.structures import Command
     from vl2_ros.transports.bag import count_images
-    from vl2_ros.transports.bag_results import BagQuestion, answer_bag
+    from vl2_ros.transports.bag_results import BagQuestion, answer_bag, check_output
 
     options = make_image_options(pictures)
     commands = [
@@ -137,6 +139,7 @@ def bag(
         for index, text in enumerate(command)
     ]
     question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=annotated)
+    check_output(source, out, overwrite=overwrite)
     total = count_images(source, topic=topic) * len(commands)
     pipeline = load_model(
         weights, device, backend, engines, without=without or (), memory_budget_mb=memory_budget
@@ -150,7 +153,7 @@ def bag(
                 refused.append(answer.message)
             show(next(done), total)
 
-        count = answer_bag(pipeline, source, out, question, on_answer=follow)
+        count = answer_bag(pipeline, source, out, question, overwrite=overwrite, on_answer=follow)
     if refused:
         display.show_note(
             f"{len(refused)} of them without an answer, the first: {make_printable(refused[0])}"

@@ -73,6 +73,9 @@ PerceiverStall = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the output file if it exists.")
+]
 Threshold = Annotated[float, typer.Option(help="Leave out instances scored below it, 0..1.")]
 NodeName = Annotated[str, typer.Option(help="Name of the node.")]
 Namespace = Annotated[str, typer.Option(help="Of the node, such as /robot.")]

@@ -2,12 +2,14 @@
 
 A cache is a folder of chunks (one sub-folder per run of seeds) with `rgb.npy`, `instances.npy` and
 `objects.json`. A chunk appears by one rename when it is complete, so that a cache can be read
-while later chunks are still rendered, and rendering goes on where it was interrupted.
+while later chunks are still rendered, and rendering goes on where it was interrupted. A chunk that
+was damaged since, by a full disk or a copy that ended early, is rendered again.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -22,6 +24,8 @@ import numpy as np
 from vl2_ros.documents import MAX_LIST_BYTES, check_int, check_list, read_json_object, take_int
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.sim.tabletop import TabletopFrame, TabletopObject, TabletopSimulator
+
+logger = logging.getLogger(__name__)
 
 CHUNK_FRAMES = 500
 _MAX_SIDE = 1 << 14
@@ -64,7 +68,7 @@ def render_cache(
     chunk_frames: int = CHUNK_FRAMES,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Render the frames of a run of seeds; finished chunks are kept.
+    """Render the frames of a run of seeds; finished chunks are kept, damaged ones replaced.
 
     One call at a time per folder. Workers are spawned, so a script that calls this needs the
     `if __name__ == "__main__"` guard.
@@ -98,12 +102,27 @@ def render_cache(
     )
     starts = range(seeds.start, seeds.stop, chunk_frames)
     chunks = [range(start, min(start + chunk_frames, seeds.stop)) for start in starts]
-    missing = [chunk for chunk in chunks if not _chunk_folder(root, chunk).is_dir()]
+    missing = [chunk for chunk in chunks if not _is_whole(root, chunk, width, height)]
     done = len(seeds) - sum(len(chunk) for chunk in missing)
     for chunk in _render_chunks(root, missing, width, height, processes):
         done += len(chunk)
         if progress is not None:
             progress(done, len(seeds))
+
+
+def _is_whole(root: Path, seeds: range, width: int, height: int) -> bool:
+    """Tell whether a chunk is there and can be read."""
+    folder = _chunk_folder(root, seeds)
+    if not folder.exists():
+        return False
+    try:
+        found = _open_chunk(folder, width, height).seeds
+    except ConfigError as error:
+        logger.warning("rendering again: %s", error)
+        return False
+    if found != seeds:
+        logger.warning("rendering again: %s holds the seeds %s", folder, found)
+    return found == seeds
 
 
 def _check_request(seeds: range, processes: int, chunk_frames: int) -> None:
@@ -161,7 +180,7 @@ class TabletopCache(Sequence[TabletopRecord]):
         """Open chunks that were finished since; return the number of frames."""
         for folder in sorted(self._root.glob("seeds_*")):
             if folder.name not in self._chunks:
-                self._chunks[folder.name] = _open_chunk(folder)
+                self._chunks[folder.name] = _open_chunk(folder, self.width, self.height)
         ordered = sorted(self._chunks.items(), key=lambda item: item[1].seeds.start)
         self._places = [(name, i) for name, chunk in ordered for i in range(len(chunk.seeds))]
         return len(self._places)
@@ -233,6 +252,7 @@ def _render_chunk(root: Path, seeds: range, width: int, height: int) -> None:
         instances.flush()
         document = {"first_seed": seeds.start, "frames": entries}
         (partial / "objects.json").write_text(json.dumps(document))
+        _remove(final)
         partial.rename(final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -258,7 +278,19 @@ def _read_object(entry: dict[str, Any]) -> TabletopObject:
     )
 
 
-def _open_chunk(folder: Path) -> _Chunk:
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _open_chunk(folder: Path, width: int, height: int) -> _Chunk:
+    """Open one chunk; its arrays are read when a frame is.
+
+    Raises:
+        ConfigError: naming what is missing, damaged or of another size, and what to do.
+    """
     path = folder / "objects.json"
     advice = f"delete {folder} and render it again"
     document = read_json_object(path, ConfigError, max_bytes=MAX_LIST_BYTES, advice=advice)
@@ -270,6 +302,11 @@ def _open_chunk(folder: Path) -> _Chunk:
     # numpy raises of its own for damaged arrays.
     except Exception as error:
         raise ConfigError(f"cannot read {folder} ({str(error)[:300]}); {advice}") from error
-    if not len(rgb) == len(instances) == len(frames):
-        raise ConfigError(f"{folder} holds arrays of different lengths; {advice}")
+    wanted = (len(frames), height, width)
+    for name, array, shape in (("rgb", rgb, (*wanted, 3)), ("instances", instances, wanted)):
+        if array.shape != shape or array.dtype != np.uint8:
+            raise ConfigError(
+                f"{folder / name}.npy holds {array.shape} {array.dtype}, expected {shape} uint8; "
+                f"{advice}"
+            )
     return _Chunk(range(first, first + len(frames)), rgb, instances, frames)

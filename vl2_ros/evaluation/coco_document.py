@@ -19,10 +19,13 @@ from vl2_ros.documents import (
     check_list,
     check_number,
     check_object,
+    parse_json,
     read_json,
+    read_text,
     shorten,
 )
 from vl2_ros.errors import InputError
+from vl2_ros.evaluation.coco_answers import is_answer, list_answer_rows
 
 #: Most bytes of a file; the annotations of COCO's training images have half of it.
 MAX_FILE_BYTES = 1 << 30
@@ -52,35 +55,62 @@ def read_truth(source: Mapping[str, Any] | Path) -> dict[str, Any]:
     else:
         check_document(source, "the annotations", InputError)
         document = copy.deepcopy(dict(source))
-    _object("COCO annotations", document)
+    document = _without_nulls(_object("COCO annotations", document))
+    for name in ("images", "annotations"):
+        if name not in document:
+            raise InputError(f"COCO annotations have no {name}; got {shorten(list(document))}")
     for name in ("images", "annotations", "categories"):
-        for row in _list(name, document.get(name, [])):
-            _object(f"an entry of {name}", row)
+        rows = _list(name, document.get(name, []))
+        document[name] = [_without_nulls(_object(f"an entry of {name}", row)) for row in rows]
+        for row in document[name]:
             _check_ids(row)
-    for image in document.get("images", []):
+    for image in document["images"]:
         for side in ("height", "width"):
             if side in image:
                 _int(f"{side} of an image", image[side], most=_MAX_SIDE)
-    for row in document.get("annotations", []):
+    for row in document["annotations"]:
         _check_row(row)
-    return dict(document)
+    return document
 
 
-def read_results(source: Sequence[Mapping[str, Any]] | Path) -> list[dict[str, Any]]:
-    """Return COCO results as rows of their own, checked.
+def read_results(
+    source: Sequence[Mapping[str, Any]] | Path, truth: Mapping[str, Any], *, masks: bool = False
+) -> list[dict[str, Any]]:
+    """Return COCO results, or what answers have found, as rows of their own, checked.
+
+    Args:
+        source: rows of results, or answers as `vl2 ask --json` prints them; a file holds a list of
+            them, or one JSON value a line.
+        truth: checked annotations, which answers name images and categories of.
+        masks: whether masks are compared.
 
     Raises:
         InputError: naming what is wrong in them.
     """
-    if isinstance(source, Path):
-        rows = read_json(source, InputError, max_bytes=MAX_FILE_BYTES)
-    else:
-        rows = [copy.deepcopy(dict(row)) for row in source]
-    for row in _list("COCO results", rows):
-        _object("a result", row)
+    values = _read_rows(source) if isinstance(source, Path) else copy.deepcopy(list(source))
+    if any(is_answer(value) for value in values):
+        values = list_answer_rows(values, truth, masks=masks)
+    rows = [_without_nulls(_object("a result", value)) for value in values]
+    for row in rows:
         _check_ids(row)
         _check_row(row)
-    return list(rows)
+    return rows
+
+
+def _read_rows(path: Path) -> list[Any]:
+    text = read_text(path, InputError, max_bytes=MAX_FILE_BYTES)
+    lines = text.splitlines() if text.startswith("{") else []
+    # The first line of a document over several lines is none of its own.
+    if len(lines) > 1 and lines[0].rstrip().endswith("}"):
+        lines = [line for line in lines if line.strip()]
+        return [parse_json(line, f"{path}, value {n}", InputError) for n, line in enumerate(lines)]
+    value = parse_json(text, str(path), InputError)
+    return [value] if is_answer(value) else _list(f"{path}: COCO results", value)
+
+
+def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object without fields that say nothing."""
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _check_ids(row: Mapping[str, Any]) -> None:

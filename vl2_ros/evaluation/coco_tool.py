@@ -1,6 +1,7 @@
 """COCO documents, truth and results, to the numbers of faster-coco-eval.
 
-The library counts; this file opens it, quietly, and names what it gives.
+The library counts, in what `coco_preparation.py` makes of the documents; this file opens it,
+quietly, and names what it gives.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from vl2_ros.errors import InputError, VL2Error
 from vl2_ros.evaluation.coco_document import read_results, read_truth
+from vl2_ros.evaluation.coco_preparation import CocoPreparation, Compared
 
 #: OKS falloff of CrowdPose's 14 keypoints, from its own tools.
 CROWDPOSE_SIGMAS = (
@@ -65,26 +67,30 @@ def score_coco(
 
     Args:
         truth: COCO annotations, as a document or as a file of one; not changed.
-        found: COCO results, as rows or as a file of them; not changed.
+        found: COCO results, or answers as `vl2 ask --json` prints them, as rows or as a file of
+            them; not changed.
         kind: what is compared.
         with_classes: False scores as if there were one class.
         sigmas: OKS falloff of each keypoint; None takes COCO's 17, or CrowdPose's 14.
         min_score: rows scored below it are left out.
 
     Raises:
-        InputError: if a file cannot be read, the results are of images that the truth lacks, or
-            sigmas and keypoints differ in number.
+        InputError: if a file cannot be read, a row lacks what is compared, the results are of
+            images that the truth lacks, or sigmas and keypoints differ in number.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
     is_crowd = kind is CocoKind.CROWD_KEYPOINTS
     if sigmas is None and is_crowd:
         sigmas = CROWDPOSE_SIGMAS
+    compared = Compared(kind is CocoKind.MASKS, _count_points(kind, sigmas), with_classes)
     try:
-        # The library writes into what it is given.
-        coco = COCO(read_truth(truth))
-        _check_sigmas(coco.dataset, kind, sigmas)
-        results = coco.loadRes(read_results(found), min_score=min_score)
+        annotations = read_truth(truth)
+        preparation = CocoPreparation(annotations, compared)
+        document = preparation.prepare_truth()
+        rows = preparation.prepare_results(read_results(found, annotations, masks=compared.masks))
+        coco = COCO(document)
+        results = coco.loadRes(rows, min_score=min_score)
         evaluation = COCOeval_faster(
             coco,
             results,
@@ -110,15 +116,7 @@ def score_coco(
         ) from error
 
 
-def _check_sigmas(
-    document: Mapping[str, Any], kind: CocoKind, sigmas: Sequence[float] | None
-) -> None:
+def _count_points(kind: CocoKind, sigmas: Sequence[float] | None) -> int | None:
     if kind not in (CocoKind.KEYPOINTS, CocoKind.CROWD_KEYPOINTS):
-        return
-    expected = 17 if sigmas is None else len(sigmas)
-    counts = {len(row["keypoints"]) // 3 for row in document["annotations"]}
-    if counts - {expected}:
-        raise InputError(
-            f"{expected} sigmas are there for keypoints of {sorted(counts)} points; give one sigma "
-            "for each keypoint"
-        )
+        return None
+    return 17 if sigmas is None else len(sigmas)

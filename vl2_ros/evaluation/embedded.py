@@ -8,14 +8,18 @@ Frames are rendered at 640x480, twice the training width. What is asked:
                           every sixth phrase of the table, so that each list holds the same kinds
                           in other colours and the same colours on other kinds
     route_accuracy ...    hand-written commands of `phrasings.tsv`, freely generated answers
-    listing_f1 ...        questions answered in words, freely generated
+    listing_f1 ...        questions answered in words, freely generated: what is there; whether
+                          there is "a red mug", as often yes as no, where a no shares its colour or
+                          its kind with something that is there; colours, each about as often
+    count_accuracy        how many there are of a kind, 0 to 4 equally often, in scenes of their own
+    ..._chance            what the best answer that is always the same scores on these questions
     seconds_per_answer    mean wall time of a "find the red mug" command on a fresh frame
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -24,6 +28,7 @@ import numpy as np
 from vl2_ros.datasets.nouns import COLOR_KIND_PHRASES, phrase_of
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.coco import CocoScorer, GroundTruth
+from vl2_ros.evaluation.counting import NUMBERS, draw_counting_views
 from vl2_ros.evaluation.phrasings import load_phrasings, score_phrasings
 from vl2_ros.evaluation.scene_answers import SceneAnswerScores
 from vl2_ros.sim.kinds import KINDS
@@ -73,7 +78,8 @@ def evaluate_embedded(
 
     Args:
         pipeline: the model under test.
-        seeds: scenes to render; held-out ones start at 1,000,000.
+        seeds: scenes to render; held-out ones start at 1,000,000. Scenes for counting are looked
+            for from the first of them on, past the last.
         frames: how many of the seeds are used.
         progress: told about every frame and command.
 
@@ -84,12 +90,15 @@ def evaluate_embedded(
         raise InputError(f"frames must lie in 1..{len(seeds)} (number of seeds), got {frames}")
     with TabletopSimulator(width=FRAME_WIDTH, height=FRAME_HEIGHT) as simulator:
         views = (simulator.render(seed) for seed in seeds[:frames])
-        return evaluate_views(pipeline, views, total=frames, progress=progress)
+        each = -(-min(frames, TEXT_FRAMES) // len(NUMBERS))
+        counting = draw_counting_views(simulator.render, seeds.start, each)
+        return evaluate_views(pipeline, views, counting, total=frames, progress=progress)
 
 
 def evaluate_views(
     pipeline: PerceptionPipeline,
     views: Iterator[TabletopFrame],
+    counting: Iterable[tuple[TabletopFrame, str]] = (),
     *,
     total: int,
     progress: Progress | None = None,
@@ -99,6 +108,7 @@ def evaluate_views(
     Args:
         pipeline: the model under test.
         views: labelled frames.
+        counting: more of them, each with the kind that is to be counted in it.
         total: how many there are, for the progress.
         progress: told about every frame and command.
     """
@@ -119,6 +129,8 @@ def evaluate_views(
         if len(kept) < len(phrasings):
             kept.append(frame)
         report("frames", index + 1, total)
+    for view, kind in counting:
+        texts.ask_count(partial(_say, pipeline, Frame(view.rgb)), view.objects, kind)
     words = score_phrasings(
         pipeline, kept, phrasings, progress=lambda done, of: report("phrasings", done, of)
     )
@@ -131,12 +143,28 @@ def evaluate_views(
         "any_kind_box_ap50": kind_scorer.boxes_of_any_class().ap50,
         "phrase_box_ap50": phrase_scorer.boxes().ap50,
         "route_accuracy": words.route_accuracy,
+        "route_chance": words.route_chance,
         "phrase_accuracy": words.phrase_accuracy,
+        "phrase_chance": words.phrase_chance,
         **texts.to_dict(),
         # The first answer pays for what is built on first use.
         "seconds_per_answer": float(np.mean(seconds[1:] or seconds)),
         "frames": float(len(seconds)),
     }
+
+
+def list_rows(scores: Mapping[str, float]) -> list[dict[str, str | float | None]]:
+    """Return the rows of a table: what was measured, and its chance where there is one."""
+    chances = {
+        name.removesuffix("_chance"): value
+        for name, value in scores.items()
+        if name.endswith("_chance")
+    }
+    return [
+        {"what": name, "measured": value, "chance": chances.get(name.rpartition("_")[0])}
+        for name, value in scores.items()
+        if not name.endswith("_chance")
+    ]
 
 
 def make_truth(view: TabletopFrame, names: Sequence[str], *, with_masks: bool) -> GroundTruth:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -50,12 +51,16 @@ class PhrasingScores:
 
     Attributes:
         route_accuracy: share whose routes are exactly right.
+        route_chance: what the best routes that are always the same score.
         phrase_accuracy: share whose routes and phrases are exactly right.
+        phrase_chance: what the best routes and phrases that are always the same score.
         mistakes: sentence and what came instead, for each that is not fully right.
     """
 
     route_accuracy: float
+    route_chance: float
     phrase_accuracy: float
+    phrase_chance: float
     mistakes: tuple[tuple[str, str], ...]
 
 
@@ -113,4 +118,14 @@ def score_phrasings(
         if progress is not None:
             progress(index + 1, len(phrasings))
     total = max(1, len(phrasings))
-    return PhrasingScores(right_routes / total, right_phrases / total, tuple(mistakes))
+    return PhrasingScores(
+        route_accuracy=right_routes / total,
+        route_chance=_share_of_most_common([one.routes for one in phrasings]),
+        phrase_accuracy=right_phrases / total,
+        phrase_chance=_share_of_most_common([(one.routes, one.phrases) for one in phrasings]),
+        mistakes=tuple(mistakes),
+    )
+
+
+def _share_of_most_common(answers: Sequence[Hashable]) -> float:
+    return max(Counter(answers).values()) / len(answers) if answers else 0.0

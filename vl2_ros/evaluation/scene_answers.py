@@ -9,20 +9,27 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
-from vl2_ros.datasets.nouns import pluralize
+from vl2_ros.datasets.nouns import pluralize, with_article
 from vl2_ros.datasets.scene_text import (
     NUMBER_WORDS,
     SceneObject,
     color_answer,
     count_answer,
+    count_matches,
     existence_answer,
 )
 from vl2_ros.datasets.wording import Thing
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
+
+T = TypeVar("T")
+
+#: Questions with one right answer among few, in the order of the table.
+QUESTIONS = ("count", "existence", "color")
 
 _SINGULAR = {kind: kind for kind in KINDS} | {pluralize(kind): kind for kind in KINDS}
 _GROUP = re.compile(
@@ -46,12 +53,18 @@ def parse_listing(sentence: str) -> Counter[tuple[str, str]]:
 
 @dataclass(slots=True)
 class SceneAnswerScores:
-    """Running totals over frames; every property is in 0..1."""
+    """Running totals over frames; every number is in 0..1.
+
+    Beside each share of right answers stands its chance: what the best answer that is always the
+    same scores on the very questions that were asked.
+    """
 
     _listed: int = 0
     _listed_right: int = 0
-    _present: int = 0
-    _asked: Counter[str] = field(default_factory=Counter)
+    _scenes: list[Counter[tuple[str, str]]] = field(default_factory=list)
+    _truths: dict[str, Counter[str]] = field(
+        default_factory=lambda: {question: Counter() for question in QUESTIONS}
+    )
     _right: Counter[str] = field(default_factory=Counter)
 
     def ask(
@@ -60,44 +73,103 @@ class SceneAnswerScores:
         objects: Sequence[SceneObject],
         rng: np.random.Generator,
     ) -> None:
-        """Ask one listing, count, existence and (where a kind is unique) colour question.
+        """Ask one listing, two existence and (where a kind is unique) one colour question.
 
         Args:
             say: answers a question about the frame in words.
             objects: what the frame shows.
-            rng: draws what is asked about; half of the existence questions are about absent kinds.
+            rng: draws what is asked about.
         """
         listing = parse_listing(say("What is on the table?"))
         truth = Counter((item.color, item.kind) for item in objects)
         self._listed += listing.total()
-        self._present += truth.total()
         self._listed_right += (listing & truth).total()
-        kinds = Counter(item.kind for item in objects)
-        present, absent = sorted(kinds), sorted(set(KINDS) - set(kinds))
-        if present:
-            thing = Thing(None, str(rng.choice(present)))
-            question = f"How many {pluralize(thing.noun)} are there?"
-            self._note("count", say(question), count_answer(thing, objects))
-        pool = present if present and (not absent or rng.random() < 0.5) else absent
-        thing = Thing(None, str(rng.choice(pool)))
-        right = existence_answer(thing, objects)
-        said = say(f"Is there a {thing.noun}?")
-        self._note("existence", said.split(",")[0], right.split(",")[0])
-        unique = [kind for kind in present if kinds[kind] == 1]
-        if unique:
-            kind = str(rng.choice(unique))
-            said = say(f"What colour is the {kind}?")
-            self._note("color", said, color_answer(kind, objects))
+        self._scenes.append(truth)
+        if objects:
+            self._ask_existence(say, objects, rng)
+            self._ask_color(say, objects, rng)
 
-    def _note(self, question: str, said: str, right: str) -> None:
-        self._asked[question] += 1
-        self._right[question] += said.strip() == right
+    def ask_count(
+        self, say: Callable[[str], str], objects: Sequence[SceneObject], kind: str
+    ) -> None:
+        """Ask how many there are of a kind, which may be none."""
+        thing = Thing(None, kind)
+        said = say(f"How many {pluralize(kind)} are there?").strip()
+        number = str(count_matches(thing, objects))
+        self._note("count", number, said == count_answer(thing, objects))
+
+    def _ask_existence(
+        self,
+        say: Callable[[str], str],
+        objects: Sequence[SceneObject],
+        rng: np.random.Generator,
+    ) -> None:
+        """Ask for one thing that is there and one that is not, but of its colour or its kind."""
+        there = objects[int(rng.integers(len(objects)))]
+        pairs = {(item.color, item.kind) for item in objects}
+        if rng.random() < 0.5:
+            others = [(color, there.kind) for color in COLORS]
+        else:
+            others = [(there.color, kind) for kind in KINDS]
+        absent = [pair for pair in others if pair not in pairs]
+        asked = [(there.color, there.kind), *([_pick(rng, absent)] if absent else [])]
+        for thing in (Thing(*pair) for pair in asked):
+            said = say(f"Is there {with_article(thing.phrase)}?").strip().split(",")[0]
+            right = existence_answer(thing, objects).split(",")[0]
+            self._note("existence", right, said == right)
+
+    def _ask_color(
+        self,
+        say: Callable[[str], str],
+        objects: Sequence[SceneObject],
+        rng: np.random.Generator,
+    ) -> None:
+        """Ask for the colour of a thing alone of its kind: the colour asked least so far."""
+        kinds = Counter(item.kind for item in objects)
+        unique = [item for item in objects if kinds[item.kind] == 1]
+        if not unique:
+            return
+        asked = self._truths["color"]
+        fewest = min(asked[item.color] for item in unique)
+        item = _pick(rng, [item for item in unique if asked[item.color] == fewest])
+        said = say(f"What colour is the {item.kind}?").strip()
+        self._note("color", item.color, said == color_answer(item.kind, objects))
+
+    def _note(self, question: str, truth: str, is_right: bool) -> None:
+        self._truths[question][truth] += 1
+        self._right[question] += is_right
 
     def to_dict(self) -> dict[str, float]:
-        """Return listing F1 over objects and the share of right answers to the other questions."""
-        named = self._listed + self._present
-        scores = {"listing_f1": 2 * self._listed_right / named if named else 0.0}
-        for question in ("count", "existence", "color"):
-            asked = self._asked[question]
+        """Return listing F1 over objects, shares of right answers, and the chance of each."""
+        named = self._listed + sum(truth.total() for truth in self._scenes)
+        scores = {
+            "listing_f1": 2 * self._listed_right / named if named else 0.0,
+            "listing_chance": score_best_listing(self._scenes),
+        }
+        for question in QUESTIONS:
+            truths = self._truths[question]
+            asked = truths.total()
             scores[f"{question}_accuracy"] = self._right[question] / asked if asked else 0.0
+            scores[f"{question}_chance"] = max(truths.values()) / asked if asked else 0.0
         return scores
+
+
+def score_best_listing(scenes: Sequence[Counter[tuple[str, str]]]) -> float:
+    """Return the F1 of the best listing that is the same for all scenes, 0..1.
+
+    Args:
+        scenes: (colour, kind) pairs of each scene, counted.
+    """
+    # The second mug of a scene is a thing of its own, which fewer scenes have.
+    things = Counter(
+        (pair, nth) for truth in scenes for pair, count in truth.items() for nth in range(count)
+    )
+    right, best, present = 0, 0.0, things.total()
+    for length, (_, found) in enumerate(things.most_common(), 1):
+        right += found
+        best = max(best, 2 * right / (length * len(scenes) + present))
+    return best
+
+
+def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+    return options[int(rng.integers(len(options)))]

@@ -21,7 +21,7 @@ from vl2_ros.documents import write_whole
 from vl2_ros.errors import ConfigError
 from vl2_ros.export.onnx_export import OPSET, WEIGHTS_SUFFIX, AxisSize, export_onnx
 from vl2_ros.export.store_files import describe_embeddings, hash_file
-from vl2_ros.loading import identify_weights, load_processing
+from vl2_ros.loading import load_processing
 from vl2_ros.model.checkpoint import load_model
 from vl2_ros.model.checkpoint_config import read_checkpoint_config
 from vl2_ros.model.config import PARTS, ModelConfig
@@ -32,6 +32,7 @@ from vl2_ros.model.super_link import TABLES
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine_files import EMBEDDINGS, FILE_NAME, FORMAT
 from vl2_ros.runtime.graph_language import TOKEN_EMBEDDINGS
+from vl2_ros.runtime.weights_identity import identify_weights
 
 #: Most regions of one command, where nobody says another number.
 _MOST_REGIONS = 16

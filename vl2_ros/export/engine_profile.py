@@ -309,6 +309,8 @@ def _read_graphs(document: Any, precision: Any) -> dict[str, GraphProfile]:
             _check_keys(entry, {"precision", "shapes"}, set())
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from error
+        # A key without a value is null in YAML, and says as little as none.
+        entry = {key: value for key, value in entry.items() if value is not None}
         shapes = entry.get("shapes", [{}])
         if not isinstance(shapes, list) or not all(isinstance(one, dict) for one in shapes):
             raise ConfigError(

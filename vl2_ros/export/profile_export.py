@@ -21,12 +21,12 @@ from vl2_ros.export.engine_store import EXPORT_FILE
 from vl2_ros.export.onnx_export import OPSET, make_example
 from vl2_ros.export.parity_gate import Sample, find_samples, sample_path, write_sample
 from vl2_ros.export.store_files import locked, write_json
-from vl2_ros.loading import identify_weights
 from vl2_ros.model.checkpoint import load_model
 from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.engine_files import EMBEDDINGS, AxisRange, EngineFile, read_engine_files
+from vl2_ros.runtime.weights_identity import identify_weights
 
 
 def export_for_profile(

@@ -122,7 +122,8 @@ def clean_backbone(values: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: values[name] for name in sorted(known & set(values)) if values[name] is not None}
     for name in kept:
         kept[name] = _check_backbone_field(name, kept[name])
-    window, blocks = kept.get("window_size", 7), sum(kept.get("depths", ()))
+    # What is not said is as in the smallest Swin.
+    window, blocks = kept.get("window_size", 7), sum(kept.get("depths", (2, 2, 6, 2)))
     if kind == "swin" and window**4 * blocks > _MAX_PLACES:
         raise ConfigError(
             f"window_size {window} is too large for {blocks} blocks; expected at most "

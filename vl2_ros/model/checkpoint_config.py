@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from vl2_ros.documents import (
-    MAX_LIST_BYTES,
     check_int,
     check_list,
     is_file,
@@ -24,6 +23,12 @@ from vl2_ros.errors import CheckpointError, ConfigError
 from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
 from vl2_ros.model.diffusion_config import NUM_CONDITIONS, DiffusionConfig
 from vl2_ros.model.diffusion_folder import COMPANIONS, DiffusionFolder, find_diffusion_folder
+from vl2_ros.model.token_files import (
+    check_end_ids,
+    read_added_tokens,
+    read_end_ids,
+    read_object,
+)
 from vl2_ros.model.tokens import TokenIds
 
 CONFIG_FILE = "config.json"
@@ -31,6 +36,8 @@ CONFIG_FILE = "config.json"
 _MAX_CONDITIONS = 4096
 RELEASE_TYPE = "visionllmv2"
 OWN_TYPE = "vl2_ros"
+#: Id of </s> in Llama's vocabulary.
+_LLAMA_END = 2
 
 #: Parts that make pictures -> switch and object of a released config.json.
 _RELEASED_IMAGE_PARTS = {
@@ -177,7 +184,7 @@ def _tokens_to_dict(tokens: TokenIds) -> dict[str, Any]:
         "slots": list(tokens.slots),
         "eos": tokens.eos,
         "pad": tokens.pad,
-    }
+    } | ({"more_ends": list(tokens.more_ends)} if tokens.more_ends else {})
 
 
 def _tokens_from_dict(values: Mapping[str, Any]) -> TokenIds:
@@ -191,28 +198,33 @@ def _tokens_from_dict(values: Mapping[str, Any]) -> TokenIds:
         slots=tuple(check_int("a slot's id", one) for one in slots),
         eos=take_int(values, "eos"),
         pad=take_int(values, "pad", least=-1),
+        more_ends=check_end_ids("tokens more_ends", values.get("more_ends")),
     )
 
 
 def _find_token_ids(folder: Path, model: ModelConfig) -> TokenIds:
     """Read the ids that the tokenizer files of a released folder give to the added tokens."""
-    if is_file(folder / "added_tokens.json"):
-        table: Mapping[str, Any] = _read_list(folder / "added_tokens.json")
-    elif is_file(folder / "tokenizer.json"):
-        table = _read_added_tokens(folder / "tokenizer.json")
-    else:
+    table: dict[str, Any] = {token: item.index for token, item in read_added_tokens(folder).items()}
+    if not table and is_file(folder / "tokenizer.json"):
+        table = _read_json_tokens(folder / "tokenizer.json")
+    if not table:
         raise CheckpointError(
-            f"{folder} has neither added_tokens.json nor tokenizer.json; expected the tokenizer "
-            "files saved with the checkpoint"
+            f"{folder} lists no added tokens in added_tokens.json, tokenizer_config.json or "
+            "tokenizer.json; expected the tokenizer files saved with the checkpoint"
         )
+    ends = check_end_ids("eos_token_id", model.llm.get("eos_token_id")) or (_LLAMA_END,)
+    end = _LLAMA_END if _LLAMA_END in ends else ends[0]
     # The pad is <unk>, id 0, whatever [PAD] says (spec core, section 2).
     return TokenIds.from_lookup(
-        table.get, eos=model.llm.get("eos_token_id", 2), pad=model.llm.get("pad_token_id", 0)
+        table.get,
+        eos=table.get("</s>", end),
+        pad=model.llm.get("pad_token_id", 0),
+        more_ends=read_end_ids(folder),
     )
 
 
-def _read_added_tokens(path: Path) -> Mapping[str, Any]:
-    added = _read_list(path).get("added_tokens") or []
+def _read_json_tokens(path: Path) -> dict[str, Any]:
+    added = read_object(path).get("added_tokens") or []
     try:
         return {str(entry["content"]): entry["id"] for entry in added}
     except (LookupError, TypeError) as error:
@@ -220,7 +232,3 @@ def _read_added_tokens(path: Path) -> Mapping[str, Any]:
             f"{path} lists its added tokens wrongly; expected content and id of each, got "
             f"{shorten(added)}"
         ) from error
-
-
-def _read_list(path: Path) -> dict[str, Any]:
-    return read_json_object(path, CheckpointError, max_bytes=MAX_LIST_BYTES)

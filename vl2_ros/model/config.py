@@ -375,7 +375,7 @@ def _read_detection(release: Mapping[str, Any], llm: Mapping[str, Any]) -> Detec
     if not isinstance(release.get("gdino_config"), Mapping):
         raise ConfigError("use_gdino is true, but the released config has no gdino_config")
     return DetectionConfig.from_release(
-        release["gdino_config"], _find_width(llm), release.get("num_embs", 4)
+        release["gdino_config"], _find_width(llm), take_int(release, "num_embs", 4)
     )
 
 
@@ -387,7 +387,7 @@ def _read_pose(release: Mapping[str, Any], llm: Mapping[str, Any]) -> PoseConfig
     from vl2_ros.model.pose_config import PoseConfig
 
     return PoseConfig.from_release(
-        release["unipose_config"], _find_width(llm), release.get("num_embs", 4)
+        release["unipose_config"], _find_width(llm), take_int(release, "num_embs", 4)
     )
 
 

@@ -197,7 +197,7 @@ class DetectionConfig:
         """
         release = check_object("gdino_config", release)
         for name, expected in _FIXED_RELEASE_VALUES.items():
-            if release.get(name, expected) != expected:
+            if release.get(name) not in (None, expected):
                 raise ConfigError(
                     f"gdino_config {name} must be {expected!r}, got {shorten(release[name])}; "
                     "other forms are not supported"

@@ -133,7 +133,7 @@ def noise_levels(config: DiffusionConfig) -> Tensor:
     Raises:
         ConfigError: if diffusers does not know the schedule, or not noise is to be told.
     """
-    kind = config.scheduler.get("prediction_type", "epsilon")
+    kind = config.scheduler.get("prediction_type") or "epsilon"
     if kind != "epsilon":
         raise ConfigError(
             f"scheduler prediction_type must be epsilon for training, got {kind!r}; use the folder "

@@ -14,6 +14,7 @@ from vl2_ros.documents import (
     check_bool,
     check_int,
     check_kind,
+    check_list,
     check_number,
     check_object,
     check_text,
@@ -80,7 +81,11 @@ def check_network_fields(part: str, values: Mapping[str, Any]) -> None:
         what = f"{part} {name}"
         if value is None and name not in ("hidden_size", "num_hidden_layers"):
             continue
-        if name in _SIZES:
+        if name == "eos_token_id" and isinstance(value, list | tuple):
+            # Generation ends at any of them.
+            for one in check_list(what, value):
+                check_int(what, one, least=0, most=_SIZES[name].most)
+        elif name in _SIZES:
             check_int(what, value, least=_SIZES[name].least, most=_SIZES[name].most)
         elif name in _NUMBERS:
             check_number(what, value)

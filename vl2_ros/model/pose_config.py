@@ -223,7 +223,7 @@ class PoseConfig:
             ConfigError: if it needs a part that is not built here.
         """
         for name, expected in _FIXED_RELEASE_VALUES.items():
-            if release.get(name, expected) != expected:
+            if release.get(name) not in (None, expected):
                 raise ConfigError(
                     f"unipose_config {name} must be {expected!r}, got {shorten(release[name])}; "
                     "other forms are not supported"
@@ -246,7 +246,8 @@ class PoseConfig:
                 f"unipose_config l_hidden_size must be the LLM's width {llm_width}, "
                 f"got {shorten(values['l_hidden_size'])}"
             )
-        swin = name_swin(release.get("backbone", "swin_T_224_1k")) | dict(
+        backbone = release.get("backbone")
+        swin = name_swin("swin_T_224_1k" if backbone is None else backbone) | dict(
             take_object(release, "swin")
         )
         return cls(backbone_config=swin, **values)

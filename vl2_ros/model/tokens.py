@@ -5,7 +5,7 @@ Strings and ids only; knows no tokenizer library and no tensor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vl2_ros.documents import check_int, shorten
@@ -58,6 +58,7 @@ class TokenIds:
         slots: ids of `[EMB]`, `[EMB2]`, ... in order.
         eos: id that ends an answer.
         pad: id that fills a row on the right.
+        more_ends: ids that end an answer as `eos` does, ascending.
     """
 
     image_patch: int
@@ -66,6 +67,7 @@ class TokenIds:
     slots: tuple[int, ...]
     eos: int
     pad: int
+    more_ends: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that ids are ids.
@@ -73,7 +75,7 @@ class TokenIds:
         Raises:
             CheckpointError: if one is no whole number of at least 0, or a token has no table.
         """
-        ids = (self.image_patch, self.region, *self.routing, *self.slots, self.eos)
+        ids = (self.image_patch, self.region, *self.routing, *self.slots, *self.ends)
         for token_id in ids:
             check_int("a token's id", token_id, error=CheckpointError)
         # Older configurations write -1 for "none".
@@ -84,8 +86,20 @@ class TokenIds:
                 f"{len(self.slots)} slots and {shorten(list(self.routing.values()))}"
             )
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Return every id that ends an answer."""
+        return (self.eos, *self.more_ends)
+
     @classmethod
-    def from_lookup(cls, lookup: Callable[[str], int | None], *, eos: int, pad: int) -> TokenIds:
+    def from_lookup(
+        cls,
+        lookup: Callable[[str], int | None],
+        *,
+        eos: int,
+        pad: int,
+        more_ends: Sequence[int] = (),
+    ) -> TokenIds:
         """Read the ids through `lookup`, a function from token to id.
 
         Raises:
@@ -99,7 +113,7 @@ class TokenIds:
                     f"the tokenizer has no {token!r}; expected the {len(ADDED_TOKENS)} added "
                     "tokens of VisionLLM v2, use the tokenizer saved with the checkpoint"
                 )
-            return found
+            return check_int(f"the id of {token}", found, error=CheckpointError)
 
         return cls(
             image_patch=find("<im_patch>"),
@@ -108,6 +122,7 @@ class TokenIds:
             slots=tuple(find(token) for token in SLOT_TOKENS),
             eos=eos,
             pad=pad,
+            more_ends=tuple(sorted(set(more_ends) - {eos})),
         )
 
     @classmethod

@@ -7,7 +7,7 @@ camera that fell silent; ERROR when the worker does not run or hangs in a stage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -38,13 +38,16 @@ class DiagnosticMessages:
     Args:
         types: makes the transport's message classes.
         node_name: stands before the name of each status.
-        info: the model that answers.
+        find_info: returns what answers; asked for each message, since large weights are
+            hashed beside the first answers.
     """
 
-    def __init__(self, types: MessageTypes, node_name: str, info: ModelInfo) -> None:
+    def __init__(
+        self, types: MessageTypes, node_name: str, find_info: Callable[[], ModelInfo]
+    ) -> None:
         self._make = types.make
         self._node_name = node_name
-        self._info = info
+        self._find_info = find_info
         self._counts: Mapping[Status, int] = {}
         self._lost_commands = 0
 
@@ -80,8 +83,9 @@ class DiagnosticMessages:
 
     def _make_worker(self, report: NodeReport, lost_commands: int) -> Any:
         level, text = self._judge_worker(report, lost_commands)
+        info = self._find_info()
         values = {
-            "model": f"{self._info.name} {self._info.identity}",
+            "model": f"{info.name} {info.identity}",
             "running": report.running_id,
             "running_stage": report.running_stage,
             "queue_length": str(report.queue_length),
@@ -150,7 +154,7 @@ class DiagnosticMessages:
             level=int(level),
             name=f"{self._node_name}: {name}",
             message=text,
-            hardware_id=self._info.engine,
+            hardware_id=self._find_info().engine,
             values=[
                 self._make("diagnostic_msgs/msg/KeyValue", key=key, value=value)
                 for key, value in values.items()

@@ -78,14 +78,15 @@ class ResultMessages:
 
     Args:
         types: makes the transport's message classes.
-        info: the model that answers.
+        find_info: returns what answers; asked for each message, since large weights are hashed
+            beside the first answers.
         find_marker_lifetime_s: asked for each answer's markers; 0: until they are cleared.
     """
 
     def __init__(
         self,
         types: MessageTypes,
-        info: ModelInfo,
+        find_info: Callable[[], ModelInfo],
         find_marker_lifetime_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._make = types.make
@@ -96,7 +97,7 @@ class ResultMessages:
             DETECTIONS_3D: self._make_detections_3d,
             MARKERS: self._make_markers,
         }
-        self._info = info
+        self._find_info = find_info
         self._log = RepeatedLog(logging.getLogger(__name__))
 
     def list_topics(self, answer: Answer) -> tuple[ResultTopic, ...]:
@@ -166,7 +167,7 @@ class ResultMessages:
         return self._spatial.make_markers(answer, parts.make_header(answer.frame))
 
     def _make_result(self, answer: Answer, found: AnswerParts) -> Any:
-        result = answer.result
+        result, info = answer.result, self._find_info()
         return self._make(
             RESULT.type_name,
             header=self._parts.make_header(answer.frame),
@@ -185,9 +186,9 @@ class ResultMessages:
                 self._make("vl2_ros/msg/StageTime", stage=stage, duration_ms=float(spent))
                 for stage, spent in answer.stage_ms.items()
             ],
-            model=self._info.name,
-            model_identity=self._info.identity,
-            engine=self._info.engine,
+            model=info.name,
+            model_identity=info.identity,
+            engine=info.engine,
         )
 
 

@@ -40,19 +40,20 @@ class ResultOutput:
 
     Args:
         transport: carries the messages.
-        info: the model that answers.
+        find_info: returns what answers; asked for each message, since large weights are hashed
+            beside the first answers.
         find_marker_lifetime_s: asked for each answer's markers; 0: until they are cleared.
     """
 
     def __init__(
         self,
         transport: Transport,
-        info: ModelInfo,
+        find_info: Callable[[], ModelInfo],
         find_marker_lifetime_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._make = transport.types.make
         self._log = RepeatedLog(logging.getLogger(__name__))
-        self._messages = ResultMessages(transport.types, info, find_marker_lifetime_s)
+        self._messages = ResultMessages(transport.types, find_info, find_marker_lifetime_s)
         self._parts = InstanceMessages(transport.types)
         self._publishers: dict[ResultTopic, Publisher] = {
             topic: transport.advertise(topic.name, topic.type_name, topic.qos)

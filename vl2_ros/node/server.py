@@ -83,11 +83,11 @@ class PerceptionServer:
         self._on_failure = on_failure
         self._log = RepeatedLog(_LOG)
         self._taken_count = 0
-        self._result_messages = ResultMessages(transport.types, perceiver.info)
+        self._result_messages = ResultMessages(transport.types, lambda: perceiver.info)
         self._output: ResultOutput | None = None
         self._diagnostics: Publisher | None = None
         self._diagnostic_messages = DiagnosticMessages(
-            transport.types, transport.resolve("~").lstrip("/"), perceiver.info
+            transport.types, transport.resolve("~").lstrip("/"), lambda: perceiver.info
         )
         self._cameras = {
             camera: CameraInput(camera, parameters, transport, partial(self._put_image, camera))
@@ -108,7 +108,9 @@ class PerceptionServer:
         """Open the outgoing topics; a second call does nothing."""
         if self._output is None:
             self._output = ResultOutput(
-                self._transport, self.node.info, lambda: self.node.parameters.marker_lifetime_s
+                self._transport,
+                lambda: self.node.info,
+                lambda: self.node.parameters.marker_lifetime_s,
             )
             self._diagnostics = self._transport.advertise(
                 DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE, Qos()

@@ -158,6 +158,8 @@ class ProcessingConfig:
         path = Path(folder) / FILE_NAME
         advice = "expected the fields of ProcessingConfig"
         values = read_json_object(path, ConfigError, advice=advice)
+        # Null is the default, as a missing field is.
+        values = {name: value for name, value in values.items() if value is not None}
         known = {item.name for item in fields(cls)}
         if not known.issuperset(values):
             unknown = shorten(sorted(set(values) - known))

@@ -10,27 +10,17 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from vl2_ros.documents import (
-    MAX_LIST_BYTES,
-    check_int,
-    check_object,
-    is_file,
-    read_json_object,
-    shorten,
-    take_object,
-)
+from vl2_ros.documents import is_file, take_bool
 from vl2_ros.errors import CheckpointError
+from vl2_ros.model.token_files import AddedToken, read_added_tokens, read_end_ids, read_object
 from vl2_ros.model.tokens import ADDED_TOKENS, TokenIds
 
 BASE_SPECIAL_TOKENS = ("<s>", "</s>", "<unk>", "<pad>")
 _SPECIAL = re.compile("|".join(re.escape(t) for t in (*BASE_SPECIAL_TOKENS, *ADDED_TOKENS)))
 _SPACE_MARK = "\u2581"
-_INDEX = re.compile(r"[0-9]{1,9}")
-_MAX_ID = 1 << 24
 #: Of a library's own words.
 _SHOWN_LETTERS = 300
 
@@ -83,7 +73,7 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     """
     folder = Path(folder)
     if is_file(folder / "tokenizer.json"):
-        return _load_json(folder / "tokenizer.json")
+        return _load_json(folder)
     if is_file(folder / "tokenizer.model"):
         return _load_sentencepiece(folder)
     raise CheckpointError(
@@ -97,9 +87,10 @@ class JsonTokenizer:
 
     Args:
         backend: `tokenizers.Tokenizer`.
+        more_ends: ids besides that of `</s>` that end an answer.
     """
 
-    def __init__(self, backend: Any) -> None:
+    def __init__(self, backend: Any, *, more_ends: Sequence[int] = ()) -> None:
         """Read the special ids."""
         lookup: Callable[[str], int | None] = backend.token_to_id
         eos, bos, pad = (lookup(token) for token in ("</s>", "<s>", "<pad>"))
@@ -110,7 +101,7 @@ class JsonTokenizer:
                 "the tokenizer must hold <s>, </s> and <pad> or <unk>; use the tokenizer saved "
                 "with the checkpoint"
             )
-        self.tokens = TokenIds.from_lookup(lookup, eos=eos, pad=pad)
+        self.tokens = TokenIds.from_lookup(lookup, eos=eos, pad=pad, more_ends=more_ends)
         self.bos = bos
         self.vocab_size = int(backend.get_vocab_size(with_added_tokens=True))
         self._backend = backend
@@ -140,15 +131,6 @@ class JsonTokenizer:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AddedToken:
-    """A token outside the SentencePiece vocabulary and the white space that it swallows."""
-
-    index: int
-    strip_left: bool = True
-    strip_right: bool = True
-
-
 class SentencePieceTokenizer:
     """The slow Llama tokenizer's behaviour on a SentencePiece model plus added tokens.
 
@@ -157,14 +139,23 @@ class SentencePieceTokenizer:
         bare_processor: one of the same model that does not (add_dummy_prefix off).
         added: special tokens, those of the base vocabulary included.
         legacy: True marks a word start after each added token too, as the oldest checkpoints do.
+        more_ends: ids besides that of `</s>` that end an answer.
     """
 
     def __init__(
-        self, processor: Any, bare_processor: Any, added: Mapping[str, AddedToken], *, legacy: bool
+        self,
+        processor: Any,
+        bare_processor: Any,
+        added: Mapping[str, AddedToken],
+        *,
+        legacy: bool,
+        more_ends: Sequence[int] = (),
     ) -> None:
         """Read the special ids."""
         ids = {token: item.index for token, item in added.items()}
-        self.tokens = TokenIds.from_lookup(ids.get, eos=processor.eos_id(), pad=processor.unk_id())
+        self.tokens = TokenIds.from_lookup(
+            ids.get, eos=processor.eos_id(), pad=processor.unk_id(), more_ends=more_ends
+        )
         self.bos = int(processor.bos_id())
         self.vocab_size = max(processor.get_piece_size(), *(index + 1 for index in ids.values()))
         self._processor = processor
@@ -237,15 +228,16 @@ def _join_runs(
     return "".join(parts)
 
 
-def _load_json(path: Path) -> Tokenizer:
+def _load_json(folder: Path) -> Tokenizer:
     import tokenizers
 
+    path = folder / "tokenizer.json"
     try:
         backend = tokenizers.Tokenizer.from_file(str(path))
     # The library raises plain Exception for a file that it cannot parse.
     except Exception as error:
         raise CheckpointError(f"cannot read {path}: {str(error)[:_SHOWN_LETTERS]}") from error
-    return JsonTokenizer(backend)
+    return JsonTokenizer(backend, more_ends=read_end_ids(folder))
 
 
 def _load_sentencepiece(folder: Path) -> Tokenizer:
@@ -260,34 +252,10 @@ def _load_sentencepiece(folder: Path) -> Tokenizer:
     # The library names no errors of its own.
     except Exception as error:
         raise CheckpointError(f"cannot read {path}: {str(error)[:_SHOWN_LETTERS]}") from error
-    settings = _read_json(folder / "tokenizer_config.json")
+    settings = read_object(folder / "tokenizer_config.json")
     added = {token: AddedToken(processor.piece_to_id(token)) for token in ("<unk>", "<s>", "</s>")}
-    # Older folders list ids only; the tokens were added with both strips.
-    for token, index in _read_json(folder / "added_tokens.json").items():
-        _add_token(added, token, index, {})
-    decoder = take_object(settings, "added_tokens_decoder", error=CheckpointError)
-    for index, item in decoder.items():
-        item = check_object("an entry of added_tokens_decoder", item, error=CheckpointError)
-        number = int(index) if _INDEX.fullmatch(index) else index
-        _add_token(added, item.get("content"), number, item)
-    return SentencePieceTokenizer(processor, bare, added, legacy=bool(settings.get("legacy", True)))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not is_file(path):
-        return {}
-    return read_json_object(path, CheckpointError, max_bytes=MAX_LIST_BYTES)
-
-
-def _add_token(
-    added: dict[str, AddedToken], token: Any, index: Any, strips: Mapping[str, Any]
-) -> None:
-    """Note one added token; strips are both on where nothing is said."""
-    check_int(f"id of the token {shorten(token)}", index, most=_MAX_ID, error=CheckpointError)
-    if not isinstance(token, str) or not token:
-        raise CheckpointError(
-            f"the token {index} must be a text of a letter or more, got {shorten(token)}"
-        )
-    added[token] = AddedToken(
-        index, bool(strips.get("lstrip", True)), bool(strips.get("rstrip", True))
-    )
+    added |= read_added_tokens(folder)
+    # Null is the default of the library that wrote it, as a missing one is.
+    legacy = take_bool(settings, "legacy", True, error=CheckpointError)
+    ends = read_end_ids(folder)
+    return SentencePieceTokenizer(processor, bare, added, legacy=legacy, more_ends=ends)

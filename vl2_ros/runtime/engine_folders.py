@@ -16,14 +16,24 @@ from vl2_ros.runtime.engine_files import FILE_NAME, read_engine_files
 FOLDER = "engines"
 
 
+def cache_root() -> Path:
+    """Return the user's folder for what can be made again: `$XDG_CACHE_HOME` or `~/.cache`."""
+    named = os.environ.get("XDG_CACHE_HOME")
+    return (Path(named) if named else Path.home() / ".cache") / "vl2_ros"
+
+
+def may_have_engines(weights: Path) -> bool:
+    """Tell whether it is worth knowing the identity of a checkpoint: engines lie about."""
+    return is_folder(weights / FOLDER) or is_folder(cache_root() / FOLDER)
+
+
 def cache_folder(identity: str) -> Path:
-    """Return the user's folder for a checkpoint: `$XDG_CACHE_HOME` or `~/.cache`, then ours.
+    """Return the user's folder for the engines of a checkpoint.
 
     Args:
         identity: of the checkpoint.
     """
-    named = os.environ.get("XDG_CACHE_HOME")
-    return (Path(named) if named else Path.home() / ".cache") / "vl2_ros" / FOLDER / identity
+    return cache_root() / FOLDER / identity
 
 
 def choose_folder(weights: Path, identity: str, *, is_packaged: bool = False) -> Path:

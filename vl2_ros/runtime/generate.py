@@ -44,7 +44,7 @@ def generate(
     image_tokens: Array | None = None,
     region_features: Array | None = None,
 ) -> Iterator[GeneratedToken]:
-    """Decode greedily until the end token or `max_new_tokens`.
+    """Decode greedily until an end token or `max_new_tokens`.
 
     A routing token and its slots go through the model in one call: the states at the slots are
     the decoder's condition, and the next token comes from the logits at the last slot.
@@ -73,7 +73,7 @@ def generate(
                 f"the language model gave a logit of {step.last_logits[token_id]} for token "
                 f"{index}; expected finite numbers, check the weights and the precision"
             )
-        if token_id == tokens.eos:
+        if token_id in tokens.ends:
             return
         routing_token = tokens.routing.get(token_id)
         if routing_token is None:

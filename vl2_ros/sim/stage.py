@@ -6,6 +6,8 @@ an earlier scene is left. No physics is stepped. Knows pixels and owners of geom
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import os
 import sys
@@ -24,8 +26,11 @@ INSTALL_HINT = (
     "install software rendering (apt-get install libosmesa6; pip install mujoco PyOpenGL) "
     "or set MUJOCO_GL=egl on a machine with a GPU driver"
 )
-#: MUJOCO_GL value to the module with its context; a window system is never asked for.
-_CONTEXT_MODULES = {"osmesa": "mujoco.osmesa", "egl": "mujoco.egl"}
+#: MUJOCO_GL value to the shared library that it needs, in the order in which they are tried; a
+#: window system is never asked for.
+_LIBRARIES = {"osmesa": "libOSMesa.so", "egl": "libEGL.so"}
+#: Of the libraries' own words.
+_SHOWN_LETTERS = 200
 
 
 class Stage:
@@ -156,14 +161,51 @@ class Stage:
         return owner_of_segment[segments]
 
 
+def choose_backend() -> str:
+    """Return what renders offscreen on Linux: MUJOCO_GL, or the first whose library is there.
+
+    The library is looked for before anything imports it: a failed import of PyOpenGL stays with the
+    process and cannot be tried again with another one.
+
+    Raises:
+        SimulationError: if MUJOCO_GL names a window system, or no library is there.
+    """
+    # PyOpenGL takes one platform in a process, which its user may have chosen.
+    for variable in ("MUJOCO_GL", "PYOPENGL_PLATFORM"):
+        chosen = os.environ.get(variable, "").strip().lower()
+        if chosen and chosen not in _LIBRARIES:
+            raise SimulationError(
+                f"{variable}={chosen} cannot render offscreen; expected "
+                f"{' or '.join(_LIBRARIES)}, unset it"
+            )
+        if chosen:
+            return chosen
+    for backend, library in _LIBRARIES.items():
+        if _can_load(library):
+            return backend
+    raise SimulationError(f"none of {', '.join(_LIBRARIES.values())} is installed; {INSTALL_HINT}")
+
+
+def _can_load(library: str) -> bool:
+    """Try the names that PyOpenGL tries."""
+    for name in (library, *(f"{library}.{version}" for version in range(10))):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(name)
+            return True
+    return False
+
+
 def _import_mujoco() -> Any:
-    """Import MuJoCo; MUJOCO_GL becomes osmesa (Linux) unless the user has chosen."""
+    """Import MuJoCo with the backend that is chosen, which child processes get as well."""
     if sys.platform.startswith("linux"):
-        os.environ.setdefault("MUJOCO_GL", "osmesa")
+        os.environ["MUJOCO_GL"] = choose_backend()
     try:
         import mujoco
-    except (ImportError, OSError, RuntimeError) as error:
-        raise SimulationError(f"MuJoCo cannot be loaded ({error}); {INSTALL_HINT}") from error
+    # It imports PyOpenGL, which answers a missing shared library with an AttributeError.
+    except Exception as error:
+        raise SimulationError(
+            f"MuJoCo cannot be loaded ({_quote(error)}); {INSTALL_HINT}"
+        ) from error
     return mujoco
 
 
@@ -171,10 +213,10 @@ def _open_context(mujoco: Any, model: Any, width: int, height: int) -> tuple[Any
     try:
         gl = _context_class(mujoco)(width, height)
         gl.make_current()
-    except (ImportError, AttributeError, OSError, RuntimeError) as error:
-        # PyOpenGL answers a missing shared library with an AttributeError.
-        raise SimulationError(f"no OpenGL context ({error}); {INSTALL_HINT}") from error
-    context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+    # PyOpenGL, EGL and MuJoCo have errors of their own each.
+    except Exception as error:
+        raise SimulationError(f"no OpenGL context ({_quote(error)}); {INSTALL_HINT}") from error
     mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
     context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
     return gl, context
@@ -184,12 +226,12 @@ def _context_class(mujoco: Any) -> Any:
     """Choose the context here: `mujoco.GLContext` is a window's when it was imported earlier."""
     if not sys.platform.startswith("linux"):
         return mujoco.GLContext
-    backend = os.environ.get("MUJOCO_GL", "osmesa").lower()
-    if backend not in _CONTEXT_MODULES:
-        raise SimulationError(
-            f"MUJOCO_GL={backend} cannot render offscreen; expected osmesa or egl, unset it"
-        )
-    return importlib.import_module(_CONTEXT_MODULES[backend]).GLContext
+    return importlib.import_module(f"mujoco.{choose_backend()}").GLContext
+
+
+def _quote(error: Exception) -> str:
+    """Return an error of a library as part of one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:_SHOWN_LETTERS]}"
 
 
 def _compile_model(mujoco: Any, width: int, height: int) -> Any:

@@ -75,8 +75,8 @@ class TabletopFrame:
 class TabletopSimulator:
     """Render seeded tabletop scenes; a frame depends on (seed, width, height) only.
 
-    Belongs to the thread that made it, as its OpenGL context does. Software rendering (osmesa)
-    unless MUJOCO_GL is set.
+    Belongs to the thread that made it, as its OpenGL context does. Software rendering (osmesa) or,
+    where its library is missing, EGL, unless MUJOCO_GL is set; the two differ in some pixels.
 
     Args:
         width: picture width in pixels.

@@ -93,7 +93,7 @@ class ModelInfo:
 
     Attributes:
         name: of the checkpoint.
-        identity: hash that changes with the weights.
+        identity: hash that changes with the weights; `pending` until all of them are hashed.
         backend: torch, onnxruntime or tensorrt.
         device: where it runs, such as `cpu` or `cuda:0`.
         routes: what its decoders can answer.

@@ -6,31 +6,26 @@ Knows messages and files; what is in the pictures is nobody's business here.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection
-from rosbags.typesys import Stores, get_typestore
 
 from vl2_ros.errors import TransportError, VL2Error
 from vl2_ros.node.camera_image import is_depth, store_compressed_image, store_image
 from vl2_ros.node.request import StoredImage
 from vl2_ros.structures import Frame
-from vl2_ros.transports.bag_limits import bound_reader, check_folder
 from vl2_ros.transports.mcap_writer import write_recording
 from vl2_ros.transports.message_types import StoreMessageTypes
+from vl2_ros.transports.recording import CDR, RecordedTopic, Recording, open_recording
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_IMAGE_TYPE)
-
-_BAG_FORMS = "a rosbag2 folder (with metadata.yaml), a .mcap or a .db3 file"
+_COMPRESSED = "/compressed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +68,18 @@ def list_image_topics(path: Path | str) -> tuple[ImageTopic, ...]:
     Raises:
         TransportError: if the bag is missing or cannot be read.
     """
-    with _open(path) as reader:
-        return tuple(_image_topic(connection) for connection in _image_connections(reader))
+    with open_recording(Path(path)) as recording:
+        return tuple(
+            ImageTopic(one.name, one.message_type, one.message_count)
+            for one in _list_images(recording)
+        )
 
 
 def count_images(path: Path | str, *, topic: str | None = None) -> int:
     """Count the pictures of one camera; arguments and errors as of `read_images`."""
     path = Path(path)
-    with _open(path) as reader:
-        return sum(one.msgcount for one in _choose_connections(reader, path, topic))
+    with open_recording(path) as recording:
+        return _choose_topic(recording, path, topic).message_count
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,14 +114,34 @@ def read_images(
         TransportError: if the bag cannot be read, or the topic is not there or not the only one.
     """
     path = Path(path)
-    with _open(path) as reader:
-        connections = _choose_connections(reader, path, topic)
-        for connection, time_ns, raw in reader.messages(connections):
-            message: Any = reader.deserialize(raw, connection.msgtype)
-            store = store_image if connection.msgtype == IMAGE_TYPE else store_compressed_image
-            yield RecordedImage(
-                connection.topic, connection.msgtype, time_ns, message, store(message)
+    with open_recording(path) as recording:
+        chosen = _choose_topic(recording, path, topic)
+        is_empty = True
+        for time_ns, message in recording.read(chosen):
+            is_empty = False
+            image = _store(chosen.message_type, message)
+            yield RecordedImage(chosen.name, chosen.message_type, time_ns, message, image)
+        if is_empty:
+            raise TransportError(
+                f"{path} gave none of the {chosen.message_count} images of {chosen.name}; check it "
+                "with other tools, such as `mcap doctor` or `ros2 bag info`"
             )
+
+
+def raise_stamps(images: Iterable[RecordedImage]) -> Iterator[RecordedImage]:
+    """Give images rising stamps, so that a stamp names one image.
+
+    Cameras exist whose stamps stay zero or repeat. A stamp that is not later than the one before
+    becomes that and a nanosecond; rising ones stay as they are.
+    """
+    previous_ns = None
+    for recorded in images:
+        stamp_ns = recorded.image.stamp_ns
+        if previous_ns is not None and stamp_ns <= previous_ns:
+            stamp_ns = previous_ns + 1
+            recorded = _change_stamp(recorded, stamp_ns)
+        previous_ns = stamp_ns
+        yield recorded
 
 
 def read_frames(path: Path | str, *, topic: str | None = None) -> Iterator[Frame]:
@@ -155,30 +173,33 @@ def write_camera_bag(
     topic: str = "/camera/image_raw",
     compressed: bool = True,
     quality: int = 90,
+    overwrite: bool = False,
 ) -> int:
     """Record frames of one camera as an MCAP file with ROS 2 (Jazzy) messages.
 
     Each frame gives a picture (on `topic`, as JPEG on `topic`/compressed) and its `camera_info`.
 
     Args:
-        path: the .mcap file; an existing one is replaced.
+        path: the .mcap file.
         shots: pictures with rising stamps, each with the intrinsics it was taken with.
         topic: name of the raw picture topic.
         compressed: write sensor_msgs/CompressedImage instead of sensor_msgs/Image.
         quality: of JPEG, 1 to 100.
+        overwrite: replace an existing file.
 
     Returns:
         The number of frames written.
 
     Raises:
-        TransportError: if a frame has another size than its camera, or the file cannot be written.
+        TransportError: if a frame has another size than its camera, or the file is there already
+            or cannot be written.
     """
     types = StoreMessageTypes()
     image_type = COMPRESSED_IMAGE_TYPE if compressed else IMAGE_TYPE
     image_topic = f"{topic}/compressed" if compressed else topic
     info_topic = f"{topic.rpartition('/')[0]}/camera_info"
     count = 0
-    with write_recording(path, types.typestore) as recording:
+    with write_recording(path, types.typestore, overwrite=overwrite) as recording:
         for count, (frame, camera) in enumerate(shots, start=1):
             if frame.frame_hw != camera.frame_hw:
                 raise TransportError(
@@ -192,67 +213,84 @@ def write_camera_bag(
     return count
 
 
-@contextmanager
-def _open(path: Path | str) -> Iterator[AnyReader]:
-    path = Path(path)
-    if not path.exists():
-        raise TransportError(f"{path} does not exist; expected {_BAG_FORMS}")
-    if path.is_dir() and not (path / "metadata.yaml").exists():
-        raise TransportError(f"{path} has no metadata.yaml; expected {_BAG_FORMS}")
-    if path.is_file() and path.suffix not in (".mcap", ".db3"):
-        raise TransportError(f"{path} is not a bag; expected {_BAG_FORMS}")
-    try:
-        if path.is_dir():
-            check_folder(path)
-        # Recordings before Jazzy may lack message definitions; the common ones never changed.
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            bound_reader(reader)
-            yield reader
-    except VL2Error:
-        raise
-    except Exception as error:  # flipped bytes raised twelve kinds of error in the bag library
-        raise TransportError(
-            f"{path} cannot be read as a bag, it is damaged, cut short or of another kind: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+def _change_stamp(recorded: RecordedImage, stamp_ns: int) -> RecordedImage:
+    header = recorded.message.header
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    stamp = replace(header.stamp, sec=seconds, nanosec=nanoseconds)
+    message = replace(recorded.message, header=replace(header, stamp=stamp))
+    return replace(recorded, message=message, image=_store(recorded.message_type, message))
 
 
-def _image_connections(reader: AnyReader) -> list[Connection]:
-    return [one for one in reader.connections if one.msgtype in IMAGE_TYPES]
+def _store(message_type: str, message: Any) -> StoredImage:
+    return (store_image if message_type == IMAGE_TYPE else store_compressed_image)(message)
 
 
-def _image_topic(connection: Connection) -> ImageTopic:
-    return ImageTopic(connection.topic, connection.msgtype, connection.msgcount)
+def _list_images(recording: Recording) -> list[RecordedTopic]:
+    return [
+        one for one in recording.topics if one.message_type in IMAGE_TYPES and one.encoding == CDR
+    ]
 
 
-def _choose_connections(reader: AnyReader, path: Path, topic: str | None) -> list[Connection]:
-    """Return the connections (one per publisher) of the asked or of the only camera topic."""
-    candidates = _image_connections(reader)
-    listing = ", ".join(sorted({f"{one.topic} ({one.msgtype})" for one in candidates}))
+def _choose_topic(recording: Recording, path: Path, topic: str | None) -> RecordedTopic:
+    """Return the asked camera, or the only one that there is.
+
+    Raises:
+        TransportError: if it is not there, has no image, or is not the only one.
+    """
+    candidates = _list_images(recording)
+    listing = _list_names(candidates)
     if not candidates:
-        others = ", ".join(sorted({one.topic for one in reader.connections})) or "none"
         raise TransportError(
-            f"{path} has no picture topic; expected {' or '.join(IMAGE_TYPES)}, "
-            f"its topics are: {others}"
+            f"{path} has no picture topic; expected {' or '.join(IMAGE_TYPES)} in {CDR}, "
+            f"its topics are: {_list_names(recording.topics) or 'none'}"
         )
     if topic is not None:
-        chosen = [one for one in candidates if one.topic == topic]
-        if not chosen:
-            raise TransportError(f"{path} has no picture topic {topic!r}; it has: {listing}")
-        return chosen
-    cameras = [one for one in candidates if one.msgcount and not _holds_depth(reader, one)]
-    count = len({one.topic for one in cameras})
-    if count != 1:
+        # A camera's name stands for its compressed topic where that is the recorded one.
+        for name in (topic, topic + _COMPRESSED):
+            chosen = [one for one in candidates if one.name == name]
+            if chosen:
+                return _require_images(path, _take_fullest(chosen), listing)
+        raise TransportError(f"{path} has no picture topic {topic!r}; it has: {listing}")
+    cameras: dict[str, list[RecordedTopic]] = {}
+    for one in candidates:
+        if one.message_count and not _holds_depth(recording, one):
+            cameras.setdefault(_name_camera(one), []).append(one)
+    if len(cameras) != 1:
         raise TransportError(
-            f"{path} has {count} cameras with pictures, expected one; name the topic: {listing}"
+            f"{path} has {len(cameras)} cameras with pictures, expected one; name the topic: "
+            f"{listing}"
         )
-    return cameras
+    return _take_fullest(*cameras.values())
 
 
-def _holds_depth(reader: AnyReader, connection: Connection) -> bool:
-    for _, _, raw in reader.messages([connection]):
-        message: Any = reader.deserialize(raw, connection.msgtype)
-        return is_depth(message.encoding if connection.msgtype == IMAGE_TYPE else message.format)
+def _list_names(topics: Iterable[RecordedTopic]) -> str:
+    """List topics with their types; where messages are encoded otherwise, with that."""
+    return ", ".join(
+        f"{one.name} ({one.message_type}{'' if one.encoding == CDR else f', {one.encoding}'})"
+        for one in topics
+    )
+
+
+def _require_images(path: Path, chosen: RecordedTopic, listing: str) -> RecordedTopic:
+    if not chosen.message_count:
+        raise TransportError(f"{path} has no image on {chosen.name}; it has the topics: {listing}")
+    return chosen
+
+
+def _name_camera(topic: RecordedTopic) -> str:
+    """Return the name that a camera's raw and its compressed topic share."""
+    is_compressed = topic.message_type == COMPRESSED_IMAGE_TYPE
+    return topic.name.removesuffix(_COMPRESSED) if is_compressed else topic.name
+
+
+def _take_fullest(topics: list[RecordedTopic]) -> RecordedTopic:
+    """Return the topic with the most images; the raw one where both have as many."""
+    return max(topics, key=lambda one: (one.message_count, one.message_type == IMAGE_TYPE))
+
+
+def _holds_depth(recording: Recording, topic: RecordedTopic) -> bool:
+    for _, message in recording.read(topic):
+        return is_depth(message.encoding if topic.message_type == IMAGE_TYPE else message.format)
     return False
 
 

@@ -19,7 +19,7 @@ from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED, ResultOu
 from vl2_ros.node.transport import MessageTypes, Publisher, Qos, Subscription
 from vl2_ros.structures import Command, Frame, Result, ResultEvent
 from vl2_ros.transports.bag import RecordedImage, read_images
-from vl2_ros.transports.mcap_writer import RecordingWriter, write_recording
+from vl2_ros.transports.mcap_writer import RecordingWriter, require_free, write_recording
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 
@@ -55,6 +55,7 @@ def answer_bag(
     out: Path,
     question: BagQuestion,
     *,
+    overwrite: bool = False,
     on_answer: Callable[[Answer], None] = lambda answer: None,
 ) -> int:
     """Answer commands about a recorded camera and record the results.
@@ -66,6 +67,7 @@ def answer_bag(
         source: rosbag2 folder, .mcap or .db3 file.
         out: the .mcap file to write; it appears when everything is in it.
         question: commands, topic and rate.
+        overwrite: replace an existing file.
         on_answer: hears of each answer, for progress.
 
     Returns:
@@ -74,18 +76,13 @@ def answer_bag(
     Raises:
         TransportError: if the recording cannot be read or the results cannot be written.
     """
-    if out.suffix != ".mcap":
-        raise TransportError(
-            f"results are written as MCAP; expected a name such as {out.stem}.mcap, got {out}"
-        )
-    if out.resolve() in (source.resolve(), *(path.resolve() for path in source.glob("*"))):
-        raise TransportError(f"{out} is the recording itself; name another file for the results")
+    check_output(source, out, overwrite=overwrite)
     types = StoreMessageTypes()
     images = choose_images(read_images(source, topic=question.topic), question.rate_hz)
     count = 0
-    with write_recording(out, types.typestore) as recording:
+    with write_recording(out, types.typestore, overwrite=overwrite) as recording:
         transport = _RecordingTransport(recording, types, question)
-        output = ResultOutput(transport, perceiver.info)
+        output = ResultOutput(transport, lambda: perceiver.info)
         for recorded in images:
             transport.time_ns = recorded.time_ns
             for answer in _answer_image(perceiver, recorded, question.commands):
@@ -93,6 +90,21 @@ def answer_bag(
                 on_answer(answer)
                 count += 1
     return count
+
+
+def check_output(source: Path, out: Path, *, overwrite: bool) -> None:
+    """Check where results shall be written, before a model is loaded for them.
+
+    Raises:
+        TransportError: if it is no MCAP, the recording itself, or a file that is there already.
+    """
+    if out.suffix != ".mcap":
+        raise TransportError(
+            f"results are written as MCAP; expected a name such as {out.stem}.mcap, got {out}"
+        )
+    if out.resolve() in (source.resolve(), *(path.resolve() for path in source.glob("*"))):
+        raise TransportError(f"{out} is the recording itself; name another file for the results")
+    require_free(out, overwrite=overwrite)
 
 
 def choose_images(images: Iterable[RecordedImage], rate_hz: float) -> Iterator[RecordedImage]:
@@ -152,7 +164,7 @@ class _RecordingTransport:
         return resolve_topic(topic, self.question.node_name)
 
     def advertise(self, topic: str, type_name: str, qos: Qos) -> Publisher:
-        return _RecordingPublisher(self, self.resolve(topic), type_name)
+        return _RecordingPublisher(self, self.resolve(topic), type_name, qos)
 
     def subscribe(
         self, topic: str, type_name: str, qos: Qos, callback: Callable[[Any], None]
@@ -174,10 +186,11 @@ class _RecordingPublisher:
     transport: _RecordingTransport
     topic: str
     type_name: str
+    qos: Qos
 
     def publish(self, message: Any) -> None:
         now_ns = self.transport.now_ns()
-        self.transport.recording.add(self.topic, self.type_name, message, now_ns)
+        self.transport.recording.add(self.topic, self.type_name, message, now_ns, self.qos)
 
     def count_subscribers(self) -> int:
         unwanted = {self.transport.resolve(ANNOTATED.name)}

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from vl2_ros.errors import ConfigError, TransportError
+from vl2_ros.errors import ConfigError
 from vl2_ros.node.transport import Qos, Transport
-from vl2_ros.transports.bag import COMPRESSED_IMAGE_TYPE, RecordedImage, read_images
+from vl2_ros.transports.bag import COMPRESSED_IMAGE_TYPE, RecordedImage, raise_stamps, read_images
 from vl2_ros.transports.message_types import remake_message
 
 #: Reliable publishers match every subscription; a slow one gets the newest few.
@@ -43,9 +43,7 @@ def open_camera(
     Raises:
         TransportError: if the recording cannot be read or has no picture.
     """
-    first = next(read_images(path, topic=topic), None)
-    if first is None:
-        raise TransportError(f"{path} has no picture on {topic}; name another topic of it")
+    first = next(read_images(path, topic=topic))
     is_compressed = first.message_type == COMPRESSED_IMAGE_TYPE
     camera = onto or (first.topic.removesuffix(_COMPRESSED) if is_compressed else first.topic)
     live_topic = camera + _COMPRESSED if is_compressed else camera
@@ -110,6 +108,9 @@ def hold_camera(
 ) -> int:
     """Publish one picture over and over, as a camera before a still scene does, until told.
 
+    Stamps rise from one image to the next (`bag.raise_stamps`), so that what looked at an image can
+    be matched with it where those of the recording repeat.
+
     Args:
         images: in the order of recording.
         publish: sends one.
@@ -124,7 +125,7 @@ def hold_camera(
     """
     period_s = _find_period(rate_hz) or _DEFAULT_PERIOD_S
     count = 0
-    for recorded in images:
+    for recorded in raise_stamps(images):
         count += 1
         publish(recorded)
         while (go_on := _next_step(steps, period_s)) is None:

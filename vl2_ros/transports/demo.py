@@ -23,7 +23,7 @@ from vl2_ros.node.camera_image import store_compressed_image, store_image
 from vl2_ros.node.request import Status, StoredImage
 from vl2_ros.node.transport import NEWEST_FROM_ANY, Transport
 from vl2_ros.structures import Frame
-from vl2_ros.transports.bag import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, read_images
+from vl2_ros.transports.bag import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, raise_stamps, read_images
 from vl2_ros.transports.child_process import ChildProcess
 from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.received_result import ReceivedResult
@@ -113,7 +113,8 @@ def ask_pictures(
         check: raises when a process of the demo has ended.
 
     Raises:
-        TransportError: if node or camera do not come, or an answer does not.
+        TransportError: if node or camera do not come, an answer does not, or the node keeps looking
+            at another image.
     """
     _wait(partial(client.wait_for_node, _LOOK_PERIOD_S), "the node did not come", check)
     for index, (sentence, stamp_ns) in enumerate(questions):
@@ -121,15 +122,7 @@ def ask_pictures(
             step()
         shows_picture = partial(pictures.wait_for, stamp_ns, _LOOK_PERIOD_S)
         _wait(shows_picture, f"picture {index} of the camera did not come", check)
-        # A picture may be here before it is at the node, which then looks at the one before.
-        for attempt in range(_MOST_ATTEMPTS):
-            command_id = f"demo-{index}-{attempt}"
-            began = time.perf_counter()
-            client.send(sentence, command_id=command_id, deadline_s=_ANSWER_S)
-            received = _receive(client, command_id, check)
-            seconds = time.perf_counter() - began
-            if received.status is not Status.OK or received.result.stamp_ns == stamp_ns:
-                break
+        received, seconds = _ask_until_seen(client, f"demo-{index}", sentence, stamp_ns, check)
         # Without an answer the stamp is zero, which may be the stamp of a picture, too.
         is_answered = received.status is Status.OK
         image = pictures.find(received.result.stamp_ns) if is_answered else None
@@ -183,6 +176,8 @@ def list_questions(
 ) -> list[tuple[str, int]]:
     """Give each sentence the stamp of its picture; sentences beyond the recording are left out.
 
+    Stamps rise, as those of the demo's camera do, also where the recorded ones repeat.
+
     Raises:
         TransportError: if the recording cannot be read.
     """
@@ -191,7 +186,7 @@ def list_questions(
         # A recording with more pictures than sentences is not read to its end.
         return [
             (sentence, recorded.image.stamp_ns)
-            for sentence, recorded in zip(sentences, images, strict=False)
+            for sentence, recorded in zip(sentences, raise_stamps(images), strict=False)
         ]
 
 
@@ -217,6 +212,33 @@ def find_free_domain(first: int | None = None) -> int:
     raise TransportError(
         f"every ROS domain from 1 to {_LAST_DOMAIN} is in use on this machine; end some DDS or ROS "
         "processes first"
+    )
+
+
+def _ask_until_seen(
+    client: PerceptionClient,
+    name: str,
+    sentence: str,
+    stamp_ns: int,
+    check: Callable[[], None],
+) -> tuple[ReceivedResult, float]:
+    """Ask until the node has looked at the image of a stamp; returns the result and its seconds.
+
+    An image may be here before it is at the node, which then looks at the one before.
+    """
+    for attempt in range(_MOST_ATTEMPTS):
+        if attempt:
+            # A fast node would be asked five times before the camera has sent its image again.
+            time.sleep(1 / _CAMERA_RATE_HZ)
+        began = time.perf_counter()
+        client.send(sentence, command_id=f"{name}-{attempt}", deadline_s=_ANSWER_S)
+        received = _receive(client, f"{name}-{attempt}", check)
+        seconds = time.perf_counter() - began
+        if received.status is not Status.OK or received.result.stamp_ns == stamp_ns:
+            return received, seconds
+    raise TransportError(
+        f"the node looked at another image than the one of {name} in {_MOST_ATTEMPTS} attempts; "
+        f"is somebody else publishing on {CAMERA}?"
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vl2_ros.loading import EMBEDDED_WEIGHTS, identify_weights
+from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.model.checkpoint import load_model
 from vl2_ros.model.graphs import GRAPHS, GraphSpec
 from vl2_ros.model.network import VisionLLM
@@ -18,6 +18,7 @@ from vl2_ros.runtime.engine_files import FILE_NAME, EngineFiles, read_engine_fil
 from vl2_ros.runtime.engine_folders import FOLDER as ENGINES_FOLDER
 from vl2_ros.runtime.engine_folders import find_folder
 from vl2_ros.runtime.torch_engine import make_engine
+from vl2_ros.runtime.weights_identity import identify_weights
 
 Inputs = Mapping[str, np.ndarray]
 

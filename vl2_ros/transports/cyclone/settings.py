@@ -62,8 +62,8 @@ def find_last_index(domain_id: int) -> int:
     """Return the highest participant index whose ports belong to the domain and to UDP.
 
     It bounds how many processes of a machine can be in one domain. 119 is the most: the ports of
-    120 are those of the next domain. Processes look for each other on the ports of all indices,
-    some hundred small datagrams every half minute more than with 32.
+    120 are those of the next domain. A process looks for others on the ports of all indices, which
+    is one small datagram a second more than with 32.
     """
     first = _FIRST_PORT + _PORTS_OF_DOMAIN * domain_id
     last = min(first + _PORTS_OF_DOMAIN - 1, _LAST_PORT)

@@ -23,6 +23,7 @@ from vl2_ros.transports.ros import CONTEXT_GONE, RosTransport
 _MOST_FAILURES = 7
 _FIRST_PAUSE_S = 0.02
 _CALM_S = 5.0
+_TRIPPED_PAUSE_S = 0.001
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class SpinningThread(threading.Thread):
             except InvalidHandle:
                 # Jazzy's executor trips over a subscription that is destroyed while it makes up
                 # its list of what to wait for; the next list does not have it.
-                continue
+                time.sleep(_TRIPPED_PAUSE_S)
             except BaseException as error:
                 if getattr(self._executor, "wait_failure", error) is not error:
                     # A callback's; however many there are, others are called.
