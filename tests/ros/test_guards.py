@@ -9,6 +9,7 @@ import pytest
 
 from tests.node.wire import wait_until
 from tests.ros.running_node import PATIENCE_S, wait_for
+from vl2_ros.errors import TransportError
 from vl2_ros.node.request import Status
 from vl2_ros.node.transport import Qos
 
@@ -138,6 +139,15 @@ def test_callbacks_that_raise_again_and_again_do_not_end_the_executor(running, c
         assert client.get_state() == "unconfigured"
     timer.cancel()
     assert running._thread.failure == "" and running._thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    "fields", [{"deadline_s": "soon"}, {"text": 7}, {"mode": 300}, {"mode": "ask"}]
+)
+def test_value_that_does_not_fit_its_field_is_an_error_before_it_is_sent(client, fields):
+    """rclpy's own check is off by default in Jazzy; sent, such a message ends the process."""
+    with pytest.raises(TransportError, match="VisionCommand"):
+        client.make("vl2_ros/msg/VisionCommand", **fields)
 
 
 class BrokenExecutor:

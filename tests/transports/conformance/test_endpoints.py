@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 
-from tests.node.wire import make_image, wait_until
+from tests.node.wire import Inbox, make_image, wait_until
 from vl2_ros.errors import TransportError
 from vl2_ros.node.transport import Qos
+
+COMMAND = "vl2_ros/msg/VisionCommand"
 
 
 def test_publishers_are_counted_whatever_they_send(rig):
@@ -104,3 +107,13 @@ def test_callbacks_of_a_node_run_one_at_a_time_in_order(rig):
     wait_until(lambda: len(seen) == 100, "all have come")
     for topic in publishers:
         assert [number for name, number in seen if name == topic] == list(range(50))
+
+
+def test_whole_numbers_fit_every_field_of_numbers(rig):
+    sender, receiver = rig.open("sender"), rig.open("receiver")
+    inbox = Inbox(receiver, "/topic", COMMAND, Qos())
+    publisher = sender.advertise("/topic", COMMAND, Qos())
+    wait_until(lambda: publisher.count_subscribers() == 1, "both have met")
+    publisher.publish(sender.types.make(COMMAND, deadline_s=60, rate_hz=np.float32(0.5), mode=1))
+    (message,) = inbox.wait()
+    assert (message.deadline_s, message.rate_hz, message.mode) == (60.0, 0.5, 1)

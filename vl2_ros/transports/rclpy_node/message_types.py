@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import importlib
+import numbers
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -62,7 +63,7 @@ class RosMessageTypes:
             for name, value in fields.items()
         }
         try:
-            return find_class(type_name)(**values)
+            return find_class(type_name)(**values, **_find_options(type_name))
         except (AssertionError, AttributeError, TypeError) as error:
             raise TransportError(f"{type_name} cannot be made: {error}") from error
 
@@ -75,13 +76,30 @@ def _find_converters(type_name: str) -> Mapping[str, Convert]:
     for name, kind in described.items():
         if kind == "octet":
             converters[name] = _to_octet
+        elif kind in ("float", "double"):
+            converters[name] = _to_float
         elif kind.startswith("sequence<"):
             converters[name] = _to_sequence
     return converters
 
 
+@cache
+def _find_options(type_name: str) -> Mapping[str, bool]:
+    """Return what makes the class check its fields, which Humble always does.
+
+    Else a value of a wrong kind ends the process, or becomes any number, when it is sent.
+    """
+    is_optional = "_check_fields" in getattr(find_class(type_name), "__slots__", ())
+    return {"check_fields": True} if is_optional else {}
+
+
 def _to_octet(value: int) -> bytes:
     return bytes([value])
+
+
+def _to_float(value: Any) -> Any:
+    # Here a whole number is none of the class's floats.
+    return float(value) if isinstance(value, numbers.Real) else value
 
 
 def _to_sequence(value: Any) -> Any:
