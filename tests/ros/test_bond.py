@@ -70,7 +70,6 @@ def test_active_node_forms_the_bond_and_deactivate_breaks_it(running, client, ma
         assert not bond.is_broken()
         assert client.change_state("deactivate")
         assert is_broken(bond)
-        bond.shutdown()
         assert client.change_state("cleanup")
 
 
