@@ -176,7 +176,7 @@ def test_alpha_of_a_file_lies_on_white():
 
 @pytest.mark.parametrize("encoding", ["rgb8", "rgba8", "rgb16", "rgba16", "bgr8", "bgra8", "bgr16"])
 def test_tiff_of_every_colour_order_keeps_the_colours(encoding):
-    """compressed_image_transport hands the values to OpenCV's writer in the order that they have."""
+    """Values come to OpenCV's writer in the order that they have (compressed_image_transport)."""
     stored = draw() if encoding.startswith("rgb") else draw()[..., ::-1]
     if "a" in encoding:
         stored = np.dstack([stored, np.full(HW, 99, np.uint8)])
