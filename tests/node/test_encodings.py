@@ -7,6 +7,8 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vl2_ros.errors import TransportError
 from vl2_ros.node.camera_image import decode_image
@@ -243,3 +245,25 @@ def test_a_plane_cut_short_names_what_was_expected(name, size):
         decode_image(
             height=6, width=10, encoding=name, step=9, is_bigendian=False, data=np.zeros(54, "u1")
         )
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    name=st.sampled_from(NAMES),
+    hw=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    step=st.integers(0, 100),
+    size=st.integers(0, 400) | st.none(),
+)
+def test_fields_that_contradict_each_other_are_told_and_nothing_else_is_raised(
+    name, hw, step, size
+):
+    form = ENCODINGS.get(name)
+    whole = form.count_bytes(hw[0], step) if form is not None else hw[0] * step
+    data = np.full(whole if size is None else size, 77, np.uint8)
+    try:
+        rgb = decode_image(
+            height=hw[0], width=hw[1], encoding=name, step=step, is_bigendian=True, data=data
+        )
+    except TransportError:
+        return
+    assert rgb.shape == (*hw, 3) and rgb.dtype == np.uint8 and rgb.flags.c_contiguous
