@@ -11,12 +11,15 @@ import pytest
 from tests.node.stepwise_perceiver import StepwisePerceiver, ask, make_image, running_node
 from tests.node.wire import PATIENCE_S, wait_until
 from tests.transports.harness import MemoryHarness, Rig
-from vl2_ros.errors import ConfigError
+from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.node import server as server_module
 from vl2_ros.node.jobs import GRACE_S
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perception import PerceptionNode
 from vl2_ros.node.request import Answer, Mode, Status
+from vl2_ros.node.service_calls import ServiceCalls
+from vl2_ros.transports.client import PerceptionClient
+from vl2_ros.transports.message_types import StoreMessageTypes
 
 MS = 1_000_000
 
@@ -148,3 +151,50 @@ def test_no_command_may_have_the_id_of_a_refusal(rig):
     rig.command("refused:a")
     (refusal,) = rig.results.wait_for("refused:a")
     assert refusal.status == Status.INVALID and "refused:" in refusal.message
+
+
+def test_a_watch_that_is_over_before_its_service_returns_was_accepted(rig, monkeypatch):
+    rig.start()
+    submit = rig.server.node.submit
+
+    def submit_late(request, *, on_event=None, on_answer=None):
+        ended = threading.Event()
+
+        def note(answer: Answer) -> None:
+            on_answer(answer)
+            ended.set()
+
+        submit(request, on_answer=note)
+        assert ended.wait(PATIENCE_S)
+
+    monkeypatch.setattr(rig.server.node, "submit", submit_late)
+    types = StoreMessageTypes()
+    command = types.make("vl2_ros/msg/VisionCommand", id="w", text="find it", duration_s=1e-6)
+    request = types.make("vl2_ros/srv/Watch_Request", command=command)
+    response = ServiceCalls(types, lambda: rig.server, "9.9").watch(request)
+    assert (response.accepted, response.message) == (True, "")
+
+
+def test_an_id_that_no_result_could_repeat_is_not_sent(rig):
+    rig.start()
+    client = PerceptionClient(rig.open("other"), node_name="vl2")
+    with pytest.raises(InputError, match="at most 256 characters"):
+        client.send("find it", command_id="a" * 257)
+
+
+def test_diagnostics_count_what_could_not_be_read(rig):
+    rig.start()
+    rig.command("a", "")
+    rig.results.wait_for("a")
+    assert rig.server.node.report().answer_counts[Status.INVALID] == 1
+
+
+def test_the_end_of_a_flood_of_failures_is_told(rig, monkeypatch, caplog):
+    rig.start(diagnostics_period_s=0.1)
+    repeated = rig.server.node._repeated
+    monkeypatch.setattr(repeated, "_period_s", 0.2)
+    rig.show(rig.open_camera(), 1 * MS)
+    for name in ("a", "b", "c"):
+        rig.command(name, "crash")
+        rig.results.wait_for(name)
+    wait_until(lambda: "more times in the last" in caplog.text, "the count is told")

@@ -249,6 +249,15 @@ class PerceptionNode:
                 last_error=self._last_error,
             )
 
+    def count_answer(self, answer: Answer) -> None:
+        """Count an answer that was made elsewhere, to a command that could not be read."""
+        with self._lock:
+            self._statistics.add(answer)
+
+    def flush_log(self) -> None:
+        """Log what was held back as repeats and is a minute old; for whoever has a timer."""
+        self._repeated.flush()
+
     def _work(self) -> None:
         while (task := self._wait_for_task()) is not None:
             job, picture = task
@@ -325,8 +334,7 @@ class PerceptionNode:
 
     def _deliver(self, replies: list[Reply]) -> None:
         for job, answer in replies:
-            with self._lock:
-                self._statistics.add(answer)
+            self.count_answer(answer)
             for listener in (self._on_answer, job.on_answer):
                 if listener is not None:
                     self._tell(listener, answer)

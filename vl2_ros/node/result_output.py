@@ -81,6 +81,10 @@ class ResultOutput:
             reason = f"the result cannot be sent: {describe_error(failure)}"
             send(self._messages.make_failed(answer, reason))
 
+    def flush_log(self) -> None:
+        """Log what was held back as repeats and is a minute old; for whoever has a timer."""
+        self._log.flush()
+
     def _try(self, name: str, send: Callable[[], None], failures: list[str]) -> None:
         failure = catch_failure(f"publishing {name}", send, self._log)
         if failure is not None:

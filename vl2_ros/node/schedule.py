@@ -268,7 +268,8 @@ class Schedule:
             return Status.BUSY, "the node is stopped; start it and ask again"
         most = self.parameters.max_watches
         if isinstance(job, Watch) and len(self.watches) >= most:
-            return Status.BUSY, f"{len(self.watches)} watches are there, at most {most}; stop one"
+            there = len(self.watches)
+            return Status.BUSY, f"{there} watches are there, at most {most} (max_watches); stop one"
         if isinstance(job, Ask) and self.queue.is_full:
             return (
                 Status.BUSY,

@@ -306,6 +306,7 @@ class PerceptionServer:
         if not isinstance(error, InputError):
             status, message = Status.FAILED, f"it cannot be read: {describe_error(error)}"
         answer = Answer(sender.id, sender.text, camera, status, message=message)
+        self.node.count_answer(answer)
         self._publish(answer)
         if on_answer is not None:
             on_answer(answer)
@@ -333,13 +334,16 @@ class PerceptionServer:
 
     def _supervise(self) -> None:
         report = guarded(self._report, "reporting diagnostics", self._log)
-        look_after = guarded(self._look_after_threads, "the supervisor", self._log)
+        look_after = guarded(self._look_after, "the supervisor", self._log)
         while not self._stopping.wait(self.node.parameters.diagnostics_period_s):
             report()
             look_after()
-            self._log.flush()
 
-    def _look_after_threads(self) -> None:
+    def _look_after(self) -> None:
+        self._log.flush()
+        self.node.flush_log()
+        if self._output is not None:
+            self._output.flush_log()
         failure = self._find_failure()
         if failure and not self._has_failed:
             self._has_failed = True
