@@ -198,3 +198,16 @@ def test_the_end_of_a_flood_of_failures_is_told(rig, monkeypatch, caplog):
         rig.command(name, "crash")
         rig.results.wait_for(name)
     wait_until(lambda: "more times in the last" in caplog.text, "the count is told")
+
+
+def test_an_image_on_its_way_at_the_stop_is_not_looked_at_later():
+    perceiver = StepwisePerceiver()
+    with running_node(perceiver) as (node, log):
+        node.stop()
+        node.put_image("image", make_image(1))
+        node.start()
+        node.submit(ask("a"))
+        time.sleep(0.2)
+        node.put_image("image", make_image(2))
+        log.wait_for_final("a")
+        assert perceiver.runs[-1] == ("a", 2)

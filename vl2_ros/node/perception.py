@@ -168,13 +168,16 @@ class PerceptionNode:
             raise ConfigError("stop cannot be called from a callback of the node")
 
     def put_image(self, camera: str, image: StoredImage) -> None:
-        """Store a picture; it replaces the one before.
+        """Store an image; it replaces the one before. A node that is stopped keeps none.
 
         Raises:
             InputError: if there is no such camera.
         """
         with self._lock:
             self._schedule.put_image(camera, image, time.monotonic())
+            if not self._schedule.is_open:
+                # It was on its way when the node was stopped, and must not be the first one later.
+                self._schedule.clear_cameras()
             self._work_came.notify()
 
     def submit(
