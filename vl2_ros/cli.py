@@ -203,7 +203,7 @@ def eval_embedded(
     if as_json:
         display.print_json(document)
     else:
-        display.print_rows(list_rows(document))
+        display.print_rows(list_rows(document), digits=".3f")
 
 
 @eval_app.command("coco")

@@ -73,6 +73,26 @@ def masks_to_boxes(masks: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True)
+class CanvasRange:
+    """Canvas sizes that an engine takes, in pixels; one size where both are the same.
+
+    Attributes:
+        least_hw: least height and width.
+        most_hw: most height and width.
+    """
+
+    least_hw: tuple[int, int]
+    most_hw: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        """Check that there is a size within."""
+        if min(self.least_hw) < 1 or any(
+            least > most for least, most in zip(self.least_hw, self.most_hw, strict=True)
+        ):
+            raise ShapeError(f"a canvas must be at least 1 and least_hw within most_hw, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
 class Letterbox:
     """How one frame was placed on the network canvas.
 

@@ -6,6 +6,7 @@ import importlib.util
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -78,10 +79,25 @@ def test_a_hang_is_answered_and_a_polite_kill_ends_the_process(start, client):
     assert "hangs" in process.stderr.read()
 
 
+def test_a_second_polite_kill_does_not_cut_the_answers_short(start, client):
+    process = start("hang", "--max-frame-age-s", "0")
+    client.require_node(PATIENCE_S)
+    client.show()
+    hung = client.send("hang", deadline_s=600.0)
+    wait_until(lambda: process.poll() is None, "it runs")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    *_, canceled = client.follow(hung, PATIENCE_S)
+    assert canceled.status is Status.CANCELED
+    assert process.wait(PATIENCE_S) == EXIT_FAILED
+
+
 def test_a_process_without_its_worker_ends_by_itself(start):
     process = start("dead-worker", "--diagnostics-period-s", "0.1")
     assert process.wait(PATIENCE_S) == EXIT_FAILED
-    assert "worker has ended" in process.stderr.read()
+    assert "worker or its timekeeper has ended" in process.stderr.read()
 
 
 def test_a_process_that_is_well_ends_with_zero(start, client):

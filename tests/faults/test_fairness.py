@@ -41,7 +41,7 @@ def make_schedule() -> Schedule:
 
 
 def waits_s(schedule: Schedule, now_s: float) -> float:
-    (state,) = schedule.watches.describe(now_s)
+    (state,) = schedule.describe_watches(now_s)
     return state.waits_s
 
 
@@ -66,6 +66,14 @@ def test_a_watch_does_not_wait_for_a_turn_while_its_camera_is_silent():
     assert waits_s(schedule, 150.25) == 0.25
 
 
+def test_a_watch_waits_for_its_camera_once_the_image_it_had_no_turn_for_is_old():
+    schedule = make_schedule()
+    schedule.admit(ask("w", mode=Mode.WATCH), 100.0)
+    schedule.put_image("image", make_image(1), 100.0)
+    assert waits_s(schedule, 100.75) == 0.75
+    assert waits_s(schedule, 150.0) == 0.0
+
+
 def test_a_watch_with_a_rate_waits_from_its_due_time_on():
     schedule = make_schedule()
     schedule.admit(ask("w", mode=Mode.WATCH, rate_hz=0.5), 100.0)
@@ -74,6 +82,7 @@ def test_a_watch_with_a_rate_waits_from_its_due_time_on():
     assert task is not None
     schedule.finish(task[0])
     schedule.put_image("image", make_image(2), 100.5)
+    schedule.put_image("image", make_image(3), 101.8)
     assert waits_s(schedule, 101.9) == 0.0
     assert waits_s(schedule, 102.5) == 0.5
 

@@ -140,7 +140,7 @@ def test_a_worker_that_has_ended_ends_the_process(rig, monkeypatch):
     monkeypatch.setattr(PerceptionNode, "_work", lambda self: None)
     rig.start(diagnostics_period_s=0.1, on_failure=reasons.append)
     wait_until(lambda: reasons, "the failure is told")
-    assert "worker has ended" in reasons[0]
+    assert "worker or its timekeeper has ended" in reasons[0]
     rig.server.stop()
     assert len(reasons) == 1
 

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from tests.node.wire import make_compressed_image, make_image
 from vl2_ros.errors import TransportError
 from vl2_ros.node.camera_image import (
-    ENCODINGS,
     decode_compressed_image,
     decode_image,
-    is_depth,
     store_compressed_image,
     store_image,
 )
+from vl2_ros.node.encodings import ENCODINGS, is_depth
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 RED, GREEN, BLUE = (200, 20, 10), (15, 190, 30), (5, 25, 180)
@@ -118,22 +117,6 @@ def test_picture_without_pixels_is_refused(encoding):
         decode_image(
             height=0, width=4, encoding=encoding, step=0, is_bigendian=False, data=np.zeros(0, "u1")
         )
-
-
-@pytest.mark.parametrize("encoding", sorted(ENCODINGS))
-def test_odd_sizes_decode_or_say_why_not(encoding):
-    form = ENCODINGS[encoding]
-    step = 3 * form.channels * np.dtype(form.dtype).itemsize
-    data = np.zeros(3 * step, np.uint8)
-    try:
-        rgb = decode_image(
-            height=3, width=3, encoding=encoding, step=step, is_bigendian=False, data=data
-        )
-    except TransportError as error:
-        assert "yuv" in encoding or "yuyv" in encoding or "uyvy" in encoding
-        assert "3x3" in str(error)
-    else:
-        assert rgb.shape == (3, 3, 3)
 
 
 def test_compressed_picture_is_rgb():

@@ -136,13 +136,13 @@ def test_a_watch_ends_after_its_duration():
     watches.add(make_watch("short", duration_s=2.0))
     watches.add(make_watch("long"))
     assert watches.find_next_end_s() == 2.0
-    states = {state.id: state for state in watches.describe(0.5)}
+    states = {state.id: state for state in watches.describe(0.5, camera.find)}
     assert states["short"].remaining_s == pytest.approx(1.5)
     assert states["long"].remaining_s == 0.0
     camera.shoot(2.0)
     pair = watches.take(2.0, camera.find)
     assert pair is not None and pair[0].request.id == "long"
-    assert watches.describe(2.5)[0].remaining_s > 0.0
+    assert watches.describe(2.5, camera.find)[0].remaining_s > 0.0
     assert [watch.request.id for watch in watches.take_ended(2.0)] == ["short"]
-    assert [state.id for state in watches.describe(2.0)] == ["long"]
+    assert [state.id for state in watches.describe(2.0, camera.find)] == ["long"]
     assert len(watches) == 1 and watches.find_next_end_s() == math.inf

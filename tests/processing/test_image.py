@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vl2_ros.errors import InputError
+from vl2_ros.errors import InputError, ShapeError
+from vl2_ros.geometry import CanvasRange
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.image import (
     CLIP_MEAN,
@@ -24,6 +25,7 @@ from vl2_ros.processing.image import (
     count_tiles,
     cut_tiles,
     fit_letterbox,
+    fit_pose_letterbox,
     pad_to_square,
     preprocess_decoder,
     preprocess_vision,
@@ -314,6 +316,62 @@ def test_decoder_canvas_follows_the_rule(height: int, width: int) -> None:
     assert short == 800 or long == 1333
     for padded, side in zip(letterbox.padded_hw, letterbox.model_hw, strict=True):
         assert padded % 32 == 0 and 0 <= padded - side < 32
+
+
+SIDE = st.integers(32, 1600)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 2500),
+    st.integers(1, 2500),
+    st.lists(st.tuples(SIDE, SIDE, SIDE, SIDE), min_size=1, max_size=3),
+    st.sampled_from([fit_letterbox, fit_pose_letterbox]),
+)
+def test_every_image_fits_a_canvas_that_an_engine_takes(height, width, sides, fit) -> None:
+    canvases = [CanvasRange((min(a, b), min(c, d)), (max(a, b), max(c, d))) for a, b, c, d in sides]
+    own = fit((height, width), ProcessingConfig())
+    letterbox = fit((height, width), ProcessingConfig(), canvases)
+    padded = np.array(letterbox.padded_hw)
+    assert any(np.all((padded >= one.least_hw) & (padded <= one.most_hw)) for one in canvases)
+    if any(np.all(np.array(own.model_hw) <= one.most_hw) for one in canvases):
+        assert letterbox.model_hw == own.model_hw
+    # Made smaller, it keeps its aspect to the pixel and touches a side of its canvas.
+    factor = min(letterbox.model_hw[0] / height, letterbox.model_hw[1] / width)
+    for side, model in zip((height, width), letterbox.model_hw, strict=True):
+        assert abs(model - side * factor) <= 1 + side / min(height, width)
+
+
+@pytest.mark.parametrize(
+    ("frame_hw", "model_hw"),
+    [
+        ((480, 640), (800, 1067)),
+        ((720, 1280), (750, 1333)),
+        ((1080, 1920), (750, 1333)),
+        ((600, 600), (800, 800)),
+        # Upright images are made smaller.
+        ((640, 480), (800, 600)),
+        ((1280, 720), (800, 450)),
+    ],
+)
+def test_camera_images_keep_their_size_on_the_canvas_of_swin(frame_hw, model_hw) -> None:
+    canvas = CanvasRange((800, 1344), (800, 1344))
+    letterbox = fit_letterbox(frame_hw, ProcessingConfig(), [canvas])
+    assert (letterbox.model_hw, letterbox.padded_hw) == (model_hw, (800, 1344))
+
+
+def test_of_several_canvases_the_one_with_the_largest_image_and_least_padding_is_taken() -> None:
+    canvases = [CanvasRange(hw, hw) for hw in ((1344, 1344), (800, 1344), (1344, 800))]
+    for frame_hw, padded_hw in (((480, 640), (800, 1344)), ((640, 480), (1344, 800))):
+        letterbox = fit_letterbox(frame_hw, ProcessingConfig(), canvases)
+        assert letterbox.padded_hw == padded_hw
+        assert max(letterbox.model_hw) == 1067
+
+
+def test_a_canvas_without_a_size_is_refused() -> None:
+    for least, most in (((0, 32), (32, 32)), ((64, 32), (32, 64))):
+        with pytest.raises(ShapeError, match="at least 1 and least_hw within most_hw"):
+            CanvasRange(least, most)
 
 
 def test_tiles_are_cut_row_by_row_with_the_thumbnail_last() -> None:

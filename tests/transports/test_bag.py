@@ -26,6 +26,7 @@ from vl2_ros.transports.bag import (
 )
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
+COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 CAMERA = PinholeCamera((48, 64), fx=60.0, fy=61.0, cx=32.0, cy=24.0)
 
 
@@ -173,6 +174,22 @@ def test_depth_topic_is_not_taken_for_a_second_camera(tmp_path):
         tmp_path / "bag",
         {"/depth": [make_depth(f) for f in frames], "/color": [make_image(f) for f in frames]},
     )
+    assert_same(frames, list(read_frames(bag)))
+
+
+@pytest.mark.parametrize("said", ["16UC1; png compressed ", "16UC1; compressedDepth png"])
+def test_compressed_depth_is_not_taken_for_a_second_camera(tmp_path, said):
+    frames = make_frames()
+
+    def compress(frame: Frame, values: np.ndarray, image_format: str):
+        data = cv2.imencode(".png", values)[1].reshape(-1)
+        header = make_image(frame).header
+        return STORE.types[COMPRESSED_TYPE](header=header, format=image_format, data=data)
+
+    depth = [compress(f, f.rgb[..., 0].astype(np.uint16), said) for f in frames]
+    color = [compress(f, f.rgb[..., ::-1], "rgb8; png compressed bgr8") for f in frames]
+    topics = {"/depth/compressed": depth, "/color/compressed": color}
+    bag = write_bag(tmp_path / "bag", topics, message_type=COMPRESSED_TYPE)
     assert_same(frames, list(read_frames(bag)))
 
 

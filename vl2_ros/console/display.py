@@ -80,8 +80,8 @@ def print_facts(document: Mapping[str, object]) -> None:
     print_text(table)
 
 
-def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
-    """Print a table; the names of the first row head its columns."""
+def print_rows(rows: Sequence[Mapping[str, object]], *, digits: str = ".3g") -> None:
+    """Print a table; the names of the first row head its columns, `digits` formats its numbers."""
     from rich.table import Table
 
     if not rows:
@@ -90,13 +90,13 @@ def print_rows(rows: Sequence[Mapping[str, object]]) -> None:
     for name in rows[0]:
         table.add_column(name, overflow="fold", min_width=len(name))
     for row in rows:
-        cells = ("-" if value is None else _format_cell(value) for value in row.values())
+        cells = ("-" if one is None else _format_cell(one, digits) for one in row.values())
         table.add_row(*(make_printable(cell, keep_lines=True) for cell in cells))
     print_text(table)
 
 
-def _format_cell(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _format_cell(value: object, digits: str) -> str:
+    return f"{value:{digits}}" if isinstance(value, float) else str(value)
 
 
 def _format(value: object) -> str:

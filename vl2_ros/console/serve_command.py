@@ -91,8 +91,8 @@ def serve(
             perceiver = open_perceiver(dataclasses.replace(process, device=choose_device(device)))
         ended.callback(close_perceiver, perceiver)
         server = PerceptionServer(perceiver, link, settings, on_failure=failure.note)
-        server.start()
         try:
+            server.start()
             cameras = ", ".join(link.resolve(name) for name in settings.cameras)
             answering = server.node.info
             display.print_text(
@@ -101,7 +101,9 @@ def serve(
             )
             terminal.wait_for_interrupt()
         finally:
-            if not server.stop():
+            with terminal.ignore_signals():
+                is_ended = server.stop()
+            if not is_ended:
                 failure.reason = failure.reason or "the worker hangs; the process ends without it"
     failure.end()
 

@@ -69,6 +69,18 @@ def hear_signals() -> Iterator[None]:
 
 
 @contextmanager
+def ignore_signals() -> Iterator[None]:
+    """Let no second Ctrl-C or polite kill cut the body short, which must be bounded in time."""
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = {name: signal.signal(name, signal.SIG_IGN) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+@contextmanager
 def end_quietly() -> Iterator[None]:
     """Let Ctrl-C and a polite kill end the body without a message."""
     with suppress(KeyboardInterrupt), hear_signals():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from vl2_ros.errors import EngineError, InputError, TransportError
 from vl2_ros.node.camera_buffer import Picture
-from vl2_ros.node.guarded import catch_failure
+from vl2_ros.node.guarded import catch_failure, error_text
 from vl2_ros.node.jobs import Job
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
@@ -129,7 +129,7 @@ class Attempt:
                 "events",
                 "a listener to events of %r failed: %s",
                 self.job.request.id,
-                failure,
+                error_text(failure),
             )
 
 

@@ -7,64 +7,22 @@ Messages are read by attribute, so that the classes of every transport will do. 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
 from vl2_ros.errors import InputError, TransportError
+from vl2_ros.node.encodings import (
+    Encoding,
+    find_encoding,
+    is_depth,
+    planes_to_rgb,
+    split_format,
+)
 from vl2_ros.node.request import StoredImage
-from vl2_ros.processing.image import read_image
+from vl2_ros.processing.image import read_stored_pixels
 from vl2_ros.structures import MAX_FRAME_PIXELS, Frame
-
-#: Encodings and formats that hold depth; not a picture, and not an error on a depth topic.
-DEPTH_ENCODINGS = frozenset({"16UC1", "32FC1"})
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """How the bytes of one pixel become RGB.
-
-    Attributes:
-        dtype: of one channel.
-        channels: values per pixel as stored.
-        to_rgb: OpenCV conversion code, or None when the bytes are RGB already.
-    """
-
-    dtype: str
-    channels: int
-    to_rgb: int | None
-
-
-# OpenCV names a Bayer pattern by its second row and column, ROS by its first.
-ENCODINGS: dict[str, Encoding] = {
-    "rgb8": Encoding("u1", 3, None),
-    "rgba8": Encoding("u1", 4, cv2.COLOR_RGBA2RGB),
-    "bgr8": Encoding("u1", 3, cv2.COLOR_BGR2RGB),
-    "bgra8": Encoding("u1", 4, cv2.COLOR_BGRA2RGB),
-    "8UC3": Encoding("u1", 3, cv2.COLOR_BGR2RGB),
-    "8UC4": Encoding("u1", 4, cv2.COLOR_BGRA2RGB),
-    "8UC1": Encoding("u1", 1, cv2.COLOR_GRAY2RGB),
-    "mono8": Encoding("u1", 1, cv2.COLOR_GRAY2RGB),
-    "mono16": Encoding("u2", 1, cv2.COLOR_GRAY2RGB),
-    "rgb16": Encoding("u2", 3, None),
-    "bgr16": Encoding("u2", 3, cv2.COLOR_BGR2RGB),
-    "rgba16": Encoding("u2", 4, cv2.COLOR_RGBA2RGB),
-    "bgra16": Encoding("u2", 4, cv2.COLOR_BGRA2RGB),
-    "bayer_rggb8": Encoding("u1", 1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr8": Encoding("u1", 1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg8": Encoding("u1", 1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg8": Encoding("u1", 1, cv2.COLOR_BayerGB2RGB),
-    "bayer_rggb16": Encoding("u2", 1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr16": Encoding("u2", 1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg16": Encoding("u2", 1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg16": Encoding("u2", 1, cv2.COLOR_BayerGB2RGB),
-    "uyvy": Encoding("u1", 2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuv422": Encoding("u1", 2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuyv": Encoding("u1", 2, cv2.COLOR_YUV2RGB_YUYV),
-    "yuv422_yuy2": Encoding("u1", 2, cv2.COLOR_YUV2RGB_YUYV),
-}
 
 
 def store_image(message: Any, *, max_pixels: int = MAX_FRAME_PIXELS) -> StoredImage:
@@ -129,16 +87,16 @@ def decode_image(
 ) -> np.ndarray:
     """Turn the fields of a sensor_msgs/Image into RGB.
 
-    16-bit values keep their upper eight bits: the full range of the encoding maps to 0..255. Takes
-    at most 4 bytes a pixel beside its result.
+    16-bit values keep their upper eight bits: the full range of the encoding maps to 0..255. Alpha
+    is dropped, as cv_bridge does. Takes at most 4 bytes a pixel beside its result.
 
     Args:
         height: rows.
         width: columns.
         encoding: a key of `ENCODINGS`.
-        step: bytes of one row, padding included.
+        step: bytes of one row, padding included; of the luma plane where chroma follows it.
         is_bigendian: byte order of 16-bit values.
-        data: (height * step,) uint8.
+        data: (height * step,) uint8, and the chroma plane where there is one.
         max_pixels: an image of more is refused.
 
     Returns:
@@ -148,42 +106,33 @@ def decode_image(
         TransportError: if the encoding is not known or means depth, the sizes contradict each
             other or are over the limit.
     """
-    if is_depth(encoding):
-        raise TransportError(
-            f"image of encoding {encoding!r} holds depth; expected a colour or grey picture, "
-            "name the camera's colour topic"
-        )
-    form = ENCODINGS.get(encoding)
-    if form is None:
-        raise TransportError(
-            f"image encoding {encoding!r} is not known; expected one of {', '.join(ENCODINGS)}"
-        )
-    value_bytes = np.dtype(form.dtype).itemsize
-    row_bytes = width * form.channels * value_bytes
-    if height < 1 or width < 1:
-        raise TransportError(f"image of {width}x{height} pixels has no pixel")
-    if height * width > max_pixels:
-        raise TransportError(
-            f"image of {width}x{height} pixels is over the limit of {max_pixels}; resize it first"
-        )
+    form = find_encoding(encoding)
+    _check_sides(height, width, encoding, form, max_pixels)
+    row_bytes = width * form.channels * form.value_bytes
+    if form.chroma_halves and data.size == form.count_bytes(height, row_bytes):
+        # Planes without padding; many a driver gives them the step of all planes together.
+        step = row_bytes
     if step < row_bytes:
         raise TransportError(
             f"image step is {step}, expected at least {row_bytes} bytes for {width} pixels "
             f"of {encoding}"
         )
-    if data.size != height * step:
+    if data.size != form.count_bytes(height, step):
+        chroma = " and their chroma" if form.chroma_halves else ""
         raise TransportError(
-            f"image holds {data.size} bytes, expected {height * step} for {height} rows "
-            f"of step {step}"
+            f"image holds {data.size} bytes, expected {form.count_bytes(height, step)} for "
+            f"{height} rows of step {step}{chroma}"
         )
-    # Views only, of the upper byte of each value: the conversion below makes the one copy, also of
-    # rows with padding.
-    rows = data.reshape(height, step)[:, :row_bytes]
-    values = rows.reshape(height, width, form.channels, value_bytes)
-    pixels = values[..., 0 if is_bigendian else value_bytes - 1]
-    if form.to_rgb is None:
-        return np.array(pixels)
     try:
+        if form.chroma_halves:
+            return planes_to_rgb(*_cut_planes(height, width, step, data, form), form)
+        # Views only, of the upper byte of each value: the conversion below makes the one copy,
+        # also of rows with padding.
+        rows = data.reshape(height, step)[:, :row_bytes]
+        values = rows.reshape(height, width, form.channels, form.value_bytes)
+        pixels = values[..., 0 if is_bigendian else form.value_bytes - 1]
+        if form.to_rgb is None:
+            return np.array(pixels)
         return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), form.to_rgb))
     except cv2.error as error:
         raise TransportError(
@@ -191,10 +140,49 @@ def decode_image(
         ) from error
 
 
+def _check_sides(height: int, width: int, encoding: str, form: Encoding, max_pixels: int) -> None:
+    if height < 1 or width < 1:
+        raise TransportError(f"image of {width}x{height} pixels has no pixel")
+    if height * width > max_pixels:
+        raise TransportError(
+            f"image of {width}x{height} pixels is over the limit of {max_pixels}; resize it first"
+        )
+    rows, columns = form.multiple_hw
+    if height % rows or width % columns:
+        raise TransportError(
+            f"image of {width}x{height} pixels cannot be {encoding}: expected an even width"
+            + (" and height" if rows > 1 else "")
+            + ", as pixels share their colour; crop it first"
+        )
+    if min(height, width) < form.least_side:
+        raise TransportError(
+            f"image of {width}x{height} pixels is too small for the mosaic {encoding}; expected "
+            f"at least {form.least_side}x{form.least_side}"
+        )
+
+
+def _cut_planes(
+    height: int, width: int, step: int, data: np.ndarray, form: Encoding
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return views of luma (H, W) and chroma (h, w, 2), padding left out."""
+    luma, chroma = data[: height * step], data[height * step :]
+    rows = height // form.multiple_hw[0]
+    columns = width // form.multiple_hw[1]
+    return (
+        luma.reshape(height, step)[:, :width],
+        chroma.reshape(rows, -1)[:, : 2 * columns].reshape(rows, columns, 2),
+    )
+
+
 def decode_compressed_image(
     *, image_format: str, data: np.ndarray, max_pixels: int = MAX_FRAME_PIXELS
 ) -> np.ndarray:
     """Turn the fields of a sensor_msgs/CompressedImage into RGB.
+
+    Gives the pixels that ROS 2's own decoder gives: not turned by EXIF, since calibration and depth
+    belong to the rows and columns as stored, and without alpha, as on the raw topic. A mosaic
+    becomes colours. One that the sender has made grey, as compressed_image_transport does for JPEG
+    by default (`bayer_rggb8; jpeg compressed mono8`), stays grey.
 
     Args:
         image_format: the message's `format`, such as `jpeg` or `bgr8; jpeg compressed bgr8`.
@@ -205,7 +193,8 @@ def decode_compressed_image(
         (H, W, 3) uint8.
 
     Raises:
-        TransportError: if the bytes are no picture, one of depth, or over the limit.
+        TransportError: if the bytes are no picture, one of depth, or over the limit, or hold a
+            mosaic of an unknown pattern.
     """
     if is_depth(image_format):
         raise TransportError(
@@ -213,11 +202,29 @@ def decode_compressed_image(
             "picture, name the camera's colour topic"
         )
     try:
-        return read_image(np.ascontiguousarray(data).data, max_pixels=max_pixels).rgb
+        pixels = read_stored_pixels(np.ascontiguousarray(data).data, max_pixels=max_pixels)
     except InputError as error:
         raise TransportError(f"compressed image of format {image_format!r}: {error}") from error
+    if pixels.shape[2] == 1:
+        return _colour_grey(pixels, image_format)
+    source, target = split_format(image_format)
+    if "tiff" in image_format and source.startswith("rgb") and not target:
+        # compressed_image_transport hands them to OpenCV's TIFF writer as if they were BGR.
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    return pixels
 
 
-def is_depth(encoding: str) -> bool:
-    """Tell whether an encoding or a compressed format means depth."""
-    return encoding in DEPTH_ENCODINGS or "compressedDepth" in encoding
+def _colour_grey(pixels: np.ndarray, image_format: str) -> np.ndarray:
+    """Return RGB of one channel (H, W, 1): of a mosaic, or grey."""
+    source, target = split_format(image_format)
+    # A sender that made the mosaic grey names that as what it compressed.
+    pattern = target or source
+    if not pattern.startswith("bayer"):
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB))
+    try:
+        form = find_encoding(pattern)
+        height, width = pixels.shape[:2]
+        _check_sides(height, width, pattern, form, max_pixels=pixels.size)
+    except TransportError as error:
+        raise TransportError(f"compressed image of format {image_format!r}: {error}") from error
+    return np.asarray(cv2.cvtColor(pixels, form.to_rgb or cv2.COLOR_GRAY2RGB))

@@ -52,7 +52,28 @@ def ends_process(error: BaseException) -> bool:
 
 def tell_failure(log: RepeatedLog, what: str, error: BaseException) -> None:
     """Log that something failed: the first time with its traceback, then as a count."""
-    log.log(logging.ERROR, what, "%s failed, the rest goes on: %r", what, error, exc_info=error)
+    shown = _show(repr, error)
+    log.log(logging.ERROR, what, "%s failed, the rest goes on: %s", what, shown, exc_info=error)
+
+
+def error_text(error: BaseException) -> str:
+    """Return the text of an error as any message and log can hold it; never fails."""
+    return _show(str, error)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return class and text of an error as any message and log can hold them; never fails."""
+    return f"{type(error).__name__}: {error_text(error)}"
+
+
+def _show(turn: Callable[[BaseException], str], error: BaseException) -> str:
+    try:
+        # Halves of surrogate pairs stand for bytes of file names; no message can hold them.
+        return turn(error).encode("utf-8", errors="backslashreplace").decode()
+    except BaseException as further:
+        if ends_process(further):
+            raise
+        return f"{type(error).__name__} without a text"
 
 
 def catch_failure(what: str, call: Callable[[], None], log: RepeatedLog) -> BaseException | None:

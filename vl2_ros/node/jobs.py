@@ -29,6 +29,7 @@ class Job:
         stop_message: why it must not go on; None while it may.
         answer_by_s: once it must not go on, its last answer is due then, whatever it is doing.
         is_answered: its last answer is made.
+        is_delivering: an answer that is not its last is on its way out, while it runs.
         stage: the last one that began, while it runs.
         active_s: when it last showed that it goes on: it began, or an event came.
     """
@@ -42,6 +43,7 @@ class Job:
     stop_message: str | None = None
     answer_by_s: float = math.inf
     is_answered: bool = False
+    is_delivering: bool = False
     stage: str = "queue"
     active_s: float = 0.0
 

@@ -18,7 +18,7 @@ from functools import partial
 from vl2_ros.errors import ConfigError
 from vl2_ros.node.attempt import Attempt
 from vl2_ros.node.camera_buffer import Picture
-from vl2_ros.node.guarded import catch_failure
+from vl2_ros.node.guarded import catch_failure, describe_error, error_text
 from vl2_ros.node.jobs import Job
 from vl2_ros.node.parameters import NodeParameters, note_of
 from vl2_ros.node.perceiver import Perceiver
@@ -134,10 +134,9 @@ class PerceptionNode:
         Raises:
             ConfigError: if called from a callback, as a thread cannot wait for itself.
         """
+        self.refuse_own_thread()
         with self._lock:
             threads = self._threads
-            if threading.current_thread() in threads:
-                raise ConfigError("stop cannot be called from a callback of the node")
             self._schedule.is_open = False
             _, replies = self._schedule.cancel("", "the node was stopped", time.monotonic())
             self._work_came.notify_all()
@@ -147,24 +146,38 @@ class PerceptionNode:
         for thread in threads:
             thread.join(max(0.0, end_s - time.monotonic()))
         is_ended = not any(thread.is_alive() for thread in threads)
+        replies = []
         with self._lock:
-            replies = self._schedule.give_up_running(time.monotonic())
-            if is_ended and self._threads is threads:
-                self._threads = ()
-            self._schedule.clear_cameras()
+            # Else another thread has stopped the node, and maybe started it again.
+            if self._threads is threads:
+                replies = self._schedule.give_up_running()
+                self._threads = () if is_ended else threads
+                self._schedule.clear_cameras()
         self._deliver(replies)
         if not is_ended:
             _log.critical("%s", self._explain_threads())
         return is_ended
 
+    def refuse_own_thread(self) -> None:
+        """Check that a stop is not asked for by a callback, which would wait for itself.
+
+        Raises:
+            ConfigError: if it is.
+        """
+        if threading.current_thread() in self._threads:
+            raise ConfigError("stop cannot be called from a callback of the node")
+
     def put_image(self, camera: str, image: StoredImage) -> None:
-        """Store a picture; it replaces the one before.
+        """Store an image; it replaces the one before. A node that is stopped keeps none.
 
         Raises:
             InputError: if there is no such camera.
         """
         with self._lock:
             self._schedule.put_image(camera, image, time.monotonic())
+            if not self._schedule.is_open:
+                # It was on its way when the node was stopped, and must not be the first one later.
+                self._schedule.clear_cameras()
             self._work_came.notify()
 
     def submit(
@@ -215,7 +228,7 @@ class PerceptionNode:
     def list_watches(self) -> tuple[WatchState, ...]:
         """List the standing commands in the order they were given."""
         with self._lock:
-            return self._schedule.watches.describe(time.monotonic())
+            return self._schedule.describe_watches(time.monotonic())
 
     def report(self) -> NodeReport:
         """Sum up the state of the node."""
@@ -230,13 +243,23 @@ class PerceptionNode:
                 running_stage=running.stage if running else "",
                 idle_s=idle_s,
                 is_stalled=idle_s > schedule.parameters.stall_limit_s,
-                watches=schedule.watches.describe(now_s),
+                watches=schedule.describe_watches(now_s),
                 answer_counts=self._statistics.count(),
                 stage_mean_ms=self._statistics.mean_ms(),
                 stage_max_ms=self._statistics.max_ms(),
-                is_worker_alive=bool(self._threads) and self._threads[0].is_alive(),
+                is_worker_alive=bool(self._threads)
+                and all(one.is_alive() for one in self._threads),
                 last_error=self._last_error,
             )
+
+    def count_answer(self, answer: Answer) -> None:
+        """Count an answer that was made elsewhere, to a command that could not be read."""
+        with self._lock:
+            self._statistics.add(answer)
+
+    def flush_log(self) -> None:
+        """Log what was held back as repeats and is a minute old; for whoever has a timer."""
+        self._repeated.flush()
 
     def _work(self) -> None:
         while (task := self._wait_for_task()) is not None:
@@ -250,9 +273,9 @@ class PerceptionNode:
     def _recover(self, job: Job, failure: BaseException) -> None:
         """Answer a job although our own code failed on it."""
         with self._lock:
-            replies = self._schedule.abort(job, f"{type(failure).__name__}: {failure}")
+            replies = self._schedule.abort(job, describe_error(failure))
         kind = f"failed {type(failure).__name__}"
-        self._note_error(kind, f"command {job.request.id!r} failed: {failure}")
+        self._note_error(kind, f"command {job.request.id!r} failed: {error_text(failure)}")
         self._deliver(replies)
 
     def _wait_for_task(self) -> tuple[Job, Picture] | None:
@@ -314,8 +337,7 @@ class PerceptionNode:
 
     def _deliver(self, replies: list[Reply]) -> None:
         for job, answer in replies:
-            with self._lock:
-                self._statistics.add(answer)
+            self.count_answer(answer)
             for listener in (self._on_answer, job.on_answer):
                 if listener is not None:
                     self._tell(listener, answer)
@@ -323,8 +345,8 @@ class PerceptionNode:
     def _tell(self, listener: Callable[[Answer], None], answer: Answer) -> None:
         failure = catch_failure("a listener to answers", lambda: listener(answer), self._repeated)
         if failure is not None:
-            kind = type(failure).__name__
-            self._note_error(f"listener {kind}", f"a listener to answers failed: {kind}: {failure}")
+            kind = f"listener {type(failure).__name__}"
+            self._note_error(kind, f"a listener to answers failed: {describe_error(failure)}")
 
     def _note_error(self, kind: str, message: str) -> None:
         # A watch that fails does so at the rate of its camera.

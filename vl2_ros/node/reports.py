@@ -71,7 +71,7 @@ class NodeReport:
         answer_counts: answers since the node was made; every status is a key.
         stage_mean_ms: mean time of each stage over the last answers that were OK.
         stage_max_ms: longest time of each stage over the same answers.
-        is_worker_alive: the thread that computes runs.
+        is_worker_alive: the threads that compute and keep the time run.
         last_error: of the perceiver or of a listener, newest; empty when none failed.
     """
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from vl2_ros.node.guarded import catch_failure
+from vl2_ros.node.guarded import catch_failure, describe_error
 from vl2_ros.node.instance_messages import InstanceMessages, route_name
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer, Status
@@ -71,6 +71,8 @@ RESULT_TOPICS: tuple[ResultTopic, ...] = (
     *dict.fromkeys(topic for topics in ROUTE_TOPICS.values() for topic in topics),
     RESULT,
 )
+
+_NO_MODEL = ModelInfo("", "", "", "", ())
 
 
 class ResultMessages:
@@ -143,16 +145,23 @@ class ResultMessages:
         made: list[Any] = []
         failure = catch_failure(
             "making a result",
-            lambda: made.append(self._make_result(answer, parts or self.open_parts(answer))),
+            lambda: made.append(
+                self._make_result(answer, parts or self.open_parts(answer), self._find_info())
+            ),
             self._log,
         )
         if failure is None:
             return made[0]
-        reason = f"the answer cannot be written: {type(failure).__name__}: {failure}"
+        return self.make_failed(answer, f"the answer cannot be written: {describe_error(failure)}")
+
+    def make_failed(self, answer: Answer, reason: str) -> Any:
+        """Make the vl2_ros/VisionResult that stands for an answer whose own cannot be had."""
         failed = replace(
             answer, status=Status.FAILED, message=reason, frame=None, space=None, result=None
         )
-        return self._make_result(failed, self.open_parts(failed))
+        infos = [_NO_MODEL]
+        catch_failure("naming the model", lambda: infos.append(self._find_info()), self._log)
+        return self._make_result(failed, self.open_parts(failed), infos[-1])
 
     def _make_detections_3d(
         self, parts: InstanceMessages, answer: Answer, found: AnswerParts
@@ -166,8 +175,8 @@ class ResultMessages:
     ) -> list[Any]:
         return self._spatial.make_markers(answer, parts.make_header(answer.frame))
 
-    def _make_result(self, answer: Answer, found: AnswerParts) -> Any:
-        result, info = answer.result, self._find_info()
+    def _make_result(self, answer: Answer, found: AnswerParts, info: ModelInfo) -> Any:
+        result = answer.result
         return self._make(
             RESULT.type_name,
             header=self._parts.make_header(answer.frame),

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from vl2_ros.node.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
-from vl2_ros.node.guarded import catch_failure
+from vl2_ros.node.guarded import catch_failure, describe_error
 from vl2_ros.node.instance_messages import InstanceMessages
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer
@@ -64,27 +64,36 @@ class ResultOutput:
         """Send an answer to every topic that it belongs on, `~/result` last.
 
         What fails on one topic stops no other: it is logged, and the message of the result says it.
+        A result that cannot be sent is sent as FAILED, with the reason.
 
         Raises:
-            TransportError: if the result itself cannot be sent.
+            TransportError: if not even that can be sent.
         """
         failures: list[str] = []
         parts = self._messages.open_parts(answer)
         for topic in self._messages.list_topics(answer):
-            if self._is_wanted(topic):
-                self._try(topic.name, partial(self._publish_parts, topic, parts), failures)
-            else:
-                self._messages.leave_out(topic, answer)
+            self._try(topic.name, partial(self._publish_parts, topic, parts), failures)
         self._try(ANNOTATED.name, partial(self._publish_annotated, answer), failures)
         result = self._messages.make_result(answer, parts, failures)
-        self._publishers[RESULT].publish(result)
+        send = self._publishers[RESULT].publish
+        failure = catch_failure(f"publishing {RESULT.name}", partial(send, result), self._log)
+        if failure is not None:
+            reason = f"the result cannot be sent: {describe_error(failure)}"
+            send(self._messages.make_failed(answer, reason))
+
+    def flush_log(self) -> None:
+        """Log what was held back as repeats and is a minute old; for whoever has a timer."""
+        self._log.flush()
 
     def _try(self, name: str, send: Callable[[], None], failures: list[str]) -> None:
         failure = catch_failure(f"publishing {name}", send, self._log)
         if failure is not None:
-            failures.append(f"nothing was sent on {name}: {type(failure).__name__}: {failure}")
+            failures.append(f"nothing was sent on {name}: {describe_error(failure)}")
 
     def _publish_parts(self, topic: ResultTopic, parts: AnswerParts) -> None:
+        if not self._is_wanted(topic):
+            self._messages.leave_out(topic, parts.answer)
+            return
         for message in self._messages.make_messages(topic, parts):
             self._publishers[topic].publish(message)
 

@@ -12,8 +12,10 @@ from vl2_ros.errors import InputError
 from vl2_ros.node.attempt import Attempt
 from vl2_ros.node.camera_buffer import CameraBuffer, Picture
 from vl2_ros.node.command_queue import CommandQueue
+from vl2_ros.node.guarded import describe_error, error_text
 from vl2_ros.node.jobs import GRACE_S, Ask, Job, Watch
 from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.reports import WatchState
 from vl2_ros.node.request import Answer, Mode, Request, Status, StoredImage
 from vl2_ros.node.watches import WatchList
 from vl2_ros.structures import Command
@@ -110,10 +112,11 @@ class Schedule:
     def find_next_deadline_s(self) -> float:
         """Return when a waiting ask expires, a watch ends, or what runs is to be given up next."""
         running = self.running
+        is_due = running is not None and not (running.is_answered or running.is_delivering)
         return min(
             self.queue.find_next_deadline_s(),
             self.watches.find_next_end_s(),
-            math.inf if running is None or running.is_answered else running.answer_by_s,
+            running.answer_by_s if running is not None and is_due else math.inf,
         )
 
     def is_stopped(self, job: Job, now_s: float) -> bool:
@@ -129,13 +132,14 @@ class Schedule:
         job = attempt.job
         if job.is_answered:
             return None
-        if isinstance(job, Ask):
-            job.is_answered = True
-        elif job.stop_message is not None:
+        if isinstance(job, Watch) and job.stop_message is not None:
             return None
         status, message = self._judge(attempt, failure, now_s)
+        job.is_answered = isinstance(job, Ask)
         sequence = 0
         if isinstance(job, Watch):
+            # Its end waits until this is out, as nothing may come after it.
+            job.is_delivering = True
             sequence = job.result_count
             job.result_count += 1
         return job.make_answer(
@@ -160,6 +164,7 @@ class Schedule:
     def finish(self, job: Job) -> list[Reply]:
         """Take note that a job does not run any more; a stopped watch is answered ENDED."""
         self.running = None
+        job.is_delivering = False
         if isinstance(job, Watch) and job.stop_message is not None and not job.is_answered:
             job.is_answered = True
             return [(job, self._end(job, job.stop_message))]
@@ -174,11 +179,12 @@ class Schedule:
         for watch in self.watches.take_ended(now_s):
             message = f"its duration_s of {watch.request.duration_s:g} s is over"
             replies += self._stop_watch(watch, message, now_s)
-        if self.running is not None and now_s >= self.running.answer_by_s:
-            replies += self.give_up_running(now_s)
+        running = self.running
+        if running is not None and not running.is_delivering and now_s >= running.answer_by_s:
+            replies += self.give_up_running()
         return replies
 
-    def give_up_running(self, now_s: float) -> list[Reply]:
+    def give_up_running(self) -> list[Reply]:
         """Answer what runs without waiting for it; whatever comes of it later is dropped."""
         job = self.running
         if job is None or job.is_answered:
@@ -220,6 +226,10 @@ class Schedule:
         )
         return is_running or self.queue.has(request_id) or self.watches.has(request_id)
 
+    def describe_watches(self, now_s: float) -> tuple[WatchState, ...]:
+        """List the standing commands in the order they were given."""
+        return self.watches.describe(now_s, lambda camera: self._find_picture(camera, now_s))
+
     def clear_cameras(self) -> None:
         """Let go of all pictures."""
         for buffer in self.cameras.values():
@@ -242,6 +252,8 @@ class Schedule:
         request = job.request
         if request.mode is Mode.STOP:
             return Status.INVALID, "STOP ends requests and is none; cancel them by their id"
+        if request.id.startswith(REFUSED):
+            return Status.INVALID, f"ids that begin with {REFUSED} are the node's; choose another"
         if job.camera not in self.cameras:
             return Status.INVALID, self._describe_unknown(job.camera)
         threshold = request.score_threshold
@@ -256,7 +268,8 @@ class Schedule:
             return Status.BUSY, "the node is stopped; start it and ask again"
         most = self.parameters.max_watches
         if isinstance(job, Watch) and len(self.watches) >= most:
-            return Status.BUSY, f"{len(self.watches)} watches are there, at most {most}; stop one"
+            there = len(self.watches)
+            return Status.BUSY, f"{there} watches are there, at most {most} (max_watches); stop one"
         if isinstance(job, Ask) and self.queue.is_full:
             return (
                 Status.BUSY,
@@ -282,9 +295,9 @@ class Schedule:
         if job.stop_message is not None:
             return Status.CANCELED, job.stop_message
         if isinstance(failure, InputError):
-            return Status.INVALID, str(failure)
+            return Status.INVALID, error_text(failure)
         if failure is not None:
-            return Status.FAILED, f"{type(failure).__name__}: {failure}"
+            return Status.FAILED, describe_error(failure)
         if isinstance(job, Ask) and now_s >= job.expires_s:
             return Status.EXPIRED, _explain_late(job)
         return Status.OK, attempt.space_fault

@@ -22,10 +22,10 @@ from vl2_ros.node.command_messages import (
     read_text_command,
 )
 from vl2_ros.node.diagnostic_messages import DiagnosticMessages
-from vl2_ros.node.guarded import catch_failure
+from vl2_ros.node.guarded import catch_failure, describe_error, error_text, guarded
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
-from vl2_ros.node.perception import PerceptionNode
+from vl2_ros.node.perception import STOP_S, PerceptionNode
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer, Mode, Request, Status, StoredImage
 from vl2_ros.node.result_messages import ResultMessages
@@ -47,8 +47,8 @@ _REPORTED = (Status.BUSY, Status.EXPIRED, Status.INVALID, Status.FAILED)
 
 #: A burst of commands has come in when none came for so long, in seconds.
 _QUIET_S = 0.05
-#: Most seconds that `stop` waits for a burst to come in.
-_DRAIN_S = 1.0
+#: Most seconds that `stop` waits for a burst to come in: a full queue of commands is read in it.
+_DRAIN_S = 4.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class PerceptionServer:
         self._on_failure = on_failure
         self._log = RepeatedLog(_LOG)
         self._taken_count = 0
+        self._is_taking = False
         self._result_messages = ResultMessages(transport.types, lambda: perceiver.info)
         self._output: ResultOutput | None = None
         self._diagnostics: Publisher | None = None
@@ -97,6 +98,7 @@ class PerceptionServer:
         self._silent: set[str] = set()
         self._timer: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._has_failed = False
         self._active_since_s = 0.0
 
     @property
@@ -126,6 +128,7 @@ class PerceptionServer:
             raise ConfigError("the server runs already; stop it before it is started again")
         self.advertise()
         self._stopping.clear()
+        self._has_failed = False
         self._active_since_s = time.monotonic()
         self.node.start()
         self._timer = threading.Thread(target=self._supervise, name="vl2 diagnostics", daemon=True)
@@ -142,7 +145,11 @@ class PerceptionServer:
         Returns:
             False when the worker hangs in the perceiver, so that only the end of the process
             ends it.
+
+        Raises:
+            ConfigError: if called from a callback of the node; nothing is stopped then.
         """
+        self.node.refuse_own_thread()
         timer, self._timer = self._timer, None
         self._stopping.set()
         if timer is None:
@@ -151,7 +158,9 @@ class PerceptionServer:
         is_ended = self.node.stop()
         self._drain()
         self._unsubscribe()
-        timer.join()
+        # Whoever hears of a failure may stop the server, on the very thread.
+        if timer is not threading.current_thread():
+            timer.join(STOP_S)
         return is_ended
 
     def submit(
@@ -174,15 +183,11 @@ class PerceptionServer:
             The id of the command.
         """
         sender = read_sender(message)
-        try:
-            request = read_command(message, sender, self.node.parameters)
-            request = replace(request, mode=mode)
-        except InputError as error:
-            sender = self._name_refused(sender)
-            self._refuse(sender, error, on_answer)
-        else:
-            self.node.submit(request, on_event=on_event, on_answer=on_answer)
-        return sender.id
+
+        def read() -> Request:
+            return replace(self._read_command(message, sender), mode=mode)
+
+        return self._admit(read, sender, on_event=on_event, on_answer=on_answer)
 
     def cancel(self, command_id: str) -> int:
         """End a waiting or running command or a watch; all of them when the id is empty.
@@ -207,13 +212,13 @@ class PerceptionServer:
     def _subscribe(self) -> None:
         for camera in self._cameras.values():
             camera.subscribe()
-        take_text = partial(self._take, read_text_command)
         for topic, type_name, take in (
-            (COMMAND_TOPIC, COMMAND_TYPE, take_text),
+            (COMMAND_TOPIC, COMMAND_TYPE, self._take_text),
             (VISION_COMMAND_TOPIC, VISION_COMMAND_TYPE, self._take_vision_command),
         ):
+            callback = partial(self._take_command, take)
             self._subscriptions.append(
-                self._transport.subscribe(topic, type_name, _COMMAND_QOS, take)
+                self._transport.subscribe(topic, type_name, _COMMAND_QOS, callback)
             )
 
     def _unsubscribe(self) -> None:
@@ -226,7 +231,8 @@ class PerceptionServer:
     def _drain(self) -> None:
         end_s = time.monotonic() + _DRAIN_S
         count = -1
-        while count != self._taken_count and time.monotonic() < end_s:
+        # What is being read now may have others behind it.
+        while (self._is_taking or count != self._taken_count) and time.monotonic() < end_s:
             count = self._taken_count
             time.sleep(_QUIET_S)
 
@@ -234,15 +240,28 @@ class PerceptionServer:
         if not self._stopping.is_set():
             self.node.put_image(camera, image)
 
+    def _take_command(self, take: Callable[[Any], None], message: Any) -> None:
+        """Count what comes by topic; called for one at a time."""
+        self._taken_count += 1
+        self._is_taking = True
+        try:
+            take(message)
+        finally:
+            self._is_taking = False
+
+    def _take_text(self, message: Any) -> None:
+        sender = read_sender(message)
+        self._admit(partial(read_text_command, message, sender), sender)
+
     def _take_vision_command(self, message: Any) -> None:
         if message.mode == Mode.STOP:
             self._stop_command(message)
         else:
-            self._take(self._read_command, message)
+            sender = read_sender(message)
+            self._admit(partial(self._read_command, message, sender), sender)
 
     def _stop_command(self, message: Any) -> None:
         """End what has the id of a STOP; a STOP that ends nothing is answered INVALID."""
-        self._taken_count += 1
         sender = read_sender(message)
         try:
             if not self.cancel(message.id):
@@ -253,26 +272,41 @@ class PerceptionServer:
         except InputError as error:
             self._refuse(replace(sender, id=refuse_id(sender.id)), error)
 
-    def _take(self, read: Callable[[Any, Sender], Request], message: Any) -> None:
-        """Submit what a message asks for; one that cannot be read is answered INVALID at once."""
-        self._taken_count += 1
-        sender = read_sender(message)
-        try:
-            request = read(message, sender)
-        except InputError as error:
-            self._refuse(self._name_refused(sender), error)
-        else:
-            self.node.submit(request)
+    def _admit(
+        self,
+        read: Callable[[], Request],
+        sender: Sender,
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        on_answer: Callable[[Answer], None] | None = None,
+    ) -> str:
+        """Submit what a message asks for; one that cannot be read is answered at once.
+
+        Returns:
+            The id that its answers have.
+        """
+        requests: list[Request] = []
+        failure = catch_failure("reading a command", lambda: requests.append(read()), self._log)
+        if failure is None:
+            self.node.submit(requests[0], on_event=on_event, on_answer=on_answer)
+            return sender.id
+        sender = self._name_refused(sender)
+        self._refuse(sender, failure, on_answer)
+        return sender.id
 
     def _refuse(
         self,
         sender: Sender,
-        error: InputError,
+        error: BaseException,
         on_answer: Callable[[Answer], None] | None = None,
     ) -> None:
-        """Answer INVALID what could not be read."""
+        """Answer what could not be read: INVALID, or FAILED where its sender could not know."""
         camera = sender.camera or self.node.parameters.cameras[0]
-        answer = Answer(sender.id, sender.text, camera, Status.INVALID, message=str(error))
+        status, message = Status.INVALID, error_text(error)
+        if not isinstance(error, InputError):
+            status, message = Status.FAILED, f"it cannot be read: {describe_error(error)}"
+        answer = Answer(sender.id, sender.text, camera, status, message=message)
+        self.node.count_answer(answer)
         self._publish(answer)
         if on_answer is not None:
             on_answer(answer)
@@ -299,14 +333,21 @@ class PerceptionServer:
             self._output.publish(answer)
 
     def _supervise(self) -> None:
-        is_working = True
+        report = guarded(self._report, "reporting diagnostics", self._log)
+        look_after = guarded(self._look_after, "the supervisor", self._log)
         while not self._stopping.wait(self.node.parameters.diagnostics_period_s):
-            catch_failure("the supervisor", self._report, self._log)
-            self._log.flush()
-            failure = self._find_failure()
-            if failure and is_working:
-                is_working = False
-                self._on_failure(failure)
+            report()
+            look_after()
+
+    def _look_after(self) -> None:
+        self._log.flush()
+        self.node.flush_log()
+        if self._output is not None:
+            self._output.flush_log()
+        failure = self._find_failure()
+        if failure and not self._has_failed:
+            self._has_failed = True
+            self._on_failure(failure)
 
     def _report(self) -> None:
         report = self.node.report()
@@ -329,7 +370,7 @@ class PerceptionServer:
     def _find_failure(self) -> str:
         """Return why nothing can be answered any more; empty while all is well."""
         if not self.node.report().is_worker_alive and not self._stopping.is_set():
-            return "the worker has ended; the process must be started again"
+            return "the worker or its timekeeper has ended; the process must be started again"
         return self._transport.failure
 
     def _warn_of_silence(self, cameras: tuple[CameraHealth, ...]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from vl2_ros.errors import InputError
 from vl2_ros.node.instance_messages import route_name
-from vl2_ros.node.request import Answer, Mode
+from vl2_ros.node.request import Answer, Mode, Status
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import MessageTypes
 
@@ -63,8 +63,9 @@ class ServiceCalls:
         is_deciding = True
 
         def note(answer: Answer) -> None:
-            # What comes before the call returns is a refusal, what comes later a result.
-            if is_deciding and answer.is_final:
+            # What comes before the call returns is a refusal, what comes later a result. A short
+            # watch may have ended by then, which is none.
+            if is_deciding and answer.is_final and answer.status is not Status.ENDED:
                 refusals.append(answer)
 
         watch_id = server.submit(request.command, Mode.WATCH, on_answer=note)

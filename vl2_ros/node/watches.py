@@ -88,8 +88,10 @@ class WatchList:
         """Return when the next watch ends by itself; infinite when none does."""
         return min((watch.ends_s for watch in self._watches), default=math.inf)
 
-    def describe(self, now_s: float) -> tuple[WatchState, ...]:
+    def describe(self, now_s: float, find_picture: FindPicture) -> tuple[WatchState, ...]:
         """List the watches; one that is over counts until `take_ended` has removed it."""
+        # An image that has become too old meanwhile gives nobody a turn.
+        ready = [watch for watch, _ in self._find_unseen(now_s, find_picture)]
         return tuple(
             WatchState(
                 id=watch.request.id,
@@ -97,7 +99,7 @@ class WatchList:
                 camera=watch.camera,
                 rate_hz=watch.request.rate_hz,
                 remaining_s=_count_remaining_s(watch, now_s),
-                waits_s=_count_waits_s(watch, now_s),
+                waits_s=_count_waits_s(watch, now_s) if watch in ready else 0.0,
                 result_count=watch.result_count,
             )
             for watch in self._watches

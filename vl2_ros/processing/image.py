@@ -5,14 +5,17 @@ The decoder's inverse step is `Letterbox`, made here and used by `processing.det
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from PIL import Image
 
 from vl2_ros.errors import InputError
-from vl2_ros.geometry import Letterbox
+from vl2_ros.geometry import CanvasRange, Letterbox
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.image_file import read_image as read_image
+from vl2_ros.processing.image_file import read_stored_pixels as read_stored_pixels
 from vl2_ros.structures import MAX_FRAME_PIXELS, Frame
 
 CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)
@@ -150,15 +153,54 @@ def _shortest_edge_crop(rgb: np.ndarray, side: int) -> np.ndarray:
     return resized[top : top + side, left : left + side]
 
 
-def fit_letterbox(frame_hw: tuple[int, int], config: ProcessingConfig) -> Letterbox:
-    """Compute the decoder size of a picture (spec core, 9.3) and its padded canvas."""
+def fit_letterbox(
+    frame_hw: tuple[int, int], config: ProcessingConfig, canvases: Sequence[CanvasRange] = ()
+) -> Letterbox:
+    """Compute the decoder size of an image (spec core, 9.3) and its padded canvas.
+
+    Args:
+        frame_hw: height and width of the image, in pixels.
+        config: sides and multiple.
+        canvases: those that an engine takes; none stands for any.
+    """
     height, width = frame_hw
     factor = min(config.decoder_long / max(frame_hw), config.decoder_short / min(frame_hw))
     # A side of a very thin picture must not vanish.
     model_hw = max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
-    step = config.decoder_multiple
-    padded_hw = (-(-model_hw[0] // step) * step, -(-model_hw[1] // step) * step)
-    return Letterbox(frame_hw=frame_hw, model_hw=model_hw, padded_hw=padded_hw)
+    return _choose_canvas(frame_hw, model_hw, config.decoder_multiple, canvases)
+
+
+def _choose_canvas(
+    frame_hw: tuple[int, int],
+    model_hw: tuple[int, int],
+    multiple: int,
+    canvases: Sequence[CanvasRange],
+) -> Letterbox:
+    """Return the letterbox that keeps most of the size, then pads least."""
+    if not canvases:
+        return Letterbox(frame_hw, model_hw, _round_up(model_hw, multiple))
+    letterboxes = [_fit_canvas(frame_hw, model_hw, multiple, canvas) for canvas in canvases]
+    return max(letterboxes, key=lambda one: (np.prod(one.model_hw), -np.prod(one.padded_hw)))
+
+
+def _fit_canvas(
+    frame_hw: tuple[int, int], model_hw: tuple[int, int], multiple: int, canvas: CanvasRange
+) -> Letterbox:
+    """Pad an image up to a canvas; one that is too large for it is made smaller."""
+    least, most = canvas.least_hw, canvas.most_hw
+    if model_hw[0] > most[0] or model_hw[1] > most[1]:
+        factor = min(most[0] / frame_hw[0], most[1] / frame_hw[1])
+        model_hw = (
+            min(most[0], max(1, int(frame_hw[0] * factor + 0.5))),
+            min(most[1], max(1, int(frame_hw[1] * factor + 0.5))),
+        )
+    height, width = _round_up(model_hw, multiple)
+    padded_hw = (min(max(height, least[0]), most[0]), min(max(width, least[1]), most[1]))
+    return Letterbox(frame_hw, model_hw, padded_hw)
+
+
+def _round_up(hw: tuple[int, int], multiple: int) -> tuple[int, int]:
+    return -(-hw[0] // multiple) * multiple, -(-hw[1] // multiple) * multiple
 
 
 def resize_decoder(rgb: np.ndarray, letterbox: Letterbox) -> np.ndarray:
@@ -172,24 +214,32 @@ def resize_decoder(rgb: np.ndarray, letterbox: Letterbox) -> np.ndarray:
 
 
 def preprocess_decoder(
-    frame: Frame, config: ProcessingConfig
+    frame: Frame, config: ProcessingConfig, canvases: Sequence[CanvasRange] = ()
 ) -> tuple[np.ndarray, np.ndarray, Letterbox]:
     """Make the detection decoder's picture.
+
+    Args:
+        frame: the camera image.
+        config: sides and multiple.
+        canvases: those that an engine takes; none stands for any.
 
     Returns:
         pixels (3, H, W) float32, ImageNet-normalised, zeros in the padding;
         pixel_mask (H, W) bool, True = picture, False = padding;
         the letterbox that leads back to camera pixels.
     """
-    letterbox = fit_letterbox(frame.frame_hw, config)
+    letterbox = fit_letterbox(frame.frame_hw, config, canvases)
     pixels, pixel_mask = _pad_decoder(resize_decoder(frame.rgb, letterbox), letterbox)
     return pixels, pixel_mask, letterbox
 
 
-def fit_pose_letterbox(frame_hw: tuple[int, int], config: ProcessingConfig) -> Letterbox:
+def fit_pose_letterbox(
+    frame_hw: tuple[int, int], config: ProcessingConfig, canvases: Sequence[CanvasRange] = ()
+) -> Letterbox:
     """Compute the pose decoder's size of a picture (spec core, 9.3) and its padded canvas.
 
-    The short side decides, the other one is cut to whole pixels (the rule of DETR).
+    The short side decides, the other one is cut to whole pixels (the rule of DETR). Takes what
+    `fit_letterbox` does.
     """
     short, long = min(frame_hw), max(frame_hw)
     target = config.decoder_short
@@ -197,9 +247,7 @@ def fit_pose_letterbox(frame_hw: tuple[int, int], config: ProcessingConfig) -> L
         target = max(1, round(config.decoder_long * short / long))
     other = max(1, int(target * long / short))
     model_hw = (other, target) if frame_hw[0] > frame_hw[1] else (target, other)
-    step = config.decoder_multiple
-    padded_hw = (-(-model_hw[0] // step) * step, -(-model_hw[1] // step) * step)
-    return Letterbox(frame_hw=frame_hw, model_hw=model_hw, padded_hw=padded_hw)
+    return _choose_canvas(frame_hw, model_hw, config.decoder_multiple, canvases)
 
 
 def resize_pose(rgb: np.ndarray, letterbox: Letterbox) -> np.ndarray:
@@ -211,13 +259,13 @@ def resize_pose(rgb: np.ndarray, letterbox: Letterbox) -> np.ndarray:
 
 
 def preprocess_pose(
-    frame: Frame, config: ProcessingConfig
+    frame: Frame, config: ProcessingConfig, canvases: Sequence[CanvasRange] = ()
 ) -> tuple[np.ndarray, np.ndarray, Letterbox]:
-    """Make the pose decoder's picture; returns what `preprocess_decoder` does.
+    """Make the pose decoder's picture; takes and returns what `preprocess_decoder` does.
 
     Size and filter differ from the detection decoder's, as they did in training.
     """
-    letterbox = fit_pose_letterbox(frame.frame_hw, config)
+    letterbox = fit_pose_letterbox(frame.frame_hw, config, canvases)
     pixels, pixel_mask = _pad_decoder(resize_pose(frame.rgb, letterbox), letterbox)
     return pixels, pixel_mask, letterbox
 

@@ -31,6 +31,8 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda rgb: rgb[::-1, ::-1].transpose(1, 0, 2),
     8: lambda rgb: rgb[:, ::-1].transpose(1, 0, 2),
 }
+#: Pillow's modes that have no colour, beside those of more than 8 bit.
+_GREY_MODES = ("1", "L", "LA", "La")
 #: Pixels that are converted together.
 _STRIP_PIXELS = 1 << 16
 #: What Pillow's readers raise on damaged files.
@@ -57,15 +59,36 @@ def read_image(
         InputError: if it is missing, empty, no picture, damaged, or over the pixel limit.
     """
     if isinstance(source, bytes | memoryview):
-        return Frame(_read_file(_open_bytes(source), "the picture", max_pixels))
+        return Frame(_read_upright(_open_bytes(source), "the picture", max_pixels))
     try:
         with Path(source).open("rb") as file:
-            return Frame(_read_file(file, str(source), max_pixels))
+            return Frame(_read_upright(file, str(source), max_pixels))
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot read {source}: {reason}; expected a picture file") from error
+
+
+def read_stored_pixels(
+    source: bytes | memoryview, *, max_pixels: int = MAX_FRAME_PIXELS
+) -> np.ndarray:
+    """Read the pixels of an image file as they are stored.
+
+    As `read_image`, but the EXIF orientation is left alone and alpha is dropped, which is what
+    OpenCV's `imdecode` and cv_bridge make of an image.
+
+    Args:
+        source: the bytes of a file.
+        max_pixels: an image whose header declares more is refused before it is decoded.
+
+    Returns:
+        (H, W, 3) uint8 RGB; (H, W, 1) where the file has grey alone.
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    return _read_file(_open_bytes(source), "the picture", max_pixels, _drop_alpha)[0]
 
 
 class _View(io.RawIOBase):
@@ -104,8 +127,33 @@ def _open_bytes(source: bytes | memoryview) -> BinaryIO:
     return io.BufferedReader(_View(source))
 
 
-def _read_file(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
-    """Read an open file; returns (H, W, 3) uint8."""
+def _read_upright(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
+    """Read an open file; returns (H, W, 3) uint8, turned as EXIF says, on white."""
+    pixels, orientation = _read_file(file, name, max_pixels, _lay_on_white)
+    if pixels.shape[2] == 1:
+        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB))
+    turn = _TURNS.get(orientation)
+    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
+
+
+def _read_file(
+    file: BinaryIO, name: str, max_pixels: int, without_alpha: Callable[[Image.Image], Image.Image]
+) -> tuple[np.ndarray, int]:
+    """Read an open file; returns (H, W, 3 or 1) uint8 as stored, and the EXIF orientation."""
+    image = _open_image(file, name, max_pixels)
+    try:
+        pixels = _load_pixels(image, file)
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        return _to_array(pixels, name, without_alpha), orientation
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        raise InputError(
+            f"{name} is truncated or damaged ({error}); expected a complete file"
+        ) from error
+
+
+def _open_image(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(8)
@@ -131,19 +179,7 @@ def _read_file(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
         raise InputError(
             f"{name} has {width}x{height} pixels, the limit is {max_pixels}; resize it first"
         )
-    try:
-        pixels = _load_pixels(image, file)
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION_TAG, 1))
-        rgb = _to_rgb(pixels, name)
-    except InputError:
-        raise
-    except _DAMAGED as error:
-        raise InputError(
-            f"{name} is truncated or damaged ({error}); expected a complete file"
-        ) from error
-    # A turned copy takes the place of what was decoded.
-    del image, pixels
-    return rgb if turn is None else np.ascontiguousarray(turn(rgb))
+    return image
 
 
 def _load_pixels(image: Image.Image, file: BinaryIO) -> Image.Image | np.ndarray:
@@ -159,19 +195,24 @@ def _load_pixels(image: Image.Image, file: BinaryIO) -> Image.Image | np.ndarray
     return image
 
 
-def _to_rgb(pixels: Image.Image | np.ndarray, name: str) -> np.ndarray:
-    """Convert strip by strip; the libraries' own copies are of the whole."""
-    if isinstance(pixels, Image.Image) and pixels.mode == "F":
+def _to_array(
+    pixels: Image.Image | np.ndarray,
+    name: str,
+    without_alpha: Callable[[Image.Image], Image.Image],
+) -> np.ndarray:
+    """Convert strip by strip to (H, W, 3 or 1); the libraries' own copies are of the whole."""
+    mode = pixels.mode if isinstance(pixels, Image.Image) else ""
+    if mode == "F":
         raise InputError(
             f"{name} holds floating point pixels; expected 8 or 16 bit per channel, convert it"
         )
-    if isinstance(pixels, Image.Image) and pixels.mode.startswith("I"):
+    if isinstance(pixels, Image.Image) and mode.startswith("I"):
         _check_range(pixels, name)
-    height, width = _find_size(pixels)
-    rgb = np.empty((height, width, 3), np.uint8)
+    is_grey = mode in _GREY_MODES or mode.startswith("I")
+    array = np.empty((*_find_size(pixels), 1 if is_grey else 3), np.uint8)
     for top, strip in _cut_strips(pixels):
-        rgb[top : top + strip.height] = _strip_to_rgb(strip)
-    return rgb
+        array[top : top + strip.height] = _strip_to_array(strip, is_grey, without_alpha)
+    return array
 
 
 def _find_size(pixels: Image.Image | np.ndarray) -> tuple[int, int]:
@@ -192,14 +233,25 @@ def _cut_strips(pixels: Image.Image | np.ndarray) -> Iterator[tuple[int, Image.I
             yield top, Image.fromarray(cv2.cvtColor(pixels[top:bottom], code))
 
 
-def _strip_to_rgb(strip: Image.Image) -> np.ndarray:
-    """Return (h, W, 3) uint8, or (h, W, 1) of grey."""
+def _strip_to_array(
+    strip: Image.Image, is_grey: bool, without_alpha: Callable[[Image.Image], Image.Image]
+) -> np.ndarray:
+    """Return (h, W, 1) uint8 of grey, else (h, W, 3)."""
     if strip.mode.startswith("I"):
         return ((np.asarray(strip).astype(np.int64) + 128) // 257).astype(np.uint8)[:, :, None]
     if strip.has_transparency_data:
-        rgba = strip.convert("RGBA")
-        strip = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
+        strip = without_alpha(strip.convert("RGBA"))
+    if is_grey:
+        return np.asarray(strip.convert("L"))[:, :, None]
     return np.asarray(strip.convert("RGB"))
+
+
+def _lay_on_white(rgba: Image.Image) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
+
+
+def _drop_alpha(rgba: Image.Image) -> Image.Image:
+    return rgba.convert("RGB")
 
 
 def _check_range(image: Image.Image, name: str) -> None:

@@ -91,7 +91,9 @@ def decode_branches(
         sized = config.for_segments() if route is Route.SEGMENT else config
         # Routes that take the picture at the same size share it.
         if sized not in pictures:
-            pictures[sized] = _DecoderPicture(*preprocess_decoder(frame, sized))
+            decoder = engines.detection_decoder
+            canvases = () if decoder is None else decoder.info.canvases
+            pictures[sized] = _DecoderPicture(*preprocess_decoder(frame, sized, canvases))
         asked = [c for place, c in enumerate(conditions) if c.route is route and place not in taken]
         branches.append(_detect(engines, pictures[sized], route, asked, limits))
     return branches

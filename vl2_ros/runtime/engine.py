@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vl2_ros.errors import RouteError
+from vl2_ros.geometry import CanvasRange
 from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, ProgressEvent, Route
 
 #: numpy on the CPU, any DLPack-able array on an accelerator.
@@ -40,6 +41,7 @@ class EngineInfo:
         inputs: tensor names that `run` needs.
         outputs: tensor names that `run` returns.
         identity: hash of the file that it came from; empty where a checkpoint is run itself.
+        canvases: sizes of `pixels` that a perception decoder takes; empty where it takes any.
     """
 
     graph: str
@@ -48,6 +50,7 @@ class EngineInfo:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     identity: str = ""
+    canvases: tuple[CanvasRange, ...] = ()
 
 
 class Engine(Protocol):

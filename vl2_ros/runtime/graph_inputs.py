@@ -5,14 +5,40 @@ Looks at names, dtypes and shapes only, so arrays of any library will do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from vl2_ros.errors import EngineError
+from vl2_ros.geometry import CanvasRange
 from vl2_ros.model.graphs import GraphSpec, TensorSpec
 from vl2_ros.runtime.engine import Array
 
 #: One kind: whoever calls does not know an engine's precision.
 _FLOATS = ("float16", "bfloat16", "float32")
+_SIDES = ("height", "width")
+#: Far more pixels of a side than any image has.
+_ANY_SIDE = 1 << 20
+
+
+def find_canvases(
+    spec: GraphSpec, ranges: Iterable[Mapping[str, tuple[int, int]]]
+) -> tuple[CanvasRange, ...]:
+    """Return the canvas sizes of a graph whose padding is told by a pixel mask.
+
+    Args:
+        spec: row of the table.
+        ranges: for each range of shapes that the engine takes, name of an axis -> least and most;
+            an axis that is not there takes any size.
+
+    Returns:
+        one for each range; none where the graph has no pixel mask or takes any size.
+    """
+    if "pixel_mask" not in spec.input_names:
+        return ()
+    sides = [[one.get(side, (1, _ANY_SIDE)) for side in _SIDES] for one in ranges]
+    if any(one == [(1, _ANY_SIDE)] * 2 for one in sides):
+        return ()
+    canvases = (CanvasRange((h[0], w[0]), (h[1], w[1])) for h, w in sides)
+    return tuple(dict.fromkeys(canvases))
 
 
 def check_graph_inputs(

@@ -22,7 +22,7 @@ from vl2_ros.errors import ConfigError, EngineError
 from vl2_ros.model.graphs import GRAPHS, GraphSpec
 from vl2_ros.runtime.engine import Array, EngineInfo, to_numpy
 from vl2_ros.runtime.engine_files import EngineFile
-from vl2_ros.runtime.graph_inputs import check_graph_inputs
+from vl2_ros.runtime.graph_inputs import check_graph_inputs, find_canvases
 
 #: What the library raises; its own errors have no base of their own.
 _FOREIGN_ERRORS = (
@@ -222,6 +222,7 @@ class OnnxEngine:
             spec.input_names,
             (*spec.output_names, *extra),
             file.sha256[:16],
+            find_canvases(spec, [{axis: (size, size) for axis, size in self._sizes.items()}]),
         )
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

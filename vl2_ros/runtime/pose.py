@@ -56,7 +56,7 @@ def decode_poses(
     """
     if engine is None:
         raise RouteError("the answer opened [POSE], but the checkpoint has no pose decoder")
-    pixels, pixel_mask, letterbox = preprocess_pose(frame, config)
+    pixels, pixel_mask, letterbox = preprocess_pose(frame, config, engine.info.canvases)
     output = engine.run(
         {
             "pixels": pixels[None],

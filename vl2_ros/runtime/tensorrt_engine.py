@@ -22,7 +22,7 @@ from vl2_ros.runtime.cuda_graphs import GraphReplay
 from vl2_ros.runtime.cuda_memory import CudaMemory, DeviceMemory
 from vl2_ros.runtime.engine import Array, EngineInfo
 from vl2_ros.runtime.engine_files import EngineFile
-from vl2_ros.runtime.graph_inputs import check_graph_inputs
+from vl2_ros.runtime.graph_inputs import check_graph_inputs, find_canvases
 from vl2_ros.runtime.trusted_plans import TrustedPlans
 
 Shape = tuple[int, ...]
@@ -138,6 +138,7 @@ class TensorRTEngine:
             self._spec.input_names,
             (*self._spec.output_names, *extra),
             file.sha256[:16],
+            find_canvases(self._spec, map(self._name_axes, self._ranges)),
         )
         self._replays = self._prepare_replays() if replay else {}
 
@@ -249,6 +250,19 @@ class TensorRTEngine:
                 shapes[name] = (read_sizes(least), read_sizes(best), read_sizes(most))
             ranges.append(shapes)
         return ranges
+
+    def _name_axes(
+        self, ranges: Mapping[str, tuple[Shape, Shape, Shape]]
+    ) -> dict[str, tuple[int, int]]:
+        """Return the least and the most of each named axis in one profile."""
+        return {
+            axis: (least, most)
+            for tensor in self._spec.inputs
+            for axis, least, most in zip(
+                tensor.axes, ranges[tensor.name][0], ranges[tensor.name][2], strict=True
+            )
+            if isinstance(axis, str)
+        }
 
     def _fixed_sizes(self) -> dict[str, int]:
         shapes = {

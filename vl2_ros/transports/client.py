@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vl2_ros.errors import InputError, TransportError
+from vl2_ros.node.command_messages import MAX_ID_CHARACTERS
 from vl2_ros.node.names import join_node_name, resolve_topic
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Mode
@@ -116,8 +117,13 @@ class PerceptionClient:
             The id.
 
         Raises:
-            InputError: if an option is 0, which messages have for an option that is left out.
+            InputError: if an option is 0, which messages have for an option that is left out, or
+                the id is longer than a result repeats it.
         """
+        if len(command_id) > MAX_ID_CHARACTERS:
+            raise InputError(
+                f"an id has at most {MAX_ID_CHARACTERS} characters, got {len(command_id)}"
+            )
         command_id = command_id or f"ask-{uuid.uuid4().hex[:8]}"
         message = self._make(
             COMMAND_TYPE,
