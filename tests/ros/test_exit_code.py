@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.node.wire import PATIENCE_S
+from tests.node.wire import PATIENCE_S, wait_until
 from vl2_ros.console.terminal import EXIT_FAILED
 from vl2_ros.node.request import Status
 from vl2_ros.transports.client import PerceptionClient
@@ -20,13 +20,25 @@ def end_of(process: subprocess.Popen) -> tuple[int, str]:
     return process.returncode, output
 
 
+def hang(client, asking: PerceptionClient) -> None:
+    """Let the worker hang; every command until then has its answer."""
+    asking.require_node(PATIENCE_S)
+    show = client.show_picture()
+
+    def is_hung() -> bool:
+        # An image that comes before both sides know each other is lost.
+        show()
+        *_, expired = asking.follow(asking.send("hang", deadline_s=0.3), PATIENCE_S)
+        assert expired.status is Status.EXPIRED
+        return "in stage detection" in expired.message
+
+    wait_until(is_hung, "it hangs")
+
+
 def test_a_hang_is_answered_and_a_polite_kill_ends_the_process(start, client):
     process = start("hang", "--max-frame-age-s", "0")
     asking = PerceptionClient(client.transport)
-    asking.require_node(PATIENCE_S)
-    client.show_picture()
-    *_, expired = asking.follow(asking.send("hang", deadline_s=0.3), PATIENCE_S)
-    assert expired.status is Status.EXPIRED and "in stage detection" in expired.message
+    hang(client, asking)
     waiting = asking.send("find it")
     process.send_signal(signal.SIGTERM)
     *_, canceled = asking.follow(waiting, PATIENCE_S)
@@ -38,10 +50,7 @@ def test_a_hang_is_answered_and_a_polite_kill_ends_the_process(start, client):
 def test_deactivate_while_the_worker_hangs_ends_the_process(start, client):
     process = start("hang", "--max-frame-age-s", "0")
     asking = PerceptionClient(client.transport)
-    asking.require_node(PATIENCE_S)
-    client.show_picture()
-    *_, expired = asking.follow(asking.send("hang", deadline_s=0.3), PATIENCE_S)
-    assert expired.status is Status.EXPIRED
+    hang(client, asking)
     assert not client.change_state("deactivate")
     code, output = end_of(process)
     assert (code, "the worker hangs" in output) == (EXIT_FAILED, True), output
@@ -50,7 +59,7 @@ def test_deactivate_while_the_worker_hangs_ends_the_process(start, client):
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("dead-worker", "the worker has ended"),
+        ("dead-worker", "has ended; the process must be started again"),
         ("dead-executor", "cannot be spun any more"),
         ("shut-down", "context was shut down"),
     ],

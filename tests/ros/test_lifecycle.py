@@ -108,7 +108,7 @@ def test_worker_that_died_is_told_to_the_process(running, client, monkeypatch):
     running.start(diagnostics_period_s=0.1)
     client.activate()
     wait_until(lambda: running.failures != [], "it is told")
-    assert "the worker has ended" in running.failures[0]
+    assert "has ended; the process must be started again" in running.failures[0]
 
 
 def test_worker_that_hangs_ends_in_an_error_within_bounds(running, client, caplog):

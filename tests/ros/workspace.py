@@ -23,6 +23,7 @@ HERE = "/"
 _LIBRARIES = (
     "rosidl_generator_c",
     "rosidl_typesupport_introspection_c",
+    "rosidl_typesupport_fastrtps_c",
     "rosidl_typesupport_c",
     "rosidl_generator_py",
 )
@@ -54,7 +55,10 @@ def find_messages() -> None:
     paths = [str(library_folder), os.environ.get("LD_LIBRARY_PATH", "")]
     os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(paths)
     for name in _LIBRARIES:
-        ctypes.CDLL(str(library_folder / f"libvl2_ros__{name}.so"), ctypes.RTLD_GLOBAL)
+        library = library_folder / f"libvl2_ros__{name}.so"
+        # The middleware decides which type supports are built.
+        if library.exists() or "fastrtps" not in name:
+            ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
     (packages,) = library_folder.glob("python3*/site-packages/vl2_ros")
     vl2_ros.__path__.append(str(packages))
     importlib.invalidate_caches()
