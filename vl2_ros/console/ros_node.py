@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from vl2_ros.console import display, terminal
@@ -51,9 +51,10 @@ def run(
     def wait() -> None:
         with suppress(KeyboardInterrupt):
             terminal.wait_for_interrupt()
+        ending.enter_context(terminal.ignore_signals())
         failure.end_within(_END_S)
 
-    with terminal.end_quietly():
+    with terminal.end_quietly(), ExitStack() as ending:
         hanging = import_part("process").run_process(
             _load,
             find_version(),

@@ -133,23 +133,25 @@ class PerceiveAction:
             handle.request.command, Mode.ASK, on_event=events.put, on_answer=events.put
         )
         feedback = self._make(f"{ACTION_TYPE}_Feedback")
+        event: Event | Answer | None
         is_canceled = False
         end_s = math.inf
         while time.monotonic() < end_s:
             if end_s == math.inf and not server.is_active:
                 end_s = time.monotonic() + _LAST_WAIT_S
-            # In every round: words may come faster than the period, and then it is never empty.
-            if handle.is_cancel_requested and not is_canceled:
-                is_canceled = True
-                server.node.cancel(command_id)
             try:
                 event = events.get(timeout=_LOOK_PERIOD_S)
             except queue.Empty:
-                continue
+                event = None
             if isinstance(event, Answer):
                 return event
-            if _update(feedback, event):
+            if event is not None and _update(feedback, event):
                 handle.publish_feedback(feedback)
+            # In every round, as words may come faster than the period; after the answer of a goal
+            # that was refused because its id is another command's, which must go on.
+            if handle.is_cancel_requested and not is_canceled:
+                is_canceled = True
+                server.node.cancel(command_id)
         sender = read_sender(handle.request.command)
         message = "the node was stopped and has not answered"
         return Answer(command_id, sender.text, sender.camera, Status.FAILED, message=message)

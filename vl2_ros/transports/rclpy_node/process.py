@@ -38,7 +38,14 @@ class NodeLogHandler(logging.Handler):
         self._logger = node.get_logger()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one line; rclpy wants each severity to come from a line of its own."""
+        """Log one line; what cannot be logged is `handleError`'s and ends no thread."""
+        try:
+            self._log(record)
+        except Exception:
+            self.handleError(record)
+
+    def _log(self, record: logging.LogRecord) -> None:
+        # rclpy wants each severity to come from a line of its own.
         text = self.format(record)
         if record.levelno >= logging.ERROR:
             self._logger.error(text)
