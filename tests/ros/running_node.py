@@ -67,8 +67,8 @@ class RunningNode:
         if self._thread is None:
             return
         self.node.end(PATIENCE_S)
+        assert self._thread.end(PATIENCE_S)
         self._executor.shutdown()
-        self._thread.join()
         self.node.destroy_node()
         self._context.try_shutdown()
 

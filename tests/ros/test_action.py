@@ -196,7 +196,9 @@ def test_goal_of_a_perceiver_that_hangs_is_answered_and_nothing_waits_for_it(
         waiting = goals.send(id="waiting")
         assert "hangs" in running.node.end(0.0)
         status, result = result_of(waiting)
-        assert (status, result.status) == (GoalStatus.STATUS_ABORTED, Status.CANCELED)
+        assert status == GoalStatus.STATUS_ABORTED
+        # BUSY when it was not given to the node before that was stopped.
+        assert result.status in (Status.CANCELED, Status.BUSY)
     finally:
         may_end.set()
 

@@ -165,7 +165,8 @@ class BrokenExecutor:
     def spin(self) -> None:
         self.left -= 1
         if self.left >= 0:
-            raise RuntimeError("failed to take")
+            self.wait_failure = RuntimeError("failed to take")
+            raise self.wait_failure
         self.spun.set()
 
 
@@ -199,3 +200,31 @@ def test_context_that_somebody_else_shuts_down_is_a_failure(dds_domain):
     assert "context was shut down" in transport.failure
     transport.close()
     assert transport.failure == ""
+
+
+def test_thread_that_is_about_to_wait_ends_in_time(dds_domain, monkeypatch):
+    """rclpy wakes and destroys what wakes in the same breath; a thread must not miss it."""
+    import rclpy.executors
+
+    from vl2_ros.transports.ros import open_ros_transport
+
+    transport = open_ros_transport("node")
+    is_about_to, may_wait = threading.Event(), threading.Event()
+    count = rclpy.executors.NumberOfEntities
+
+    def hold(*numbers: int):
+        # It has looked whether it is to end, and now makes up what it waits for.
+        is_about_to.set()
+        may_wait.wait(PATIENCE_S)
+        return count(*numbers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rclpy.executors, "NumberOfEntities", hold)
+        transport._node.executor.wake()
+        assert is_about_to.wait(PATIENCE_S)
+        closing = threading.Thread(target=transport.close)
+        closing.start()
+        closing.join(0.2)
+    may_wait.set()
+    closing.join(5.0)
+    assert not closing.is_alive()

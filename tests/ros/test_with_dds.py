@@ -59,8 +59,12 @@ def test_dds_process_asks_the_ros_node(running, client, dds_domain):
     transport = DdsTransport("laptop")
     try:
         check(*ask(transport, "segment die Tasse 赤い"))
-        names = {name for name, _ in client.node.get_node_names_and_namespaces()}
-        assert {"laptop", "vl2"} <= names
+
+        def are_named() -> bool:
+            named = {name for name, _ in client.node.get_node_names_and_namespaces()}
+            return {"laptop", "vl2"} <= named
+
+        wait_until(are_named, "ROS 2 names both")
     finally:
         transport.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -146,8 +147,19 @@ class Rig:
     ) -> None:
         """Publish one picture and wait until the node has it."""
         before = self.received(name)
-        camera.publish(message or make_image(self.client.types, stamp_ns, frame_id=f"{name}_link"))
-        wait_until(lambda: self.received(name) > before, f"the picture of {name} has come")
+        message = message or make_image(self.client.types, stamp_ns, frame_id=f"{name}_link")
+        camera.publish(message)
+        sent_s = time.monotonic()
+
+        def has_come() -> bool:
+            nonlocal sent_s
+            # What is sent before the node knows the camera is lost.
+            if self.received(name) == before and time.monotonic() - sent_s > 1.0:
+                camera.publish(message)
+                sent_s = time.monotonic()
+            return self.received(name) > before
+
+        wait_until(has_come, f"the picture of {name} has come")
 
     def received(self, name: str = "image") -> int:
         (report,) = [one for one in self.server.node.report().cameras if one.name == name]

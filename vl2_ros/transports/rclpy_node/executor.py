@@ -25,10 +25,19 @@ class _Guarded:
         #: What waiting for work has raised last; a callback's exceptions are no reason to end.
         self.wait_failure: BaseException | None = None
         log = RepeatedLog(_log)
-        for kind in ("subscription", "service", "client", "waitable"):
+        for kind in ("subscription", "service", "client", "timer", "waitable"):
             take = getattr(super(), f"_take_{kind}", None)
             if take is not None:
                 setattr(self, f"_take_{kind}", guarded(take, f"reading from a {kind}", log))
+
+    def end_spinning(self) -> None:
+        """Let `spin` return; to be called before `shutdown`.
+
+        That wakes the thread that spins and destroys in the same breath what wakes it: a thread
+        that was about to wait would wait for ever.
+        """
+        self._is_shutdown = True
+        self.wake()  # type: ignore[attr-defined]
 
     def wait_for_ready_callbacks(self, *arguments: Any, **options: Any) -> Any:
         """Return the next callback, as rclpy does, and keep what that raises."""

@@ -121,10 +121,9 @@ def run_process(
 
 def _close(node: PerceptionLifecycleNode, executor: GuardedExecutor, thread: SpinningThread) -> str:
     """Close the rclpy node; returns what hangs."""
-    executor.shutdown()
-    thread.join(_END_S)
-    if thread.is_alive():
+    if not thread.end(_END_S):
         return "the thread that spins the ROS 2 node hangs; the process ends without it"
+    executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown()
     return ""

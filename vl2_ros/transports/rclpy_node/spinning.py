@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 import rclpy
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
-from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from vl2_ros.node.guarded import tell_failure
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.transports.rclpy_node.executor import GuardedSingleExecutor
+from vl2_ros.transports.rclpy_node.executor import GuardedExecutor, GuardedSingleExecutor
 from vl2_ros.transports.ros import CONTEXT_GONE, RosTransport
 
 #: Failures of an executor, each within `_CALM_S` of the one before, until it is given up, and the
@@ -23,25 +23,30 @@ from vl2_ros.transports.ros import CONTEXT_GONE, RosTransport
 _MOST_FAILURES = 7
 _FIRST_PAUSE_S = 0.02
 _CALM_S = 5.0
+#: How long `close` waits for a callback that runs, in seconds.
+_END_S = 10.0
 _TRIPPED_PAUSE_S = 0.001
 
 _log = logging.getLogger(__name__)
 
 
 class SpinningThread(threading.Thread):
-    """Spins an executor until the executor is shut down.
+    """Spins an executor until it is told to end.
 
     What a callback or rclpy itself raises is logged and the executor is spun again; when rclpy
     fails again and again, or the context is shut down by somebody else, `failure` tells it.
 
     Args:
-        executor: shut it down, and this ends.
+        executor: is spun until `end`.
         name: of the thread.
         on_failure: hears `failure`, on this thread.
     """
 
     def __init__(
-        self, executor: Executor, name: str, on_failure: Callable[[str], None] = _log.critical
+        self,
+        executor: GuardedExecutor | GuardedSingleExecutor,
+        name: str,
+        on_failure: Callable[[str], None] = _log.critical,
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._executor = executor
@@ -49,6 +54,21 @@ class SpinningThread(threading.Thread):
         self._quiet_log = RepeatedLog(_log)
         #: Why the executor is spun no more although nobody shut it down; empty otherwise.
         self.failure = ""
+
+    def end(self, timeout_s: float) -> bool:
+        """End, so that the executor may be shut down; harmless on this thread itself.
+
+        Args:
+            timeout_s: to wait for a callback that runs.
+
+        Returns:
+            False when it does not end.
+        """
+        self._executor.end_spinning()
+        if threading.current_thread() is self:
+            return True
+        self.join(timeout_s)
+        return not self.is_alive()
 
     def run(self) -> None:
         """Spin, and tell when that ends although nobody wanted it."""
@@ -68,7 +88,7 @@ class SpinningThread(threading.Thread):
                 # its list of what to wait for; the next list does not have it.
                 time.sleep(_TRIPPED_PAUSE_S)
             except BaseException as error:
-                if getattr(self._executor, "wait_failure", error) is not error:
+                if self._executor.wait_failure is not error:
                     # A callback's; however many there are, others are called.
                     tell_failure(self._quiet_log, "a callback of the ROS 2 node", error)
                     continue
@@ -97,9 +117,11 @@ class SpinningThread(threading.Thread):
 
 
 def start_spinning(
-    executor: Executor, name: str, on_failure: Callable[[str], None] = _log.critical
+    executor: GuardedExecutor | GuardedSingleExecutor,
+    name: str,
+    on_failure: Callable[[str], None] = _log.critical,
 ) -> SpinningThread:
-    """Spin an executor on a thread, until the executor or its context is shut down."""
+    """Spin an executor on a thread, until it is told to end or the context is shut down."""
     thread = SpinningThread(executor, name, on_failure)
     thread.start()
     return thread
@@ -124,9 +146,8 @@ def open_transport(node_name: str, namespace: str, remap: Mapping[str, str]) -> 
     thread = start_spinning(executor, f"rclpy {node_name}")
 
     def close() -> None:
+        thread.end(_END_S)
         executor.shutdown()
-        if threading.current_thread() is not thread:
-            thread.join()
         node.destroy_node()
         context.try_shutdown()
 
