@@ -45,6 +45,8 @@ _COMMAND_QOS = Qos(depth=4096, keep_all=True)
 #: How an answer must not end without a line in the log.
 _REPORTED = (Status.BUSY, Status.EXPIRED, Status.INVALID, Status.FAILED)
 
+#: Whether threads still run is looked at so often, however rare /diagnostics is, in seconds.
+_LOOK_PERIOD_S = 1.0
 #: A burst of commands has come in when none came for so long, in seconds.
 _QUIET_S = 0.05
 #: Most seconds that `stop` waits for a burst to come in: a full queue of commands is read in it.
