@@ -138,7 +138,8 @@ def test_a_worker_that_has_ended_ends_the_process(rig, monkeypatch):
 
     reasons: list[str] = []
     monkeypatch.setattr(PerceptionNode, "_work", lambda self: None)
-    rig.start(diagnostics_period_s=0.1, on_failure=reasons.append)
+    # However rare the diagnostics are.
+    rig.start(diagnostics_period_s=3600.0, on_failure=reasons.append)
     wait_until(lambda: reasons, "the failure is told")
     assert "worker or its timekeeper has ended" in reasons[0]
     rig.server.stop()

@@ -337,9 +337,12 @@ class PerceptionServer:
     def _supervise(self) -> None:
         report = guarded(self._report, "reporting diagnostics", self._log)
         look_after = guarded(self._look_after, "the supervisor", self._log)
-        while not self._stopping.wait(self.node.parameters.diagnostics_period_s):
-            report()
+        due_s = time.monotonic() + self.node.parameters.diagnostics_period_s
+        while not self._stopping.wait(min(_LOOK_PERIOD_S, max(0.0, due_s - time.monotonic()))):
             look_after()
+            if time.monotonic() >= due_s:
+                due_s = time.monotonic() + self.node.parameters.diagnostics_period_s
+                report()
 
     def _look_after(self) -> None:
         self._log.flush()
