@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vl2_ros.documents import MAX_LIST_BYTES, is_file, is_folder, read_json_object, shorten
+from vl2_ros.documents import (
+    MAX_LIST_BYTES,
+    is_file,
+    is_folder,
+    read_json_object,
+    shorten,
+    shorten_path,
+)
 from vl2_ros.errors import CheckpointError
 from vl2_ros.model.diffusion_config import COMPONENTS
 
@@ -157,7 +164,7 @@ def find_diffusion_folder(checkpoint: Path, model_id: str) -> DiffusionFolder:
     for place in places:
         if is_file(place / "unet" / "config.json"):
             return DiffusionFolder(place)
-    tried = shorten([str(place) for place in places])
+    tried = ", ".join(shorten_path(place) for place in places)
     raise CheckpointError(
         f"no Stable Diffusion folder {shorten(model_id)}; looked for unet/config.json in {tried}. "
         "Copy or link the folder to one of these, or write its path as sd_model_id into "
