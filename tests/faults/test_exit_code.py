@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.wire import PATIENCE_S, make_image, wait_until
+from tests.node.wire import PATIENCE_S, Inbox, make_image, wait_until
 from vl2_ros.console.terminal import EXIT_FAILED
 from vl2_ros.node.request import Status
 from vl2_ros.node.transport import Qos
@@ -60,8 +60,17 @@ def client(dds_domain) -> Iterator[PerceptionClient]:
             wait_until(lambda: camera.count_subscribers() > 0, "the camera is looked at")
             camera.publish(make_image(transport.types, 1))
 
-        asking.show = show
+        reports = Inbox(transport, "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", Qos())
+
+        def wait_for_running(command_id: str) -> None:
+            reports.wait(1, lambda message: command_id in _list_values(message))
+
+        asking.show, asking.wait_for_running = show, wait_for_running
         yield asking
+
+
+def _list_values(message) -> list[str]:
+    return [one.value for status in message.status for one in status.values]
 
 
 def test_a_hang_is_answered_and_a_polite_kill_ends_the_process(start, client):
@@ -80,12 +89,11 @@ def test_a_hang_is_answered_and_a_polite_kill_ends_the_process(start, client):
 
 
 def test_a_second_polite_kill_does_not_cut_the_answers_short(start, client):
-    process = start("hang", "--max-frame-age-s", "0")
+    process = start("hang", "--max-frame-age-s", "0", "--diagnostics-period-s", "0.1")
     client.require_node(PATIENCE_S)
     client.show()
     hung = client.send("hang", deadline_s=600.0)
-    wait_until(lambda: process.poll() is None, "it runs")
-    time.sleep(0.5)
+    client.wait_for_running(hung)
     process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)

@@ -133,7 +133,7 @@ def edit_part(config: Path, part: str, **changes) -> None:
         ("llm_config", {"num_hidden_layers": 10**9}),
         ("llm_config", {"num_attention_heads": 0}),
         ("llm_config", {"vocab_size": 1.5}),
-        ("llm_config", {"eos_token_id": [1, 2]}),
+        ("llm_config", {"eos_token_id": [1, "2"]}),
         ("vis_encoder_config", {"patch_size": 0}),
         ("vis_encoder_config", {"image_size": 10**9}),
         ("vis_encoder_config", {"num_hidden_layers": None}),
