@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from vl2_ros.console import display, terminal
+from vl2_ros.console.heap import return_freed_images
 from vl2_ros.console.options import choose_device, find_version
 from vl2_ros.errors import VL2Error
 
@@ -46,6 +47,7 @@ def run(
     """
     from vl2_ros.transports.ros import import_part
 
+    return_freed_images()
     failure = terminal.Failure()
 
     def wait() -> None:
