@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.node.stepwise_perceiver import StepwisePerceiver, ask, make_image, running_node
 from vl2_ros.node.diagnostic_messages import DiagnosticMessages, Level
 from vl2_ros.node.parameters import NodeParameters
@@ -101,7 +103,7 @@ def test_a_watch_without_a_turn_is_a_warning():
         node.put_image("image", make_image(2))
         report = node.report()
         (watch,) = report.watches
-        object.__setattr__(watch, "waits_s", 4.0)
+        report = replace(report, watches=(replace(watch, waits_s=4.0),))
         status = maker.make_array(report, (), 0).status[0]
     assert status.level == Level.WARN
     assert "watch starved had no turn for 4.0 s" in status.message

@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from vl2_ros.console import display
 from vl2_ros.documents import read_text
@@ -55,29 +56,26 @@ def read_remaps(rules: list[str] | None) -> dict[str, str]:
     return remaps
 
 
-@contextmanager
-def hear_signals() -> Iterator[None]:
+def hear_signals() -> AbstractContextManager[None]:
     """Make Ctrl-C and a polite kill a KeyboardInterrupt in the body, so that it can clean up."""
-    names = (signal.SIGINT, signal.SIGTERM)
     # A shell lets its background jobs ignore SIGINT; here it is always an end.
-    before = {name: signal.signal(name, signal.default_int_handler) for name in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+    return _handle_signals(signal.default_int_handler)
+
+
+def ignore_signals() -> AbstractContextManager[None]:
+    """Let no second Ctrl-C or polite kill cut the body short, which must be bounded in time."""
+    return _handle_signals(signal.SIG_IGN)
 
 
 @contextmanager
-def ignore_signals() -> Iterator[None]:
-    """Let no second Ctrl-C or polite kill cut the body short, which must be bounded in time."""
+def _handle_signals(handler: Any) -> Iterator[None]:
     names = (signal.SIGINT, signal.SIGTERM)
-    before = {name: signal.signal(name, signal.SIG_IGN) for name in names}
+    before = {name: signal.signal(name, handler) for name in names}
     try:
         yield
     finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        for name, former in before.items():
+            signal.signal(name, former)
 
 
 @contextmanager
