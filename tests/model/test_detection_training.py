@@ -82,7 +82,7 @@ def test_one_batch_can_be_learned() -> None:
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=2e-3)
     source = torch.Generator().manual_seed(0)
     totals = []
-    for _ in range(50):
+    for _ in range(80):
         losses = decoder.compute_losses(*batch, targets, generator=source)
         total = total_loss(losses, decoder.config)
         optimizer.zero_grad()
