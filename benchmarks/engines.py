@@ -22,7 +22,7 @@ import torch
 from vl2_ros.export.engine_folder import export_engines, fixed_axes
 from vl2_ros.export.onnx_export import AxisSize, make_example
 from vl2_ros.loading import EMBEDDED_WEIGHTS
-from vl2_ros.model.checkpoint import load_model
+from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM

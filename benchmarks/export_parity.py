@@ -24,11 +24,11 @@ import torch
 from vl2_ros.export.engine_folder import fixed_axes
 from vl2_ros.export.onnx_export import AxisSize, export_onnx, make_example
 from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.detection_config import DetectionConfig
+from vl2_ros.model.detection.config import DetectionConfig
 from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import GraphSpec
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.tokens import TokenIds
 
 WIDTH = 4096
 CANVAS_HW, VALID_WIDTH = (800, 1344), 1333

@@ -21,14 +21,14 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from vl2_ros.model.checkpoint_plan import find_places
-from vl2_ros.model.checkpoint_weights import build_empty_model, fill_place, move_computed_buffers
+from vl2_ros.model.checkpoint.plan import find_places
+from vl2_ros.model.checkpoint.weights import build_empty_model, fill_place, move_computed_buffers
 from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.detection_config import DetectionConfig
+from vl2_ros.model.detection.config import DetectionConfig
 from vl2_ros.model.graph_modules import build_graph
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.pose_config import PoseConfig
-from vl2_ros.model.tokens import TokenIds
+from vl2_ros.model.pose.config import PoseConfig
 
 LLM_WIDTH, SLOTS, TILE_SIDE, TILE_TOKENS = 4096, 4, 336, 576
 PICTURE_HW = (800, 1333)

@@ -22,10 +22,10 @@ import numpy as np
 
 def save_tiny(folder: Path) -> Path:
     """Write the smallest checkpoint that draws and edits."""
-    from vl2_ros.model.checkpoint import save_model
+    from vl2_ros.model.checkpoint.folder import save_model
     from vl2_ros.model.config import ModelConfig
+    from vl2_ros.model.language.tokens import TokenIds
     from vl2_ros.model.network import VisionLLM
-    from vl2_ros.model.tokens import TokenIds
 
     config = ModelConfig.tiny(with_detection=False, with_images=True)
     save_model(VisionLLM(config, TokenIds.from_base(64)), folder)
@@ -69,7 +69,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(given.threads)
-    from vl2_ros.model.checkpoint_config import read_checkpoint_config
+    from vl2_ros.model.checkpoint.config import read_checkpoint_config
     from vl2_ros.runtime.torch_loading import load_torch_engines
     from vl2_ros.structures import Frame, ImageOptions, Route
 

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import torch
 
-from vl2_ros.model.checkpoint import save_model
+from vl2_ros.model.checkpoint.folder import save_model
 from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.tokens import TokenIds
 from vl2_ros.runtime.torch_loading import load_torch_engines
 from vl2_ros.runtime.weights_identity import HashCache, WeightsIdentity
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vl2_ros.model.tokens import ADDED_TOKENS
+from vl2_ros.model.language.tokens import ADDED_TOKENS
 from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer
 
 REPOSITORY = Path(__file__).resolve().parent.parent

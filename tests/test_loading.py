@@ -14,7 +14,7 @@ import torch
 from tests.conftest import make_json_tokenizer
 from vl2_ros.errors import ConfigError, EngineError, RouteError
 from vl2_ros.loading import BACKENDS, load_pipeline
-from vl2_ros.model.checkpoint import save_model
+from vl2_ros.model.checkpoint.folder import save_model
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.node.parameters import ProcessParameters, note_of

@@ -118,7 +118,7 @@ def _describe(folder: Path) -> dict[str, Any]:
 
     import torch
 
-    from vl2_ros.model.checkpoint import describe_checkpoint
+    from vl2_ros.model.checkpoint.folder import describe_checkpoint
 
     with display.show_progress("reading"):
         checkpoint = asdict(describe_checkpoint(folder))
@@ -240,7 +240,7 @@ def convert(
 ) -> None:
     """Rewrite a released checkpoint as safetensors, once, so that it loads fast."""
     from vl2_ros.loading import load_processing
-    from vl2_ros.model.checkpoint import convert_checkpoint
+    from vl2_ros.model.checkpoint.folder import convert_checkpoint
 
     with display.show_progress("converting") as show:
         convert_checkpoint(source, target, progress=show)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from vl2_ros.errors import EngineError
-from vl2_ros.model.slots import gather_slots, slot_counts
+from vl2_ros.model.language.slots import gather_slots, slot_counts
 from vl2_ros.processing.answer import parse_answer, parse_answer_text
 from vl2_ros.processing.command_prompt import CommandPrompt, write_prompt
 from vl2_ros.processing.config import ProcessingConfig

@@ -22,15 +22,15 @@ from vl2_ros.export.engine_profile import load_profile
 from vl2_ros.export.engine_store import EngineStore
 from vl2_ros.export.parity_gate import Sample, read_sample, write_sample
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_processing
-from vl2_ros.model.caption_tokenizer import CaptionTokenizer
-from vl2_ros.model.checkpoint import describe_checkpoint, save_model
-from vl2_ros.model.checkpoint_config import read_checkpoint_config
-from vl2_ros.model.checkpoint_shards import find_weight_files, iterate_tensors
+from vl2_ros.model.checkpoint.config import read_checkpoint_config
+from vl2_ros.model.checkpoint.folder import describe_checkpoint, save_model
+from vl2_ros.model.checkpoint.shards import find_weight_files, iterate_tensors
 from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.diffusion_folder import DiffusionFolder
+from vl2_ros.model.diffusion.caption_tokenizer import CaptionTokenizer
+from vl2_ros.model.diffusion.folder import DiffusionFolder
 from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.tokens import TokenIds
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.tokenizer import load_tokenizer

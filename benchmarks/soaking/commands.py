@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vl2_ros.model.tokens import ADDED_TOKENS
+from vl2_ros.model.language.tokens import ADDED_TOKENS
 from vl2_ros.node.request import Mode
 from vl2_ros.node.transport import MessageTypes
 from vl2_ros.structures import MAX_COMMAND_CHARACTERS, PromptKind

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from vl2_ros.export.onnx_export import AxisSize, make_example
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.graphs import GraphSpec
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.tokens import TokenIds
 
 SMALL_RESNET = {
     "model_type": "resnet",

@@ -7,10 +7,10 @@ import torch
 
 from tests.export.exported_graphs import Exported
 from vl2_ros.export.onnx_export import export_onnx
-from vl2_ros.model.diffusion_config import DiffusionConfig
-from vl2_ros.model.diffusion_graphs import build_diffusion_graph, diffusion_graph_names
+from vl2_ros.model.diffusion.config import DiffusionConfig
+from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
+from vl2_ros.model.diffusion.graphs import build_diffusion_graph, diffusion_graph_names
 from vl2_ros.model.graphs import GRAPHS
-from vl2_ros.model.image_generator import ImageGeneratorNetwork
 
 
 def make_network() -> ImageGeneratorNetwork:

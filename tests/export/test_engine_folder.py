@@ -15,10 +15,10 @@ from tests.export.exported_graphs import SMALL_RESNET
 from vl2_ros.errors import ConfigError
 from vl2_ros.export.engine_folder import PlainRequest, export_engines
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
-from vl2_ros.model.checkpoint import save_model
+from vl2_ros.model.checkpoint.folder import save_model
 from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.tokens import TokenIds
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine_files import read_engine_files
 from vl2_ros.runtime.exported_engines import load_exported_engines

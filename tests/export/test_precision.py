@@ -10,9 +10,9 @@ from tests.export.exported_graphs import FIXED_HW, OPEN, make_model
 from vl2_ros.export.engine_folder import fixed_axes
 from vl2_ros.export.onnx_export import make_example
 from vl2_ros.export.precision import GraphForm
+from vl2_ros.model.decoders.prediction_heads import FloatMLP
 from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import GraphSpec, TensorSpec
-from vl2_ros.model.prediction_heads import FloatMLP
 
 HALVES = GraphSpec(
     "halves",

@@ -22,12 +22,12 @@ from vl2_ros.evaluation.coco_document import _decode_counts
 from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
 from vl2_ros.export.engine_folder import _write_embeddings
 from vl2_ros.export.engine_profile import load_profile
-from vl2_ros.model.checkpoint import convert_checkpoint, describe_checkpoint, save_model
-from vl2_ros.model.checkpoint_config import read_checkpoint_config
-from vl2_ros.model.checkpoint_shards import find_weight_files, iterate_tensors
+from vl2_ros.model.checkpoint.config import read_checkpoint_config
+from vl2_ros.model.checkpoint.folder import convert_checkpoint, describe_checkpoint, save_model
+from vl2_ros.model.checkpoint.shards import find_weight_files, iterate_tensors
 from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.tokens import TokenIds
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.result_json import encode_rle

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vl2_ros.model.detection_config import DetectionConfig
-from vl2_ros.model.detection_decoder import DetectionDecoder
-from vl2_ros.model.release_keys import rename_release_keys
+from vl2_ros.model.checkpoint.release_keys import rename_release_keys
+from vl2_ros.model.detection.config import DetectionConfig
+from vl2_ros.model.detection.decoder import DetectionDecoder
 
 TOLERANCE = 2e-5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vl2_ros.model.diffusion_config import DiffusionConfig
+from vl2_ros.model.diffusion.config import DiffusionConfig
 
 TEXT_ENCODER: dict[str, Any] = {
     "architectures": ["CLIPTextModel"],

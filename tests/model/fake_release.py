@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.model.release_tables import ReleaseSizes, release_config, release_keys
-from vl2_ros.model.release_keys import rename_key
-from vl2_ros.model.tokens import ADDED_TOKENS
+from vl2_ros.model.checkpoint.release_keys import rename_key
+from vl2_ros.model.language.tokens import ADDED_TOKENS
 
 SMALL = ReleaseSizes(
     vision=64,

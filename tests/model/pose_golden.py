@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.model.detection_golden import Group
-from vl2_ros.model.pose_config import PoseConfig
-from vl2_ros.model.pose_decoder import PoseDecoder
-from vl2_ros.model.release_keys import rename_release_keys
+from vl2_ros.model.checkpoint.release_keys import rename_release_keys
+from vl2_ros.model.pose.config import PoseConfig
+from vl2_ros.model.pose.decoder import PoseDecoder
 
 TOLERANCE = 1e-4
 

@@ -18,16 +18,16 @@ from tests.model.fake_release import (
     write_release,
 )
 from vl2_ros.errors import CheckpointError
-from vl2_ros.model.checkpoint import (
+from vl2_ros.model.checkpoint.folder import (
     convert_checkpoint,
     describe_checkpoint,
     load_model,
     save_model,
 )
+from vl2_ros.model.checkpoint.release_keys import rename_release_keys
 from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.language.tokens import ADDED_TOKENS, TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.release_keys import rename_release_keys
-from vl2_ros.model.tokens import ADDED_TOKENS, TokenIds
 from vl2_ros.training.embedded_config import embedded_model_config
 
 

@@ -19,7 +19,7 @@ from tests.model.fake_release import (
     write_release,
 )
 from vl2_ros.errors import CheckpointError, ConfigError
-from vl2_ros.model.checkpoint import load_model, save_model
+from vl2_ros.model.checkpoint.folder import load_model, save_model
 
 
 @pytest.fixture(scope="module")

@@ -164,8 +164,8 @@ def test_config_needs_no_tensor_library():
     code = (
         "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
         "from vl2_ros.model.config import ModelConfig\n"
-        "from vl2_ros.model.slots import insert_slots\n"
-        "from vl2_ros.model.tokens import TokenIds\n"
+        "from vl2_ros.model.language.slots import insert_slots\n"
+        "from vl2_ros.model.language.tokens import TokenIds\n"
         "ModelConfig.tiny()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from vl2_ros.model.constants import make_constant
+from vl2_ros.model.decoders.attention.constants import make_constant
 
 CPU = torch.device("cpu")
 SIZES = ((16, 24), (8, 12))

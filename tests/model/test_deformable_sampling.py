@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from vl2_ros.model.deformable_sampling import sample_by_grid, sample_levels
+from vl2_ros.model.decoders.attention.deformable_sampling import sample_by_grid, sample_levels
 
 LEVELS = ((5, 7), (3, 4), (1, 2))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.detection_config import DetectionConfig
+from vl2_ros.model.detection.config import DetectionConfig
 
 SWIN = {"model_type": "swin", "depths": [2, 2, 6, 2]}
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.model.detection_config import DetectionConfig
-from vl2_ros.model.detection_decoder import DetectionDecoder
+from vl2_ros.model.detection.config import DetectionConfig
+from vl2_ros.model.detection.decoder import DetectionDecoder
 
 HEIGHT, WIDTH = 96, 128
 

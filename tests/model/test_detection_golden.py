@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.model.detection_golden import Group, assert_close, inputs_of, make_decoder
-from vl2_ros.model.detection_decoder import DetectionDecoder
-from vl2_ros.model.feature_levels import resize_mask
-from vl2_ros.model.query_selection import make_proposals
+from vl2_ros.model.decoders.attention.feature_levels import resize_mask
+from vl2_ros.model.decoders.query_selection import make_proposals
+from vl2_ros.model.detection.decoder import DetectionDecoder
 
 pytestmark = pytest.mark.golden
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from tests.model.detection_golden import Group, assert_close, inputs_of, make_decoder
-from vl2_ros.model.denoising import DenoisingNoise, count_groups, make_denoising
-from vl2_ros.model.detection_decoder import DetectionDecoder
-from vl2_ros.model.detection_losses import DetectionTargets, match_sets, total_loss
-from vl2_ros.model.detection_targets import TargetBatch
+from vl2_ros.model.decoders.denoising import DenoisingNoise, count_groups, make_denoising
+from vl2_ros.model.decoders.targets import TargetBatch
+from vl2_ros.model.detection.decoder import DetectionDecoder
+from vl2_ros.model.detection.losses import DetectionTargets, match_sets, total_loss
 
 pytestmark = pytest.mark.golden
 

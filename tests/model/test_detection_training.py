@@ -8,9 +8,9 @@ from torch import Tensor
 
 from tests.model.test_detection_decoder import HEIGHT, WIDTH, conv_config, make_batch, perturb
 from vl2_ros.errors import ShapeError
-from vl2_ros.model.detection_config import DetectionConfig
-from vl2_ros.model.detection_decoder import DetectionDecoder
-from vl2_ros.model.detection_losses import DetectionTargets, total_loss
+from vl2_ros.model.detection.config import DetectionConfig
+from vl2_ros.model.detection.decoder import DetectionDecoder
+from vl2_ros.model.detection.losses import DetectionTargets, total_loss
 
 MASK_HW = (HEIGHT // 4, WIDTH // 4)
 

@@ -10,10 +10,10 @@ from transformers import CLIPTokenizer
 
 from tests.model.diffusion_sizes import SCHEDULER, TEXT_ENCODER, VAE, unet
 from vl2_ros.errors import CheckpointError, ConfigError
-from vl2_ros.model.caption_tokenizer import CaptionTokenizer
 from vl2_ros.model.config import IMAGE_PARTS, PARTS, ModelConfig
-from vl2_ros.model.diffusion_config import DiffusionConfig
-from vl2_ros.model.diffusion_folder import DiffusionFolder
+from vl2_ros.model.diffusion.caption_tokenizer import CaptionTokenizer
+from vl2_ros.model.diffusion.config import DiffusionConfig
+from vl2_ros.model.diffusion.folder import DiffusionFolder
 
 KINDS = ("generation", "editing")
 COMPONENTS = {"unet": unet(4), "vae": VAE, "text_encoder": TEXT_ENCODER, "scheduler": SCHEDULER}

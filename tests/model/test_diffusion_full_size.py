@@ -8,9 +8,9 @@ import pytest
 
 from tests.model.diffusion_sizes import full_size
 from tests.model.release_tables import ReleaseSizes, mapper_keys, release_config
-from vl2_ros.model.checkpoint_weights import build_empty_part
+from vl2_ros.model.checkpoint.release_keys import rename_key
+from vl2_ros.model.checkpoint.weights import build_empty_part
 from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
-from vl2_ros.model.release_keys import rename_key
 
 #: First names of the released tensors.
 TOPS = {"image_generation": "sd", "image_editing": "ip2p"}

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.diffusion_config import DiffusionConfig
-from vl2_ros.model.diffusion_graphs import build_diffusion_graph, diffusion_graph_names
+from vl2_ros.model.diffusion.config import DiffusionConfig
+from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
+from vl2_ros.model.diffusion.graphs import build_diffusion_graph, diffusion_graph_names
 from vl2_ros.model.graphs import GRAPHS
-from vl2_ros.model.image_generator import ImageGeneratorNetwork
 
 
 @pytest.fixture(scope="module", params=["generation", "editing"])

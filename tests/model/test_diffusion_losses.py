@@ -10,17 +10,17 @@ from torch import Tensor
 
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.diffusion_config import DiffusionConfig
-from vl2_ros.model.diffusion_losses import (
+from vl2_ros.model.diffusion.config import DiffusionConfig
+from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
+from vl2_ros.model.diffusion.losses import (
     DiffusionDraws,
     PictureTargets,
     diffusion_losses,
     noise_levels,
 )
-from vl2_ros.model.image_generator import ImageGeneratorNetwork
+from vl2_ros.model.language.super_link import insert_slots
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.super_link import insert_slots
-from vl2_ros.model.tokens import TokenIds
 
 KINDS = ("generation", "editing")
 

@@ -16,10 +16,10 @@ from tests.model.release_tables import (
     release_keys,
     vision_keys,
 )
-from vl2_ros.model.checkpoint_weights import build_empty_model
+from vl2_ros.model.checkpoint.release_keys import rename_key
+from vl2_ros.model.checkpoint.weights import build_empty_model
 from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.release_keys import rename_key
-from vl2_ros.model.tokens import TokenIds
+from vl2_ros.model.language.tokens import TokenIds
 
 SIZES = ReleaseSizes()
 

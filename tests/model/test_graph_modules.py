@@ -10,8 +10,8 @@ import torch
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.tokens import TokenIds
 
 
 def make_model(**changes) -> VisionLLM:

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from vl2_ros.errors import CheckpointError, ConfigError
-from vl2_ros.model.caption_tokenizer import CaptionTokenizer
-from vl2_ros.model.checkpoint import load_model, load_part
-from vl2_ros.model.diffusion_config import DiffusionConfig
-from vl2_ros.model.image_generator import ImageGeneratorNetwork
+from vl2_ros.model.checkpoint.folder import load_model, load_part
+from vl2_ros.model.diffusion.caption_tokenizer import CaptionTokenizer
+from vl2_ros.model.diffusion.config import DiffusionConfig
+from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
 
 FORMS = ("bin", "safetensors")
 MAPPING_TOLERANCE = 1e-4

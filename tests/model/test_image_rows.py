@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vl2_ros.errors import InputError
-from vl2_ros.model.image_rows import gather_rows, pad_images, pair_regions
+from vl2_ros.model.language.image_rows import gather_rows, pad_images, pair_regions
 
 
 def tiles(count: int, value: float = 0.0) -> torch.Tensor:

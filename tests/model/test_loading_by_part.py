@@ -13,21 +13,21 @@ import pytest
 import torch
 from torch import nn
 
-import vl2_ros.model.checkpoint_config as checkpoint_config
+import vl2_ros.model.checkpoint.config as checkpoint_config
 from tests.model.fake_release import edit_json
 from vl2_ros.errors import CheckpointError, ConfigError
-from vl2_ros.model.checkpoint import (
+from vl2_ros.model.checkpoint.folder import (
     convert_checkpoint,
     describe_checkpoint,
     load_model,
     load_part,
     save_model,
 )
-from vl2_ros.model.checkpoint_opening import open_checkpoint
-from vl2_ros.model.checkpoint_shards import find_weight_files, iterate_tensors
+from vl2_ros.model.checkpoint.opening import open_checkpoint
+from vl2_ros.model.checkpoint.shards import find_weight_files, iterate_tensors
 from vl2_ros.model.config import IMAGE_PARTS, PARTS, ModelConfig
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.tokens import TokenIds
 
 FORMS = ("bin", "safetensors")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -178,7 +178,7 @@ def test_description_of_a_release_counts_every_stored_value_once(root, wholes, f
 def test_perception_needs_no_diffusers(saved):
     code = (
         "import sys; sys.modules['diffusers'] = None\n"
-        "from vl2_ros.model.checkpoint import describe_checkpoint, load_model, load_part\n"
+        "from vl2_ros.model.checkpoint.folder import describe_checkpoint, load_model, load_part\n"
         f"folder = {str(saved)!r}\n"
         "load_model(folder, parts=('detection_decoder', 'pose_decoder'))\n"
         "load_part(folder, 'detection_decoder')\n"

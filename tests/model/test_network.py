@@ -7,8 +7,8 @@ import torch
 
 from vl2_ros.errors import ConfigError, InputError, ShapeError
 from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.tokens import TokenIds
 
 TOLERANCE = 1e-4
 

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from vl2_ros.errors import ConfigError
+from vl2_ros.model.checkpoint.release_keys import rename_release_keys
 from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
-from vl2_ros.model.diffusion_config import DiffusionConfig
-from vl2_ros.model.image_rows import pad_images
+from vl2_ros.model.diffusion.config import DiffusionConfig
+from vl2_ros.model.diffusion.prompt_mapper import PromptMapper
+from vl2_ros.model.language.image_rows import pad_images
+from vl2_ros.model.language.projector import make_projector, pixel_shuffle
+from vl2_ros.model.language.super_link import insert_slots, pack_groups, pack_pose
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.projector import make_projector, pixel_shuffle
-from vl2_ros.model.prompt_mapper import PromptMapper
-from vl2_ros.model.release_keys import rename_release_keys
-from vl2_ros.model.super_link import insert_slots, pack_groups, pack_pose
-from vl2_ros.model.tokens import TokenIds
 
 pytestmark = pytest.mark.golden
 

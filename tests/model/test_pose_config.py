@@ -7,7 +7,7 @@ import pytest
 
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.pose_config import OKS_SIGMAS, PoseConfig
+from vl2_ros.model.pose.config import OKS_SIGMAS, PoseConfig
 
 #: What the published configuration says that differs from nothing, see the specification.
 PUBLISHED = {

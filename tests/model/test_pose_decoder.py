@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.model.detection_losses import total_loss
-from vl2_ros.model.detection_targets import DetectionTargets
-from vl2_ros.model.detection_transformer import make_transformer_config
-from vl2_ros.model.pose_config import PoseConfig
-from vl2_ros.model.pose_decoder import PoseDecoder
-from vl2_ros.model.pose_targets import PoseTargets
-from vl2_ros.model.query_groups import GroupAttention, QueryGroups
+from vl2_ros.model.decoders.query_groups import GroupAttention, QueryGroups
+from vl2_ros.model.decoders.targets import DetectionTargets
+from vl2_ros.model.decoders.transformer import make_transformer_config
+from vl2_ros.model.detection.losses import total_loss
+from vl2_ros.model.pose.config import PoseConfig
+from vl2_ros.model.pose.decoder import PoseDecoder
+from vl2_ros.model.pose.targets import PoseTargets
 
 HEIGHT, WIDTH = 96, 128
 

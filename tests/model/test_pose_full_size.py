@@ -16,10 +16,10 @@ from torch import Tensor
 from tests.model.detection_golden import Group
 from tests.model.pose_golden import TOLERANCE, assert_close, lay_out
 from tests.model.release_tables import ReleaseSizes, unipose_keys
-from vl2_ros.model.pose_config import PoseConfig
-from vl2_ros.model.pose_decoder import PoseDecoder
-from vl2_ros.model.query_selection import SelectedQueries
-from vl2_ros.model.release_keys import rename_key, rename_release_keys
+from vl2_ros.model.checkpoint.release_keys import rename_key, rename_release_keys
+from vl2_ros.model.decoders.query_selection import SelectedQueries
+from vl2_ros.model.pose.config import PoseConfig
+from vl2_ros.model.pose.decoder import PoseDecoder
 
 SHARED_HEAD = re.compile(r"^(?:transformer\.decoder\.)?(bbox|pose|pose_hw)_embed\.\d+\.")
 

@@ -14,14 +14,14 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 
 from tests.model.detection_golden import Group
 from tests.model.pose_golden import assert_close
-from vl2_ros.model.detection_losses import PredictionSets, box_and_class_losses
-from vl2_ros.model.detection_targets import DetectionTargets, TargetBatch
-from vl2_ros.model.pose_config import OKS_SIGMAS, PoseConfig
-from vl2_ros.model.pose_heads import POSE_LOGIT_EPS
-from vl2_ros.model.pose_losses import keypoint_similarity
-from vl2_ros.model.pose_targets import split_triplets
-from vl2_ros.model.prediction_heads import inverse_sigmoid
-from vl2_ros.model.query_selection import make_proposals
+from vl2_ros.model.decoders.prediction_heads import inverse_sigmoid
+from vl2_ros.model.decoders.query_selection import make_proposals
+from vl2_ros.model.decoders.targets import DetectionTargets, TargetBatch
+from vl2_ros.model.detection.losses import PredictionSets, box_and_class_losses
+from vl2_ros.model.pose.config import OKS_SIGMAS, PoseConfig
+from vl2_ros.model.pose.heads import POSE_LOGIT_EPS
+from vl2_ros.model.pose.losses import keypoint_similarity
+from vl2_ros.model.pose.targets import split_triplets
 
 pytestmark = pytest.mark.golden
 

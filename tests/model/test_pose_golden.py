@@ -18,10 +18,10 @@ from tests.model.pose_golden import (
     read_runs,
     read_weights,
 )
-from vl2_ros.model.feature_levels import resize_mask
-from vl2_ros.model.pose_decoder import PoseDecoder
-from vl2_ros.model.query_groups import QueryGroups
-from vl2_ros.model.query_selection import make_proposals
+from vl2_ros.model.decoders.attention.feature_levels import resize_mask
+from vl2_ros.model.decoders.query_groups import QueryGroups
+from vl2_ros.model.decoders.query_selection import make_proposals
+from vl2_ros.model.pose.decoder import PoseDecoder
 
 pytestmark = pytest.mark.golden
 

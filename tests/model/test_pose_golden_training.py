@@ -14,16 +14,16 @@ from torch import Tensor
 from tests.model.detection_golden import Group
 from tests.model.pose_golden import assert_close, inputs_of, lay_out, make_decoder, read_runs
 from tests.model.test_detection_golden_training import spread
-from vl2_ros.model.denoising import DenoisingNoise, count_groups, prepare_denoising
-from vl2_ros.model.detection_losses import total_loss
-from vl2_ros.model.detection_targets import DetectionTargets
-from vl2_ros.model.pose_config import OKS_SIGMAS
-from vl2_ros.model.pose_decoder import PoseDecoder
-from vl2_ros.model.pose_heads import POSE_LOGIT_EPS
-from vl2_ros.model.pose_losses import match_poses
-from vl2_ros.model.pose_targets import PoseTargetBatch, PoseTargets
-from vl2_ros.model.query_groups import QueryGroups
-from vl2_ros.model.release_keys import rename_key
+from vl2_ros.model.checkpoint.release_keys import rename_key
+from vl2_ros.model.decoders.denoising import DenoisingNoise, count_groups, prepare_denoising
+from vl2_ros.model.decoders.query_groups import QueryGroups
+from vl2_ros.model.decoders.targets import DetectionTargets
+from vl2_ros.model.detection.losses import total_loss
+from vl2_ros.model.pose.config import OKS_SIGMAS
+from vl2_ros.model.pose.decoder import PoseDecoder
+from vl2_ros.model.pose.heads import POSE_LOGIT_EPS
+from vl2_ros.model.pose.losses import match_poses
+from vl2_ros.model.pose.targets import PoseTargetBatch, PoseTargets
 
 pytestmark = pytest.mark.golden
 

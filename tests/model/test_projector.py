@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.projector import make_projector, pixel_shuffle, shuffle_tokens
+from vl2_ros.model.language.projector import make_projector, pixel_shuffle, shuffle_tokens
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vl2_ros.model.diffusion_config import DiffusionConfig
-from vl2_ros.model.prompt_mapper import PromptMapper
-from vl2_ros.model.release_keys import rename_release_keys
-from vl2_ros.model.super_link import insert_slots
+from vl2_ros.model.checkpoint.release_keys import rename_release_keys
+from vl2_ros.model.diffusion.config import DiffusionConfig
+from vl2_ros.model.diffusion.prompt_mapper import PromptMapper
+from vl2_ros.model.language.super_link import insert_slots
 
 TOLERANCE = 1e-4
 KINDS = {"t2i": ("generation", "image_generation"), "edit": ("editing", "image_editing")}

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from vl2_ros.errors import ShapeError
 from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.region_encoder import RegionEncoder
+from vl2_ros.model.language.region_encoder import RegionEncoder
 
 CONFIG = ModelConfig.tiny(with_detection=False)
 SIDE, GRID, WIDTH = CONFIG.vision["image_size"], CONFIG.vision_grid, CONFIG.vision["hidden_size"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vl2_ros.errors import CheckpointError
-from vl2_ros.model.release_keys import rename_key, rename_release_keys
+from vl2_ros.model.checkpoint.release_keys import rename_key, rename_release_keys
 
 
 @pytest.mark.parametrize(

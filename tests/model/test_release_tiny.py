@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import DynamicCache
 
-from vl2_ros.model.checkpoint import describe_checkpoint, load_model
-from vl2_ros.model.checkpoint_shards import find_weight_files, iterate_tensors
+from vl2_ros.model.checkpoint.folder import describe_checkpoint, load_model
+from vl2_ros.model.checkpoint.shards import find_weight_files, iterate_tensors
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.detection import resize_masks, select_instances

@@ -21,8 +21,8 @@ from tests.model.test_release_tiny import (
     Release,
     assert_close,
 )
-from vl2_ros.model.checkpoint import load_model
-from vl2_ros.model.super_link import pack_pose
+from vl2_ros.model.checkpoint.folder import load_model
+from vl2_ros.model.language.super_link import pack_pose
 from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.image import preprocess_pose
 from vl2_ros.processing.pose import make_poses

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig
 
 from vl2_ros.errors import CheckpointError
-from vl2_ros.model.diffusion_folder import DiffusionFolder
-from vl2_ros.model.safety_checker import load_safety_checker
+from vl2_ros.model.diffusion.folder import DiffusionFolder
+from vl2_ros.model.diffusion.safety_checker import load_safety_checker
 
 PROCESSOR = {
     "image_processor_type": "CLIPImageProcessor",

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vl2_ros.errors import InputError
-from vl2_ros.model.slots import find_slots, gather_slots, insert_slots, slot_counts
-from vl2_ros.model.tokens import ROUTING_TABLES, TokenIds
+from vl2_ros.model.language.slots import find_slots, gather_slots, insert_slots, slot_counts
+from vl2_ros.model.language.tokens import ROUTING_TABLES, TokenIds
 
 TOKENS = TokenIds.from_base(64)
 COUNTS = slot_counts(TOKENS, num_embs=4, num_embs_gen=6)

@@ -7,8 +7,8 @@ import torch
 
 from vl2_ros.errors import InputError
 from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.super_link import TABLES, SuperLink, pack_groups, pack_pose
-from vl2_ros.model.tokens import TokenIds
+from vl2_ros.model.language.super_link import TABLES, SuperLink, pack_groups, pack_pose
+from vl2_ros.model.language.tokens import TokenIds
 
 CONFIG = replace(ModelConfig.tiny(with_detection=False), num_embs=3, num_embs_gen=5)
 WIDTH = CONFIG.llm_width

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from vl2_ros.errors import CheckpointError
-from vl2_ros.model.checkpoint import convert_checkpoint
-from vl2_ros.model.checkpoint_config import read_checkpoint_config
-from vl2_ros.model.token_files import read_added_tokens, read_end_ids
-from vl2_ros.model.tokens import ADDED_TOKENS
+from vl2_ros.model.checkpoint.config import read_checkpoint_config
+from vl2_ros.model.checkpoint.folder import convert_checkpoint
+from vl2_ros.model.language.token_files import read_added_tokens, read_end_ids
+from vl2_ros.model.language.tokens import ADDED_TOKENS
 from vl2_ros.processing.tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.golden

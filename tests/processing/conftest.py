@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from vl2_ros.model.tokens import ADDED_TOKENS
+from vl2_ros.model.language.tokens import ADDED_TOKENS
 from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vl2_ros.errors import InputError
-from vl2_ros.model.tokens import ADDED_TOKENS
+from vl2_ros.model.language.tokens import ADDED_TOKENS
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.prompt import (
     direct_conversation,

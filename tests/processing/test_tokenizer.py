@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vl2_ros.errors import CheckpointError
-from vl2_ros.model.tokens import ADDED_TOKENS
+from vl2_ros.model.language.tokens import ADDED_TOKENS
 from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer, neutralise
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vl2_ros.errors import EngineError
-from vl2_ros.model.tokens import TokenIds
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.runtime.engine import LanguageStep
 from vl2_ros.runtime.generate import generate
 

@@ -9,8 +9,8 @@ from safetensors.numpy import save_file
 
 from vl2_ros.errors import EngineError, InputError, ShapeError
 from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.tokens import TokenIds
 from vl2_ros.runtime.engine import EngineInfo
 from vl2_ros.runtime.graph_language import (
     TOKEN_EMBEDDINGS,

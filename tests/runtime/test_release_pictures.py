@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vl2_ros.model.checkpoint_config import read_checkpoint_config
-from vl2_ros.model.slots import gather_slots, slot_counts
+from vl2_ros.model.checkpoint.config import read_checkpoint_config
+from vl2_ros.model.language.slots import gather_slots, slot_counts
 from vl2_ros.runtime.torch_loading import load_torch_engines
 from vl2_ros.structures import Frame, ImageOptions, Route
 

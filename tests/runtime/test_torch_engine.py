@@ -10,8 +10,8 @@ import torch
 
 from vl2_ros.errors import ConfigError, EngineError, InputError
 from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.tokens import TokenIds
 from vl2_ros.runtime.torch_engine import TorchLanguageSession, make_engine
 
 CPU = torch.device("cpu")

@@ -17,10 +17,10 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from transformers import CLIPConfig
 
 from vl2_ros.errors import CheckpointError, ConfigError, EngineError, InputError, RouteError
-from vl2_ros.model.checkpoint import save_model
+from vl2_ros.model.checkpoint.folder import save_model
 from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.tokens import TokenIds
 from vl2_ros.runtime.lazy import LazyEngine
 from vl2_ros.runtime.torch_diffusion import make_torch_generator
 from vl2_ros.runtime.torch_engine import TorchEngine
@@ -92,7 +92,7 @@ def test_a_generator_says_what_it_is_before_it_is_loaded(weights):
 
 @pytest.mark.parametrize("route", [Route.GENERATE, Route.EDIT])
 def test_pictures_come_from_the_weights_of_the_checkpoint(weights, route):
-    from vl2_ros.model.checkpoint import load_model
+    from vl2_ros.model.checkpoint.folder import load_model
 
     loaded = draw(load_torch_engines(weights), route)
     part = {Route.GENERATE: "image_generation", Route.EDIT: "image_editing"}[route]
@@ -106,7 +106,7 @@ def test_pictures_come_from_the_weights_of_the_checkpoint(weights, route):
 
 
 def test_the_text_encoder_is_freed(weights):
-    from vl2_ros.model.checkpoint import load_part
+    from vl2_ros.model.checkpoint.folder import load_part
 
     network = load_part(weights, "image_generation")
     text_bytes = count_bytes(network.text_encoder)

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from tests.model.conftest import build_core_model
 from vl2_ros.loading import load_pipeline
+from vl2_ros.model.language.slots import gather_slots
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.slots import gather_slots
 from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.command_prompt import place_regions
 from vl2_ros.processing.image import read_image

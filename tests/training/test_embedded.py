@@ -11,7 +11,7 @@ import torch
 from vl2_ros.datasets.tabletop import render_cache
 from vl2_ros.errors import ConfigError
 from vl2_ros.loading import load_pipeline
-from vl2_ros.model.checkpoint import load_model
+from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.structures import Command, Frame
 from vl2_ros.training.embedded import EmbeddedTrainer, train_embedded
 from vl2_ros.training.embedded_loss import compute_loss

@@ -8,7 +8,7 @@ import torch
 
 from vl2_ros.datasets.tabletop import render_cache
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.checkpoint import load_model
+from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.training.embedded import EmbeddedTrainer
 from vl2_ros.training.language import LanguageTrainer, compute_language_loss, train_language
 from vl2_ros.training.language_batches import PICTURE, LanguageBatch

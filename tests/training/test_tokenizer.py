@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from vl2_ros.datasets.commands import sample_class_list, sample_perception, sample_text
 from vl2_ros.datasets.nouns import COLOR_KIND_PHRASES
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.tokens import ADDED_TOKENS
+from vl2_ros.model.language.tokens import ADDED_TOKENS
 from vl2_ros.training.tokenizer import BASE_TOKENS, train_tokenizer
 
 

@@ -22,13 +22,13 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.export.onnx_export import OPSET, WEIGHTS_SUFFIX, AxisSize, export_onnx
 from vl2_ros.export.store_files import describe_embeddings, hash_file
 from vl2_ros.loading import load_processing
-from vl2_ros.model.checkpoint import load_model
-from vl2_ros.model.checkpoint_config import read_checkpoint_config
+from vl2_ros.model.checkpoint.config import read_checkpoint_config
+from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.config import PARTS, ModelConfig
 from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
 from vl2_ros.model.graphs import GraphSpec
+from vl2_ros.model.language.super_link import TABLES
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.super_link import TABLES
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine_files import EMBEDDINGS, FILE_NAME, FORMAT
 from vl2_ros.runtime.graph_language import TOKEN_EMBEDDINGS

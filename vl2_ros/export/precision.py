@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from vl2_ros.errors import ConfigError
+from vl2_ros.model.decoders.prediction_heads import ClassLogits, FloatMLP
 from vl2_ros.model.graphs import GraphSpec
-from vl2_ros.model.prediction_heads import ClassLogits, FloatMLP
 
 PRECISIONS = ("float32", "float16")
 #: Parts that say themselves that they compute in float32; their weights stay wide, too.

@@ -21,7 +21,7 @@ from vl2_ros.export.engine_store import EXPORT_FILE
 from vl2_ros.export.onnx_export import OPSET, make_example
 from vl2_ros.export.parity_gate import Sample, find_samples, sample_path, write_sample
 from vl2_ros.export.store_files import locked, write_json
-from vl2_ros.model.checkpoint import load_model
+from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM

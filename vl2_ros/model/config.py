@@ -15,9 +15,9 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.model.network_fields import check_network_fields, check_switches
 
 if TYPE_CHECKING:
-    from vl2_ros.model.detection_config import DetectionConfig
-    from vl2_ros.model.diffusion_config import DiffusionConfig
-    from vl2_ros.model.pose_config import PoseConfig
+    from vl2_ros.model.detection.config import DetectionConfig
+    from vl2_ros.model.diffusion.config import DiffusionConfig
+    from vl2_ros.model.pose.config import PoseConfig
 
 #: Parts that a network may do without -> the field that says whether it has them. They are loaded
 #: one by one; the name of a part is the first name of its tensors, too.
@@ -303,16 +303,16 @@ class ModelConfig:
             )
         plain = dict(values)
         if plain.get("detection") is not None:
-            from vl2_ros.model.detection_config import DetectionConfig
+            from vl2_ros.model.detection.config import DetectionConfig
 
             plain["detection"] = DetectionConfig.from_dict(plain["detection"])
         if plain.get("pose") is not None:
-            from vl2_ros.model.pose_config import PoseConfig
+            from vl2_ros.model.pose.config import PoseConfig
 
             plain["pose"] = PoseConfig.from_dict(plain["pose"])
         for name in IMAGE_PARTS:
             if plain.get(name) is not None:
-                from vl2_ros.model.diffusion_config import DiffusionConfig
+                from vl2_ros.model.diffusion.config import DiffusionConfig
 
                 plain[name] = DiffusionConfig.from_dict(plain[name])
         return cls(**plain)
@@ -324,16 +324,16 @@ class ModelConfig:
         """Make the smallest network with every part; its added tokens start at id 64."""
         detection, pose = None, None
         if with_detection:
-            from vl2_ros.model.detection_config import DetectionConfig
+            from vl2_ros.model.detection.config import DetectionConfig
 
             detection = DetectionConfig.tiny()
         if with_pose:
-            from vl2_ros.model.pose_config import PoseConfig
+            from vl2_ros.model.pose.config import PoseConfig
 
             pose = PoseConfig.tiny()
         images: dict[str, Any] = {}
         if with_images:
-            from vl2_ros.model.diffusion_config import DiffusionConfig
+            from vl2_ros.model.diffusion.config import DiffusionConfig
 
             images = {name: DiffusionConfig.tiny(kind) for name, kind in IMAGE_PARTS.items()}
         return cls(
@@ -370,7 +370,7 @@ def _select(values: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:
 def _read_detection(release: Mapping[str, Any], llm: Mapping[str, Any]) -> DetectionConfig | None:
     if not release.get("use_gdino"):
         return None
-    from vl2_ros.model.detection_config import DetectionConfig
+    from vl2_ros.model.detection.config import DetectionConfig
 
     if not isinstance(release.get("gdino_config"), Mapping):
         raise ConfigError("use_gdino is true, but the released config has no gdino_config")
@@ -384,7 +384,7 @@ def _read_pose(release: Mapping[str, Any], llm: Mapping[str, Any]) -> PoseConfig
         return None
     if not isinstance(release.get("unipose_config"), Mapping):
         raise ConfigError("use_unipose is true, but the released config has no unipose_config")
-    from vl2_ros.model.pose_config import PoseConfig
+    from vl2_ros.model.pose.config import PoseConfig
 
     return PoseConfig.from_release(
         release["unipose_config"], _find_width(llm), take_int(release, "num_embs", 4)

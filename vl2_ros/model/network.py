@@ -17,12 +17,12 @@ from transformers.cache_utils import Cache
 
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.model.config import PARTS, REGION_LEVELS, ModelConfig
-from vl2_ros.model.image_rows import gather_rows, pair_regions
-from vl2_ros.model.projector import build_projector, shuffle_tokens
-from vl2_ros.model.region_encoder import RegionEncoder
-from vl2_ros.model.super_link import SuperLink
-from vl2_ros.model.tokens import TokenIds
-from vl2_ros.model.vision_encoder import VisionEncoder, tokens_to_map
+from vl2_ros.model.language.image_rows import gather_rows, pair_regions
+from vl2_ros.model.language.projector import build_projector, shuffle_tokens
+from vl2_ros.model.language.region_encoder import RegionEncoder
+from vl2_ros.model.language.super_link import SuperLink
+from vl2_ros.model.language.tokens import TokenIds
+from vl2_ros.model.language.vision_encoder import VisionEncoder, tokens_to_map
 
 IGNORED_LABEL = -100
 
@@ -301,14 +301,14 @@ def build_part(config: ModelConfig, part: str) -> nn.Module:
         return RegionEncoder(config)
     settings = getattr(config, PARTS[part])
     if part == "detection_decoder":
-        from vl2_ros.model.detection_decoder import DetectionDecoder
+        from vl2_ros.model.detection.decoder import DetectionDecoder
 
         return DetectionDecoder(settings)
     if part == "pose_decoder":
-        from vl2_ros.model.pose_decoder import PoseDecoder
+        from vl2_ros.model.pose.decoder import PoseDecoder
 
         return PoseDecoder(settings)
-    from vl2_ros.model.image_generator import ImageGeneratorNetwork
+    from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
 
     return ImageGeneratorNetwork(settings)
 

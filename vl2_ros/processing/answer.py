@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from vl2_ros.model.tokens import ADDED_TOKENS, ROUTING_TABLES
+from vl2_ros.model.language.tokens import ADDED_TOKENS, ROUTING_TABLES
 from vl2_ros.processing.tokenizer import BASE_SPECIAL_TOKENS, Tokenizer
 from vl2_ros.structures import Route
 

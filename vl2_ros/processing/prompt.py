@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.errors import InputError
-from vl2_ros.model.tokens import ROUTING_TABLES, SLOT_TOKENS
+from vl2_ros.model.language.tokens import ROUTING_TABLES, SLOT_TOKENS
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.tokenizer import Tokenizer, neutralise
 from vl2_ros.structures import Route

@@ -15,8 +15,13 @@ from typing import Any, Protocol
 
 from vl2_ros.documents import is_file, take_bool
 from vl2_ros.errors import CheckpointError
-from vl2_ros.model.token_files import AddedToken, read_added_tokens, read_end_ids, read_object
-from vl2_ros.model.tokens import ADDED_TOKENS, TokenIds
+from vl2_ros.model.language.token_files import (
+    AddedToken,
+    read_added_tokens,
+    read_end_ids,
+    read_object,
+)
+from vl2_ros.model.language.tokens import ADDED_TOKENS, TokenIds
 
 BASE_SPECIAL_TOKENS = ("<s>", "</s>", "<unk>", "<pad>")
 _SPECIAL = re.compile("|".join(re.escape(t) for t in (*BASE_SPECIAL_TOKENS, *ADDED_TOKENS)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vl2_ros.model.tokens import TokenIds
+from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.runtime.engine import Engine, Engines
 from vl2_ros.runtime.engine_files import EngineFile, EngineFiles
 from vl2_ros.runtime.graph_language import GraphLanguageModel, load_embedding_tables

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.errors import EngineError
-from vl2_ros.model.tokens import ROUTING_TABLES, TokenIds
+from vl2_ros.model.language.tokens import ROUTING_TABLES, TokenIds
 from vl2_ros.runtime.engine import Array, LanguageSession
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from vl2_ros.errors import EngineError, InputError, ShapeError
-from vl2_ros.model.slots import find_slots, slot_counts
-from vl2_ros.model.tokens import ROUTING_TABLES, TokenIds
+from vl2_ros.model.language.slots import find_slots, slot_counts
+from vl2_ros.model.language.tokens import ROUTING_TABLES, TokenIds
 from vl2_ros.runtime.engine import Array, Engine, EngineInfo, LanguageStep, to_numpy
 
 #: Name in the file of embeddings; each query table of `ROUTING_TABLES` stands under its own name.

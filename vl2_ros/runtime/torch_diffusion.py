@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vl2_ros.model.diffusion_graphs import build_diffusion_graph
+from vl2_ros.model.diffusion.graphs import build_diffusion_graph
 from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.runtime.cuda_graphs import GraphReplay
 from vl2_ros.runtime.diffusion_generator import (
@@ -21,8 +21,8 @@ from vl2_ros.runtime.torch_engine import TorchEngine
 from vl2_ros.structures import Route
 
 if TYPE_CHECKING:
-    from vl2_ros.model.image_generator import ImageGeneratorNetwork
-    from vl2_ros.model.safety_checker import SafetyChecker
+    from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
+    from vl2_ros.model.diffusion.safety_checker import SafetyChecker
 
 _Call = Callable[..., tuple[Tensor, ...]]
 

@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from vl2_ros.errors import ConfigError, EngineError
-from vl2_ros.model.checkpoint import describe_checkpoint, load_model, load_part
-from vl2_ros.model.checkpoint_config import CheckpointConfig, read_checkpoint_config
+from vl2_ros.model.checkpoint.config import CheckpointConfig, read_checkpoint_config
+from vl2_ros.model.checkpoint.folder import describe_checkpoint, load_model, load_part
 from vl2_ros.model.config import IMAGE_PARTS, PARTS
-from vl2_ros.model.diffusion_folder import DiffusionFolder
+from vl2_ros.model.diffusion.folder import DiffusionFolder
 from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.runtime.engine import (
     ROUTE_PARTS,
@@ -204,7 +204,7 @@ class _LaterParts:
         name = ROUTE_PARTS[route]
 
         def load() -> tuple[ImageGenerator, int]:
-            from vl2_ros.model.safety_checker import load_safety_checker
+            from vl2_ros.model.diffusion.safety_checker import load_safety_checker
             from vl2_ros.runtime.torch_diffusion import make_torch_generator
 
             network: Any = load_part(self._weights, name, dtype=self._dtype, device=self._device)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from vl2_ros.datasets.tabletop import TabletopCache, render_cache
-from vl2_ros.model.checkpoint import load_model, save_model
+from vl2_ros.model.checkpoint.folder import load_model, save_model
 from vl2_ros.training.embedded_loss import compute_loss, get_decoder, without_decoder
 from vl2_ros.training.recipe import EmbeddedRecipe
 from vl2_ros.training.tabletop_batches import TabletopBatches, TrainingBatch

@@ -7,7 +7,7 @@ logits), it is a field of the configuration, so the same code runs both.
 from __future__ import annotations
 
 from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.detection_config import DetectionConfig
+from vl2_ros.model.detection.config import DetectionConfig
 from vl2_ros.processing.config import ProcessingConfig
 
 VISION_SIDE = 128

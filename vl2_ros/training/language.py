@@ -16,7 +16,7 @@ from torch import nn
 
 from vl2_ros.datasets.tabletop import TabletopCache, render_cache
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.checkpoint import load_model
+from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.tokenizer import load_tokenizer
 from vl2_ros.training.batch_source import draw_batches

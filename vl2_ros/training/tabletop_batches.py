@@ -23,7 +23,7 @@ from vl2_ros.datasets.commands import (
     sample_text,
 )
 from vl2_ros.datasets.tabletop import TabletopCache
-from vl2_ros.model.detection_losses import DetectionTargets
+from vl2_ros.model.detection.losses import DetectionTargets
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.image import preprocess_decoder, preprocess_vision
 from vl2_ros.processing.prompt import encode_conversation

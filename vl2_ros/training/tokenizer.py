@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from vl2_ros.datasets.commands import sample_class_list, sample_perception, sample_text
 from vl2_ros.datasets.nouns import OTHER_NOUNS, pluralize
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.tokens import ADDED_TOKENS, ROUTING_TABLES
+from vl2_ros.model.language.tokens import ADDED_TOKENS, ROUTING_TABLES
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.training.english_sentences import ENGLISH_SENTENCES

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from vl2_ros.errors import CheckpointError
-from vl2_ros.model.checkpoint import load_model, save_model
+from vl2_ros.model.checkpoint.folder import load_model, save_model
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vl2_ros.loading import EMBEDDED_WEIGHTS
-from vl2_ros.model.checkpoint import load_model
+from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.graphs import GRAPHS, GraphSpec
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.engine import Engine

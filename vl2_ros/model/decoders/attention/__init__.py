@@ -1,0 +1,1 @@
+"""Deformable attention over maps of several strides."""

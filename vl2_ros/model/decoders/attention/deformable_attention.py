@@ -1,0 +1,121 @@
+"""Multi-scale deformable attention with float32 geometry and sampling.
+
+Same parameters and results as transformers' module, which it replaces in the layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.models.grounding_dino.modeling_grounding_dino import (
+    GroundingDinoMultiscaleDeformableAttention,
+)
+
+from vl2_ros.model.decoders.attention.constants import make_constant
+from vl2_ros.model.decoders.attention.deformable_sampling import sample_levels
+
+
+class DeformableAttention(GroundingDinoMultiscaleDeformableAttention):
+    """Each query reads a few learned points of every level (Deformable DETR, arXiv 2010.04159)."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        position_embeddings: Tensor | None = None,
+        reference_points: Tensor | None = None,
+        spatial_shapes: Tensor | None = None,
+        spatial_shapes_list: Sequence[tuple[int, int]] = (),
+        level_start_index: Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Attend.
+
+        Args:
+            hidden_states: (B, Q, D) queries.
+            attention_mask: (B, S) bool, true = valid token.
+            encoder_hidden_states: (B, S, D) values.
+            encoder_attention_mask: unused, the interface of transformers.
+            position_embeddings: (B, Q, D) or None.
+            reference_points: (B, Q, L, 2) points or (B, Q, L, 4) cxcywh boxes.
+            spatial_shapes: unused.
+            spatial_shapes_list: L pairs (H_l, W_l).
+            level_start_index: unused.
+            output_attentions: unused.
+
+        Returns:
+            (B, Q, D), and the attention weights (B, Q, heads, L, points).
+        """
+        assert encoder_hidden_states is not None and reference_points is not None
+        query = hidden_states
+        if position_embeddings is not None:
+            query = query + position_embeddings.to(query.dtype)
+        value = self.value_proj(encoder_hidden_states)
+        if attention_mask is not None:
+            value = value.masked_fill(~attention_mask[..., None], 0.0)
+        shape = (*query.shape[:2], self.n_heads, self.n_levels, self.n_points)
+        with torch.autocast(query.device.type, enabled=False):
+            offsets = _float_linear(self.sampling_offsets, query).view(*shape, 2)
+            weights = _float_linear(self.attention_weights, query)
+            weights = weights.view(*shape[:3], -1).softmax(-1).view(shape)
+            points = self._locate(offsets, reference_points.float(), spatial_shapes_list)
+            sampled = self._read(value.float(), points, weights, spatial_shapes_list)
+        return self.output_proj(sampled.to(value.dtype)), weights
+
+    def _read(
+        self,
+        value: Tensor,
+        points: Tensor,
+        weights: Tensor,
+        level_sizes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        """Return (B, Q, D) from values (B, S, D), each head from its own channels."""
+        batch = len(value)
+        heads = value.unflatten(2, (self.n_heads, -1)).transpose(1, 2).flatten(0, 1)
+        points = points.transpose(1, 2).flatten(0, 1)
+        weights = weights.transpose(1, 2).flatten(0, 1)
+        sampled = sample_levels(heads, points, weights, level_sizes)
+        return sampled.unflatten(0, (batch, self.n_heads)).transpose(1, 2).flatten(2)
+
+    def _locate(
+        self, offsets: Tensor, references: Tensor, level_sizes: Sequence[tuple[int, int]]
+    ) -> Tensor:
+        """Return sampling points (B, Q, heads, L, points, 2) in 0..1."""
+        centres = references[:, :, None, :, None, :2]
+        if references.shape[-1] == 2:
+            sizes = make_constant(
+                tuple((width, height) for height, width in level_sizes),
+                device=offsets.device,
+                dtype=offsets.dtype,
+            )
+            return centres + offsets / sizes[None, None, None, :, None, :]
+        return centres + offsets / self.n_points * references[:, :, None, :, None, 2:] * 0.5
+
+
+def _float_linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    bias = None if layer.bias is None else layer.bias.float()
+    return nn.functional.linear(x.float(), layer.weight.float(), bias)
+
+
+def use_float_sampling(layers: nn.ModuleList, config: Any, *, is_decoder: bool) -> None:
+    """Replace the deformable attention of fresh encoder or decoder layers by `DeformableAttention`.
+
+    Args:
+        layers: transformers' Grounding DINO layers.
+        config: their `GroundingDinoConfig`.
+        is_decoder: which kind of layers they are.
+    """
+    for layer in layers:
+        if is_decoder:
+            layer.encoder_attn = DeformableAttention(
+                config, config.decoder_attention_heads, config.decoder_n_points
+            )
+        else:
+            layer.deformable_layer.self_attn = DeformableAttention(
+                config, config.encoder_attention_heads, config.encoder_n_points
+            )

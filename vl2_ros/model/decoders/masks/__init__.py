@@ -1,0 +1,1 @@
+"""Mask features and mask losses."""

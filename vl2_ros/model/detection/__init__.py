@@ -1,0 +1,1 @@
+"""The detection and segmentation decoder."""

@@ -1,0 +1,1 @@
+"""The diffusion decoder: image generation and editing."""

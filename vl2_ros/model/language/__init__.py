@@ -1,0 +1,1 @@
+"""The language side: tokens, super link, vision encoder, projector, region encoder."""
