@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vl2_ros.model.language.tokens import ADDED_TOKENS
-from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer
+from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -15,8 +15,8 @@ from vl2_ros.geometry import (
     xyxy_to_cxcywh,
 )
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.detection import resize_masks
-from vl2_ros.processing.image import fit_letterbox
+from vl2_ros.processing.images.preprocess import fit_letterbox
+from vl2_ros.processing.results.detection import resize_masks
 
 sides = st.integers(1, 3000)
 corners = st.lists(

@@ -14,14 +14,14 @@ import numpy as np
 
 from vl2_ros.errors import EngineError
 from vl2_ros.model.language.slots import gather_slots, slot_counts
-from vl2_ros.processing.answer import parse_answer, parse_answer_text
-from vl2_ros.processing.command_prompt import CommandPrompt, write_prompt
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.detection_branch import InstanceLimits, tell_counts
-from vl2_ros.processing.pose_prompt import clean_keypoint_names, pose_conversation
-from vl2_ros.processing.prompt import direct_conversation
-from vl2_ros.processing.task_formats import TaskFormat
-from vl2_ros.processing.tokenizer import Tokenizer
+from vl2_ros.processing.language.answer import parse_answer, parse_answer_text
+from vl2_ros.processing.language.command_prompt import CommandPrompt, write_prompt
+from vl2_ros.processing.language.pose_prompt import clean_keypoint_names, pose_conversation
+from vl2_ros.processing.language.prompt import direct_conversation
+from vl2_ros.processing.language.task_formats import TaskFormat
+from vl2_ros.processing.language.tokenizer import Tokenizer
+from vl2_ros.processing.results.detection_branch import InstanceLimits, tell_counts
 from vl2_ros.runtime.branches import Condition, decode_branches
 from vl2_ros.runtime.engine import Array, Engines
 from vl2_ros.runtime.generate import generate

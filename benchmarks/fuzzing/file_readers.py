@@ -33,7 +33,7 @@ from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.tokenizer import load_tokenizer
+from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.runtime.engine_files import read_engine_files
 from vl2_ros.runtime.graph_language import load_embedding_tables
 from vl2_ros.runtime.trusted_plans import TrustedPlans

@@ -34,9 +34,9 @@ from vl2_ros.node.request import Mode
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.service_calls import ServiceCalls
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.region import region_mask
+from vl2_ros.processing.images.regions import region_mask
 from vl2_ros.processing.result_json import result_to_json
-from vl2_ros.processing.spatial import CameraModel, DepthImage, SpatialView
+from vl2_ros.processing.results.spatial import CameraModel, DepthImage, SpatialView
 from vl2_ros.structures import Command, Detections, Event, Frame
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 from vl2_ros.transports.message_types import StoreMessageTypes

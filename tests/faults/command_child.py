@@ -16,7 +16,7 @@ from vl2_ros.node.rle import encode_mask
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Qos
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.region import region_mask
+from vl2_ros.processing.images.regions import region_mask
 from vl2_ros.structures import MAX_VISUAL_PROMPTS, Command, Frame
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 

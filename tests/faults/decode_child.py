@@ -15,7 +15,7 @@ from tests.faults.peak import measure_growth
 from vl2_ros.node.camera_image import decode_compressed_image, decode_image
 from vl2_ros.node.encodings import ENCODINGS
 from vl2_ros.node.rle import decode_mask, encode_mask
-from vl2_ros.processing.image import read_image
+from vl2_ros.processing.images.preprocess import read_image
 
 HW = (1500, 2000)
 PIXELS = HW[0] * HW[1]

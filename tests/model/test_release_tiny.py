@@ -21,17 +21,17 @@ from vl2_ros.model.checkpoint.folder import describe_checkpoint, load_model
 from vl2_ros.model.checkpoint.shards import find_weight_files, iterate_tensors
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.detection import resize_masks, select_instances
-from vl2_ros.processing.image import (
+from vl2_ros.processing.images.preprocess import (
     fit_letterbox,
     preprocess_decoder,
     preprocess_vision,
     read_image,
     resize_decoder,
 )
-from vl2_ros.processing.prompt import encode_conversation
-from vl2_ros.processing.region import region_masks_from_boxes
-from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer
+from vl2_ros.processing.images.regions import region_masks_from_boxes
+from vl2_ros.processing.language.prompt import encode_conversation
+from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
+from vl2_ros.processing.results.detection import resize_masks, select_instances
 from vl2_ros.runtime.generate import generate
 from vl2_ros.runtime.torch_engine import TorchLanguageSession
 from vl2_ros.structures import Frame

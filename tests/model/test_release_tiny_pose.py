@@ -24,11 +24,11 @@ from tests.model.test_release_tiny import (
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.language.super_link import pack_pose
 from vl2_ros.pipeline import Pipeline
-from vl2_ros.processing.image import preprocess_pose
-from vl2_ros.processing.pose import make_poses
-from vl2_ros.processing.pose_prompt import pose_conversation
-from vl2_ros.processing.prompt import encode_conversation
-from vl2_ros.processing.tokenizer import load_tokenizer
+from vl2_ros.processing.images.preprocess import preprocess_pose
+from vl2_ros.processing.language.pose_prompt import pose_conversation
+from vl2_ros.processing.language.prompt import encode_conversation
+from vl2_ros.processing.language.tokenizer import load_tokenizer
+from vl2_ros.processing.results.pose import make_poses
 from vl2_ros.runtime.engine import Engines
 from vl2_ros.runtime.torch_engine import TorchLanguageModel, make_engine
 from vl2_ros.structures import Frame, Route

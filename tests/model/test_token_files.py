@@ -15,7 +15,7 @@ from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.checkpoint.folder import convert_checkpoint
 from vl2_ros.model.language.token_files import read_added_tokens, read_end_ids
 from vl2_ros.model.language.tokens import ADDED_TOKENS
-from vl2_ros.processing.tokenizer import load_tokenizer
+from vl2_ros.processing.language.tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.golden
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from vl2_ros.errors import TransportError
 from vl2_ros.node.camera_image import decode_compressed_image, decode_image
-from vl2_ros.processing.image import read_image
+from vl2_ros.processing.images.preprocess import read_image
 
 ORDERS = ("rggb", "bggr", "gbrg", "grbg")
 HW = (24, 36)

@@ -14,8 +14,8 @@ from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros.node.request import Answer, Mode, Status
 from vl2_ros.node.result_messages import MARKERS, ResultMessages
 from vl2_ros.node.transport import Qos
-from vl2_ros.processing.camera_model import CameraModel
-from vl2_ros.processing.spatial import DepthImage, SpatialView
+from vl2_ros.processing.results.camera_model import CameraModel
+from vl2_ros.processing.results.spatial import DepthImage, SpatialView
 from vl2_ros.structures import Detections, Route
 from vl2_ros.transports.message_types import StoreMessageTypes
 

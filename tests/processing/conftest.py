@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from vl2_ros.model.language.tokens import ADDED_TOKENS
-from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer
+from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 
 
 def load_golden(folder: Path, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

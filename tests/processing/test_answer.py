@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from vl2_ros.datasets.commands import sample_class_list, sample_perception
-from vl2_ros.processing.answer import (
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.language.answer import (
     SlotGroup,
     extract_expression,
     parse_answer,
     parse_answer_text,
 )
-from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.prompt import expand_routing
-from vl2_ros.processing.tokenizer import Tokenizer
+from vl2_ros.processing.language.prompt import expand_routing
+from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.sim.tabletop import TabletopObject

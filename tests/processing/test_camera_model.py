@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.processing.camera_model import CameraModel
+from vl2_ros.processing.results.camera_model import CameraModel
 
 #: A 93 degree camera: the axis near the middle of 1280x720 pixels.
 MATRIX = np.array([[600.0, 0.0, 645.5], [0.0, 610.0, 352.5], [0.0, 0.0, 1.0]])

@@ -7,7 +7,7 @@ import pytest
 
 from vl2_ros.errors import EngineError, InputError, ShapeError
 from vl2_ros.geometry import Letterbox
-from vl2_ros.processing.detection import (
+from vl2_ros.processing.results.detection import (
     Selection,
     group_detections,
     resize_map,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vl2_ros.geometry import Letterbox
-from vl2_ros.processing.detection import semantic_map
-from vl2_ros.processing.detection_branch import InstanceLimits, make_branch, tell_counts
+from vl2_ros.processing.results.detection import semantic_map
+from vl2_ros.processing.results.detection_branch import InstanceLimits, make_branch, tell_counts
 from vl2_ros.structures import UNLABELLED, Branch, Detections, Route
 
 SQUARE = Letterbox(frame_hw=(8, 8), model_hw=(8, 8), padded_hw=(8, 8))

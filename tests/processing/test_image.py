@@ -18,7 +18,7 @@ from PIL import Image
 from vl2_ros.errors import InputError, ShapeError
 from vl2_ros.geometry import CanvasRange
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.image import (
+from vl2_ros.processing.images.preprocess import (
     CLIP_MEAN,
     CLIP_STD,
     choose_grid,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from vl2_ros.datasets.commands import sample_perception
-from vl2_ros.processing import picture_sentence
-from vl2_ros.processing.sentence import Task, understand
+from vl2_ros.processing.language import generation_sentence as picture_sentence
+from vl2_ros.processing.language.parse import Task, understand
 from vl2_ros.structures import Route
 
 

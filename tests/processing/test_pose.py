@@ -9,9 +9,9 @@ from safetensors.numpy import load_file
 from vl2_ros.errors import RouteError, ShapeError
 from vl2_ros.model.pose.config import OKS_SIGMAS
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.detection import Selection, select_instances
-from vl2_ros.processing.image import fit_pose_letterbox, preprocess_pose
-from vl2_ros.processing.pose import (
+from vl2_ros.processing.images.preprocess import fit_pose_letterbox, preprocess_pose
+from vl2_ros.processing.results.detection import Selection, select_instances
+from vl2_ros.processing.results.pose import (
     find_pose_request,
     make_poses,
     place_keypoints,

@@ -10,14 +10,14 @@ import pytest
 from vl2_ros.errors import InputError
 from vl2_ros.model.language.tokens import ADDED_TOKENS
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.prompt import (
+from vl2_ros.processing.language.prompt import (
     direct_conversation,
     encode_conversation,
     encode_plain,
     expand_routing,
     list_regions,
 )
-from vl2_ros.processing.tokenizer import Tokenizer, neutralise
+from vl2_ros.processing.language.tokenizer import Tokenizer, neutralise
 from vl2_ros.structures import Route
 
 SMALL = ProcessingConfig(vision_tokens=4, num_embs=2, num_embs_gen=6, system="")
@@ -66,7 +66,7 @@ def test_ids_and_labels_equal_the_reference(
 def test_release_prompts_equal_the_reference(golden_dir: Any, golden: Any, folder: str) -> None:
     import json
 
-    from vl2_ros.processing.tokenizer import load_tokenizer
+    from vl2_ros.processing.language.tokenizer import load_tokenizer
 
     root = golden_dir / "release_tiny"
     tokenizer = load_tokenizer(root / folder)

@@ -8,8 +8,8 @@ import pytest
 from vl2_ros.errors import InputError, ShapeError
 from vl2_ros.geometry import masks_to_boxes
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.image import CLIP_STD
-from vl2_ros.processing.region import (
+from vl2_ros.processing.images.preprocess import CLIP_STD
+from vl2_ros.processing.images.regions import (
     preprocess_region_square,
     region_mask,
     region_masks_from_boxes,

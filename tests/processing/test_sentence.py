@@ -8,8 +8,9 @@ import pytest
 
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.phrasings import load_phrasings
-from vl2_ros.processing import keypoint_names, sentence, words
-from vl2_ros.processing.keypoint_names import (
+from vl2_ros.processing.language import keypoint_names, words
+from vl2_ros.processing.language import parse as sentence
+from vl2_ros.processing.language.keypoint_names import (
     HAND,
     PERSON,
     QUADRUPED,
@@ -17,9 +18,9 @@ from vl2_ros.processing.keypoint_names import (
     keypoints_of,
     match_keypoints,
 )
-from vl2_ros.processing.sentence import Task, asks_for_mask, understand
+from vl2_ros.processing.language.parse import Task, asks_for_mask, understand
+from vl2_ros.processing.language.words import is_plural, singular, split_names
 from vl2_ros.processing.skeletons import normalise_name
-from vl2_ros.processing.words import is_plural, singular, split_names
 from vl2_ros.structures import Route
 
 WRISTS = ("left wrist", "right wrist")

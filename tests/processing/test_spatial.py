@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vl2_ros.errors import ShapeError
-from vl2_ros.processing.camera_model import CameraModel
-from vl2_ros.processing.spatial import DepthImage, SpatialView
+from vl2_ros.processing.results.camera_model import CameraModel
+from vl2_ros.processing.results.spatial import DepthImage, SpatialView
 from vl2_ros.structures import Detections
 
 #: Focal length 100 pixels, the axis through the corner between pixels (20, 10).

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vl2_ros.errors import CheckpointError
 from vl2_ros.model.language.tokens import ADDED_TOKENS
-from vl2_ros.processing.tokenizer import Tokenizer, load_tokenizer, neutralise
+from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer, neutralise
 
 
 @pytest.mark.golden
@@ -121,8 +121,8 @@ def test_tokenizer_of_another_model_raises(golden: Any, tmp_path: Path) -> None:
 
 def test_processing_imports_neither_torch_nor_transformers() -> None:
     code = (
-        "import sys, vl2_ros.processing.image, vl2_ros.processing.region, "
-        "vl2_ros.processing.prompt, vl2_ros.processing.answer, vl2_ros.processing.detection\n"
+        "import sys, vl2_ros.processing.images.preprocess, vl2_ros.processing.images.regions, "
+        "vl2_ros.processing.language.prompt, vl2_ros.processing.language.answer, vl2_ros.processing.results.detection\n"
         "assert not {'torch', 'transformers', 'tokenizers', 'sentencepiece'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

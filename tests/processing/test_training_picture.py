@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from vl2_ros.errors import InputError
-from vl2_ros.processing.image import read_image
-from vl2_ros.processing.training_picture import (
+from vl2_ros.processing.images.preprocess import read_image
+from vl2_ros.processing.images.training_images import (
     crop_shortest_edge,
     preprocess_drawn,
     preprocess_edited,

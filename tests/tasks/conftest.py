@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.tasks.network import Network
-from vl2_ros.processing.tokenizer import Tokenizer
+from vl2_ros.processing.language.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ import pytest
 
 from tests.tasks.network import ODD_HW, PROCESSING, Network, make_frame
 from vl2_ros.errors import InputError
-from vl2_ros.processing.command_prompt import place_regions
-from vl2_ros.processing.pose_prompt import clean_keypoint_names, pose_conversation
+from vl2_ros.processing.language.command_prompt import place_regions
+from vl2_ros.processing.language.pose_prompt import clean_keypoint_names, pose_conversation
 from vl2_ros.structures import Command, PromptKind, VisualPrompt
 
 

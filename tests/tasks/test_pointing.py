@@ -15,7 +15,7 @@ from tests.tasks.network import ODD_HW, PROCESSING, Network, make_frame
 from vl2_ros.errors import InputError
 from vl2_ros.geometry import masks_to_boxes
 from vl2_ros.pipeline import Pipeline
-from vl2_ros.processing.image import preprocess_vision
+from vl2_ros.processing.images.preprocess import preprocess_vision
 from vl2_ros.structures import Command, PromptKind, Result, Route, VisualPrompt
 
 PICTURE = "<48>"
@@ -149,7 +149,7 @@ def test_ten_regions_at_once(network):
 @pytest.mark.parametrize("aspect", ["pad", "resize"])
 def test_regions_of_a_picture_that_is_not_tiled_lie_on_all_of_it(network, aspect):
     """Neither padding nor the cropped borders may move what is pointed at."""
-    from vl2_ros.processing.region import preprocess_region_square
+    from vl2_ros.processing.images.regions import preprocess_region_square
 
     config = replace(PROCESSING, aspect=aspect)
     frame = make_frame(*ODD_HW)

@@ -17,12 +17,12 @@ from vl2_ros.loading import load_pipeline
 from vl2_ros.model.language.slots import gather_slots
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.pipeline import Pipeline
-from vl2_ros.processing.command_prompt import place_regions
-from vl2_ros.processing.image import read_image
-from vl2_ros.processing.pose_prompt import pose_conversation
-from vl2_ros.processing.prompt import encode_conversation
-from vl2_ros.processing.region import region_mask
-from vl2_ros.processing.tokenizer import Tokenizer
+from vl2_ros.processing.images.preprocess import read_image
+from vl2_ros.processing.images.regions import region_mask
+from vl2_ros.processing.language.command_prompt import place_regions
+from vl2_ros.processing.language.pose_prompt import pose_conversation
+from vl2_ros.processing.language.prompt import encode_conversation
+from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.runtime.torch_engine import TorchLanguageSession, make_engine
 from vl2_ros.structures import Command, Frame, PromptKind, VisualPrompt
 
@@ -170,6 +170,6 @@ def test_box_on_a_photo_is_answered_as_by_the_release(core: Any, pipeline: Pipel
 
 
 def decode(tokenizer: Tokenizer, ids: list[int]) -> str:
-    from vl2_ros.processing.answer import parse_answer
+    from vl2_ros.processing.language.answer import parse_answer
 
     return parse_answer(ids, tokenizer).text

@@ -13,7 +13,7 @@ import pytest
 
 from tests.tasks.network import ODD_HW, PROCESSING, Network, make_frame
 from vl2_ros.errors import InputError, RouteError
-from vl2_ros.processing.answer import parse_answer_text
+from vl2_ros.processing.language.answer import parse_answer_text
 from vl2_ros.structures import UNLABELLED, Command, Result, Route
 
 D, G, S, P = Route.DETECT, Route.GROUND, Route.SEGMENT, Route.POSE

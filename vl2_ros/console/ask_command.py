@@ -115,7 +115,7 @@ def ask(
 
 def _split_words(words: list[str]) -> tuple[list[str], str]:
     """Split the arguments into picture files and the sentence."""
-    from vl2_ros.processing.sentence import needs_picture
+    from vl2_ros.processing.language.parse import needs_picture
 
     *paths, sentence = words
     if not paths and needs_picture(sentence):
@@ -127,7 +127,7 @@ def _split_words(words: list[str]) -> tuple[list[str], str]:
 
 
 def _read_frames(paths: list[str]) -> list[tuple[str | None, Frame | None]]:
-    from vl2_ros.processing.image import read_image
+    from vl2_ros.processing.images.preprocess import read_image
 
     if not paths:
         return [(None, None)]

@@ -85,7 +85,7 @@ def make_command(
     Raises:
         InputError: if a file cannot be read, or an option is not written as its name says.
     """
-    from vl2_ros.processing.image import read_image
+    from vl2_ros.processing.images.preprocess import read_image
     from vl2_ros.structures import Command
 
     return Command(
@@ -101,7 +101,7 @@ def make_command(
 def _read_prompts(pointing: Pointing) -> Iterator[VisualPrompt]:
     import numpy as np
 
-    from vl2_ros.processing.image import read_image
+    from vl2_ros.processing.images.preprocess import read_image
     from vl2_ros.structures import PromptKind, VisualPrompt
 
     for kind, name, texts in (

@@ -14,7 +14,7 @@ from vl2_ros.node.jobs import Job
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.processing.spatial import SpatialView
+from vl2_ros.processing.results.spatial import SpatialView
 from vl2_ros.structures import Command, Event, Frame, Result, ResultEvent, StageEvent
 
 

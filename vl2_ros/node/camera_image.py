@@ -21,7 +21,7 @@ from vl2_ros.node.encodings import (
     split_format,
 )
 from vl2_ros.node.request import StoredImage
-from vl2_ros.processing.image import read_stored_pixels
+from vl2_ros.processing.images.preprocess import read_stored_pixels
 from vl2_ros.structures import MAX_FRAME_PIXELS, Frame
 
 

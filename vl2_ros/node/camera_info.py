@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import InputError
-from vl2_ros.processing.camera_model import CameraModel
+from vl2_ros.processing.results.camera_model import CameraModel
 
 #: distortion_model -> whether the lens is a fisheye. Some drivers call equidistant fisheye.
 LENSES = {"plumb_bob": False, "rational_polynomial": False, "equidistant": True, "fisheye": True}

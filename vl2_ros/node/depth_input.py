@@ -14,7 +14,7 @@ import numpy as np
 from vl2_ros.errors import InputError
 from vl2_ros.node.camera_info import is_rectified, read_camera_info
 from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos, Subscription, Transport
-from vl2_ros.processing.spatial import DepthImage, SpatialView
+from vl2_ros.processing.results.spatial import DepthImage, SpatialView
 
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 DEPTH_TYPE = "sensor_msgs/msg/Image"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from vl2_ros.node.camera_buffer import Picture
 from vl2_ros.node.request import Answer, Request, Status
-from vl2_ros.processing.spatial import SpatialView
+from vl2_ros.processing.results.spatial import SpatialView
 from vl2_ros.structures import Event, Frame, Result
 
 #: What must not go on has so long to end by itself, in seconds; then it is answered all the same.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from vl2_ros.errors import InputError
-from vl2_ros.processing.spatial import SpatialView
+from vl2_ros.processing.results.spatial import SpatialView
 from vl2_ros.structures import Frame, ImageOptions, Result, VisualPrompt
 
 

@@ -15,7 +15,11 @@ import numpy as np
 import torch
 
 from vl2_ros.errors import EngineError, InputError
-from vl2_ros.processing.picture import fit_edit, postprocess_picture, preprocess_source
+from vl2_ros.processing.images.generator_images import (
+    fit_edit,
+    postprocess_picture,
+    preprocess_source,
+)
 from vl2_ros.runtime.denoise import (
     Guidance,
     denoise,

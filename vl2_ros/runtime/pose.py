@@ -9,8 +9,8 @@ import numpy as np
 
 from vl2_ros.errors import RouteError
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.image import preprocess_pose
-from vl2_ros.processing.pose import make_poses
+from vl2_ros.processing.images.preprocess import preprocess_pose
+from vl2_ros.processing.results.pose import make_poses
 from vl2_ros.runtime.engine import Array, Engine, to_numpy
 from vl2_ros.structures import Branch, Frame, Route
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.errors import InputError
-from vl2_ros.processing.command_prompt import CommandPrompt
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.image import count_tiles, preprocess_vision
-from vl2_ros.processing.prompt import encode_conversation
-from vl2_ros.processing.region import preprocess_region_square
-from vl2_ros.processing.tokenizer import Tokenizer
+from vl2_ros.processing.images.preprocess import count_tiles, preprocess_vision
+from vl2_ros.processing.images.regions import preprocess_region_square
+from vl2_ros.processing.language.command_prompt import CommandPrompt
+from vl2_ros.processing.language.prompt import encode_conversation
+from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.runtime.engine import Array, Engines
 
 

@@ -18,7 +18,7 @@ from vl2_ros.datasets.tabletop import TabletopCache, render_cache
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.processing.tokenizer import load_tokenizer
+from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.training.batch_source import draw_batches
 from vl2_ros.training.embedded import start_from
 from vl2_ros.training.embedded_config import embedded_processing_config

@@ -23,9 +23,9 @@ from vl2_ros.datasets.commands import (
 from vl2_ros.datasets.tabletop import TabletopCache
 from vl2_ros.datasets.wording import chance
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.image import preprocess_vision
-from vl2_ros.processing.prompt import IGNORED_LABEL, encode_conversation
-from vl2_ros.processing.tokenizer import Tokenizer
+from vl2_ros.processing.images.preprocess import preprocess_vision
+from vl2_ros.processing.language.prompt import IGNORED_LABEL, encode_conversation
+from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.structures import Route
 from vl2_ros.training.tabletop_batches import TokenLabels, VisibleObject, augment, label_tokens
 

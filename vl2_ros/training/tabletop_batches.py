@@ -25,9 +25,9 @@ from vl2_ros.datasets.commands import (
 from vl2_ros.datasets.tabletop import TabletopCache
 from vl2_ros.model.detection.losses import DetectionTargets
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.image import preprocess_decoder, preprocess_vision
-from vl2_ros.processing.prompt import encode_conversation
-from vl2_ros.processing.tokenizer import Tokenizer
+from vl2_ros.processing.images.preprocess import preprocess_decoder, preprocess_vision
+from vl2_ros.processing.language.prompt import encode_conversation
+from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.structures import Frame

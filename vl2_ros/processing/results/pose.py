@@ -9,7 +9,7 @@ import numpy as np
 
 from vl2_ros.errors import EngineError, RouteError, ShapeError
 from vl2_ros.model.pose.config import OKS_SIGMAS
-from vl2_ros.processing.detection import Selection, group_detections, select_instances
+from vl2_ros.processing.results.detection import Selection, group_detections, select_instances
 from vl2_ros.processing.skeletons import find_edges, normalise_name
 from vl2_ros.structures import Detections, Keypoints, Route
 

@@ -14,7 +14,7 @@ import numpy as np
 from vl2_ros.errors import InputError
 from vl2_ros.model.language.tokens import ROUTING_TABLES, SLOT_TOKENS
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.tokenizer import Tokenizer, neutralise
+from vl2_ros.processing.language.tokenizer import Tokenizer, neutralise
 from vl2_ros.structures import Route
 
 IMAGE = "<image>"

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vl2_ros.errors import InputError
-from vl2_ros.processing.answer import NAMELESS
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.prompt import IMAGE, region_placeholder
-from vl2_ros.processing.region import region_mask
-from vl2_ros.processing.sentence import Asked, Task, asks_for_mask, understand
-from vl2_ros.processing.task_formats import TaskFormat, interactive_format, write_format
-from vl2_ros.processing.tokenizer import neutralise
+from vl2_ros.processing.images.regions import region_mask
+from vl2_ros.processing.language.answer import NAMELESS
+from vl2_ros.processing.language.parse import Asked, Task, asks_for_mask, understand
+from vl2_ros.processing.language.prompt import IMAGE, region_placeholder
+from vl2_ros.processing.language.task_formats import TaskFormat, interactive_format, write_format
+from vl2_ros.processing.language.tokenizer import neutralise
 from vl2_ros.structures import Command, Frame, Route, VisualPrompt
 
 _NUMBERED = re.compile(r"\bregion ?(\d+)\b", re.IGNORECASE)

@@ -14,8 +14,8 @@ from PIL import Image
 from vl2_ros.errors import InputError
 from vl2_ros.geometry import CanvasRange, Letterbox
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.image_file import read_image as read_image
-from vl2_ros.processing.image_file import read_stored_pixels as read_stored_pixels
+from vl2_ros.processing.images.image_file import read_image as read_image
+from vl2_ros.processing.images.image_file import read_stored_pixels as read_stored_pixels
 from vl2_ros.structures import MAX_FRAME_PIXELS, Frame
 
 CLIP_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32)

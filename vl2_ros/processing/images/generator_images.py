@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from vl2_ros.processing.image import resize_bicubic
+from vl2_ros.processing.images.preprocess import resize_bicubic
 from vl2_ros.structures import Frame
 
 #: Longest side at which a frame is edited unless told otherwise; editors were trained on less.

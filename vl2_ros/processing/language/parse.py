@@ -12,9 +12,17 @@ from dataclasses import dataclass
 from enum import Enum
 
 from vl2_ros.errors import InputError
-from vl2_ros.processing.keypoint_names import expand_keypoints, keypoints_of, match_keypoints
-from vl2_ros.processing.picture_sentence import read_drawing, read_drawn_thing, read_edit
-from vl2_ros.processing.words import is_plural, split_names, strip_determiner
+from vl2_ros.processing.language.generation_sentence import (
+    read_drawing,
+    read_drawn_thing,
+    read_edit,
+)
+from vl2_ros.processing.language.keypoint_names import (
+    expand_keypoints,
+    keypoints_of,
+    match_keypoints,
+)
+from vl2_ros.processing.language.words import is_plural, split_names, strip_determiner
 
 
 class Task(Enum):

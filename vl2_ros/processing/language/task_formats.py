@@ -10,17 +10,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vl2_ros.processing.answer import NAMELESS, extract_expression
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.pose_prompt import clean_keypoint_names, pose_conversation
-from vl2_ros.processing.prompt import (
+from vl2_ros.processing.language.answer import NAMELESS, extract_expression
+from vl2_ros.processing.language.parse import Asked, Task
+from vl2_ros.processing.language.pose_prompt import clean_keypoint_names, pose_conversation
+from vl2_ros.processing.language.prompt import (
     detection_answer,
     direct_conversation,
     list_regions,
     referring_answer,
 )
-from vl2_ros.processing.sentence import Asked, Task
-from vl2_ros.processing.tokenizer import neutralise
+from vl2_ros.processing.language.tokenizer import neutralise
 from vl2_ros.structures import Route
 
 #: Classes of the sets of one class, as they are spelt in training.

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from vl2_ros.errors import InputError
+from vl2_ros.processing.language.words import singular
 from vl2_ros.processing.skeletons import normalise_name
-from vl2_ros.processing.words import singular
 
 PERSON = (
     "nose",

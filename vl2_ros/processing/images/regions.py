@@ -7,7 +7,7 @@ import numpy as np
 
 from vl2_ros.errors import InputError, ShapeError
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.image import normalise_clip, resize_shortest_edge
+from vl2_ros.processing.images.preprocess import normalise_clip, resize_shortest_edge
 from vl2_ros.structures import Frame, PromptKind, VisualPrompt
 
 #: Radius of the disc that a point, and of the pen that a scribble is drawn with, as shares of the

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.geometry import Letterbox
-from vl2_ros.processing.detection import (
+from vl2_ros.processing.results.detection import (
     group_detections,
     resize_masks,
     select_instances,
     semantic_map,
 )
-from vl2_ros.processing.pose import NMS_OKS
+from vl2_ros.processing.results.pose import NMS_OKS
 from vl2_ros.structures import Branch, Detections, LabelMap, Route
 
 

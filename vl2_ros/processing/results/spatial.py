@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.errors import ShapeError
-from vl2_ros.processing.camera_model import CameraModel
+from vl2_ros.processing.results.camera_model import CameraModel
 from vl2_ros.structures import Detections
 
 #: Without a mask, the depth of a box is that of its middle, so many of its sides wide and high.

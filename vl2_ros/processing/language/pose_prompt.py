@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from vl2_ros.errors import InputError
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.prompt import clean_names, detection_answer
+from vl2_ros.processing.language.prompt import clean_names, detection_answer
+from vl2_ros.processing.language.tokenizer import neutralise
 from vl2_ros.processing.skeletons import normalise_name
-from vl2_ros.processing.tokenizer import neutralise
 from vl2_ros.structures import Route
 
 #: Objects that fit in one pose call.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from vl2_ros.model.language.tokens import ADDED_TOKENS, ROUTING_TABLES
-from vl2_ros.processing.tokenizer import BASE_SPECIAL_TOKENS, Tokenizer
+from vl2_ros.processing.language.tokenizer import BASE_SPECIAL_TOKENS, Tokenizer
 from vl2_ros.structures import Route
 
 #: Label of a group that no word was found for.

@@ -1,0 +1,1 @@
+"""Images to what the networks take, and back."""

@@ -1,0 +1,1 @@
+"""Sentences to prompts, token ids to answers."""

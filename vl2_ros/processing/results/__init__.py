@@ -1,0 +1,1 @@
+"""Outputs of the decoders to instances, poses and places in space."""
