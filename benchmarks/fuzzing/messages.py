@@ -35,12 +35,12 @@ from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.service_calls import ServiceCalls
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.images.regions import region_mask
-from vl2_ros.processing.result_json import result_to_json
 from vl2_ros.processing.results.spatial import CameraModel, DepthImage, SpatialView
 from vl2_ros.structures import Command, Detections, Event, Frame
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 from vl2_ros.transports.message_types import StoreMessageTypes
 from vl2_ros.transports.received_result import read_result
+from vl2_ros.views.result_json import result_to_json
 
 #: Low, so that a message of few bytes can be over them.
 _LIMITS = NodeParameters(max_image_pixels=100_000, max_command_mb=1.0)

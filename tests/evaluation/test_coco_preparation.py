@@ -18,8 +18,8 @@ from pycocotools.cocoeval import COCOeval
 from vl2_ros.cli import main
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
-from vl2_ros.processing.result_json import encode_rle, result_to_json
 from vl2_ros.structures import Branch, Detections, Result, Route
+from vl2_ros.views.result_json import encode_rle, result_to_json
 
 HEIGHT, WIDTH = 160, 240
 KINDS = ("mug", "bowl", "cube")

@@ -30,7 +30,7 @@ from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.result_json import encode_rle
+from vl2_ros.views.result_json import encode_rle
 
 CASES, SEED = 600, 12
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from vl2_ros.errors import InputError, ShapeError
 from vl2_ros.node.rle import decode_mask, encode_mask
-from vl2_ros.processing.result_json import encode_rle
+from vl2_ros.views.result_json import encode_rle
 
 
 @settings(deadline=None, max_examples=200)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vl2_ros.processing.overlay import MIN_SIDE, PALETTE, draw_overlay
 from vl2_ros.structures import (
     Branch,
     Detections,
@@ -13,6 +12,7 @@ from vl2_ros.structures import (
     Result,
     Route,
 )
+from vl2_ros.views.overlay import MIN_SIDE, PALETTE, draw_overlay
 
 
 def make_frame(height: int = 480, width: int = 640, value: int = 128) -> Frame:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from vl2_ros.errors import ShapeError
-from vl2_ros.processing.result_json import encode_rle, result_to_json
 from vl2_ros.structures import (
     UNLABELLED,
     Branch,
@@ -20,6 +19,7 @@ from vl2_ros.structures import (
     Result,
     Route,
 )
+from vl2_ros.views.result_json import encode_rle, result_to_json
 
 
 def decode_rle(rle: dict[str, list[int]]) -> np.ndarray:

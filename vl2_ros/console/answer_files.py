@@ -78,7 +78,7 @@ def save_overlay(frame: Frame, sentence: str, result: Result, path: Path) -> Non
     Raises:
         InputError: if the file cannot be written.
     """
-    from vl2_ros.processing.overlay import draw_overlay
+    from vl2_ros.views.overlay import draw_overlay
 
     _write(draw_overlay(frame, result, question=sentence), path, "overlay")
 

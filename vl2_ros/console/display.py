@@ -162,7 +162,7 @@ def _describe_result(
     result: Result, pictures: Sequence[Path], *, with_masks: bool
 ) -> dict[str, Any]:
     """Make the JSON of a result; each of its pictures is named by its file, None without one."""
-    from vl2_ros.processing.result_json import result_to_json
+    from vl2_ros.views.result_json import result_to_json
 
     document = result_to_json(result, with_masks=with_masks)
     for index, image in enumerate(document["images"]):

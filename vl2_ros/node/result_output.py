@@ -23,8 +23,8 @@ from vl2_ros.node.result_messages import (
     ResultTopic,
 )
 from vl2_ros.node.transport import Publisher, Transport
-from vl2_ros.processing.overlay import draw_overlay
 from vl2_ros.structures import ModelInfo
+from vl2_ros.views.overlay import draw_overlay
 
 ANNOTATED = ResultTopic("~/annotated", IMAGE_TYPE)
 ANNOTATED_COMPRESSED = ResultTopic("~/annotated/compressed", COMPRESSED_IMAGE_TYPE)

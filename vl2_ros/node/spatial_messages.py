@@ -12,8 +12,8 @@ from typing import Any
 
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.transport import MessageTypes
-from vl2_ros.processing.overlay import PALETTE
 from vl2_ros.processing.results.spatial import Boxes3D
+from vl2_ros.views.overlay import PALETTE
 
 MARKER_TYPE = "visualization_msgs/msg/Marker"
 # Constants of visualization_msgs/Marker.

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vl2_ros.processing.skeleton_overlay import draw_skeleton
 from vl2_ros.structures import Frame, GeneratedImage, Result
+from vl2_ros.views.skeleton_overlay import draw_skeleton
 
 Color = tuple[int, int, int]
 
