@@ -12,8 +12,8 @@ from PIL import Image
 from vl2_ros.cli import main
 from vl2_ros.evaluation.coco import CocoScorer
 from vl2_ros.evaluation.embedded import make_truth
+from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
-from vl2_ros.pipeline import Pipeline
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.sim.tabletop import TabletopFrame, TabletopSimulator
 from vl2_ros.structures import Command, Frame, Route

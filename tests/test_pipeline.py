@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vl2_ros.errors import EngineError, InputError, RouteError
-from vl2_ros.pipeline import Pipeline
+from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep
 from vl2_ros.structures import Command, Frame, ResultEvent, Route, StageEvent, TextEvent

@@ -10,7 +10,7 @@ import pytest
 from tests.runtime.diffusion_parts import SLOTS, make_generator, make_parts
 from tests.test_pipeline import CONFIG, WIDTH, DetectionDecoder, LanguageModel, VisionEncoder
 from vl2_ros.errors import InputError, RouteError
-from vl2_ros.pipeline import Pipeline
+from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep
 from vl2_ros.structures import (
     Command,

@@ -11,10 +11,10 @@ import torch
 
 from tests.test_pipeline import CONFIG, WIDTH, DetectionDecoder, LanguageModel, VisionEncoder
 from vl2_ros.errors import ConfigError, EngineError, InputError, RouteError
+from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep, to_numpy
 from vl2_ros.runtime.torch_engine import TorchLanguageModel, make_engine

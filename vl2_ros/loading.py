@@ -21,8 +21,8 @@ from vl2_ros.documents import (
     take_object,
 )
 from vl2_ros.errors import CheckpointError, ConfigError, EngineError
+from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.model.config import IMAGE_PARTS, PARTS, ModelConfig
-from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.runtime.engine import Engines, tell_switched_off

@@ -11,11 +11,11 @@ import torch
 
 from tests.export.exported_graphs import FIXED_HW, Exported
 from tests.runtime.onnx_files import read_one
+from vl2_ros.flow.branches import Condition, decode_branches
 from vl2_ros.geometry import CanvasRange, box_iou
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.results.detection_branch import InstanceLimits
-from vl2_ros.runtime.branches import Condition, decode_branches
 from vl2_ros.runtime.engine import Engine, Engines
 from vl2_ros.runtime.onnx_engine import OnnxEngine
 from vl2_ros.runtime.torch_engine import TorchEngine

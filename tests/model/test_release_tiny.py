@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import DynamicCache
 
+from vl2_ros.flow.generate import generate
 from vl2_ros.model.checkpoint.folder import describe_checkpoint, load_model
 from vl2_ros.model.checkpoint.shards import find_weight_files, iterate_tensors
 from vl2_ros.model.network import VisionLLM
@@ -32,7 +33,6 @@ from vl2_ros.processing.images.regions import region_masks_from_boxes
 from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.processing.results.detection import resize_masks, select_instances
-from vl2_ros.runtime.generate import generate
 from vl2_ros.runtime.torch_engine import TorchLanguageSession
 from vl2_ros.structures import Frame
 

@@ -21,9 +21,9 @@ from tests.model.test_release_tiny import (
     Release,
     assert_close,
 )
+from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.language.super_link import pack_pose
-from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.images.preprocess import preprocess_pose
 from vl2_ros.processing.language.pose_prompt import pose_conversation
 from vl2_ros.processing.language.prompt import encode_conversation

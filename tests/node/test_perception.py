@@ -382,7 +382,7 @@ def test_the_node_needs_numpy_alone():
     code = (
         f"import sys\nfor name in {blocked!r}: sys.modules[name] = None\n"
         "import vl2_ros.node.perception\n"
-        "print([n for n in ('vl2_ros.model', 'vl2_ros.pipeline') if n in sys.modules])"
+        "print([n for n in ('vl2_ros.model', 'vl2_ros.flow.pipeline') if n in sys.modules])"
     )
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.geometry import box_iou
 from vl2_ros.loading import load_pipeline
-from vl2_ros.pipeline import Pipeline
 from vl2_ros.sim.tabletop import TabletopSimulator
 from vl2_ros.structures import Command, Detections, Frame
 

@@ -8,10 +8,10 @@ import pytest
 from tests.runtime.fake_tensorrt import VERSIONS, install
 from tests.runtime.onnx_files import read_one, write_decoder
 from tests.runtime.test_tensorrt_engine import build, load
+from vl2_ros.flow.branches import Condition, decode_branches
 from vl2_ros.geometry import CanvasRange
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.results.detection_branch import InstanceLimits
-from vl2_ros.runtime.branches import Condition, decode_branches
 from vl2_ros.runtime.engine import Engines
 from vl2_ros.runtime.onnx_engine import OnnxEngine
 from vl2_ros.structures import Frame, Route

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from vl2_ros.errors import EngineError
+from vl2_ros.flow.generate import generate
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.runtime.engine import LanguageStep
-from vl2_ros.runtime.generate import generate
 
 TOKENS = TokenIds.from_base(10)
 DET = next(i for i, t in TOKENS.routing.items() if t == "[DET]")

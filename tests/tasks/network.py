@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep

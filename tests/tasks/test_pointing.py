@@ -13,8 +13,8 @@ import pytest
 
 from tests.tasks.network import ODD_HW, PROCESSING, Network, make_frame
 from vl2_ros.errors import InputError
+from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.geometry import masks_to_boxes
-from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.images.preprocess import preprocess_vision
 from vl2_ros.structures import Command, PromptKind, Result, Route, VisualPrompt
 

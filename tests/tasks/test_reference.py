@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.model.conftest import build_core_model
+from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.loading import load_pipeline
 from vl2_ros.model.language.slots import gather_slots
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.pipeline import Pipeline
 from vl2_ros.processing.images.preprocess import read_image
 from vl2_ros.processing.images.regions import region_mask
 from vl2_ros.processing.language.command_prompt import place_regions

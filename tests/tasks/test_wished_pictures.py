@@ -9,10 +9,10 @@ import pytest
 
 from tests.tasks.network import ODD_HW, PROCESSING, Network, make_frame
 from vl2_ros.errors import InputError
+from vl2_ros.flow.generate import generate
+from vl2_ros.flow.prompt_features import encode_features, prepare_prompt
 from vl2_ros.model.language.slots import gather_slots, slot_counts
 from vl2_ros.processing.language.command_prompt import write_prompt
-from vl2_ros.runtime.generate import generate
-from vl2_ros.runtime.prompt_features import encode_features, prepare_prompt
 from vl2_ros.structures import Command, Route
 
 FRAME = make_frame(*ODD_HW)

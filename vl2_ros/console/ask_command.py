@@ -29,7 +29,7 @@ from vl2_ros.console.picture_options import make_image_options, take_picture_opt
 from vl2_ros.errors import EngineError, InputError
 
 if TYPE_CHECKING:
-    from vl2_ros.pipeline import Pipeline
+    from vl2_ros.flow.pipeline import Pipeline
     from vl2_ros.structures import Command, Frame, Result
 
 

@@ -21,7 +21,7 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.node.parameters import NodeParameters, note_of
 
 if TYPE_CHECKING:
-    from vl2_ros.pipeline import Pipeline
+    from vl2_ros.flow.pipeline import Pipeline
     from vl2_ros.transports.dds import DdsTransport
     from vl2_ros.transports.ros import RosTransport
 

@@ -10,11 +10,11 @@ import torch
 
 from tests.runtime.conformance.harness import find_engine_files, load_network, require_cuda_provider
 from vl2_ros.errors import InputError
+from vl2_ros.flow.generate import GeneratedToken, generate
 from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.runtime.engine import LanguageModel, to_numpy
 from vl2_ros.runtime.exported_engines import load_exported_engines
-from vl2_ros.runtime.generate import GeneratedToken, generate
 from vl2_ros.runtime.torch_engine import TorchLanguageModel
 
 SENTENCES = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from vl2_ros.errors import InputError
-from vl2_ros.runtime.branches import Condition
+from vl2_ros.flow.branches import Condition
 from vl2_ros.runtime.engine import Engines
 from vl2_ros.structures import Event, Frame, GeneratedImage, ImageOptions, Route
 

@@ -13,6 +13,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from vl2_ros.errors import EngineError
+from vl2_ros.flow.branches import Condition, decode_branches
+from vl2_ros.flow.generate import generate
+from vl2_ros.flow.generated_images import PICTURE_ROUTES, make_pictures
+from vl2_ros.flow.prompt_features import (
+    PromptFeatures,
+    check_regions,
+    encode_features,
+    prepare_prompt,
+)
 from vl2_ros.model.language.slots import gather_slots, slot_counts
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.answer import parse_answer, parse_answer_text
@@ -22,16 +31,7 @@ from vl2_ros.processing.language.prompt import direct_conversation
 from vl2_ros.processing.language.task_formats import TaskFormat
 from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.processing.results.detection_branch import InstanceLimits, tell_counts
-from vl2_ros.runtime.branches import Condition, decode_branches
 from vl2_ros.runtime.engine import Array, Engines
-from vl2_ros.runtime.generate import generate
-from vl2_ros.runtime.pictures import PICTURE_ROUTES, make_pictures
-from vl2_ros.runtime.prompt_features import (
-    PromptFeatures,
-    check_regions,
-    encode_features,
-    prepare_prompt,
-)
 from vl2_ros.structures import (
     Branch,
     Command,

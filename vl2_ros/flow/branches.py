@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.errors import InputError
+from vl2_ros.flow.pose import decode_poses
 from vl2_ros.geometry import Letterbox
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.images.preprocess import preprocess_decoder
 from vl2_ros.processing.results.detection_branch import InstanceLimits, make_branch
 from vl2_ros.processing.results.pose import find_pose_request
 from vl2_ros.runtime.engine import Array, Engines, to_numpy
-from vl2_ros.runtime.pose import decode_poses
 from vl2_ros.structures import Branch, Frame, Route
 
 
