@@ -19,7 +19,7 @@ import torch
 
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_processing
 from vl2_ros.runtime.engine import Engine, to_numpy
-from vl2_ros.runtime.torch_loading import load_torch_engines
+from vl2_ros.runtime.torch_backend.loading import load_torch_engines
 
 CLASSES = 2
 

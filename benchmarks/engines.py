@@ -26,7 +26,7 @@ from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.runtime.engine_files import EngineFile, read_engine_files
+from vl2_ros.runtime.files.engine_files import EngineFile, read_engine_files
 
 #: Graph -> what is measured of it.
 CALLS: Mapping[str, tuple[Mapping[str, int], ...]] = {

@@ -70,7 +70,7 @@ def main() -> None:
 
     torch.set_num_threads(given.threads)
     from vl2_ros.model.checkpoint.config import read_checkpoint_config
-    from vl2_ros.runtime.torch_loading import load_torch_engines
+    from vl2_ros.runtime.torch_backend.loading import load_torch_engines
     from vl2_ros.structures import Frame, ImageOptions, Route
 
     with tempfile.TemporaryDirectory() as folder:

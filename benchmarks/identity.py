@@ -23,8 +23,8 @@ from vl2_ros.model.checkpoint.folder import save_model
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.runtime.torch_loading import load_torch_engines
-from vl2_ros.runtime.weights_identity import HashCache, WeightsIdentity
+from vl2_ros.runtime.files.weights_identity import HashCache, WeightsIdentity
+from vl2_ros.runtime.torch_backend.loading import load_torch_engines
 
 WIDTH, EXPANDED = 1024, 4096
 #: Values of a layer of that width, and bytes of a stored value.

@@ -32,16 +32,16 @@ TORCH_FREE = sorted(
         "vl2_ros.model.language.tokens",
         "vl2_ros.flow.branches",
         "vl2_ros.runtime.engine",
-        "vl2_ros.runtime.build_progress",
-        "vl2_ros.runtime.engine_files",
-        "vl2_ros.runtime.engine_folders",
-        "vl2_ros.runtime.exported_engines",
+        "vl2_ros.runtime.tensorrt_backend.build_progress",
+        "vl2_ros.runtime.files.engine_files",
+        "vl2_ros.runtime.files.engine_folders",
+        "vl2_ros.runtime.files.exported_engines",
         "vl2_ros.flow.generate",
         "vl2_ros.runtime.graph_inputs",
-        "vl2_ros.runtime.graph_language",
+        "vl2_ros.runtime.language.graph_language",
         "vl2_ros.runtime.lazy",
         "vl2_ros.flow.generated_images",
-        "vl2_ros.runtime.trusted_plans",
+        "vl2_ros.runtime.tensorrt_backend.trusted_plans",
         *(f"vl2_ros.console.{path.stem}" for path in (PACKAGE / "console").glob("[!_]*.py")),
         *(f"vl2_ros.isolation.{path.stem}" for path in (PACKAGE / "isolation").glob("[!_]*.py")),
         *(f"vl2_ros.node.{path.stem}" for path in (PACKAGE / "node").glob("[!_]*.py")),
@@ -89,7 +89,7 @@ def test_lowest_layers_need_numpy_alone(name):
 
 def test_engines_of_onnx_runtime_import_without_torch():
     blocked = ["torch", "transformers", "diffusers", "onnx", "tensorrt"]
-    done = run_blocked(blocked, "import vl2_ros.runtime.onnx_engine")
+    done = run_blocked(blocked, "import vl2_ros.runtime.onnxruntime_backend.engine")
     assert done.returncode == 0, done.stderr
 
 

@@ -20,8 +20,8 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.node.parameters import ProcessParameters, note_of
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine import EngineInfo, Engines
-from vl2_ros.runtime.engine_files import FILE_NAME
-from vl2_ros.runtime.weights_identity import identify_weights
+from vl2_ros.runtime.files.engine_files import FILE_NAME
+from vl2_ros.runtime.files.weights_identity import identify_weights
 from vl2_ros.structures import Route
 
 GRAPHS = ("vision_encoder", "language_model", "region_encoder", "detection_decoder")
@@ -105,7 +105,7 @@ def test_engines_that_cannot_be_used_are_named(checkpoint, tmp_path, changes, me
 
 def test_where_torch_is_not_installed_the_first_reason_is_kept(checkpoint, tmp_path, monkeypatch):
     engines = list_engines(tmp_path, "of another")
-    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_loading", None)
+    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_backend.loading", None)
     with pytest.raises(EngineError, match=r"of another.*pip install 'vl2_ros\[torch\]'"):
         load_pipeline(checkpoint, engines=engines)
 
@@ -194,7 +194,7 @@ def test_where_torch_cannot_make_pictures_all_else_goes_on(
     )
     assert without_device.info.routes == (Route.ANSWER,)
     assert "no CUDA device" in without_device.engines.absent["image_generation"]
-    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_loading", None)
+    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_backend.loading", None)
     without_torch = load_pipeline(drawing_checkpoint, allow_fallback=False)
     assert without_torch.info.routes == (Route.ANSWER,)
     with pytest.raises(RouteError, match=r"\[GEN\].*pip install 'vl2_ros\[diffusion\]'"):
@@ -204,7 +204,7 @@ def test_where_torch_cannot_make_pictures_all_else_goes_on(
 def test_torch_is_not_loaded_for_pictures_that_nobody_makes(
     checkpoint, tmp_path, exported, monkeypatch
 ):
-    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_loading", None)
+    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_backend.loading", None)
     engines = list_engines(tmp_path, identify_weights(checkpoint))
     pipeline = load_pipeline(checkpoint, engines=engines, allow_fallback=False)
     assert pipeline.info.routes == (Route.ANSWER,)

@@ -17,7 +17,7 @@ from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep, to_numpy
-from vl2_ros.runtime.torch_engine import TorchLanguageModel, make_engine
+from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
 from vl2_ros.structures import Command, Frame, Route
 
 CAT = "I found: cat[DET]. The keypoints are here: left ear[POSE], nose[POSE]."

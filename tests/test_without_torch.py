@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.runtime.conformance.harness import find_engine_files
 from vl2_ros.console.node_commands import DEMO_BAG
-from vl2_ros.runtime.engine_files import EngineFiles
+from vl2_ros.runtime.files.engine_files import EngineFiles
 from vl2_ros.transports.bag import read_frames
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -26,11 +26,11 @@ from vl2_ros.model.config import IMAGE_PARTS, PARTS, ModelConfig
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.runtime.engine import Engines, tell_switched_off
-from vl2_ros.runtime.engine_files import EngineFiles, read_engine_files
-from vl2_ros.runtime.engine_folders import FOLDER as ENGINES_FOLDER
-from vl2_ros.runtime.engine_folders import find_folder, may_have_engines
-from vl2_ros.runtime.exported_engines import LoadEngine, load_exported_engines
-from vl2_ros.runtime.weights_identity import WeightsIdentity
+from vl2_ros.runtime.files.engine_files import EngineFiles, read_engine_files
+from vl2_ros.runtime.files.engine_folders import FOLDER as ENGINES_FOLDER
+from vl2_ros.runtime.files.engine_folders import find_folder, may_have_engines
+from vl2_ros.runtime.files.exported_engines import LoadEngine, load_exported_engines
+from vl2_ros.runtime.files.weights_identity import WeightsIdentity
 
 #: The checkpoint that ships with the package.
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
@@ -94,7 +94,7 @@ def load_pipeline(
 
     def load_torch() -> Engines:
         identity.start()
-        from vl2_ros.runtime.torch_loading import load_torch_engines
+        from vl2_ros.runtime.torch_backend.loading import load_torch_engines
 
         return load_torch_engines(
             folder,
@@ -162,10 +162,10 @@ def _try_exported(
 def _choose_library(backend: str, device: str) -> LoadEngine:
     try:
         if backend == "tensorrt":
-            from vl2_ros.runtime.tensorrt_engine import TensorRTEngine
+            from vl2_ros.runtime.tensorrt_backend.engine import TensorRTEngine
 
             return partial(TensorRTEngine, device=device)
-        from vl2_ros.runtime.onnx_engine import OnnxEngine
+        from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 
         return partial(OnnxEngine, device=device)
     except ImportError as error:
@@ -190,7 +190,7 @@ def _complete(loaded: Engines, folder: Path, device: str, without: Collection[st
     if not _makes_pictures(values):
         return loaded
     try:
-        from vl2_ros.runtime.torch_loading import add_torch_generators
+        from vl2_ros.runtime.torch_backend.loading import add_torch_generators
 
         return add_torch_generators(loaded, folder, device=device, without=without)
     except ModuleNotFoundError as missing:

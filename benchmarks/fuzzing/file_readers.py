@@ -34,10 +34,10 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import load_tokenizer
-from vl2_ros.runtime.engine_files import read_engine_files
-from vl2_ros.runtime.graph_language import load_embedding_tables
-from vl2_ros.runtime.trusted_plans import TrustedPlans
-from vl2_ros.runtime.weights_identity import HashCache
+from vl2_ros.runtime.files.engine_files import read_engine_files
+from vl2_ros.runtime.files.weights_identity import HashCache
+from vl2_ros.runtime.language.graph_language import load_embedding_tables
+from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 from vl2_ros.transports.message_types import parse_definition
 
 _ROOT = Path(__file__).resolve().parents[2]

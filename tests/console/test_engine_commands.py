@@ -11,7 +11,7 @@ import yaml
 from tests.console.command_line import run
 from tests.export.engine_folders import export_mapper
 from vl2_ros.export.engine_store import EngineStore
-from vl2_ros.runtime.engine_files import read_engine_files
+from vl2_ros.runtime.files.engine_files import read_engine_files
 
 
 @pytest.fixture(autouse=True)

@@ -20,11 +20,11 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.runtime.engine_files import read_engine_files
-from vl2_ros.runtime.exported_engines import load_exported_engines
-from vl2_ros.runtime.onnx_engine import OnnxEngine
-from vl2_ros.runtime.torch_loading import load_torch_engines
-from vl2_ros.runtime.weights_identity import identify_weights
+from vl2_ros.runtime.files.engine_files import read_engine_files
+from vl2_ros.runtime.files.exported_engines import load_exported_engines
+from vl2_ros.runtime.files.weights_identity import identify_weights
+from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
+from vl2_ros.runtime.torch_backend.loading import load_torch_engines
 from vl2_ros.sim.tabletop import TabletopSimulator
 from vl2_ros.structures import Frame, Route
 

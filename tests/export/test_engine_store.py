@@ -26,8 +26,8 @@ from vl2_ros.errors import EngineError
 from vl2_ros.export.build_engines import build_engines, compare_with_torch, verify_engine
 from vl2_ros.export.engine_identity import EngineRecipe
 from vl2_ros.export.engine_store import EngineStore
-from vl2_ros.runtime.engine_files import EMBEDDINGS, FILE_NAME, read_engine_files
-from vl2_ros.runtime.onnx_engine import OnnxEngine
+from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, read_engine_files
+from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPE = EngineRecipe(

@@ -17,8 +17,8 @@ from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.results.detection_branch import InstanceLimits
 from vl2_ros.runtime.engine import Engine, Engines
-from vl2_ros.runtime.onnx_engine import OnnxEngine
-from vl2_ros.runtime.torch_engine import TorchEngine
+from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
+from vl2_ros.runtime.torch_backend.engine import TorchEngine
 from vl2_ros.structures import Branch, Frame, Route
 from vl2_ros.transports.bag import read_frames
 

@@ -18,8 +18,8 @@ from vl2_ros.export.engine_store import EngineStore, clean_exported
 from vl2_ros.export.parity_gate import find_samples, read_sample
 from vl2_ros.export.profile_export import export_for_profile
 from vl2_ros.loading import EMBEDDED_WEIGHTS
-from vl2_ros.runtime.engine_files import read_engine_files
-from vl2_ros.runtime.weights_identity import identify_weights
+from vl2_ros.runtime.files.engine_files import read_engine_files
+from vl2_ros.runtime.files.weights_identity import identify_weights
 
 LANGUAGE = {"shapes": [{"tokens": [1, 6, 64], "past": 0}, {"tokens": 1, "past": [1, 9, 64]}]}
 PROFILE = read_profile(

@@ -17,8 +17,8 @@ from vl2_ros.export.build_engines import build_engines, verify_engine
 from vl2_ros.export.engine_builders import TensorRTBuilder, make_builder
 from vl2_ros.export.engine_profile import EngineProfile, read_profile
 from vl2_ros.export.engine_store import TIMING_CACHE, EngineStore
-from vl2_ros.runtime.engine_files import FILE_NAME
-from vl2_ros.runtime.trusted_plans import TrustedPlans
+from vl2_ros.runtime.files.engine_files import FILE_NAME
+from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
 GRAPHS = {"prompt_mapper": {"shapes": [{"image_slots": [1, 4, 8]}]}}
 DOCUMENT = {"backend": "tensorrt", "device": "cuda", "graphs": GRAPHS}

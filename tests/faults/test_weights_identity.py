@@ -14,9 +14,9 @@ import safetensors.numpy
 
 from vl2_ros.errors import CheckpointError, EngineError
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
-from vl2_ros.runtime import weights_identity
-from vl2_ros.runtime.engine_files import EMBEDDINGS, FILE_NAME, read_engine_files
-from vl2_ros.runtime.weights_identity import (
+from vl2_ros.runtime.files import weights_identity
+from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, read_engine_files
+from vl2_ros.runtime.files.weights_identity import (
     PENDING,
     UNKNOWN,
     HashCache,

@@ -33,7 +33,7 @@ from vl2_ros.processing.images.regions import region_masks_from_boxes
 from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.processing.results.detection import resize_masks, select_instances
-from vl2_ros.runtime.torch_engine import TorchLanguageSession
+from vl2_ros.runtime.torch_backend.engine import TorchLanguageSession
 from vl2_ros.structures import Frame
 
 pytestmark = pytest.mark.golden

@@ -30,7 +30,7 @@ from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.processing.results.pose import make_poses
 from vl2_ros.runtime.engine import Engines
-from vl2_ros.runtime.torch_engine import TorchLanguageModel, make_engine
+from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
 from vl2_ros.structures import Frame, Route
 
 pytestmark = pytest.mark.golden

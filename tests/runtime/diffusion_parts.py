@@ -10,12 +10,12 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
-from vl2_ros.runtime.diffusion_generator import (
+from vl2_ros.runtime.diffusion.generator import (
     DiffusionEngines,
     DiffusionGenerator,
     DiffusionSettings,
 )
-from vl2_ros.runtime.torch_diffusion import make_float_engine
+from vl2_ros.runtime.torch_backend.diffusion import make_float_engine
 from vl2_ros.structures import Frame, ImageOptions, ProgressEvent, Route
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from vl2_ros.runtime.engine_files import FILE_NAME, EngineFile, read_engine_files
+from vl2_ros.runtime.files.engine_files import FILE_NAME, EngineFile, read_engine_files
 
 
 def write_mapper(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vl2_ros.runtime.build_progress import PhaseTree
+from vl2_ros.runtime.tensorrt_backend.build_progress import PhaseTree
 
 
 class Clock:

@@ -20,10 +20,10 @@ from tests.runtime.diffusion_parts import (
 )
 from tests.runtime.onnx_files import read_one
 from vl2_ros.model.graphs import GRAPHS
-from vl2_ros.runtime.denoise import denoise, draw_noise, guide_drawing, guide_editing
-from vl2_ros.runtime.onnx_engine import OnnxEngine
-from vl2_ros.runtime.schedulers import make_scheduler
-from vl2_ros.runtime.torch_diffusion import make_float_engine
+from vl2_ros.runtime.diffusion.denoise import denoise, draw_noise, guide_drawing, guide_editing
+from vl2_ros.runtime.diffusion.schedulers import make_scheduler
+from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
+from vl2_ros.runtime.torch_backend.diffusion import make_float_engine
 from vl2_ros.structures import ImageOptions, Route
 
 

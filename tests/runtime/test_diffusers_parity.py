@@ -18,7 +18,7 @@ from tests.runtime.diffusion_parts import (
     make_parts,
     run_to_end,
 )
-from vl2_ros.runtime.schedulers import CLASSES
+from vl2_ros.runtime.diffusion.schedulers import CLASSES
 from vl2_ros.structures import ImageOptions, Route
 
 STEPS = 6

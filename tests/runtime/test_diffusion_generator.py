@@ -16,7 +16,7 @@ from tests.runtime.diffusion_parts import (
     torch_engines,
 )
 from vl2_ros.errors import CheckpointError, EngineError, InputError
-from vl2_ros.runtime.diffusion_generator import DiffusionGenerator, DiffusionSettings
+from vl2_ros.runtime.diffusion.generator import DiffusionGenerator, DiffusionSettings
 from vl2_ros.runtime.engine import EngineInfo
 from vl2_ros.structures import Frame, ImageOptions, ProgressEvent, Route
 

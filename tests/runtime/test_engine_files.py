@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vl2_ros.errors import EngineError
-from vl2_ros.runtime.engine_files import FILE_NAME, read_engine_files
+from vl2_ros.runtime.files.engine_files import FILE_NAME, read_engine_files
 
 CONTENT = b"an engine"
 GRAPH = {

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vl2_ros.runtime import engine_folders
-from vl2_ros.runtime.engine_files import FILE_NAME
-from vl2_ros.runtime.engine_folders import cache_folder, choose_folder, find_folder
+from vl2_ros.runtime.files import engine_folders
+from vl2_ros.runtime.files.engine_files import FILE_NAME
+from vl2_ros.runtime.files.engine_folders import cache_folder, choose_folder, find_folder
 
 
 @pytest.fixture(autouse=True)

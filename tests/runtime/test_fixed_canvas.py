@@ -13,7 +13,7 @@ from vl2_ros.geometry import CanvasRange
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.results.detection_branch import InstanceLimits
 from vl2_ros.runtime.engine import Engines
-from vl2_ros.runtime.onnx_engine import OnnxEngine
+from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 from vl2_ros.structures import Frame, Route
 
 #: As the released network: its Swin fixes 800x1344, here at a tenth.

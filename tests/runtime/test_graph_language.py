@@ -12,7 +12,7 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.engine import EngineInfo
-from vl2_ros.runtime.graph_language import (
+from vl2_ros.runtime.language.graph_language import (
     TOKEN_EMBEDDINGS,
     EmbeddingTables,
     GraphLanguageModel,

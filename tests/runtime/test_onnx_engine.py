@@ -13,7 +13,12 @@ from onnx import TensorProto
 from tests.runtime.onnx_files import read_one, write_mapper
 from vl2_ros.errors import ConfigError, EngineError
 from vl2_ros.runtime.engine import to_numpy
-from vl2_ros.runtime.onnx_engine import OnnxArray, OnnxEngine, OnnxOptions, choose_providers
+from vl2_ros.runtime.onnxruntime_backend.engine import (
+    OnnxArray,
+    OnnxEngine,
+    OnnxOptions,
+    choose_providers,
+)
 
 STATES = np.arange(24, dtype=np.float32).reshape(1, 3, 8)
 

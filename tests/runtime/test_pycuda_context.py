@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from vl2_ros.errors import EngineError
-from vl2_ros.runtime.pycuda_context import primary_context
+from vl2_ros.runtime.tensorrt_backend.pycuda_context import primary_context
 
 
 @pytest.fixture

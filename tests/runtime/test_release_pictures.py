@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.language.slots import gather_slots, slot_counts
-from vl2_ros.runtime.torch_loading import load_torch_engines
+from vl2_ros.runtime.torch_backend.loading import load_torch_engines
 from vl2_ros.structures import Frame, ImageOptions, Route
 
 pytestmark = pytest.mark.golden
@@ -52,7 +52,7 @@ def read_release(request, golden_dir):
 @pytest.fixture
 def recorded(monkeypatch):
     """Pixels and guidance of a run, as they pass by."""
-    from vl2_ros.runtime import diffusion_generator as module
+    from vl2_ros.runtime.diffusion import generator as module
 
     seen: dict[str, Any] = {}
     finish, guide = module.postprocess_picture, module.denoise
@@ -75,7 +75,7 @@ def recorded(monkeypatch):
 def make_picture(release, route, monkeypatch, source=None):
     known = release.known
     noise = known["init_latents"].clone()
-    monkeypatch.setattr("vl2_ros.runtime.diffusion_generator.draw_noise", lambda *_: noise)
+    monkeypatch.setattr("vl2_ros.runtime.diffusion.generator.draw_noise", lambda *_: noise)
     generator = release.engines.image_generators[route]
     run = generator.generate(release.states(), ImageOptions(seed=0, steps=3), source)
     while True:

@@ -16,8 +16,8 @@ from tests.runtime.fake_tensorrt import VERSIONS, install
 from tests.runtime.host_memory import HostMemory
 from tests.runtime.onnx_files import write_mapper
 from vl2_ros.errors import EngineError
-from vl2_ros.runtime.engine_files import EngineFile
-from vl2_ros.runtime.trusted_plans import TrustedPlans
+from vl2_ros.runtime.files.engine_files import EngineFile
+from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
 
 @pytest.fixture(params=VERSIONS)

@@ -11,8 +11,8 @@ import torch
 from tests.runtime.fake_tensorrt import Context, install
 from tests.runtime.host_memory import HostMemory
 from tests.runtime.onnx_files import write_mapper
-from vl2_ros.runtime.engine_files import EngineFile
-from vl2_ros.runtime.trusted_plans import TrustedPlans
+from vl2_ros.runtime.files.engine_files import EngineFile
+from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
 FIXED, OPEN = {"image_slots": (4, 4, 4)}, {"image_slots": (5, 6, 8)}
 

@@ -12,7 +12,7 @@ from vl2_ros.errors import ConfigError, EngineError, InputError
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.runtime.torch_engine import TorchLanguageSession, make_engine
+from vl2_ros.runtime.torch_backend.engine import TorchLanguageSession, make_engine
 
 CPU = torch.device("cpu")
 PIXELS = np.zeros((3, 3, 56, 56), np.float32)

@@ -22,9 +22,9 @@ from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.lazy import LazyEngine
-from vl2_ros.runtime.torch_diffusion import make_torch_generator
-from vl2_ros.runtime.torch_engine import TorchEngine
-from vl2_ros.runtime.torch_loading import count_bytes, load_torch_engines
+from vl2_ros.runtime.torch_backend.diffusion import make_torch_generator
+from vl2_ros.runtime.torch_backend.engine import TorchEngine
+from vl2_ros.runtime.torch_backend.loading import count_bytes, load_torch_engines
 from vl2_ros.structures import Frame, ImageOptions, Route
 
 STATES = np.random.default_rng(0).normal(size=(6, 64)).astype(np.float32)
@@ -71,7 +71,7 @@ def draw(engines, route=Route.GENERATE):
 def test_perception_is_there_at_once_and_pictures_later(weights, monkeypatch):
     loads = []
     monkeypatch.setattr(
-        "vl2_ros.runtime.torch_loading.load_part",
+        "vl2_ros.runtime.torch_backend.loading.load_part",
         lambda folder, part, **given: loads.append(part),
     )
     engines = load_torch_engines(weights)
@@ -206,7 +206,7 @@ _MEASURE = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from vl2_ros.runtime.torch_loading import load_torch_engines
+from vl2_ros.runtime.torch_backend.loading import load_torch_engines
 from vl2_ros.structures import Frame, ImageOptions, Route
 warm_up, folder = sys.argv[1:]
 def rss():

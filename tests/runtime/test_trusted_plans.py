@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vl2_ros.errors import EngineError
-from vl2_ros.runtime.trusted_plans import TrustedPlans, find_trust_file
+from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans, find_trust_file
 
 PLAN, OTHER = "a" * 64, "b" * 64
 

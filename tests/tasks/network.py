@@ -20,7 +20,7 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep
-from vl2_ros.runtime.torch_engine import (
+from vl2_ros.runtime.torch_backend.engine import (
     TorchLanguageModel,
     TorchLanguageSession,
     make_engine,

@@ -23,7 +23,7 @@ from vl2_ros.processing.language.command_prompt import place_regions
 from vl2_ros.processing.language.pose_prompt import pose_conversation
 from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import Tokenizer
-from vl2_ros.runtime.torch_engine import TorchLanguageSession, make_engine
+from vl2_ros.runtime.torch_backend.engine import TorchLanguageSession, make_engine
 from vl2_ros.structures import Command, Frame, PromptKind, VisualPrompt
 
 pytestmark = pytest.mark.golden

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vl2_ros.export.engine_builders import Builder
     from vl2_ros.export.engine_profile import EngineProfile
     from vl2_ros.export.engine_store import EngineStore, StoredEngine
-    from vl2_ros.runtime.build_progress import BuildProgress
+    from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
 
 #: Folder of exported ONNX files in a folder of engines.
 EXPORTED = "onnx"
@@ -59,7 +59,7 @@ def build(
     from vl2_ros.export.build_engines import build_engines
     from vl2_ros.export.engine_builders import make_builder
     from vl2_ros.export.engine_profile import find_profile, load_profile
-    from vl2_ros.runtime.trusted_plans import TrustedPlans
+    from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
     if build_only and export_only:
         raise ConfigError("--build-only and --export-only leave nothing to do; name one of them")
@@ -165,7 +165,7 @@ def trust(
     ] = "",
 ) -> None:
     """Allow a TensorRT plan that was built elsewhere to be loaded. A plan can run any code."""
-    from vl2_ros.runtime.trusted_plans import TrustedPlans
+    from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
     trusted = TrustedPlans()
     added = trusted.add(sha256, note)
@@ -175,8 +175,8 @@ def trust(
 def _open_store(weights: Path | None, engines: Path | None) -> EngineStore:
     from vl2_ros.export.engine_store import EngineStore
     from vl2_ros.loading import EMBEDDED_WEIGHTS
-    from vl2_ros.runtime.engine_folders import choose_folder
-    from vl2_ros.runtime.weights_identity import identify_weights
+    from vl2_ros.runtime.files.engine_folders import choose_folder
+    from vl2_ros.runtime.files.weights_identity import identify_weights
 
     if engines is None:
         folder = weights or EMBEDDED_WEIGHTS
@@ -188,8 +188,8 @@ def _open_store(weights: Path | None, engines: Path | None) -> EngineStore:
 def _find_shipped(weights: Path | None) -> Path | None:
     """Return the folder of the engines that came with a checkpoint, if any did."""
     from vl2_ros.loading import EMBEDDED_WEIGHTS
-    from vl2_ros.runtime.engine_files import FILE_NAME
-    from vl2_ros.runtime.engine_folders import FOLDER
+    from vl2_ros.runtime.files.engine_files import FILE_NAME
+    from vl2_ros.runtime.files.engine_folders import FOLDER
 
     folder = (weights or EMBEDDED_WEIGHTS) / FOLDER
     return folder if (folder / FILE_NAME).is_file() else None
@@ -198,8 +198,8 @@ def _find_shipped(weights: Path | None) -> Path | None:
 def _find_exported(store: EngineStore, weights: Path | None) -> Path:
     """Return the folder of exported files: in the store, or as it came with the checkpoint."""
     from vl2_ros.loading import EMBEDDED_WEIGHTS
-    from vl2_ros.runtime.engine_files import FILE_NAME
-    from vl2_ros.runtime.engine_folders import FOLDER
+    from vl2_ros.runtime.files.engine_files import FILE_NAME
+    from vl2_ros.runtime.files.engine_folders import FOLDER
 
     places = (store.folder / EXPORTED, (weights or EMBEDDED_WEIGHTS) / FOLDER)
     for place in places:

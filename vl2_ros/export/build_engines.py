@@ -18,9 +18,9 @@ from vl2_ros.export.parity_gate import (
     measure_misses,
     read_sample,
 )
-from vl2_ros.runtime.build_progress import BuildProgress
 from vl2_ros.runtime.engine import Engine
-from vl2_ros.runtime.engine_files import EngineFile, read_engine_files
+from vl2_ros.runtime.files.engine_files import EngineFile, read_engine_files
+from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
 
 #: Told the graph and how far its build is.
 GraphListener = Callable[[str, BuildProgress], None]

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from vl2_ros.errors import ConfigError, EngineError
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
-from vl2_ros.runtime.build_progress import BuildProgress
 from vl2_ros.runtime.engine import Engine
-from vl2_ros.runtime.engine_files import EngineFile
-from vl2_ros.runtime.trusted_plans import TrustedPlans
+from vl2_ros.runtime.files.engine_files import EngineFile
+from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
+from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
 Listener = Callable[[BuildProgress], None]
 #: ONNX files larger than this keep their weights in a file beside them.
@@ -76,7 +76,7 @@ class OnnxRuntimeBuilder:
             EngineError: if it is not installed, or has no such device.
         """
         try:
-            from vl2_ros.runtime import onnx_engine
+            from vl2_ros.runtime.onnxruntime_backend import engine as onnx_engine
         except ImportError as error:
             raise EngineError(
                 f"ONNX Runtime cannot be loaded ({error}); pip install onnxruntime"
@@ -126,7 +126,8 @@ class TensorRTBuilder:
             EngineError: if one is not there.
         """
         try:
-            from vl2_ros.runtime import tensorrt_build, tensorrt_engine
+            from vl2_ros.runtime.tensorrt_backend import build as tensorrt_build
+            from vl2_ros.runtime.tensorrt_backend import engine as tensorrt_engine
         except ImportError as error:
             raise EngineError(
                 f"the profile {profile.name} needs TensorRT, which cannot be loaded ({error}); "

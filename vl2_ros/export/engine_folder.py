@@ -30,9 +30,9 @@ from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.language.super_link import TABLES
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.runtime.engine_files import EMBEDDINGS, FILE_NAME, FORMAT
-from vl2_ros.runtime.graph_language import TOKEN_EMBEDDINGS
-from vl2_ros.runtime.weights_identity import identify_weights
+from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, FORMAT
+from vl2_ros.runtime.files.weights_identity import identify_weights
+from vl2_ros.runtime.language.graph_language import TOKEN_EMBEDDINGS
 
 #: Most regions of one command, where nobody says another number.
 _MOST_REGIONS = 16

@@ -37,9 +37,8 @@ from vl2_ros.export.store_files import (
     write_json,
     written_whole,
 )
-from vl2_ros.runtime.build_progress import BuildProgress
 from vl2_ros.runtime.engine import Engine
-from vl2_ros.runtime.engine_files import (
+from vl2_ros.runtime.files.engine_files import (
     EMBEDDINGS,
     FILE_NAME,
     FORMAT,
@@ -48,6 +47,7 @@ from vl2_ros.runtime.engine_files import (
     read_axis,
     read_engine_files,
 )
+from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
 
 TIMING_CACHE = "timing.cache"
 #: In a folder of exported files: what they were made from.

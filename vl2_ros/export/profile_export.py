@@ -25,8 +25,8 @@ from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.runtime.engine_files import EMBEDDINGS, AxisRange, EngineFile, read_engine_files
-from vl2_ros.runtime.weights_identity import identify_weights
+from vl2_ros.runtime.files.engine_files import EMBEDDINGS, AxisRange, EngineFile, read_engine_files
+from vl2_ros.runtime.files.weights_identity import identify_weights
 
 
 def export_for_profile(

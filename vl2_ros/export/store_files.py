@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vl2_ros.errors import EngineError
-from vl2_ros.runtime.engine_files import EMBEDDINGS
+from vl2_ros.runtime.files.engine_files import EMBEDDINGS
 
 #: Beside a file while it is written.
 PART = ".part"

@@ -14,11 +14,11 @@ from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.graphs import GRAPHS, GraphSpec
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.engine import Engine
-from vl2_ros.runtime.engine_files import FILE_NAME, EngineFiles, read_engine_files
-from vl2_ros.runtime.engine_folders import FOLDER as ENGINES_FOLDER
-from vl2_ros.runtime.engine_folders import find_folder
-from vl2_ros.runtime.torch_engine import make_engine
-from vl2_ros.runtime.weights_identity import identify_weights
+from vl2_ros.runtime.files.engine_files import FILE_NAME, EngineFiles, read_engine_files
+from vl2_ros.runtime.files.engine_folders import FOLDER as ENGINES_FOLDER
+from vl2_ros.runtime.files.engine_folders import find_folder
+from vl2_ros.runtime.files.weights_identity import identify_weights
+from vl2_ros.runtime.torch_backend.engine import make_engine
 
 Inputs = Mapping[str, np.ndarray]
 
@@ -73,7 +73,7 @@ def load_torch_on_cuda(name: str) -> Engine:
 
 
 def load_onnxruntime(name: str) -> Engine:
-    from vl2_ros.runtime.onnx_engine import OnnxEngine
+    from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 
     return OnnxEngine(find_engine_files().require(name))
 
@@ -88,7 +88,7 @@ def require_cuda_provider() -> None:
 
 def load_onnxruntime_on_cuda(name: str) -> Engine:
     require_cuda_provider()
-    from vl2_ros.runtime.onnx_engine import OnnxEngine
+    from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 
     return OnnxEngine(find_engine_files().require(name), device="cuda")
 
@@ -102,7 +102,7 @@ def find_tensorrt_files() -> EngineFiles:
 
 
 def load_tensorrt(name: str) -> Engine:
-    from vl2_ros.runtime.tensorrt_engine import TensorRTEngine
+    from vl2_ros.runtime.tensorrt_backend.engine import TensorRTEngine
 
     return TensorRTEngine(find_tensorrt_files().require(name))
 

@@ -14,8 +14,8 @@ from vl2_ros.flow.generate import GeneratedToken, generate
 from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.runtime.engine import LanguageModel, to_numpy
-from vl2_ros.runtime.exported_engines import load_exported_engines
-from vl2_ros.runtime.torch_engine import TorchLanguageModel
+from vl2_ros.runtime.files.exported_engines import load_exported_engines
+from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel
 
 SENTENCES = (
     "find the red mug and the bowl",
@@ -30,7 +30,7 @@ def load_torch() -> LanguageModel:
 
 
 def load_onnxruntime(device: str = "cpu") -> LanguageModel:
-    from vl2_ros.runtime.onnx_engine import OnnxEngine
+    from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 
     load = partial(OnnxEngine, device=device)
     return load_exported_engines(find_engine_files(), read_tokenizer().tokens, load).language_model

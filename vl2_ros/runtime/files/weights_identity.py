@@ -19,7 +19,7 @@ from typing import Any
 
 from vl2_ros.documents import is_file, read_json_object, write_whole
 from vl2_ros.errors import CheckpointError, VL2Error
-from vl2_ros.runtime.engine_folders import cache_root
+from vl2_ros.runtime.files.engine_folders import cache_root
 
 #: What stands for an identity that is not known yet, and for one that will never be.
 PENDING = "pending"

@@ -16,8 +16,8 @@ import tensorrt as trt
 
 from vl2_ros.errors import EngineError
 from vl2_ros.model.graphs import GRAPHS, GraphSpec, TensorSpec
-from vl2_ros.runtime.build_progress import BuildProgress, PhaseTree
-from vl2_ros.runtime.tensorrt_engine import LibraryLog, Shape, read_sizes
+from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress, PhaseTree
+from vl2_ros.runtime.tensorrt_backend.engine import LibraryLog, Shape, read_sizes
 
 _log = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from torch import Tensor
 from vl2_ros.model.diffusion.graphs import build_diffusion_graph
 from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.runtime.cuda_graphs import GraphReplay
-from vl2_ros.runtime.diffusion_generator import (
+from vl2_ros.runtime.diffusion.generator import (
     DiffusionEngines,
     DiffusionGenerator,
     DiffusionSettings,
 )
 from vl2_ros.runtime.engine import Array
-from vl2_ros.runtime.torch_engine import TorchEngine
+from vl2_ros.runtime.torch_backend.engine import TorchEngine
 from vl2_ros.structures import Route
 
 if TYPE_CHECKING:

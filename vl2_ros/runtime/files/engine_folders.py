@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vl2_ros.documents import is_file, is_folder
 from vl2_ros.errors import EngineError
-from vl2_ros.runtime.engine_files import FILE_NAME, read_engine_files
+from vl2_ros.runtime.files.engine_files import FILE_NAME, read_engine_files
 
 #: In the checkpoint folder.
 FOLDER = "engines"

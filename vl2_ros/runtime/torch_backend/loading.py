@@ -30,7 +30,7 @@ from vl2_ros.runtime.engine import (
     tell_switched_off,
 )
 from vl2_ros.runtime.lazy import LazyEngine, LazyImageGenerator, LazyPart, PartMemory
-from vl2_ros.runtime.torch_engine import TorchLanguageModel, make_engine
+from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
 from vl2_ros.structures import Route
 
 #: Decoders of things in pictures; part of the network and graph have one name.
@@ -205,7 +205,7 @@ class _LaterParts:
 
         def load() -> tuple[ImageGenerator, int]:
             from vl2_ros.model.diffusion.safety_checker import load_safety_checker
-            from vl2_ros.runtime.torch_diffusion import make_torch_generator
+            from vl2_ros.runtime.torch_backend.diffusion import make_torch_generator
 
             network: Any = load_part(self._weights, name, dtype=self._dtype, device=self._device)
             checker = None

@@ -20,7 +20,7 @@ from vl2_ros.processing.images.generator_images import (
     postprocess_picture,
     preprocess_source,
 )
-from vl2_ros.runtime.denoise import (
+from vl2_ros.runtime.diffusion.denoise import (
     Guidance,
     denoise,
     draw_noise,
@@ -29,8 +29,8 @@ from vl2_ros.runtime.denoise import (
     to_array,
     to_tensor,
 )
+from vl2_ros.runtime.diffusion.schedulers import check_scheduler, make_scheduler, name_scheduler
 from vl2_ros.runtime.engine import Array, Engine, EngineInfo, to_numpy
-from vl2_ros.runtime.schedulers import check_scheduler, make_scheduler, name_scheduler
 from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, ProgressEvent, Route
 
 STAGE = "diffusion"

@@ -21,9 +21,9 @@ from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.runtime.cuda_graphs import GraphReplay
 from vl2_ros.runtime.cuda_memory import CudaMemory, DeviceMemory
 from vl2_ros.runtime.engine import Array, EngineInfo
-from vl2_ros.runtime.engine_files import EngineFile
+from vl2_ros.runtime.files.engine_files import EngineFile
 from vl2_ros.runtime.graph_inputs import check_graph_inputs, find_canvases
-from vl2_ros.runtime.trusted_plans import TrustedPlans
+from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
 Shape = tuple[int, ...]
 

@@ -21,7 +21,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 from vl2_ros.errors import ConfigError, EngineError
 from vl2_ros.model.graphs import GRAPHS, GraphSpec
 from vl2_ros.runtime.engine import Array, EngineInfo, to_numpy
-from vl2_ros.runtime.engine_files import EngineFile
+from vl2_ros.runtime.files.engine_files import EngineFile
 from vl2_ros.runtime.graph_inputs import check_graph_inputs, find_canvases
 
 #: What the library raises; its own errors have no base of their own.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.runtime.engine import Engine, Engines
-from vl2_ros.runtime.engine_files import EngineFile, EngineFiles
-from vl2_ros.runtime.graph_language import GraphLanguageModel, load_embedding_tables
+from vl2_ros.runtime.files.engine_files import EngineFile, EngineFiles
+from vl2_ros.runtime.language.graph_language import GraphLanguageModel, load_embedding_tables
 
 #: Loads one engine with a library, onto a device.
 LoadEngine = Callable[[EngineFile], Engine]

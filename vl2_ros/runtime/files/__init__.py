@@ -1,0 +1,1 @@
+"""Engine files, their folders and what they were made from."""

@@ -1,0 +1,1 @@
+"""The language model as calls of an engine."""
