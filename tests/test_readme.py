@@ -11,11 +11,11 @@ import pytest
 import typer.main
 
 from vl2_ros.cli import app
-from vl2_ros.node.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
-from vl2_ros.node.depth_input import CAMERA_INFO_TYPE, DEPTH_TYPE
+from vl2_ros.node.cameras.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
+from vl2_ros.node.cameras.depth_input import CAMERA_INFO_TYPE, DEPTH_TYPE
+from vl2_ros.node.messages.result_messages import RESULT_TOPICS
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters, note_of
 from vl2_ros.node.request import Status
-from vl2_ros.node.result_messages import RESULT_TOPICS
 from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED
 from vl2_ros.node.server import (
     COMMAND_TOPIC,

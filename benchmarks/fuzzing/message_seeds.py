@@ -8,9 +8,9 @@ import zlib
 import cv2
 import numpy as np
 
+from vl2_ros.node.messages.result_messages import ResultMessages
+from vl2_ros.node.messages.rle import encode_mask
 from vl2_ros.node.request import Answer, Status
-from vl2_ros.node.result_messages import ResultMessages
-from vl2_ros.node.rle import encode_mask
 from vl2_ros.processing.results.spatial import CameraModel, DepthImage, SpatialView
 from vl2_ros.structures import (
     Branch,

@@ -26,9 +26,14 @@ from benchmarks.fuzzing.message_seeds import (
 from benchmarks.fuzzing.mutations import damage_bytes, damage_fields
 from benchmarks.fuzzing.report import FuzzReport
 from vl2_ros.errors import InputError, TransportError
-from vl2_ros.node.camera_image import store_compressed_image, store_image
-from vl2_ros.node.command_messages import read_command, read_mode, read_sender, read_text_command
-from vl2_ros.node.depth_input import DEPTH_UNITS, read_camera_info, read_depth
+from vl2_ros.node.cameras.camera_image import store_compressed_image, store_image
+from vl2_ros.node.cameras.depth_input import DEPTH_UNITS, read_camera_info, read_depth
+from vl2_ros.node.messages.command_messages import (
+    read_command,
+    read_mode,
+    read_sender,
+    read_text_command,
+)
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Mode
 from vl2_ros.node.server import PerceptionServer

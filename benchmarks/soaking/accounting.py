@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from soaking.listener import TEXT_CHARACTERS
-from vl2_ros.node.command_messages import MAX_ID_CHARACTERS
+from vl2_ros.node.messages.command_messages import MAX_ID_CHARACTERS
 from vl2_ros.node.request import Status
-from vl2_ros.node.schedule import REFUSED
+from vl2_ros.node.scheduling.schedule import REFUSED
 
 _MOST_EXAMPLES = 20
 

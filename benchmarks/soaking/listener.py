@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 from soaking.lines import emit, wait_for_end
-from vl2_ros.node.diagnostic_messages import Level
-from vl2_ros.node.result_messages import RESULT
+from vl2_ros.node.messages.diagnostic_messages import Level
+from vl2_ros.node.messages.result_messages import RESULT
 from vl2_ros.node.server import DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE
 from vl2_ros.node.transport import Qos
 from vl2_ros.transports.dds import DdsTransport

@@ -9,7 +9,7 @@ import argparse
 
 from soaking.lines import emit, wait_for_end
 from vl2_ros.errors import TransportError
-from vl2_ros.node.schedule import refuse_id
+from vl2_ros.node.scheduling.schedule import refuse_id
 from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.dds import DdsTransport
 

@@ -10,9 +10,9 @@ import numpy as np
 from tests.faults.peak import measure_growth
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import Inbox, make_image, wait_until
+from vl2_ros.node.messages.result_messages import RESULT
+from vl2_ros.node.messages.rle import encode_mask
 from vl2_ros.node.parameters import NodeParameters
-from vl2_ros.node.result_messages import RESULT
-from vl2_ros.node.rle import encode_mask
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Qos
 from vl2_ros.processing.config import ProcessingConfig

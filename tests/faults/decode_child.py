@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from tests.faults.peak import measure_growth
-from vl2_ros.node.camera_image import decode_compressed_image, decode_image
-from vl2_ros.node.encodings import ENCODINGS
-from vl2_ros.node.rle import decode_mask, encode_mask
+from vl2_ros.node.cameras.camera_image import decode_compressed_image, decode_image
+from vl2_ros.node.cameras.encodings import ENCODINGS
+from vl2_ros.node.messages.rle import decode_mask, encode_mask
 from vl2_ros.processing.images.preprocess import read_image
 
 HW = (1500, 2000)

@@ -11,10 +11,10 @@ import pytest
 from tests.node.wire import make_compressed_image, make_image, make_points
 from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros.errors import ConfigError, InputError
-from vl2_ros.node.command_messages import read_command, read_sender
+from vl2_ros.node.messages.command_messages import read_command, read_sender
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Mode, Request, Status
-from vl2_ros.node.schedule import Schedule
+from vl2_ros.node.scheduling.schedule import Schedule
 from vl2_ros.structures import MAX_FURTHER_IMAGES, MAX_POINTS, MAX_VISUAL_PROMPTS
 from vl2_ros.transports.message_types import StoreMessageTypes
 

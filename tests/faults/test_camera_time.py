@@ -8,8 +8,8 @@ import pytest
 
 from tests.node.wire import Inbox, make_compressed_image, make_image, stamp_of, wait_until
 from tests.transports.harness import MemoryHarness, Rig
-from vl2_ros.node import camera_input
-from vl2_ros.node.camera_input import CameraInput
+from vl2_ros.node.cameras import camera_input
+from vl2_ros.node.cameras.camera_input import CameraInput
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.transport import Qos
 from vl2_ros.transports.message_types import StoreMessageTypes

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.faults.peak import run_child
-from vl2_ros.node.encodings import ENCODINGS
+from vl2_ros.node.cameras.encodings import ENCODINGS
 
 MOST_BYTES_A_PIXEL = 6.0
 #: Its coefficients alone take 6 bytes a pixel while it is decoded; measured 6.97 to 7.01.

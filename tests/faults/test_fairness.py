@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.node.stepwise_perceiver import StepwisePerceiver, ask, make_image, running_node
-from vl2_ros.node.diagnostic_messages import DiagnosticMessages, Level
+from vl2_ros.node.messages.diagnostic_messages import DiagnosticMessages, Level
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Answer, Mode
-from vl2_ros.node.schedule import Schedule
+from vl2_ros.node.scheduling.schedule import Schedule
 from vl2_ros.structures import ModelInfo
 from vl2_ros.transports.message_types import StoreMessageTypes
 

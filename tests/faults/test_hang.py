@@ -15,8 +15,8 @@ from tests.node.stepwise_perceiver import (
 )
 from tests.node.wire import wait_until
 from vl2_ros.errors import ConfigError
-from vl2_ros.node.jobs import GRACE_S
 from vl2_ros.node.request import Mode, Status
+from vl2_ros.node.scheduling.jobs import GRACE_S
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.fuzzing.message_seeds import make_seeds
 from tests.node.wire import make_image, make_points
 from vl2_ros.errors import InputError, TransportError
-from vl2_ros.node.command_messages import read_command, read_sender
+from vl2_ros.node.messages.command_messages import read_command, read_sender
 from vl2_ros.transports import long_lists
 from vl2_ros.transports.long_lists import cut_off, find_excess
 from vl2_ros.transports.message_types import StoreMessageTypes

@@ -9,7 +9,8 @@ import pytest
 from tests.node.wire import Inbox
 from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros.errors import TransportError
-from vl2_ros.node import result_messages, result_output
+from vl2_ros.node import result_output
+from vl2_ros.node.messages import result_messages
 from vl2_ros.node.request import Status
 from vl2_ros.node.transport import Qos
 

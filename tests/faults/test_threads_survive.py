@@ -80,7 +80,7 @@ def test_listeners_may_raise_anything_on_worker_and_timekeeper():
 
 
 def test_a_fault_of_the_nodes_own_code_is_an_answer_too(monkeypatch):
-    from vl2_ros.node.schedule import Schedule
+    from vl2_ros.node.scheduling.schedule import Schedule
 
     settle, faults = Schedule.settle, [Panic("a bug of ours")]
 
@@ -100,7 +100,7 @@ def test_a_fault_of_the_nodes_own_code_is_an_answer_too(monkeypatch):
 
 
 def test_a_fault_of_the_timekeeper_does_not_end_it(monkeypatch):
-    from vl2_ros.node.schedule import Schedule
+    from vl2_ros.node.scheduling.schedule import Schedule
 
     take, faults = Schedule.take_overdue, [Panic("a bug of ours")]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vl2_ros.node.diagnostic_messages import Level
+from vl2_ros.node.messages.diagnostic_messages import Level
+from vl2_ros.node.messages.result_messages import RESULT_TOPICS
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters, note_of
-from vl2_ros.node.result_messages import RESULT_TOPICS
 from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED
 
 REPOSITORY = Path(__file__).resolve().parents[2]

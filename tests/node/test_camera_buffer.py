@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tests.node.stepwise_perceiver import make_image
-from vl2_ros.node.camera_buffer import CameraBuffer, Picture
+from vl2_ros.node.cameras.camera_buffer import CameraBuffer, Picture
 
 
 def test_the_newest_picture_wins_and_unseen_ones_are_counted():

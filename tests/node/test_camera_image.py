@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from tests.node.wire import make_compressed_image, make_image
 from vl2_ros.errors import TransportError
-from vl2_ros.node.camera_image import (
+from vl2_ros.node.cameras.camera_image import (
     decode_compressed_image,
     decode_image,
     store_compressed_image,
     store_image,
 )
-from vl2_ros.node.encodings import ENCODINGS, is_depth
+from vl2_ros.node.cameras.encodings import ENCODINGS, is_depth
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 RED, GREEN, BLUE = (200, 20, 10), (15, 190, 30), (5, 25, 180)

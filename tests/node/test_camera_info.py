@@ -10,7 +10,7 @@ import pytest
 
 from tests.node.wire import make_camera_info
 from vl2_ros.errors import InputError
-from vl2_ros.node.camera_info import is_rectified, read_camera_info
+from vl2_ros.node.cameras.camera_info import is_rectified, read_camera_info
 from vl2_ros.processing.results.camera_model import CameraModel
 from vl2_ros.transports.message_types import StoreMessageTypes
 

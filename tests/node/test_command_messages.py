@@ -5,14 +5,14 @@ import pytest
 
 from tests.node.wire import make_image, make_points
 from vl2_ros.errors import InputError
-from vl2_ros.node.command_messages import (
+from vl2_ros.node.messages.command_messages import (
     read_command,
     read_mode,
     read_sender,
     read_text_command,
 )
+from vl2_ros.node.messages.rle import encode_mask
 from vl2_ros.node.request import Mode, Request
-from vl2_ros.node.rle import encode_mask
 from vl2_ros.structures import ImageOptions, PromptKind
 from vl2_ros.transports.message_types import StoreMessageTypes
 

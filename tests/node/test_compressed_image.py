@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from vl2_ros.errors import TransportError
-from vl2_ros.node.camera_image import decode_compressed_image, decode_image
+from vl2_ros.node.cameras.camera_image import decode_compressed_image, decode_image
 from vl2_ros.processing.images.preprocess import read_image
 
 ORDERS = ("rggb", "bggr", "gbrg", "grbg")

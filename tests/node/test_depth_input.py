@@ -10,8 +10,8 @@ import pytest
 from tests.node.wire import make_camera_info, make_depth, wait_until
 from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros.errors import InputError
-from vl2_ros.node.camera_info import read_camera_info
-from vl2_ros.node.depth_input import read_depth
+from vl2_ros.node.cameras.camera_info import read_camera_info
+from vl2_ros.node.cameras.depth_input import read_depth
 from vl2_ros.node.request import Mode, Status
 from vl2_ros.node.transport import Qos
 from vl2_ros.transports.message_types import StoreMessageTypes

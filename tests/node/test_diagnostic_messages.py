@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from vl2_ros.node.camera_input import CameraHealth
-from vl2_ros.node.diagnostic_messages import DiagnosticMessages, Level
+from vl2_ros.node.cameras.camera_input import CameraHealth
+from vl2_ros.node.messages.diagnostic_messages import DiagnosticMessages, Level
 from vl2_ros.node.reports import CameraReport, NodeReport, WatchState
 from vl2_ros.node.request import Status
 from vl2_ros.structures import ModelInfo

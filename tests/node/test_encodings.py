@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vl2_ros.errors import TransportError
-from vl2_ros.node.camera_image import decode_image
-from vl2_ros.node.encodings import DEPTH_ENCODINGS, ENCODINGS
+from vl2_ros.node.cameras.camera_image import decode_image
+from vl2_ros.node.cameras.encodings import DEPTH_ENCODINGS, ENCODINGS
 
 #: As the header of ROS 2 Jazzy lists them; Rolling has nv12 as well.
 GENERIC = [

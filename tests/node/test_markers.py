@@ -11,8 +11,8 @@ import pytest
 from tests.node.test_result_messages import MODEL, make_answer
 from tests.node.wire import make_camera_info, make_depth, wait_until
 from tests.transports.harness import MemoryHarness, Rig
+from vl2_ros.node.messages.result_messages import MARKERS, ResultMessages
 from vl2_ros.node.request import Answer, Mode, Status
-from vl2_ros.node.result_messages import MARKERS, ResultMessages
 from vl2_ros.node.transport import Qos
 from vl2_ros.processing.results.camera_model import CameraModel
 from vl2_ros.processing.results.spatial import DepthImage, SpatialView

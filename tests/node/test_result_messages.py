@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from tests.node.scripted_perceiver import PICTURE_ROUTES, make_detections
-from vl2_ros.node.instance_messages import draw_labels
-from vl2_ros.node.request import Answer, Status
-from vl2_ros.node.result_messages import (
+from vl2_ros.node.messages.instance_messages import draw_labels
+from vl2_ros.node.messages.result_messages import (
     RESULT,
     RESULT_TOPICS,
     ROUTE_TOPICS,
     SPATIAL_TOPICS,
     ResultMessages,
 )
-from vl2_ros.node.rle import decode_mask
+from vl2_ros.node.messages.rle import decode_mask
+from vl2_ros.node.request import Answer, Status
 from vl2_ros.structures import (
     UNLABELLED,
     Branch,

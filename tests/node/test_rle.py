@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.node.rle import decode_mask, encode_mask
+from vl2_ros.node.messages.rle import decode_mask, encode_mask
 from vl2_ros.views.result_json import encode_rle
 
 

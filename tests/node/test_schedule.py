@@ -9,12 +9,12 @@ import pytest
 
 from tests.node.stepwise_perceiver import StepwisePerceiver, ask, make_image
 from vl2_ros.errors import EngineError
-from vl2_ros.node.attempt import Attempt
-from vl2_ros.node.jobs import Job
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Mode, Request, Status
-from vl2_ros.node.schedule import Schedule
+from vl2_ros.node.scheduling.attempt import Attempt
+from vl2_ros.node.scheduling.jobs import Job
+from vl2_ros.node.scheduling.schedule import Schedule
 
 
 @pytest.fixture

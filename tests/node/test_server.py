@@ -19,10 +19,10 @@ from tests.node.wire import (
 )
 from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros.errors import ConfigError
+from vl2_ros.node.messages.result_messages import RESULT_TOPICS, SPATIAL_TOPICS
+from vl2_ros.node.messages.rle import encode_mask
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Mode, Status
-from vl2_ros.node.result_messages import RESULT_TOPICS, SPATIAL_TOPICS
-from vl2_ros.node.rle import encode_mask
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Qos
 from vl2_ros.transports.message_types import StoreMessageTypes

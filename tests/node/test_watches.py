@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.node.stepwise_perceiver import make_image
-from vl2_ros.node.camera_buffer import CameraBuffer
-from vl2_ros.node.jobs import Watch
+from vl2_ros.node.cameras.camera_buffer import CameraBuffer
 from vl2_ros.node.request import Mode, Request
-from vl2_ros.node.watches import WatchList
+from vl2_ros.node.scheduling.jobs import Watch
+from vl2_ros.node.scheduling.watches import WatchList
 
 
 class Camera:

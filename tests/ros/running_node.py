@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import Inbox, make_image, wait_until
+from vl2_ros.node.messages.result_messages import RESULT
 from vl2_ros.node.parameters import ProcessParameters
-from vl2_ros.node.result_messages import RESULT
 from vl2_ros.node.transport import Qos
 
 #: As in tests.node.wire: no test is right only when something is fast.

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from tests.node.wire import Inbox, wait_until
+from vl2_ros.node.messages.result_messages import RESULT
 from vl2_ros.node.request import Status
-from vl2_ros.node.result_messages import RESULT
 from vl2_ros.node.transport import Qos
 
 pytestmark = pytest.mark.ros

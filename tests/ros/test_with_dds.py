@@ -7,9 +7,9 @@ import time
 import pytest
 
 from tests.node.wire import Inbox, make_image, stamp_of, wait_until
+from vl2_ros.node.messages.result_messages import RESULT
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Status
-from vl2_ros.node.result_messages import RESULT
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Qos
 from vl2_ros.transports.dds import DdsTransport

@@ -12,8 +12,8 @@ from tests.node.wire import make_image, make_points
 from tests.tasks.network import ODD_HW, Network, make_frame
 from tests.test_pipeline_images import Generator, make_pipeline
 from tests.transports.harness import MemoryHarness, Rig
+from vl2_ros.node.messages.rle import decode_mask, encode_mask
 from vl2_ros.node.request import Status
-from vl2_ros.node.rle import decode_mask, encode_mask
 from vl2_ros.structures import UNLABELLED, Route
 from vl2_ros.transports.message_types import StoreMessageTypes
 

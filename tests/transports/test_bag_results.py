@@ -11,8 +11,13 @@ from rosbags.highlevel import AnyReader
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.transports.recordings import FIRST_STAMP_NS, FRAME_HW, PERIOD_NS, record_camera
 from vl2_ros.errors import InputError, TransportError
+from vl2_ros.node.messages.result_messages import (
+    RESULT,
+    RESULT_TOPICS,
+    ROUTE_TOPICS,
+    SPATIAL_TOPICS,
+)
 from vl2_ros.node.request import Status
-from vl2_ros.node.result_messages import RESULT, RESULT_TOPICS, ROUTE_TOPICS, SPATIAL_TOPICS
 from vl2_ros.structures import Command, Route
 from vl2_ros.transports.bag import IMAGE_TYPE, list_image_topics, read_frames
 from vl2_ros.transports.bag_results import BagQuestion, answer_bag, choose_images

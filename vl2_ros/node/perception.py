@@ -16,16 +16,16 @@ from collections.abc import Callable
 from functools import partial
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.node.attempt import Attempt
-from vl2_ros.node.camera_buffer import Picture
+from vl2_ros.node.cameras.camera_buffer import Picture
 from vl2_ros.node.guarded import catch_failure, describe_error, error_text
-from vl2_ros.node.jobs import Job
 from vl2_ros.node.parameters import NodeParameters, note_of
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.reports import AnswerStatistics, NodeReport, WatchState
 from vl2_ros.node.request import Answer, Request, Status, StoredImage
-from vl2_ros.node.schedule import Reply, Schedule
+from vl2_ros.node.scheduling.attempt import Attempt
+from vl2_ros.node.scheduling.jobs import Job
+from vl2_ros.node.scheduling.schedule import Reply, Schedule
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.structures import Event, ModelInfo
 

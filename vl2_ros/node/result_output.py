@@ -10,18 +10,18 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vl2_ros.node.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
+from vl2_ros.node.cameras.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
 from vl2_ros.node.guarded import catch_failure, describe_error
-from vl2_ros.node.instance_messages import InstanceMessages
-from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.node.request import Answer
-from vl2_ros.node.result_messages import (
+from vl2_ros.node.messages.instance_messages import InstanceMessages
+from vl2_ros.node.messages.result_messages import (
     RESULT,
     RESULT_TOPICS,
     AnswerParts,
     ResultMessages,
     ResultTopic,
 )
+from vl2_ros.node.quiet_log import RepeatedLog
+from vl2_ros.node.request import Answer
 from vl2_ros.node.transport import Publisher, Transport
 from vl2_ros.structures import ModelInfo
 from vl2_ros.views.overlay import draw_overlay

@@ -14,23 +14,23 @@ from functools import partial
 from typing import Any
 
 from vl2_ros.errors import ConfigError, InputError
-from vl2_ros.node.camera_input import CameraHealth, CameraInput, check_camera
-from vl2_ros.node.command_messages import (
+from vl2_ros.node.cameras.camera_input import CameraHealth, CameraInput, check_camera
+from vl2_ros.node.guarded import catch_failure, describe_error, error_text, guarded
+from vl2_ros.node.messages.command_messages import (
     Sender,
     read_command,
     read_sender,
     read_text_command,
 )
-from vl2_ros.node.diagnostic_messages import DiagnosticMessages
-from vl2_ros.node.guarded import catch_failure, describe_error, error_text, guarded
+from vl2_ros.node.messages.diagnostic_messages import DiagnosticMessages
+from vl2_ros.node.messages.result_messages import ResultMessages
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.perception import STOP_S, PerceptionNode
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer, Mode, Request, Status, StoredImage
-from vl2_ros.node.result_messages import ResultMessages
 from vl2_ros.node.result_output import ResultOutput
-from vl2_ros.node.schedule import refuse_id
+from vl2_ros.node.scheduling.schedule import refuse_id
 from vl2_ros.node.transport import Publisher, Qos, Subscription, Transport
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.structures import Event

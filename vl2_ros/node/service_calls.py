@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vl2_ros.errors import InputError
-from vl2_ros.node.instance_messages import route_name
+from vl2_ros.node.messages.instance_messages import route_name
 from vl2_ros.node.request import Answer, Mode, Status
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import MessageTypes

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from vl2_ros.errors import TransportError, VL2Error
-from vl2_ros.node.camera_image import store_compressed_image, store_image
-from vl2_ros.node.encodings import is_depth
+from vl2_ros.node.cameras.camera_image import store_compressed_image, store_image
+from vl2_ros.node.cameras.encodings import is_depth
 from vl2_ros.node.request import StoredImage
 from vl2_ros.structures import Frame
 from vl2_ros.transports.mcap_writer import write_recording

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from vl2_ros.errors import InputError, TransportError
-from vl2_ros.node.command_messages import MAX_ID_CHARACTERS
+from vl2_ros.node.messages.command_messages import MAX_ID_CHARACTERS
+from vl2_ros.node.messages.result_messages import RESULT
 from vl2_ros.node.names import join_node_name, resolve_topic
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Mode
-from vl2_ros.node.result_messages import RESULT
-from vl2_ros.node.schedule import refuse_id
+from vl2_ros.node.scheduling.schedule import refuse_id
 from vl2_ros.node.transport import MessageTypes, Qos, Transport
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.structures import ImageOptions

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vl2_ros.errors import TransportError
-from vl2_ros.node.camera_image import store_compressed_image, store_image
+from vl2_ros.node.cameras.camera_image import store_compressed_image, store_image
 from vl2_ros.node.request import Status, StoredImage
 from vl2_ros.node.transport import NEWEST_FROM_ANY, Transport
 from vl2_ros.structures import Frame

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import InputError, TransportError
-from vl2_ros.node.camera_image import store_image
+from vl2_ros.node.cameras.camera_image import store_image
+from vl2_ros.node.messages.rle import read_mask
 from vl2_ros.node.request import Status
-from vl2_ros.node.rle import read_mask
 from vl2_ros.structures import (
     UNLABELLED,
     Branch,

@@ -11,7 +11,7 @@ import numpy as np
 from tests.node.scripted_perceiver import WORDS
 from tests.node.wire import Inbox, stamp_of, wait_until
 from tests.transports.harness import Rig
-from vl2_ros.node.result_messages import RESULT_TOPICS, SPATIAL_TOPICS
+from vl2_ros.node.messages.result_messages import RESULT_TOPICS, SPATIAL_TOPICS
 from vl2_ros.node.transport import LATCHED, Qos
 from vl2_ros.structures import Route
 

@@ -15,9 +15,9 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
-from vl2_ros.node.command_messages import read_sender
 from vl2_ros.node.guarded import ends_process, guarded, tell_failure
-from vl2_ros.node.instance_messages import route_name
+from vl2_ros.node.messages.command_messages import read_sender
+from vl2_ros.node.messages.instance_messages import route_name
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer, Mode, Status
 from vl2_ros.node.server import PerceptionServer

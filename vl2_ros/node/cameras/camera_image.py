@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from vl2_ros.errors import InputError, TransportError
-from vl2_ros.node.encodings import (
+from vl2_ros.node.cameras.encodings import (
     Encoding,
     find_encoding,
     is_depth,

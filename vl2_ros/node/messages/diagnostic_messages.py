@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
-from vl2_ros.node.camera_input import CameraHealth
+from vl2_ros.node.cameras.camera_input import CameraHealth
 from vl2_ros.node.reports import NodeReport
 from vl2_ros.node.request import Status
 from vl2_ros.node.transport import MessageTypes

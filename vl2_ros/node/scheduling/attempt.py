@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from vl2_ros.errors import EngineError, InputError, TransportError
-from vl2_ros.node.camera_buffer import Picture
+from vl2_ros.node.cameras.camera_buffer import Picture
 from vl2_ros.node.guarded import catch_failure, error_text
-from vl2_ros.node.jobs import Job
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.quiet_log import RepeatedLog
+from vl2_ros.node.scheduling.jobs import Job
 from vl2_ros.processing.results.spatial import SpatialView
 from vl2_ros.structures import Command, Event, Frame, Result, ResultEvent, StageEvent
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import InputError
-from vl2_ros.node.camera_info import is_rectified, read_camera_info
+from vl2_ros.node.cameras.camera_info import is_rectified, read_camera_info
 from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos, Subscription, Transport
 from vl2_ros.processing.results.spatial import DepthImage, SpatialView
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from vl2_ros.node.messages.rle import encode_mask
 from vl2_ros.node.request import Answer
-from vl2_ros.node.rle import encode_mask
 from vl2_ros.node.transport import MessageTypes
 from vl2_ros.structures import (
     UNLABELLED,

@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import Any
 
 from vl2_ros.node.guarded import catch_failure, describe_error
-from vl2_ros.node.instance_messages import InstanceMessages, route_name
+from vl2_ros.node.messages.instance_messages import InstanceMessages, route_name
+from vl2_ros.node.messages.spatial_messages import SpatialMessages
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer, Status
-from vl2_ros.node.spatial_messages import SpatialMessages
 from vl2_ros.node.transport import LATCHED, MessageTypes, Qos
 from vl2_ros.structures import Branch, ModelInfo, Route
 

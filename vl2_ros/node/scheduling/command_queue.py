@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from vl2_ros.node.camera_buffer import Picture
-from vl2_ros.node.jobs import Ask
+from vl2_ros.node.cameras.camera_buffer import Picture
+from vl2_ros.node.scheduling.jobs import Ask
 
 
 class CommandQueue:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from vl2_ros.node.camera_buffer import Picture
-from vl2_ros.node.jobs import Watch
+from vl2_ros.node.cameras.camera_buffer import Picture
 from vl2_ros.node.reports import WatchState
+from vl2_ros.node.scheduling.jobs import Watch
 
 FindPicture = Callable[[str], Picture | None]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from vl2_ros.node.camera_buffer import Picture
+from vl2_ros.node.cameras.camera_buffer import Picture
 from vl2_ros.node.request import Answer, Request, Status
 from vl2_ros.processing.results.spatial import SpatialView
 from vl2_ros.structures import Event, Frame, Result

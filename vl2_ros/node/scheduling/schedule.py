@@ -9,15 +9,15 @@ import math
 from dataclasses import replace
 
 from vl2_ros.errors import InputError
-from vl2_ros.node.attempt import Attempt
-from vl2_ros.node.camera_buffer import CameraBuffer, Picture
-from vl2_ros.node.command_queue import CommandQueue
+from vl2_ros.node.cameras.camera_buffer import CameraBuffer, Picture
 from vl2_ros.node.guarded import describe_error, error_text
-from vl2_ros.node.jobs import GRACE_S, Ask, Job, Watch
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.reports import WatchState
 from vl2_ros.node.request import Answer, Mode, Request, Status, StoredImage
-from vl2_ros.node.watches import WatchList
+from vl2_ros.node.scheduling.attempt import Attempt
+from vl2_ros.node.scheduling.command_queue import CommandQueue
+from vl2_ros.node.scheduling.jobs import GRACE_S, Ask, Job, Watch
+from vl2_ros.node.scheduling.watches import WatchList
 from vl2_ros.structures import Command
 
 #: Stands before the id of a command that is refused because of its id.

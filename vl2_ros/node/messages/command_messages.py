@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import InputError
-from vl2_ros.node.camera_image import store_image
+from vl2_ros.node.cameras.camera_image import store_image
+from vl2_ros.node.messages.rle import read_mask
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Mode, Request
-from vl2_ros.node.rle import read_mask
 from vl2_ros.structures import (
     MAX_COMMAND_CHARACTERS,
     MAX_FURTHER_IMAGES,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from vl2_ros.node.camera_image import store_compressed_image, store_image
-from vl2_ros.node.depth_input import DepthInput
+from vl2_ros.node.cameras.camera_image import store_compressed_image, store_image
+from vl2_ros.node.cameras.depth_input import DepthInput
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.reports import CameraReport
 from vl2_ros.node.request import StoredImage

@@ -1,0 +1,1 @@
+"""Camera topics to stored images, their calibration and their depth."""

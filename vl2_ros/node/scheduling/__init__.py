@@ -1,0 +1,1 @@
+"""What the node does next: queue, watches, attempts."""
