@@ -60,8 +60,8 @@ from vl2_ros.structures import (
     ResultEvent,
     Route,
 )
-from vl2_ros.transports.dds import DdsTransport
-from vl2_ros.transports.ros import open_ros_transport
+from vl2_ros.transports.dds.transport import DdsTransport
+from vl2_ros.transports.ros.transport import open_ros_transport
 
 FRAME_HW = (720, 1280)
 IMAGE, RESULT = "sensor_msgs/msg/Image", "vl2_ros/msg/VisionResult"

@@ -42,7 +42,7 @@ from soaking.children import Child, NodeChild, make_environment, measure_rss_mb
 from soaking.drivers import Asker, Cameras, Soak, Watcher, change_parameters, let_clients_vanish
 
 from vl2_ros.transports.client import PerceptionClient
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.transport import DdsTransport
 from vl2_ros.transports.demo import find_free_domain
 
 #: Longer than any deadline of the soak; what has no result then has none.

@@ -17,7 +17,7 @@ from vl2_ros.errors import TransportError
 from vl2_ros.node.request import Mode
 from vl2_ros.node.transport import Qos
 from vl2_ros.transports.client import PerceptionClient
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.transport import DdsTransport
 
 #: Width, height and form of a camera's lives, one after the other.
 CAMERA_LIVES = (

@@ -14,7 +14,7 @@ from vl2_ros.node.messages.diagnostic_messages import Level
 from vl2_ros.node.messages.result_messages import RESULT
 from vl2_ros.node.server import DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE
 from vl2_ros.node.transport import Qos
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.transport import DdsTransport
 
 #: Characters of a sentence by which an anonymous command is known again.
 TEXT_CHARACTERS = 60

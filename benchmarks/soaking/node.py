@@ -27,7 +27,7 @@ from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Qos
 from vl2_ros.structures import Command, Event, Frame
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.transport import DdsTransport
 
 CAMERAS = ("image", "side")
 STRING = "std_msgs/msg/String"

@@ -13,7 +13,7 @@ from typing import Any
 from soaking.children import Child, NodeChild, make_environment, measure_rss_mb
 from vl2_ros.node.request import Status
 from vl2_ros.transports.client import PerceptionClient
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.transport import DdsTransport
 from vl2_ros.transports.demo import find_free_domain
 
 CAMERA = "side"

@@ -11,7 +11,7 @@ from soaking.lines import emit, wait_for_end
 from vl2_ros.errors import TransportError
 from vl2_ros.node.scheduling.schedule import refuse_id
 from vl2_ros.transports.client import PerceptionClient
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.transport import DdsTransport
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.transports.bag import read_images
 from vl2_ros.transports.camera_player import hold_camera, open_camera
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.transport import DdsTransport
 
 
 class LiveNode:

@@ -99,7 +99,7 @@ def test_without_sentences_or_bag_nothing_is_started(processes, bag, tmp_path, c
 
 def test_without_dds_it_says_what_to_install(bag, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cyclonedds", None)
-    monkeypatch.delitem(sys.modules, "vl2_ros.transports.cyclone.endpoints", raising=False)
+    monkeypatch.delitem(sys.modules, "vl2_ros.transports.dds.endpoints", raising=False)
     for name in [name for name in sys.modules if name.startswith("cyclonedds.")]:
         monkeypatch.setitem(sys.modules, name, None)
     commands = write_commands(tmp_path, "hello")

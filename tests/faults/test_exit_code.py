@@ -50,7 +50,7 @@ def start(dds_domain) -> Iterator[Start]:
 
 @pytest.fixture
 def client(dds_domain) -> Iterator[PerceptionClient]:
-    from vl2_ros.transports.dds import DdsTransport
+    from vl2_ros.transports.dds.transport import DdsTransport
 
     with closing(DdsTransport("client")) as transport:
         asking = PerceptionClient(transport)

@@ -25,7 +25,7 @@ from vl2_ros.node.parameters import ProcessParameters
 from vl2_ros.node.perceiver import close_perceiver
 from vl2_ros.node.request import Mode, Status
 from vl2_ros.transports.client import PerceptionClient
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.transport import DdsTransport
 
 __all__ = ["dds_domain"]
 

@@ -43,7 +43,7 @@ class RunningNode:
             PerceptionLifecycleNode,
             make_executor,
         )
-        from vl2_ros.transports.rclpy_node.spinning import start_spinning
+        from vl2_ros.transports.ros.spinning import start_spinning
 
         self._context = Context()
         rclpy.init(context=self._context)
@@ -83,7 +83,7 @@ class RosClient:
     """Asks a node named /vl2 by services, actions and topics."""
 
     def __init__(self) -> None:
-        from vl2_ros.transports.ros import open_ros_transport
+        from vl2_ros.transports.ros.transport import open_ros_transport
 
         self.transport = open_ros_transport("client")
         self.node = self.transport._node

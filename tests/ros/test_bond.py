@@ -138,7 +138,7 @@ def test_period_of_zero_is_no_bond(running, client):
 
 
 def test_node_works_where_ros_has_no_bond(running, client, monkeypatch, caplog):
-    from vl2_ros.transports.rclpy_node.message_types import find_class
+    from vl2_ros.transports.ros.message_types import find_class
 
     find_class.cache_clear()
     for name in ("bond", "bond.msg"):

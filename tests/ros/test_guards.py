@@ -171,7 +171,7 @@ class BrokenExecutor:
 
 
 def test_executor_that_fails_now_and_then_is_spun_again(caplog):
-    from vl2_ros.transports.rclpy_node.spinning import start_spinning
+    from vl2_ros.transports.ros.spinning import start_spinning
 
     executor = BrokenExecutor(3)
     thread = start_spinning(executor, "test")
@@ -182,7 +182,7 @@ def test_executor_that_fails_now_and_then_is_spun_again(caplog):
 
 
 def test_executor_that_always_fails_is_given_up_aloud(caplog):
-    from vl2_ros.transports.rclpy_node.spinning import start_spinning
+    from vl2_ros.transports.ros.spinning import start_spinning
 
     thread = start_spinning(BrokenExecutor(float("inf")), "test")
     thread.join(PATIENCE_S)
@@ -191,7 +191,7 @@ def test_executor_that_always_fails_is_given_up_aloud(caplog):
 
 
 def test_context_that_somebody_else_shuts_down_is_a_failure(dds_domain):
-    from vl2_ros.transports.ros import open_ros_transport
+    from vl2_ros.transports.ros.transport import open_ros_transport
 
     transport = open_ros_transport("node")
     assert transport.failure == ""
@@ -206,7 +206,7 @@ def test_thread_that_is_about_to_wait_ends_in_time(dds_domain, monkeypatch):
     """rclpy wakes and destroys what wakes in the same breath; a thread must not miss it."""
     import rclpy.executors
 
-    from vl2_ros.transports.ros import open_ros_transport
+    from vl2_ros.transports.ros.transport import open_ros_transport
 
     transport = open_ros_transport("node")
     is_about_to, may_wait = threading.Event(), threading.Event()

@@ -12,7 +12,7 @@ from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Status
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Qos
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.transport import DdsTransport
 
 pytestmark = pytest.mark.ros
 

@@ -37,7 +37,7 @@ class DdsHarness:
     """On the domain that the fixture `dds_domain` has chosen."""
 
     def open(self, node_name: str, **options: Any) -> Transport:
-        from vl2_ros.transports.dds import DdsTransport
+        from vl2_ros.transports.dds.transport import DdsTransport
 
         return DdsTransport(node_name, **options)
 
@@ -49,7 +49,7 @@ class RosHarness:
         find_messages()
 
     def open(self, node_name: str, **options: Any) -> Transport:
-        from vl2_ros.transports.ros import open_ros_transport
+        from vl2_ros.transports.ros.transport import open_ros_transport
 
         return open_ros_transport(node_name, **options)
 

@@ -29,9 +29,9 @@ from cyclonedds.topic import Topic
 from tests.node.wire import PATIENCE_S, Inbox, make_image, wait_until
 from vl2_ros.errors import ConfigError, TransportError
 from vl2_ros.node.transport import LATCHED, NEWEST_FROM_ANY, Qos
-from vl2_ros.transports.cyclone.graph import DISCOVERY_TOPIC, DISCOVERY_TYPE
-from vl2_ros.transports.cyclone.idl_types import IdlTypes
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.graph import DISCOVERY_TOPIC, DISCOVERY_TYPE
+from vl2_ros.transports.dds.idl_types import IdlTypes
+from vl2_ros.transports.dds.transport import DdsTransport
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STRING = "std_msgs/msg/String"
@@ -83,7 +83,7 @@ import sys
 import numpy as np
 from tests.node.wire import Inbox, make_image, wait_until
 from vl2_ros.node.transport import LATCHED, NEWEST_FROM_ANY, Qos
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.transport import DdsTransport
 def say(text): sys.stdout.write(text + "\\n"); sys.stdout.flush()
 transport = DdsTransport("other", namespace="robot")
 """
@@ -459,7 +459,7 @@ def test_without_the_dds_package_the_error_says_what_to_install():
     code = (
         "import sys\nsys.modules['cyclonedds'] = None\n"
         "from vl2_ros.errors import TransportError\n"
-        "from vl2_ros.transports.dds import DdsTransport\n"
+        "from vl2_ros.transports.dds.transport import DdsTransport\n"
         "try:\n    DdsTransport()\n"
         "except TransportError as error:\n    sys.stdout.write(str(error))\n"
     )

@@ -22,7 +22,7 @@ ASKER = f"""
 import json, sys, time
 from collections import Counter
 from vl2_ros.transports.client import COMMAND_TYPE, PerceptionClient
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.transport import DdsTransport
 transport = DdsTransport("asker")
 client = PerceptionClient(transport)
 client.require_node(30.0)

@@ -16,9 +16,9 @@ from vl2_ros.node.transport import Qos
 
 pytest.importorskip("cyclonedds")
 
-from vl2_ros.transports.cyclone.endpoints import Endpoints
-from vl2_ros.transports.cyclone.graph import KnownPublishers
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.endpoints import Endpoints
+from vl2_ros.transports.dds.graph import KnownPublishers
+from vl2_ros.transports.dds.transport import DdsTransport
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STRING = "std_msgs/msg/String"
@@ -143,7 +143,7 @@ def test_type_names_of_strangers_forge_no_line(open_node, caplog):
 JOINER = """
 import sys
 from vl2_ros.errors import TransportError
-from vl2_ros.transports.dds import DdsTransport
+from vl2_ros.transports.dds.transport import DdsTransport
 try:
     transport = DdsTransport("other")
 except TransportError as error:

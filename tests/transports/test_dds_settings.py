@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.transports.cyclone.settings import (
+from vl2_ros.transports.dds.settings import (
     LAST_DOMAIN,
     choose_domain,
     find_last_index,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from vl2_ros.errors import TransportError
+from vl2_ros.transports.dds.security import check_security
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
-from vl2_ros.transports.security import check_security
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENABLED = {"ROS_SECURITY_ENABLE": "true"}
@@ -41,7 +41,7 @@ def test_enforced_is_a_refusal_that_names_the_way_out(strategy):
 
 
 def test_dds_refuses_before_it_opens_anything(dds_domain, monkeypatch, caplog):
-    dds = pytest.importorskip("vl2_ros.transports.dds")
+    dds = pytest.importorskip("vl2_ros.transports.dds.transport")
     for name, value in ENFORCED.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(dds, "_open_endpoints", lambda *parts: pytest.fail("it was opened"))
@@ -53,7 +53,7 @@ def test_dds_refuses_before_it_opens_anything(dds_domain, monkeypatch, caplog):
 
 def test_dds_warns_and_works_where_security_is_permissive(dds_domain, monkeypatch, caplog):
     pytest.importorskip("cyclonedds")
-    from vl2_ros.transports.dds import DdsTransport
+    from vl2_ros.transports.dds.transport import DdsTransport
 
     monkeypatch.setenv("ROS_SECURITY_ENABLE", "true")
     monkeypatch.delenv("ROS_SECURITY_STRATEGY", raising=False)

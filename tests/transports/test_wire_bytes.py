@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from rosbags.interfaces import Nodetype
 
-from vl2_ros.transports.cyclone.graph import DISCOVERY_TYPE
-from vl2_ros.transports.cyclone.idl_types import IdlTypes, dds_type_name
+from vl2_ros.transports.dds.graph import DISCOVERY_TYPE
+from vl2_ros.transports.dds.idl_types import IdlTypes, dds_type_name
 from vl2_ros.transports.message_types import StoreMessageTypes, read_definitions
 
 REPOSITORY = Path(__file__).resolve().parents[2]

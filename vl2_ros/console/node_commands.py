@@ -67,7 +67,7 @@ def demo(
     Nothing leaves this machine: loopback only, in a ROS domain that is free.
     """
     from vl2_ros.transports.client import PerceptionClient
-    from vl2_ros.transports.dds import DdsTransport
+    from vl2_ros.transports.dds.transport import DdsTransport
     from vl2_ros.transports.demo import (
         CAMERA,
         DemoProcesses,

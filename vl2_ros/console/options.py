@@ -22,8 +22,8 @@ from vl2_ros.node.parameters import NodeParameters, note_of
 
 if TYPE_CHECKING:
     from vl2_ros.flow.pipeline import Pipeline
-    from vl2_ros.transports.dds import DdsTransport
-    from vl2_ros.transports.ros import RosTransport
+    from vl2_ros.transports.dds.transport import DdsTransport
+    from vl2_ros.transports.ros.transport import RosTransport
 
 Weights = Annotated[
     Path | None,
@@ -134,12 +134,12 @@ def open_transport(
         TransportError: if what it needs is missing.
     """
     if name == "ros":
-        from vl2_ros.transports.ros import open_ros_transport
+        from vl2_ros.transports.ros.transport import open_ros_transport
 
         set_domain(domain_id)
         return open_ros_transport(node_name, namespace=namespace, remap=remap)
     if name == "dds":
-        from vl2_ros.transports.dds import DdsTransport
+        from vl2_ros.transports.dds.transport import DdsTransport
 
         return DdsTransport(node_name, namespace=namespace, domain_id=domain_id, remap=remap)
     raise ConfigError(f"--transport must be dds or ros, got {name!r}")

@@ -45,7 +45,7 @@ def run(
     Raises:
         TransportError: if ROS 2 is missing.
     """
-    from vl2_ros.transports.ros import import_part
+    from vl2_ros.transports.ros.transport import import_part
 
     return_freed_images()
     failure = terminal.Failure()

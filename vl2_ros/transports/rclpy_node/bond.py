@@ -19,7 +19,7 @@ from vl2_ros.transports.rclpy_node.bond_protocol import (
     BondProtocol,
     Change,
 )
-from vl2_ros.transports.rclpy_node.message_types import find_class
+from vl2_ros.transports.ros.message_types import find_class
 
 #: In the node's namespace, as Nav2 has it.
 BOND_TOPIC, BOND_TYPE = "bond", "bond/msg/Status"

@@ -24,7 +24,7 @@ from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.service_calls import ACTION_NAME, ACTION_TYPE, INACTIVE
 from vl2_ros.node.transport import MessageTypes
 from vl2_ros.structures import Event, ProgressEvent, StageEvent, TextEvent
-from vl2_ros.transports.rclpy_node.message_types import find_class
+from vl2_ros.transports.ros.message_types import find_class
 
 #: How often a goal that runs looks whether it is to be canceled, in seconds.
 _LOOK_PERIOD_S = 0.01

@@ -13,13 +13,13 @@ from rclpy.signals import SignalHandlerOptions
 
 from vl2_ros.node.guarded import guarded
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.transports.rclpy_node.executor import GuardedExecutor
 from vl2_ros.transports.rclpy_node.lifecycle_node import (
     LoadPerceiver,
     PerceptionLifecycleNode,
     make_executor,
 )
-from vl2_ros.transports.rclpy_node.spinning import SpinningThread, start_spinning
+from vl2_ros.transports.ros.executor import GuardedExecutor
+from vl2_ros.transports.ros.spinning import SpinningThread, start_spinning
 
 #: What a model that is being loaded has to get ready, in seconds; launch gives five to end in.
 _LOAD_S = 3.0

@@ -15,8 +15,8 @@ from rclpy.node import Node
 
 from vl2_ros.node.guarded import tell_failure
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.transports.rclpy_node.executor import GuardedExecutor, GuardedSingleExecutor
-from vl2_ros.transports.ros import CONTEXT_GONE, RosTransport
+from vl2_ros.transports.ros.executor import GuardedExecutor, GuardedSingleExecutor
+from vl2_ros.transports.ros.transport import CONTEXT_GONE, RosTransport
 
 #: Failures of an executor, each within `_CALM_S` of the one before, until it is given up, and the
 #: pause after the first; each next one is twice as long, 1.3 s together.

@@ -17,12 +17,12 @@ from vl2_ros.node.names import join_node_name, resolve_topic
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.transport import Qos, Subscription
 from vl2_ros.processing.printable import make_printable
-from vl2_ros.transports.cyclone.settings import choose_domain
+from vl2_ros.transports.dds.security import check_security
+from vl2_ros.transports.dds.settings import choose_domain
 from vl2_ros.transports.message_types import StoreMessageTypes
-from vl2_ros.transports.security import check_security
 
 if TYPE_CHECKING:
-    from vl2_ros.transports.cyclone.endpoints import Endpoints, Writer
+    from vl2_ros.transports.dds.endpoints import Endpoints, Writer
 
 #: Characters of an error about a stranger's message that a log line shows.
 _ERROR_LENGTH = 500
@@ -160,7 +160,7 @@ class DdsPublisher:
 
 def _open_endpoints(types: StoreMessageTypes, node_path: str, domain_id: int) -> Endpoints:
     try:
-        from vl2_ros.transports.cyclone.endpoints import Endpoints
+        from vl2_ros.transports.dds.endpoints import Endpoints
     except ImportError as error:
         raise TransportError(
             f"DDS needs the package cyclonedds ({error}); install it: pip install 'vl2_ros[dds]'"

@@ -29,16 +29,16 @@ from vl2_ros.errors import TransportError
 from vl2_ros.node.guarded import guarded, tell_failure
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.transport import LATCHED, Qos
-from vl2_ros.transports.cyclone.domain import join_domain, open_domain
-from vl2_ros.transports.cyclone.errors import named_errors
-from vl2_ros.transports.cyclone.graph import (
+from vl2_ros.transports.dds.domain import join_domain, open_domain
+from vl2_ros.transports.dds.errors import named_errors
+from vl2_ros.transports.dds.graph import (
     DISCOVERY_TOPIC,
     DISCOVERY_TYPE,
     KnownPublishers,
     make_discovery_info,
 )
-from vl2_ros.transports.cyclone.idl_types import IdlTypes, dds_type_name
-from vl2_ros.transports.cyclone.qos import (
+from vl2_ros.transports.dds.idl_types import IdlTypes, dds_type_name
+from vl2_ros.transports.dds.qos import (
     OFFERED,
     REQUESTED,
     count_lost,

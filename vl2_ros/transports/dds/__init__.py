@@ -1,0 +1,1 @@
+"""Plain DDS with the names, types and bytes of ROS 2."""
