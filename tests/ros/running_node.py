@@ -39,7 +39,7 @@ class RunningNode:
         from rclpy.context import Context
         from rclpy.parameter import Parameter
 
-        from vl2_ros.transports.rclpy_node.lifecycle_node import (
+        from vl2_ros.ros_node.lifecycle_node import (
             PerceptionLifecycleNode,
             make_executor,
         )

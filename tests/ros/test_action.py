@@ -206,7 +206,7 @@ def test_goal_of_a_perceiver_that_hangs_is_answered_and_nothing_waits_for_it(
 def test_goal_whose_answer_never_comes_ends_after_the_server(running, client, goals, monkeypatch):
     from action_msgs.msg import GoalStatus
 
-    from vl2_ros.transports.rclpy_node import perceive_action
+    from vl2_ros.ros_node import perceive_action
 
     monkeypatch.setattr(perceive_action, "_LAST_WAIT_S", 0.1)
     monkeypatch.setattr(running.node._server, "submit", lambda *message, **listeners: "lost")

@@ -70,7 +70,7 @@ def test_goal_that_fails_is_aborted_with_a_result(running, client, monkeypatch, 
 def test_change_of_parameters_that_fails_is_refused_and_the_next_works(
     running, client, monkeypatch
 ):
-    from vl2_ros.transports.rclpy_node import lifecycle_node
+    from vl2_ros.ros_node import lifecycle_node
 
     running.start()
     client.activate()

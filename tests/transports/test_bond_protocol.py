@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vl2_ros.transports.rclpy_node.bond_protocol import (
+from vl2_ros.ros_node.bond_protocol import (
     CONNECT_S,
     FAREWELL_S,
     HEARTBEAT_TIMEOUT_S,

@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile
 from vl2_ros.errors import TransportError
 from vl2_ros.node.guarded import guarded
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.transports.rclpy_node.bond_protocol import (
+from vl2_ros.ros_node.bond_protocol import (
     HEARTBEAT_TIMEOUT_S,
     BondProtocol,
     Change,

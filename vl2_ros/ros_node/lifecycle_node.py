@@ -23,13 +23,13 @@ from vl2_ros.node.perceiver import Perceiver, close_perceiver
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.service_calls import SERVICES, ServiceCalls
-from vl2_ros.transports.rclpy_node.bond import Bond, open_bond
-from vl2_ros.transports.rclpy_node.parameters import (
+from vl2_ros.ros_node.bond import Bond, open_bond
+from vl2_ros.ros_node.parameters import (
     check_change,
     declare_parameters,
     read_parameters,
 )
-from vl2_ros.transports.rclpy_node.perceive_action import PerceiveAction
+from vl2_ros.ros_node.perceive_action import PerceiveAction
 from vl2_ros.transports.ros.executor import GuardedExecutor
 from vl2_ros.transports.ros.message_types import RosMessageTypes, find_class
 from vl2_ros.transports.ros.transport import RosTransport

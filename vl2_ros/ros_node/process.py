@@ -13,7 +13,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from vl2_ros.node.guarded import guarded
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.transports.rclpy_node.lifecycle_node import (
+from vl2_ros.ros_node.lifecycle_node import (
     LoadPerceiver,
     PerceptionLifecycleNode,
     make_executor,

@@ -1,0 +1,1 @@
+"""The lifecycle node of ROS 2: parameters, bond, action, process."""
