@@ -15,6 +15,7 @@ from PIL import Image
 from vl2_ros.cli import EXTRAS, HELD_OUT, main
 from vl2_ros.console.node_commands import DEMO_BAG, DEMO_COMMANDS
 from vl2_ros.errors import RouteError
+from vl2_ros.recordings.bag import PinholeCamera, read_frames
 from vl2_ros.structures import (
     Branch,
     Command,
@@ -26,7 +27,6 @@ from vl2_ros.structures import (
     Route,
 )
 from vl2_ros.training.recipe import EmbeddedRecipe
-from vl2_ros.transports.bag import PinholeCamera, read_frames
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from tests.runtime.conformance.harness import find_engine_files
 from vl2_ros.console.node_commands import DEMO_BAG
+from vl2_ros.recordings.bag import read_frames
 from vl2_ros.runtime.files.engine_files import EngineFiles
-from vl2_ros.transports.bag import read_frames
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BLOCKED = ("torch", "transformers", "diffusers", "onnx", "onnxscript", "accelerate", "tensorrt")

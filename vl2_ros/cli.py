@@ -28,8 +28,8 @@ from vl2_ros.console.options import (
 from vl2_ros.errors import ConfigError, InputError, VL2Error
 
 if TYPE_CHECKING:
+    from vl2_ros.recordings.bag import PinholeCamera
     from vl2_ros.structures import Frame
-    from vl2_ros.transports.bag import PinholeCamera
 
 #: Seeds from here on are never trained on.
 HELD_OUT = 1_000_000
@@ -263,7 +263,7 @@ def simulate(
     overwrite: Overwrite = False,
 ) -> None:
     """Record a simulated tabletop camera that goes once around each scene."""
-    from vl2_ros.transports.bag import write_camera_bag
+    from vl2_ros.recordings.bag import write_camera_bag
 
     with display.show_progress("rendering") as show:
         shots = _simulate_shots(seed or [HELD_OUT], count, (height, width), show)
@@ -275,9 +275,9 @@ def _simulate_shots(
     seeds: Sequence[int], count: int, frame_hw: tuple[int, int], show: Callable[[int, int], None]
 ) -> Iterator[tuple[Frame, PinholeCamera]]:
     """Render `count` frames of each seed, ten a second, the clock beginning at zero."""
+    from vl2_ros.recordings.bag import PinholeCamera
     from vl2_ros.sim.tabletop import TabletopSimulator
     from vl2_ros.structures import Frame
-    from vl2_ros.transports.bag import PinholeCamera
 
     with TabletopSimulator(width=frame_hw[1], height=frame_hw[0]) as simulator:
         scenes = (simulator.render_orbit(seed, count) for seed in seeds)

@@ -19,8 +19,8 @@ import numpy as np
 import vl2_ros
 from soaking.lines import emit, wait_for_end
 from vl2_ros.node.transport import MessageTypes
-from vl2_ros.transports.bag import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, read_images
-from vl2_ros.transports.camera_player import CAMERA_QOS
+from vl2_ros.recordings.bag import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, read_images
+from vl2_ros.recordings.camera_player import CAMERA_QOS
 from vl2_ros.transports.dds.transport import DdsTransport
 
 RECORDING = Path(vl2_ros.__file__).parent / "embedded" / "demo" / "tabletop.mcap"

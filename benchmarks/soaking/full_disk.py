@@ -20,8 +20,8 @@ from soaking.lines import emit, wait_for_end
 from vl2_ros.errors import VL2Error
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.loading import load_pipeline
+from vl2_ros.recordings.bag_results import BagQuestion, answer_bag
 from vl2_ros.structures import Command
-from vl2_ros.transports.bag_results import BagQuestion, answer_bag
 
 _LIMIT_BYTES = 4096
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.server import PerceptionServer
-from vl2_ros.transports.bag import read_images
-from vl2_ros.transports.camera_player import hold_camera, open_camera
+from vl2_ros.recordings.bag import read_images
+from vl2_ros.recordings.camera_player import hold_camera, open_camera
 from vl2_ros.transports.dds.transport import DdsTransport
 
 

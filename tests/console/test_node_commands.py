@@ -19,7 +19,7 @@ from tests.transports.recordings import (
 )
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.transport import NEWEST_FROM_ANY
-from vl2_ros.transports.bag import list_image_topics
+from vl2_ros.recordings.bag import list_image_topics
 from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.dds.transport import DdsTransport
 

@@ -18,8 +18,8 @@ from tests.test_pipeline_images import Generator, make_pipeline
 from vl2_ros.console.answer_files import AnswerFiles, save_answer
 from vl2_ros.console.picture_options import read_size
 from vl2_ros.errors import InputError
+from vl2_ros.recordings.bag import list_image_topics
 from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, Result, Route
-from vl2_ros.transports.bag import list_image_topics
 
 DRAWN = "Here it is [GEN]."
 EDITED = "Here it is [EDIT]."

@@ -16,11 +16,11 @@ from vl2_ros.geometry import CanvasRange, box_iou
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.results.detection_branch import InstanceLimits
+from vl2_ros.recordings.bag import read_frames
 from vl2_ros.runtime.engine import Engine, Engines
 from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 from vl2_ros.runtime.torch_backend.engine import TorchEngine
 from vl2_ros.structures import Branch, Frame, Route
-from vl2_ros.transports.bag import read_frames
 
 HW = (FIXED_HW["height"], FIXED_HW["width"])
 CANVAS = CanvasRange(HW, HW)

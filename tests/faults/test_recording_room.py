@@ -10,8 +10,8 @@ import zstandard
 
 from tests.transports.test_bag import CAMERA, make_frames
 from vl2_ros.errors import TransportError
-from vl2_ros.transports import mcap_storage, recording_files
-from vl2_ros.transports.bag import read_frames, write_camera_bag
+from vl2_ros.recordings import mcap_storage, recording_files
+from vl2_ros.recordings.bag import read_frames, write_camera_bag
 
 
 def test_a_chunk_that_declares_too_much_for_its_file_is_not_opened(tmp_path, monkeypatch):

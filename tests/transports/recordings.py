@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 from mcap.writer import Writer
 
-from vl2_ros.structures import Frame
-from vl2_ros.transports.bag import (
+from vl2_ros.recordings.bag import (
     COMPRESSED_IMAGE_TYPE,
     IMAGE_TYPE,
     PinholeCamera,
     write_camera_bag,
 )
+from vl2_ros.structures import Frame
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 FRAME_HW = (16, 24)

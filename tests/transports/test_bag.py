@@ -14,8 +14,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 
 from vl2_ros.errors import TransportError
-from vl2_ros.structures import Frame
-from vl2_ros.transports.bag import (
+from vl2_ros.recordings.bag import (
     CAMERA_INFO_TYPE,
     COMPRESSED_IMAGE_TYPE,
     IMAGE_TYPE,
@@ -24,6 +23,7 @@ from vl2_ros.transports.bag import (
     read_frames,
     write_camera_bag,
 )
+from vl2_ros.structures import Frame
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"

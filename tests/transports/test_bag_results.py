@@ -18,10 +18,10 @@ from vl2_ros.node.messages.result_messages import (
     SPATIAL_TOPICS,
 )
 from vl2_ros.node.request import Status
+from vl2_ros.recordings.bag import IMAGE_TYPE, list_image_topics, read_frames
+from vl2_ros.recordings.bag_results import BagQuestion, answer_bag, choose_images
+from vl2_ros.recordings.mcap_writer import write_recording
 from vl2_ros.structures import Command, Route
-from vl2_ros.transports.bag import IMAGE_TYPE, list_image_topics, read_frames
-from vl2_ros.transports.bag_results import BagQuestion, answer_bag, choose_images
-from vl2_ros.transports.mcap_writer import write_recording
 from vl2_ros.transports.message_types import StoreMessageTypes, load_typestore
 from vl2_ros.transports.received_result import read_result
 

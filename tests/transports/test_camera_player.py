@@ -11,15 +11,15 @@ from tests.node.wire import make_compressed_image
 from tests.transports.recordings import PERIOD_NS, record_camera
 from vl2_ros.errors import ConfigError, TransportError
 from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos
-from vl2_ros.transports import camera_player
-from vl2_ros.transports.bag import read_images
-from vl2_ros.transports.camera_player import (
+from vl2_ros.recordings import camera_player
+from vl2_ros.recordings.bag import read_images
+from vl2_ros.recordings.camera_player import (
     hold_camera,
     open_camera,
     play_camera,
     repeat_recording,
 )
-from vl2_ros.transports.mcap_writer import write_recording
+from vl2_ros.recordings.mcap_writer import write_recording
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 from vl2_ros.transports.message_types import StoreMessageTypes, remake_message
 

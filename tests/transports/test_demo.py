@@ -20,9 +20,9 @@ from vl2_ros.errors import TransportError
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Status
 from vl2_ros.node.server import PerceptionServer
+from vl2_ros.recordings.bag import read_images
+from vl2_ros.recordings.camera_player import hold_camera, open_camera
 from vl2_ros.structures import Frame
-from vl2_ros.transports.bag import read_images
-from vl2_ros.transports.camera_player import hold_camera, open_camera
 from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.demo import (
     CAMERA,

@@ -16,9 +16,9 @@ from tests.transports.recordings import (
     write_bytes,
 )
 from vl2_ros.errors import TransportError
-from vl2_ros.transports import mcap_storage
-from vl2_ros.transports.bag import count_images, read_frames
-from vl2_ros.transports.mcap_storage import McapFile
+from vl2_ros.recordings import mcap_storage
+from vl2_ros.recordings.bag import count_images, read_frames
+from vl2_ros.recordings.mcap_storage import McapFile
 
 FRAMES = make_frames(6)
 #: One image fits the first chunk, with the definitions, and two each of the others.

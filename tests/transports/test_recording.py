@@ -26,8 +26,8 @@ from tests.transports.recordings import (
     write_bytes,
 )
 from vl2_ros.errors import TransportError
-from vl2_ros.transports import recording_files
-from vl2_ros.transports.bag import (
+from vl2_ros.recordings import recording_files
+from vl2_ros.recordings.bag import (
     COMPRESSED_IMAGE_TYPE,
     IMAGE_TYPE,
     count_images,
@@ -360,7 +360,7 @@ def test_topic_that_gives_none_of_its_images_is_an_error(tmp_path, monkeypatch):
     path = record_old_database(tmp_path / "drive.db3", FRAMES)
     frames = read_frames(path)
     monkeypatch.setattr(
-        "vl2_ros.transports.sqlite_storage.SqliteFile.read", lambda self, keys: iter(())
+        "vl2_ros.recordings.sqlite_storage.SqliteFile.read", lambda self, keys: iter(())
     )
     with pytest.raises(TransportError, match="gave none of the 3 images of /image"):
         next(frames)

@@ -14,8 +14,8 @@ from tests.transports.recordings import (
     record_old_database,
 )
 from vl2_ros.errors import TransportError
-from vl2_ros.transports import sqlite_storage
-from vl2_ros.transports.bag import count_images, read_frames
+from vl2_ros.recordings import sqlite_storage
+from vl2_ros.recordings.bag import count_images, read_frames
 
 FRAMES = make_frames(4)
 

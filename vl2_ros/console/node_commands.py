@@ -129,9 +129,9 @@ def bag(
 
     vl2 bag drive.mcap --command "find the red mug" results.mcap
     """
+    from vl2_ros.recordings.bag import count_images
+    from vl2_ros.recordings.bag_results import BagQuestion, answer_bag, check_output
     from vl2_ros.structures import Command
-    from vl2_ros.transports.bag import count_images
-    from vl2_ros.transports.bag_results import BagQuestion, answer_bag, check_output
 
     options = make_image_options(pictures)
     commands = [
@@ -258,7 +258,7 @@ def camera(
     transport: TransportName = "dds",
 ) -> None:
     """Play a recorded camera onto its topic, as if it were there."""
-    from vl2_ros.transports import camera_player
+    from vl2_ros.recordings import camera_player
 
     link = open_transport(transport, "vl2_camera", domain_id=domain)
     with closing(link), terminal.end_quietly():

@@ -24,14 +24,14 @@ from mcap.opcode import Opcode
 from mcap.records import Channel, Schema, Statistics
 
 from vl2_ros.errors import TransportError
-from vl2_ros.transports.recording_files import (
+from vl2_ros.recordings.recording_files import (
     MCAP_MAGIC,
     check_message_size,
     unzstd,
     warn_once,
 )
-from vl2_ros.transports.stored_topic import StoredTopic
-from vl2_ros.transports.time_order import TimedMessage, merge_in_time
+from vl2_ros.recordings.stored_topic import StoredTopic
+from vl2_ros.recordings.time_order import TimedMessage, merge_in_time
 
 #: A chunk may not become larger than this, in bytes; it is looked at before it is opened.
 MAX_CHUNK_BYTES = 256 << 20

@@ -14,8 +14,8 @@ from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from vl2_ros.errors import TransportError
+from vl2_ros.recordings.recording_files import warn_once
 from vl2_ros.transports.message_types import load_typestore
-from vl2_ros.transports.recording_files import warn_once
 
 _IDL_ENCODINGS = ("ros2idl", "omgidl")
 _SEPARATOR = "=" * 80 + "\n"

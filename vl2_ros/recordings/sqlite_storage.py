@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from vl2_ros.errors import TransportError
-from vl2_ros.transports.recording_files import check_message_size
-from vl2_ros.transports.stored_topic import StoredTopic
-from vl2_ros.transports.time_order import TimedMessage
+from vl2_ros.recordings.recording_files import check_message_size
+from vl2_ros.recordings.stored_topic import StoredTopic
+from vl2_ros.recordings.time_order import TimedMessage
 
 #: What SQLite keeps beside a database that was not closed: newer pages, or those to go back to.
 _JOURNALS = ("-wal", "-journal")

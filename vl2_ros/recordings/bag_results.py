@@ -17,9 +17,9 @@ from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED, ResultOutput
 from vl2_ros.node.transport import MessageTypes, Publisher, Qos, Subscription
+from vl2_ros.recordings.bag import RecordedImage, read_images
+from vl2_ros.recordings.mcap_writer import RecordingWriter, require_free, write_recording
 from vl2_ros.structures import Command, Frame, Result, ResultEvent
-from vl2_ros.transports.bag import RecordedImage, read_images
-from vl2_ros.transports.mcap_writer import RecordingWriter, require_free, write_recording
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vl2_ros.errors import TransportError, VL2Error
-from vl2_ros.transports.mcap_storage import McapFile
-from vl2_ros.transports.recording_files import (
+from vl2_ros.recordings.mcap_storage import McapFile
+from vl2_ros.recordings.recording_files import (
     BAG_FORMS,
     MCAP_MAGIC,
     SQLITE_MAGIC,
@@ -23,10 +23,10 @@ from vl2_ros.transports.recording_files import (
     read_magic,
     take_message,
 )
-from vl2_ros.transports.recording_types import make_deserializer, name_type
-from vl2_ros.transports.sqlite_storage import SqliteFile
-from vl2_ros.transports.stored_topic import StorageFile, StoredTopic
-from vl2_ros.transports.time_order import merge_in_time
+from vl2_ros.recordings.recording_types import make_deserializer, name_type
+from vl2_ros.recordings.sqlite_storage import SqliteFile
+from vl2_ros.recordings.stored_topic import StorageFile, StoredTopic
+from vl2_ros.recordings.time_order import merge_in_time
 
 #: What ROS 2 encodes messages with.
 CDR = "cdr"

@@ -17,10 +17,10 @@ from vl2_ros.errors import TransportError, VL2Error
 from vl2_ros.node.cameras.camera_image import store_compressed_image, store_image
 from vl2_ros.node.cameras.encodings import is_depth
 from vl2_ros.node.request import StoredImage
+from vl2_ros.recordings.mcap_writer import write_recording
+from vl2_ros.recordings.recording import CDR, RecordedTopic, Recording, open_recording
 from vl2_ros.structures import Frame
-from vl2_ros.transports.mcap_writer import write_recording
 from vl2_ros.transports.message_types import StoreMessageTypes
-from vl2_ros.transports.recording import CDR, RecordedTopic, Recording, open_recording
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"

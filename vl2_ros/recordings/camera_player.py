@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vl2_ros.errors import ConfigError
 from vl2_ros.node.transport import Qos, Transport
-from vl2_ros.transports.bag import COMPRESSED_IMAGE_TYPE, RecordedImage, raise_stamps, read_images
+from vl2_ros.recordings.bag import COMPRESSED_IMAGE_TYPE, RecordedImage, raise_stamps, read_images
 from vl2_ros.transports.message_types import remake_message
 
 #: Reliable publishers match every subscription; a slow one gets the newest few.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from vl2_ros.transports.time_order import TimedMessage
+from vl2_ros.recordings.time_order import TimedMessage
 
 
 @dataclass(frozen=True, slots=True)

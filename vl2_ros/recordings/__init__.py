@@ -1,0 +1,1 @@
+"""Bags and MCAP files, read and written."""
