@@ -41,9 +41,9 @@ from soaking.accounting import Ledger, find_growth, summarize_watches
 from soaking.children import Child, NodeChild, make_environment, measure_rss_mb
 from soaking.drivers import Asker, Cameras, Soak, Watcher, change_parameters, let_clients_vanish
 
-from vl2_ros.transports.client import PerceptionClient
+from vl2_ros.clients.client import PerceptionClient
+from vl2_ros.clients.demo import find_free_domain
 from vl2_ros.transports.dds.transport import DdsTransport
-from vl2_ros.transports.demo import find_free_domain
 
 #: Longer than any deadline of the soak; what has no result then has none.
 SETTLE_S = 20.0

@@ -25,6 +25,7 @@ from benchmarks.fuzzing.message_seeds import (
 )
 from benchmarks.fuzzing.mutations import damage_bytes, damage_fields
 from benchmarks.fuzzing.report import FuzzReport
+from vl2_ros.clients.received_result import read_result
 from vl2_ros.errors import InputError, TransportError
 from vl2_ros.node.cameras.camera_image import store_compressed_image, store_image
 from vl2_ros.node.cameras.depth_input import DEPTH_UNITS, read_camera_info, read_depth
@@ -44,7 +45,6 @@ from vl2_ros.processing.results.spatial import CameraModel, DepthImage, SpatialV
 from vl2_ros.structures import Command, Detections, Event, Frame
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 from vl2_ros.transports.message_types import StoreMessageTypes
-from vl2_ros.transports.received_result import read_result
 from vl2_ros.views.result_json import result_to_json
 
 #: Low, so that a message of few bytes can be over them.

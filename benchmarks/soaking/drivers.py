@@ -13,10 +13,10 @@ from typing import Any
 from soaking.accounting import Ledger, Span, WatchRecord
 from soaking.children import Child, NodeChild
 from soaking.commands import COMMAND, CommandMaker
+from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.errors import TransportError
 from vl2_ros.node.request import Mode
 from vl2_ros.node.transport import Qos
-from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.dds.transport import DdsTransport
 
 #: Width, height and form of a camera's lives, one after the other.

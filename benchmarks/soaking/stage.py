@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from soaking.children import Child, NodeChild, make_environment, measure_rss_mb
+from vl2_ros.clients.client import PerceptionClient
+from vl2_ros.clients.demo import find_free_domain
 from vl2_ros.node.request import Status
-from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.dds.transport import DdsTransport
-from vl2_ros.transports.demo import find_free_domain
 
 CAMERA = "side"
 #: Longest wait for anything that is measured; what takes longer counts as never.

@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 
 from soaking.lines import emit, wait_for_end
+from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.errors import TransportError
 from vl2_ros.node.scheduling.schedule import refuse_id
-from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.dds.transport import DdsTransport
 
 

@@ -25,8 +25,8 @@ def processes(dds_domain, monkeypatch):
         nodes.append(LiveNode(recording, camera="/demo/camera"))
         return nodes[-1]
 
-    monkeypatch.setattr("vl2_ros.transports.demo.DemoProcesses", start)
-    monkeypatch.setattr("vl2_ros.transports.demo.find_free_domain", lambda: dds_domain)
+    monkeypatch.setattr("vl2_ros.clients.demo.DemoProcesses", start)
+    monkeypatch.setattr("vl2_ros.clients.demo.find_free_domain", lambda: dds_domain)
     return started
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vl2_ros.clients.received_result import ReceivedResult
 from vl2_ros.console.answer_files import AnswerFiles
 from vl2_ros.console.display import (
     describe_received,
@@ -22,7 +23,6 @@ from vl2_ros.console.display import (
 )
 from vl2_ros.node.request import Status
 from vl2_ros.structures import Branch, Detections, Result, Route
-from vl2_ros.transports.received_result import ReceivedResult
 
 FOUND = Detections(
     np.array([[1, 2, 30, 40]], np.float32),

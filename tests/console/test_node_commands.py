@@ -17,10 +17,10 @@ from tests.transports.recordings import (
     record_mcap,
     record_old_database,
 )
+from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.transport import NEWEST_FROM_ANY
 from vl2_ros.recordings.bag import list_image_topics
-from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.dds.transport import DdsTransport
 
 STAMPS = [FIRST_STAMP_NS + index * PERIOD_NS for index in range(4)]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.transports.test_received_result import make_answer, make_poses, send, send_poses
+from vl2_ros.clients.received_result import read_result
 from vl2_ros.errors import TransportError
-from vl2_ros.transports.received_result import read_result
 
 
 def declare_class(message, class_id: int) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.node.wire import PATIENCE_S, Inbox, make_image, wait_until
+from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.console.terminal import EXIT_FAILED
 from vl2_ros.node.request import Status
 from vl2_ros.node.transport import Qos
-from vl2_ros.transports.client import PerceptionClient
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -9,12 +9,12 @@ import pytest
 
 from benchmarks.fuzzing.message_seeds import make_seeds
 from tests.node.wire import make_image, make_points
+from vl2_ros.clients.received_result import read_result
 from vl2_ros.errors import InputError, TransportError
 from vl2_ros.node.messages.command_messages import read_command, read_sender
 from vl2_ros.transports import long_lists
 from vl2_ros.transports.long_lists import cut_off, find_excess
 from vl2_ros.transports.message_types import StoreMessageTypes
-from vl2_ros.transports.received_result import read_result
 
 TYPES = StoreMessageTypes()
 COMMAND = "vl2_ros/msg/VisionCommand"

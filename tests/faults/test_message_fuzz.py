@@ -13,10 +13,10 @@ import pytest
 from benchmarks.fuzzing import messages
 from benchmarks.fuzzing.message_seeds import make_seeds
 from benchmarks.fuzzing.messages import fuzz_messages
+from vl2_ros.clients.received_result import read_result
 from vl2_ros.errors import TransportError
 from vl2_ros.node.cameras.camera_image import store_image
 from vl2_ros.transports.message_types import StoreMessageTypes
-from vl2_ros.transports.received_result import read_result
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.node.wire import wait_until
 from tests.transports.harness import MemoryHarness, Rig
+from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.node.request import Mode, Status
-from vl2_ros.transports.client import PerceptionClient
 
 MS = 1_000_000
 

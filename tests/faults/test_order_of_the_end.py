@@ -11,6 +11,7 @@ import pytest
 from tests.node.stepwise_perceiver import StepwisePerceiver, ask, make_image, running_node
 from tests.node.wire import PATIENCE_S, wait_until
 from tests.transports.harness import MemoryHarness, Rig
+from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.node import server as server_module
 from vl2_ros.node.parameters import NodeParameters
@@ -18,7 +19,6 @@ from vl2_ros.node.perception import PerceptionNode
 from vl2_ros.node.request import Answer, Mode, Status
 from vl2_ros.node.scheduling.jobs import GRACE_S
 from vl2_ros.node.service_calls import ServiceCalls
-from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 MS = 1_000_000

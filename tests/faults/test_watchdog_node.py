@@ -16,6 +16,7 @@ from tests.node.wire import PATIENCE_S, Inbox, wait_until
 from tests.transports.conftest import dds_domain
 from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros import loading
+from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.errors import ConfigError
 from vl2_ros.isolation.child_perceiver import ChildPerceiver
 from vl2_ros.isolation.opening import is_watched, open_perceiver
@@ -24,7 +25,6 @@ from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.node.parameters import ProcessParameters
 from vl2_ros.node.perceiver import close_perceiver
 from vl2_ros.node.request import Mode, Status
-from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.dds.transport import DdsTransport
 
 __all__ = ["dds_domain"]

@@ -11,9 +11,9 @@ import pytest
 
 from tests.node.wire import Inbox, wait_until
 from tests.ros.running_node import PATIENCE_S
+from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.node.request import Status
 from vl2_ros.node.transport import Qos
-from vl2_ros.transports.client import PerceptionClient
 
 pytestmark = pytest.mark.ros
 

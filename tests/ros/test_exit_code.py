@@ -8,9 +8,9 @@ import subprocess
 import pytest
 
 from tests.node.wire import PATIENCE_S, wait_until
+from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.console.terminal import EXIT_FAILED
 from vl2_ros.node.request import Status
-from vl2_ros.transports.client import PerceptionClient
 
 pytestmark = pytest.mark.ros
 

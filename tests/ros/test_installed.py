@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.ros.workspace import REPOSITORY, build_workspace, run_in_ros, start_in_ros
-from vl2_ros.transports.demo import find_free_domain
+from vl2_ros.clients.demo import find_free_domain
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from vl2_ros.transports.demo import find_free_domain
+from vl2_ros.clients.demo import find_free_domain
 
 _firsts = itertools.count(os.getpid())
 

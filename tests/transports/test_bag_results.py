@@ -10,6 +10,7 @@ from rosbags.highlevel import AnyReader
 
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.transports.recordings import FIRST_STAMP_NS, FRAME_HW, PERIOD_NS, record_camera
+from vl2_ros.clients.received_result import read_result
 from vl2_ros.errors import InputError, TransportError
 from vl2_ros.node.messages.result_messages import (
     RESULT,
@@ -23,7 +24,6 @@ from vl2_ros.recordings.bag_results import BagQuestion, answer_bag, choose_image
 from vl2_ros.recordings.mcap_writer import write_recording
 from vl2_ros.structures import Command, Route
 from vl2_ros.transports.message_types import StoreMessageTypes, load_typestore
-from vl2_ros.transports.received_result import read_result
 
 
 def ask(text: str, **options) -> BagQuestion:

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from tests.node.wire import PATIENCE_S, wait_until
+from vl2_ros.clients.child_process import ChildProcess
 from vl2_ros.errors import TransportError
-from vl2_ros.transports.child_process import ChildProcess
 
 
 def is_running(pid: int) -> bool:
@@ -61,7 +61,7 @@ def test_child_ends_with_its_input(dds_domain, recording):
 
 
 def test_child_that_does_not_end_is_ended_by_force(dds_domain, recording, monkeypatch):
-    monkeypatch.setattr("vl2_ros.transports.child_process._GRACE_S", 0.2)
+    monkeypatch.setattr("vl2_ros.clients.child_process._GRACE_S", 0.2)
     # Without --step it does not read its input.
     child = ChildProcess("camera", ["camera", recording, "--loop"])
     began = time.monotonic()
@@ -73,7 +73,7 @@ def test_child_that_does_not_end_is_ended_by_force(dds_domain, recording, monkey
 def test_child_ends_when_its_parent_is_killed(dds_domain, recording):
     code = (
         "import sys, time\n"
-        "from vl2_ros.transports.child_process import ChildProcess\n"
+        "from vl2_ros.clients.child_process import ChildProcess\n"
         f"child = ChildProcess('camera', ['camera', {recording!r}, '--step'])\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(600)\n"

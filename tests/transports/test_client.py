@@ -4,13 +4,13 @@ import pytest
 
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import PATIENCE_S, make_image, wait_until
+from vl2_ros.clients import client
+from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.errors import ConfigError, TransportError
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Mode, Status
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Qos
-from vl2_ros.transports import client
-from vl2_ros.transports.client import PerceptionClient
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"

@@ -21,7 +21,7 @@ COUNT = 1000
 ASKER = f"""
 import json, sys, time
 from collections import Counter
-from vl2_ros.transports.client import COMMAND_TYPE, PerceptionClient
+from vl2_ros.clients.client import COMMAND_TYPE, PerceptionClient
 from vl2_ros.transports.dds.transport import DdsTransport
 transport = DdsTransport("asker")
 client = PerceptionClient(transport)

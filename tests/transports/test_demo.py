@@ -16,6 +16,14 @@ from tests.transports.recordings import (
     record_camera,
     write_bytes,
 )
+from vl2_ros.clients.client import PerceptionClient
+from vl2_ros.clients.demo import (
+    CAMERA,
+    ReceivedPictures,
+    ask_pictures,
+    find_free_domain,
+    list_questions,
+)
 from vl2_ros.errors import TransportError
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Status
@@ -23,14 +31,6 @@ from vl2_ros.node.server import PerceptionServer
 from vl2_ros.recordings.bag import read_images
 from vl2_ros.recordings.camera_player import hold_camera, open_camera
 from vl2_ros.structures import Frame
-from vl2_ros.transports.client import PerceptionClient
-from vl2_ros.transports.demo import (
-    CAMERA,
-    ReceivedPictures,
-    ask_pictures,
-    find_free_domain,
-    list_questions,
-)
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from tests.node.scripted_perceiver import ScriptedPerceiver
+from vl2_ros.clients.received_result import read_result
 from vl2_ros.errors import TransportError
 from vl2_ros.node.messages.result_messages import ResultMessages
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.structures import Branch, Command, Detections, Frame, Keypoints, Result, Route
 from vl2_ros.transports.message_types import StoreMessageTypes
-from vl2_ros.transports.received_result import read_result
 
 TYPES = StoreMessageTypes()
 PERCEIVER = ScriptedPerceiver()

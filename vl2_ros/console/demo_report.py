@@ -12,7 +12,7 @@ from vl2_ros.errors import VL2Error
 from vl2_ros.processing.printable import make_printable
 
 if TYPE_CHECKING:
-    from vl2_ros.transports.demo import DemoAnswer
+    from vl2_ros.clients.demo import DemoAnswer
 
 
 class DemoReport:

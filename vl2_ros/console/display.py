@@ -19,9 +19,9 @@ from vl2_ros.processing.printable import make_printable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from vl2_ros.clients.received_result import ReceivedResult
     from vl2_ros.console.answer_files import AnswerFiles
     from vl2_ros.structures import Branch, Result
-    from vl2_ros.transports.received_result import ReceivedResult
 
 
 @contextmanager

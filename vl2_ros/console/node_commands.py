@@ -40,8 +40,8 @@ from vl2_ros.errors import VL2Error
 from vl2_ros.processing.printable import make_printable
 
 if TYPE_CHECKING:
+    from vl2_ros.clients.received_result import ReceivedResult
     from vl2_ros.node.request import Answer
-    from vl2_ros.transports.received_result import ReceivedResult
 
 #: Statuses of a last result that are an error of the command line.
 _REFUSALS = ("BUSY", "EXPIRED", "INVALID", "FAILED")
@@ -66,9 +66,8 @@ def demo(
 
     Nothing leaves this machine: loopback only, in a ROS domain that is free.
     """
-    from vl2_ros.transports.client import PerceptionClient
-    from vl2_ros.transports.dds.transport import DdsTransport
-    from vl2_ros.transports.demo import (
+    from vl2_ros.clients.client import PerceptionClient
+    from vl2_ros.clients.demo import (
         CAMERA,
         DemoProcesses,
         ReceivedPictures,
@@ -76,6 +75,7 @@ def demo(
         find_free_domain,
         list_questions,
     )
+    from vl2_ros.transports.dds.transport import DdsTransport
 
     questions = list_questions(bag, terminal.read_sentences(commands), topic=topic)
     report = DemoReport(bag.name, out)
@@ -191,8 +191,8 @@ def send(
 
     vl2 send "find the red mug" --watch 5
     """
+    from vl2_ros.clients.client import PerceptionClient
     from vl2_ros.node.request import Mode
-    from vl2_ros.transports.client import PerceptionClient
 
     options = make_image_options(pictures)
     with closing(open_transport(transport, "vl2_send", domain_id=domain)) as link:
@@ -230,7 +230,7 @@ def echo(
     transport: TransportName = "dds",
 ) -> None:
     """Print every result of a running node, one line each, whoever asked; until Ctrl-C."""
-    from vl2_ros.transports.client import PerceptionClient
+    from vl2_ros.clients.client import PerceptionClient
 
     link = open_transport(transport, "vl2_echo", domain_id=domain)
     with closing(link), terminal.end_quietly():

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.node.wire import PATIENCE_S, Inbox, wait_until
+from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.node.messages.result_messages import RESULT
 from vl2_ros.node.request import Status
 from vl2_ros.node.transport import Qos
-from vl2_ros.transports.client import PerceptionClient
 
 COUNT = 1000
 KEEPS_ALL = Qos(transient_local=True, depth=2 * COUNT, keep_all=True)

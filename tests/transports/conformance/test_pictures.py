@@ -7,9 +7,9 @@ import pytest
 
 from tests.node.scripted_perceiver import STEPS
 from tests.node.wire import make_image, stamp_of
+from vl2_ros.clients.client import make_options_message
 from vl2_ros.node.request import Status
 from vl2_ros.structures import ImageOptions, Route
-from vl2_ros.transports.client import make_options_message
 
 MS = 1_000_000
 

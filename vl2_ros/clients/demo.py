@@ -18,15 +18,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vl2_ros.clients.child_process import ChildProcess
+from vl2_ros.clients.client import PerceptionClient
+from vl2_ros.clients.received_result import ReceivedResult
 from vl2_ros.errors import TransportError
 from vl2_ros.node.cameras.camera_image import store_compressed_image, store_image
 from vl2_ros.node.request import Status, StoredImage
 from vl2_ros.node.transport import NEWEST_FROM_ANY, Transport
 from vl2_ros.recordings.bag import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, raise_stamps, read_images
 from vl2_ros.structures import Frame
-from vl2_ros.transports.child_process import ChildProcess
-from vl2_ros.transports.client import PerceptionClient
-from vl2_ros.transports.received_result import ReceivedResult
 
 CAMERA = "/demo/camera"
 #: The camera sends its picture so often; a command never waits longer for one.

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from vl2_ros.clients.received_result import ReceivedResult, read_result
 from vl2_ros.errors import InputError, TransportError
 from vl2_ros.node.messages.command_messages import MAX_ID_CHARACTERS
 from vl2_ros.node.messages.result_messages import RESULT
@@ -20,7 +21,6 @@ from vl2_ros.node.scheduling.schedule import refuse_id
 from vl2_ros.node.transport import MessageTypes, Qos, Transport
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.structures import ImageOptions
-from vl2_ros.transports.received_result import ReceivedResult, read_result
 
 COMMAND_TYPE = "vl2_ros/msg/VisionCommand"
 OPTIONS_TYPE = "vl2_ros/msg/ImageOptions"

@@ -1,0 +1,1 @@
+"""Who asks a node: the client and the demo."""
