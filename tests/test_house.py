@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-GOLDEN_TEST = "tests/processing/test_tokenizer.py"
+GOLDEN_TEST = "tests/processing/language/test_tokenizer.py"
 
 
 def run_golden_test(golden: Path) -> subprocess.CompletedProcess[str]:

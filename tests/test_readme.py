@@ -38,19 +38,21 @@ def find_commands(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def list_mapped_files() -> set[str]:
-    """Read the tree of the section "Files": folders end with a slash, two spaces a level."""
-    (tree,) = re.findall(r"## Files\n.*?```\n(.*?)```", ARCHITECTURE, flags=re.S)
-    files, folders = set(), {}
-    for line in tree.splitlines():
-        indent, name = re.match(r"( *)(\S+)", line).groups()
-        level = len(indent) // 2
-        parent = folders.get(level - 1, "")
-        if name.endswith("/"):
-            folders[level] = parent + name
-        else:
-            files.add(parent + name)
-    return files
+def find_trees() -> list[str]:
+    """Read the trees of the section "Folders": what is at the root, and the package."""
+    (section,) = re.findall(r"## Folders\n(.*)", ARCHITECTURE, flags=re.S)
+    return re.findall(r"```\n(.*?)```", section, flags=re.S)
+
+
+def draw_package_tree() -> str:
+    """Draw the folders of the package with the first line of each `__init__.py`."""
+    package, lines = REPOSITORY / "vl2_ros", []
+    for path in sorted(package.rglob("__init__.py"), key=lambda path: path.parent.parts):
+        folder = path.parent.relative_to(package)
+        text = ast.get_docstring(ast.parse(path.read_text()))
+        name = "  " * len(folder.parts) + (folder.name or "vl2_ros") + "/"
+        lines.append(f"{name:28}  {text.splitlines()[0]}\n")
+    return "".join(lines)
 
 
 def list_rows(heading: str) -> list[list[str]]:
@@ -162,20 +164,20 @@ def test_links_lead_to_files(text):
         assert (REPOSITORY / target).exists(), target
 
 
-def test_file_map_is_true():
-    mapped = {name for name in list_mapped_files() if name.endswith(".py")}
-    there = {
-        path.relative_to(REPOSITORY).as_posix()
-        for path in (REPOSITORY / "vl2_ros").rglob("*.py")
-        if path.name != "__init__.py"
-    }
-    assert there - mapped == set(), "not in the file map of ARCHITECTURE.md"
-    assert {name for name in mapped if name.startswith("vl2_ros/")} - there == set()
+def test_package_tree_is_true():
+    assert find_trees()[1] == draw_package_tree()
 
 
-def test_other_mapped_files_exist():
-    for name in list_mapped_files():
-        assert (REPOSITORY / name).exists(), name
+def test_other_folders_exist():
+    folders: dict[int, str] = {}
+    for line in find_trees()[0].splitlines():
+        indent, names = re.match(r"( *)((?:\S+ )*\S+)  ", line).groups()
+        for name in re.split(r"[, ]+", names):
+            level = len(indent) // 2
+            path = folders.get(level - 1, "") + name
+            assert (REPOSITORY / path).exists(), path
+            if name.endswith("/"):
+                folders[level] = path
 
 
 def test_versions_agree():

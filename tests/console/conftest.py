@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.recordings.recordings import record_camera
 from tests.transports.conftest import dds_domain
-from tests.transports.recordings import record_camera
 
 __all__ = ["dds_domain"]
 

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.console.command_line import run, run_beside
 from tests.console.node_process import LiveNode
 from tests.node.wire import PATIENCE_S, wait_until
-from tests.transports.recordings import FIRST_STAMP_NS, PERIOD_NS
+from tests.recordings.recordings import FIRST_STAMP_NS, PERIOD_NS
 
 STAMPS = [FIRST_STAMP_NS + index * PERIOD_NS for index in range(4)]
 

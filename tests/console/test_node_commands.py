@@ -11,7 +11,7 @@ from tests.console.command_line import run, run_beside
 from tests.console.node_process import LiveNode
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import PATIENCE_S, Inbox
-from tests.transports.recordings import (
+from tests.recordings.recordings import (
     FIRST_STAMP_NS,
     PERIOD_NS,
     record_mcap,

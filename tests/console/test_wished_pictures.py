@@ -12,9 +12,9 @@ from PIL import Image
 
 from tests.console.command_line import run
 from tests.console.node_process import LiveNode
+from tests.flow.test_pipeline import DetectionDecoder
+from tests.flow.test_pipeline_images import Generator, make_pipeline
 from tests.node.scripted_perceiver import STEPS, ScriptedPerceiver
-from tests.test_pipeline import DetectionDecoder
-from tests.test_pipeline_images import Generator, make_pipeline
 from vl2_ros.console.answer_files import AnswerFiles, save_answer
 from vl2_ros.console.picture_options import read_size
 from vl2_ros.errors import InputError

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto
 
-from tests.runtime.onnx_files import list_engines, write_mapper
+from tests.runtime.onnxruntime_backend.onnx_files import list_engines, write_mapper
 from vl2_ros.export.engine_builders import OnnxRuntimeBuilder
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.export.parity_gate import Sample, sample_path, write_sample

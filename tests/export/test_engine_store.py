@@ -190,7 +190,7 @@ def test_what_is_not_a_number_is_too_far_from_torch(source, store):
     model.graph.initializer.append(nan)
     model.graph.node.insert(3, onnx.helper.make_node("Add", ["sum", "nan"], ["hole"]))
     onnx.save(model, path)
-    from tests.runtime.onnx_files import list_engines
+    from tests.runtime.onnxruntime_backend.onnx_files import list_engines
 
     list_engines(source, {"prompt_mapper": path})
     with pytest.raises(EngineError, match="prompt_embeds by inf of its largest value"):
@@ -249,7 +249,7 @@ def test_a_truncated_onnx_file_is_refused_before_it_is_built(source, store):
 
 
 def test_an_onnx_file_of_another_model_is_refused(source, store):
-    from tests.runtime.onnx_files import list_engines, write_mapper
+    from tests.runtime.onnxruntime_backend.onnx_files import list_engines, write_mapper
 
     path = write_mapper(source / "prompt_mapper.onnx", output="noise")
     list_engines(source, {"prompt_mapper": path})

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.export.exported_graphs import FIXED_HW, Exported
-from tests.runtime.onnx_files import read_one
+from tests.runtime.onnxruntime_backend.onnx_files import read_one
 from vl2_ros.flow.branches import Condition, decode_branches
 from vl2_ros.geometry import CanvasRange, box_iou
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline

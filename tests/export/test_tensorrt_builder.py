@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.export.engine_folders import export_mapper
-from tests.runtime.fake_tensorrt import VERSIONS, install
 from tests.runtime.host_memory import HostMemory
+from tests.runtime.tensorrt_backend.fake_tensorrt import VERSIONS, install
 from vl2_ros.errors import EngineError
 from vl2_ros.export.build_engines import build_engines, verify_engine
 from vl2_ros.export.engine_builders import TensorRTBuilder, make_builder
@@ -115,6 +115,6 @@ def test_another_gpu_or_version_builds_its_own_plan(trt, source, tmp_path, trust
 def test_without_the_library_the_way_out_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     for name in ("engine", "build"):
-        monkeypatch.delitem(sys.modules, f"vl2_ros.runtime.tensorrt_{name}", raising=False)
+        monkeypatch.delitem(sys.modules, f"vl2_ros.runtime.tensorrt_backend.{name}", raising=False)
     with pytest.raises(EngineError, match="testing needs TensorRT.*pip install tensorrt"):
         make_builder(make_profile())

@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import Any
 
-from tests.faults.faulty_serve import HangingPerceiver
+from tests.faults.process.faulty_serve import HangingPerceiver
 from tests.ros.workspace import find_messages
 from vl2_ros.cli import main
 from vl2_ros.isolation import opening

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from tests.flow.test_pipeline_images import Generator, make_pipeline
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import make_image, make_points
 from tests.tasks.network import ODD_HW, Network, make_frame
-from tests.test_pipeline_images import Generator, make_pipeline
 from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros.node.messages.rle import decode_mask, encode_mask
 from vl2_ros.node.request import Status

@@ -45,7 +45,7 @@ def run(
     Raises:
         TransportError: if ROS 2 is missing.
     """
-    from vl2_ros.transports.ros.transport import import_part
+    from vl2_ros.transports.ros.transport import import_with_rclpy
 
     return_freed_images()
     failure = terminal.Failure()
@@ -57,7 +57,7 @@ def run(
         failure.end_within(_END_S)
 
     with terminal.end_quietly(), ExitStack() as ending:
-        hanging = import_part("process").run_process(
+        hanging = import_with_rclpy("vl2_ros.ros_node.process").run_process(
             _load,
             find_version(),
             wait,

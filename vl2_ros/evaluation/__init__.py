@@ -1,0 +1,1 @@
+"""Scores: COCO, masks, keypoints, sentences and the embedded model."""

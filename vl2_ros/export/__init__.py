@@ -1,0 +1,1 @@
+"""Graphs to engine files of other libraries and machines, built, checked and kept."""

@@ -1,0 +1,1 @@
+"""A perceiver in a process of its own, watched and restarted."""

@@ -1,0 +1,1 @@
+"""The network: tensors in, tensors out; torch and transformers, no image files."""

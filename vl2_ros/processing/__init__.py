@@ -1,0 +1,1 @@
+"""Both sides of the network in numpy, OpenCV and Pillow."""

@@ -1,0 +1,1 @@
+"""What executes graphs: the engine seam, inference backends, loops over engines."""

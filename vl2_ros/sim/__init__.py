@@ -1,0 +1,1 @@
+"""The seeded tabletop: MuJoCo frames with exact labels."""

@@ -1,1 +1,1 @@
-"""ROS 2 through rclpy."""
+"""ROS 2 through rclpy: publishers, subscriptions and the threads that spin them."""

@@ -19,22 +19,20 @@ from vl2_ros.node.transport import MessageTypes, Publisher, Qos, Subscription
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-#: Named in full, so that importing this file does not need rclpy.
-_PARTS = "vl2_ros.transports.rclpy_node"
 #: Why nothing is read when somebody else has shut ROS 2 down in this process.
 CONTEXT_GONE = "the ROS 2 context was shut down, nothing is heard any more"
 
 _log = logging.getLogger(__name__)
 
 
-def import_part(name: str) -> Any:
-    """Import a module of `rclpy_node`.
+def import_with_rclpy(name: str) -> Any:
+    """Import a module that needs rclpy, named in full.
 
     Raises:
         TransportError: if rclpy is missing.
     """
     try:
-        return importlib.import_module(f"{_PARTS}.{name}")
+        return importlib.import_module(name)
     except ImportError as error:
         raise TransportError(
             f"ROS 2's Python is missing ({error}); source its setup file, such as "
@@ -63,8 +61,8 @@ class RosTransport:
     ) -> None:
         from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 
-        self._qos = import_part("qos")
-        self._messages = import_part("message_types")
+        self._qos = import_with_rclpy("vl2_ros.transports.ros.qos")
+        self._messages = import_with_rclpy("vl2_ros.transports.ros.message_types")
         self.types: MessageTypes = self._messages.RosMessageTypes()
         self.domain_id = int(node.context.get_domain_id())
         self._node = node
@@ -270,7 +268,7 @@ def open_ros_transport(
     for topics in (remap or {}).items():
         for topic in topics:
             resolve_topic(topic, node_name, namespace)
-    transport: RosTransport = import_part("spinning").open_transport(
+    transport: RosTransport = import_with_rclpy("vl2_ros.transports.ros.spinning").open_transport(
         node_name, namespace, dict(remap or {})
     )
     return transport
