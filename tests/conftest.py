@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 from collections import Counter
 from collections.abc import Generator
@@ -141,3 +142,20 @@ def make_json_tokenizer(folder: Path) -> Tokenizer:
 @pytest.fixture(scope="session")
 def json_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return make_json_tokenizer(tmp_path_factory.mktemp("json"))
+
+
+_firsts = itertools.count(os.getpid())
+
+
+@pytest.fixture
+def dds_domain(monkeypatch):
+    """A DDS domain for one test, on this machine alone; child processes inherit it."""
+    from vl2_ros.clients.demo import find_free_domain
+
+    # Above 101 the ports of a domain lie among those that the system gives to anybody.
+    domain_id = find_free_domain(1 + next(_firsts) % 100)
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    for name in ("ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS", "CYCLONEDDS_URI"):
+        monkeypatch.delenv(name, raising=False)
+    return domain_id

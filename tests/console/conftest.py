@@ -1,4 +1,4 @@
-"""What the tests of the command line share with those of the transports."""
+"""What the tests of the command line share."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.recordings.recordings import record_camera
-from tests.transports.conftest import dds_domain
-
-__all__ = ["dds_domain"]
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from vl2_ros.model.tokens import ADDED_TOKENS
-from vl2_ros.processing.answer import parse_answer_text
 
 from vl2_ros.datasets.commands import (
     ANSWER_OPENINGS,
@@ -22,6 +20,8 @@ from vl2_ros.datasets.scene_text import (
     listing_answer,
 )
 from vl2_ros.datasets.wording import Thing
+from vl2_ros.model.language.tokens import ADDED_TOKENS
+from vl2_ros.processing.language.answer import parse_answer_text
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.structures import MAX_COMMAND_CHARACTERS, Route

@@ -8,14 +8,13 @@ import pytest
 
 from tests.ros.running_node import RosClient, RunningNode
 from tests.ros.workspace import REPOSITORY, find_messages, ros_environment
-from tests.transports.conftest import dds_domain  # noqa: F401 a fixture
 
 #: Starts `vl2 serve --transport ros` with a fault and options.
 Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def running(dds_domain) -> Iterator[RunningNode]:  # noqa: F811
+def running(dds_domain) -> Iterator[RunningNode]:
     """A lifecycle node with a scripted perceiver in this process; not started before `start`."""
     find_messages()
     running = RunningNode()
@@ -24,7 +23,7 @@ def running(dds_domain) -> Iterator[RunningNode]:  # noqa: F811
 
 
 @pytest.fixture
-def client(dds_domain) -> Iterator[RosClient]:  # noqa: F811
+def client(dds_domain) -> Iterator[RosClient]:
     """An rclpy node that asks."""
     find_messages()
     client = RosClient()
@@ -33,7 +32,7 @@ def client(dds_domain) -> Iterator[RosClient]:  # noqa: F811
 
 
 @pytest.fixture
-def start(dds_domain, client) -> Iterator[Start]:  # noqa: F811
+def start(dds_domain, client) -> Iterator[Start]:
     """Nodes in processes of their own; see `tests.ros.faulty_node`."""
     processes: list[subprocess.Popen[str]] = []
 

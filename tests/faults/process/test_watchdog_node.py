@@ -13,7 +13,6 @@ import pytest
 from tests.console.command_line import run_beside
 from tests.faults.process.faulty_perceiver import FaultyPerceiver
 from tests.node.wire import PATIENCE_S, Inbox, wait_until
-from tests.transports.conftest import dds_domain
 from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros import loading
 from vl2_ros.clients.client import PerceptionClient
@@ -26,8 +25,6 @@ from vl2_ros.node.parameters import ProcessParameters
 from vl2_ros.node.perceiver import close_perceiver
 from vl2_ros.node.request import Mode, Status
 from vl2_ros.transports.dds.transport import DdsTransport
-
-__all__ = ["dds_domain"]
 
 
 @pytest.fixture
