@@ -13,7 +13,7 @@ TENSORRT_FILES := vl2_ros/runtime/tensorrt_backend/build.py vl2_ros/runtime/tens
 .PHONY: help demo test check train engines clean
 
 help:
-	@echo "make demo    run a recorded camera and a node, ask over DDS, write overlay pictures"
+	@echo "make demo    run a recorded camera and a node, ask over DDS, write overlay images"
 	@echo "make test    ruff, mypy and all tests (import contracts are one of them)"
 	@echo "make check   ruff and mypy only"
 	@echo "make train   train the embedded model again (hours)"

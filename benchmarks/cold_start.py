@@ -26,9 +26,9 @@ FRAME_HW = (480, 640)
 MOST_IMPORTS = 8
 
 
-def ask(picture: Path, backend: str, *python_options: str) -> tuple[float, str]:
+def ask(image: Path, backend: str, *python_options: str) -> tuple[float, str]:
     """Answer in a fresh process; return its seconds and what it wrote to standard error."""
-    words = ["-m", "vl2_ros.cli", "ask", str(picture), SENTENCE, "--json", "--device", "cpu"]
+    words = ["-m", "vl2_ros.cli", "ask", str(image), SENTENCE, "--json", "--device", "cpu"]
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, *python_options, *words, "--backend", backend],
@@ -39,9 +39,9 @@ def ask(picture: Path, backend: str, *python_options: str) -> tuple[float, str]:
     return time.perf_counter() - began, done.stderr
 
 
-def find_slow_imports(picture: Path, backend: str) -> dict[str, float]:
+def find_slow_imports(image: Path, backend: str) -> dict[str, float]:
     """Return the modules that took longest to import, what they import included, in seconds."""
-    _, log = ask(picture, backend, "-X", "importtime")
+    _, log = ask(image, backend, "-X", "importtime")
     rows = re.findall(r"import time: +\d+ \| +(\d+) \| +(\S+)", log)
     slowest = sorted(((int(spent), name) for spent, name in rows), reverse=True)
     return {name: round(spent / 1e6, 3) for spent, name in slowest[:MOST_IMPORTS]}
@@ -58,15 +58,15 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     document: dict[str, object] = {"cores": options.cores}
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder) / "table.png"
+        image = Path(folder) / "table.png"
         pixels = np.random.default_rng(0).integers(0, 256, (*FRAME_HW, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(picture)
+        Image.fromarray(pixels).save(image)
         for backend in options.backend or ["onnxruntime", "torch"]:
-            first, *later = (ask(picture, backend)[0] for _ in range(1 + options.repeat))
+            first, *later = (ask(image, backend)[0] for _ in range(1 + options.repeat))
             document[backend] = {
                 "first_s": round(first, 2),
                 "median_s": round(statistics.median(later), 2),
-                "slow_imports_s": find_slow_imports(picture, backend),
+                "slow_imports_s": find_slow_imports(image, backend),
             }
     print(json.dumps(document, indent=1))
 

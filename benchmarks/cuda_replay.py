@@ -39,7 +39,7 @@ def median_ms(action: Callable[[], object], repeat: int) -> float:
 
 
 def make_inputs(weights: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Make inputs of the sizes that the model's pictures come in."""
+    """Make inputs of the sizes that the model's images come in."""
     settings = load_processing(weights)
     width = json.loads((weights / "config.json").read_text())["model"]["llm"]["hidden_size"]
     rng = np.random.default_rng(0)

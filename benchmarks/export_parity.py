@@ -3,7 +3,7 @@
     python benchmarks/export_parity.py [--precision float32] [--only detection_decoder ...]
 
 Random weights. The vision tower is CLIP-L at 336 pixels, the decoder has a Swin-T backbone and sees
-a picture of 800x1333 on its canvas, with 1, 20 and 80 classes. Torch in float32 is the reference
+an image of 800x1333 on its canvas, with 1, 20 and 80 classes. Torch in float32 is the reference
 for both precisions. What a query looks for belongs to its place in the order of the best tokens, so
 where two tokens score nearly the same and trade places, the answer of both really changes; random
 weights have many such pairs. The number of queries that stand elsewhere is printed beside.

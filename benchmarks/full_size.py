@@ -31,7 +31,7 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.pose.config import PoseConfig
 
 LLM_WIDTH, SLOTS, TILE_SIDE, TILE_TOKENS = 4096, 4, 336, 576
-PICTURE_HW = (800, 1333)
+IMAGE_HW = (800, 1333)
 SWIN_TINY = {
     "model_type": "swin",
     "embed_dim": 96,
@@ -115,8 +115,8 @@ def make_decoder_inputs(device: str, classes: int, keypoints: int = 0) -> tuple[
         states = torch.randn(1, count, SLOTS, LLM_WIDTH, device=device)
         return states, torch.ones(1, count, dtype=torch.bool, device=device)
 
-    pixels = torch.randn(1, 3, *PICTURE_HW, device=device)
-    mask = torch.ones(1, *PICTURE_HW, dtype=torch.bool, device=device)
+    pixels = torch.randn(1, 3, *IMAGE_HW, device=device)
+    mask = torch.ones(1, *IMAGE_HW, dtype=torch.bool, device=device)
     named = link(keypoints) if keypoints else ()
     return (pixels, mask, *link(classes), *named)
 
@@ -149,7 +149,7 @@ def make_cases(model: VisionLLM, device: str, only: list[str]) -> Iterator[Case]
             embeds = torch.randn(1, tokens, LLM_WIDTH, device=device, dtype=dtype) * 0.02
             inputs = (embeds, cache(past), cache(past))
             yield Case("language_model", f"{tokens} tokens after {past}", module, inputs, (module,))
-    height, width = PICTURE_HW
+    height, width = IMAGE_HW
     if "detection_decoder" in only:
         module = build_graph(model, "detection_decoder")
         for classes in (1, 20, 80):
@@ -180,7 +180,7 @@ def make_diffusion_cases(device: str) -> Iterator[Case]:
         ).to(dtype)
         latents = torch.randn(2, 4, 64, 64, dtype=dtype)
         step = (latents, torch.tensor([500.0]), torch.randn(2, 77, 768, dtype=dtype))
-    yield Case("denoiser", "2 pictures of 512x512", _Denoiser(unet.eval()), step, (unet,))
+    yield Case("denoiser", "2 images of 512x512", _Denoiser(unet.eval()), step, (unet,))
     yield Case("vae_decoder", "512x512", _VaeDecoder(vae.eval()), (latents[:1],), (vae.decoder,))
 
 

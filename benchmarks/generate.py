@@ -1,4 +1,4 @@
-"""Time the making of one picture: loading, each denoising step, what is before and after them.
+"""Time the making of one image: loading, each denoising step, what is before and after them.
 
     python benchmarks/generate.py [--weights FOLDER] [--edit] [--steps 20] [--scheduler dpm++]
                                   [--size 512] [--device cpu] [--cuda-graphs]
@@ -32,7 +32,7 @@ def save_tiny(folder: Path) -> Path:
     return folder
 
 
-def time_picture(generator, states, options, frame) -> dict[str, float]:
+def time_image(generator, states, options, frame) -> dict[str, float]:
     """Return seconds to the first step, of the median step, and after the last one."""
     stamps = [time.perf_counter()]
     for _ in generator.generate(states, options, frame):
@@ -44,7 +44,7 @@ def time_picture(generator, states, options, frame) -> dict[str, float]:
         "step_s": round(statistics.median(steps), 4) if steps else 0.0,
         "slowest_step_s": round(max(steps, default=0.0), 4),
         "after_last_step_s": round(ended - stamps[-1], 4),
-        "picture_s": round(ended - stamps[0], 3),
+        "image_s": round(ended - stamps[0], 3),
         "calls": len(stamps) - 1,
     }
 
@@ -64,7 +64,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Make two pictures and print one JSON document."""
+    """Make two images and print one JSON document."""
     given = parse_arguments()
     import torch
 
@@ -87,14 +87,14 @@ def main() -> None:
             scheduler=given.scheduler,
             size_hw=(given.size, given.size) if given.size else None,
         )
-        # The first picture loads the part and warms the libraries up.
-        pictures = [time_picture(generator, states, options, frame) for _ in range(2)]
+        # The first image loads the part and warms the libraries up.
+        images = [time_image(generator, states, options, frame) for _ in range(2)]
     document = {
         "device": given.device,
         "threads": given.threads,
         "route": "edit" if given.edit else "draw",
-        "first": pictures[0],
-        "second": pictures[1],
+        "first": images[0],
+        "second": images[1],
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     if torch.cuda.is_available():

@@ -1,33 +1,33 @@
-"""Time what the node adds to a picture's way, with a perceiver that answers at once.
+"""Time what the node adds to an image's way, with a perceiver that answers at once.
 
     python benchmarks/node_overhead.py [--transport dds] [--frames 300] [--rate 30]
                                        [--memory-frames 20000]
 
-A camera process sends 1280x720 rgb8 pictures on this machine, over plain DDS or, in a shell where
+A camera process sends 1280x720 rgb8 images on this machine, over plain DDS or, in a shell where
 ROS 2 and this package are sourced, over rclpy (`--transport ros`). Another process answers each
 with a VisionResult: first a bare subscriber that publishes from its callback, then the node with a
 watch. Printed for both, in milliseconds:
 
-* `added`: from the bytes of a picture in the reading thread to the result handed to DDS, without
+* `added`: from the bytes of an image in the reading thread to the result handed to DDS, without
   the perceiver's own time. The promise is p99 <= 3 ms for the node. Over rclpy it begins with the
   message in the callback, as the bytes are read outside of Python.
-* `round_trip`: from before the picture is published to the result in the camera's process.
-* `cpu`: processor time of the answering process per picture, its DDS threads included; the number
+* `round_trip`: from before the image is published to the result in the camera's process.
+* `cpu`: processor time of the answering process per image, its DDS threads included; the number
   that a busy machine changes least.
 
-`memory` then sends pictures as fast as results come, and compares the node's resident memory after
+`memory` then sends images as fast as results come, and compares the node's resident memory after
 the first tenth with that at the end.
 
-Copies of the 2.8 MB of a picture on its way in, once it is a datagram:
+Copies of the 2.8 MB of an image on its way in, once it is a datagram:
 
 1. Cyclone puts the fragments of a message together. It has to: they come out of order.
 2. The binding hands the whole out as `bytes`. It has to: Cyclone reuses its buffer.
 3. Reading the message makes none, `data` is a view of these bytes.
-4. Keeping the newest picture makes none, the message itself is kept.
-5. Decoding makes one, from the encoding of the message to RGB in memory of its own. Only a picture
+4. Keeping the newest image makes none, the message itself is kept.
+5. Decoding makes one, from the encoding of the message to RGB in memory of its own. Only an image
    that a command looks at is decoded, and once, however many commands look at it.
 
-So a picture that nobody asks about costs two copies, as in the bare subscriber, and one that is
+So an image that nobody asks about costs two copies, as in the bare subscriber, and one that is
 answered three. Ratios compare within the run; milliseconds depend on the machine and its load.
 """
 
@@ -71,7 +71,7 @@ PATIENCE_S = 60.0
 
 
 class InstantPerceiver:
-    """Finds the same five things in every picture; remembers how long that took."""
+    """Finds the same five things in every image; remembers how long that took."""
 
     def __init__(self) -> None:
         self.info = ModelInfo("instant", "0", "numpy", "cpu", (Route.DETECT,))
@@ -100,7 +100,7 @@ def open_transport(kind: str, node_name: str) -> Any:
 
 
 class TimedTransport:
-    """A transport that notes when pictures come in and when results go out."""
+    """A transport that notes when images come in and when results go out."""
 
     def __init__(self, kind: str, node_name: str) -> None:
         self._transport = open_transport(kind, node_name)
@@ -123,7 +123,7 @@ class TimedTransport:
     def subscribe(
         self, topic: str, type_name: str, qos: Qos, callback: Callable[[Any], None]
     ) -> Subscription:
-        """Subscribe; of pictures, note the time at which their bytes were there."""
+        """Subscribe; of images, note the time at which their bytes were there."""
 
         def note(message: Any) -> None:
             self.received_s[stamp_of(message)] = self._bytes_came_s or time.perf_counter()
@@ -172,7 +172,7 @@ def resident_mb() -> float:
 
 
 def answer_bare(kind: str) -> None:
-    """Publish an empty result for every picture, from the callback."""
+    """Publish an empty result for every image, from the callback."""
     transport = TimedTransport(kind, "answerer")
     results = transport.advertise("~/result", RESULT, LATCHED)
     make = transport.types.make
@@ -209,7 +209,7 @@ def serve(transport: TimedTransport, own_s: dict[int, float]) -> None:
 
 
 class Camera:
-    """The camera's process: sends pictures to one answering process, waits for each result."""
+    """The camera's process: sends images to one answering process, waits for each result."""
 
     def __init__(self, kind: str, role: str) -> None:
         self._answerer = subprocess.Popen(
@@ -225,10 +225,10 @@ class Camera:
         self._last_stamp = 0
         self._last_came_s = 0.0
         self._transport.subscribe("/answerer/result", RESULT, Qos(), self._note)
-        self._pictures = self._transport.advertise("image", IMAGE, RELIABLE_NEWEST)
+        self._images = self._transport.advertise("image", IMAGE, RELIABLE_NEWEST)
         commands = self._transport.advertise("/answerer/vision_command", COMMAND, Qos())
         deadline_s = time.monotonic() + PATIENCE_S
-        publishers = [self._pictures] if role == "bare" else [self._pictures, commands]
+        publishers = [self._images] if role == "bare" else [self._images, commands]
         while not all(publisher.count_subscribers() for publisher in publishers):
             assert time.monotonic() < deadline_s, "the answering process was not found"
             time.sleep(0.01)
@@ -243,7 +243,7 @@ class Camera:
             self._came.notify()
 
     def ask(self) -> float:
-        """Send one picture and return the seconds until its result is here."""
+        """Send one image and return the seconds until its result is here."""
         self._count += 1
         make = self._transport.types.make
         stamp = make("builtin_interfaces/msg/Time", sec=self._count)
@@ -257,7 +257,7 @@ class Camera:
             data=self._rgb.reshape(-1),
         )
         began_s = time.perf_counter()
-        self._pictures.publish(message)
+        self._images.publish(message)
         with self._came:
             wanted = self._count * 10**9
             assert self._came.wait_for(lambda: self._last_stamp >= wanted, PATIENCE_S), "no result"
@@ -291,7 +291,7 @@ def summarize(times_ms: list[float]) -> dict[str, float]:
 
 
 def measure_times(kind: str, role: str, frames: int, rate_hz: float) -> dict[str, Any]:
-    """Send pictures at the camera's rate; the first ones warm up and do not count."""
+    """Send images at the camera's rate; the first ones warm up and do not count."""
     camera = Camera(kind, role)
     for _ in range(20):
         camera.ask()
@@ -312,7 +312,7 @@ def measure_times(kind: str, role: str, frames: int, rate_hz: float) -> dict[str
 
 
 def measure_memory(kind: str, frames: int) -> dict[str, float]:
-    """Send pictures as fast as results come."""
+    """Send images as fast as results come."""
     camera = Camera(kind, "node")
     first = max(1, frames // 10)
     for _ in range(first):

@@ -10,7 +10,7 @@ from launch import LaunchDescription
 
 #: Name, default and meaning of each argument.
 ARGUMENTS = (
-    ("image", "image", "picture topic; <image>/compressed and camera_info beside it belong to it"),
+    ("image", "image", "image topic; <image>/compressed and camera_info beside it belong to it"),
     ("depth", "depth", "registered depth topic, for places in space"),
     ("name", "vl2", "name of the node"),
     ("namespace", "", "namespace of the node"),

@@ -32,7 +32,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class FakePipeline:
-    """Finds one instance in the upper left quarter of every picture."""
+    """Finds one instance in the upper left quarter of every image."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Frame, Command]] = []
@@ -72,7 +72,7 @@ def pipeline(monkeypatch):
 
 
 @pytest.fixture
-def picture(tmp_path) -> Path:
+def image(tmp_path) -> Path:
     path = tmp_path / "table.png"
     Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(path)
     return path
@@ -128,8 +128,8 @@ def test_every_command_has_help(command, capsys):
     assert "Usage" in capsys.readouterr().out
 
 
-def test_ask_prints_answer_and_instances(pipeline, picture, capsys):
-    assert run("ask", picture, "find the red mug", "--device", "cpu") == 0
+def test_ask_prints_answer_and_instances(pipeline, image, capsys):
+    assert run("ask", image, "find the red mug", "--device", "cpu") == 0
     out = capsys.readouterr().out
     assert "I heard: find the red mug" in out
     assert "[SEG] red [mug] (0.80, 0 0 30 20, 600 px)" in out
@@ -138,13 +138,13 @@ def test_ask_prints_answer_and_instances(pipeline, picture, capsys):
     assert wanted.items() <= pipeline.options.items()
 
 
-def test_ask_json_is_one_document_a_picture(pipeline, picture, tmp_path, capsys):
+def test_ask_json_is_one_document_a_image(pipeline, image, tmp_path, capsys):
     weights = tmp_path / "weights"
-    assert run("ask", picture, picture, "find it", "--json", "--weights", weights) == 0
+    assert run("ask", image, image, "find it", "--json", "--weights", weights) == 0
     documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(documents) == 2
     assert documents[0]["command"] == "find it"
-    assert documents[0]["picture"] == str(picture)
+    assert documents[0]["image"] == str(image)
     assert documents[0]["routes"] == ["[SEG]"]
     (instance,) = documents[0]["instances"]
     assert (instance["label"], instance["box_xyxy"]) == ("red [mug]", [0.0, 0.0, 30.0, 20.0])
@@ -153,23 +153,23 @@ def test_ask_json_is_one_document_a_picture(pipeline, picture, tmp_path, capsys)
     assert pipeline.loaded[0][0] == weights
 
 
-def test_ask_json_with_masks_has_run_lengths(pipeline, picture, capsys):
-    assert run("ask", picture, "find it", "--json", "--masks") == 0
+def test_ask_json_with_masks_has_run_lengths(pipeline, image, capsys):
+    assert run("ask", image, "find it", "--json", "--masks") == 0
     (instance,) = json.loads(capsys.readouterr().out)["instances"]
     assert instance["mask"]["size"] == [40, 60] and sum(instance["mask"]["counts"]) == 2400
 
 
-def test_ask_saves_overlays(pipeline, picture, tmp_path, capsys):
-    assert run("ask", picture, "find it", "--save", tmp_path / "one.png") == 0
+def test_ask_saves_overlays(pipeline, image, tmp_path, capsys):
+    assert run("ask", image, "find it", "--save", tmp_path / "one.png") == 0
     assert str(tmp_path / "one.png") in capsys.readouterr().out.replace("\n", "")
     assert Image.open(tmp_path / "one.png").width % 60 == 0
-    assert run("ask", picture, picture, "find it", "--save", tmp_path / "many.jpg") == 0
+    assert run("ask", image, image, "find it", "--save", tmp_path / "many.jpg") == 0
     assert (tmp_path / "many_0.jpg").exists() and (tmp_path / "many_1.jpg").exists()
 
 
-def test_ask_passes_the_threshold_and_the_default_is_the_commands(pipeline, picture):
-    assert run("ask", picture, "find it") == 0
-    assert run("ask", picture, "find it", "--threshold", "0.6") == 0
+def test_ask_passes_the_threshold_and_the_default_is_the_commands(pipeline, image):
+    assert run("ask", image, "find it") == 0
+    assert run("ask", image, "find it", "--threshold", "0.6") == 0
     thresholds = [command.score_threshold for _, command in pipeline.asked]
     assert thresholds == [Command("x").score_threshold, 0.6]
 
@@ -177,7 +177,7 @@ def test_ask_passes_the_threshold_and_the_default_is_the_commands(pipeline, pict
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["table.png"], "expected pictures and then a sentence"),
+        (["table.png"], "expected images and then a sentence"),
         (["missing.png", "find it"], "missing.png"),
         (["table.png", " "], "the command is empty"),
         (["table.png", "a" * 5000], "5000 characters"),
@@ -186,31 +186,29 @@ def test_ask_passes_the_threshold_and_the_default_is_the_commands(pipeline, pict
         (["table.png", "find it", "--save", "overlay.xyz"], "cannot write the overlay"),
     ],
 )
-def test_bad_questions_are_one_red_line(
-    pipeline, picture, monkeypatch, capsys, arguments, expected
-):
-    monkeypatch.chdir(picture.parent)
+def test_bad_questions_are_one_red_line(pipeline, image, monkeypatch, capsys, arguments, expected):
+    monkeypatch.chdir(image.parent)
     assert run("ask", *arguments) == 2
     streams = capsys.readouterr()
     assert streams.err.startswith("error: ") and expected in streams.err
     assert streams.err.count("\n") == 1 and "Traceback" not in streams.err
 
 
-def test_error_of_the_pipeline_is_one_red_line(pipeline, picture, monkeypatch, capsys):
+def test_error_of_the_pipeline_is_one_red_line(pipeline, image, monkeypatch, capsys):
     def refuse(frame, command):
         raise RouteError("no decoder for [POSE]")
 
     monkeypatch.setattr(pipeline, "answer", refuse)
-    assert run("ask", picture, "whose pose?") == 2
+    assert run("ask", image, "whose pose?") == 2
     assert capsys.readouterr().err == "error: no decoder for [POSE]\n"
 
 
-def test_missing_package_names_the_extra(pipeline, picture, monkeypatch, capsys):
+def test_missing_package_names_the_extra(pipeline, image, monkeypatch, capsys):
     def refuse(*arguments, **options):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     monkeypatch.setattr("vl2_ros.loading.load_pipeline", refuse)
-    assert run("ask", picture, "find it", "--device", "cpu") == 2
+    assert run("ask", image, "find it", "--device", "cpu") == 2
     assert "pip install 'vl2_ros[torch]'" in capsys.readouterr().err
 
 
@@ -219,8 +217,8 @@ def test_extras_are_those_of_setup():
     assert all(f'"{extra}": ' in setup for extra in EXTRAS.values())
 
 
-def test_missing_weights_are_one_red_line(picture, tmp_path, capsys):
-    assert run("ask", picture, "find it", "--weights", tmp_path / "none") == 2
+def test_missing_weights_are_one_red_line(image, tmp_path, capsys):
+    assert run("ask", image, "find it", "--weights", tmp_path / "none") == 2
     assert str(tmp_path / "none") in capsys.readouterr().err
 
 
@@ -318,12 +316,12 @@ def test_train_language_only_hands_the_finished_checkpoint_on(monkeypatch, tmp_p
     monkeypatch.setattr(
         "vl2_ros.training.language.train_language",
         lambda out, cache, *, recipe, init, workers, device, on_render, on_step: calls.append(
-            (init, device, recipe.pictures)
+            (init, device, recipe.images)
         ),
     )
     alone = ("train", "--out", tmp_path, "--init", tmp_path / "old", "--language-only")
     assert run(*alone) == 0
-    assert run(*alone, "--device", "cuda", "--pictures", "48") == 0
+    assert run(*alone, "--device", "cuda", "--images", "48") == 0
     assert calls == [(tmp_path / "old", "cpu", 2), (tmp_path / "old", "cuda", 48)]
 
 
@@ -347,11 +345,11 @@ def test_converted_release_tells_and_answers_the_same(golden_dir, tmp_path, caps
     assert after["parts"] == before["parts"]
     assert run("info", "--weights", target) == 0
     assert "layout" in capsys.readouterr().out
-    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    Image.fromarray(picture).save(tmp_path / "picture.png")
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "image.png")
     answers = []
     for weights in (source, target):
-        words = (tmp_path / "picture.png", "find the cat", "--json", "--device", "cpu")
+        words = (tmp_path / "image.png", "find the cat", "--json", "--device", "cpu")
         assert run("ask", *words, "--weights", weights) == 0
         answers.append(json.loads(capsys.readouterr().out))
     for key in ("text", "routes", "instances"):

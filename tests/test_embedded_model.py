@@ -71,7 +71,7 @@ def test_most_objects_of_unseen_scenes_are_found_and_named(pipeline, views):
     assert scorer.masks().ap50 > 0.5
 
 
-def test_odd_picture_sizes_give_boxes_and_masks_of_that_size(pipeline, views):
+def test_odd_image_sizes_give_boxes_and_masks_of_that_size(pipeline, views):
     rgb = np.ascontiguousarray(views[1].rgb[:333, :501])
     result = pipeline.answer(Frame(rgb), Command("segment the mug", score_threshold=0.0))
     (branch,) = result.branches
@@ -79,11 +79,11 @@ def test_odd_picture_sizes_give_boxes_and_masks_of_that_size(pipeline, views):
     assert (branch.detections.boxes_xyxy <= (501, 333, 501, 333)).all()
 
 
-def test_ask_writes_json_and_an_overlay_of_the_picture(views, tmp_path: Path, capsys):
-    picture, overlay = tmp_path / "table.png", tmp_path / "overlay.png"
-    Image.fromarray(views[0].rgb).save(picture)
+def test_ask_writes_json_and_an_overlay_of_the_image(views, tmp_path: Path, capsys):
+    image, overlay = tmp_path / "table.png", tmp_path / "overlay.png"
+    Image.fromarray(views[0].rgb).save(image)
     with pytest.raises(SystemExit) as end:
-        main(["ask", str(picture), "find the mug", "--json", "--save", str(overlay)])
+        main(["ask", str(image), "find the mug", "--json", "--save", str(overlay)])
     assert end.value.code in (0, None)
     document = json.loads(capsys.readouterr().out)
     assert document["routes"] == ["[DET]"]

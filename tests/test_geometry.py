@@ -67,7 +67,7 @@ def test_letterbox_round_trip_keeps_boxes(
 
 
 @given(sides, sides)
-def test_frame_corners_meet_the_corners_of_the_resized_picture(height: int, width: int) -> None:
+def test_frame_corners_meet_the_corners_of_the_resized_image(height: int, width: int) -> None:
     letterbox = fit_letterbox((height, width), ProcessingConfig())
     whole = np.array([[0.0, 0.0, width, height]])
     np.testing.assert_allclose(

@@ -136,8 +136,8 @@ def test_a_part_that_is_left_out_needs_no_engine(checkpoint, tmp_path):
 @pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
 def test_an_unknown_part_is_refused(checkpoint, tmp_path, backend):
     engines = list_engines(tmp_path, identify_weights(checkpoint))
-    with pytest.raises(ConfigError, match=r"names \['pictures'\].*image_generation"):
-        load_pipeline(checkpoint, backend=backend, engines=engines, without=["pictures"])
+    with pytest.raises(ConfigError, match=r"names \['images'\].*image_generation"):
+        load_pipeline(checkpoint, backend=backend, engines=engines, without=["images"])
 
 
 def test_a_budget_is_torch_s_to_keep(checkpoint, tmp_path):
@@ -175,7 +175,7 @@ def drawing_checkpoint(tmp_path_factory) -> Path:
     return folder
 
 
-def test_torch_makes_pictures_beside_exported_engines(drawing_checkpoint, exported):
+def test_torch_makes_images_beside_exported_engines(drawing_checkpoint, exported):
     pipeline = load_pipeline(drawing_checkpoint, allow_fallback=False)
     assert pipeline.info.backend == "onnxruntime"
     assert pipeline.info.routes == (Route.ANSWER, Route.GENERATE, Route.EDIT)
@@ -185,9 +185,7 @@ def test_torch_makes_pictures_beside_exported_engines(drawing_checkpoint, export
     assert "switched off" in drawing.engines.absent["image_editing"]
 
 
-def test_where_torch_cannot_make_pictures_all_else_goes_on(
-    drawing_checkpoint, exported, monkeypatch
-):
+def test_where_torch_cannot_make_images_all_else_goes_on(drawing_checkpoint, exported, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     without_device = load_pipeline(
         drawing_checkpoint, backend="onnxruntime", device="cuda", allow_fallback=False
@@ -201,7 +199,7 @@ def test_where_torch_cannot_make_pictures_all_else_goes_on(
         without_torch.engines.check_routes([Route.GENERATE])
 
 
-def test_torch_is_not_loaded_for_pictures_that_nobody_makes(
+def test_torch_is_not_loaded_for_images_that_nobody_makes(
     checkpoint, tmp_path, exported, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_backend.loading", None)

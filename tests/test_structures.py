@@ -94,11 +94,11 @@ def test_label_map_of_another_form_raises(class_ids: np.ndarray) -> None:
         LabelMap(class_ids, 0.5)
 
 
-def test_prompts_are_checked_against_their_pictures() -> None:
+def test_prompts_are_checked_against_their_images() -> None:
     frame, small = Frame(np.zeros((40, 60, 3), np.uint8)), Frame(np.zeros((9, 8, 3), np.uint8))
     for place, image, words in (
         ((59, 39), 0, None),
-        ((9, 3), 1, r"\(9, 3\) is outside the picture of 8x9"),
+        ((9, 3), 1, r"\(9, 3\) is outside the image of 8x9"),
         ((3, 3), 2, "points into image 2; .* 1 further ones"),
     ):
         prompt = VisualPrompt(PromptKind.POINT, np.array([place], np.float64), image=image)

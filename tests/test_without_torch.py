@@ -29,9 +29,9 @@ def engines() -> EngineFiles:
 
 
 @pytest.fixture(scope="module")
-def pictures(engines, tmp_path_factory) -> list[Path]:
-    """Four pictures of the shipped recording."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(engines, tmp_path_factory) -> list[Path]:
+    """Four images of the shipped recording."""
+    folder = tmp_path_factory.mktemp("images")
     paths = []
     for index, frame in enumerate(list(read_frames(DEMO_BAG))[:8:2]):
         paths.append(folder / f"{index}.png")
@@ -55,8 +55,8 @@ def run_vl2(environment, *words: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def ask(environment, pictures, sentence, *options) -> list[dict]:
-    words = ("ask", *pictures, sentence, "--json", "--threshold", 0.3, *options)
+def ask(environment, images, sentence, *options) -> list[dict]:
+    words = ("ask", *images, sentence, "--json", "--threshold", 0.3, *options)
     done = run_vl2(environment, *words)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -79,10 +79,10 @@ def test_the_blocking_reaches_every_process(blocking):
 
 
 @pytest.mark.parametrize("sentence", SENTENCES)
-def test_answers_without_torch_are_those_with_torch(blocking, pictures, sentence):
-    without = ask(blocking, pictures, sentence)
-    with_torch = ask(os.environ, pictures, sentence, "--backend", "torch")
-    assert len(without) == len(with_torch) == len(pictures)
+def test_answers_without_torch_are_those_with_torch(blocking, images, sentence):
+    without = ask(blocking, images, sentence)
+    with_torch = ask(os.environ, images, sentence, "--backend", "torch")
+    assert len(without) == len(with_torch) == len(images)
     instances = 0
     for mine, theirs in zip(without, with_torch, strict=True):
         assert (mine["text"], mine["routes"]) == (theirs["text"], theirs["routes"])
@@ -114,10 +114,10 @@ def test_node_and_camera_processes_answer_without_torch(blocking, engines, tmp_p
     assert all(one["status"] == "OK" and one["instances"] for one in results)
 
 
-def test_torch_is_not_imported_where_it_is_installed(pictures):
+def test_torch_is_not_imported_where_it_is_installed(images):
     code = (
         "import sys\nfrom vl2_ros.cli import main\n"
-        f"try: main(['ask', {str(pictures[0])!r}, 'find the mug', '--json'])\n"
+        f"try: main(['ask', {str(images[0])!r}, 'find the mug', '--json'])\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         f"loaded = sorted(set({BLOCKED!r}) & set(sys.modules))\n"
         "assert not loaded, loaded"
@@ -135,7 +135,7 @@ def test_info_tells_versions_without_torch(blocking):
     assert told["torch"] is None and told["onnxruntime"]
 
 
-def test_asking_for_torch_where_it_is_missing_names_the_extra(blocking, pictures):
-    done = run_vl2(blocking, "ask", pictures[0], "find the mug", "--backend", "torch")
+def test_asking_for_torch_where_it_is_missing_names_the_extra(blocking, images):
+    done = run_vl2(blocking, "ask", images[0], "find the mug", "--backend", "torch")
     assert done.returncode == 2
     assert "pip install 'vl2_ros[torch]'" in done.stderr

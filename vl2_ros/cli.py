@@ -146,7 +146,7 @@ def train(
     device: Annotated[
         str, typer.Option(help="cpu, or cuda: with --language-only, --workers draw its batches.")
     ] = "cpu",
-    pictures: Annotated[
+    images: Annotated[
         int, typer.Option(min=1, help="Of a step and worker with --language-only; 48 on a GPU.")
     ] = 2,
 ) -> None:
@@ -160,7 +160,7 @@ def train(
             f"only the language side trains on {device!r} so far; add --language-only, or leave "
             "out --device"
         )
-    recipe = EmbeddedRecipe(minutes=minutes, frames=frames, pictures=pictures)
+    recipe = EmbeddedRecipe(minutes=minutes, frames=frames, images=images)
     run = partial(train_language, device=device) if language_only else train_embedded
     with display.show_progress("rendering, then training") as show:
         run(
@@ -244,7 +244,7 @@ def convert(
 
     with display.show_progress("converting") as show:
         convert_checkpoint(source, target, progress=show)
-    # A release says in config.json how its pictures are prepared; our layout in a file of its own.
+    # A release says in config.json how its images are prepared; our layout in a file of its own.
     load_processing(source).save(target)
     display.print_text(f"checkpoint: {target.resolve()}")
 

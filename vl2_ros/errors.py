@@ -3,7 +3,7 @@
     VL2Error
     ├── ConfigError        a configuration value or combination that cannot work
     ├── CheckpointError    weights that are missing, damaged or of another model
-    ├── InputError         a picture, sentence or prompt that cannot be used (also ValueError)
+    ├── InputError         an image, sentence or prompt that cannot be used (also ValueError)
     │   └── ShapeError     an array of another shape or dtype than asked for
     ├── EngineError        an executable graph that is missing, does not fit or fails
     ├── RouteError         a routing token that no loaded decoder serves
@@ -27,7 +27,7 @@ class CheckpointError(VL2Error):
 
 
 class InputError(VL2Error, ValueError):
-    """A picture, sentence or prompt that cannot be used."""
+    """An image, sentence or prompt that cannot be used."""
 
 
 class ShapeError(InputError):

@@ -1,6 +1,6 @@
 """Boxes, masks and the letterbox between camera pixels and network pixels.
 
-A coordinate is a distance from the top left corner of the picture, so pixel i covers [i, i + 1) and
+A coordinate is a distance from the top left corner of the image, so pixel i covers [i, i + 1) and
 a box is end-exclusive. numpy only; knows no resize library.
 """
 

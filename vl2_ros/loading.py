@@ -63,7 +63,7 @@ def load_pipeline(
         without: parts of the network that are left out, names of `model.config.PARTS`.
         memory_budget_mb: most that the weights of decoders may take together, in millions of
             bytes: torch loads them when they are wanted, and frees them for each other. None keeps
-            all but what makes pictures, which is loaded with the first one.
+            all but what makes images, which is loaded with the first one.
         cuda_graphs: torch on CUDA replays what comes again in the same shapes; False saves memory.
 
     Raises:
@@ -184,10 +184,10 @@ def _switch_off(files: EngineFiles, without: Collection[str]) -> EngineFiles:
 
 
 def _complete(loaded: Engines, folder: Path, device: str, without: Collection[str]) -> Engines:
-    """Note what was switched off; add what makes pictures, which torch runs beside any engines."""
+    """Note what was switched off; add what makes images, which torch runs beside any engines."""
     values = _read_config(folder)
     loaded = replace(loaded, absent={name: tell_switched_off(name) for name in without})
-    if not _makes_pictures(values):
+    if not _makes_images(values):
         return loaded
     try:
         from vl2_ros.runtime.torch_backend.loading import add_torch_generators
@@ -200,7 +200,7 @@ def _complete(loaded: Engines, folder: Path, device: str, without: Collection[st
     return replace(loaded, absent={**dict.fromkeys(IMAGE_PARTS, reason), **loaded.absent})
 
 
-def _makes_pictures(values: Mapping[str, Any]) -> bool:
+def _makes_images(values: Mapping[str, Any]) -> bool:
     """Tell from a config.json, ours or a release's, so that torch is not loaded for nothing."""
     own = take_object(values, "model", error=CheckpointError)
     return any(own.get(part) for part in IMAGE_PARTS) or any(
@@ -237,7 +237,7 @@ def _check_completeness(files: EngineFiles, folder: Path, without: Collection[st
 
 
 def load_processing(folder: Path) -> ProcessingConfig:
-    """Read how the model's pictures and prompts are prepared; a release gets its known settings."""
+    """Read how the model's images and prompts are prepared; a release gets its known settings."""
     if is_file(folder / FILE_NAME):
         return ProcessingConfig.load(folder)
     return ProcessingConfig.from_model_config(_read_config(folder))

@@ -28,7 +28,7 @@ class Desk:
             MemoryTransport(bus, "vl2_send"),
         ]
         node, camera, asking = self.transports
-        # A picture of any age counts, so that no test depends on how fast it runs.
+        # An image of any age counts, so that no test depends on how fast it runs.
         parameters = NodeParameters(cameras=("/image",), max_frame_age_s=0.0)
         self.server = PerceptionServer(self.perceiver, node, parameters)
         self.camera = camera.advertise("/image", IMAGE_TYPE, Qos())

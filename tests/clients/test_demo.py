@@ -19,8 +19,8 @@ from tests.recordings.recordings import (
 from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.clients.demo import (
     CAMERA,
-    ReceivedPictures,
-    ask_pictures,
+    ReceivedImages,
+    ask_images,
     find_free_domain,
     list_questions,
 )
@@ -47,7 +47,7 @@ class Stage:
         self.server = PerceptionServer(self.perceiver, self.transports["vl2"], parameters)
         self.server.start()
         asking = self.transports["vl2_demo"]
-        self.client, self.pictures = PerceptionClient(asking), ReceivedPictures(asking, CAMERA)
+        self.client, self.images = PerceptionClient(asking), ReceivedImages(asking, CAMERA)
         self.steps: queue.SimpleQueue[bool] = queue.SimpleQueue()
         _, publish = open_camera(self.transports["vl2_camera"], bag, onto=CAMERA)
         self.camera = threading.Thread(
@@ -56,9 +56,9 @@ class Stage:
         self.camera.start()
 
     def ask(self, questions, check=lambda: None):
-        return ask_pictures(
+        return ask_images(
             self.client,
-            self.pictures,
+            self.images,
             questions,
             step=lambda: self.steps.put(True),
             check=check,
@@ -85,7 +85,7 @@ def stage(bag):
     stage.close()
 
 
-def test_every_sentence_meets_its_picture(bag, stage):
+def test_every_sentence_meets_its_image(bag, stage):
     questions = list_questions(bag, ["find it", "hello", "segment it", "pose"], topic=None)
     answers = list(stage.ask(questions))
     stamps = [FIRST_STAMP_NS + index * PERIOD_NS for index in range(4)]
@@ -99,7 +99,7 @@ def test_every_sentence_meets_its_picture(bag, stage):
 
 
 @pytest.mark.parametrize("stamps", [(0, 0, 0, 0), (7, 7, 9, 9), (9, 3, 3, 8)])
-def test_every_sentence_meets_its_picture_where_stamps_repeat(tmp_path, stamps):
+def test_every_sentence_meets_its_image_where_stamps_repeat(tmp_path, stamps):
     """Drivers exist that stamp every image with zero, or one frame twice."""
     path = tmp_path / "camera.mcap"
     with McapRecording(path) as recording:
@@ -117,21 +117,21 @@ def test_every_sentence_meets_its_picture_where_stamps_repeat(tmp_path, stamps):
     assert questions[0][1] == stamps[0]
 
 
-def test_sentence_is_asked_again_when_the_node_looked_at_the_picture_before(bag, stage):
+def test_sentence_is_asked_again_when_the_node_looked_at_the_image_before(bag, stage):
     questions = list_questions(bag, ["hello", "find it"], topic=None)
     first_stamp, late_stamp = (stamp for _, stamp in questions)
-    wait_for = stage.pictures.wait_for
+    wait_for = stage.images.wait_for
     seen = []
 
-    class EarlyPictures(ReceivedPictures):
-        """Believes that a picture is there before the camera has shown it."""
+    class EarlyImages(ReceivedImages):
+        """Believes that an image is there before the camera has shown it."""
 
         def __init__(self) -> None: ...
 
         def wait_for(self, stamp_ns, timeout_s):
             return wait_for(first_stamp, timeout_s)
 
-        find = staticmethod(stage.pictures.find)
+        find = staticmethod(stage.images.find)
 
     run = stage.perceiver.run
 
@@ -143,8 +143,8 @@ def test_sentence_is_asked_again_when_the_node_looked_at_the_picture_before(bag,
         return run(frame, command)
 
     stage.perceiver.run = run_and_step
-    asked = ask_pictures(
-        stage.client, EarlyPictures(), questions, step=lambda: None, check=lambda: None
+    asked = ask_images(
+        stage.client, EarlyImages(), questions, step=lambda: None, check=lambda: None
     )
     answers = list(asked)
     assert seen[:2] == [("hello", first_stamp), ("find it", first_stamp)]
@@ -155,12 +155,12 @@ def test_sentence_is_asked_again_when_the_node_looked_at_the_picture_before(bag,
 def test_answer_about_another_image_is_an_error_not_an_answer(bag, stage):
     """Somebody else's camera on the demo's topic: the node never looks at the sentence's image."""
     ((sentence, stamp_ns),) = list_questions(bag, ["hello"], topic=None)
-    stage.pictures.wait_for = lambda stamp_ns, timeout_s: True
+    stage.images.wait_for = lambda stamp_ns, timeout_s: True
     with pytest.raises(TransportError, match="looked at another image than the one of demo-0"):
         list(stage.ask([(sentence, stamp_ns + 1)]))
 
 
-def test_refused_sentence_has_no_picture_and_the_next_is_asked(bag, stage):
+def test_refused_sentence_has_no_image_and_the_next_is_asked(bag, stage):
     answers = list(stage.ask(list_questions(bag, ["fail", "hello"], topic=None)))
     assert [answer.received.status for answer in answers] == [Status.FAILED, Status.OK]
     assert answers[0].frame is None and answers[1].frame is not None
@@ -180,7 +180,7 @@ def test_questions_end_with_the_recording_or_the_sentences(bag):
     stamps = [FIRST_STAMP_NS + index * PERIOD_NS for index in range(4)]
     assert list_questions(bag, ["a"] * 9, topic=None) == [("a", stamp) for stamp in stamps]
     assert list_questions(bag, ["a", "b"], topic=None) == [("a", stamps[0]), ("b", stamps[1])]
-    with pytest.raises(TransportError, match="no picture topic '/other'"):
+    with pytest.raises(TransportError, match="no image topic '/other'"):
         list_questions(bag, ["a"], topic="/other")
 
 

@@ -74,7 +74,7 @@ def test_wide_boxes_keep_their_corners():
     np.testing.assert_array_equal(got.detections.boxes_xyxy, found.boxes_xyxy)
 
 
-def test_refusal_arrives_without_picture():
+def test_refusal_arrives_without_image():
     answer = make_answer("find it", status=Status.EXPIRED, message="too late")
     received = read_result(send(Answer("c1", "find it", "image", Status.EXPIRED, "too late")))
     assert (received.status, received.message) == (Status.EXPIRED, "too late")
@@ -128,11 +128,11 @@ def set_status(message):
     message.status = 99
 
 
-def shorten_picture(message):
+def shorten_image(message):
     message.images[0].image.data = message.images[0].image.data[:-1]
 
 
-def name_picture_otherwise(message):
+def name_image_otherwise(message):
     message.images[0].route = "detect"
 
 
@@ -140,7 +140,7 @@ def name_picture_otherwise(message):
     "damage",
     [
         *(shorten_mask, resize_mask, name_other_route, name_closed_route, set_status),
-        *(shorten_picture, name_picture_otherwise),
+        *(shorten_image, name_image_otherwise),
     ],
 )
 def test_message_of_another_version_is_one_clear_error(damage):

@@ -26,7 +26,7 @@ class LiveNode:
         self.perceiver = ScriptedPerceiver()
         self._node = DdsTransport("vl2")
         self._camera = DdsTransport("camera")
-        # A picture of any age counts, so that no test depends on how fast it runs.
+        # An image of any age counts, so that no test depends on how fast it runs.
         parameters = NodeParameters(cameras=(camera,), max_frame_age_s=0.0, command_deadline_s=60.0)
         self.server = PerceptionServer(self.perceiver, self._node, parameters)
         self.server.start()

@@ -1,4 +1,4 @@
-"""Pointing, examples, label images and wished pictures through `vl2 ask`."""
+"""Pointing, examples, label images and wished images through `vl2 ask`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vl2_ros.structures import (
 
 
 class FakePipeline:
-    """Labels the left half of every picture as road when asked for labels."""
+    """Labels the left half of every image as road when asked for labels."""
 
     def __init__(self) -> None:
         self.asked: list[Command] = []
@@ -52,7 +52,7 @@ def pipeline(monkeypatch) -> FakePipeline:
 
 
 @pytest.fixture
-def picture(tmp_path) -> Path:
+def image(tmp_path) -> Path:
     path = tmp_path / "table.png"
     Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(path)
     return path
@@ -66,12 +66,12 @@ def region(tmp_path) -> Path:
     return tmp_path / "region.png"
 
 
-def test_every_way_of_pointing_reaches_the_model_in_order(pipeline, picture, region):
+def test_every_way_of_pointing_reaches_the_model_in_order(pipeline, image, region):
     options = [
         *("--box", "1,2,30,40", "--point", "5,6.5", "--point", "7,8", "--region", region),
         *("--scribble", "0,0,59,39", "--polygon", "1,1,9,1,9,9"),
     ]
-    assert run("ask", picture, "segment these", *options) == 0
+    assert run("ask", image, "segment these", *options) == 0
     (command,) = pipeline.asked
     prompts = command.visual_prompts
     assert [prompt.kind for prompt in prompts] == [
@@ -84,26 +84,26 @@ def test_every_way_of_pointing_reaches_the_model_in_order(pipeline, picture, reg
     assert {prompt.image for prompt in prompts} == {0} and not command.direct
 
 
-def test_examples_are_pointed_into_by_number(pipeline, picture, region, tmp_path):
+def test_examples_are_pointed_into_by_number(pipeline, image, region, tmp_path):
     Image.fromarray(np.zeros((9, 8, 3), np.uint8)).save(tmp_path / "small.png")
-    options = ["--example", tmp_path / "small.png", "--example", picture]
+    options = ["--example", tmp_path / "small.png", "--example", image]
     options += ["--region", f"{region}@2", "--point", "3,4@1", "--direct"]
-    assert run("ask", picture, "find the same thing", *options) == 0
+    assert run("ask", image, "find the same thing", *options) == 0
     (command,) = pipeline.asked
-    assert [image.frame_hw for image in command.images] == [(9, 8), (40, 60)]
+    assert [one.frame_hw for one in command.images] == [(9, 8), (40, 60)]
     assert [prompt.image for prompt in command.visual_prompts] == [1, 2]
     assert command.direct
 
 
-def test_label_image_and_legend(pipeline, picture, tmp_path, capsys):
+def test_label_image_and_legend(pipeline, image, tmp_path, capsys):
     labels = tmp_path / "labels.png"
-    assert run("ask", picture, "label it", "--labels", labels) == 0
+    assert run("ask", image, "label it", "--labels", labels) == 0
     written = np.asarray(Image.open(labels))
     assert written.shape == (40, 60)
     assert (written[:, :30] == 0).all() and (written[:, 30:] == UNLABELLED).all()
     out = capsys.readouterr().out
     assert "class 0: road, 1200 px" in out and "class 1: sky, 0 px" in out
-    assert run("ask", picture, "label it", "--json") == 0
+    assert run("ask", image, "label it", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["classes"][0] == {"class_id": 0, "label": "road", "pixels": 1200}
 
@@ -117,28 +117,28 @@ def test_label_image_and_legend(pipeline, picture, tmp_path, capsys):
         (["--box", "1,2"], "kind BOX needs 2 to 2 points, got 1"),
         (["--box", "9,9,1,1"], "upper left, then its lower right corner"),
         (["--polygon", "1,1,2,2"], "kind POLYGON needs 3"),
-        (["--point", "60.5,3"], "outside the picture of 60x40"),
+        (["--point", "60.5,3"], "outside the image of 60x40"),
         (["--point", "3,3@1"], "example 1, but 0 were given by --example"),
         (["--region", "none.png"], "cannot read none.png"),
-        (["--region", "small.png"], "mask is 8x9, expected the picture's 60x40"),
+        (["--region", "small.png"], "mask is 8x9, expected the image's 60x40"),
         (["--region", "black.png"], "mask is empty"),
         (["--example", "none.png"], "cannot read none.png"),
         (["--labels", "out.png"], "nothing to write; ask for example"),
     ],
 )
 def test_pointing_that_cannot_be_used_is_one_red_line(
-    pipeline, picture, monkeypatch, capsys, options, expected
+    pipeline, image, monkeypatch, capsys, options, expected
 ):
-    monkeypatch.chdir(picture.parent)
+    monkeypatch.chdir(image.parent)
     Image.fromarray(np.full((9, 8, 3), 9, np.uint8)).save("small.png")
     Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save("black.png")
-    assert run("ask", picture, "what is this?", *options) == 2
+    assert run("ask", image, "what is this?", *options) == 2
     streams = capsys.readouterr()
     assert streams.err.startswith("error: ") and expected in streams.err.replace("\n", " ")
 
 
-def test_pointing_without_a_picture_says_what_is_expected(pipeline, capsys):
+def test_pointing_without_a_image_says_what_is_expected(pipeline, capsys):
     assert run("ask", "what is this?", "--point", "3,4") == 2
-    assert "expected pictures and then a sentence" in capsys.readouterr().err
+    assert "expected images and then a sentence" in capsys.readouterr().err
     assert run("ask", "a.png", "b.png", "label it", "--labels", "c.png") == 2
-    assert "--labels takes one picture, got 2" in capsys.readouterr().err
+    assert "--labels takes one image, got 2" in capsys.readouterr().err

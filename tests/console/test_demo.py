@@ -36,7 +36,7 @@ def write_commands(folder: Path, *lines: str) -> Path:
     return path
 
 
-def test_asks_one_sentence_a_picture_and_writes_what_it_got(processes, bag, tmp_path, capsys):
+def test_asks_one_sentence_a_image_and_writes_what_it_got(processes, bag, tmp_path, capsys):
     commands = write_commands(tmp_path, "# spoken", "segment it", "", "what is there?")
     out = tmp_path / "deep" / "out"
     assert run("demo", "--bag", bag, "--commands", commands, "--out", out) == 0
@@ -53,7 +53,7 @@ def test_asks_one_sentence_a_picture_and_writes_what_it_got(processes, bag, tmp_
     assert processes == [(bag, None, ["--device", "auto", "--backend", "auto"])]
 
 
-def test_pictures_that_were_made_are_files_of_their_own(processes, bag, tmp_path):
+def test_images_that_were_made_are_files_of_their_own(processes, bag, tmp_path):
     commands = write_commands(tmp_path, "change and segment it", "paint it")
     out = tmp_path / "out"
     assert run("demo", "--bag", bag, "--commands", commands, "--out", out) == 0
@@ -127,7 +127,7 @@ def test_three_processes_answer_over_dds(dds_domain, tmp_path):
     assert [row["routes"] for row in rows] == [["[DET]"], ["[SEG]"]]
     assert [row["stamp_ns"] for row in rows] == [0, 100_000_000]
     assert {row["model"] for row in rows} == {"embedded"}
-    assert "2 overlay pictures" in out
+    assert "2 overlay images" in out
 
 
 def test_interrupt_ends_the_processes(dds_domain, bag, tmp_path):

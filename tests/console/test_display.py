@@ -96,7 +96,7 @@ def test_refusal_shows_its_message_and_no_stamp(received):
     assert format_received(refused) == "EXPIRED  - /image | ask-1#3 | too late | 0 ms"
 
 
-def test_json_of_a_result_names_command_picture_and_model(received):
+def test_json_of_a_result_names_command_image_and_model(received):
     document = json.loads(json.dumps(describe_received(received)))
     assert document["command"] == "find it" and document["command_id"] == "ask-1"
     assert (document["stamp_ns"], document["frame_id"]) == (12_345_678_901, "camera_link")

@@ -296,7 +296,7 @@ def test_camera_without_an_image_is_an_error_of_each_command(
 
 
 class TestBag:
-    def test_writes_results_of_every_picture(self, bag, perceiver, tmp_path, capsys):
+    def test_writes_results_of_every_image(self, bag, perceiver, tmp_path, capsys):
         out = tmp_path / "results.mcap"
         commands = ("--command", "segment it", "-c", "hello")
         assert run("bag", bag, *commands, out, "--device", "cpu", "--threshold", 0.6) == 0
@@ -307,7 +307,7 @@ class TestBag:
         assert {command.score_threshold for _, command in perceiver.seen} == {0.6}
         assert perceiver.loaded == [(None, "cpu")]
 
-    def test_rate_topic_and_pictures_are_options(self, bag, perceiver, tmp_path):
+    def test_rate_topic_and_images_are_options(self, bag, perceiver, tmp_path):
         out = tmp_path / "results.mcap"
         topic = ("--topic", "/camera/image_raw/compressed")
         assert run("bag", bag, out, "-c", "hello", "--rate", 5, "--no-annotated", *topic) == 0
@@ -327,7 +327,7 @@ class TestBag:
             (["{bag}", "no/where/out.mcap", "-c", "find it"], "cannot write no/where/out.mcap"),
             (["{bag}", "{bag}", "-c", "find it"], "is the recording itself"),
             (["{bag}", "out.mcap", "-c", " "], "the command is empty"),
-            (["{bag}", "out.mcap", "-c", "a", "--topic", "/b"], "no picture topic '/b'; it has"),
+            (["{bag}", "out.mcap", "-c", "a", "--topic", "/b"], "no image topic '/b'; it has"),
             (["{bag}", "out.mcap", "-c", "a", "--rate", "-1"], "rate_hz must be zero or"),
         ],
     )

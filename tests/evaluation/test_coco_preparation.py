@@ -333,7 +333,7 @@ def make_answers(scenes: Any) -> list[Document]:
         )
         result = Result("", 0, "", "", (Branch(Route.DETECT, KINDS, detections),))
         answers.append(
-            {"picture": f"/data/{number:04d}.png", **result_to_json(result, with_masks=True)}
+            {"image": f"/data/{number:04d}.png", **result_to_json(result, with_masks=True)}
         )
     return answers
 
@@ -352,7 +352,7 @@ def test_own_answers_score_as_pycocotools_counts_clean_rows(scenes, clean, kind,
     numbers = json.loads(capsys.readouterr().out)
     assert [numbers[name] for name in TWELVE] == pytest.approx(reference, abs=1e-9)
     # The same in one list, and told by image ids.
-    told = [answer | {"picture": None, "image_id": n} for n, answer in enumerate(answers, 1)]
+    told = [answer | {"image": None, "image_id": n} for n, answer in enumerate(answers, 1)]
     found.write_text(json.dumps(told, indent=1))
     assert count(truth, found, kind) == pytest.approx(reference, abs=1e-9)
 
@@ -360,8 +360,8 @@ def test_own_answers_score_as_pycocotools_counts_clean_rows(scenes, clean, kind,
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"picture": "elsewhere.png"}, "answer 0 is about 'elsewhere.png'"),
-        ({"picture": None}, "picture of answer 0 must be a text"),
+        ({"image": "elsewhere.png"}, "answer 0 is about 'elsewhere.png'"),
+        ({"image": None}, "image of answer 0 must be a text"),
         ({"instances": None}, "instances of answer 0 must be a list"),
         ({"instances": [{"label": "mug", "score": 0.5}]}, "no mask; ask with --masks"),
     ],

@@ -83,7 +83,7 @@ def test_mean_iou_over_classes_by_hand() -> None:
 
 
 def test_mean_iou_is_that_of_the_coco_tools(eval_reference: Path) -> None:
-    """Each picture's masks are painted to one map; overlaps are counted on run lengths."""
+    """Each image's masks are painted to one map; overlaps are counted on run lengths."""
     truth = COCO(str(eval_reference / "instances_val2014_100.json"))
     found = truth.loadRes(str(eval_reference / "instances_val2014_fakesegm100_results.json"))
     numbers = {category: index for index, category in enumerate(sorted(truth.cats))}

@@ -19,8 +19,8 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported]:
     def make(name: str, precision: str = "float32", backbone: str = "swin") -> Exported:
         model = make_model(backbone)
         spec = spec_of(model, name)
-        picture = {"height": (32, 160, 192), "width": (32, 192, 192)}
-        axes = fixed_axes(model) | OPEN | (picture if backbone == "resnet" else FIXED_HW)
+        image = {"height": (32, 160, 192), "width": (32, 192, 192)}
+        axes = fixed_axes(model) | OPEN | (image if backbone == "resnet" else FIXED_HW)
         path = tmp_path_factory.mktemp(f"{name}_{precision}_{backbone}") / f"{name}.onnx"
         # The float16 form narrows its module, so that the reference needs another one.
         export_onnx(build_graph(make_model(backbone), name), spec, axes, path, precision=precision)

@@ -49,7 +49,7 @@ def make_model(backbone: str = "swin") -> VisionLLM:
             for name in ("running_mean", "running_var"):
                 if getattr(part, name, None) is not None:
                     getattr(part, name).uniform_(0.5, 1.5)
-        # Fresh box heads give every query its reference, whatever the picture.
+        # Fresh box heads give every query its reference, whatever the image.
         for name, weight in model.named_parameters():
             if not weight.any() and "bias" not in name:
                 weight.normal_(std=0.1)

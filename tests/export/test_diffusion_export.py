@@ -29,7 +29,7 @@ def test_graph_computes_what_torch_does(name, precision, tmp_path):
         "image_slots": config.num_slots,
         "llm_width": config.llm_width,
         "text_width": config.text_width,
-        "pictures": (1, 2, 3),
+        "images": (1, 2, 3),
         "latent_width": config.denoiser["in_channels"],
         **{"latent_h": 8, "latent_w": 16, "height": 64, "width": 128},
     }
@@ -37,5 +37,5 @@ def test_graph_computes_what_torch_does(name, precision, tmp_path):
     narrowed = build_diffusion_graph(name, make_network())
     export_onnx(narrowed, spec, axes, path, precision=precision)
     graph = Exported(spec, build_diffusion_graph(name, network), path, axes, precision)
-    for pictures in (1, 2, 3) if name == "denoiser" else (1,):
-        graph.check(graph.inputs(pictures=pictures))
+    for images in (1, 2, 3) if name == "denoiser" else (1,):
+        graph.check(graph.inputs(images=images))

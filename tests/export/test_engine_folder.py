@@ -90,7 +90,7 @@ def test_embeddings_are_stored_at_half_size_without_loss(checkpoint, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_picture_of_a_decoder_is_open_unless_it_is_fixed(checkpoint, tmp_path):
+def test_the_image_of_a_decoder_is_open_unless_it_is_fixed(checkpoint, tmp_path):
     graphs = {"detection_decoder": PlainRequest(axes={"classes": (1, 2, 9)})}
     path = export_engines(checkpoint, tmp_path, graphs, decoder_hw=(64, 96))
     axes = json.loads(path.read_text())["graphs"]["detection_decoder"]["axes"]
@@ -121,7 +121,7 @@ def test_the_embedded_model_detects_the_same_through_onnx(tmp_path):
     ]
     with TabletopSimulator(width=640, height=480) as simulator:
         views = [simulator.render(1_000_000 + index).rgb for index in range(4)]
-    # Upright, wide and odd pictures come to the decoder with other canvases.
+    # Upright, wide and odd images come to the decoder with other canvases.
     views += [np.rot90(views[0]), views[1][:300], views[2][:333, :501]]
     for rgb in views:
         frame = Frame(np.ascontiguousarray(rgb))

@@ -19,7 +19,7 @@ from vl2_ros.model.graphs import GRAPHS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((REPOSITORY / "engines").glob("*.yaml"))
-SMALL = {"backend": "onnxruntime", "graphs": {"denoiser": {"shapes": [{"pictures": [1, 2, 3]}]}}}
+SMALL = {"backend": "onnxruntime", "graphs": {"denoiser": {"shapes": [{"images": [1, 2, 3]}]}}}
 
 
 def test_a_profile_of_each_kind_of_machine_is_shipped_and_found_by_name():
@@ -94,16 +94,16 @@ def with_graph(name: str, entry: object) -> dict[str, object]:
         (with_graph("oven", None), "expected vision_encoder, .*got 'oven'"),
         (with_graph("denoiser", [3]), "denoiser: expected the keys precision and shapes"),
         (with_graph("denoiser", {"speed": 3}), "denoiser: expected the keys.*unknown: speed"),
-        (with_graph("denoiser", None), "denoiser: shapes must give sizes of pictures, got none"),
+        (with_graph("denoiser", None), "denoiser: shapes must give sizes of images, got none"),
         (with_graph("denoiser", {"shapes": []}), "at least one entry"),
-        (with_graph("denoiser", {"shapes": None}), "must give sizes of pictures, got none"),
+        (with_graph("denoiser", {"shapes": None}), "must give sizes of images, got none"),
         (with_graph("denoiser", {"shapes": {}}), "shapes must be a list"),
-        (with_graph("denoiser", {"shapes": [{"pictures": [3, 2, 1]}]}), "in rising order"),
-        (with_graph("denoiser", {"shapes": [{"pictures": [0, 1, 1]}]}), "in rising order"),
-        (with_graph("denoiser", {"shapes": [{"pictures": "two"}]}), "a number or .least, best"),
-        (with_graph("denoiser", {"shapes": [{"pictures": 2, "tiles": 1}]}), "sizes of pictures"),
+        (with_graph("denoiser", {"shapes": [{"images": [3, 2, 1]}]}), "in rising order"),
+        (with_graph("denoiser", {"shapes": [{"images": [0, 1, 1]}]}), "in rising order"),
+        (with_graph("denoiser", {"shapes": [{"images": "two"}]}), "a number or .least, best"),
+        (with_graph("denoiser", {"shapes": [{"images": 2, "tiles": 1}]}), "sizes of images"),
         (
-            with_graph("denoiser", {"precision": "int3", "shapes": [{"pictures": 2}]}),
+            with_graph("denoiser", {"precision": "int3", "shapes": [{"images": 2}]}),
             "precision must be float32 or float16, got 'int3'",
         ),
     ],

@@ -36,7 +36,7 @@ RECIPE = EngineRecipe(
     "tensorrt 10.3.0",
     "NVIDIA Orin sm_87",
     "float16",
-    ({"pictures": (1, 2, 3)},),
+    ({"images": (1, 2, 3)},),
     {"workspace_bytes": 1 << 30, "optimization_level": 3},
 )
 
@@ -73,8 +73,8 @@ def start_build(source: Path, store: EngineStore, seconds: float) -> subprocess.
         {"device": "NVIDIA Orin sm_89"},
         {"device": "NVIDIA Thor sm_87"},
         {"precision": "float32"},
-        {"shapes": ({"pictures": (1, 1, 3)},)},
-        {"shapes": ({"pictures": (1, 2, 3)}, {"pictures": (1, 2, 3)})},
+        {"shapes": ({"images": (1, 1, 3)},)},
+        {"shapes": ({"images": (1, 2, 3)}, {"images": (1, 2, 3)})},
         {"options": {"workspace_bytes": 1 << 29, "optimization_level": 3}},
         {"options": {"workspace_bytes": 1 << 30, "optimization_level": 4}},
     ],

@@ -75,7 +75,7 @@ def test_region_encoder_takes_any_number_of_regions_on_any_tile(export, precisio
 
 @pytest.mark.slow
 @pytest.mark.parametrize("classes", [1, 9])
-def test_detection_decoder_takes_any_number_of_classes_and_a_padded_picture(export, classes):
+def test_detection_decoder_takes_any_number_of_classes_and_a_padded_image(export, classes):
     graph = export("detection_decoder")
     inputs = graph.inputs(classes=classes)
     inputs["pixel_mask"][:, 50:] = False
@@ -92,7 +92,7 @@ def test_detection_decoder_in_float16_stays_near_on_its_queries(export):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (96, 64), (128, 128), (32, 96)])
-def test_a_decoder_on_resnet_takes_pictures_of_any_size(export, height, width):
+def test_a_decoder_on_resnet_takes_images_of_any_size(export, height, width):
     graph = export("detection_decoder", backbone="resnet")
     inputs = graph.inputs(height=height, width=width, classes=2)
     inputs["pixel_mask"][:, :, width - 9 :] = False

@@ -66,7 +66,7 @@ def test_every_end_token_stops(end):
     assert [token.token_id for token in run(session, tokens=tokens)] == [4, 8]
 
 
-def test_picture_features_go_with_the_prompt_only():
+def test_image_features_go_with_the_prompt_only():
     session = ScriptedSession([4, 3, TOKENS.eos])
     run(session)
     assert session.images == ["features", None, None]

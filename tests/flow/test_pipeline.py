@@ -58,7 +58,7 @@ class LanguageModel:
 
 
 class DetectionDecoder:
-    """Query q sees class q with logit 3 - q, in the lower right quarter of the picture."""
+    """Query q sees class q with logit 3 - q, in the lower right quarter of the image."""
 
     info = EngineInfo("detection_decoder", "scripted", "cpu", (), ())
 

@@ -1,4 +1,4 @@
-"""From a sentence to pictures: the flow with scripted engines, and through a small generator."""
+"""From a sentence to images: the flow with scripted engines, and through a small generator."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_closing_the_run_stops_before_the_next_step(tokenizer, frame):
     assert drawer.steps_done == 1
 
 
-def test_things_and_pictures_of_one_answer_come_together(tokenizer, frame):
+def test_things_and_images_of_one_answer_come_together(tokenizer, frame):
     answer = "I found: mug[DET]. Here it is [EDIT]."
     pipeline = make_pipeline(
         tokenizer, answer, detection=DetectionDecoder(), generators=[Generator(Route.EDIT)]
@@ -187,7 +187,7 @@ def test_an_answer_about_a_frame_that_is_not_there_is_refused(tokenizer, answer)
         detection=DetectionDecoder(),
         generators=[Generator(Route.GENERATE), Generator(Route.EDIT)],
     )
-    with pytest.raises(InputError, match="there is (no picture|none)"):
+    with pytest.raises(InputError, match="there is (no image|none)"):
         pipeline.answer(None, Command("draw a red mug"))
 
 

@@ -265,7 +265,7 @@ def test_sentence_ends_in_keypoints_at_hand_computed_places(network, tokenizer):
 def list_expected() -> list[tuple[np.ndarray, tuple[float, ...]]]:
     """Box and keypoint of every cell in camera pixels, by hand.
 
-    501 x 333 becomes 144 x 96 on a canvas of 160 x 96: columns and rows of the picture on each
+    501 x 333 becomes 144 x 96 on a canvas of 160 x 96: columns and rows of the image on each
     level are 18 x 12, 9 x 6, 5 x 3 (of 4.5) and 3 x 2 (of 2.25 and 1.5).
     """
     rows = []

@@ -33,8 +33,8 @@ WORDS = {
     "paint": Route.GENERATE,
     "change": Route.EDIT,
 }
-PICTURE_ROUTES = (Route.GENERATE, Route.EDIT)
-#: Denoising steps of a picture, unless a command says otherwise.
+IMAGE_ROUTES = (Route.GENERATE, Route.EDIT)
+#: Denoising steps of an image, unless a command says otherwise.
 STEPS = 4
 PATIENCE_S = 30.0
 
@@ -80,8 +80,8 @@ class ScriptedPerceiver:
                 yield TextEvent("still thinking", routes)
             images = []
             for route in routes:
-                if route in PICTURE_ROUTES:
-                    images.append((yield from self._make_picture(frame, command, route)))
+                if route in IMAGE_ROUTES:
+                    images.append((yield from self._make_image(frame, command, route)))
         except GeneratorExit:
             self.closed_count += 1
             raise
@@ -90,7 +90,7 @@ class ScriptedPerceiver:
         branches = tuple(
             Branch(route, ("mug", "bowl"), make_detections(frame))
             for route in routes
-            if route not in PICTURE_ROUTES
+            if route not in IMAGE_ROUTES
         )
         yield ResultEvent(
             Result(
@@ -104,7 +104,7 @@ class ScriptedPerceiver:
             )
         )
 
-    def _make_picture(
+    def _make_image(
         self, frame: Frame, command: Command, route: Route
     ) -> Generator[Event, None, GeneratedImage]:
         """An edit is the frame turned into its negative, a drawing is even grey."""
@@ -124,7 +124,7 @@ class ScriptedPerceiver:
 
 
 def make_detections(frame: Frame) -> Detections:
-    """Two things in any picture of 8x8 pixels and more; the first mask has a hole."""
+    """Two things in any image of 8x8 pixels and more; the first mask has a hole."""
     masks = np.zeros((2, *frame.frame_hw), np.bool_)
     masks[0, 1:6, 1:6] = True
     masks[0, 3, 3] = False

@@ -166,7 +166,7 @@ def ask(request_id: str, text: str = "find the mug", **fields: object) -> Reques
 def running_node(
     perceiver: StepwisePerceiver, **parameters: object
 ) -> Iterator[tuple[PerceptionNode, AnswerLog]]:
-    """A started node; pictures never get too old unless the test says so."""
+    """A started node; images never get too old unless the test says so."""
     log = AnswerLog()
     settings = {"max_frame_age_s": 0.0, "command_deadline_s": 600.0, **parameters}
     node = PerceptionNode(perceiver, NodeParameters(**settings), log)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from vl2_ros.structures import SCHEDULERS, ImageOptions
 from vl2_ros.structures.image_options import MAX_STEPS
 
 
-def test_choices_of_pictures_are_those_of_commands():
+def test_choices_of_images_are_those_of_commands():
     assert note_of("image_scheduler").choices == ("auto", *SCHEDULERS[1:])
     assert note_of("image_steps").most == MAX_STEPS
     assert NodeParameters().fill_image_options(ImageOptions()) == ImageOptions()

@@ -30,7 +30,7 @@ def perceiver() -> StepwisePerceiver:
     return StepwisePerceiver()
 
 
-def test_an_answer_names_its_request_and_the_picture_that_was_used(perceiver):
+def test_an_answer_names_its_request_and_the_image_that_was_used(perceiver):
     with running_node(perceiver) as (node, log):
         node.put_image("image", make_image(11))
         node.put_image("image", make_image(22))
@@ -47,7 +47,7 @@ def test_an_answer_names_its_request_and_the_picture_that_was_used(perceiver):
     assert node.info.name == "stepwise"
 
 
-def test_a_request_before_any_picture_waits_for_it(perceiver):
+def test_a_request_before_any_image_waits_for_it(perceiver):
     with running_node(perceiver) as (node, log):
         node.submit(ask("a"))
         assert node.report().queue_length == 1
@@ -102,7 +102,7 @@ def test_an_invalid_request_is_answered_at_once(perceiver, request_, words):
         assert node.report().queue_length == 0 and node.list_watches() == ()
 
 
-def test_a_picture_of_an_unknown_camera_is_refused(perceiver):
+def test_a_image_of_an_unknown_camera_is_refused(perceiver):
     with (
         running_node(perceiver, cameras=("left", "right")) as (node, _),
         pytest.raises(InputError, match="'up'.*left, right"),
@@ -148,7 +148,7 @@ def test_cameras_do_not_wait_for_each_other(perceiver):
     assert [(a.camera, a.frame.stamp_ns) for a in answers if a.frame] == [("right", 2), ("left", 1)]
 
 
-def test_commands_about_one_picture_decode_it_once(perceiver):
+def test_commands_about_one_image_decode_it_once(perceiver):
     decoded: list[int] = []
     perceiver.hold()
     with running_node(perceiver) as (node, log):
@@ -207,7 +207,7 @@ def test_a_parameter_that_is_not_live_cannot_change(perceiver):
         assert node.parameters is before
 
 
-def test_an_old_picture_is_not_used_until_the_parameter_allows_it(perceiver):
+def test_an_old_image_is_not_used_until_the_parameter_allows_it(perceiver):
     with running_node(perceiver, max_frame_age_s=0.001) as (node, log):
         node.put_image("image", make_image(1))
         threading.Event().wait(0.05)

@@ -1,4 +1,4 @@
-"""Perceivers, pictures and listeners that fail; the node answers and lives on."""
+"""Perceivers, images and listeners that fail; the node answers and lives on."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_perceiver_that_ends_without_a_result_has_failed():
         (MemoryError("image step is 3"), Status.FAILED),
     ],
 )
-def test_a_picture_that_cannot_be_decoded_is_named(perceiver, error, status):
+def test_a_image_that_cannot_be_decoded_is_named(perceiver, error, status):
     with running_node(perceiver, cameras=("/front/image_raw",)) as (node, log):
         node.put_image("/front/image_raw", make_broken_image(error))
         node.submit(ask("a"))
@@ -138,7 +138,7 @@ def mask(height: int, width: int, image: int = 0) -> VisualPrompt:
         (mask(4, 6, image=1), "9x8"),
     ],
 )
-def test_a_visual_prompt_that_does_not_fit_its_picture_is_invalid(perceiver, prompt, words):
+def test_a_visual_prompt_that_does_not_fit_its_image_is_invalid(perceiver, prompt, words):
     with running_node(perceiver) as (node, log):
         node.put_image("image", make_image(1, hw=(4, 6)))
         node.submit(ask("a", visual_prompts=(prompt,), images=(make_image(2, hw=(8, 9)),)))

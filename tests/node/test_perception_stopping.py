@@ -162,12 +162,12 @@ def test_an_answered_ask_cannot_be_canceled(perceiver):
     assert log.statuses() == [("a", Status.OK), ("b", Status.OK)]
 
 
-def test_waiting_for_a_picture_in_vain_expires_and_names_the_camera(perceiver):
+def test_waiting_for_a_image_in_vain_expires_and_names_the_camera(perceiver):
     with running_node(perceiver, cameras=("/front/image_raw",)) as (node, log):
         node.submit(ask("a", deadline_s=0.05))
         answer = log.wait_for_final("a")
     assert answer.status is Status.EXPIRED and answer.frame is None
-    assert "no picture came on /front/image_raw" in answer.message and "0.05" in answer.message
+    assert "no image came on /front/image_raw" in answer.message and "0.05" in answer.message
 
 
 def test_waiting_behind_others_expires_on_time_though_the_worker_is_busy(perceiver):
@@ -180,7 +180,7 @@ def test_waiting_behind_others_expires_on_time_though_the_worker_is_busy(perceiv
         node.submit(ask("patient"))
         answer = log.wait_for(1)[0]
         assert (answer.request_id, answer.status) == ("short", Status.EXPIRED)
-        assert "no time" in answer.message and "picture" not in answer.message
+        assert "no time" in answer.message and "image" not in answer.message
         perceiver.go()
         log.wait_for(3)
     assert [name for name, _ in perceiver.runs] == ["long", "patient"]

@@ -30,7 +30,7 @@ def stamps(log: AnswerLog, name: str = "w") -> list[int]:
     return [answer.frame.stamp_ns for answer in own if answer.frame is not None]
 
 
-def test_a_watch_answers_each_new_picture_once(perceiver):
+def test_a_watch_answers_each_new_image_once(perceiver):
     with running_node(perceiver) as (node, log):
         node.submit(watch("w"))
         for stamp in range(1, 6):
@@ -45,7 +45,7 @@ def test_a_watch_answers_each_new_picture_once(perceiver):
     assert perceiver.runs[-1] == ("later", 5)
 
 
-def test_pictures_differ_by_identity_not_by_stamp(perceiver):
+def test_images_differ_by_identity_not_by_stamp(perceiver):
     own = AnswerLog()
     with running_node(perceiver) as (node, log):
         node.submit(watch("w"), on_answer=own)
@@ -124,7 +124,7 @@ def test_a_watch_keeps_its_rate_below_that_of_the_camera(perceiver):
     assert used == sorted(set(used)) and len(perceiver.runs) <= elapsed_s * 20.0 + 2
 
 
-def test_a_watch_waits_for_its_time_without_another_picture(perceiver):
+def test_a_watch_waits_for_its_time_without_another_image(perceiver):
     with running_node(perceiver) as (node, log):
         node.submit(watch("w", rate_hz=10.0))
         node.put_image("image", make_image(1))
@@ -146,7 +146,7 @@ def test_one_watch_too_many_is_busy_until_the_parameter_allows_it(perceiver):
         assert [state.id for state in node.list_watches()] == ["a", "b"]
 
 
-def test_a_watch_ends_by_itself_without_any_picture(perceiver):
+def test_a_watch_ends_by_itself_without_any_image(perceiver):
     with running_node(perceiver) as (node, log):
         node.submit(watch("w", duration_s=0.05))
         answer = log.wait_for_final("w")
@@ -171,7 +171,7 @@ def test_a_watch_that_ends_while_it_runs_stops_before_the_next_step(perceiver):
     assert log.statuses() == [("w", Status.ENDED)]
 
 
-def test_two_watches_on_two_cameras_see_their_own_pictures(perceiver):
+def test_two_watches_on_two_cameras_see_their_own_images(perceiver):
     with running_node(perceiver, cameras=("left", "right")) as (node, log):
         node.submit(watch("l", camera="left"))
         node.submit(watch("r", camera="right"))

@@ -1,4 +1,4 @@
-"""What the server makes of bad pictures, bad commands and bad times; the rest is conformance."""
+"""What the server makes of bad images, bad commands and bad times; the rest is conformance."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make_mask(height: int, width: int):
 
 
 EMPTY = np.zeros(0, np.uint8)
-BAD_PICTURES = {
+BAD_IMAGES = {
     "too little data": ({"height": 17}, "holds 1152 bytes, expected 1224"),
     "too short a step": ({"step": 71}, "step is 71, expected at least 72"),
     "width against step": ({"width": 25}, "step is 72, expected at least 75"),
@@ -63,9 +63,9 @@ BAD_PICTURES = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_PICTURES)
-def test_bad_picture_is_answered_invalid_and_the_next_one_is_fine(rig, name):
-    changes, expected = BAD_PICTURES[name]
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_bad_image_is_answered_invalid_and_the_next_one_is_fine(rig, name):
+    changes, expected = BAD_IMAGES[name]
     rig.start()
     camera = rig.open_camera()
     rig.command("w", mode=int(Mode.WATCH))
@@ -81,7 +81,7 @@ def test_bad_picture_is_answered_invalid_and_the_next_one_is_fine(rig, name):
     assert stamp_of(good) == 2 * MS
 
 
-def test_bad_compressed_picture_is_answered_invalid(rig):
+def test_bad_compressed_image_is_answered_invalid(rig):
     rig.start()
     camera = rig.open_camera("/image/compressed", compressed=True)
     rubbish = make_compressed_image(TYPES, data=np.arange(40, dtype=np.uint8))
@@ -104,7 +104,7 @@ BAD_COMMANDS = {
     "unknown camera": ({"camera": "rear"}, "no camera 'rear'; the node has: image"),
     "point outside": (
         {"visual_prompts": [make_prompt(points=make_points(TYPES, (24.5, 3)))]},
-        "point (24.5, 3) is outside the picture of 24x16 pixels",
+        "point (24.5, 3) is outside the image of 24x16 pixels",
     ),
     "point that is NaN": (
         {"visual_prompts": [make_prompt(points=make_points(TYPES, (float("nan"), 3)))]},
@@ -116,13 +116,13 @@ BAD_COMMANDS = {
     ),
     "mask of another size": (
         {"visual_prompts": [make_prompt(kind=4, mask=make_mask(8, 8))]},
-        "mask is 8x8, expected the picture's 24x16",
+        "mask is 8x8, expected the image's 24x16",
     ),
-    "prompt on no picture": (
+    "prompt on no image": (
         {"visual_prompts": [make_prompt(points=make_points(TYPES, (1, 1)), image=2)]},
         "points into image 2",
     ),
-    "bad further picture": ({"images": [make_image(TYPES, step=1)]}, "step is 1"),
+    "bad further image": ({"images": [make_image(TYPES, step=1)]}, "step is 1"),
 }
 
 
@@ -254,14 +254,14 @@ def test_silent_camera_is_a_warning_within_its_time_and_once(rig, caplog):
         rig.start(camera_timeout_s=0.2, diagnostics_period_s=0.1)
         inbox = Inbox(rig.client, "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", Qos())
         inbox.wait(8)
-        warnings = [one for one in caplog.messages if "no picture ever came" in one]
+        warnings = [one for one in caplog.messages if "no image ever came" in one]
         assert len(warnings) == 1
         assert "/image or /image/compressed: nobody publishes there" in warnings[0]
         rig.show(rig.open_camera(), 1 * MS)
         wait_until(lambda: any("come again" in one for one in caplog.messages), "it is back")
         stale = inbox.wait(1, lambda message: message.status[1].level == 3)[0]
     assert stale.status[1].name == "vl2: camera image"
-    assert "no picture came on /image or /image/compressed for" in stale.status[1].message
+    assert "no image came on /image or /image/compressed for" in stale.status[1].message
 
 
 def test_camera_name_that_is_no_topic_is_refused_before_anything_is_open(rig):

@@ -75,7 +75,7 @@ def make_image(
     frame_id: str = "camera_link",
     **changes: Any,
 ) -> Any:
-    """Make an rgb8 Image; `changes` are fields that contradict the picture."""
+    """Make an rgb8 Image; `changes` are fields that contradict the image."""
     if rgb is None:
         rgb = np.full((16, 24, 3), 90, np.uint8)
     fields: dict[str, Any] = {
@@ -115,7 +115,7 @@ def make_camera_info(types: MessageTypes, **changes: Any) -> Any:
 
 
 def make_depth(types: MessageTypes, stamp_ns: int, values: np.ndarray, **changes: Any) -> Any:
-    """Make a depth picture of (H, W) uint16 millimetres or float32 metres."""
+    """Make a depth image of (H, W) uint16 millimetres or float32 metres."""
     fields: dict[str, Any] = {
         "header": make_header(types, stamp_ns),
         "height": values.shape[0],

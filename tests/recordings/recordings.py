@@ -35,7 +35,7 @@ CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL,
 
 
 def make_frames(count: int) -> list[Frame]:
-    """Make pictures that can be told apart, ten a second."""
+    """Make images that can be told apart, ten a second."""
     return [
         Frame(
             np.full((*FRAME_HW, 3), 20 * index, np.uint8),
@@ -47,7 +47,7 @@ def make_frames(count: int) -> list[Frame]:
 
 
 def record_camera(path: Path, count: int = 4, *, compressed: bool = False) -> list[Frame]:
-    """Write `count` pictures on /camera/image_raw, or its /compressed; return them."""
+    """Write `count` images on /camera/image_raw, or its /compressed; return them."""
     frames = make_frames(count)
     write_camera_bag(path, [(frame, CAMERA) for frame in frames], compressed=compressed)
     return frames

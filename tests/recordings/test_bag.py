@@ -97,7 +97,7 @@ def assert_same(frames: list[Frame], read: list[Frame]) -> None:
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
-def test_folder_gives_its_pictures(tmp_path, storage, compress, encoding):
+def test_folder_gives_its_images(tmp_path, storage, compress, encoding):
     frames = make_frames()
     messages = [make_image(frame, encoding) for frame in frames]
     bag = write_bag(tmp_path / "bag", {"/image": messages}, storage=storage, compress=compress)
@@ -105,7 +105,7 @@ def test_folder_gives_its_pictures(tmp_path, storage, compress, encoding):
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
-def test_bare_file_without_metadata_gives_its_pictures(tmp_path, storage):
+def test_bare_file_without_metadata_gives_its_images(tmp_path, storage):
     frames = make_frames()
     bag = write_bag(tmp_path / "bag", {"/image": [make_image(f) for f in frames]}, storage=storage)
     (source,) = [path for path in bag.iterdir() if path.suffix in (".mcap", ".db3")]
@@ -222,10 +222,10 @@ def test_unknown_topic_lists_the_known(tmp_path):
         list(read_frames(bag, topic="/other"))
 
 
-def test_bag_without_pictures_lists_its_topics(tmp_path):
+def test_bag_without_images_lists_its_topics(tmp_path):
     text = STORE.types["std_msgs/msg/String"](data="hello")
     bag = write_bag(tmp_path / "bag", {"/chatter": [text]}, message_type="std_msgs/msg/String")
-    with pytest.raises(TransportError, match=r"no picture topic.*sensor_msgs.*/chatter"):
+    with pytest.raises(TransportError, match=r"no image topic.*sensor_msgs.*/chatter"):
         list(read_frames(bag))
     assert list_image_topics(bag) == ()
 
@@ -239,7 +239,7 @@ def test_bag_without_pictures_lists_its_topics(tmp_path):
         ({"height": 0, "width": 0, "step": 0}, "no pixel"),
     ],
 )
-def test_broken_picture_names_topic_message_and_reason(tmp_path, changes, expected):
+def test_broken_image_names_topic_message_and_reason(tmp_path, changes, expected):
     good, bad = make_frames(2)
     bag = write_bag(
         tmp_path / "bag", {"/image": [make_image(good), replace(make_image(bad), **changes)]}
@@ -260,8 +260,8 @@ def test_folder_without_metadata_is_named(tmp_path):
         list(read_frames(tmp_path))
 
 
-def test_picture_file_is_not_a_bag(tmp_path):
-    path = tmp_path / "picture.png"
+def test_image_file_is_not_a_bag(tmp_path):
+    path = tmp_path / "image.png"
     path.write_bytes(b"\x89PNG")
     with pytest.raises(TransportError, match="is not a bag"):
         list(read_frames(path))
@@ -272,13 +272,13 @@ def test_picture_file_is_not_a_bag(tmp_path):
 def test_rubbish_under_a_bag_name_is_refused(tmp_path, suffix, content):
     path = tmp_path / f"bag{suffix}"
     path.write_bytes(content)
-    with pytest.raises(TransportError, match=r"cannot be read as a bag|no picture topic"):
+    with pytest.raises(TransportError, match=r"cannot be read as a bag|no image topic"):
         list(read_frames(path))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
-def test_recording_cut_short_fails_clearly_or_gives_whole_pictures(tmp_path, storage, share):
+def test_recording_cut_short_fails_clearly_or_gives_whole_images(tmp_path, storage, share):
     frames = make_frames(8)
     bag = write_bag(tmp_path / "bag", {"/image": [make_image(f) for f in frames]}, storage=storage)
     (source,) = [path for path in bag.iterdir() if path.suffix in (".mcap", ".db3")]

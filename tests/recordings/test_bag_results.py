@@ -49,7 +49,7 @@ def source(tmp_path) -> Path:
     return tmp_path / "camera.mcap"
 
 
-def test_every_picture_gives_one_result_at_its_time(source, tmp_path):
+def test_every_image_gives_one_result_at_its_time(source, tmp_path):
     out, perceiver = tmp_path / "results.mcap", ScriptedPerceiver()
     heard = []
     count = answer_bag(perceiver, source, out, ask("find it"), on_answer=heard.append)
@@ -90,7 +90,7 @@ def test_masks_boxes_and_labels_survive_the_file(source, tmp_path):
         assert (read.route, read.phrases) == (sent.route, sent.phrases)
 
 
-def test_viewers_find_schemas_profile_and_drawn_pictures(source, tmp_path):
+def test_viewers_find_schemas_profile_and_drawn_images(source, tmp_path):
     """Read with the MCAP project's own reader, as Foxglove does."""
     out = tmp_path / "results.mcap"
     answer_bag(ScriptedPerceiver(), source, out, ask("segment it"))
@@ -134,7 +134,7 @@ def test_compressed_camera_is_answered_too(tmp_path):
     assert answer_bag(ScriptedPerceiver(), tmp_path / "camera.mcap", out, ask("find it")) == 2
 
 
-def test_broken_picture_is_a_result_that_says_so_and_the_others_are_answered(tmp_path):
+def test_broken_image_is_a_result_that_says_so_and_the_others_are_answered(tmp_path):
     source, out, types = tmp_path / "camera.mcap", tmp_path / "results.mcap", StoreMessageTypes()
     data = np.zeros(48, np.uint8)
     fields = {"height": 4, "width": 4, "encoding": "rgb8", "step": 12, "data": data}
@@ -176,13 +176,13 @@ def test_crash_leaves_no_file(source, tmp_path):
         ([0, 100, 200, 300], 0.0, [0, 100, 200, 300]),
         ([0, 100, 200, 300], 5.0, [0, 200]),
         ([0, 100, 200, 300], 30.0, [0, 100, 200, 300]),
-        # 30 pictures a second at 10 a second: every third, although each comes a little late.
+        # 30 images a second at 10 a second: every third, although each comes a little late.
         ([0, 34, 67, 101, 134, 167, 201, 234, 267, 301], 10.0, [0, 101, 201, 301]),
         # After a gap no burst makes up for it.
         ([0, 1000, 1010, 1020, 1060, 1110], 10.0, [0, 1000, 1060]),
     ],
 )
-def test_rate_chooses_pictures_by_recorded_time(times_ms, rate_hz, expected):
+def test_rate_chooses_images_by_recorded_time(times_ms, rate_hz, expected):
     class Recorded:
         def __init__(self, time_ms):
             self.time_ns = time_ms * 1_000_000

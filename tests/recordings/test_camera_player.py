@@ -47,7 +47,7 @@ def bag(tmp_path):
 
 
 def play(monkeypatch, images, *, slow_s: float = 0.0, **options) -> list[float]:
-    """Play on a clock of its own; return the seconds at which the pictures were sent."""
+    """Play on a clock of its own; return the seconds at which the images were sent."""
     clock = Clock(options.pop("stop_at_s", float("inf")))
     monkeypatch.setattr(camera_player.time, "monotonic", clock.monotonic)
     sent = []
@@ -77,7 +77,7 @@ def test_loop_begins_again_after_one_period(bag, monkeypatch):
     assert play(monkeypatch, images) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
 
 
-def test_loop_of_one_picture_does_not_flood(tmp_path, monkeypatch):
+def test_loop_of_one_image_does_not_flood(tmp_path, monkeypatch):
     record_camera(tmp_path / "one.mcap", 1)
     images = islice(repeat_recording(tmp_path / "one.mcap", loop=True), 3)
     assert play(monkeypatch, images) == [0.0, 0.1, 0.2]
@@ -87,7 +87,7 @@ def test_without_loop_it_ends(bag):
     assert len(list(repeat_recording(bag))) == 3
 
 
-def test_stop_ends_it_before_the_next_picture(bag, monkeypatch):
+def test_stop_ends_it_before_the_next_image(bag, monkeypatch):
     assert play(monkeypatch, repeat_recording(bag, loop=True), stop_at_s=0.35) == [
         0.0,
         0.1,
@@ -102,13 +102,13 @@ def test_rates_without_sense_are_refused(bag, rate_hz):
         play_camera(read_images(bag), lambda recorded: None, threading.Event(), rate_hz=rate_hz)
 
 
-def test_held_picture_is_sent_again_until_the_next_step(bag):
+def test_held_image_is_sent_again_until_the_next_step(bag):
     steps: queue.SimpleQueue[bool] = queue.SimpleQueue()
     sent: list[int] = []
 
     def publish(recorded) -> None:
         sent.append(recorded.image.stamp_ns)
-        # Each picture is let go after it was sent three times.
+        # Each image is let go after it was sent three times.
         if sent.count(sent[-1]) == 3:
             steps.put(True)
 
@@ -149,13 +149,13 @@ def test_camera_is_named_as_the_node_takes_it(tmp_path, compressed, onto, camera
         transport.close()
 
 
-def test_topic_without_pictures_is_named(tmp_path):
+def test_topic_without_images_is_named(tmp_path):
     types = StoreMessageTypes()
     with write_recording(tmp_path / "text.mcap", types.typestore) as recording:
         text = types.make("std_msgs/msg/String", data="a")
         recording.add("/chatter", "std_msgs/msg/String", text, 0)
     transport = MemoryTransport(MemoryBus(), "vl2_camera")
-    with pytest.raises(TransportError, match=r"no picture topic.*/chatter"):
+    with pytest.raises(TransportError, match=r"no image topic.*/chatter"):
         open_camera(transport, tmp_path / "text.mcap")
     transport.close()
 

@@ -256,7 +256,7 @@ def test_odd_channel_beside_a_camera_does_not_matter(tmp_path, odd, profile):
         recording.add(channel, 5, b"\x00\x01\x00\x00\x07\x00\x00\x00")
         recording.add_frames(recording.open_topic("/image"), FRAMES)
     assert_same(FRAMES, read_frames(path))
-    with pytest.raises(TransportError, match=r"no picture topic '/odd'.*it has: /image"):
+    with pytest.raises(TransportError, match=r"no image topic '/odd'.*it has: /image"):
         list(read_frames(path, topic="/odd"))
 
 

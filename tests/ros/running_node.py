@@ -152,8 +152,8 @@ class RosClient:
         """Hear every result of the node."""
         return Inbox(self.transport, "/vl2/result", RESULT.type_name, Qos(depth=100))
 
-    def show_picture(self, stamp_ns: int = 1_000_000) -> Callable[[], None]:
-        """Publish a picture to /image once the node listens; returns what publishes it again."""
+    def show_image(self, stamp_ns: int = 1_000_000) -> Callable[[], None]:
+        """Publish an image to /image once the node listens; returns what publishes it again."""
         publisher = self.transport.advertise("/image", "sensor_msgs/msg/Image", Qos(depth=1))
         wait_until(lambda: publisher.count_subscribers() > 0, "the node looks at /image")
 

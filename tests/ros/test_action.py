@@ -44,7 +44,7 @@ def result_of(handle):
 def goals(running, client) -> Goals:
     running.start()
     client.activate()
-    client.show_picture(7_000_000)
+    client.show_image(7_000_000)
     return Goals(client)
 
 
@@ -68,7 +68,7 @@ def test_goal_gives_feedback_and_one_complete_result(running, goals):
     assert goals.feedback[-1].routes == ["segment"]
 
 
-def test_goal_for_a_picture_tells_its_progress_and_brings_it(running, client, goals):
+def test_goal_for_a_image_tells_its_progress_and_brings_it(running, client, goals):
     from action_msgs.msg import GoalStatus
 
     running.perceiver.may_answer.clear()
@@ -128,7 +128,7 @@ def test_goal_that_cannot_be_used_is_aborted_with_the_reason(goals):
 def test_goals_beyond_the_queue_are_busy_at_once(running, client):
     running.start(queue_size=1)
     client.activate()
-    client.show_picture()
+    client.show_image()
     goals = Goals(client)
     running.perceiver.may_answer.clear()
     first = goals.send(id="first")
@@ -146,7 +146,7 @@ def test_goals_beyond_the_queue_are_busy_at_once(running, client):
 def test_many_waiting_goals_leave_the_node_alive(running, client):
     running.start(queue_size=100)
     client.activate()
-    show = client.show_picture()
+    show = client.show_image()
     goals = Goals(client)
     running.perceiver.may_answer.clear()
     handles = [goals.send(id=f"goal {number}") for number in range(24)]
@@ -237,7 +237,7 @@ def test_services_start_list_and_stop_watches(running, client):
 
     running.start(max_watches=1)
     client.activate()
-    client.show_picture()
+    client.show_image()
 
     def watch(**fields):
         command = client.make("vl2_ros/msg/VisionCommand", mode=int(Mode.ASK), **fields)

@@ -89,7 +89,7 @@ def test_end_of_the_node_breaks_the_bond(running, client, manager, how):
 def test_node_goes_on_when_the_manager_leaves_and_takes_the_next_one(running, client, manager):
     running.start()
     client.activate()
-    client.show_picture()
+    client.show_image()
     inbox = client.listen()
     first = manager.bond()
     assert is_formed(first)
@@ -149,6 +149,6 @@ def test_node_works_where_ros_has_no_bond(running, client, monkeypatch, caplog):
     (line,) = [one for one in caplog.records if "package bond is not here" in one.getMessage()]
     assert line.levelno == logging.INFO and "bond_timeout: 0.0" in line.getMessage()
     inbox = client.listen()
-    client.show_picture()
+    client.show_image()
     assert client.ask(inbox, "a").status == Status.OK
     find_class.cache_clear()

@@ -22,7 +22,7 @@ def test_thousand_commands_of_a_writer_that_keeps_all_give_a_thousand_results(ru
 
     running.start()
     client.activate()
-    client.show_picture()
+    client.show_image()
     keeps_all = Qos(depth=2 * COUNT, keep_all=True)
     results = Inbox(client.transport, "/vl2/result", RESULT.type_name, keeps_all)
     # The way there and back is open.

@@ -23,7 +23,7 @@ def end_of(process: subprocess.Popen) -> tuple[int, str]:
 def hang(client, asking: PerceptionClient) -> None:
     """Let the worker hang; every command until then has its answer."""
     asking.require_node(PATIENCE_S)
-    show = client.show_picture()
+    show = client.show_image()
 
     def is_hung() -> bool:
         # An image that comes before both sides know each other is lost.

@@ -46,7 +46,7 @@ def test_goal_that_fails_is_aborted_with_a_result(running, client, monkeypatch, 
 
     running.start()
     client.activate()
-    client.show_picture()
+    client.show_image()
     action = ActionClient(client.node, Perceive, "/vl2/perceive")
     assert action.wait_for_server(PATIENCE_S)
 
@@ -113,7 +113,7 @@ def test_message_that_cannot_be_read_silences_nothing(running, client, caplog):
     running.start()
     client.activate()
     inbox = client.listen()
-    client.show_picture()
+    client.show_image()
     (broken,) = [one for one in running.node.subscriptions if one.topic_name == "/vl2/command"]
     publisher = client.transport.advertise("/vl2/command", "std_msgs/msg/String", Qos(depth=20))
     wait_until(lambda: publisher.count_subscribers() > 0, "commands are listened to")

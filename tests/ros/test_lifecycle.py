@@ -26,7 +26,7 @@ def test_node_starts_by_itself(running, client):
     wait_until(lambda: client.get_state() == "active", "the node is active")
     assert running.loaded == [ProcessParameters()]
     inbox = client.listen()
-    client.show_picture(5_000_000)
+    client.show_image(5_000_000)
     result = client.ask(inbox, "a")
     assert (result.status, stamp_of(result)) == (Status.OK, 5_000_000)
 
@@ -55,7 +55,7 @@ def test_states_load_listen_and_free(running, client):
     wait_until(lambda: gc.collect() >= 0 and loaded() is None, "the model is freed")
     client.activate()
     inbox = client.listen()
-    client.show_picture()
+    client.show_image()
     assert client.ask(inbox, "again").status == Status.OK
 
 
@@ -63,7 +63,7 @@ def test_deactivate_ends_what_runs_with_an_answer(running, client):
     running.start()
     client.activate()
     inbox = client.listen()
-    client.show_picture()
+    client.show_image()
     running.perceiver.may_answer.clear()
     commands = client.transport.advertise("/vl2/vision_command", "vl2_ros/msg/VisionCommand", Qos())
     wait_until(lambda: commands.count_subscribers() > 0, "commands are listened to")
@@ -124,7 +124,7 @@ def test_worker_that_hangs_ends_in_an_error_within_bounds(running, client, caplo
     running.perceiver.run = hang
     client.activate()
     inbox = client.listen()
-    client.show_picture()
+    client.show_image()
     try:
         expired = client.ask(inbox, "hung", deadline_s=0.2)
         assert (expired.status, "language" in expired.message) == (Status.EXPIRED, True)
@@ -148,7 +148,7 @@ def test_deactivate_while_it_hangs_answers_what_waits(running, client):
     running.perceiver.run = hang
     client.activate()
     inbox = client.listen()
-    client.show_picture()
+    client.show_image()
     commands = client.transport.advertise("/vl2/vision_command", "vl2_ros/msg/VisionCommand", Qos())
     wait_until(lambda: commands.count_subscribers() > 0, "commands are listened to")
     wait_until(lambda: client.transport.count_publishers("/vl2/result") > 0, "results are there")

@@ -34,7 +34,7 @@ def test_every_parameter_is_declared_with_text_range_and_default(running, client
 def test_live_parameter_changes_what_runs(running, client):
     running.start()
     client.activate()
-    client.show_picture()
+    client.show_image()
     assert client.set_parameter("score_threshold", 0.75).successful
     assert client.get_parameter("score_threshold") == 0.75
     result = perceive(client, text="find it")

@@ -46,7 +46,7 @@ def test_clock_that_stands_still_or_steps_back_stops_nothing(running, client):
     # A recording that ends, and begins again.
     for turn, now_s in enumerate((100, 200, 5, 6)):
         simulator.set(now_s)
-        client.show_picture(now_s * S)()
+        client.show_image(now_s * S)()
         result = client.ask(inbox, f"turn {turn}")
         assert (result.status, stamp_of(result)) == (Status.OK, now_s * S), result.message
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ros
 
 
 def ask(transport, text: str):
-    """Show a picture to /vl2 and ask about it; returns the result and the detections."""
+    """Show an image to /vl2 and ask about it; returns the result and the detections."""
     results = Inbox(transport, "/vl2/result", RESULT.type_name, Qos())
     detections = Inbox(transport, "/vl2/detections", "vision_msgs/msg/Detection2DArray", Qos())
     camera = transport.advertise("/image", "sensor_msgs/msg/Image", Qos(depth=1))

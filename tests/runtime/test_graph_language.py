@@ -44,7 +44,7 @@ def read_tables(network: VisionLLM) -> dict:
 
 
 def make_ids(network: VisionLLM) -> np.ndarray:
-    """Pictures, a region, words, and every routing token with its slots."""
+    """Images, a region, words, and every routing token with its slots."""
     ids = [1, TOKENS.image_patch, TOKENS.image_patch, 7, TOKENS.region, 9, TOKENS.image_patch]
     for routing_id in TOKENS.routing:
         ids += [5, routing_id, *TOKENS.slot_ids(network.super_link.counts[routing_id])]

@@ -104,7 +104,7 @@ def test_an_engine_loads_with_its_first_run():
     assert loader.loads == 1
 
 
-def test_a_generator_loads_with_its_first_picture_and_passes_its_events_on():
+def test_a_generator_loads_with_its_first_image_and_passes_its_events_on():
     class Drawing:
         info = INFO
 

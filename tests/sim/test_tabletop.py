@@ -77,7 +77,7 @@ def test_instance_map_holds_labelled_objects_only(frames: list[TabletopFrame]) -
             assert item.visible_pixels >= MIN_VISIBLE_PIXELS / 4
 
 
-def test_visible_keypoints_lie_inside_the_picture(frames: list[TabletopFrame]) -> None:
+def test_visible_keypoints_lie_inside_the_image(frames: list[TabletopFrame]) -> None:
     seen = 0
     for frame in frames:
         for item in frame.objects:

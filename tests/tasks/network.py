@@ -1,7 +1,7 @@
 """A small network with random weights whose words are dictated, and whose decoder sees what is set.
 
-Ids, pictures, regions and super-link states go through the real networks. Only the next word and
-what the decoder makes of the picture are set, so that results can be computed by hand.
+Ids, images, regions and super-link states go through the real networks. Only the next word and
+what the decoder makes of the image are set, so that results can be computed by hand.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from vl2_ros.structures import Frame
 CPU = torch.device("cpu")
 #: Height and width; both axes get scaled, rounded and padded by different amounts.
 ODD_HW = (333, 501)
-#: A picture of ODD_HW becomes 60x90 on a canvas of 64x96 at the decoder, 2 tiles and the whole.
+#: An image of ODD_HW becomes 60x90 on a canvas of 64x96 at the decoder, 2 tiles and the whole.
 PROCESSING = ProcessingConfig(
     vision_side=56,
     vision_tokens=16,
@@ -140,8 +140,8 @@ class Network:
 
         Args:
             logits: (q, N) of the first queries; the others are sure of nothing.
-            boxes_cxcywh: (q, 4) shares of the picture.
-            canvas_hw: of the padded picture, in network pixels.
+            boxes_cxcywh: (q, 4) shares of the image.
+            canvas_hw: of the padded image, in network pixels.
         """
         queries, depth = 20, 16
         all_logits = np.full((1, queries, logits.shape[1]), -20.0, np.float32)

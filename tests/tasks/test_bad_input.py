@@ -67,20 +67,20 @@ def test_special_tokens_in_keypoints_open_nothing(json_tokenizer):
 
 
 @pytest.mark.parametrize("place", [(501.5, 10), (10, 333.5), (-1, 3), (float("nan"), 3)])
-def test_point_outside_of_the_picture(network, place):
+def test_point_outside_of_the_image(network, place):
     refuse(
         network,
-        r"point .* is outside the picture of 501x333",
+        r"point .* is outside the image of 501x333",
         "what is this?",
         visual_prompts=(point(*place),),
     )
 
 
-def test_point_outside_of_the_example_that_fits_the_picture(network):
+def test_point_outside_of_the_example_that_fits_the_image(network):
     example = make_frame(100, 100)
     refuse(
         network,
-        r"\(400, 50\) is outside the picture of 100x100",
+        r"\(400, 50\) is outside the image of 100x100",
         "find the same",
         visual_prompts=(point(400, 50, image=1),),
         images=(example,),
@@ -93,10 +93,10 @@ def test_empty_mask_and_mask_of_another_size(network):
         refuse(network, words, "segment this", visual_prompts=(prompt,))
 
 
-def test_prompt_without_its_picture(network):
+def test_prompt_without_its_image(network):
     refuse(
         network,
-        r"points into image 1; the command has the camera picture \(0\) and 0 further ones",
+        r"points into image 1; the command has the camera image \(0\) and 0 further ones",
         "find the same",
         visual_prompts=(point(3, 3, image=1),),
     )

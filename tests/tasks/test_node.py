@@ -123,7 +123,7 @@ def test_what_points_outside_is_invalid_and_says_why(rig, network):
     rig.command("a", "what is this?", visual_prompts=[prompt])
     (result,) = rig.results.wait_for("a")
     assert result.status == Status.INVALID
-    assert "(600, 40) is outside the picture of 501x333" in result.message
+    assert "(600, 40) is outside the image of 501x333" in result.message
 
 
 def start_with(rig: Rig, tokenizer, answer: str, rgb: np.ndarray, **changes) -> None:
@@ -136,14 +136,14 @@ def start_with(rig: Rig, tokenizer, answer: str, rgb: np.ndarray, **changes) -> 
 def test_an_edit_comes_back_on_its_topic_pixel_on_pixel(rig, json_tokenizer):
     rgb = make_frame(*ODD_HW).rgb
     start_with(rig, json_tokenizer, "Here it is [EDIT].", rgb)
-    pictures = rig.subscribe("~/generated_image")
+    images = rig.subscribe("~/generated_image")
     options = TYPES.make("vl2_ros/msg/ImageOptions", seed=5)
     rig.command("a", "make the mug red", image_options=options)
     (result,) = rig.results.wait_for("a")
     assert (result.status, result.routes, result.text) == (Status.OK, ["edit"], "Here it is.")
     assert [one.stage for one in result.stage_times][-1] == "diffusion"
     assert (result.images[0].seed, result.images[0].steps) == (5, 2)
-    (image,) = pictures.wait()
+    (image,) = images.wait()
     assert image.header == result.header
     np.testing.assert_array_equal(image.data.reshape(rgb.shape), rgb[::-1])
 
@@ -157,16 +157,16 @@ def test_a_drawing_asked_by_a_sentence_alone(rig, json_tokenizer):
     assert (made.image.header.stamp.nanosec, made.image.header.frame_id) == (7, "")
 
 
-def test_a_picture_that_cannot_be_looked_at_cannot_be_edited(rig, json_tokenizer):
+def test_a_image_that_cannot_be_looked_at_cannot_be_edited(rig, json_tokenizer):
     start_with(rig, json_tokenizer, "Here it is [EDIT].", make_frame(*ODD_HW).rgb, height=334)
     rig.command("a", "make the mug red")
     (result,) = rig.results.wait_for("a")
     assert (result.status, list(result.images)) == (Status.INVALID, [])
-    assert "the picture of camera image cannot be used: image holds" in result.message
+    assert "the image of camera image cannot be used: image holds" in result.message
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (1, 900), (700, 8), (65, 63)])
-def test_an_edit_has_the_size_of_its_picture_whatever_that_is(rig, json_tokenizer, hw):
+def test_an_edit_has_the_size_of_its_image_whatever_that_is(rig, json_tokenizer, hw):
     start_with(rig, json_tokenizer, "Here it is [EDIT].", make_frame(*hw).rgb)
     rig.command("a", "make the mug red")
     (result,) = rig.results.wait_for("a")

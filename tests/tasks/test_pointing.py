@@ -1,6 +1,6 @@
-"""Pointing into pictures: regions of the camera's picture, and examples in further pictures.
+"""Pointing into images: regions of the camera's image, and examples in further images.
 
-A picture of 501x333 is squashed to 56x56 for regions: pixel x is column floor(x * 56 / 501), pixel
+An image of 501x333 is squashed to 56x56 for regions: pixel x is column floor(x * 56 / 501), pixel
 y is row floor(y * 56 / 333).
 """
 
@@ -18,7 +18,7 @@ from vl2_ros.geometry import masks_to_boxes
 from vl2_ros.processing.images.preprocess import preprocess_vision
 from vl2_ros.structures import Command, PromptKind, Result, Route, VisualPrompt
 
-PICTURE = "<48>"
+IMAGE = "<48>"
 
 
 def prompt(kind: PromptKind, *points: tuple[float, float], image: int = 0) -> VisualPrompt:
@@ -56,12 +56,12 @@ def regions_of(network: Network) -> tuple[np.ndarray, np.ndarray]:
 def test_every_kind_of_prompt_is_drawn_where_it_points(network):
     result = ask(network, "What are these?", "Mugs.", EVERY_KIND)
     names = ", ".join(f"<reg>region{number}<region></reg>" for number in range(1, 6))
-    assert network.prompt_text() == f"<s>USER: {PICTURE}\nWhat are {names}? ASSISTANT:"
+    assert network.prompt_text() == f"<s>USER: {IMAGE}\nWhat are {names}? ASSISTANT:"
     assert result.text == "Mugs."
 
     masks, tiles = regions_of(network)
     assert (masks.shape, masks.dtype) == ((5, 56, 56), np.float32)
-    # Regions lie on the whole picture, which is the last of its three tiles.
+    # Regions lie on the whole image, which is the last of its three tiles.
     assert tiles.tolist() == [2] * 5
     x1, y1, x2, y2 = masks_to_boxes(masks).astype(int).T
     # 100 * 56 / 501 = 11.2, 40 * 56 / 333 = 6.7
@@ -72,7 +72,7 @@ def test_every_kind_of_prompt_is_drawn_where_it_points(network):
     assert (x1[2], y1[2], x2[2], y2[2], masks[2].sum()) == (0, 0, 56, 1, 56)
     # 10.06, 10.09, 20.1, 20.2; outline included
     assert (x1[3], y1[3], x2[3], y2[3], masks[3].sum()) == (10, 10, 21, 21, 11 * 11)
-    # Column 27 of the small picture is sampled at 27.5 / 56 * 501 - .5 = 245.5, column 28 at 254.5.
+    # Column 27 of the small image is sampled at 27.5 / 56 * 501 - .5 = 245.5, column 28 at 254.5.
     assert (x1[4], y1[4], x2[4], y2[4], masks[4].sum()) == (28, 0, 56, 56, 28 * 56)
 
 
@@ -100,14 +100,14 @@ def test_what_is_pointed_at_changes_what_the_model_reads(network):
         ("Describe this in detail.", "Describe {} in detail."),
         ("What colour is the thing in region 1?", "What colour is the thing in {}?"),
         ("Why would somebody hold it?", "Look at {}. Why would somebody hold it?"),
-        ("What is in this picture?", "Look at {}. What is in this picture?"),
+        ("What is in this image?", "Look at {}. What is in this image?"),
         ("What is this? Answer with one word.", "What is {}? Answer with one word."),
     ],
 )
 def test_region_caption_and_question_come_back_as_words(network, sentence, question):
     result = ask(network, sentence, "A red mug.", (POINT,))
     asked = question.format("<reg>region1<region></reg>")
-    assert network.prompt_text() == f"<s>USER: {PICTURE}\n{asked} ASSISTANT:"
+    assert network.prompt_text() == f"<s>USER: {IMAGE}\n{asked} ASSISTANT:"
     assert (result.text, result.routes) == ("A red mug.", (Route.ANSWER,))
 
 
@@ -119,7 +119,7 @@ def test_interactive_segmentation_gives_the_best_mask_of_each_region(network, di
     answer = "I found: region1[DET], region2[DET]."
     result = ask(network, "Segment these", answer, (POINT, BOX), direct=direct)
     listed = "<reg>region1<region></reg>, <reg>region2<region></reg>"
-    asked = f"<s>USER: {PICTURE}\nPlease segment {listed} in this picture. ASSISTANT:"
+    asked = f"<s>USER: {IMAGE}\nPlease segment {listed} in this picture. ASSISTANT:"
     assert network.prompt_text().startswith(asked)
     (branch,) = result.branches
     assert (branch.route, branch.phrases) == (Route.DETECT, ("region1", "region2"))
@@ -147,7 +147,7 @@ def test_ten_regions_at_once(network):
 
 
 @pytest.mark.parametrize("aspect", ["pad", "resize"])
-def test_regions_of_a_picture_that_is_not_tiled_lie_on_all_of_it(network, aspect):
+def test_regions_of_a_image_that_is_not_tiled_lie_on_all_of_it(network, aspect):
     """Neither padding nor the cropped borders may move what is pointed at."""
     from vl2_ros.processing.images.regions import preprocess_region_square
 
@@ -163,7 +163,7 @@ def test_regions_of_a_picture_that_is_not_tiled_lie_on_all_of_it(network, aspect
     np.testing.assert_array_equal(pixels["pixels"], preprocess_vision(frame, config))
 
 
-# Examples in further pictures
+# Examples in further images
 
 #: 200x200 pixels: a grid of 2x2 and the whole, 80 tokens.
 EXAMPLE = make_frame(200, 200, seed=1)
@@ -172,7 +172,7 @@ SECOND = make_frame(90, 300, seed=2)
 
 
 @pytest.mark.parametrize("direct", [False, True])
-def test_the_thing_of_an_example_is_found_in_a_picture_of_another_size(network, direct):
+def test_the_thing_of_an_example_is_found_in_a_image_of_another_size(network, direct):
     network.see(
         np.array([[3.0], [2.0]], np.float32), np.array([[0.75, 0.5, 0.5, 1]] * 2, np.float32)
     )
@@ -185,7 +185,7 @@ def test_the_thing_of_an_example_is_found_in_a_picture_of_another_size(network, 
         images=(EXAMPLE,),
         direct=direct,
     )
-    asked = "<80>\nThis picture shows <reg>region<region></reg>. <48>\nfind the same thing"
+    asked = "<80>\nThis image shows <reg>region<region></reg>. <48>\nfind the same thing"
     assert network.prompt_text().startswith(f"<s>USER: {asked} ASSISTANT:")
     masks, tiles = regions_of(network)
     # The whole of the example is the last of its five tiles.
@@ -194,7 +194,7 @@ def test_the_thing_of_an_example_is_found_in_a_picture_of_another_size(network, 
     inputs, _ = network.vision.calls[-1]
     both = [preprocess_vision(one, PROCESSING) for one in (EXAMPLE, make_frame(*ODD_HW))]
     np.testing.assert_array_equal(inputs["pixels"], np.concatenate(both))
-    # The decoder looks at the camera's picture, and so does the result.
+    # The decoder looks at the camera's image, and so does the result.
     (branch,) = result.branches
     assert branch.phrases == ("object",)
     assert branch.detections.masks.shape[1:] == ODD_HW
@@ -212,7 +212,7 @@ def test_several_examples_and_a_name(network):
     result = ask(network, "segment the same mug", "[DET]", prompts, images=images)
     region = "<reg>region<region></reg>"
     assert network.prompt_text() == (
-        f"<s>USER: <80>\nThis picture shows {region}. <64>\nThis picture shows {region}, {region}. "
+        f"<s>USER: <80>\nThis image shows {region}. <64>\nThis image shows {region}, {region}. "
         "<48>\nsegment the same mug ASSISTANT:"
     )
     masks, tiles = regions_of(network)
@@ -222,18 +222,18 @@ def test_several_examples_and_a_name(network):
     assert result.branches[0].phrases == ("mug",)
 
 
-def test_an_example_and_the_picture_can_be_talked_about(network):
+def test_an_example_and_the_image_can_be_talked_about(network):
     prompts = (prompt(PromptKind.POINT, (5, 5), image=1), POINT)
     result = ask(network, "How is this different?", "It is larger.", prompts, images=(EXAMPLE,))
     assert network.prompt_text() == (
-        "<s>USER: <80>\nThis picture shows <reg>region<region></reg>. <48>\n"
+        "<s>USER: <80>\nThis image shows <reg>region<region></reg>. <48>\n"
         "How is <reg>region1<region></reg> different? ASSISTANT:"
     )
     assert regions_of(network)[1].tolist() == [4, 7]
     assert (result.text, result.branches) == ("It is larger.", ())
 
 
-def test_further_pictures_without_pointing_come_after_the_cameras(network):
+def test_further_images_without_pointing_come_after_the_cameras(network):
     result = ask(network, "What has changed?", "A mug is gone.", (), images=(EXAMPLE, SECOND))
     assert network.prompt_text() == "<s>USER: <48>\n<80>\n<64>\nWhat has changed? ASSISTANT:"
     assert result.text == "A mug is gone."
@@ -250,5 +250,5 @@ def test_a_model_without_region_encoder_says_so(network):
 def test_a_model_of_spoken_commands_says_what_it_takes(network):
     pipeline = network.pipeline("A mug.", replace(PROCESSING, wording="spoken"))
     for changes in ({"visual_prompts": (POINT,)}, {"images": (EXAMPLE,)}):
-        with pytest.raises(InputError, match="sentences about one picture.*load a released"):
+        with pytest.raises(InputError, match="sentences about one image.*load a released"):
             pipeline.answer(make_frame(*ODD_HW), Command("What is this?", **changes))

@@ -1,6 +1,6 @@
 """Every task of spec core, section 7.5, from a person's sentence to typed results.
 
-The picture has 501x333 pixels, 90x60 on the decoder's canvas of 96x64: 5.567 and 5.55 camera
+The image has 501x333 pixels, 90x60 on the decoder's canvas of 96x64: 5.567 and 5.55 camera
 pixels for one of the network's.
 """
 
@@ -19,7 +19,7 @@ from vl2_ros.structures import UNLABELLED, Command, Result, Route
 D, G, S, P = Route.DETECT, Route.GROUND, Route.SEGMENT, Route.POSE
 
 #: 2 tiles and the thumbnail, 16 tokens each.
-PICTURE = "<48>"
+IMAGE = "<48>"
 
 #: sentence, question that is fed, answer that is dictated, route, phrases
 TASKS = {
@@ -48,20 +48,20 @@ TASKS = {
         (D, ("camouflaged object",)),
     ),
     "grounded caption": (
-        "Describe the picture and localise each object.",
-        "Describe the picture and localise each object.",
+        "Describe the image and localise each object.",
+        "Describe the image and localise each object.",
         "<det>A black and white cat</det>[DET] on a <det>sofa</det>[DET]",
         (D, ("black and white cat", "sofa")),
     ),
     "referring": (
         "Where is the red mug left of the bowl?",
-        "Where is red mug left of the bowl in this picture?",
+        "Where is red mug left of the bowl in this image?",
         "Sure, it is here[GRD].",
         (G, ("red mug left of the bowl",)),
     ),
     "referring segmentation": (
         "segment the mug that is upside down",
-        "Where is mug that is upside down in this picture?",
+        "Where is mug that is upside down in this image?",
         "Sure, it is here[GRD].",
         (G, ("mug that is upside down",)),
     ),
@@ -98,7 +98,7 @@ def test_sentence_becomes_the_trained_question_and_the_answer_a_result(network, 
     sentence, question, answer, (route, phrases) = TASKS[name]
     see_halves(network, len(phrases))
     result = ask(network, sentence, answer)
-    assert network.prompt_text() == f"<s>USER: {PICTURE}\n{question} ASSISTANT:"
+    assert network.prompt_text() == f"<s>USER: {IMAGE}\n{question} ASSISTANT:"
     (branch,) = result.branches
     assert (branch.route, branch.phrases) == (route, phrases)
     assert (result.command_id, result.stamp_ns, result.frame_id) == ("c", 11, "camera")
@@ -131,12 +131,12 @@ def test_boxes_and_masks_are_those_computed_by_hand(network, name):
         lower = found.masks[1]
         # 32 / 60 * 333 = 177.6; pixel 177 has its centre at 177.5.
         np.testing.assert_array_equal(np.flatnonzero(lower.any(axis=1)), np.arange(178, 333))
-        # The box ends outside of the picture, at 1.1 of its height: it is cut at the border.
+        # The box ends outside of the image, at 1.1 of its height: it is cut at the border.
         np.testing.assert_allclose(found.boxes_xyxy[1], (0, 0.7 * 333, 501, 333), atol=1e-3)
         assert found.labels == (phrases[0], phrases[-1])
 
 
-def test_a_picture_that_stands_upright_swaps_no_axis(network):
+def test_a_image_that_stands_upright_swaps_no_axis(network):
     """333 wide and 501 high: 60x90 on a canvas of 64x96."""
     logits = np.array([[3.0, -20.0], [-20.0, 2.0]], np.float32)
     boxes = np.array([[0.75, 0.25, 0.5, 0.5], [0.1, 0.9, 0.4, 0.4]], np.float32)
@@ -177,7 +177,7 @@ def test_only_semantic_answers_have_a_label_map(network):
     assert ask(network, sentence, answer).branches[0].label_map is None
 
 
-def test_semantic_pictures_have_a_size_of_their_own(network):
+def test_semantic_images_have_a_size_of_their_own(network):
     config = replace(PROCESSING, segment_short=32, segment_long=128)
     pipeline = network.pipeline("mug[DET]. road[SEG]", config)
     result = pipeline.answer(make_frame(*ODD_HW), Command("do both"))
@@ -201,7 +201,7 @@ def test_counting_says_the_number_and_gives_the_boxes_that_it_counted(
     result = ask(network, sentence, answer)
     asked = answer.removeprefix("I found: ").replace("[DET]", "").rstrip(".")
     question = f"Please find every {asked} in this picture."
-    assert network.prompt_text() == f"<s>USER: {PICTURE}\n{question} ASSISTANT:"
+    assert network.prompt_text() == f"<s>USER: {IMAGE}\n{question} ASSISTANT:"
     (branch,) = result.branches
     assert (result.text, branch.counts) == (text, count)
     assert len(branch.detections.boxes_xyxy) == sum(count)
@@ -220,12 +220,12 @@ def test_counting_that_the_model_answers_in_words_keeps_its_words(network):
         "What is on the table?",
         "Is the door open?",
         "What colour is the left mug? Answer with a single word.",
-        "Describe this picture in detail.",
+        "Describe this image in detail.",
     ],
 )
 def test_a_question_goes_as_it_is_and_words_come_back(network, sentence):
     result = ask(network, sentence, "A mug.")
-    assert network.prompt_text() == f"<s>USER: {PICTURE}\n{sentence} ASSISTANT:"
+    assert network.prompt_text() == f"<s>USER: {IMAGE}\n{sentence} ASSISTANT:"
     assert (result.text, result.routes, result.branches) == ("A mug.", (Route.ANSWER,), ())
 
 
@@ -249,7 +249,7 @@ def test_pose_names_the_things_first_and_then_their_keypoints(network, sentence,
     # The decoder of keypoints is another part's: here ends what the prompt and the parser do.
     with pytest.raises(RouteError, match=r"\[POSE\]"):
         ask(network, sentence, answer)
-    assert network.prompt_text() == f"<s>USER: {PICTURE}\n{question} ASSISTANT:"
+    assert network.prompt_text() == f"<s>USER: {IMAGE}\n{question} ASSISTANT:"
     groups = parse_answer_text(answer).groups
     assert [group.phrase for group in groups] == [*objects, *points]
     assert [group.route for group in groups] == [D] * len(objects) + [P] * len(points)
@@ -273,7 +273,7 @@ def test_direct_answers_read_the_states_that_generation_would(network, name):
     generated = ask(network, sentence, answer)
     direct = ask(network, sentence, "nothing that is dictated is heard", direct=True)
     assert len(network.fed) == 1
-    assert network.prompt_text().startswith(f"<s>USER: {PICTURE}\n{question} ASSISTANT: ")
+    assert network.prompt_text().startswith(f"<s>USER: {IMAGE}\n{question} ASSISTANT: ")
     assert direct.text == generated.text
     assert direct.branches[0].phrases == generated.branches[0].phrases == phrases
     assert direct.branches[0].route is route
@@ -295,7 +295,7 @@ def test_special_tokens_of_people_open_nothing(network):
     assert ids.count(tokens.image_patch) == 48
 
 
-def test_the_decoder_itself_gives_results_that_lie_in_the_picture(network):
+def test_the_decoder_itself_gives_results_that_lie_in_the_image(network):
     """Nothing set: random weights, real outputs."""
     sentence, _, answer, (_, phrases) = TASKS["detection"]
     (branch,) = ask(network, sentence, answer, score_threshold=0.0, max_instances=7).branches

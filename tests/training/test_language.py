@@ -11,13 +11,13 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.training.embedded import EmbeddedTrainer
 from vl2_ros.training.language import LanguageTrainer, compute_language_loss, train_language
-from vl2_ros.training.language_batches import PICTURE, LanguageBatch
+from vl2_ros.training.language_batches import IMAGE, LanguageBatch
 from vl2_ros.training.recipe import EmbeddedRecipe
 from vl2_ros.training.tokenizer import train_tokenizer
 
 RECIPE = EmbeddedRecipe(
     minutes=0.02,
-    pictures=2,
+    images=2,
     conversations=3,
     blind_packs=2,
     frames=4,
@@ -58,7 +58,7 @@ def test_packed_conversation_gets_the_states_that_it_gets_alone(trainer):
             position_ids=packs.position_ids,
         ).last_hidden_state
         for index, segment in ((0, 1), (0, 3), (1, 2)):
-            places = (packs.segments[index] == PICTURE) | (packs.segments[index] == segment)
+            places = (packs.segments[index] == IMAGE) | (packs.segments[index] == segment)
             alone = model(packs.input_ids[index, places][None], image_tokens=tokens[index])
             torch.testing.assert_close(packed[index, places], alone.hidden[0], atol=1e-4, rtol=1e-4)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vl2_ros.training.language_batches import PADDING, PICTURE, pack_rows
+from vl2_ros.training.language_batches import IMAGE, PADDING, pack_rows
 
 PATCH, PAD = 7, 0
 PREFIX = [1, 5, PATCH, PATCH]
@@ -14,7 +14,7 @@ def row(*ids, supervised=1):
     return np.array([*PREFIX, *ids]), np.array(labels)
 
 
-def test_picture_comes_once_and_conversations_count_on_from_it():
+def test_image_comes_once_and_conversations_count_on_from_it():
     packs = pack_rows([[row(10, 11), row(20, 21, 22)], [row(30, 31)]], image_patch=PATCH, pad=PAD)
     assert packs.input_ids.tolist() == [
         [*PREFIX, 10, 11, 20, 21, 22],
@@ -22,8 +22,8 @@ def test_picture_comes_once_and_conversations_count_on_from_it():
     ]
     assert packs.position_ids.tolist()[0] == [0, 1, 2, 3, 4, 5, 4, 5, 6]
     assert packs.segments.tolist() == [
-        [PICTURE] * 4 + [1, 1, 2, 2, 2],
-        [PICTURE] * 4 + [1, 1] + [PADDING] * 3,
+        [IMAGE] * 4 + [1, 1, 2, 2, 2],
+        [IMAGE] * 4 + [1, 1] + [PADDING] * 3,
     ]
     assert packs.labels.tolist() == [
         [-100] * 5 + [11, -100, -100, 22],
@@ -36,10 +36,10 @@ def test_blind_conversations_share_the_begin_token_alone():
     packs = pack_rows([rows], image_patch=PATCH, pad=PAD)
     assert packs.input_ids.tolist() == [[1, 5, 9, 6]]
     assert packs.position_ids.tolist() == [[0, 1, 2, 1]]
-    assert packs.segments.tolist() == [[PICTURE, 1, 1, 2]]
+    assert packs.segments.tolist() == [[IMAGE, 1, 1, 2]]
 
 
-def test_conversation_sees_the_picture_and_itself_but_no_other():
+def test_conversation_sees_the_image_and_itself_but_no_other():
     packs = pack_rows([[row(10, 11), row(20, 21)]], image_patch=PATCH, pad=PAD)
     seen = packs.visibility()[0, 0] == 0
     assert seen[3].tolist() == [True] * 4 + [False] * 4

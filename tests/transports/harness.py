@@ -99,7 +99,7 @@ class Rig:
         **parameters: Any,
     ) -> None:
         """Open both nodes, start the server and wait until commands and results have their way."""
-        # Old pictures are no part of most promises; a slow machine must not make them old.
+        # Old images are no part of most promises; a slow machine must not make them old.
         values: dict[str, Any] = {"max_frame_age_s": 0.0, "command_deadline_s": 60.0} | parameters
         transport = self.open("vl2", **(options or {}))
         self.node_name = transport.resolve("~")
@@ -135,7 +135,7 @@ class Rig:
     def open_camera(
         self, topic: str = "/image", *, compressed: bool = False, reliable: bool = True
     ) -> Publisher:
-        """Publish pictures from a node of their own, once the server listens."""
+        """Publish images from a node of their own, once the server listens."""
         type_name = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
         node = self.open(f"camera_{len(self._opened)}")
         camera = node.advertise(topic, type_name, Qos(reliable=reliable, depth=5))
@@ -145,7 +145,7 @@ class Rig:
     def show(
         self, camera: Publisher, stamp_ns: int, *, message: Any = None, name: str = "image"
     ) -> None:
-        """Publish one picture and wait until the node has it."""
+        """Publish one image and wait until the node has it."""
         before = self.received(name)
         message = message or make_image(self.client.types, stamp_ns, frame_id=f"{name}_link")
         camera.publish(message)
@@ -159,7 +159,7 @@ class Rig:
                 sent_s = time.monotonic()
             return self.received(name) > before
 
-        wait_until(has_come, f"the picture of {name} has come")
+        wait_until(has_come, f"the image of {name} has come")
 
     def received(self, name: str = "image") -> int:
         (report,) = [one for one in self.server.node.report().cameras if one.name == name]

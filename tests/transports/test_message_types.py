@@ -59,7 +59,7 @@ def test_messages_do_not_share_what_was_left_out():
     assert second.routes == [] and second.header.frame_id == ""
 
 
-def test_pictures_are_not_copied_when_made_and_when_read():
+def test_images_are_not_copied_when_made_and_when_read():
     data = np.arange(12, dtype=np.uint8)
     message = TYPES.make(IMAGE, data=data, height=2, width=2, step=6, encoding="rgb8")
     assert np.shares_memory(message.data, data)

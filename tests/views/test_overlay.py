@@ -38,8 +38,8 @@ def make_result(
     return Result("", 0, "", text, (branch,))
 
 
-def touched(picture: np.ndarray, frame: Frame) -> np.ndarray:
-    return (picture[: frame.frame_hw[0]] != frame.rgb).any(axis=2)
+def touched(image: np.ndarray, frame: Frame) -> np.ndarray:
+    return (image[: frame.frame_hw[0]] != frame.rgb).any(axis=2)
 
 
 def test_frame_is_left_as_it_was_and_caption_is_below():
@@ -57,21 +57,21 @@ def test_mask_inside_is_tinted_and_outside_is_not():
     frame = make_frame()
     masks = np.zeros((1, 480, 640), bool)
     masks[0, 200:300, 100:200] = True
-    picture = draw_overlay(frame, make_result([(100, 200, 200, 300)], masks=masks), caption=False)
-    inside = picture[250, 150].astype(int)
+    image = draw_overlay(frame, make_result([(100, 200, 200, 300)], masks=masks), caption=False)
+    inside = image[250, 150].astype(int)
     assert (np.sign(inside - 128) == np.sign(np.array(PALETTE[0]) - 128)).all()
-    far = touched(picture, frame)
+    far = touched(image, frame)
     far[150:320, 80:260] = False
     assert not far.any()
 
 
-def test_hole_of_a_mask_keeps_the_picture():
+def test_hole_of_a_mask_keeps_the_image():
     frame = make_frame()
     masks = np.zeros((1, 480, 640), bool)
     masks[0, 100:400, 100:400] = True
     masks[0, 200:300, 200:300] = False
-    picture = draw_overlay(frame, make_result([(100, 100, 400, 400)], masks=masks), caption=False)
-    np.testing.assert_array_equal(picture[225:275, 225:275], frame.rgb[225:275, 225:275])
+    image = draw_overlay(frame, make_result([(100, 100, 400, 400)], masks=masks), caption=False)
+    np.testing.assert_array_equal(image[225:275, 225:275], frame.rgb[225:275, 225:275])
 
 
 def test_same_phrase_has_one_colour_and_another_phrase_another():
@@ -83,8 +83,8 @@ def test_same_phrase_has_one_colour_and_another_phrase_another():
         masks[index, 200:300, left : left + 100] = True
         boxes.append((left, 200, left + 100, 300))
     result = make_result(boxes, ["mug", "bowl", "mug"], masks)
-    picture = draw_overlay(frame, result, caption=False)
-    mug, bowl, other_mug = (picture[250, 100 + 200 * index] for index in range(3))
+    image = draw_overlay(frame, result, caption=False)
+    mug, bowl, other_mug = (image[250, 100 + 200 * index] for index in range(3))
     np.testing.assert_array_equal(mug, other_mug)
     assert (mug != bowl).any()
 
@@ -109,9 +109,9 @@ def test_labels_of_a_crowd_do_not_cover_each_other():
 )
 def test_boxes_at_and_over_the_border_are_drawn(box):
     frame = make_frame()
-    picture = draw_overlay(frame, make_result([box]), caption=False)
-    assert picture.shape == frame.rgb.shape
-    assert touched(picture, frame).any()
+    image = draw_overlay(frame, make_result([box]), caption=False)
+    assert image.shape == frame.rgb.shape
+    assert touched(image, frame).any()
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_every_size_works_and_small_frames_grow(height, width):
     frame = make_frame(height, width)
     masks = np.zeros((1, height, width), bool)
     masks[0, : height // 2 + 1, : width // 2 + 1] = True
-    picture = draw_overlay(frame, make_result([(0, 0, width / 2, height / 2)], masks=masks))
-    assert picture.shape[1] % width == 0
-    zoom = picture.shape[1] // width
+    image = draw_overlay(frame, make_result([(0, 0, width / 2, height / 2)], masks=masks))
+    assert image.shape[1] % width == 0
+    zoom = image.shape[1] // width
     assert (zoom > 1) == (min(height, width) < MIN_SIDE)
 
 
@@ -150,7 +150,7 @@ def test_question_stands_above_the_answer():
     assert (asked[480 : 480 + grown] > 100).any()
 
 
-def test_lines_grow_with_the_picture():
+def test_lines_grow_with_the_image():
     def line_share(scale: int) -> float:
         frame = make_frame(480 * scale, 640 * scale)
         box = tuple(value * scale for value in (100, 100, 500, 400))
@@ -185,12 +185,12 @@ def test_skeleton_joins_its_edges_and_dots_every_keypoint():
     assert not hit[200, 380:420].any()
 
 
-def test_skeleton_of_an_enlarged_picture_is_enlarged():
+def test_skeleton_of_an_enlarged_image_is_enlarged():
     frame, result = make_pose([(20, 50), (60, 50)], size=(80, 100))
-    picture = draw_overlay(frame, result, caption=False)
-    zoom = picture.shape[0] // 80
+    image = draw_overlay(frame, result, caption=False)
+    zoom = image.shape[0] // 80
     assert zoom > 1
-    assert (picture[50 * zoom, 22 * zoom : 58 * zoom] != 128).any(axis=1).all()
+    assert (image[50 * zoom, 22 * zoom : 58 * zoom] != 128).any(axis=1).all()
 
 
 @pytest.mark.parametrize("point", [(np.nan, 4.0), (1e12, -1e12), (np.inf, 3.0)])
@@ -200,19 +200,19 @@ def test_keypoints_that_are_nowhere_are_no_reason_to_fail(point):
 
 
 @pytest.mark.parametrize(("height", "width"), [(480, 640), (512, 512), (64, 2048)])
-def test_made_pictures_stand_beside_the_frame_in_its_height(height, width):
+def test_made_images_stand_beside_the_frame_in_its_height(height, width):
     frame = make_frame()
     rgb = np.zeros((height, width, 3), np.uint8)
     rgb[:, : width // 2] = (200, 30, 40)
     made = GeneratedImage(Route.EDIT, rgb, 7, 20, "dpm++")
-    picture = draw_overlay(frame, Result("", 0, "", "Here.", images=(made, made)), caption=False)
+    image = draw_overlay(frame, Result("", 0, "", "Here.", images=(made, made)), caption=False)
     beside = min(round(480 * width / height), 4 * 480)
-    gap = (picture.shape[1] - 640 - 2 * beside) // 2
-    assert picture.shape[0] == 480 and 0 < gap < 20
-    np.testing.assert_array_equal(picture[:, :640], frame.rgb)
+    gap = (image.shape[1] - 640 - 2 * beside) // 2
+    assert image.shape[0] == 480 and 0 < gap < 20
+    np.testing.assert_array_equal(image[:, :640], frame.rgb)
     for left in (640 + gap, 640 + 2 * gap + beside):
-        assert (picture[240, left + beside // 4] == (200, 30, 40)).all()
-        assert (picture[240, left + 3 * beside // 4] == 0).all()
+        assert (image[240, left + beside // 4] == (200, 30, 40)).all()
+        assert (image[240, left + 3 * beside // 4] == 0).all()
 
 
 def test_caption_spans_what_was_found_and_made():
@@ -220,6 +220,6 @@ def test_caption_spans_what_was_found_and_made():
     found = make_result([(100, 200, 200, 300)]).branches
     made = GeneratedImage(Route.GENERATE, np.zeros((64, 64, 3), np.uint8), 7, 20, "dpm++")
     result = Result("", 0, "", "Both.", found, images=(made,))
-    picture = draw_overlay(frame, result, question="draw it and find it")
-    assert picture.shape[0] > 480 and picture.shape[1] > 640 + 480
-    assert touched(picture[:, :640], frame).any()
+    image = draw_overlay(frame, result, question="draw it and find it")
+    assert image.shape[0] > 480 and image.shape[1] > 640 + 480
+    assert touched(image[:, :640], frame).any()

@@ -111,7 +111,7 @@ class PerceptionClient:
             duration_s: of a watch, seconds until it ends by itself.
             deadline_s: of an ask, seconds until the answer is worthless.
             score_threshold: instances scored below it are left out, 0..1.
-            image_options: how a picture is drawn or edited.
+            image_options: how an image is drawn or edited.
 
         Returns:
             The id.

@@ -1,7 +1,7 @@
 """A recorded camera, a node and somebody who asks: three processes over DDS on this machine.
 
-The camera process holds each recorded picture until its sentence is answered, so that every
-sentence meets its picture however fast the node is.
+The camera process holds each recorded image until its sentence is answered, so that every
+sentence meets its image however fast the node is.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from vl2_ros.recordings.bag import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, raise_stam
 from vl2_ros.structures import Frame
 
 CAMERA = "/demo/camera"
-#: The camera sends its picture so often; a command never waits longer for one.
+#: The camera sends its image so often; a command never waits longer for one.
 _CAMERA_RATE_HZ = 10.0
 #: Loading a model, and answering with one that is not made for this machine, takes long.
 _START_S = 300.0
 _ANSWER_S = 300.0
 _LOOK_PERIOD_S = 0.1
 _MOST_ATTEMPTS = 5
-_KEPT_PICTURES = 30
+_KEPT_IMAGES = 30
 #: DDS's port rules: each domain has 250 ports; participants of a host take two each from here on.
 _FIRST_PORT, _PORTS_OF_DOMAIN, _UNICAST_PORT = 7400, 250, 10
 #: ROS 2 recommends the domains up to here; the ports of higher ones belong to other programs.
@@ -49,7 +49,7 @@ class DemoAnswer:
 
     Attributes:
         sentence: what was asked.
-        frame: the picture that the node looked at; None unless it was answered.
+        frame: the image that the node looked at; None unless it was answered.
         received: what it answered.
         seconds: from sending the command to having the result.
     """
@@ -60,8 +60,8 @@ class DemoAnswer:
     seconds: float
 
 
-class ReceivedPictures:
-    """The last pictures of a camera topic, by their stamps."""
+class ReceivedImages:
+    """The last images of a camera topic, by their stamps."""
 
     def __init__(self, transport: Transport, camera: str) -> None:
         self._changed = threading.Condition()
@@ -73,12 +73,12 @@ class ReceivedPictures:
             transport.subscribe(topic, type_name, NEWEST_FROM_ANY, self._keep(store))
 
     def wait_for(self, stamp_ns: int, timeout_s: float) -> bool:
-        """Wait until a picture has been received; False when it was not within the time."""
+        """Wait until an image has been received; False when it was not within the time."""
         with self._changed:
             return self._changed.wait_for(lambda: stamp_ns in self._by_stamp, timeout_s)
 
     def find(self, stamp_ns: int) -> StoredImage | None:
-        """Return a received picture, None when it is not among the last."""
+        """Return a received image, None when it is not among the last."""
         with self._changed:
             return self._by_stamp.get(stamp_ns)
 
@@ -88,28 +88,28 @@ class ReceivedPictures:
             with self._changed:
                 self._by_stamp[image.stamp_ns] = image
                 self._by_stamp.move_to_end(image.stamp_ns)
-                if len(self._by_stamp) > _KEPT_PICTURES:
+                if len(self._by_stamp) > _KEPT_IMAGES:
                     self._by_stamp.popitem(last=False)
                 self._changed.notify_all()
 
         return keep
 
 
-def ask_pictures(
+def ask_images(
     client: PerceptionClient,
-    pictures: ReceivedPictures,
+    images: ReceivedImages,
     questions: Sequence[tuple[str, int]],
     *,
     step: Callable[[], None],
     check: Callable[[], None],
 ) -> Iterator[DemoAnswer]:
-    """Ask each sentence about its picture, as soon as the camera shows it.
+    """Ask each sentence about its image, as soon as the camera shows it.
 
     Args:
         client: asks.
-        pictures: what the camera shows.
-        questions: each sentence with the stamp of its picture in nanoseconds.
-        step: makes the camera show the next picture.
+        images: what the camera shows.
+        questions: each sentence with the stamp of its image in nanoseconds.
+        step: makes the camera show the next image.
         check: raises when a process of the demo has ended.
 
     Raises:
@@ -120,12 +120,12 @@ def ask_pictures(
     for index, (sentence, stamp_ns) in enumerate(questions):
         if index:
             step()
-        shows_picture = partial(pictures.wait_for, stamp_ns, _LOOK_PERIOD_S)
-        _wait(shows_picture, f"picture {index} of the camera did not come", check)
+        shows_image = partial(images.wait_for, stamp_ns, _LOOK_PERIOD_S)
+        _wait(shows_image, f"image {index} of the camera did not come", check)
         received, seconds = _ask_until_seen(client, f"demo-{index}", sentence, stamp_ns, check)
-        # Without an answer the stamp is zero, which may be the stamp of a picture, too.
+        # Without an answer the stamp is zero, which may be the stamp of an image, too.
         is_answered = received.status is Status.OK
-        image = pictures.find(received.result.stamp_ns) if is_answered else None
+        image = images.find(received.result.stamp_ns) if is_answered else None
         yield DemoAnswer(sentence, image.decode() if image else None, received, seconds)
 
 
@@ -134,7 +134,7 @@ class DemoProcesses:
 
     Args:
         bag: the recording that the camera shows.
-        topic: picture topic of it; None takes the only camera.
+        topic: image topic of it; None takes the only camera.
         serve_options: further options of `vl2 serve`.
     """
 
@@ -152,7 +152,7 @@ class DemoProcesses:
             self._stack = stack.pop_all()
 
     def show_next(self) -> None:
-        """Let the camera show the next picture."""
+        """Let the camera show the next image."""
         self._camera.send_line()
 
     def check(self) -> None:
@@ -174,7 +174,7 @@ class DemoProcesses:
 def list_questions(
     bag: Path, sentences: Sequence[str], *, topic: str | None
 ) -> list[tuple[str, int]]:
-    """Give each sentence the stamp of its picture; sentences beyond the recording are left out.
+    """Give each sentence the stamp of its image; sentences beyond the recording are left out.
 
     Stamps rise, as those of the demo's camera do, also where the recorded ones repeat.
 
@@ -183,7 +183,7 @@ def list_questions(
     """
     images = read_images(bag, topic=topic)
     with contextlib.closing(images):
-        # A recording with more pictures than sentences is not read to its end.
+        # A recording with more images than sentences is not read to its end.
         return [
             (sentence, recorded.image.stamp_ns)
             for sentence, recorded in zip(sentences, raise_stamps(images), strict=False)

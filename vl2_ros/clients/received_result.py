@@ -1,4 +1,4 @@
-"""A VisionResult message back to plain values for whoever asked: status, text, boxes, pictures."""
+"""A VisionResult message back to plain values for whoever asked: status, text, boxes, images."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from vl2_ros.structures import (
 
 #: Pixels of all masks of one result, each of them a byte.
 MAX_MASK_PIXELS = 1_000_000_000
-#: Routes whose answers are pictures, not instances.
-_PICTURE_ROUTES = (Route.GENERATE, Route.EDIT)
+#: Routes whose answers are images, not instances.
+_IMAGE_ROUTES = (Route.GENERATE, Route.EDIT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +33,8 @@ class ReceivedResult:
     """What the node answered, as the side that asked has it.
 
     Attributes:
-        result: stamp and frame_id of the picture, text, instances, drawn and edited pictures, and
-            stage times; no instances and pictures unless the status is OK.
+        result: stamp and frame_id of the image, text, instances, drawn and edited images, and
+            stage times; no instances and images unless the status is OK.
         status: how the command went.
         message: what was expected, what came, what to do; empty when OK.
         text: the sentence that was asked.
@@ -71,7 +71,7 @@ def read_result(message: Any, *, max_mask_pixels: int = MAX_MASK_PIXELS) -> Rece
         max_mask_pixels: what all masks may have together; each pixel takes a byte.
 
     Raises:
-        TransportError: if it holds a status, route, number, mask, keypoint or picture that no node
+        TransportError: if it holds a status, route, number, mask, keypoint or image that no node
             of this version sends, or masks over the limit.
     """
     stamp = message.header.stamp
@@ -110,7 +110,7 @@ def read_result(message: Any, *, max_mask_pixels: int = MAX_MASK_PIXELS) -> Rece
 def _read_branches(routes: Sequence[str], instances: Sequence[Any]) -> tuple[Branch, ...]:
     """Gather the instances by route, in the order in which the answer opened the routes."""
     opened = [Route[name.upper()] for name in routes]
-    without = (Route.ANSWER, *_PICTURE_ROUTES)
+    without = (Route.ANSWER, *_IMAGE_ROUTES)
     gathered: dict[Route, list[Any]] = {route: [] for route in opened if route not in without}
     for instance in instances:
         gathered[Route[instance.route.upper()]].append(instance)
@@ -119,8 +119,8 @@ def _read_branches(routes: Sequence[str], instances: Sequence[Any]) -> tuple[Bra
 
 def _read_generated(message: Any) -> GeneratedImage:
     route = Route[message.route.upper()]
-    if route not in _PICTURE_ROUTES:
-        raise InputError(f"a picture of the route {message.route!r}; expected generate or edit")
+    if route not in _IMAGE_ROUTES:
+        raise InputError(f"an image of the route {message.route!r}; expected generate or edit")
     return GeneratedImage(
         route=route,
         rgb=store_image(message.image).decode().rgb,

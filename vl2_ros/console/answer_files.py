@@ -1,6 +1,6 @@
-"""The picture files that an answer leaves: what was drawn or edited, and what was found.
+"""The image files that an answer leaves: what was drawn or edited, and what was found.
 
-One name is enough: it goes to the picture that was made, else to the overlay. A second picture gets
+One name is enough: it goes to the image that was made, else to the overlay. A second image gets
 `_2` behind it, the overlay of an answer that has both `_overlay`.
 """
 
@@ -23,16 +23,16 @@ class AnswerFiles:
     """What was written.
 
     Attributes:
-        overlay: the picture with what was found drawn in; None when there is none.
-        pictures: one for each of the result's.
+        overlay: the image with what was found drawn in; None when there is none.
+        images: one for each of the result's.
     """
 
     overlay: Path | None = None
-    pictures: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
 
     def name_them(self) -> str:
         """Say where they are, for the end of a line."""
-        named = [f", picture: {path.resolve()}" for path in self.pictures]
+        named = [f", image: {path.resolve()}" for path in self.images]
         if self.overlay is not None:
             named.append(f", overlay: {self.overlay.resolve()}")
         return "".join(named)
@@ -42,7 +42,7 @@ def save_answer(frame: Frame | None, sentence: str, result: Result, path: Path) 
     """Write what an answer has to show.
 
     Args:
-        frame: the picture that was asked about; None without one.
+        frame: the image that was asked about; None without one.
         sentence: what was asked.
         result: the answer.
         path: name of the first file.
@@ -50,16 +50,16 @@ def save_answer(frame: Frame | None, sentence: str, result: Result, path: Path) 
     Raises:
         InputError: if a file cannot be written.
     """
-    pictures = save_pictures(result, path)
-    if frame is None or (pictures and not result.branches):
-        return AnswerFiles(None, pictures)
-    overlay = path.with_stem(f"{path.stem}_overlay") if pictures else path
+    images = save_images(result, path)
+    if frame is None or (images and not result.branches):
+        return AnswerFiles(None, images)
+    overlay = path.with_stem(f"{path.stem}_overlay") if images else path
     save_overlay(frame, sentence, result, overlay)
-    return AnswerFiles(overlay, pictures)
+    return AnswerFiles(overlay, images)
 
 
-def save_pictures(result: Result, path: Path) -> tuple[Path, ...]:
-    """Write the drawn and edited pictures of an answer; none when it has none.
+def save_images(result: Result, path: Path) -> tuple[Path, ...]:
+    """Write the drawn and edited images of an answer; none when it has none.
 
     Raises:
         InputError: if a file cannot be written.
@@ -67,13 +67,13 @@ def save_pictures(result: Result, path: Path) -> tuple[Path, ...]:
     written = []
     for number, image in enumerate(result.images, start=1):
         name = path if number == 1 else path.with_stem(f"{path.stem}_{number}")
-        _write(image.rgb, name, "picture")
+        _write(image.rgb, name, "image")
         written.append(name)
     return tuple(written)
 
 
 def save_overlay(frame: Frame, sentence: str, result: Result, path: Path) -> None:
-    """Write the picture with the answer drawn in.
+    """Write the image with the answer drawn in.
 
     Raises:
         InputError: if the file cannot be written.
@@ -84,7 +84,7 @@ def save_overlay(frame: Frame, sentence: str, result: Result, path: Path) -> Non
 
 
 def save_labels(result: Result, path: Path) -> None:
-    """Write the class of every pixel as a 16-bit picture; list_found tells what the classes mean.
+    """Write the class of every pixel as a 16-bit image; list_found tells what the classes mean.
 
     Raises:
         InputError: if the answer has none, or the file cannot be written.

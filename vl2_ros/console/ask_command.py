@@ -1,4 +1,4 @@
-"""The command that asks about picture files.
+"""The command that asks about image files.
 
 Everything heavy is imported inside the command, so that `vl2 --help` answers at once.
 """
@@ -14,6 +14,7 @@ import typer
 
 from vl2_ros.console import display, pointing
 from vl2_ros.console.answer_files import AnswerFiles, save_answer, save_labels
+from vl2_ros.console.image_options import make_image_options, take_image_options
 from vl2_ros.console.options import (
     AsJson,
     Backend,
@@ -25,7 +26,6 @@ from vl2_ros.console.options import (
     Without,
     load_model,
 )
-from vl2_ros.console.picture_options import make_image_options, take_picture_options
 from vl2_ros.errors import EngineError, InputError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class _Output:
     Attributes:
         as_json: standard output is for programs.
         with_masks: masks stand in the JSON.
-        save: of drawn and edited pictures, and of overlays.
+        save: of drawn and edited images, and of overlays.
         labels: of the label image.
     """
 
@@ -50,13 +50,13 @@ class _Output:
     labels: Path | None
 
 
-@take_picture_options
+@take_image_options
 def ask(
     words: Annotated[
         list[str],
         typer.Argument(
             metavar="[IMAGE...] SENTENCE",
-            help="Picture files, then what to ask; a drawing needs no picture.",
+            help="Image files, then what to ask; a drawing needs no image.",
         ),
     ],
     weights: Weights = None,
@@ -68,13 +68,13 @@ def ask(
     save: Annotated[
         Path | None,
         typer.Option(
-            help="Write the picture that was drawn or edited, else an overlay; numbered when there "
+            help="Write the image that was drawn or edited, else an overlay; numbered when there "
             "are several."
         ),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="Write the class of every pixel as 16-bit PNG; for one picture."),
+        typer.Option(help="Write the class of every pixel as 16-bit PNG; for one image."),
     ] = None,
     threshold: Threshold = 0.35,
     point: pointing.Points = None,
@@ -86,9 +86,9 @@ def ask(
     direct: pointing.Direct = False,
     without: Without = None,
     memory_budget: MemoryBudget = 0.0,
-    **pictures: Any,
+    **images: Any,
 ) -> None:
-    """Ask a sentence about one or more pictures, each answered in turn, or have one drawn.
+    """Ask a sentence about one or more images, each answered in turn, or have one drawn.
 
     vl2 ask table.jpg "find the red mug and the bowl" --save overlay.png
 
@@ -98,11 +98,11 @@ def ask(
     """
     paths, sentence = _split_words(words)
     if labels is not None and len(paths) != 1:
-        raise InputError(f"--labels takes one picture, got {len(paths)}")
+        raise InputError(f"--labels takes one image, got {len(paths)}")
     pointed = pointing.Pointing(
         point or (), box or (), scribble or (), polygon or (), region or (), example or ()
     )
-    options = make_image_options(pictures)
+    options = make_image_options(images)
     command = pointing.make_command(
         sentence, pointed, threshold=threshold, direct=direct, image_options=options
     )
@@ -114,14 +114,14 @@ def ask(
 
 
 def _split_words(words: list[str]) -> tuple[list[str], str]:
-    """Split the arguments into picture files and the sentence."""
-    from vl2_ros.processing.language.parse import needs_picture
+    """Split the arguments into image files and the sentence."""
+    from vl2_ros.processing.language.parse import needs_image
 
     *paths, sentence = words
-    if not paths and needs_picture(sentence):
+    if not paths and needs_image(sentence):
         raise InputError(
-            f"expected pictures and then a sentence, got only {sentence!r}; say for example: "
-            'vl2 ask table.jpg "find the red mug", or without a picture: vl2 ask "draw a red mug"'
+            f"expected images and then a sentence, got only {sentence!r}; say for example: "
+            'vl2 ask table.jpg "find the red mug", or without an image: vl2 ask "draw a red mug"'
         )
     return paths, sentence
 
@@ -136,17 +136,17 @@ def _read_frames(paths: list[str]) -> list[tuple[str | None, Frame | None]]:
 
 def _answer_each(
     pipeline: Pipeline,
-    pictures: list[tuple[str | None, Frame | None]],
+    images: list[tuple[str | None, Frame | None]],
     command: Command,
     output: _Output,
 ) -> None:
-    for index, (path, frame) in enumerate(pictures):
+    for index, (path, frame) in enumerate(images):
         began = time.perf_counter()
         result = _find_result(pipeline, frame, command)
         seconds = time.perf_counter() - began
         files = AnswerFiles()
         if output.save is not None:
-            is_one = len(pictures) == 1
+            is_one = len(images) == 1
             name = output.save if is_one else output.save.with_stem(f"{output.save.stem}_{index}")
             files = save_answer(frame, command.text, result, name)
         if output.labels is not None:
@@ -157,7 +157,7 @@ def _answer_each(
             )
             display.print_json(row)
         else:
-            display.print_answer(path if len(pictures) > 1 else None, result, seconds, files)
+            display.print_answer(path if len(images) > 1 else None, result, seconds, files)
 
 
 def _find_result(pipeline: Pipeline, frame: Frame | None, command: Command) -> Result:

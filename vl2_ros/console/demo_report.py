@@ -1,4 +1,4 @@
-"""What the demo leaves: a table of answers, a picture of each, and a file of typed results."""
+"""What the demo leaves: a table of answers, an image of each, and a file of typed results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vl2_ros.console.answer_files import AnswerFiles, save_overlay, save_pictures
+from vl2_ros.console.answer_files import AnswerFiles, save_images, save_overlay
 from vl2_ros.console.display import describe_answer, list_found, print_text
 from vl2_ros.errors import VL2Error
 from vl2_ros.processing.printable import make_printable
@@ -20,7 +20,7 @@ class DemoReport:
 
     Args:
         recording: name of what the camera shows.
-        out: folder of the pictures and results; made when it is not there.
+        out: folder of the images and results; made when it is not there.
     """
 
     def __init__(self, recording: str, out: Path) -> None:
@@ -35,10 +35,10 @@ class DemoReport:
         out.mkdir(parents=True, exist_ok=True)
 
     def add(self, answer: DemoAnswer) -> None:
-        """Draw an answer into its picture, write what it has made and keep its row.
+        """Draw an answer into its image, write what it has made and keep its row.
 
         Raises:
-            InputError: if the picture cannot be written.
+            InputError: if the image cannot be written.
         """
         received, result = answer.received, answer.received.result
         overlay, number = None, f"{len(self._rows):02d}"
@@ -46,7 +46,7 @@ class DemoReport:
             overlay = self._out / f"{number}.png"
             save_overlay(answer.frame, answer.sentence, result, overlay)
             self._drawn += 1
-        files = AnswerFiles(overlay, save_pictures(result, self._out / f"{number}_made.png"))
+        files = AnswerFiles(overlay, save_images(result, self._out / f"{number}_made.png"))
         row = describe_answer(
             self._recording, answer.sentence, result, answer.seconds, files, with_masks=True
         )
@@ -71,7 +71,7 @@ class DemoReport:
         if self._rows:
             first = self._rows[0]
             print_text(f"answered by the model {first['model']} on {first['engine']}")
-        print_text(f"{self._drawn} overlay pictures: {self._out.resolve()}/*.png")
+        print_text(f"{self._drawn} overlay images: {self._out.resolve()}/*.png")
         print_text(f"typed results, masks included: {results.resolve()}")
         if self._refused:
             raise VL2Error(

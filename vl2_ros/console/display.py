@@ -108,7 +108,7 @@ def _format(value: object) -> str:
 
 
 def list_found(result: Result) -> str:
-    """List one instance a line: label, score, box and mask size; then the pictures made."""
+    """List one instance a line: label, score, box and mask size; then the images made."""
     lines = []
     for branch in result.branches:
         found = branch.detections
@@ -140,7 +140,7 @@ def _list_labels(branch: Branch) -> list[str]:
 
 
 def describe_answer(
-    picture: str | None,
+    image: str | None,
     sentence: str,
     result: Result,
     seconds: float,
@@ -150,23 +150,21 @@ def describe_answer(
 ) -> dict[str, Any]:
     """Make the JSON of one answer; the mask of an instance is run lengths."""
     return {
-        "picture": picture,
+        "image": image,
         "command": sentence,
-        **_describe_result(result, files.pictures, with_masks=with_masks),
+        **_describe_result(result, files.images, with_masks=with_masks),
         "seconds": round(seconds, 4),
         "overlay": None if files.overlay is None else str(files.overlay),
     }
 
 
-def _describe_result(
-    result: Result, pictures: Sequence[Path], *, with_masks: bool
-) -> dict[str, Any]:
-    """Make the JSON of a result; each of its pictures is named by its file, None without one."""
+def _describe_result(result: Result, images: Sequence[Path], *, with_masks: bool) -> dict[str, Any]:
+    """Make the JSON of a result; each of its images is named by its file, None without one."""
     from vl2_ros.views.result_json import result_to_json
 
     document = result_to_json(result, with_masks=with_masks)
     for index, image in enumerate(document["images"]):
-        image["file"] = str(pictures[index]) if pictures else None
+        image["file"] = str(images[index]) if images else None
     return document
 
 
@@ -180,12 +178,12 @@ def print_answer(title: str | None, result: Result, seconds: float, files: Answe
     print_text(f"{seconds:.2f} s{files.name_them()}")
 
 
-def describe_received(received: ReceivedResult, pictures: Sequence[Path] = ()) -> dict[str, Any]:
+def describe_received(received: ReceivedResult, images: Sequence[Path] = ()) -> dict[str, Any]:
     """Make the JSON of a result that came from a node, masks as run lengths.
 
     Args:
         received: the result.
-        pictures: files of what was drawn or edited, where they were written.
+        images: files of what was drawn or edited, where they were written.
     """
     return {
         "command": received.text,
@@ -194,7 +192,7 @@ def describe_received(received: ReceivedResult, pictures: Sequence[Path] = ()) -
         "message": received.message,
         "is_final": received.is_final,
         "sequence": received.sequence,
-        **_describe_result(received.result, pictures, with_masks=True),
+        **_describe_result(received.result, images, with_masks=True),
         "model": received.model,
         "model_identity": received.model_identity,
         "engine": received.engine,
@@ -202,10 +200,10 @@ def describe_received(received: ReceivedResult, pictures: Sequence[Path] = ()) -
 
 
 def format_received(received: ReceivedResult) -> str:
-    """Put a result that came from a node on one line: picture, command, answer, instances, time."""
+    """Put a result that came from a node on one line: image, command, answer, instances, time."""
     result = received.result
     seconds, nanoseconds = divmod(result.stamp_ns, 1_000_000_000)
-    # Without a picture the stamp is zero, which would look like one.
+    # Without an image the stamp is zero, which would look like one.
     stamp = f"{seconds}.{nanoseconds // 1_000_000:03d}" if result.stamp_ns or result.text else "-"
     parts = [
         f"{stamp} {received.camera}",
@@ -218,12 +216,10 @@ def format_received(received: ReceivedResult) -> str:
     return make_printable(" ".join(line.splitlines()))
 
 
-def print_received(
-    received: ReceivedResult, *, as_json: bool, pictures: Sequence[Path] = ()
-) -> None:
+def print_received(received: ReceivedResult, *, as_json: bool, images: Sequence[Path] = ()) -> None:
     """Print a result that came from a node, on one line."""
     if as_json:
-        print_json(describe_received(received, pictures))
+        print_json(describe_received(received, images))
     else:
         print_text(format_received(received))
 

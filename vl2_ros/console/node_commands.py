@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vl2_ros.console import display, terminal
-from vl2_ros.console.answer_files import AnswerFiles, save_pictures
+from vl2_ros.console.answer_files import AnswerFiles, save_images
 from vl2_ros.console.demo_report import DemoReport
+from vl2_ros.console.image_options import make_image_options, take_image_options
 from vl2_ros.console.options import (
     AsJson,
     Backend,
@@ -35,7 +36,6 @@ from vl2_ros.console.options import (
     load_model,
     open_transport,
 )
-from vl2_ros.console.picture_options import make_image_options, take_picture_options
 from vl2_ros.errors import VL2Error
 from vl2_ros.processing.printable import make_printable
 
@@ -53,16 +53,16 @@ DEMO_COMMANDS = _EMBEDDED / "demo" / "commands.txt"
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the overlay pictures.")] = Path("vl2_demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the overlay images.")] = Path("vl2_demo"),
     weights: Weights = None,
     device: Device = "auto",
     backend: Backend = "auto",
     engines: EngineFolder = None,
     bag: Annotated[Path, typer.Option(help="Any camera recording.")] = DEMO_BAG,
     commands: Annotated[Path, typer.Option(help="Text file, one sentence a line.")] = DEMO_COMMANDS,
-    topic: Annotated[str | None, typer.Option(help="Picture topic of the recording.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Image topic of the recording.")] = None,
 ) -> None:
-    """Run a camera and a node as processes, ask over DDS, one sentence a picture, draw the answers.
+    """Run a camera and a node as processes, ask over DDS, one sentence an image, draw the answers.
 
     Nothing leaves this machine: loopback only, in a ROS domain that is free.
     """
@@ -70,8 +70,8 @@ def demo(
     from vl2_ros.clients.demo import (
         CAMERA,
         DemoProcesses,
-        ReceivedPictures,
-        ask_pictures,
+        ReceivedImages,
+        ask_images,
         find_free_domain,
         list_questions,
     )
@@ -91,9 +91,9 @@ def demo(
         closing(DemoProcesses(bag, topic=topic, serve_options=options)) as children,
         display.show_progress(f"camera and node, ROS domain {domain}") as show,
     ):
-        client, pictures = PerceptionClient(transport), ReceivedPictures(transport, CAMERA)
-        answers = ask_pictures(
-            client, pictures, questions, step=children.show_next, check=children.check
+        client, images = PerceptionClient(transport), ReceivedImages(transport, CAMERA)
+        answers = ask_images(
+            client, images, questions, step=children.show_next, check=children.check
         )
         for count, answer in enumerate(answers, start=1):
             report.add(answer)
@@ -101,16 +101,16 @@ def demo(
     report.finish()
 
 
-@take_picture_options
+@take_image_options
 def bag(
     source: Annotated[Path, typer.Argument(metavar="IN", help="rosbag2 folder, .mcap or .db3.")],
     out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="Recording of the results.")],
     command: Annotated[
         list[str], typer.Option("--command", "-c", help="Sentence, may be repeated.")
     ],
-    topic: Annotated[str | None, typer.Option(help="Picture topic of the recording.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Image topic of the recording.")] = None,
     rate: Annotated[
-        float, typer.Option(help="At most so many pictures of each second; 0: every one.")
+        float, typer.Option(help="At most so many images of each second; 0: every one.")
     ] = 0.0,
     weights: Weights = None,
     device: Device = "auto",
@@ -118,14 +118,14 @@ def bag(
     engines: EngineFolder = None,
     threshold: Threshold = 0.35,
     annotated: Annotated[
-        bool, typer.Option(help="Write the pictures with the results drawn in, too.")
+        bool, typer.Option(help="Write the images with the results drawn in, too.")
     ] = True,
     overwrite: Overwrite = False,
     without: Without = None,
     memory_budget: MemoryBudget = 0.0,
-    **pictures: Any,
+    **images: Any,
 ) -> None:
-    """Ask a recorded camera, picture by picture, and record typed results for Foxglove and ROS 2.
+    """Ask a recorded camera, image by image, and record typed results for Foxglove and ROS 2.
 
     vl2 bag drive.mcap --command "find the red mug" results.mcap
     """
@@ -133,7 +133,7 @@ def bag(
     from vl2_ros.recordings.bag_results import BagQuestion, answer_bag, check_output
     from vl2_ros.structures import Command
 
-    options = make_image_options(pictures)
+    options = make_image_options(images)
     commands = [
         Command(text, id=str(index), score_threshold=threshold, image_options=options)
         for index, text in enumerate(command)
@@ -161,12 +161,12 @@ def bag(
     display.print_text(f"{count} results: {out.resolve()}")
 
 
-@take_picture_options
+@take_image_options
 def send(
     text: Annotated[str, typer.Argument(metavar="SENTENCE", help="What to ask.")],
     watch: Annotated[
         float | None,
-        typer.Option(metavar="HZ", help="Go on until Ctrl-C, at most so often; 0: every picture."),
+        typer.Option(metavar="HZ", help="Go on until Ctrl-C, at most so often; 0: every image."),
     ] = None,
     camera: Annotated[str, typer.Option(help="A camera of the node; its first if not named.")] = "",
     command_id: Annotated[str, typer.Option("--id", help="Comes back in the results.")] = "",
@@ -178,14 +178,14 @@ def send(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the node, a result.")] = 30.0,
     save: Annotated[
         Path | None,
-        typer.Option(help="Write the picture that was drawn or edited; of a watch the newest."),
+        typer.Option(help="Write the image that was drawn or edited; of a watch the newest."),
     ] = None,
     as_json: AsJson = False,
     node_name: NodeName = "vl2",
     namespace: Namespace = "",
     domain: Domain = None,
     transport: TransportName = "dds",
-    **pictures: Any,
+    **images: Any,
 ) -> None:
     """Ask a running node what its camera sees, and print the result, or results as they come.
 
@@ -194,7 +194,7 @@ def send(
     from vl2_ros.clients.client import PerceptionClient
     from vl2_ros.node.request import Mode
 
-    options = make_image_options(pictures)
+    options = make_image_options(images)
     with closing(open_transport(transport, "vl2_send", domain_id=domain)) as link:
         client = PerceptionClient(link, node_name=node_name, namespace=namespace)
         client.require_node(timeout)
@@ -245,14 +245,14 @@ def camera(
     recording: Annotated[
         Path, typer.Argument(metavar="BAG", help="rosbag2 folder, .mcap or .db3.")
     ],
-    topic: Annotated[str | None, typer.Option(help="Picture topic of the recording.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Image topic of the recording.")] = None,
     onto: Annotated[
         str | None, typer.Option(metavar="TOPIC", help="Name of the camera; else as recorded.")
     ] = None,
-    rate: Annotated[float | None, typer.Option(help="Pictures a second; else as recorded.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Images a second; else as recorded.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
     step: Annotated[
-        bool, typer.Option("--step", help="Hold each picture until Enter is pressed.")
+        bool, typer.Option("--step", help="Hold each image until Enter is pressed.")
     ] = False,
     domain: Domain = None,
     transport: TransportName = "dds",
@@ -276,14 +276,14 @@ def _show_received(
 ) -> None:
     """Print one result of a command; a last one that is no answer is an error."""
     result = received.result
-    pictures = () if save is None else save_pictures(result, save)
+    images = () if save is None else save_images(result, save)
     is_refusal = received.is_final and received.status.name in _REFUSALS
     if as_json or not (is_refusal or in_full):
-        display.print_received(received, as_json=as_json, pictures=pictures)
+        display.print_received(received, as_json=as_json, images=images)
     elif not is_refusal:
         seconds = sum(result.stage_ms.values()) / 1e3
-        display.print_answer(None, result, seconds, AnswerFiles(None, pictures))
-    if save is not None and not pictures and received.status.name == "OK":
-        display.show_note(f"the answer holds no picture; nothing was written to {save}")
+        display.print_answer(None, result, seconds, AnswerFiles(None, images))
+    if save is not None and not images and received.status.name == "OK":
+        display.show_note(f"the answer holds no image; nothing was written to {save}")
     if is_refusal:
         raise VL2Error(f"{received.status.name.lower()}: {make_printable(received.message)}")

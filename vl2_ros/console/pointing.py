@@ -1,6 +1,6 @@
-"""Options by which the command line points into pictures, and what is made of them.
+"""Options by which the command line points into images, and what is made of them.
 
-An option ends in `@i` when it points into the i-th example instead of the picture.
+An option ends in `@i` when it points into the i-th example instead of the image.
 """
 
 from __future__ import annotations
@@ -34,14 +34,12 @@ Polygons = Annotated[
 Regions = Annotated[
     list[str] | None,
     typer.Option(
-        "--region", metavar="FILE", help="Point at what is not black in a picture of its size."
+        "--region", metavar="FILE", help="Point at what is not black in an image of its size."
     ),
 ]
 Examples = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--example", help="Further picture; pointing into it (@1) shows what to look for."
-    ),
+    typer.Option("--example", help="Further image; pointing into it (@1) shows what to look for."),
 ]
 Direct = Annotated[
     bool,
@@ -61,7 +59,7 @@ class Pointing:
         scribbles: each two points or more.
         polygons: each three points or more.
         regions: files of masks.
-        examples: files of further pictures.
+        examples: files of further images.
     """
 
     points: Sequence[str] = ()
@@ -121,7 +119,7 @@ def _read_prompts(pointing: Pointing) -> Iterator[VisualPrompt]:
 
 
 def _split_image(text: str, pointing: Pointing) -> tuple[str, int]:
-    """Split off "@i", the number of an example; without it the picture itself is meant."""
+    """Split off "@i", the number of an example; without it the image itself is meant."""
     head, at, tail = text.rpartition("@")
     if not at or not tail.isdecimal():
         return text, 0

@@ -60,7 +60,7 @@ def serve(
     end_with_input: EndWithInput = False,
     **parameters: Any,
 ) -> None:
-    """Run the node: pictures and commands in, typed results out, until Ctrl-C."""
+    """Run the node: images and commands in, typed results out, until Ctrl-C."""
     return_freed_images()
     settings = make_node_parameters(parameters)
     process = ProcessParameters(

@@ -26,7 +26,7 @@ def list_answer_rows(
     """Make COCO results of answers; their numbers are not checked yet.
 
     Args:
-        answers: with `instances`, and `image_id` or `picture`, a path whose file name is that of an
+        answers: with `instances`, and `image_id` or `image`, a path whose file name is that of an
             image.
         truth: COCO annotations, checked.
         masks: whether masks are compared; their pixels are then what tells the sizes.
@@ -51,7 +51,7 @@ def _find_image(
     if answer.get("image_id") is not None:
         found: int | float | str = answer["image_id"]
         return found
-    path = _text(f"picture of {what}", answer.get("picture"))
+    path = _text(f"image of {what}", answer.get("image"))
     names = [(str(row.get("file_name", "")), row.get("id")) for row in images]
     for fits in (
         [one for name, one in names if name == path],
@@ -61,7 +61,7 @@ def _find_image(
             return fits[0]
     raise InputError(
         f"{what} is about {shorten(path)}, which is the file_name of no or of several images; "
-        "expected one, or image_id beside picture"
+        "expected one, or image_id beside image"
     )
 
 

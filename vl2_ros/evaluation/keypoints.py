@@ -152,7 +152,7 @@ class PckScorer:
     """Counts keypoints that lie near enough to the truth.
 
     Near is `share` times the longer side of the true box; the published numbers of faces and
-    small animals take 0.2 and the best-scored instance of each picture.
+    small animals take 0.2 and the best-scored instance of each image.
 
     Attributes:
         share: of the longer side.

@@ -14,7 +14,7 @@ from vl2_ros.structures import UNLABELLED
 class ReferringScorer:
     """Compares one mask per sentence.
 
-    A sentence that speaks of nothing in the picture is right (IoU 1) when nothing was marked, and
+    A sentence that speaks of nothing in the image is right (IoU 1) when nothing was marked, and
     wrong (IoU 0) otherwise; what was marked then counts to the union of cIoU.
     """
 
@@ -68,7 +68,7 @@ class ReferringScorer:
 
 @dataclass(slots=True)
 class LabelScorer:
-    """Compares label maps, pixel by pixel over all pictures.
+    """Compares label maps, pixel by pixel over all images.
 
     Attributes:
         num_classes: classes 0 to num_classes - 1.
@@ -84,7 +84,7 @@ class LabelScorer:
         self._confusion = np.zeros((self.num_classes, self.num_classes + 1), np.int64)
 
     def add(self, truth: np.ndarray, found: np.ndarray) -> None:
-        """Add one picture.
+        """Add one image.
 
         Args:
             truth: (H, W) int class of each pixel, or `ignored`.
@@ -113,7 +113,7 @@ class LabelScorer:
         self._confusion += pairs.reshape(self._confusion.shape)
 
     def ious(self) -> np.ndarray:
-        """Return (C,) the IoU of each class over all pictures; NaN for one that never occurs."""
+        """Return (C,) the IoU of each class over all images; NaN for one that never occurs."""
         overlap = np.diag(self._confusion).astype(np.float64)
         union = self._confusion.sum(axis=1) + self._confusion[:, :-1].sum(axis=0) - overlap
         return np.divide(overlap, union, out=np.full(self.num_classes, np.nan), where=union > 0)

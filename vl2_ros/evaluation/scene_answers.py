@@ -1,6 +1,6 @@
 """Plain-text answers about scenes to scores: what is there, how many, which colour.
 
-Compares sentences with the objects of a simulated scene; knows no picture.
+Compares sentences with the objects of a simulated scene; knows no image.
 """
 
 from __future__ import annotations

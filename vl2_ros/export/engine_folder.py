@@ -80,7 +80,7 @@ def export_engines(
         out: folder to write to; engines of the same names are replaced.
         graphs: name -> how it is wanted; one that the checkpoint lacks is left out. None takes
             every graph of the checkpoint in float32.
-        decoder_hw: height and width of the perception decoders' pictures, which then are fixed.
+        decoder_hw: height and width of the perception decoders' images, which then are fixed.
             None leaves them open where the backbone can (ResNet), and takes the sides that the
             model was trained on where not (Swin).
         is_compact: see `export_onnx`; files for TensorRT are better without.
@@ -174,7 +174,7 @@ def _changing_axes(
     processing: ProcessingConfig,
     decoder_hw: tuple[int, int] | None,
 ) -> dict[str, AxisSize]:
-    """Return the ranges of the other axes, and the picture of a decoder."""
+    """Return the ranges of the other axes, and the image of a decoder."""
     sizes: dict[str, AxisSize] = {
         "tiles": (1, 1, processing.max_tiles + 1),
         "regions": (1, 1, _MOST_REGIONS),
@@ -188,10 +188,10 @@ def _changing_axes(
     if config is None:
         return sizes
     sizes["classes"] = (1, 4, min(processing.max_classes, config.max_text_len))
-    return sizes | _picture_axes(config.backbone_config["model_type"], processing, decoder_hw)
+    return sizes | _image_axes(config.backbone_config["model_type"], processing, decoder_hw)
 
 
-def _picture_axes(
+def _image_axes(
     backbone: str, processing: ProcessingConfig, decoder_hw: tuple[int, int] | None
 ) -> dict[str, AxisSize]:
     step = processing.decoder_multiple

@@ -51,7 +51,7 @@ class GraphProfile:
         graph: name in the graph table.
         precision: one that the graph table has a tolerance for.
         shapes: one entry per range that the engine is tuned for, each with every changing axis of
-            the table, and maybe `height` and `width` of a perception decoder's pictures.
+            the table, and maybe `height` and `width` of a perception decoder's images.
     """
 
     graph: str
@@ -79,7 +79,7 @@ class GraphProfile:
 
     def _check_shapes(self, shapes: Shapes) -> None:
         expected = changing_axes(self.graph)
-        # Others, such as the sides of pictures, change where the exported file leaves them open.
+        # Others, such as the sides of images, change where the exported file leaves them open.
         allowed = {axis for tensor in GRAPHS[self.graph].inputs for axis in tensor.axes}
         if not set(expected) <= set(shapes) <= allowed:
             raise ConfigError(
@@ -115,9 +115,9 @@ class EngineProfile:
         backend: onnxruntime or tensorrt.
         graphs: name -> how it is built; a graph that the checkpoint lacks is left out.
         device: cpu, cuda or cuda:1.
-        decoder_hw: height and width of the pictures of the perception decoders in pixels, padded;
+        decoder_hw: height and width of the images of the perception decoders in pixels, padded;
             None leaves them open where the network can (see `export_engines`).
-        drawn_hw: height and width of drawn and edited pictures, in pixels.
+        drawn_hw: height and width of drawn and edited images, in pixels.
         workspace_mb: scratch memory that a TensorRT build may take.
         memory_budget_mb: of all engines together; bounds the scratch memory, too. None: no bound.
         optimization_level: of TensorRT's builder, 0 (fast build) to 5 (fast engine).

@@ -41,7 +41,7 @@ def export_for_profile(
     """Export the graphs of a profile that a checkpoint has.
 
     Args:
-        profile: precisions, ranges and picture sizes.
+        profile: precisions, ranges and image sizes.
         weights: a checkpoint folder.
         folder: to write to; files of the same names are replaced.
         lock_timeout_s: seconds to wait for another process that exports there.
@@ -106,7 +106,7 @@ def make_inputs(model: VisionLLM, spec: GraphSpec, sizes: Mapping[str, int]) -> 
 
     What comes from the language model is made by it, from words drawn by chance: noise in place of
     embeddings, of its cache or of its states has another scale, at which float16 errs otherwise.
-    Pictures are noise.
+    Images are noise.
 
     Args:
         model: the network, float32.

@@ -28,7 +28,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _DecoderPicture:
+class _DecoderImage:
     """The frame as the detection decoder takes it; made once, used by every route."""
 
     pixels: np.ndarray
@@ -43,12 +43,12 @@ def decode_branches(
     conditions: Sequence[Condition],
     limits: InstanceLimits,
 ) -> list[Branch]:
-    """Find what an answer names; routes that make pictures are somebody else's.
+    """Find what an answer names; routes that make images are somebody else's.
 
     Args:
         engines: the decoders.
-        config: how the picture is prepared.
-        frame: the picture.
+        config: how the image is prepared.
+        frame: the image.
         conditions: in the order of the answer.
         limits: which instances are kept.
 
@@ -57,7 +57,7 @@ def decode_branches(
         by the pose decoder and open no branch of their own.
 
     Raises:
-        InputError: if there is no picture to look at.
+        InputError: if there is no image to look at.
         RouteError: if a decoder that is needed is not there.
     """
     request = find_pose_request([condition.route for condition in conditions])
@@ -69,9 +69,9 @@ def decode_branches(
     engines.check_routes(routes)
     if frame is None:
         raise InputError(
-            f"the answer looks for {conditions[0].phrase!r} and there is no picture; give one"
+            f"the answer looks for {conditions[0].phrase!r} and there is no image; give one"
         )
-    pictures: dict[ProcessingConfig, _DecoderPicture] = {}
+    images: dict[ProcessingConfig, _DecoderImage] = {}
     branches = []
     for route in routes:
         if route is Route.POSE and request is not None:
@@ -89,19 +89,19 @@ def decode_branches(
             )
             continue
         sized = config.for_segments() if route is Route.SEGMENT else config
-        # Routes that take the picture at the same size share it.
-        if sized not in pictures:
+        # Routes that take the image at the same size share it.
+        if sized not in images:
             decoder = engines.detection_decoder
             canvases = () if decoder is None else decoder.info.canvases
-            pictures[sized] = _DecoderPicture(*preprocess_decoder(frame, sized, canvases))
+            images[sized] = _DecoderImage(*preprocess_decoder(frame, sized, canvases))
         asked = [c for place, c in enumerate(conditions) if c.route is route and place not in taken]
-        branches.append(_detect(engines, pictures[sized], route, asked, limits))
+        branches.append(_detect(engines, images[sized], route, asked, limits))
     return branches
 
 
 def _detect(
     engines: Engines,
-    picture: _DecoderPicture,
+    image: _DecoderImage,
     route: Route,
     conditions: Sequence[Condition],
     limits: InstanceLimits,
@@ -110,12 +110,12 @@ def _detect(
         raise engines.refuse(route)
     output = engines.detection_decoder.run(
         {
-            "pixels": picture.pixels[None],
-            "pixel_mask": picture.pixel_mask[None],
+            "pixels": image.pixels[None],
+            "pixel_mask": image.pixel_mask[None],
             "super_link": np.stack([to_numpy(c.states) for c in conditions])[None],
             "class_mask": np.ones((1, len(conditions)), dtype=np.bool_),
         }
     )
     raw = {name: to_numpy(array)[0] for name, array in output.items()}
     phrases = tuple(condition.phrase for condition in conditions)
-    return make_branch(raw, picture.letterbox, route, phrases, limits)
+    return make_branch(raw, image.letterbox, route, phrases, limits)

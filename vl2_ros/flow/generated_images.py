@@ -1,4 +1,4 @@
-"""What an answer opened, to the pictures that it asks for: drawn anew, or the frame edited."""
+"""What an answer opened, to the images that it asks for: drawn anew, or the frame edited."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from vl2_ros.flow.branches import Condition
 from vl2_ros.runtime.engine import Engines
 from vl2_ros.structures import Event, Frame, GeneratedImage, ImageOptions, Route
 
-#: Routes that make pictures.
-PICTURE_ROUTES = (Route.GENERATE, Route.EDIT)
+#: Routes that make images.
+IMAGE_ROUTES = (Route.GENERATE, Route.EDIT)
 
 
-def make_pictures(
+def make_images(
     engines: Engines,
     frame: Frame | None,
     conditions: Sequence[Condition],
     options: ImageOptions,
 ) -> Generator[Event, None, tuple[GeneratedImage, ...]]:
-    """Make a picture for every condition, one after the other.
+    """Make an image for every condition, one after the other.
 
     Every edit is one of the frame, also where an answer asks for several.
 
     Args:
         engines: the image generators.
         frame: what is edited.
-        conditions: in the order of the answer; routes of `PICTURE_ROUTES`.
+        conditions: in the order of the answer; routes of `IMAGE_ROUTES`.
         options: the same for all.
 
     Yields:
         ProgressEvent after every denoising step.
 
     Returns:
-        the pictures, in the same order.
+        the images, in the same order.
 
     Raises:
         InputError: if there is nothing to edit, or an option cannot be used.
@@ -46,7 +46,7 @@ def make_pictures(
             raise engines.refuse(condition.route)
         if frame is None and condition.route is Route.EDIT:
             raise InputError(
-                "the answer edits a picture and there is none; give the picture to edit, or ask "
+                "the answer edits an image and there is none; give the image to edit, or ask "
                 "for a new one to be drawn"
             )
         images.append((yield from generator.generate(condition.states, options, frame)))

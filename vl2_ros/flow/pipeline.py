@@ -15,7 +15,7 @@ import numpy as np
 from vl2_ros.errors import EngineError
 from vl2_ros.flow.branches import Condition, decode_branches
 from vl2_ros.flow.generate import generate
-from vl2_ros.flow.generated_images import PICTURE_ROUTES, make_pictures
+from vl2_ros.flow.generated_images import IMAGE_ROUTES, make_images
 from vl2_ros.flow.prompt_features import (
     PromptFeatures,
     check_regions,
@@ -73,7 +73,7 @@ class Pipeline:
     Args:
         engines: what executes the graphs.
         tokenizer: tokenizer of the checkpoint.
-        processing: how its pictures and prompts are prepared.
+        processing: how its images and prompts are prepared.
         name: of the checkpoint.
         identity: hash that changes with its weights, or what tells it as far as it is known.
     """
@@ -122,14 +122,14 @@ class Pipeline:
         Closing the iterator stops the run before the next token, decoder call or denoising step.
 
         Args:
-            frame: the picture; None when there is none, which only a drawing does without.
+            frame: the image; None when there is none, which only a drawing does without.
             command: the sentence and its limits.
 
         Yields:
             StageEvent, TextEvent and ProgressEvent in the order of the flow; last one ResultEvent.
 
         Raises:
-            InputError: if the command or the picture cannot be used.
+            InputError: if the command or the image cannot be used.
             RouteError: if the answer opened a route whose decoder is not loaded.
             EngineError: if an engine failed.
         """
@@ -173,8 +173,8 @@ class Pipeline:
         clock: _Clock,
     ) -> Generator[Event, None, tuple[tuple[Branch, ...], tuple[GeneratedImage, ...]]]:
         """Find and draw what the answer opened."""
-        wanted = [one for one in conditions if one.route in PICTURE_ROUTES]
-        sought = [one for one in conditions if one.route not in PICTURE_ROUTES]
+        wanted = [one for one in conditions if one.route in IMAGE_ROUTES]
+        sought = [one for one in conditions if one.route not in IMAGE_ROUTES]
         # Before the detection decoder works for an answer that cannot be completed.
         self.engines.check_routes([one.route for one in wanted])
         branches: list[Branch] = []
@@ -184,7 +184,7 @@ class Pipeline:
             branches = decode_branches(self.engines, self.processing, frame, sought, limits)
         if wanted:
             yield clock.enter("diffusion")
-            images = yield from make_pictures(self.engines, frame, wanted, command.image_options)
+            images = yield from make_images(self.engines, frame, wanted, command.image_options)
         return tuple(branches), images
 
     def _generate(
@@ -249,7 +249,7 @@ class Pipeline:
         This is how the published scores are computed (spec core, section 9.5).
 
         Args:
-            frame: the picture.
+            frame: the image.
             names: classes in the order of the class ids; one expression for GROUND.
             route: DETECT, SEGMENT or GROUND.
             score_threshold: only scores above it are kept.
@@ -277,7 +277,7 @@ class Pipeline:
         """Find named keypoints on every object without generating, as `detect` finds objects.
 
         Args:
-            frame: the picture.
+            frame: the image.
             objects: classes in the order of the class ids.
             keypoints: what to find on each, in any words; see `clean_keypoint_names`.
             score_threshold: only scores above it are kept.

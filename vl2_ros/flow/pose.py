@@ -42,7 +42,7 @@ def decode_poses(
 
     Args:
         engine: the pose decoder.
-        frame: the picture.
+        frame: the image.
         config: how it is prepared.
         objects: at least one.
         keypoints: at least one.

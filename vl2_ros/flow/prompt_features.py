@@ -1,4 +1,4 @@
-"""A prompt to what the language model takes: token ids, and features of pictures and regions.
+"""A prompt to what the language model takes: token ids, and features of images and regions.
 
 Needs numpy only; never asks which backend the engines have.
 """
@@ -25,8 +25,8 @@ class PromptInputs:
 
     Attributes:
         ids: (T,) int64.
-        pixels: (n, 3, S, S) tiles of all pictures.
-        tile_index: (R,) int64, the tile that each region lies on: the last of its picture.
+        pixels: (n, 3, S, S) tiles of all images.
+        tile_index: (R,) int64, the tile that each region lies on: the last of its image.
         region_masks: (R, S, S) float32 of 0 and 1, or None.
     """
 
@@ -38,10 +38,10 @@ class PromptInputs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptFeatures:
-    """What pictures and regions become.
+    """What images and regions become.
 
     Attributes:
-        image_tokens: (M, C), one for each `<im_patch>` id; None without pictures.
+        image_tokens: (M, C), one for each `<im_patch>` id; None without images.
         region_features: (R, C), one for each `<region>` id; None without regions.
     """
 
@@ -55,19 +55,19 @@ def prepare_prompt(
     """Turn a prompt into ids and pixels.
 
     Raises:
-        InputError: if it is longer than the model takes, or a picture is too long and thin.
+        InputError: if it is longer than the model takes, or an image is too long and thin.
     """
     tiles = [count_tiles(frame.frame_hw, config) for frame in prompt.frames]
     rounds = [(prompt.format.question, prompt.format.answer)]
     ids, _ = encode_conversation(rounds, tokenizer, config, tile_counts=tiles)
-    # Regions lie on the whole picture, so nothing of it may be cut off or padded.
+    # Regions lie on the whole image, so nothing of it may be cut off or padded.
     if prompt.region_frames and config.aspect != "anyres":
         pixels = [preprocess_region_square(frame, config)[None] for frame in prompt.frames]
     else:
         pixels = [preprocess_vision(frame, config) for frame in prompt.frames]
     last_tiles = np.cumsum(tiles, dtype=np.int64) - 1
     tile_index = last_tiles[list(prompt.region_frames)]
-    # The first one only says what the tiles of no picture look like.
+    # The first one only says what the tiles of no image look like.
     nothing = np.zeros((0, 3, config.vision_side, config.vision_side), np.float32)
     return PromptInputs(ids, np.concatenate([nothing, *pixels]), tile_index, prompt.region_masks)
 
@@ -90,7 +90,7 @@ def check_regions(prompt: CommandPrompt, engines: Engines) -> None:
 
 
 def encode_features(inputs: PromptInputs, engines: Engines) -> PromptFeatures:
-    """Encode the pictures and the regions, where there are any."""
+    """Encode the images and the regions, where there are any."""
     if not len(inputs.pixels):
         return PromptFeatures(None, None)
     encoded = engines.vision_encoder.run({"pixels": inputs.pixels})

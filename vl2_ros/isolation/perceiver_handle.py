@@ -97,7 +97,7 @@ class PerceiverHandle:
         """Hand a run over; its events come to the inbox.
 
         Raises:
-            EngineError: if there is no memory for its pictures.
+            EngineError: if there is no memory for its images.
         """
         with self._lock:
             if not self._running:
@@ -153,7 +153,7 @@ class PerceiverHandle:
             pass  # whoever reads the inbox hears of the end
         except OSError as error:
             raise EngineError(
-                f"the pictures cannot be handed to the perceiver process: {error}; free memory"
+                f"the images cannot be handed to the perceiver process: {error}; free memory"
             ) from error
 
     def _listen(self) -> None:

@@ -28,7 +28,7 @@ PARTS: Mapping[str, str] = {
     "image_generation": "image_generation",
     "image_editing": "image_editing",
 }
-#: Parts that make pictures -> what they do with them.
+#: Parts that make images -> what they do with them.
 IMAGE_PARTS: Mapping[str, str] = {"image_generation": "generation", "image_editing": "editing"}
 
 #: Hidden states of the vision encoder that the region encoder reads.
@@ -108,8 +108,8 @@ class ModelConfig:
         use_region_encoder: whether visual prompts (masks) can be encoded.
         detection: the detection decoder, or None when there is none.
         pose: the pose decoder, or None when there is none.
-        image_generation: what draws pictures, or None when there is nothing.
-        image_editing: what edits pictures, or None when there is nothing.
+        image_generation: what draws images, or None when there is nothing.
+        image_editing: what edits images, or None when there is nothing.
         table_init_std: spread of fresh query tables; the released ones were drawn from N(0, 1).
         attention: transformers' attention kernel, `eager` or `sdpa`.
     """
@@ -243,7 +243,7 @@ class ModelConfig:
     def from_release(cls, release: Mapping[str, Any]) -> ModelConfig:
         """Read a released config (model_type visionllmv2).
 
-        Parts that make pictures are not in it: their sizes stand in folders of their own.
+        Parts that make images are not in it: their sizes stand in folders of their own.
 
         Raises:
             ConfigError: if it is another model, or a variant that is not supported.

@@ -130,7 +130,7 @@ class _CacheTensors:
 
 
 class DetectionGraph(nn.Module):
-    """The detection decoder on one picture."""
+    """The detection decoder on one image."""
 
     def __init__(self, model: VisionLLM) -> None:
         """Keep the decoder.
@@ -152,7 +152,7 @@ class DetectionGraph(nn.Module):
 
 
 class PoseGraph(nn.Module):
-    """The pose decoder on one picture."""
+    """The pose decoder on one image."""
 
     def __init__(self, model: VisionLLM) -> None:
         """Keep the decoder.

@@ -3,7 +3,7 @@
 Exporter, loaders, builder and tests read it, so that a name is written once. Knows no tensor
 library. An axis is a number where every checkpoint has the same, else a letter or a word: those of
 `DYNAMIC_AXES` change from call to call within the range of a profile, all others are fixed by the
-checkpoint or, for pictures, by the profile.
+checkpoint or, for images, by the profile.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ class GraphSpec:
 
 #: Axes that change from call to call -> what they count.
 DYNAMIC_AXES: Mapping[str, str] = {
-    "tiles": "tiles that the pictures of a command are cut into",
+    "tiles": "tiles that the images of a command are cut into",
     "regions": "regions that a command points at",
     "classes": "slot groups that the answer opened for the decoder",
     "keypoints": "slot groups of keypoint names",
     "tokens": "positions fed to the language model in one call",
     "past": "positions in its key-value cache before the call",
-    "pictures": "rows of a denoising step: 1, 2 or 3 with guidance",
+    "images": "rows of a denoising step: 1, 2 or 3 with guidance",
 }
 
 _TOLERANCE = {"float32": 1e-4, "float16": 2e-2}
@@ -96,7 +96,7 @@ GRAPHS: Mapping[str, GraphSpec] = {
             (TensorSpec("image_tokens", "float32", ("image_tokens", "llm_width")),),
             _TOLERANCE,
         ),
-        # A mask is 0 or 1, on the whole picture; its tile is the last one of that picture.
+        # A mask is 0 or 1, on the whole image; its tile is the last one of that image.
         GraphSpec(
             "region_encoder",
             (
@@ -167,12 +167,12 @@ GRAPHS: Mapping[str, GraphSpec] = {
             "denoiser",
             (
                 TensorSpec(
-                    "latents", "float32", ("pictures", "latent_width", "latent_h", "latent_w")
+                    "latents", "float32", ("images", "latent_width", "latent_h", "latent_w")
                 ),
                 TensorSpec("timestep", "float32", (1,)),
-                TensorSpec("prompt_embeds", "float32", ("pictures", 77, "text_width")),
+                TensorSpec("prompt_embeds", "float32", ("images", 77, "text_width")),
             ),
-            (TensorSpec("noise", "float32", ("pictures", 4, "latent_h", "latent_w")),),
+            (TensorSpec("noise", "float32", ("images", 4, "latent_h", "latent_w")),),
             _TOLERANCE,
         ),
         # Pixels in -1..1; latents unscaled, the encoder gives their mode.

@@ -1,7 +1,7 @@
 """VisionLLM: pixels and token ids into logits and super-link states, in one pass or step by step.
 
 Composed of the vision encoder, the projector, the region encoder, the LLM with the super link, the
-two perception decoders and the parts that draw and edit pictures. Released weights:
+two perception decoders and the parts that draw and edit images. Released weights:
 OpenGVLab/VisionLLMv2 (arXiv 2406.08394).
 """
 

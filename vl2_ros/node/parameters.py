@@ -51,7 +51,7 @@ class NodeParameters:
 
     cameras: tuple[str, ...] = _parameter(
         ("image",),
-        "picture topics, one camera each; the topic is the camera's name, the first is the default",
+        "image topics, one camera each; the topic is the camera's name, the first is the default",
     )
     image_transport: str = _parameter(
         "auto",
@@ -60,18 +60,18 @@ class NodeParameters:
     )
     image_reliability: str = _parameter(
         "auto",
-        "reliability of the picture subscriptions; auto is best effort, which matches every "
+        "reliability of the image subscriptions; auto is best effort, which matches every "
         "publisher",
         choices=("auto", "reliable", "best_effort"),
     )
     depth_topics: tuple[str, ...] = _parameter(
         ("depth",),
         "registered depth of each camera, in the same order, 16UC1 in mm or 32FC1 in m; empty or "
-        "left out: none; its camera_info is looked for beside the picture",
+        "left out: none; its camera_info is looked for beside the image",
     )
     depth_tolerance_s: float = _parameter(
         0.05,
-        "seconds between the stamps of a picture and of the depth that belongs to it, at most",
+        "seconds between the stamps of an image and of the depth that belongs to it, at most",
         least=0.0,
         most=10.0,
     )
@@ -131,7 +131,7 @@ class NodeParameters:
     )
     max_frame_age_s: float = _parameter(
         1.0,
-        "seconds for which a picture counts as what the camera sees now; an older one is not "
+        "seconds for which an image counts as what the camera sees now; an older one is not "
         "used, the command waits for the next; 0 uses any",
         least=0.0,
         most=3600.0,
@@ -148,14 +148,14 @@ class NodeParameters:
     )
     image_steps: int = _parameter(
         0,
-        "denoising steps of a drawn or edited picture; fewer are faster; 0: the model's default",
+        "denoising steps of a drawn or edited image; fewer are faster; 0: the model's default",
         least=0,
         most=_MAX_STEPS,
         live=True,
     )
     image_seed: int = _parameter(
         0,
-        "seed of drawn and edited pictures, so that they come out the same; 0: a new one for each",
+        "seed of drawn and edited images, so that they come out the same; 0: a new one for each",
         least=0,
         most=999_999,
         live=True,
@@ -176,7 +176,7 @@ class NodeParameters:
     )
     camera_timeout_s: float = _parameter(
         3.0,
-        "seconds without a picture after which a camera is reported silent",
+        "seconds without an image after which a camera is reported silent",
         least=0.1,
         most=3600.0,
         live=True,
@@ -196,7 +196,7 @@ class NodeParameters:
             _check(item.name, getattr(self, item.name), note_of(item.name))
         if not self.cameras or not all(self.cameras):
             raise ConfigError(
-                f"cameras must name at least one picture topic, got {list(self.cameras)}"
+                f"cameras must name at least one image topic, got {list(self.cameras)}"
             )
         if len(set(self.cameras)) != len(self.cameras):
             raise ConfigError(f"cameras must differ from each other, got {list(self.cameras)}")

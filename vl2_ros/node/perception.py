@@ -1,6 +1,6 @@
-"""The node without ROS: pictures and requests in, answers out, one worker that computes.
+"""The node without ROS: images and requests in, answers out, one worker that computes.
 
-Callers only store and return at once. The worker takes the newest picture, asks before watches; a
+Callers only store and return at once. The worker takes the newest image, asks before watches; a
 second thread keeps time, so that a deadline is answered while the worker is busy or hangs. Knows
 no transport and no message; needs numpy alone.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.node.cameras.camera_buffer import Picture
+from vl2_ros.node.cameras.camera_buffer import BufferedImage
 from vl2_ros.node.guarded import catch_failure, describe_error, error_text
 from vl2_ros.node.parameters import NodeParameters, note_of
 from vl2_ros.node.perceiver import Perceiver
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class PerceptionNode:
-    """Answers requests about the newest pictures of its cameras; every method is thread-safe.
+    """Answers requests about the newest images of its cameras; every method is thread-safe.
 
     Answers and events are handed out without a lock held, on the thread that makes them: the
     worker, the timekeeper, or the caller of `submit`, `cancel` and `stop`. Answers to one request
@@ -67,7 +67,7 @@ class PerceptionNode:
         self._repeated = RepeatedLog(_log)
         self._threads: tuple[threading.Thread, ...] = ()
         lock = threading.Lock()
-        # Two conditions on one lock: a picture wakes the worker, not the timekeeper.
+        # Two conditions on one lock: an image wakes the worker, not the timekeeper.
         self._work_came = threading.Condition(lock)
         self._deadline_came = threading.Condition(lock)
         self._lock = lock
@@ -118,7 +118,7 @@ class PerceptionNode:
                 thread.start()
 
     def stop(self, timeout_s: float = STOP_S) -> bool:
-        """End every request, wait for the threads and let go of the pictures.
+        """End every request, wait for the threads and let go of the images.
 
         Asks are answered CANCELED, watches ENDED; the running one stops before its next token or
         decoder call, and is answered without waiting for it when that takes too long. A stopped
@@ -263,9 +263,9 @@ class PerceptionNode:
 
     def _work(self) -> None:
         while (task := self._wait_for_task()) is not None:
-            job, picture = task
+            job, image = task
             failure = catch_failure(
-                "the worker", partial(self._execute, job, picture), self._repeated
+                "the worker", partial(self._execute, job, image), self._repeated
             )
             if failure is not None:
                 self._recover(job, failure)
@@ -278,7 +278,7 @@ class PerceptionNode:
         self._note_error(kind, f"command {job.request.id!r} failed: {error_text(failure)}")
         self._deliver(replies)
 
-    def _wait_for_task(self) -> tuple[Job, Picture] | None:
+    def _wait_for_task(self) -> tuple[Job, BufferedImage] | None:
         with self._lock:
             while self._schedule.is_open:
                 now_s = time.monotonic()
@@ -290,10 +290,10 @@ class PerceptionNode:
                 _wait_until(self._work_came, self._schedule.find_next_due_s(now_s), now_s)
             return None
 
-    def _execute(self, job: Job, picture: Picture) -> None:
+    def _execute(self, job: Job, image: BufferedImage) -> None:
         attempt = Attempt(
             job=job,
-            picture=picture,
+            image=image,
             perceiver=self._perceiver,
             parameters=self.parameters,
             is_stopped=lambda: self._schedule.is_stopped(job, time.monotonic()),

@@ -18,11 +18,11 @@ class CameraReport:
 
     Attributes:
         name: of the camera.
-        received: pictures that came.
-        dropped: pictures that a newer one replaced before any command looked at them.
-        used: pictures that at least one command looked at.
+        received: images that came.
+        dropped: images that a newer one replaced before any command looked at them.
+        used: images that at least one command looked at.
         last_age_s: seconds since the last one came; infinite when none ever did.
-        rate_hz: pictures a second in the last seconds; 0 when fewer than two came.
+        rate_hz: images a second in the last seconds; 0 when fewer than two came.
     """
 
     name: str
@@ -41,7 +41,7 @@ class WatchState:
         id: of its request.
         text: the sentence.
         camera: the camera it looks at.
-        rate_hz: at most so many results a second; 0: one for every picture.
+        rate_hz: at most so many results a second; 0: one for every image.
         remaining_s: seconds until it ends by itself; 0: never.
         result_count: results so far.
         waits_s: seconds for which it has been due, with an image to look at, and had no turn.

@@ -37,13 +37,13 @@ def _find_no_space(frame_hw: tuple[int, int]) -> SpatialView | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredImage:
-    """A picture as it came; decoded only when a command looks at it.
+    """An image as it came; decoded only when a command looks at it.
 
     Attributes:
         stamp_ns: of its header, nanoseconds since the epoch.
         frame_id: of its header, the optical frame.
         decode: makes the frame; raises InputError or TransportError when the message is malformed.
-        read_space: height and width of the picture to what places its instances in space, None
+        read_space: height and width of the image to what places its instances in space, None
             when there is no depth; raises InputError when calibration or depth cannot be used.
     """
 
@@ -55,20 +55,20 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """One command, checked as far as that goes without its picture.
+    """One command, checked as far as that goes without its image.
 
     Attributes:
         text: the sentence.
         id: the sender's name for it, never empty.
         mode: ASK or WATCH; STOP never becomes a request.
         camera: name of the camera; empty: the first.
-        rate_hz: WATCH: at most so many results a second; 0: one for every picture.
+        rate_hz: WATCH: at most so many results a second; 0: one for every image.
         duration_s: WATCH: ends by itself after it; 0: never.
         deadline_s: ASK: seconds from arrival until the answer is worthless; 0: the node's own.
         score_threshold: in 0..1; None: the node's own.
         visual_prompts: where the sentence points.
-        images: further pictures.
-        image_options: how a picture is drawn or edited; what is None or empty: the node's own.
+        images: further images.
+        image_options: how an image is drawn or edited; what is None or empty: the node's own.
         size_bytes: what images and visual prompts occupy while it waits.
     """
 
@@ -95,7 +95,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """What the node says to a request, about one picture or about none.
+    """What the node says to a request, about one image or about none.
 
     Attributes:
         request_id: of the request; the sender's text even when it was invalid.
@@ -104,8 +104,8 @@ class Answer:
         status: how it went.
         message: what was expected, what came, what to do; when OK why something could not be
             placed in space, else empty.
-        frame: the picture that was used; None when none was.
-        space: what places the instances in space; None when there is no depth for the picture.
+        frame: the image that was used; None when none was.
+        space: what places the instances in space; None when there is no depth for the image.
         result: the pipeline's; None unless OK.
         is_final: False while a watch goes on.
         sequence: 0, 1, 2, ... counts the results of a watch.

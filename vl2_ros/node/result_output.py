@@ -1,4 +1,4 @@
-"""Answers out: each one to the topics of its routes, and drawn into its picture for people."""
+"""Answers out: each one to the topics of its routes, and drawn into its image for people."""
 
 from __future__ import annotations
 

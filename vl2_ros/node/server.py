@@ -1,4 +1,4 @@
-"""A `PerceptionNode` on a transport: pictures and commands in, typed results and diagnostics out.
+"""A `PerceptionNode` on a transport: images and commands in, typed results and diagnostics out.
 
 The same on every transport; knows topics and messages, but neither ROS nor DDS.
 """
@@ -387,4 +387,4 @@ class PerceptionServer:
                 _LOG.warning("camera %s: %s", name, health.silence)
             elif not health.silence and name in self._silent:
                 self._silent.discard(name)
-                _LOG.info("camera %s: pictures come again", name)
+                _LOG.info("camera %s: images come again", name)

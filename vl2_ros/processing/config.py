@@ -1,4 +1,4 @@
-"""How pictures and sentences are prepared for one model; saved as `processing.json` beside it."""
+"""How images and sentences are prepared for one model; saved as `processing.json` beside it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ProcessingConfig:
         vision_side: side of one square CLIP tile, in pixels.
         vision_tokens: `<im_patch>` tokens per tile.
         aspect: "anyres" (grid of tiles plus thumbnail), "pad" (to a square) or "resize" (centre
-            crop of the resized picture).
+            crop of the resized image).
         max_tiles: most tiles of the anyres grid, thumbnail not counted.
         decoder_short: the short side reaches at most so many pixels at the perception decoders.
         decoder_long: the long side reaches at most so many pixels there.
@@ -41,7 +41,7 @@ class ProcessingConfig:
         system: system text of the conversation; "" starts with the first round.
         num_embs: slots after a perception routing token.
         num_embs_gen: slots after [GEN] and [EDIT].
-        use_im_start_end: wrap the patch tokens of a picture in `<img>` and `</img>`.
+        use_im_start_end: wrap the patch tokens of an image in `<img>` and `</img>`.
         max_length: longest token sequence, patch and slot tokens included.
         max_classes: most names in one detection call.
         max_keypoints: most keypoint names in one pose call.
@@ -105,7 +105,7 @@ class ProcessingConfig:
                 )
 
     def for_segments(self) -> ProcessingConfig:
-        """Return the settings with which the decoder's picture is made for [SEG]."""
+        """Return the settings with which the decoder's image is made for [SEG]."""
         return replace(self, decoder_short=self.segment_short, decoder_long=self.segment_long)
 
     @classmethod

@@ -1,6 +1,6 @@
-"""Recorded camera topics to pictures, and frames to a recording: rosbag2 folders, .mcap, .db3.
+"""Recorded camera topics to images, and frames to a recording: rosbag2 folders, .mcap, .db3.
 
-Knows messages and files; what is in the pictures is nobody's business here.
+Knows messages and files; what is in the images is nobody's business here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class PinholeCamera:
     """What a CameraInfo without distortion says.
 
     Attributes:
-        frame_hw: height and width of the picture, in pixels.
+        frame_hw: height and width of the image, in pixels.
         fx: focal length along a row, in pixels.
         fy: focal length along a column, in pixels.
         cx: column of the optical axis, in pixels.
@@ -50,7 +50,7 @@ class PinholeCamera:
 
 @dataclass(frozen=True, slots=True)
 class ImageTopic:
-    """One recorded picture topic.
+    """One recorded image topic.
 
     Attributes:
         name: topic name.
@@ -64,7 +64,7 @@ class ImageTopic:
 
 
 def list_image_topics(path: Path | str) -> tuple[ImageTopic, ...]:
-    """List the picture topics of a bag, depth topics included.
+    """List the image topics of a bag, depth topics included.
 
     Raises:
         TransportError: if the bag is missing or cannot be read.
@@ -77,7 +77,7 @@ def list_image_topics(path: Path | str) -> tuple[ImageTopic, ...]:
 
 
 def count_images(path: Path | str, *, topic: str | None = None) -> int:
-    """Count the pictures of one camera; arguments and errors as of `read_images`."""
+    """Count the images of one camera; arguments and errors as of `read_images`."""
     path = Path(path)
     with open_recording(path) as recording:
         return _choose_topic(recording, path, topic).message_count
@@ -85,7 +85,7 @@ def count_images(path: Path | str, *, topic: str | None = None) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedImage:
-    """One picture of a recording, not decoded yet.
+    """One image of a recording, not decoded yet.
 
     Attributes:
         topic: as recorded.
@@ -105,11 +105,11 @@ class RecordedImage:
 def read_images(
     path: Path | str, *, topic: str | None = None
 ) -> Generator[RecordedImage, None, None]:
-    """Read the pictures of one camera in the order of recording, without decoding them.
+    """Read the images of one camera in the order of recording, without decoding them.
 
     Args:
         path: rosbag2 folder, .mcap or .db3 file.
-        topic: which picture topic; None takes the only camera there is (depth is no camera).
+        topic: which image topic; None takes the only camera there is (depth is no camera).
 
     Raises:
         TransportError: if the bag cannot be read, or the topic is not there or not the only one.
@@ -146,18 +146,18 @@ def raise_stamps(images: Iterable[RecordedImage]) -> Iterator[RecordedImage]:
 
 
 def read_frames(path: Path | str, *, topic: str | None = None) -> Iterator[Frame]:
-    """Read the pictures of one camera in the order of recording, decoded.
+    """Read the images of one camera in the order of recording, decoded.
 
     Args:
         path: rosbag2 folder, .mcap or .db3 file.
-        topic: which picture topic; None takes the only camera there is (depth is no camera).
+        topic: which image topic; None takes the only camera there is (depth is no camera).
 
     Yields:
         Frames with the stamp and frame_id of their header.
 
     Raises:
         TransportError: if the bag cannot be read, the topic is not there or not the only one, or
-            a picture does not hold what its header says.
+            an image does not hold what its header says.
     """
     for index, recorded in enumerate(read_images(path, topic=topic)):
         try:
@@ -178,12 +178,12 @@ def write_camera_bag(
 ) -> int:
     """Record frames of one camera as an MCAP file with ROS 2 (Jazzy) messages.
 
-    Each frame gives a picture (on `topic`, as JPEG on `topic`/compressed) and its `camera_info`.
+    Each frame gives an image (on `topic`, as JPEG on `topic`/compressed) and its `camera_info`.
 
     Args:
         path: the .mcap file.
-        shots: pictures with rising stamps, each with the intrinsics it was taken with.
-        topic: name of the raw picture topic.
+        shots: images with rising stamps, each with the intrinsics it was taken with.
+        topic: name of the raw image topic.
         compressed: write sensor_msgs/CompressedImage instead of sensor_msgs/Image.
         quality: of JPEG, 1 to 100.
         overwrite: replace an existing file.
@@ -242,7 +242,7 @@ def _choose_topic(recording: Recording, path: Path, topic: str | None) -> Record
     listing = _list_names(candidates)
     if not candidates:
         raise TransportError(
-            f"{path} has no picture topic; expected {' or '.join(IMAGE_TYPES)} in {CDR}, "
+            f"{path} has no image topic; expected {' or '.join(IMAGE_TYPES)} in {CDR}, "
             f"its topics are: {_list_names(recording.topics) or 'none'}"
         )
     if topic is not None:
@@ -251,14 +251,14 @@ def _choose_topic(recording: Recording, path: Path, topic: str | None) -> Record
             chosen = [one for one in candidates if one.name == name]
             if chosen:
                 return _require_images(path, _take_fullest(chosen), listing)
-        raise TransportError(f"{path} has no picture topic {topic!r}; it has: {listing}")
+        raise TransportError(f"{path} has no image topic {topic!r}; it has: {listing}")
     cameras: dict[str, list[RecordedTopic]] = {}
     for one in candidates:
         if one.message_count and not _holds_depth(recording, one):
             cameras.setdefault(_name_camera(one), []).append(one)
     if len(cameras) != 1:
         raise TransportError(
-            f"{path} has {len(cameras)} cameras with pictures, expected one; name the topic: "
+            f"{path} has {len(cameras)} cameras with images, expected one; name the topic: "
             f"{listing}"
         )
     return _take_fullest(*cameras.values())

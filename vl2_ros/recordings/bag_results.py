@@ -1,6 +1,6 @@
 """A recorded camera and sentences to a recording of typed results, on the node's own topics.
 
-Every picture is answered, however long that takes; results lie at the time of their picture, so
+Every image is answered, however long that takes; results lie at the time of their image, so
 that viewers show them beside the recording.
 """
 
@@ -25,14 +25,14 @@ from vl2_ros.transports.message_types import StoreMessageTypes
 
 @dataclass(frozen=True, slots=True)
 class BagQuestion:
-    """What is asked of which pictures.
+    """What is asked of which images.
 
     Attributes:
-        commands: each is asked about every picture; their ids tell the results apart.
-        topic: picture topic of the recording; None takes the only camera.
-        rate_hz: at most so many pictures of each recorded second are looked at; 0: all.
+        commands: each is asked about every image; their ids tell the results apart.
+        topic: image topic of the recording; None takes the only camera.
+        rate_hz: at most so many images of each recorded second are looked at; 0: all.
         node_name: the results' topics are `/<node_name>/result` and so on.
-        annotated: write the pictures with the results drawn in, too, as JPEG.
+        annotated: write the images with the results drawn in, too, as JPEG.
     """
 
     commands: Sequence[Command]
@@ -60,7 +60,7 @@ def answer_bag(
 ) -> int:
     """Answer commands about a recorded camera and record the results.
 
-    A picture that cannot be used gives a result that says so; the others are answered.
+    An image that cannot be used gives a result that says so; the others are answered.
 
     Args:
         perceiver: answers one command about one frame.
@@ -108,7 +108,7 @@ def check_output(source: Path, out: Path, *, overwrite: bool) -> None:
 
 
 def choose_images(images: Iterable[RecordedImage], rate_hz: float) -> Iterator[RecordedImage]:
-    """Leave pictures out, so that at most `rate_hz` of each recorded second remain; 0: none."""
+    """Leave images out, so that at most `rate_hz` of each recorded second remain; 0: none."""
     due_ns = None
     for recorded in images:
         if due_ns is not None and recorded.time_ns < due_ns:
@@ -116,7 +116,7 @@ def choose_images(images: Iterable[RecordedImage], rate_hz: float) -> Iterator[R
         yield recorded
         if rate_hz:
             period_ns = round(1e9 / rate_hz)
-            # Due times lie a period apart, so that the pictures' own distances do not add up.
+            # Due times lie a period apart, so that the images' own distances do not add up.
             planned = recorded.time_ns if due_ns is None else due_ns
             due_ns = max(planned + period_ns, recorded.time_ns + period_ns // 2)
 

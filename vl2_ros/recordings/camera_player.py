@@ -1,6 +1,6 @@
-"""A recorded camera to a live one: publishes its pictures as they came, or one until told.
+"""A recorded camera to a live one: publishes its images as they came, or one until told.
 
-Pictures keep the stamps of their recording, so that results can be matched with it.
+Images keep the stamps of their recording, so that results can be matched with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vl2_ros.transports.message_types import remake_message
 #: Reliable publishers match every subscription; a slow one gets the newest few.
 CAMERA_QOS = Qos(reliable=True, depth=5)
 _COMPRESSED = "/compressed"
-#: Between the last picture of a loop and the first of the next, when the recording has one only.
+#: Between the last image of a loop and the first of the next, when the recording has one only.
 _DEFAULT_PERIOD_S = 0.1
 
 Publish = Callable[[RecordedImage], None]
@@ -33,15 +33,15 @@ def open_camera(
     Args:
         transport: what carries it.
         path: rosbag2 folder, .mcap or .db3 file.
-        topic: which picture topic of the recording; None takes the only camera.
-        onto: name of the live camera, compressed pictures go to its `/compressed`; None takes the
+        topic: which image topic of the recording; None takes the only camera.
+        onto: name of the live camera, compressed images go to its `/compressed`; None takes the
             recorded name.
 
     Returns:
-        The camera's name as `vl2 serve --camera` takes it, and what publishes one picture.
+        The camera's name as `vl2 serve --camera` takes it, and what publishes one image.
 
     Raises:
-        TransportError: if the recording cannot be read or has no picture.
+        TransportError: if the recording cannot be read or has no image.
     """
     first = next(read_images(path, topic=topic))
     is_compressed = first.message_type == COMPRESSED_IMAGE_TYPE
@@ -57,7 +57,7 @@ def open_camera(
 def repeat_recording(
     path: Path, *, topic: str | None = None, loop: bool = False
 ) -> Iterator[RecordedImage]:
-    """Read the pictures of a recording, again and again when it loops."""
+    """Read the images of a recording, again and again when it loops."""
     yield from read_images(path, topic=topic)
     while loop:
         yield from read_images(path, topic=topic)
@@ -70,16 +70,16 @@ def play_camera(
     *,
     rate_hz: float | None = None,
 ) -> int:
-    """Publish pictures at their recorded pace until they end or `stop` is set.
+    """Publish images at their recorded pace until they end or `stop` is set.
 
     Args:
         images: in the order of recording; their time may jump back when they loop.
         publish: sends one.
         stop: ends the playing.
-        rate_hz: pictures a second; None keeps the recorded distances.
+        rate_hz: images a second; None keeps the recorded distances.
 
     Returns:
-        The number of pictures published.
+        The number of images published.
 
     Raises:
         ConfigError: if the rate is not positive.
@@ -89,7 +89,7 @@ def play_camera(
     for recorded in images:
         if previous_ns is not None:
             step_s = period_s or (recorded.time_ns - previous_ns) / 1e9
-            # A loop begins again: its first picture comes one usual distance after the last.
+            # A loop begins again: its first image comes one usual distance after the last.
             due += step_s if step_s > 0 else _DEFAULT_PERIOD_S
         if stop.wait(max(0.0, due - time.monotonic())):
             break
@@ -106,7 +106,7 @@ def hold_camera(
     *,
     rate_hz: float | None = None,
 ) -> int:
-    """Publish one picture over and over, as a camera before a still scene does, until told.
+    """Publish one image over and over, as a camera before a still scene does, until told.
 
     Stamps rise from one image to the next (`bag.raise_stamps`), so that what looked at an image can
     be matched with it where those of the recording repeat.
@@ -114,11 +114,11 @@ def hold_camera(
     Args:
         images: in the order of recording.
         publish: sends one.
-        steps: True goes on to the next picture, False ends.
-        rate_hz: how often the picture is sent again in a second; None is 10.
+        steps: True goes on to the next image, False ends.
+        rate_hz: how often the image is sent again in a second; None is 10.
 
     Returns:
-        The number of different pictures published.
+        The number of different images published.
 
     Raises:
         ConfigError: if the rate is not positive.
@@ -140,7 +140,7 @@ def _find_period(rate_hz: float | None) -> float | None:
         return None
     if not 0.0 < rate_hz <= 1000.0:
         raise ConfigError(
-            f"the rate must lie above 0 and at most 1000 pictures a second, got {rate_hz}"
+            f"the rate must lie above 0 and at most 1000 images a second, got {rate_hz}"
         )
     return 1.0 / rate_hz
 

@@ -114,7 +114,7 @@ class LanguageModel(Protocol):
 
 
 class ImageGenerator(Protocol):
-    """Draws or edits pictures: a mapper, a denoiser in a loop, and an autoencoder."""
+    """Draws or edits images: a mapper, a denoiser in a loop, and an autoencoder."""
 
     @property
     def info(self) -> EngineInfo:
@@ -123,12 +123,12 @@ class ImageGenerator(Protocol):
     def generate(
         self, states: Array, options: ImageOptions, source: Frame | None = None
     ) -> Generator[ProgressEvent, None, GeneratedImage]:
-        """Make one picture, yielding after every denoising step; closing it stops there.
+        """Make one image, yielding after every denoising step; closing it stops there.
 
         Args:
             states: (K, C) super-link states of one routing token.
             options: what is None takes the model's default.
-            source: the picture to edit; read by editors only.
+            source: the image to edit; read by editors only.
 
         Raises:
             InputError: if an editor gets no source, or an option cannot be used.

@@ -1,7 +1,7 @@
 """Parts of a network that are loaded at first use, and freed again to stay within a budget.
 
 Knows no tensor library: what loads a part says how large it is. One caller at a time, as
-everywhere in the flow; a picture must be finished or closed before the next call.
+everywhere in the flow; an image must be finished or closed before the next call.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class LazyEngine:
 
 
 class LazyImageGenerator:
-    """An `ImageGenerator` whose part is loaded with its first picture."""
+    """An `ImageGenerator` whose part is loaded with its first image."""
 
     def __init__(self, info: EngineInfo, part: LazyPart[ImageGenerator]) -> None:
         """Keep the part; `info` is what its denoiser will say of itself."""
@@ -148,5 +148,5 @@ class LazyImageGenerator:
     def generate(
         self, states: Array, options: ImageOptions, source: Frame | None = None
     ) -> Generator[ProgressEvent, None, GeneratedImage]:
-        """Make one picture; see `ImageGenerator.generate`."""
+        """Make one image; see `ImageGenerator.generate`."""
         return (yield from self._part.get().generate(states, options, source))

@@ -81,7 +81,7 @@ class Viewpoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """Everything that a picture depends on.
+    """Everything that an image depends on.
 
     Attributes:
         pieces: labelled objects first, then clutter.
@@ -144,7 +144,7 @@ def _sample_viewpoint(rng: np.random.Generator) -> Viewpoint:
 
 
 def _visible_spread(viewpoint: Viewpoint) -> float:
-    """Return how far from the middle a piece may lie to be in most pictures of a 4:3 camera."""
+    """Return how far from the middle a piece may lie to be in most images of a 4:3 camera."""
     half_width = viewpoint.distance_m * np.tan(0.5 * viewpoint.fovy_rad) * 4.0 / 3.0
     return float(np.clip(0.8 * half_width, 0.14, 0.26))
 

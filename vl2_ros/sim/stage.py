@@ -37,8 +37,8 @@ class Stage:
     """An offscreen renderer for scenes; belongs to the thread that made it.
 
     Args:
-        width: picture width in pixels.
-        height: picture height in pixels.
+        width: image width in pixels.
+        height: image height in pixels.
 
     Raises:
         SimulationError: if MuJoCo or OpenGL is missing.

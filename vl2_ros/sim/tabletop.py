@@ -41,7 +41,7 @@ class TabletopObject:
         color: a word of COLORS.
         box_xyxy: extent of its visible pixels, end-exclusive; an occluded part does not count.
         visible_pixels: number of its pixels in the instance map.
-        keypoints: name to (x, y, visible) in pixels; a point may lie outside the picture.
+        keypoints: name to (x, y, visible) in pixels; a point may lie outside the image.
     """
 
     kind: str
@@ -53,7 +53,7 @@ class TabletopObject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TabletopFrame:
-    """One rendered picture with its exact labels.
+    """One rendered image with its exact labels.
 
     Attributes:
         rgb: (H, W, 3) uint8.
@@ -79,8 +79,8 @@ class TabletopSimulator:
     where its library is missing, EGL, unless MUJOCO_GL is set; the two differ in some pixels.
 
     Args:
-        width: picture width in pixels.
-        height: picture height in pixels; 4:3 is what the scenes are laid out for.
+        width: image width in pixels.
+        height: image height in pixels; 4:3 is what the scenes are laid out for.
 
     Raises:
         InputError: if a side is not in 16..4096.

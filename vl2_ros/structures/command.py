@@ -28,10 +28,10 @@ class Command:
         max_instances: at most so many instances per route are kept.
         max_new_tokens: the answer is cut after so many generated tokens.
         visual_prompts: where the sentence points, at most 64.
-        images: further pictures, at most 32; pointing into one makes it an example of what is
+        images: further images, at most 32; pointing into one makes it an example of what is
             looked for.
         direct: the answer is written, not generated; only for sentences of a known form.
-        image_options: how a picture is drawn or edited, where the answer is one.
+        image_options: how an image is drawn or edited, where the answer is one.
     """
 
     text: str
@@ -72,13 +72,13 @@ class Command:
         """Check the visual prompts against the frame and the further images.
 
         Raises:
-            InputError: if a prompt points into a picture that is not there, or outside of it.
+            InputError: if a prompt points into an image that is not there, or outside of it.
         """
-        pictures = (frame, *self.images)
+        images = (frame, *self.images)
         for prompt in self.visual_prompts:
-            if not 0 <= prompt.image < len(pictures):
+            if not 0 <= prompt.image < len(images):
                 raise InputError(
                     f"a visual prompt points into image {prompt.image}; the command has the camera "
-                    f"picture (0) and {len(self.images)} further ones"
+                    f"image (0) and {len(self.images)} further ones"
                 )
-            prompt.check_inside(pictures[prompt.image].frame_hw)
+            prompt.check_inside(images[prompt.image].frame_hw)

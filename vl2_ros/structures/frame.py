@@ -1,4 +1,4 @@
-"""One camera picture."""
+"""One camera image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_FRAME_PIXELS = 100_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One camera picture.
+    """One camera image.
 
     Attributes:
         rgb: (H, W, 3) uint8, row 0 at the top.

@@ -1,4 +1,4 @@
-"""How a picture is drawn or edited."""
+"""How an image is drawn or edited."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vl2_ros.errors import InputError
 
 MAX_STEPS = 1_000
 MAX_GUIDANCE = 100.0
-#: Sides of a picture in pixels, at least and at most; the autoencoder works on blocks of 8.
+#: Sides of an image in pixels, at least and at most; the autoencoder works on blocks of 8.
 SIDE_RANGE = (64, 2_048)
 SIDE_MULTIPLE = 8
 MAX_SEED = 2**63 - 1
@@ -19,14 +19,14 @@ SCHEDULERS = ("", "ddim", "dpm++", "euler", "euler_ancestral", "lcm", "pndm")
 
 @dataclass(frozen=True, slots=True)
 class ImageOptions:
-    """How a picture is drawn or edited; what is None is the model's default for the route.
+    """How an image is drawn or edited; what is None is the model's default for the route.
 
     Attributes:
-        seed: of the noise, 0..2^63-1; None draws one, and the picture tells it.
+        seed: of the noise, 0..2^63-1; None draws one, and the image tells it.
         steps: denoising steps, 1..1000.
         guidance: how strongly the words count, 0..100; up to 1 they are not held against none.
         image_guidance: how strongly an edit keeps to its source, 0..100.
-        size_hw: height and width of the picture in pixels, multiples of 8 in 64..2048. An edit
+        size_hw: height and width of the image in pixels, multiples of 8 in 64..2048. An edit
             works at this size and comes back at its frame's.
         scheduler: one of `SCHEDULERS`.
     """

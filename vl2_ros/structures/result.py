@@ -36,12 +36,12 @@ class Branch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GeneratedImage:
-    """A picture that the model drew or edited.
+    """An image that the model drew or edited.
 
     Attributes:
         route: GENERATE, or EDIT of the frame.
         rgb: (H, W, 3) uint8; of an edit at the frame's size, so that pixels are the frame's.
-        seed: of its noise; the same seed and options give the same picture.
+        seed: of its noise; the same seed and options give the same image.
         steps: denoising steps.
         scheduler: name of the scheduler that took them.
     """
@@ -69,7 +69,7 @@ class Result:
         text: the answer in words, without routing and slot tokens.
         branches: one per route that the answer opened, in the order of first use.
         stage_ms: wall time of each stage in milliseconds.
-        images: drawn and edited pictures, in the order of the answer.
+        images: drawn and edited images, in the order of the answer.
     """
 
     command_id: str

@@ -1,4 +1,4 @@
-"""Where somebody points in a picture."""
+"""Where somebody points in an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vl2_ros.structures.run_lengths import RunLengths
 
 
 class PromptKind(Enum):
-    """How somebody points in a picture."""
+    """How somebody points in an image."""
 
     POINT = 0
     BOX = 1
@@ -33,13 +33,13 @@ PROMPT_POINTS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VisualPrompt:
-    """Where a command points in one of its pictures.
+    """Where a command points in one of its images.
 
     Attributes:
         kind: what the points mean; a box has its upper left and its lower right corner.
-        points_xy: (P, 2) float64 pixels of the picture; (0, 2) for a mask.
-        mask: on the picture, for MASK only: (H, W) bool, or run lengths, which take no memory
-            before `check_inside` has compared their size with the picture's.
+        points_xy: (P, 2) float64 pixels of the image; (0, 2) for a mask.
+        mask: on the image, for MASK only: (H, W) bool, or run lengths, which take no memory
+            before `check_inside` has compared their size with the image's.
         image: 0 the frame, i the i-th of the command's images.
     """
 
@@ -66,7 +66,7 @@ class VisualPrompt:
         return self.mask.decode() if isinstance(self.mask, RunLengths) else self.mask
 
     def check_inside(self, frame_hw: tuple[int, int]) -> None:
-        """Check the prompt against the size of its picture.
+        """Check the prompt against the size of its image.
 
         Raises:
             InputError: if a point is outside or not finite, a box is turned inside out, or the
@@ -79,7 +79,7 @@ class VisualPrompt:
         if not inside.all():
             x, y = self.points_xy[~inside.all(axis=1)][0]
             raise InputError(
-                f"the visual prompt's point ({x:g}, {y:g}) is outside the picture of "
+                f"the visual prompt's point ({x:g}, {y:g}) is outside the image of "
                 f"{width}x{height} pixels"
             )
         if self.kind is PromptKind.BOX and not (self.points_xy[0] < self.points_xy[1]).all():
@@ -93,7 +93,7 @@ def _check_mask(mask: np.ndarray | RunLengths, frame_hw: tuple[int, int]) -> Non
     mask_hw = mask.mask_hw if isinstance(mask, RunLengths) else mask.shape
     if mask_hw != frame_hw:
         raise InputError(
-            f"the visual prompt's mask is {mask_hw[1]}x{mask_hw[0]}, expected the picture's "
+            f"the visual prompt's mask is {mask_hw[1]}x{mask_hw[0]}, expected the image's "
             f"{frame_hw[1]}x{frame_hw[0]}"
         )
     if mask.is_empty if isinstance(mask, RunLengths) else not mask.any():

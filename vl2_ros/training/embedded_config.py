@@ -95,7 +95,7 @@ def embedded_detection_config() -> DetectionConfig:
 
 
 def embedded_processing_config() -> ProcessingConfig:
-    """Return how pictures and sentences reach the embedded model."""
+    """Return how images and sentences reach the embedded model."""
     return ProcessingConfig(
         vision_side=VISION_SIDE,
         vision_tokens=(VISION_SIDE // VISION_PATCH) ** 2,

@@ -84,7 +84,7 @@ def compute_loss(
 
     Args:
         model: in training mode.
-        batch: pictures, conversations and targets; without the short and the blind rows the LLM
+        batch: images, conversations and targets; without the short and the blind rows the LLM
             only names the classes and gets no gradient.
         labellers: add their losses on the image tokens, the decoder's tokens and the super link.
         super_link_gradient: factor on the gradient that the decoder sends into the LLM.

@@ -18,10 +18,10 @@ ENGLISH_SENTENCES: tuple[str, ...] = tuple(
     Nobody knew who had left the strange package in front of the laboratory door.
     Light from the window made long shadows behind the bottles and the flowers.
     After lunch we should sort the screws, bolts, nuts and washers into different trays.
-    I think the sensor is broken because the picture is dark and full of noise.
+    I think the sensor is broken because the image is dark and full of noise.
     Underneath the newspaper she discovered an old photograph of her grandmother.
     The inspector checked whether the label was printed straight and in the right place.
-    An engineer explained how the network learns from thousands of simulated pictures.
+    An engineer explained how the network learns from thousands of simulated images.
     We would like to know whether anything important is missing from the toolbox.
     Everything on the upper shelf belongs to my colleague, so leave it there.
     The warehouse was quiet except for the humming of the conveyor belt.
@@ -58,7 +58,7 @@ ENGLISH_SENTENCES: tuple[str, ...] = tuple(
     The museum displays ancient coins, jewellery, helmets and swords from many countries.
     Quietly the cat walked along the edge of the roof and watched the pigeons.
     Let me explain the procedure once more, starting from the very beginning.
-    The picture shows a street with cars, buses, cyclists, pedestrians and traffic lights.
+    The image shows a street with cars, buses, cyclists, pedestrians and traffic lights.
     During the inspection the team found cracks, scratches and loose connections.
     Fresh bread, butter, honey and jam were waiting for the hungry travellers.
     What happens if the command is interrupted while the arm is still moving?

@@ -91,7 +91,7 @@ def _make_draw(
         TabletopCache(cache),
         load_tokenizer(out),
         embedded_processing_config(),
-        pictures=recipe.pictures,
+        images=recipe.images,
         conversations=recipe.conversations,
         blind_packs=recipe.blind_packs,
         seed=(*seed, process),
@@ -158,12 +158,12 @@ def compute_language_loss(
     Args:
         model: in training mode.
         teacher: the model as it was, frozen.
-        batch: pictures and what is said about them.
+        batch: images and what is said about them.
         labellers: give the loss on what the image tokens show.
         hold: weight of the slot states' distance to the teacher's.
 
     Returns:
-        The total loss; its parts are the language loss with and without a picture, the labels of
+        The total loss; its parts are the language loss with and without an image, the labels of
         the image tokens, and the squared distance of the slot states in units of their variance.
     """
     packs, blind = batch.packs, batch.blind_packs

@@ -1,8 +1,8 @@
-"""Cached tabletop frames to packs: one picture with several short conversations about it.
+"""Cached tabletop frames to packs: one image with several short conversations about it.
 
-A pack is one token row that begins with the picture; the conversations follow, and each sees the
-picture and itself. So a picture costs its tokens once, however much is said about it. Blind packs
-have no picture: cheap practice in choosing routes and copying names.
+A pack is one token row that begins with the image; the conversations follow, and each sees the
+image and itself. So an image costs its tokens once, however much is said about it. Blind packs
+have no image: cheap practice in choosing routes and copying names.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ TEXT_SHARE = 0.45
 #: Conversations of a blind pack; attention costs the square of what they add up to.
 BLIND_CONVERSATIONS = 4
 #: Tokens of an answer in words that a blind conversation teaches: how it begins, which is the
-#: route; the rest would be guesses about a picture that is not there.
+#: route; the rest would be guesses about an image that is not there.
 BLIND_WORDS = 2
-#: Segment of padding, and of the begin token and the picture that all conversations see.
-PADDING, PICTURE = -1, 0
+#: Segment of padding, and of the begin token and the image that all conversations see.
+PADDING, IMAGE = -1, 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +49,8 @@ class Packs:
     Attributes:
         input_ids: (B, T) int64.
         labels: (B, T) int64, -100 where no loss applies.
-        position_ids: (B, T) int64; each conversation counts on from the end of the picture.
-        segments: (B, T) int64: `PICTURE`, then 1, 2, ... for the conversations, `PADDING`.
+        position_ids: (B, T) int64; each conversation counts on from the end of the image.
+        segments: (B, T) int64: `IMAGE`, then 1, 2, ... for the conversations, `PADDING`.
     """
 
     input_ids: torch.Tensor
@@ -61,7 +61,7 @@ class Packs:
     def visibility(self) -> torch.Tensor:
         """Return (B, 1, T, T) float32 to add to attention scores: 0 where a place is seen."""
         queries, keys = self.segments[:, :, None], self.segments[:, None, :]
-        seen = ((keys == queries) | (keys == PICTURE)).tril()
+        seen = ((keys == queries) | (keys == IMAGE)).tril()
         nothing = torch.zeros(seen.shape, device=seen.device)
         return nothing.masked_fill(~seen, torch.finfo(torch.float32).min)[:, None]
 
@@ -72,8 +72,8 @@ class LanguageBatch:
 
     Attributes:
         vision_pixels: (B, 3, S, S) float32.
-        packs: one per picture.
-        blind_packs: conversations without a picture.
+        packs: one per image.
+        blind_packs: conversations without an image.
         image_token_labels: what the centre of each image token shows.
     """
 
@@ -86,11 +86,11 @@ class LanguageBatch:
 def pack_rows(
     packs: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]], *, image_patch: int, pad: int
 ) -> Packs:
-    """Join encoded conversations, those about one picture in one pack.
+    """Join encoded conversations, those about one image in one pack.
 
     Args:
         packs: per pack the (ids, labels) rows, all with the same tokens up to the last
-            `image_patch`, or with the same first token where there is no picture.
+            `image_patch`, or with the same first token where there is no image.
         image_patch: id of the image tokens.
         pad: id that fills a row.
     """
@@ -106,7 +106,7 @@ def pack_rows(
 def _join(rows: list[tuple[np.ndarray, np.ndarray]], image_patch: int) -> np.ndarray:
     """Return (4, T): ids, labels, positions, segments."""
     start = 1 + max(np.flatnonzero(rows[0][0] == image_patch), default=0)
-    pieces = [(rows[0][0][:start], rows[0][1][:start], np.arange(start), np.full(start, PICTURE))]
+    pieces = [(rows[0][0][:start], rows[0][1][:start], np.arange(start), np.full(start, IMAGE))]
     for segment, (ids, labels) in enumerate(rows, start=1):
         count = len(ids) - start
         positions = start + np.arange(count)
@@ -121,8 +121,8 @@ class LanguageBatches:
         cache: rendered frames with instance maps.
         tokenizer: tokenizer of the model in training.
         config: processing of the model in training.
-        pictures: per batch.
-        conversations: per picture.
+        images: per batch.
+        conversations: per image.
         blind_packs: per batch, at least one.
         seed: seed of every random choice.
     """
@@ -133,7 +133,7 @@ class LanguageBatches:
         tokenizer: Tokenizer,
         config: ProcessingConfig,
         *,
-        pictures: int,
+        images: int,
         conversations: int,
         blind_packs: int,
         seed: int | Sequence[int] = 0,
@@ -142,7 +142,7 @@ class LanguageBatches:
         self._cache = cache
         self._tokenizer = tokenizer
         self._config = config
-        self._pictures = pictures
+        self._images = images
         self._conversations = conversations
         self._blind_packs = blind_packs
         self._rng = np.random.default_rng(seed)
@@ -151,7 +151,7 @@ class LanguageBatches:
         """Draw one batch."""
         rng = self._rng
         views = []
-        for index in rng.integers(len(self._cache), size=self._pictures):
+        for index in rng.integers(len(self._cache), size=self._images):
             record = self._cache[int(index)]
             views.append(augment(record.rgb, record.instance_map, record.objects, rng))
         side = math.isqrt(self._config.vision_tokens)

@@ -14,7 +14,7 @@ class EmbeddedRecipe:
 
     Attributes:
         minutes: optimisation time; the learning rate follows it.
-        batch_size: pictures per step and worker.
+        batch_size: images per step and worker.
         learning_rate: peak of AdamW.
         warmup_steps: linear rise from 0, after every start.
         flat_share: share of the time at the peak before the cosine.
@@ -24,11 +24,11 @@ class EmbeddedRecipe:
         super_link_gradient: factor on the decoder's gradient into the LLM, which is much smaller
             than that of the language loss.
         language_every: the LLM is trained in every so many-th step; in the others it only names
-            the classes and the decoder sees twice as many pictures a second. 1 until names are
+            the classes and the decoder sees twice as many images a second. 1 until names are
             learned.
-        pictures: per step and worker, where the language side is trained alone.
-        conversations: there, about each picture.
-        blind_packs: there, packs of conversations without a picture.
+        images: per step and worker, where the language side is trained alone.
+        conversations: there, about each image.
+        blind_packs: there, packs of conversations without an image.
         hold: there, the weight that keeps the slot states where the decoder expects them.
         average_decay: decay per step of the weight average that is saved.
         vocab_size: of the tokenizer, special tokens included.
@@ -47,7 +47,7 @@ class EmbeddedRecipe:
     clip_norm: float = 1.0
     super_link_gradient: float = 2.0
     language_every: int = 1
-    pictures: int = 2
+    images: int = 2
     conversations: int = 6
     blind_packs: int = 9
     hold: float = 4.0
@@ -64,7 +64,7 @@ class EmbeddedRecipe:
             "batch_size",
             "learning_rate",
             "language_every",
-            "pictures",
+            "images",
             "conversations",
             "blind_packs",
             "frames",

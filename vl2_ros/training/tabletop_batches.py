@@ -1,4 +1,4 @@
-"""Cached tabletop frames to training batches: pictures, conversations and detection targets.
+"""Cached tabletop frames to training batches: images, conversations and detection targets.
 
 One sample is one frame with a perception conversation for the decoder, often a long class list,
 and short conversations that train the language model alone. Class names reach the detector only
@@ -39,10 +39,10 @@ MIN_VISIBLE_PIXELS = 30
 MIN_CROP = 0.72
 #: Share of batches whose short rows are answered in words; the others call a decoder.
 TEXT_SHARE = 0.6
-#: Conversations without a picture per picture of the batch, and how many of them are questions.
+#: Conversations without an image per image of the batch, and how many of them are questions.
 BLIND_ROWS = 3
 BLIND_TEXT_SHARE = 0.25
-#: Pixels of the decoder's picture per finest token.
+#: Pixels of the decoder's image per finest token.
 DECODER_STRIDE = 16
 
 
@@ -59,10 +59,10 @@ class View:
     """One augmented frame.
 
     Attributes:
-        frame: the picture.
-        instance_map: (H, W) uint8 on the picture, 0 = none, i + 1 = `objects[i]`.
+        frame: the image.
+        instance_map: (H, W) uint8 on the image, 0 = none, i + 1 = `objects[i]`.
         objects: labelled objects that are still visible.
-        boxes_xyxy: (n, 4) float32 extent of the visible pixels, in picture pixels.
+        boxes_xyxy: (n, 4) float32 extent of the visible pixels, in image pixels.
     """
 
     frame: Frame
@@ -109,14 +109,14 @@ class TrainingBatch:
         vision_pixels: (B, 3, S, S) float32.
         pixels: (B, 3, H, W) float32.
         pixel_mask: (B, H, W) bool, True = valid.
-        rows: one perception conversation per picture, in picture order.
-        short_rows: one short conversation per picture, for the language loss only; None, as
+        rows: one perception conversation per image, in image order.
+        short_rows: one short conversation per image, for the language loss only; None, as
             `blind_rows`, when the step does not train the LLM.
-        blind_rows: short conversations without a picture, for the language loss only: cheap
+        blind_rows: short conversations without an image, for the language loss only: cheap
             practice in choosing routes and copying names.
         image_token_labels: what the centre of each image token of the LLM shows.
         decoder_token_labels: the same for the finest tokens of the detection decoder.
-        targets: detection targets per picture, classes in answer order of `rows`.
+        targets: detection targets per image, classes in answer order of `rows`.
     """
 
     vision_pixels: torch.Tensor
@@ -216,7 +216,7 @@ def make_targets(view: View, example: CommandExample, mask_hw: tuple[int, int]) 
 
 
 def label_tokens(views: Sequence[View], grid_hw: tuple[int, int]) -> TokenLabels:
-    """Look up what each cell of a grid over the whole picture shows at its centre."""
+    """Look up what each cell of a grid over the whole image shows at its centre."""
     kinds, colors = [], []
     for view in views:
         seen = cv2.resize(
@@ -261,7 +261,7 @@ class TabletopBatches:
         cache: rendered frames with instance maps.
         tokenizer: tokenizer of the model in training.
         config: processing of the model in training.
-        batch_size: pictures per batch.
+        batch_size: images per batch.
         class_list_share: share of batches whose perception rows are long class lists; those of
             the others are natural commands.
         seed: seed of every random choice.

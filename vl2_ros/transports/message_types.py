@@ -208,7 +208,7 @@ class StoreMessageTypes:
             TransportError: if the bytes are no such message.
         """
         self._check_known(type_name)
-        # A slice of bytes would copy the picture, one of a view does not.
+        # A slice of bytes would copy the image, one of a view does not.
         view = memoryview(data)
         excess = find_excess(self.typestore, view, type_name)
         if excess is not None:

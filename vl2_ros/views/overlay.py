@@ -1,8 +1,8 @@
-"""A frame and its result to a picture for people: tinted masks, contours, boxes, skeletons, labels.
+"""A frame and its result to an image for people: tinted masks, contours, boxes, skeletons, labels.
 
 What was drawn or edited stands beside the frame.
 
-Sizes follow the picture, colours follow the phrase: the same phrase has the same colour everywhere.
+Sizes follow the image, colours follow the phrase: the same phrase has the same colour everywhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vl2_ros.views.skeleton_overlay import draw_skeleton
 
 Color = tuple[int, int, int]
 
-#: Bright on dark pictures, still visible on white ones, neighbours far apart in hue.
+#: Bright on dark images, still visible on white ones, neighbours far apart in hue.
 PALETTE: tuple[Color, ...] = (
     (64, 156, 255),
     (255, 99, 92),
@@ -40,10 +40,10 @@ STRIP_SOFT_COLOR: Color = (150, 156, 168)
 SHADOW_COLOR: Color = (12, 13, 16)
 #: Shapes are drawn so many times larger and scaled down, which smooths their edges.
 SUPERSAMPLING = 4
-#: Pictures with a shorter side are enlarged, at most so many times.
+#: Images with a shorter side are enlarged, at most so many times.
 MIN_SIDE = 320
 MAX_ZOOM = 4
-#: A picture beside the frame is at most so many times wider than high; wider ones are squeezed.
+#: An image beside the frame is at most so many times wider than high; wider ones are squeezed.
 MAX_BESIDE = 4
 
 
@@ -75,21 +75,21 @@ def draw_overlay(
 ) -> np.ndarray:
     """Draw what was found onto the frame and set what was made beside it.
 
-    Small frames are enlarged, so that labels fit; drawn and edited pictures get the frame's height.
+    Small frames are enlarged, so that labels fit; drawn and edited images get the frame's height.
 
     Args:
-        frame: the picture that the result is about; not changed.
+        frame: the image that the result is about; not changed.
         result: the answer.
-        caption: add a strip with the answer text below the picture.
+        caption: add a strip with the answer text below the image.
         question: what was asked; stands above the answer in the strip.
 
     Returns:
         (zoom * H + strip, zoom * W + beside, 3) uint8 RGB; zoom is a whole number, 1 when the
-        shorter side has `MIN_SIDE` pixels; strip is 0 without a caption, beside without pictures.
+        shorter side has `MIN_SIDE` pixels; strip is 0 without a caption, beside without images.
     """
     zoom = min(MAX_ZOOM, -(-MIN_SIDE // min(frame.frame_hw)))
     instances = [_enlarge(instance, zoom) for instance in _collect_instances(result)]
-    rgb = _enlarge_picture(frame.rgb, zoom)
+    rgb = _enlarge_image(frame.rgb, zoom)
     unit = max(0.6, min(rgb.shape[:2]) / 480.0)
     # Weak ones first, so that the best stay on top.
     for instance in reversed(instances):
@@ -126,7 +126,7 @@ def _collect_instances(result: Result) -> Iterator[DrawnInstance]:
 
 
 def _set_beside(canvas: Image.Image, images: Sequence[GeneratedImage], unit: float) -> Image.Image:
-    """Add drawn and edited pictures at the right, in the canvas's height, a strip between."""
+    """Add drawn and edited images at the right, in the canvas's height, a strip between."""
     if not images:
         return canvas
     height, gap = canvas.height, max(2, round(4 * unit))
@@ -148,7 +148,7 @@ def _enlarge(instance: DrawnInstance, zoom: int) -> DrawnInstance:
     return replace(instance, box_xyxy=instance.box_xyxy * zoom, mask=mask, points_xy=points)
 
 
-def _enlarge_picture(rgb: np.ndarray, zoom: int) -> np.ndarray:
+def _enlarge_image(rgb: np.ndarray, zoom: int) -> np.ndarray:
     if zoom == 1:
         return rgb.copy()
     size = (rgb.shape[1] * zoom, rgb.shape[0] * zoom)

@@ -1,4 +1,4 @@
-"""Keypoints of one instance onto a picture: lines along its skeleton, a dot on every keypoint."""
+"""Keypoints of one instance onto an image: lines along its skeleton, a dot on every keypoint."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def draw_skeleton(
 
     Args:
         rgb: (H, W, 3) uint8, drawn on.
-        points_xy: (K, 2) pixels of this picture.
+        points_xy: (K, 2) pixels of this image.
         edges: pairs of indices to be joined.
         color: RGB of the lines; dots are lighter.
         unit: width of a thin line in pixels.
         extra: pixels by which lines and dots are wider, for a shadow.
     """
     is_known = np.isfinite(points_xy).all(axis=1)
-    # A picture's pixel i covers [i, i + 1), OpenCV's coordinate i is the middle of it.
+    # An image's pixel i covers [i, i + 1), OpenCV's coordinate i is the middle of it.
     limit = 4.0 * max(rgb.shape[:2])
     places = np.clip(np.nan_to_num(points_xy) - 0.5, -limit, limit)
     places = np.round(places * 2**_SHIFT).astype(np.int64)

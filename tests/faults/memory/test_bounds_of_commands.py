@@ -66,7 +66,7 @@ def test_a_mask_of_another_size_is_invalid_before_it_is_decoded(rig):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert result.status == Status.INVALID
-    assert "mask is 2000x2000, expected the picture's 24x16" in result.message
+    assert "mask is 2000x2000, expected the image's 24x16" in result.message
     assert peak < 1_000_000, "expected nothing of 8 times 4 MB"
 
 

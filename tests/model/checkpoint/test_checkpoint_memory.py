@@ -117,7 +117,7 @@ def test_conversion_takes_a_few_shards_of_memory(scaled_down, tmp_path, weights)
 
 
 @pytest.fixture(scope="module")
-def with_pictures(tmp_path_factory):
+def with_images(tmp_path_factory):
     """A checkpoint of ours whose parts are all large enough to be seen."""
     config = ModelConfig.tiny(with_images=True)
     detection = {**config.detection.to_dict(), "encoder_ffn_dim": 60_000}
@@ -129,7 +129,7 @@ def with_pictures(tmp_path_factory):
     for part in IMAGE_PARTS:
         wide = {**config.to_dict()[part]["denoiser"], "block_out_channels": [96, 96, 192, 192]}
         values[part] = {**config.to_dict()[part], "denoiser": wide}
-    folder = tmp_path_factory.mktemp("with_pictures")
+    folder = tmp_path_factory.mktemp("with_images")
     save_model(
         VisionLLM(ModelConfig.from_dict(values), TokenIds.from_base(64)),
         folder,
@@ -145,9 +145,9 @@ SLACK_MIB = 36
 @needs_proc
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["detection_decoder", *IMAGE_PARTS])
-def test_a_part_alone_takes_its_own_weights_and_no_others(with_pictures, tmp_path, weights, part):
-    stored = describe_checkpoint(with_pictures).part_bytes
-    size_mib, peak_mib = measure(f"part:{part}", with_pictures, tmp_path, weights)
+def test_a_part_alone_takes_its_own_weights_and_no_others(with_images, tmp_path, weights, part):
+    stored = describe_checkpoint(with_images).part_bytes
+    size_mib, peak_mib = measure(f"part:{part}", with_images, tmp_path, weights)
     assert size_mib == pytest.approx(stored[part] / 2**20)
     assert size_mib > 25
     assert peak_mib <= size_mib + SLACK_MIB, f"{peak_mib:.0f} MiB for {size_mib:.0f} MiB"
@@ -157,10 +157,10 @@ def test_a_part_alone_takes_its_own_weights_and_no_others(with_pictures, tmp_pat
 @needs_proc
 @pytest.mark.slow
 @pytest.mark.parametrize("left_out", [(*IMAGE_PARTS,), ("detection_decoder", *IMAGE_PARTS)])
-def test_parts_that_are_left_out_take_no_memory(with_pictures, tmp_path, weights, left_out):
-    stored = describe_checkpoint(with_pictures).part_bytes
+def test_parts_that_are_left_out_take_no_memory(with_images, tmp_path, weights, left_out):
+    stored = describe_checkpoint(with_images).part_bytes
     names = ("pose_decoder", *left_out)
-    size_mib, peak_mib = measure(f"without:{','.join(names)}", with_pictures, tmp_path, weights)
+    size_mib, peak_mib = measure(f"without:{','.join(names)}", with_images, tmp_path, weights)
     kept = sum(stored.values()) - sum(stored[name] for name in left_out)
     assert size_mib == pytest.approx(kept / 2**20)
     assert peak_mib <= size_mib + SLACK_MIB, f"{peak_mib:.0f} MiB for {size_mib:.0f} MiB"

@@ -356,7 +356,7 @@ def test_region_is_described_token_by_token(release, read_case):
     assert ids.tolist() == case["input_ids"][0].tolist()
 
     features = model.encode_images(tiles)
-    # The region refers to the whole picture, which is the last tile.
+    # The region refers to the whole image, which is the last tile.
     regions = model.encode_regions(tiles, masks, features.region_maps, [len(tiles) - 1])
     assert_close(regions, case["region_features"], STATE_TOLERANCE)
 

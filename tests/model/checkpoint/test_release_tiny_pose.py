@@ -76,7 +76,7 @@ def test_pose_ids_and_states_come_from_photo_and_sentences(release, case):
 
 
 def prepare(release, case):
-    """The pose decoder's picture and mask, from the photo or, without it, from stored pixels."""
+    """The pose decoder's image and mask, from the photo or, without it, from stored pixels."""
     config = case.processing(release)
     frame = case.frame or Frame(np.zeros((*case.frame_hw, 3), np.uint8))
     pixels, pixel_mask, letterbox = preprocess_pose(frame, config)

@@ -52,7 +52,7 @@ def perturb(decoder: DetectionDecoder) -> DetectionDecoder:
 
 
 def make_batch(config: DetectionConfig, counts: list[int], seed: int = 0) -> list[Tensor]:
-    """Return pixels, super link, class mask and pixel mask; every second picture is smaller."""
+    """Return pixels, super link, class mask and pixel mask; every second image is smaller."""
     source = torch.Generator().manual_seed(seed)
     batch, classes = len(counts), max(counts)
     pixels = torch.randn(batch, 3, HEIGHT, WIDTH, generator=source)
@@ -88,7 +88,7 @@ def test_output_has_the_stated_shapes(decoder: DetectionDecoder) -> None:
     assert torch.equal(output.pred_logits.isinf().all(1), ~batch[2])
 
 
-def test_a_picture_gets_the_same_answer_alone_and_in_a_batch(decoder: DetectionDecoder) -> None:
+def test_a_image_gets_the_same_answer_alone_and_in_a_batch(decoder: DetectionDecoder) -> None:
     counts = [5, 2, 3]
     batch = make_batch(decoder.config, counts)
     together = run(decoder, batch)
@@ -113,7 +113,7 @@ def test_a_missing_pixel_mask_means_no_padding(decoder: DetectionDecoder) -> Non
     assert_same(run(decoder, [pixels, super_link, class_mask]), with_mask)
 
 
-def test_a_picture_without_classes_leaves_the_others_alone(decoder: DetectionDecoder) -> None:
+def test_a_image_without_classes_leaves_the_others_alone(decoder: DetectionDecoder) -> None:
     batch = make_batch(decoder.config, [4, 0])
     logits, boxes, masks = run(decoder, batch)
     assert not logits.isnan().any()
@@ -154,7 +154,7 @@ def test_masks_of_chosen_queries_equal_those_of_all(decoder: DetectionDecoder) -
     torch.testing.assert_close(chosen, output.mask_logits[rows, index])
 
 
-def test_a_picture_with_fewer_tokens_than_queries_works(decoder: DetectionDecoder) -> None:
+def test_a_image_with_fewer_tokens_than_queries_works(decoder: DetectionDecoder) -> None:
     _, super_link, class_mask, _ = make_batch(decoder.config, [2])
     logits, boxes, _ = run(decoder, [torch.randn(1, 3, 32, 32), super_link, class_mask])
     assert logits.shape[1] == boxes.shape[1] <= decoder.config.num_queries

@@ -167,7 +167,7 @@ def assert_outputs(output: Any, group: Group) -> None:
     assert_close(output.mask_logits, group["out.pred_masks"])
 
 
-def test_small_picture_in_a_large_canvas_matches(
+def test_small_image_in_a_large_canvas_matches(
     golden_dir: Path, eval_group: Group, decoder: DetectionDecoder
 ) -> None:
     group = Group(golden_dir, "gdino_eval_small")

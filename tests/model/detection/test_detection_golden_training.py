@@ -42,13 +42,13 @@ def train_group(golden_dir: Path) -> Group:
 
 def make_targets(group: Group, *, empty: tuple[int, ...], with_masks: bool) -> list:
     targets = []
-    for picture, positions in enumerate(group.info["id2index"]):
-        ids = group[f"in.class_labels.{picture}"].tolist()
-        count = 0 if picture in empty else len(ids)
-        masks = group[f"in.mask_labels.{picture}"].bool()[:count]
+    for image, positions in enumerate(group.info["id2index"]):
+        ids = group[f"in.class_labels.{image}"].tolist()
+        count = 0 if image in empty else len(ids)
+        masks = group[f"in.mask_labels.{image}"].bool()[:count]
         targets.append(
             DetectionTargets(
-                group[f"in.boxes.{picture}"][:count],
+                group[f"in.boxes.{image}"][:count],
                 torch.tensor([positions[str(i)] for i in ids[:count]], dtype=torch.int64),
                 masks if with_masks else None,
             )
@@ -67,8 +67,8 @@ def spread(rows: Tensor, groups: int, counts: list[int]) -> Tensor:
     """Lay draws per (group, sign, object of the batch) out as (groups, 2, B, m, ...)."""
     parts = rows.unflatten(0, (groups, 2, sum(counts))).split(counts, dim=2)
     out = rows.new_zeros(groups, 2, len(counts), max(counts), *rows.shape[1:])
-    for picture, part in enumerate(parts):
-        out[:, :, picture, : part.shape[2]] = part
+    for image, part in enumerate(parts):
+        out[:, :, image, : part.shape[2]] = part
     return out
 
 
@@ -178,10 +178,10 @@ def test_matches_are_exact(golden_dir: Path, eval_group: Group, train_group: Gro
     matched = match_sets(predictions.matching, batch, decoder.config)
     for index, suffix in enumerate(predictions.matching.suffixes):
         name = {"": "last", "_enc": "enc"}.get(suffix, f"aux{suffix}")
-        for picture, target in enumerate(targets):
-            query, goal = train_group[f"match.{name}.{picture}"]
-            ours = matched[index, picture, : len(target.class_index)]
-            assert torch.equal(ours[goal], query), (name, picture)
+        for image, target in enumerate(targets):
+            query, goal = train_group[f"match.{name}.{image}"]
+            ours = matched[index, image, : len(target.class_index)]
+            assert torch.equal(ours[goal], query), (name, image)
     last = predictions.matching.suffixes.index("")
     logits = predictions.matching.logits[last].masked_fill(~class_mask[:, None], -torch.inf)
     assert_close(logits, train_group["out.logits"][..., : class_mask.shape[1]])

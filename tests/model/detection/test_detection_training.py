@@ -128,7 +128,7 @@ def test_masks_of_the_last_layer_only_leave_out_the_encoder_head() -> None:
     assert {name for name in losses if "mask" in name} == {"loss_mask"}
 
 
-def test_a_picture_without_classes_and_objects_disturbs_nothing() -> None:
+def test_a_image_without_classes_and_objects_disturbs_nothing() -> None:
     decoder = make_decoder("swin", dn_number=0, mask_loss_points=0)
     decoder.eval()
     batch = train_batch(decoder.config, [3, 0])
@@ -153,7 +153,7 @@ def test_masks_may_come_at_the_size_of_the_features() -> None:
         assert losses[0][name].item() == pytest.approx(losses[1][name].item(), rel=1e-5), name
 
 
-def test_pictures_without_masks_train_boxes_only() -> None:
+def test_images_without_masks_train_boxes_only() -> None:
     decoder = make_decoder("resnet", dn_number=0)
     decoder.eval()
     batch = train_batch(decoder.config, [2, 2])
@@ -192,11 +192,11 @@ def test_a_class_that_was_not_asked_for_is_refused(index: int) -> None:
         )
 
 
-def test_targets_must_be_parallel_and_one_per_picture() -> None:
+def test_targets_must_be_parallel_and_one_per_image() -> None:
     with pytest.raises(ShapeError, match="boxes_cxcywh_norm"):
         DetectionTargets(torch.zeros(2, 4), torch.zeros(1, dtype=torch.int64))
     with pytest.raises(ShapeError, match="masks"):
         DetectionTargets(torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64), torch.ones(2, 3, 3))
     decoder = make_decoder("resnet")
-    with pytest.raises(ShapeError, match="2 pictures"):
+    with pytest.raises(ShapeError, match="2 images"):
         decoder.compute_losses(*train_batch(decoder.config, [2, 2]), make_targets([1], 2))

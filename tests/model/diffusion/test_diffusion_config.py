@@ -1,4 +1,4 @@
-"""What a part that makes pictures is made of: checks, files, round trips."""
+"""What a part that makes images is made of: checks, files, round trips."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_config_survives_json(kind):
     assert DiffusionConfig.from_dict(plain).to_dict() == config.to_dict()
 
 
-def test_model_config_with_pictures_survives_json():
+def test_model_config_with_images_survives_json():
     config = ModelConfig.tiny(with_pose=True, with_images=True)
     plain = json.loads(json.dumps(config.to_dict()))
     assert ModelConfig.from_dict(plain) == config

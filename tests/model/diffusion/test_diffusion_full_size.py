@@ -78,7 +78,7 @@ def test_attention_of_the_autoencoder_has_the_names_of_the_spec(built):
     assert kinds == {"group_norm", "to_q", "to_k", "to_v", "to_out.0"}
 
 
-def test_sizes_of_pictures_follow_from_the_configuration(built):
+def test_sizes_of_images_follow_from_the_configuration(built):
     part, network = built
     assert network.config.default_side == 512
     assert network.config.pixels_per_latent == 8

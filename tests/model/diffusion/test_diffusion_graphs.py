@@ -18,13 +18,13 @@ def network(request):
     return ImageGeneratorNetwork(DiffusionConfig.tiny(request.param)).eval()
 
 
-def axis_sizes(network, pictures=3):
+def axis_sizes(network, images=3):
     config = network.config
     return {
         "image_slots": config.num_slots,
         "llm_width": config.llm_width,
         "text_width": config.text_width,
-        "pictures": pictures,
+        "images": images,
         "latent_width": config.denoiser["in_channels"],
         **{"latent_h": 8, "latent_w": 16, "height": 64, "width": 128},
     }
@@ -66,7 +66,7 @@ def test_graphs_compute_what_the_network_does(network):
 
 
 @torch.inference_mode()
-def test_a_float_timestep_counts_for_every_picture_as_the_whole_number(network):
+def test_a_float_timestep_counts_for_every_image_as_the_whole_number(network):
     latents, _, prompt_embeds = make_inputs(GRAPHS["denoiser"], axis_sizes(network))
     graph = build_diffusion_graph("denoiser", network)
     (found,) = graph(latents, torch.tensor([667.0]), prompt_embeds)
@@ -85,7 +85,7 @@ def test_a_graph_holds_the_weights_that_it_runs_on_and_no_others(network):
     assert counts["vae_encoder"] == counts["vae_decoder"]
 
 
-def test_drawing_needs_no_encoder_of_pictures():
+def test_drawing_needs_no_encoder_of_images():
     assert "vae_encoder" not in diffusion_graph_names("generation")
     assert set(diffusion_graph_names("editing")) < set(GRAPHS)
 

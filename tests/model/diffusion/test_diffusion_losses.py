@@ -14,7 +14,7 @@ from vl2_ros.model.diffusion.config import DiffusionConfig
 from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
 from vl2_ros.model.diffusion.losses import (
     DiffusionDraws,
-    PictureTargets,
+    ImageTargets,
     diffusion_losses,
     noise_levels,
 )
@@ -36,7 +36,7 @@ def make_batch(network, count=4):
     pixels = torch.rand(2, count, 3, 64, 64) * 2 - 1
     is_editing = network.config.kind == "editing"
     captions = torch.randint(40, (count, 77))
-    targets = PictureTargets(pixels[0], pixels[1] if is_editing else None, captions)
+    targets = ImageTargets(pixels[0], pixels[1] if is_editing else None, captions)
     return torch.randn(count, 6, 64), targets
 
 
@@ -47,8 +47,8 @@ def make_draws(network, targets, dropout, timesteps=None):
     return draws if timesteps is None else replace(draws, timesteps=torch.tensor(timesteps))
 
 
-def loss_by_hand(network, states: Tensor, targets: PictureTargets, draws) -> tuple[Tensor, Tensor]:
-    """The text of the specification, picture by picture."""
+def loss_by_hand(network, states: Tensor, targets: ImageTargets, draws) -> tuple[Tensor, Tensor]:
+    """The text of the specification, image by image."""
     r = {"generation": 0.1, "editing": 0.05}[network.config.kind]
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     alphas = torch.cumprod(1 - betas, dim=0).float()
@@ -212,7 +212,7 @@ def test_steps_of_training_lower_both_losses(network):
 
 @pytest.mark.parametrize(("kind", "condition"), [("generation", 0.2), ("editing", 0.1)])
 def test_dropout_happens_at_the_specified_rates(kind, condition, monkeypatch):
-    """Counted on what reaches the denoiser, for many pictures of seeded draws."""
+    """Counted on what reaches the denoiser, for many images of seeded draws."""
     torch.manual_seed(0)
     count, network = 10_000, ImageGeneratorNetwork(DiffusionConfig.tiny(kind)).eval()
     pixels = torch.zeros(count, 3, 8, 8)
@@ -224,7 +224,7 @@ def test_dropout_happens_at_the_specified_rates(kind, condition, monkeypatch):
 
     monkeypatch.setattr(network, "denoise", record)
     monkeypatch.setattr(network, "map_prompt", lambda states: states.new_ones(count, 77, 32))
-    targets = PictureTargets(pixels, pixels + 0.5 if kind == "editing" else None)
+    targets = ImageTargets(pixels, pixels + 0.5 if kind == "editing" else None)
     generator = torch.Generator().manual_seed(3)
     draws = DiffusionDraws.sample(network.config, pixels, generator)
     with torch.no_grad():
@@ -261,7 +261,7 @@ def test_seeded_draws_are_the_same_again():
 
 def test_what_does_not_fit_is_refused(network):
     states, targets = make_batch(network)
-    with pytest.raises(InputError, match="3 pictures for 4 targets"):
+    with pytest.raises(InputError, match="3 images for 4 targets"):
         diffusion_losses(network, states[:3], targets)
     odd = replace(targets, target_pixels=targets.target_pixels[..., :60])
     with pytest.raises(InputError, match="multiples of 8"):

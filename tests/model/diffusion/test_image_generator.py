@@ -73,7 +73,7 @@ def map_answer(model, network, tensors, image_tokens=None):
 
 @pytest.mark.golden
 @torch.inference_mode()
-def test_a_sentence_becomes_the_reference_picture(model, read_case):
+def test_a_sentence_becomes_the_reference_image(model, read_case):
     (tensors, info), network = read_case("gen"), model.image_generation
     assert list(network.config.unconditional_ids) == tensors["negative_ids"][0].tolist()
     prompt_embeds, empty = map_answer(model, network, tensors)

@@ -67,7 +67,7 @@ def test_shapes_follow_classes_and_keypoints() -> None:
 
 
 @torch.inference_mode()
-def test_a_picture_alone_gives_what_it_gives_in_a_batch() -> None:
+def test_a_image_alone_gives_what_it_gives_in_a_batch() -> None:
     decoder = make_decoder()
     batch = make_batch([3, 2], [5, 2])
     together = decoder(**batch)
@@ -80,7 +80,7 @@ def test_a_picture_alone_gives_what_it_gives_in_a_batch() -> None:
 
 
 @torch.inference_mode()
-def test_a_picture_without_classes_spoils_nothing() -> None:
+def test_a_image_without_classes_spoils_nothing() -> None:
     decoder = make_decoder()
     batch = make_batch([3, 0], [5, 5])
     output = decoder(**batch)
@@ -91,7 +91,7 @@ def test_a_picture_without_classes_spoils_nothing() -> None:
 
 
 @torch.inference_mode()
-def test_a_tiny_picture_gives_as_many_objects_as_it_has_tokens() -> None:
+def test_a_tiny_image_gives_as_many_objects_as_it_has_tokens() -> None:
     decoder = make_decoder()
     batch = make_batch([1], [2]) | {"pixels": torch.randn(1, 3, 8, 8)}
     # A token on each of four levels.

@@ -128,9 +128,9 @@ def test_masks_are_exact(run, eval_group: Group) -> None:
     slot_mask = torch.nn.functional.pad(run.scene.keypoint_mask, (1, 0), value=True)
     for name, is_released in (("eval_released", True), ("block", False)):
         groups = QueryGroups(run.states.count, slot_mask, is_released=is_released)
-        for picture, visible in enumerate(groups.everywhere()):
-            golden = read_runs(eval_group[f"mask.{name}.{picture}"], len(visible))
-            assert torch.equal(visible, golden), (name, picture)
+        for image, visible in enumerate(groups.everywhere()):
+            golden = read_runs(eval_group[f"mask.{name}.{image}"], len(visible))
+            assert torch.equal(visible, golden), (name, image)
 
 
 def test_without_padded_slots_real_keypoints_stay(golden_dir: Path, eval_group: Group) -> None:

@@ -27,7 +27,7 @@ from vl2_ros.model.pose.targets import PoseTargetBatch, PoseTargets
 
 pytestmark = pytest.mark.golden
 
-#: Cases whose text masks belong to their own picture; the others are a defect of the reference.
+#: Cases whose text masks belong to their own image; the others are a defect of the reference.
 CASES = ("nodn_main", "dn_main")
 LOSS_TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 1e-3
@@ -61,20 +61,20 @@ def order_of(meta: dict[str, Any]) -> Tensor:
 def make_targets(group: Group) -> list[PoseTargets]:
     """From data set order to the order of the prompt."""
     targets = []
-    for picture, meta in enumerate(group.info["image_meta"]):
-        ids = group[f"target.{picture}.class_labels"].tolist()
-        flat = group[f"target.{picture}.keypoints"]
+    for image, meta in enumerate(group.info["image_meta"]):
+        ids = group[f"target.{image}.class_labels"].tolist()
+        flat = group[f"target.{image}.keypoints"]
         points, visible = flat.tensor_split([flat.shape[1] * 2 // 3], dim=1)
         order = order_of(meta)
         targets.append(
             PoseTargets(
                 DetectionTargets(
-                    group[f"target.{picture}.boxes"],
+                    group[f"target.{image}.boxes"],
                     torch.tensor([meta["id2index"][str(one)] for one in ids]),
                 ),
                 points.unflatten(1, (-1, 2))[:, order],
                 visible[:, order] > 0,
-                group[f"target.{picture}.area"],
+                group[f"target.{image}.area"],
                 torch.tensor(OKS_SIGMAS)[order],
             )
         )
@@ -135,9 +135,9 @@ def test_matches_are_exact(trained, train_group: Group) -> None:
     assert len(matched) == decoder.config.decoder_layers + 1
     for suffix, rows in matched.items():
         name = {"": "final", "_enc": "interm"}.get(suffix, suffix.replace("_", "aux"))
-        for picture, row in enumerate(rows):
-            query, goal = train_group[f"{case}.match.{name}.{picture}"]
-            assert torch.equal(row[goal], query), (name, picture)
+        for image, row in enumerate(rows):
+            query, goal = train_group[f"{case}.match.{name}.{image}"]
+            assert torch.equal(row[goal], query), (name, image)
 
 
 def test_predictions_match(trained, train_group: Group) -> None:
@@ -149,9 +149,9 @@ def test_predictions_match(trained, train_group: Group) -> None:
     assert_close(predictions.groups.boxes_cxcywh_norm[last], train_group[f"{case}.pred_boxes"])
     found = predictions.keypoints_xy_norm[last]
     points = torch.zeros_like(found)
-    for picture, meta in enumerate(train_group.info["image_meta"]):
+    for image, meta in enumerate(train_group.info["image_meta"]):
         order = order_of(meta)
-        points[picture][:, order] = found[picture][:, : len(order)]
+        points[image][:, order] = found[image][:, : len(order)]
     golden = train_group[f"{case}.pred_keypoints"]
     assert_close(lay_out(points)[..., : 2 * points.shape[2]], golden[..., : 2 * points.shape[2]])
 
@@ -197,8 +197,8 @@ def test_denoising_queries_and_their_masks_match(
     slot_mask = torch.nn.functional.pad(scene.keypoint_mask, (1, 0), value=True)
     behind = QueryGroups(states.count, slot_mask).everywhere()
     size = queries.count + behind.shape[1]
-    for picture, visible in enumerate(behind):
+    for image, visible in enumerate(behind):
         whole = ~queries.blocked(behind.shape[1])
         whole[queries.count :, queries.count :] = visible
-        runs = train_group[f"{case}.attn_mask_kpt_visible_segments.{picture}"]
-        assert torch.equal(whole, read_runs(runs, size)), picture
+        runs = train_group[f"{case}.attn_mask_kpt_visible_segments.{image}"]
+        assert torch.equal(whole, read_runs(runs, size)), image

@@ -112,14 +112,14 @@ def test_wrong_amount_of_data_names_what_was_expected():
 
 
 @pytest.mark.parametrize("encoding", sorted(ENCODINGS))
-def test_picture_without_pixels_is_refused(encoding):
+def test_image_without_pixels_is_refused(encoding):
     with pytest.raises(TransportError, match="no pixel"):
         decode_image(
             height=0, width=4, encoding=encoding, step=0, is_bigendian=False, data=np.zeros(0, "u1")
         )
 
 
-def test_compressed_picture_is_rgb():
+def test_compressed_image_is_rgb():
     rgb = np.zeros((16, 16, 3), np.uint8)
     rgb[:] = RED
     for suffix in (".png", ".jpg"):
@@ -128,20 +128,20 @@ def test_compressed_picture_is_rgb():
         np.testing.assert_allclose(decoded.astype(int), rgb, atol=3)
 
 
-@pytest.mark.parametrize("data", [b"", b"not a picture", b"\xff\xd8\xff\xe0"])
+@pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff\xe0"])
 def test_compressed_rubbish_names_the_format(data):
     with pytest.raises(TransportError, match="format 'jpeg'"):
         decode_compressed_image(image_format="jpeg", data=np.frombuffer(data, np.uint8))
 
 
-def test_depth_is_told_from_pictures():
+def test_depth_is_told_from_images():
     assert is_depth("16UC1") and is_depth("32FC1") and is_depth("16UC1; compressedDepth png")
     assert not is_depth("rgb8") and not is_depth("bgr8; jpeg compressed bgr8")
 
 
 @pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
-def test_depth_is_refused_as_a_picture(encoding):
-    with pytest.raises(TransportError, match=r"holds depth; expected a colour or grey picture"):
+def test_depth_is_refused_as_a_image(encoding):
+    with pytest.raises(TransportError, match=r"holds depth; expected a colour or grey image"):
         decode(np.zeros((2, 2, 1), np.uint16), encoding)
     with pytest.raises(TransportError, match="holds depth"):
         decode_compressed_image(
@@ -149,7 +149,7 @@ def test_depth_is_refused_as_a_picture(encoding):
         )
 
 
-def test_huge_picture_is_refused_before_its_bytes_are_counted():
+def test_huge_image_is_refused_before_its_bytes_are_counted():
     with pytest.raises(TransportError, match=r"20000x20000 pixels is over the limit of 100000000"):
         decode_image(
             height=20000,

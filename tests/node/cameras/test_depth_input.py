@@ -1,4 +1,4 @@
-"""What belongs to a picture in space: calibration and depth by stamp, good and bad."""
+"""What belongs to an image in space: calibration and depth by stamp, good and bad."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_bad_depth_is_refused(changes, expected):
 
 
 def start_with_depth(rig: Rig, parameters: dict | None = None, **info):
-    """Open picture, depth and calibration topics; returns what sends a depth picture."""
+    """Open image, depth and calibration topics; returns what sends a depth image."""
     rig.start(**(parameters or {}))
     places = rig.subscribe("~/detections_3d")
     node = rig.open("depth_camera")
@@ -131,7 +131,7 @@ def test_depth_that_is_too_old_is_left_out(rig):
     [
         ({"k": np.full(9, np.nan)}, "not finite"),
         ({"k": np.zeros(9)}, "focal lengths must be positive"),
-        ({"width": 640, "height": 480}, "for 640x480 pixels, the picture has 24x16"),
+        ({"width": 640, "height": 480}, "for 640x480 pixels, the image has 24x16"),
         ({"distortion_model": "magic"}, "distortion_model must be one of"),
         ({"distortion_model": "", "d": np.full(5, 0.1)}, "got '' with 5 coefficients"),
         ({"distortion_model": "equidistant", "d": np.full(5, 0.1)}, "has 4 coefficients, got 5"),

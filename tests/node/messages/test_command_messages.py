@@ -53,7 +53,7 @@ def make_options(**fields):
     return TYPES.make("vl2_ros/msg/ImageOptions", **fields)
 
 
-def test_options_of_pictures_arrive_and_zero_leaves_them_open():
+def test_options_of_images_arrive_and_zero_leaves_them_open():
     assert read().image_options == ImageOptions()
     options = make_options(
         seed=2**63 - 1,
@@ -76,7 +76,7 @@ def test_options_of_pictures_arrive_and_zero_leaves_them_open():
         ({"guidance": float("nan")}, "guidance must be a number in 0..100, got nan; 7.5 is usual"),
         ({"guidance": -1.0}, "guidance must be a number in 0..100, got -1"),
         ({"image_guidance": float("inf")}, "image_guidance must be a number in 0..100, got inf"),
-        ({"height": 512}, "height and width of a picture are given together, .* got 512 and 0"),
+        ({"height": 512}, "height and width of an image are given together, .* got 512 and 0"),
         ({"height": 500, "width": 512}, r"multiples of 8 in 64..2048, got \(500, 512\)"),
         ({"height": 4096, "width": 4096}, "multiples of 8 in 64..2048"),
         ({"scheduler": "magic"}, "unknown scheduler 'magic'; expected one of ddim"),

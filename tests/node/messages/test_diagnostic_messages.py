@@ -92,7 +92,7 @@ def test_canceled_and_invalid_commands_are_their_senders_trouble():
 @pytest.mark.parametrize(
     ("camera", "silence", "level", "text"),
     [
-        (replace(CAMERA, received=0, last_age_s=math.inf), "", Level.OK, "no picture yet"),
+        (replace(CAMERA, received=0, last_age_s=math.inf), "", Level.OK, "no image yet"),
         (replace(CAMERA, received=0, last_age_s=math.inf), "none", Level.WARN, "none"),
         (replace(CAMERA, last_age_s=9.0), "gone", Level.STALE, "gone"),
     ],

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.node.scripted_perceiver import PICTURE_ROUTES, make_detections
+from tests.node.scripted_perceiver import IMAGE_ROUTES, make_detections
 from vl2_ros.node.messages.instance_messages import draw_labels
 from vl2_ros.node.messages.result_messages import (
     RESULT,
@@ -32,7 +32,7 @@ FRAME = Frame(np.zeros((10, 12, 3), np.uint8), 1_700_000_000_000_000_123, "camer
 MODEL = ModelInfo("embedded", "0123abcd", "torch", "cpu", tuple(Route))
 
 
-def make_picture(route: Route, hw: tuple[int, int] = (10, 12)) -> GeneratedImage:
+def make_image(route: Route, hw: tuple[int, int] = (10, 12)) -> GeneratedImage:
     rgb = np.arange(hw[0] * hw[1] * 3, dtype=np.uint8).reshape(*hw, 3)
     return GeneratedImage(route, rgb, seed=2**63 - 1, steps=20, scheduler="dpm++")
 
@@ -40,9 +40,9 @@ def make_picture(route: Route, hw: tuple[int, int] = (10, 12)) -> GeneratedImage
 def make_answer(*routes: Route, found: Detections | None = None, **changes) -> Answer:
     found = make_detections(FRAME) if found is None else found
     branches = tuple(
-        Branch(route, ("mug", "bowl"), found) for route in routes if route not in PICTURE_ROUTES
+        Branch(route, ("mug", "bowl"), found) for route in routes if route not in IMAGE_ROUTES
     )
-    images = tuple(make_picture(route) for route in routes if route in PICTURE_ROUTES)
+    images = tuple(make_image(route) for route in routes if route in IMAGE_ROUTES)
     fields = {
         "request_id": "seven",
         "text": "find the mug and the bowl",
@@ -187,13 +187,13 @@ def test_poses_hold_named_keypoints_in_pixels_and_edges():
 
 
 def test_edit_lies_on_its_frame_and_a_drawing_in_no_place():
-    pictures = (make_picture(Route.GENERATE, (64, 48)), make_picture(Route.EDIT))
-    result = Result("seven", FRAME.stamp_ns, FRAME.frame_id, "Here.", images=pictures)
+    images = (make_image(Route.GENERATE, (64, 48)), make_image(Route.EDIT))
+    result = Result("seven", FRAME.stamp_ns, FRAME.frame_id, "Here.", images=images)
     messages = make_messages(make_answer(result=result))
     (complete,) = messages["~/result"]
     assert complete.routes == ["generate", "edit"] and complete.instances == []
     for told, sent, made in zip(
-        complete.images, messages["~/generated_image"], pictures, strict=True
+        complete.images, messages["~/generated_image"], images, strict=True
     ):
         assert told.image is sent
         assert (told.seed, told.steps, told.scheduler) == (2**63 - 1, 20, "dpm++")

@@ -33,7 +33,7 @@ def test_other_dtype_is_refused():
 
 
 @pytest.mark.parametrize("counts", [[], [3], [1, 4], [2**32 - 1, 2**32 - 1]])
-def test_runs_that_do_not_fill_the_picture_are_refused(counts):
+def test_runs_that_do_not_fill_the_image_are_refused(counts):
     with pytest.raises(InputError, match=r"add up to \d+, expected 4 for 2x2"):
         decode_mask(2, 2, np.array(counts, np.uint32))
 

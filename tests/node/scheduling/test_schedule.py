@@ -35,7 +35,7 @@ def run(schedule: Schedule, now_s: float, *, is_stopped: bool = False) -> Attemp
     assert task is not None
     attempt = Attempt(
         job=task[0],
-        picture=task[1],
+        image=task[1],
         perceiver=StepwisePerceiver(),
         parameters=schedule.parameters,
         is_stopped=lambda: is_stopped,
@@ -51,11 +51,11 @@ def only_message(schedule: Schedule, now_s: float) -> str:
     return answer.message
 
 
-def test_an_expired_ask_is_told_that_no_picture_ever_came(schedule):
+def test_an_expired_ask_is_told_that_no_image_ever_came(schedule):
     admit(schedule, ask("a"), 100.0)
     assert schedule.find_next_deadline_s() == 110.0
     assert schedule.take_overdue(109.9) == []
-    assert "no picture came on image in the 10 s" in only_message(schedule, 110.0)
+    assert "no image came on image in the 10 s" in only_message(schedule, 110.0)
     assert schedule.find_next_deadline_s() == math.inf
 
 
@@ -70,7 +70,7 @@ def test_an_expired_ask_is_told_that_there_was_no_time(schedule):
     admit(schedule, ask("a"), 100.0)
     schedule.put_image("image", make_image(1), 109.0)
     message = only_message(schedule, 110.0)
-    assert "no time" in message and "10 s" in message and "picture" not in message
+    assert "no time" in message and "10 s" in message and "image" not in message
 
 
 def test_an_ask_that_is_too_late_does_not_begin(schedule):
@@ -81,7 +81,7 @@ def test_an_ask_that_is_too_late_does_not_begin(schedule):
     assert task is not None and task[0].request.id == "next"
 
 
-def test_the_picture_must_be_fresh_when_the_turn_comes(schedule):
+def test_the_image_must_be_fresh_when_the_turn_comes(schedule):
     schedule.put_image("image", make_image(1), 100.0)
     admit(schedule, ask("a"), 102.5)
     admit(schedule, ask("w", mode=Mode.WATCH), 102.5)
@@ -137,7 +137,7 @@ def test_a_watch_stopped_while_its_result_is_handed_out_ends_after_it(schedule):
     assert (last.status, last.sequence, last.is_final) == (Status.ENDED, 1, True)
 
 
-def test_waiting_time_of_a_watch_is_since_picture_and_due_time(schedule):
+def test_waiting_time_of_a_watch_is_since_image_and_due_time(schedule):
     admit(schedule, ask("w", mode=Mode.WATCH, rate_hz=1.0), 100.0)
     schedule.put_image("image", make_image(1), 103.0)
     job = run(schedule, 103.25).job

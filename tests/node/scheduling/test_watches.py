@@ -61,11 +61,11 @@ def test_ten_hertz_from_a_thirty_hertz_camera_does_not_drift():
         assert 0.1 * index <= start_s + 1e-9 <= 0.1 * index + 0.05
 
 
-def test_rate_zero_looks_at_every_picture():
+def test_rate_zero_looks_at_every_image():
     assert len(start_times(0.0, 8.0, [0.0])) == 8 * 30
 
 
-def test_a_camera_slower_than_the_rate_is_followed_picture_by_picture():
+def test_a_camera_slower_than_the_rate_is_followed_image_by_image():
     assert len(start_times(10.0, 4.0, [0.001])) == pytest.approx(4 * 30, abs=1)
 
 
@@ -91,7 +91,7 @@ def test_never_above_the_rate_and_never_in_bursts(rate_hz, camera_hz, delays_s):
         assert after - before >= 0.5 / rate_hz - 1e-6
 
 
-def test_a_picture_is_looked_at_once():
+def test_a_image_is_looked_at_once():
     camera, watches = Camera(), WatchList()
     watches.add(make_watch("w"))
     camera.shoot(1.0)

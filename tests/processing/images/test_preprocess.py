@@ -46,7 +46,7 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def picture(height: int = 40, width: int = 60) -> np.ndarray:
+def image(height: int = 40, width: int = 60) -> np.ndarray:
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows * 5 % 256, columns * 4 % 256, (rows + columns) % 256], 2).astype(np.uint8)
 
@@ -97,7 +97,7 @@ def test_pixels_equal_the_reference(golden: Any) -> None:
 
 @pytest.mark.golden
 @pytest.mark.parametrize("case", ["chat", "det", "region"])
-def test_release_pictures_equal_the_reference(golden_dir: Path, golden: Any, case: str) -> None:
+def test_release_images_equal_the_reference(golden_dir: Path, golden: Any, case: str) -> None:
     tensors, content = golden(f"release_tiny/{case}")
     photo = golden_dir.parent / "data" / "photos" / content["photo"]["file"]
     if not photo.is_file():
@@ -133,26 +133,26 @@ def test_release_pictures_equal_the_reference(golden_dir: Path, golden: Any, cas
     ("kind", "options"), [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("WEBP", {"lossless": True})]
 )
 def test_lossless_formats_come_back_unchanged(kind: str, options: dict) -> None:
-    rgb = picture()
+    rgb = image()
     np.testing.assert_array_equal(
         read_image(encode(Image.fromarray(rgb), kind, **options)).rgb, rgb
     )
 
 
 def test_jpeg_is_read_as_opencv_reads_it(tmp_path: Path) -> None:
-    path = tmp_path / "picture.jpg"
-    path.write_bytes(encode(Image.fromarray(picture()), "JPEG", quality=95))
+    path = tmp_path / "image.jpg"
+    path.write_bytes(encode(Image.fromarray(image()), "JPEG", quality=95))
     np.testing.assert_array_equal(read_image(path).rgb, cv2.imread(str(path))[:, :, ::-1])
 
 
-def test_grey_picture_becomes_rgb() -> None:
-    grey = picture()[:, :, 0]
+def test_grey_image_becomes_rgb() -> None:
+    grey = image()[:, :, 0]
     rgb = read_image(encode(Image.fromarray(grey), "PNG")).rgb
     np.testing.assert_array_equal(rgb, np.repeat(grey[:, :, None], 3, axis=2))
 
 
-def test_one_bit_picture_becomes_black_and_white() -> None:
-    bits = picture()[:, :, 0] > 100
+def test_one_bit_image_becomes_black_and_white() -> None:
+    bits = image()[:, :, 0] > 100
     rgb = read_image(encode(Image.fromarray(bits), "PNG")).rgb
     np.testing.assert_array_equal(rgb[:, :, 1], bits * 255)
 
@@ -166,14 +166,14 @@ def test_sixteen_bit_grey_is_scaled_from_its_full_range() -> None:
 
 
 def test_sixteen_bit_colour_is_narrowed() -> None:
-    wide = picture().astype(np.uint16) * 257
+    wide = image().astype(np.uint16) * 257
     ok, content = cv2.imencode(".png", wide[:, :, ::-1])
     assert ok
-    np.testing.assert_allclose(read_image(content.tobytes()).rgb, picture(), atol=1)
+    np.testing.assert_allclose(read_image(content.tobytes()).rgb, image(), atol=1)
 
 
 def test_transparency_is_laid_over_white() -> None:
-    rgba = np.dstack([picture(), np.zeros((40, 60), np.uint8)])
+    rgba = np.dstack([image(), np.zeros((40, 60), np.uint8)])
     rgba[:20, :, 3] = 255
     rgb = read_image(encode(Image.fromarray(rgba), "PNG")).rgb
     np.testing.assert_array_equal(rgb[:20], rgba[:20, :, :3])
@@ -181,7 +181,7 @@ def test_transparency_is_laid_over_white() -> None:
 
 
 def test_palette_and_its_transparency() -> None:
-    indexed = Image.fromarray(picture()).quantize(16)
+    indexed = Image.fromarray(image()).quantize(16)
     wanted = np.array(indexed.convert("RGB"))
     np.testing.assert_array_equal(read_image(encode(indexed, "PNG")).rgb, wanted)
     first = np.array(indexed) == 0
@@ -196,7 +196,7 @@ def test_cmyk_jpeg_becomes_rgb() -> None:
     np.testing.assert_allclose(rgb[16, 16], (200, 30, 60), atol=6)
 
 
-def test_floating_point_picture_raises() -> None:
+def test_floating_point_image_raises() -> None:
     content = encode(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF")
     with pytest.raises(InputError, match="floating point.*expected 8 or 16 bit"):
         read_image(content)
@@ -205,11 +205,11 @@ def test_floating_point_picture_raises() -> None:
 def test_exif_orientation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    content = encode(Image.fromarray(picture(40, 60)), "PNG", exif=exif)
-    np.testing.assert_array_equal(read_image(content).rgb, np.rot90(picture(40, 60), -1))
+    content = encode(Image.fromarray(image(40, 60)), "PNG", exif=exif)
+    np.testing.assert_array_equal(read_image(content).rgb, np.rot90(image(40, 60), -1))
 
 
-def test_animation_gives_its_first_picture() -> None:
+def test_animation_gives_its_first_image() -> None:
     pages = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     content = encode(pages[0], "GIF", save_all=True, append_images=pages[1:])
     assert read_image(content).rgb[0, 0].tolist() == [255, 0, 0]
@@ -219,34 +219,34 @@ def test_animation_gives_its_first_picture() -> None:
     ("content", "message"),
     [
         (b"", "empty"),
-        (b"this is no picture at all", "not a picture.*expected a JPEG"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not a picture"),
-        (b"\x89PNG\r\n\x1a\n", "not a picture|damaged"),
+        (b"this is no image at all", "not an image.*expected a JPEG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image"),
+        (b"\x89PNG\r\n\x1a\n", "not an image|damaged"),
     ],
 )
-def test_what_is_no_picture_raises(content: bytes, message: str, tmp_path: Path) -> None:
+def test_what_is_no_image_raises(content: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         read_image(content)
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=f"picture.png.*({message})"):
+    with pytest.raises(InputError, match=f"image.png.*({message})"):
         read_image(path)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_truncated_picture_raises(kind: str, share: float) -> None:
+def test_truncated_image_raises(kind: str, share: float) -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
     content = encode(Image.fromarray(noise), kind)
-    with pytest.raises(InputError, match="truncated|damaged|not a picture"):
+    with pytest.raises(InputError, match="truncated|damaged|not an image"):
         read_image(content[: int(len(content) * share)])
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF"]), st.data())
 def test_damaged_bytes_raise_nothing_but_input_errors(kind: str, data: st.DataObject) -> None:
-    content = bytearray(encode(Image.fromarray(picture(16, 16)), kind))
+    content = bytearray(encode(Image.fromarray(image(16, 16)), kind))
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     try:
@@ -257,15 +257,15 @@ def test_damaged_bytes_raise_nothing_but_input_errors(kind: str, data: st.DataOb
 
 
 def test_missing_file_and_folder_raise(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot read .*nowhere.png.*expected a picture file"):
+    with pytest.raises(InputError, match="cannot read .*nowhere.png.*expected an image file"):
         read_image(tmp_path / "nowhere.png")
-    with pytest.raises(InputError, match="expected a picture file"):
+    with pytest.raises(InputError, match="expected an image file"):
         read_image(tmp_path)
 
 
 @pytest.mark.parametrize(("width", "height"), [(12000, 9000), (20000, 20000)])
 @pytest.mark.filterwarnings("error")
-def test_picture_over_the_limit_raises_before_it_is_decoded(width: int, height: int) -> None:
+def test_image_over_the_limit_raises_before_it_is_decoded(width: int, height: int) -> None:
     with pytest.raises(InputError, match=f"limit of {MAX_FRAME_PIXELS}|limit is"):
         read_image(flat_png(width, height, rows=1))
 
@@ -282,7 +282,7 @@ def test_one_pixel_goes_through_every_step() -> None:
     assert letterbox.model_hw == (96, 96)
 
 
-def test_a_large_picture_goes_through_every_step() -> None:
+def test_a_large_image_goes_through_every_step() -> None:
     frame = read_image(flat_png(6000, 4500, rows=4500))
     assert preprocess_vision(frame, SMALL).shape[1:] == (3, 28, 28)
     pixels, mask, letterbox = preprocess_decoder(frame, SMALL)
@@ -291,7 +291,7 @@ def test_a_large_picture_goes_through_every_step() -> None:
 
 
 @pytest.mark.parametrize("frame_hw", [(1, 5000), (5000, 1), (3, 40000)])
-def test_thin_pictures_keep_at_least_one_row(frame_hw: tuple[int, int]) -> None:
+def test_thin_images_keep_at_least_one_row(frame_hw: tuple[int, int]) -> None:
     frame = Frame(np.full((*frame_hw, 3), 90, np.uint8))
     pixels, mask, letterbox = preprocess_decoder(frame, SMALL)
     assert min(letterbox.model_hw) >= 1 and max(letterbox.model_hw) <= 160
@@ -300,7 +300,7 @@ def test_thin_pictures_keep_at_least_one_row(frame_hw: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("aspect", ["pad", "resize"])
-def test_pictures_too_thin_for_the_aspect_rule_raise(aspect: str) -> None:
+def test_images_too_thin_for_the_aspect_rule_raise(aspect: str) -> None:
     config = ProcessingConfig(vision_side=336, aspect=aspect)
     frame = Frame(np.zeros((1, 2_000_000, 3), np.uint8))
     with pytest.raises(InputError, match="less long and thin"):
@@ -383,8 +383,8 @@ def test_tiles_are_cut_row_by_row_with_the_thumbnail_last() -> None:
     assert [tile[14, 14, 0] for tile in tiles[:6]] == [0, 10, 20, 30, 40, 50]
 
 
-def test_the_callers_picture_is_not_changed() -> None:
-    frame = Frame(picture(28, 28))
+def test_the_callers_image_is_not_changed() -> None:
+    frame = Frame(image(28, 28))
     before = frame.rgb.copy()
     preprocess_vision(frame, SMALL)
     preprocess_decoder(frame, SMALL)

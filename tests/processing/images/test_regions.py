@@ -31,7 +31,7 @@ def test_box_masks_equal_the_reference(golden: Any) -> None:
 
 
 @pytest.mark.golden
-def test_squashed_picture_equals_the_reference(golden: Any) -> None:
+def test_squashed_image_equals_the_reference(golden: Any) -> None:
     tensors, _ = golden("core_preprocess")
     wanted = tensors["region_square_pixels"]
     config = ProcessingConfig(vision_side=wanted.shape[1])
@@ -77,12 +77,12 @@ def test_masks_of_another_size_raise() -> None:
 
 
 def draw(kind: PromptKind, *points: tuple[float, float], side: int = 28) -> np.ndarray:
-    """Draw on a picture of 100x40 pixels."""
+    """Draw on an image of 100x40 pixels."""
     prompt = VisualPrompt(kind, np.array(points, np.float64).reshape(-1, 2))
     return region_mask(prompt, (40, 100), ProcessingConfig(vision_side=side, vision_tokens=4))
 
 
-def test_points_and_scribbles_are_as_thick_as_the_picture_is_large() -> None:
+def test_points_and_scribbles_are_as_thick_as_the_image_is_large() -> None:
     # 33 * 336 / 100 = 110.9, 11 * 336 / 40 = 92.4; a disc of radius 3
     large = draw(PromptKind.POINT, (33, 11), side=336)
     np.testing.assert_array_equal(masks_to_boxes(large[None]), [[107, 89, 114, 96]])
@@ -117,6 +117,6 @@ def test_a_mask_thinner_than_the_resize_is_not_lost() -> None:
     assert (drawn.sum(), drawn[14, 0]) == (1, 1)
 
 
-def test_prompts_outside_of_the_picture_raise() -> None:
-    with pytest.raises(InputError, match="outside the picture of 100x40"):
+def test_prompts_outside_of_the_image_raise() -> None:
+    with pytest.raises(InputError, match="outside the image of 100x40"):
         draw(PromptKind.POINT, (40, 41))

@@ -47,7 +47,7 @@ def test_a_photo_is_cropped_as_the_reference_was(golden_dir):
 
 
 @pytest.mark.parametrize("frame_hw", [(40, 60), (60, 40), (33, 33), (20, 101)])
-def test_an_edit_is_the_middle_of_both_pictures(frame_hw):
+def test_an_edit_is_the_middle_of_both_images(frame_hw):
     source, target = make_frame(*frame_hw), make_frame(*frame_hw, seed=1)
     first, second = preprocess_edited(source, target, side=16)
     for frame, pixels in ((source, first), (target, second)):
@@ -71,13 +71,13 @@ def test_the_released_sizes_are_the_defaults():
 
 
 @pytest.mark.parametrize("is_tall", [True, False])
-def test_a_drawing_keeps_the_whole_picture_on_white(is_tall):
+def test_a_drawing_keeps_the_whole_image_on_white(is_tall):
     frame = Frame(np.zeros((40, 20, 3) if is_tall else (20, 40, 3), dtype=np.uint8))
     pixels = preprocess_drawn(frame, side=40)
     assert pixels.shape == (3, 40, 40)
-    picture = pixels if is_tall else pixels.swapaxes(1, 2)
-    assert (picture[:, :, 10:30] == -1).all()
-    assert (picture[:, :, :10] == 1).all() and (picture[:, :, 30:] == 1).all()
+    image = pixels if is_tall else pixels.swapaxes(1, 2)
+    assert (image[:, :, 10:30] == -1).all()
+    assert (image[:, :, :10] == 1).all() and (image[:, :, 30:] == 1).all()
 
 
 def test_values_lie_between_minus_one_and_one():
@@ -87,7 +87,7 @@ def test_values_lie_between_minus_one_and_one():
     assert pixels.min() == -1 and pixels.max() == 1
 
 
-def test_pictures_of_two_sizes_are_no_edit():
+def test_images_of_two_sizes_are_no_edit():
     with pytest.raises(InputError, match=r"source of \(8, 9\) and a target of \(9, 8\)"):
         preprocess_edited(make_frame(8, 9), make_frame(9, 8))
 

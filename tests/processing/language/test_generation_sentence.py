@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from vl2_ros.datasets.commands import sample_perception
-from vl2_ros.processing.language import generation_sentence as picture_sentence
+from vl2_ros.processing.language import generation_sentence as image_sentence
 from vl2_ros.processing.language.parse import Task, understand
 from vl2_ros.structures import Route
 
 
 def test_examples_in_the_texts_are_true() -> None:
-    assert doctest.testmod(picture_sentence).attempted > 0
-    assert doctest.testmod(picture_sentence).failed == 0
+    assert doctest.testmod(image_sentence).attempted > 0
+    assert doctest.testmod(image_sentence).failed == 0
 
 
 @pytest.mark.parametrize(

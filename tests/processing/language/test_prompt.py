@@ -112,7 +112,7 @@ def test_labels_cover_answers_and_their_ends(json_tokenizer: Tokenizer) -> None:
     np.testing.assert_array_equal(ids[labels >= 0], labels[labels >= 0])
 
 
-def test_pictures_of_several_tiles_and_of_none(json_tokenizer: Tokenizer) -> None:
+def test_images_of_several_tiles_and_of_none(json_tokenizer: Tokenizer) -> None:
     patch = json_tokenizer.tokens.image_patch
     ids = encode_question("describe", json_tokenizer, tile_counts=(3, 2))
     assert (ids == patch).sum() == 20
@@ -154,7 +154,7 @@ def test_names_with_special_tokens_open_no_slots(json_tokenizer: Tokenizer) -> N
     assert sum(index in json_tokenizer.tokens.routing for index in ids) == 2
 
 
-def test_length_is_checked_after_pictures_and_slots(json_tokenizer: Tokenizer) -> None:
+def test_length_is_checked_after_images_and_slots(json_tokenizer: Tokenizer) -> None:
     config = replace(SMALL, max_length=40)
     encode_question("find it", json_tokenizer, config)
     with pytest.raises(InputError, match=r"tokens, the model takes 40"):
@@ -183,7 +183,7 @@ def test_direct_conversations_of_each_route() -> None:
     assert answer == "I found: red mug[SEG], bowl[SEG]."
     question, answer = direct_conversation(Route.GROUND, ["the left mug"], SMALL)
     assert (question, answer) == (
-        "Where is the left mug in this picture?",
+        "Where is the left mug in this image?",
         "Sure, it is here[GRD].",
     )
     spoken = replace(SMALL, wording="spoken")
@@ -200,8 +200,8 @@ def test_direct_conversations_of_each_route() -> None:
         direct_conversation(Route.POSE, ["a"], SMALL)
 
 
-def test_marks_and_pictures_must_agree(json_tokenizer: Tokenizer) -> None:
-    with pytest.raises(InputError, match="1 <image> marks for 2 pictures"):
+def test_marks_and_images_must_agree(json_tokenizer: Tokenizer) -> None:
+    with pytest.raises(InputError, match="1 <image> marks for 2 images"):
         encode_conversation([("<image>\na", "b")], json_tokenizer, SMALL, image_count=2)
     with pytest.raises(InputError, match="at least one question"):
         encode_conversation([], json_tokenizer, SMALL)

@@ -37,24 +37,24 @@ def test_poses_in_pixels_match_the_reference(golden_dir):
     points = tensors[f"{source}.pred_keypoints"]
     points = points[..., : points.shape[-1] * 2 // 3]
     points = points.reshape(*points.shape[:2], -1, 2)
-    for picture, frame_hw in enumerate(post["target_sizes"]):
+    for image, frame_hw in enumerate(post["target_sizes"]):
         golden = {
-            name: tensors[f"post.{picture}.{name}"]
+            name: tensors[f"post.{image}.{name}"]
             for name in ("scores", "labels", "boxes", "keypoints")
         }
         chosen = select_instances(
-            tensors[f"{source}.pred_logits"][picture],
-            tensors[f"{source}.pred_boxes"][picture],
-            num_classes=post["num_classes"][picture],
+            tensors[f"{source}.pred_logits"][image],
+            tensors[f"{source}.pred_boxes"][image],
+            num_classes=post["num_classes"][image],
             frame_hw=tuple(frame_hw),
             top_k=post["topk"],
         )
-        ids = post["id_mapping"][picture]
+        ids = post["id_mapping"][image]
         assert [ids[str(one)] for one in chosen.class_ids] == golden["labels"].tolist()
         np.testing.assert_allclose(chosen.scores, golden["scores"], atol=1e-6)
         np.testing.assert_allclose(chosen.boxes_xyxy, golden["boxes"], atol=1e-3)
-        count = post["num_body_points"][picture]
-        placed = place_keypoints(points[picture], chosen, count, tuple(frame_hw))
+        count = post["num_body_points"][image]
+        placed = place_keypoints(points[image], chosen, count, tuple(frame_hw))
         triplets = golden["keypoints"].reshape(len(chosen), count, 3)
         np.testing.assert_allclose(placed, triplets[..., :2], atol=1e-3)
 
@@ -75,7 +75,7 @@ def test_keypoints_go_with_the_chosen_object_and_are_cut_to_the_names():
     assert poses.labels == ("dog", "cat")
     np.testing.assert_allclose(poses.keypoints.points_xy[0], [(0, 10), (40, 30)], atol=1e-4)
     np.testing.assert_allclose(poses.keypoints.points_xy[1], [(120, 70), (160, 90)], atol=1e-4)
-    # The box is cut at the border of the picture.
+    # The box is cut at the border of the image.
     np.testing.assert_allclose(poses.boxes_xyxy[1], (168, 84, 240, 120), atol=1e-4)
     assert poses.keypoints.edges == ((0, 1),)
 
@@ -169,13 +169,13 @@ def test_without_keypoints_nothing_is_asked_for_and_without_objects_it_cannot_be
         ((7, 7), (800, 800), (800, 800)),
     ],
 )
-def test_picture_is_sized_by_the_rule_of_detr(frame_hw, model_hw, padded_hw):
+def test_image_is_sized_by_the_rule_of_detr(frame_hw, model_hw, padded_hw):
     letterbox = fit_pose_letterbox(frame_hw, ProcessingConfig())
     assert (letterbox.frame_hw, letterbox.model_hw) == (frame_hw, model_hw)
     assert letterbox.padded_hw == padded_hw
 
 
-def test_picture_is_normalised_and_padded_with_zeros():
+def test_image_is_normalised_and_padded_with_zeros():
     config = ProcessingConfig(decoder_short=96, decoder_long=160)
     rgb = np.full((333, 501, 3), (255, 0, 128), np.uint8)
     pixels, mask, letterbox = preprocess_pose(Frame(rgb), config)

@@ -58,7 +58,7 @@ def model(request) -> LanguageModel:
 
 
 def make_prompt(sentence: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return ids of a prompt with one picture, and features that stand for the picture."""
+    """Return ids of a prompt with one image, and features that stand for the image."""
     tokenizer = read_tokenizer()
     text = f"USER: <image>\n{sentence} ASSISTANT:"
     before, after = text.split("<image>")

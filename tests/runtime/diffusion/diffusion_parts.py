@@ -147,7 +147,7 @@ def make_generator(
 
 
 def run_to_end(generator, states, options=None, source=None):
-    """Return (picture, events)."""
+    """Return (image, events)."""
     run = generator.generate(states, options or ImageOptions(), source)
     events: list[ProgressEvent] = []
     while True:

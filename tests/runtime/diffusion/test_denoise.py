@@ -38,7 +38,7 @@ def export_denoiser(parts, path):
 
     channels = parts.unet.config.in_channels
     example = (torch.randn(2, channels, 8, 8), torch.ones(1), torch.randn(2, 77, 32))
-    pictures = torch.export.Dim("pictures", min=1, max=3)
+    images = torch.export.Dim("images", min=1, max=3)
     spec = GRAPHS["denoiser"]
     torch.onnx.export(
         Denoiser().eval(),
@@ -48,9 +48,9 @@ def export_denoiser(parts, path):
         input_names=spec.input_names,
         output_names=spec.output_names,
         dynamic_shapes={
-            "latents": {0: pictures},
+            "latents": {0: images},
             "timestep": None,
-            "prompt_embeds": {0: pictures},
+            "prompt_embeds": {0: images},
         },
         verbose=False,
         external_data=False,
@@ -59,7 +59,7 @@ def export_denoiser(parts, path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("route", [Route.GENERATE, Route.EDIT])
-def test_onnx_runtime_makes_torch_s_latents_and_picture(route, tmp_path):
+def test_onnx_runtime_makes_torch_s_latents_and_image(route, tmp_path):
     parts = make_parts(route)
     export_denoiser(parts, tmp_path / "denoiser.onnx")
     onnx = OnnxEngine(read_one(tmp_path / "denoiser.onnx", "denoiser"))

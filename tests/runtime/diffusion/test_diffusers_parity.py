@@ -60,18 +60,18 @@ def make_pipeline(parts: Parts, scheduler: str):
 
 
 def run_diffusers(parts: Parts, scheduler: str, **given) -> np.ndarray:
-    picture = make_pipeline(parts, scheduler)(
+    image = make_pipeline(parts, scheduler)(
         prompt_embeds=parts.words,
         negative_prompt_embeds=parts.no_words,
         num_inference_steps=STEPS,
         generator=torch.Generator().manual_seed(SEED),
         **given,
     ).images[0]
-    return np.asarray(picture)
+    return np.asarray(image)
 
 
-def assert_same_picture(ours: np.ndarray, theirs: np.ndarray) -> None:
-    assert theirs.std() > 8, "a grey picture would be the same whatever was computed"
+def assert_same_image(ours: np.ndarray, theirs: np.ndarray) -> None:
+    assert theirs.std() > 8, "a grey image would be the same whatever was computed"
     difference = np.abs(ours.astype(int) - theirs.astype(int))
     assert ours.shape == theirs.shape
     assert difference.max() <= 1, f"{difference.max()} grey levels, {(difference > 1).mean():.2%}"
@@ -83,7 +83,7 @@ def test_drawing_is_what_diffusers_draws(drawing, scheduler, guidance):
     options = ImageOptions(SEED, STEPS, guidance, scheduler=scheduler)
     ours, _ = run_to_end(make_generator(drawing), drawing.states, options)
     theirs = run_diffusers(drawing, scheduler, guidance_scale=guidance, height=64, width=64)
-    assert_same_picture(ours.rgb, theirs)
+    assert_same_image(ours.rgb, theirs)
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm++", "euler", "euler_ancestral"])
@@ -101,7 +101,7 @@ def test_edit_is_what_diffusers_edits(editing, scheduler):
     )
     assert theirs.shape == (80, 96, 3)
     back = Image.fromarray(theirs).resize((101, 83), Image.Resampling.BICUBIC)
-    assert_same_picture(ours.rgb, np.asarray(back))
+    assert_same_image(ours.rgb, np.asarray(back))
 
 
 @pytest.mark.parametrize(("guidance", "image_guidance"), [(1.0, 1.5), (7.5, 0.5), (7.5, 1.0)])
@@ -116,7 +116,7 @@ def test_edit_guides_exactly_when_diffusers_does(editing, guidance, image_guidan
         guidance_scale=guidance,
         image_guidance_scale=image_guidance,
     )
-    assert_same_picture(ours.rgb, theirs)
+    assert_same_image(ours.rgb, theirs)
 
 
 def test_lcm_is_what_diffusers_draws_with_distilled_weights(drawing):
@@ -126,10 +126,10 @@ def test_lcm_is_what_diffusers_draws_with_distilled_weights(drawing):
     ours, _ = run_to_end(make_generator(distilled), drawing.states, ImageOptions(SEED, STEPS, 1.0))
     theirs = run_diffusers(distilled, "lcm", guidance_scale=1.0, height=64, width=64)
     assert ours.scheduler == "lcm"
-    assert_same_picture(ours.rgb, theirs)
+    assert_same_image(ours.rgb, theirs)
 
 
 def test_other_sizes_are_drawn_as_diffusers_draws_them(drawing):
     options = ImageOptions(SEED, STEPS, size_hw=(64, 96))
     ours, _ = run_to_end(make_generator(drawing), drawing.states, options)
-    assert_same_picture(ours.rgb, run_diffusers(drawing, "pndm", height=64, width=96))
+    assert_same_image(ours.rgb, run_diffusers(drawing, "pndm", height=64, width=96))

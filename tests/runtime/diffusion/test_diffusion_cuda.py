@@ -1,4 +1,4 @@
-"""Pictures on a GPU: latents stay there, nothing waits for them, and the CPU sees the same."""
+"""Images on a GPU: latents stay there, nothing waits for them, and the CPU sees the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture from states: events, options, seeds, sizes, cancel; and what is refused."""
+"""One image from states: events, options, seeds, sizes, cancel; and what is refused."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def with_counted_denoiser(parts):
     return make_generator(parts, replace(engines, denoiser=counted)), counted
 
 
-def test_every_step_is_told_and_the_picture_says_how_it_was_made(drawing):
-    picture, events = run_to_end(make_generator(drawing), drawing.states, FEW)
+def test_every_step_is_told_and_the_image_says_how_it_was_made(drawing):
+    image, events = run_to_end(make_generator(drawing), drawing.states, FEW)
     assert events == [ProgressEvent("diffusion", step, 3) for step in (1, 2, 3)]
-    assert picture.rgb.shape == (64, 64, 3) and picture.rgb.dtype == np.uint8
-    told = (picture.route, picture.seed, picture.steps, picture.scheduler)
+    assert image.rgb.shape == (64, 64, 3) and image.rgb.dtype == np.uint8
+    told = (image.route, image.seed, image.steps, image.scheduler)
     assert told == (Route.GENERATE, 5, 3, "euler")
 
 
@@ -64,7 +64,7 @@ def test_every_step_is_told_and_the_picture_says_how_it_was_made(drawing):
 def test_same_seed_gives_the_same_bits_and_another_seed_does_not(drawing, scheduler):
     options = ImageOptions(seed=5, steps=3, scheduler=scheduler)
     first, _ = run_to_end(make_generator(drawing), drawing.states, options)
-    # A second picture on a used generator and one on a fresh generator: no state is left behind.
+    # A second image on a used generator and one on a fresh generator: no state is left behind.
     used = make_generator(drawing)
     other, _ = run_to_end(used, drawing.states, replace(options, seed=6))
     again, _ = run_to_end(used, drawing.states, options)
@@ -72,7 +72,7 @@ def test_same_seed_gives_the_same_bits_and_another_seed_does_not(drawing, schedu
     assert (first.rgb != other.rgb).any()
 
 
-def test_a_drawn_seed_is_told_and_repeats_the_picture(drawing):
+def test_a_drawn_seed_is_told_and_repeats_the_image(drawing):
     generator = make_generator(drawing)
     first, _ = run_to_end(generator, drawing.states, replace(FEW, seed=None))
     second, _ = run_to_end(generator, drawing.states, replace(FEW, seed=None))
@@ -81,7 +81,7 @@ def test_a_drawn_seed_is_told_and_repeats_the_picture(drawing):
     assert again.rgb.tobytes() == first.rgb.tobytes()
 
 
-def test_states_decide_the_picture(drawing):
+def test_states_decide_the_image(drawing):
     generator = make_generator(drawing)
     first, _ = run_to_end(generator, drawing.states, FEW)
     other, _ = run_to_end(generator, drawing.states + 1, FEW)
@@ -111,18 +111,18 @@ def test_guidance_is_one_call_a_step(drawing, editing):
 @pytest.mark.parametrize(("route", "steps", "calls"), [("GENERATE", 50, 51), ("EDIT", 100, 100)])
 def test_defaults_are_the_route_s(route, steps, calls, drawing, editing):
     parts = {"GENERATE": drawing, "EDIT": editing}[route]
-    picture, events = run_to_end(make_generator(parts), parts.states, source=make_frame(64, 64))
-    assert picture.steps == steps
+    image, events = run_to_end(make_generator(parts), parts.states, source=make_frame(64, 64))
+    assert image.steps == steps
     assert len(events) == calls  # PNDM looks twice at the second time
-    assert picture.scheduler == {"GENERATE": "pndm", "EDIT": "euler_ancestral"}[route]
+    assert image.scheduler == {"GENERATE": "pndm", "EDIT": "euler_ancestral"}[route]
 
 
 @pytest.mark.parametrize("frame_hw", [(64, 64), (83, 101), (90, 1000), (20, 30)])
 def test_an_edit_has_the_frame_s_size(editing, frame_hw):
     generator, denoiser = with_counted_denoiser(editing)
     options = replace(FEW, steps=1)
-    picture, _ = run_to_end(generator, editing.states, options, make_frame(*frame_hw))
-    assert picture.rgb.shape == (*frame_hw, 3)
+    image, _ = run_to_end(generator, editing.states, options, make_frame(*frame_hw))
+    assert image.rgb.shape == (*frame_hw, 3)
     height, width = (8 * side for side in denoiser.calls[0]["latents"].shape[2:])
     assert max(height, width) <= 768 and min(height, width) >= 64
 
@@ -130,9 +130,9 @@ def test_an_edit_has_the_frame_s_size(editing, frame_hw):
 def test_an_edit_can_work_at_another_size(editing):
     generator, denoiser = with_counted_denoiser(editing)
     options = replace(FEW, size_hw=(64, 128))
-    picture, _ = run_to_end(generator, editing.states, options, make_frame(200, 300))
+    image, _ = run_to_end(generator, editing.states, options, make_frame(200, 300))
     assert denoiser.calls[0]["latents"].shape[2:] == (8, 16)
-    assert picture.rgb.shape == (200, 300, 3)
+    assert image.rgb.shape == (200, 300, 3)
 
 
 def test_an_edit_reads_its_source(editing):
@@ -149,7 +149,7 @@ def test_drawing_does_not_look_at_the_frame(drawing):
     assert alone.rgb.tobytes() == beside.rgb.tobytes()
 
 
-def test_an_edit_without_a_picture_is_refused(editing):
+def test_an_edit_without_a_image_is_refused(editing):
     with pytest.raises(InputError, match="give one to edit"):
         run_to_end(make_generator(editing), editing.states, FEW)
 
@@ -167,8 +167,8 @@ def test_lcm_needs_weights_made_for_it(drawing):
 def test_distilled_weights_take_four_steps_and_no_guidance(drawing):
     settings = {**SCHEDULES[Route.GENERATE], "_class_name": "LCMScheduler"}
     generator, denoiser = with_counted_denoiser(replace(drawing, scheduler=settings))
-    picture, events = run_to_end(generator, drawing.states)
-    assert (picture.scheduler, picture.steps, len(events)) == ("lcm", 4, 4)
+    image, events = run_to_end(generator, drawing.states)
+    assert (image.scheduler, image.steps, len(events)) == ("lcm", 4, 4)
     assert {call["latents"].shape[0] for call in denoiser.calls} == {1}
 
 
@@ -184,8 +184,8 @@ def test_more_steps_than_the_scheduler_takes_are_refused(drawing, scheduler, ste
 def test_very_few_steps_work(drawing, editing, scheduler, steps):
     options = ImageOptions(seed=1, steps=steps, scheduler=scheduler)
     for parts in (drawing, editing):
-        picture, _ = run_to_end(make_generator(parts), parts.states, options, make_frame(64, 64))
-        assert picture.steps == steps
+        image, _ = run_to_end(make_generator(parts), parts.states, options, make_frame(64, 64))
+        assert image.steps == steps
 
 
 def test_an_unknown_scheduler_of_the_checkpoint_is_refused(drawing):
@@ -196,7 +196,7 @@ def test_an_unknown_scheduler_of_the_checkpoint_is_refused(drawing):
 
 def test_engines_of_one_size_refuse_another(drawing, editing):
     fixed = make_generator(drawing, is_fixed=True)
-    with pytest.raises(InputError, match="built for pictures of 64x64"):
+    with pytest.raises(InputError, match="built for images of 64x64"):
         run_to_end(fixed, drawing.states, replace(FEW, size_hw=(64, 128)))
     assert run_to_end(fixed, drawing.states, FEW)[0].rgb.shape == (64, 64, 3)
     frame = make_frame(100, 200)
@@ -209,7 +209,7 @@ def test_an_editor_without_an_encoder_is_refused(editing):
         make_generator(editing, replace(torch_engines(editing), vae_encoder=None))
 
 
-def test_a_broken_picture_is_an_error_not_a_black_one(drawing):
+def test_a_broken_image_is_an_error_not_a_black_one(drawing):
     class Broken:
         info = EngineInfo("denoiser", "scripted", "cpu", (), ())
 
@@ -224,12 +224,12 @@ def test_a_broken_picture_is_an_error_not_a_black_one(drawing):
 def test_a_huge_frame_is_scaled_down_before_the_network(editing):
     generator, denoiser = with_counted_denoiser(editing)
     frame = Frame(np.zeros((1080, 1920, 3), np.uint8))
-    picture, _ = run_to_end(generator, editing.states, replace(FEW, steps=1), frame)
+    image, _ = run_to_end(generator, editing.states, replace(FEW, steps=1), frame)
     assert denoiser.calls[0]["latents"].shape[2:] == (54, 96)
-    assert picture.rgb.shape == (1080, 1920, 3)
+    assert image.rgb.shape == (1080, 1920, 3)
 
 
-def test_a_picture_that_is_refused_is_an_error(drawing):
+def test_a_image_that_is_refused_is_an_error(drawing):
     seen = []
 
     def refuse(pixels):

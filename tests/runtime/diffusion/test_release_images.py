@@ -1,4 +1,4 @@
-"""The tiny release from its weights and token ids to its reference pictures."""
+"""The tiny release from its weights and token ids to its reference images."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def recorded(monkeypatch):
     from vl2_ros.runtime.diffusion import generator as module
 
     seen: dict[str, Any] = {}
-    finish, guide = module.postprocess_picture, module.denoise
+    finish, guide = module.postprocess_image, module.denoise
 
     def keep_pixels(pixels, frame_hw=None):
         seen["pixels"] = pixels
@@ -67,12 +67,12 @@ def recorded(monkeypatch):
             seen["latents"].append(one)
             yield one
 
-    monkeypatch.setattr(module, "postprocess_picture", keep_pixels)
+    monkeypatch.setattr(module, "postprocess_image", keep_pixels)
     monkeypatch.setattr(module, "denoise", keep_guidance)
     return seen
 
 
-def make_picture(release, route, monkeypatch, source=None):
+def make_image(release, route, monkeypatch, source=None):
     known = release.known
     noise = known["init_latents"].clone()
     monkeypatch.setattr("vl2_ros.runtime.diffusion.generator.draw_noise", lambda *_: noise)
@@ -85,19 +85,19 @@ def make_picture(release, route, monkeypatch, source=None):
             return stop.value
 
 
-def check_picture(picture, recorded, known, record_property):
+def check_image(image, recorded, known, record_property):
     shares = np.clip(recorded["pixels"].transpose(1, 2, 0) / 2 + 0.5, 0, 1)
     expected = known["image"][0].numpy()
     differences = {
-        "picture": np.abs(shares - expected).max(),
+        "image": np.abs(shares - expected).max(),
         "latents": (torch.stack(recorded["latents"]) - known["step_latents"]).abs().max(),
     }
     for name, value in differences.items():
         record_property(name, float(value))
-    assert differences["picture"] <= 2e-3
-    grey = np.abs(picture.rgb.astype(int) - np.round(expected * 255).astype(int))
+    assert differences["image"] <= 2e-3
+    grey = np.abs(image.rgb.astype(int) - np.round(expected * 255).astype(int))
     assert grey.max() <= 1
-    assert picture.rgb.std() > 8
+    assert image.rgb.std() > 8
     return differences["latents"]
 
 
@@ -105,13 +105,13 @@ def test_the_reference_drawing_comes_from_the_weights(
     read_release, recorded, monkeypatch, record_property
 ):
     release = read_release("gen")
-    picture = make_picture(release, Route.GENERATE, monkeypatch)
+    image = make_image(release, Route.GENERATE, monkeypatch)
     known, guidance = release.known, recorded["guidance"]
     no_words, words = guidance.prompt_embeds.split(1)
     torch.testing.assert_close(words, known["mapping_feature"], rtol=0, atol=1e-4)
     torch.testing.assert_close(no_words, known["negative_embeds"], rtol=0, atol=1e-4)
-    assert picture.scheduler == "pndm"
-    assert check_picture(picture, recorded, known, record_property) <= 1e-3
+    assert image.scheduler == "pndm"
+    assert check_image(image, recorded, known, record_property) <= 1e-3
 
 
 def test_the_reference_edit_comes_from_the_weights(
@@ -125,7 +125,7 @@ def test_the_reference_edit_comes_from_the_weights(
         lambda *_, **__: next(stored),
     )
     source = Frame(known["source_uint8"].numpy())
-    picture = make_picture(release, Route.EDIT, monkeypatch, source)
+    image = make_image(release, Route.EDIT, monkeypatch, source)
     guidance = recorded["guidance"]
     words, no_words, _ = guidance.prompt_embeds.split(1)
     torch.testing.assert_close(words, known["mapping_feature"], rtol=0, atol=1e-4)
@@ -133,5 +133,5 @@ def test_the_reference_edit_comes_from_the_weights(
     seen, again, nothing = guidance.image_latents.split(1)
     torch.testing.assert_close(seen, known["source_latent_mode"], rtol=0, atol=1e-4)
     assert torch.equal(seen, again) and not nothing.any()
-    assert picture.scheduler == "euler_ancestral"
-    assert check_picture(picture, recorded, known, record_property) <= 5e-3
+    assert image.scheduler == "euler_ancestral"
+    assert check_image(image, recorded, known, record_property) <= 5e-3

@@ -68,7 +68,7 @@ def draw(engines, route=Route.GENERATE):
         return stop.value
 
 
-def test_perception_is_there_at_once_and_pictures_later(weights, monkeypatch):
+def test_perception_is_there_at_once_and_images_later(weights, monkeypatch):
     loads = []
     monkeypatch.setattr(
         "vl2_ros.runtime.torch_backend.loading.load_part",
@@ -91,7 +91,7 @@ def test_a_generator_says_what_it_is_before_it_is_loaded(weights):
 
 
 @pytest.mark.parametrize("route", [Route.GENERATE, Route.EDIT])
-def test_pictures_come_from_the_weights_of_the_checkpoint(weights, route):
+def test_images_come_from_the_weights_of_the_checkpoint(weights, route):
     from vl2_ros.model.checkpoint.folder import load_model
 
     loaded = draw(load_torch_engines(weights), route)
@@ -184,7 +184,7 @@ def test_the_safety_checker_of_a_part_is_asked(tmp_path):
     assert draw(engines, Route.EDIT).rgb.shape == (64, 64, 3)
 
 
-def test_a_safety_checker_that_is_named_but_missing_makes_no_picture(tmp_path):
+def test_a_safety_checker_that_is_named_but_missing_makes_no_image(tmp_path):
     folder = save_network(tmp_path) / "diffusion" / "image_generation"
     folder.mkdir(parents=True, exist_ok=True)
     names = {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]}

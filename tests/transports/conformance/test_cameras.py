@@ -29,7 +29,7 @@ def test_two_cameras_are_told_apart(rig):
     assert (stamp_of(of_left), of_left.camera) == (1 * MS, "left")
 
 
-def test_compressed_picture_is_looked_at(rig):
+def test_compressed_image_is_looked_at(rig):
     rig.start()
     camera = rig.open_camera("/image/compressed", compressed=True)
     rig.show(camera, 4 * MS, message=make_compressed_image(rig.client.types, 4 * MS))
@@ -41,7 +41,7 @@ def test_compressed_picture_is_looked_at(rig):
     assert frame.rgb[0, 0].tolist() == [200, 0, 0]
 
 
-def test_picture_that_comes_raw_and_compressed_is_looked_at_once(rig):
+def test_image_that_comes_raw_and_compressed_is_looked_at_once(rig):
     rig.start()
     raw = rig.open_camera()
     compressed = rig.open_camera("/image/compressed", compressed=True)
@@ -60,17 +60,17 @@ def test_picture_that_comes_raw_and_compressed_is_looked_at_once(rig):
 
 @pytest.mark.parametrize("reliable", [False, True])
 @pytest.mark.parametrize("reliability", ["auto", "best_effort"])
-def test_picture_of_every_publisher_is_taken(rig, reliable, reliability):
+def test_image_of_every_publisher_is_taken(rig, reliable, reliability):
     rig.start(image_reliability=reliability)
     camera = rig.open_camera(reliable=reliable)
 
     def is_taken() -> bool:
-        # Best effort: on a busy machine a picture may be lost, so it comes again.
+        # Best effort: on a busy machine an image may be lost, so it comes again.
         camera.publish(make_image(rig.client.types, 1 * MS))
         time.sleep(0.05)
         return rig.received() > 0
 
-    wait_until(is_taken, "a picture has come")
+    wait_until(is_taken, "an image has come")
     rig.command("a")
     (result,) = rig.results.wait_for("a")
     assert (result.status, stamp_of(result)) == (Status.OK, 1 * MS)
@@ -97,7 +97,7 @@ def test_wrong_quality_of_service_is_a_warning_and_not_silence(rig, caplog):
     (status,) = [one for one in array.status if one.name == "vl2: camera image"]
     # ROS 2 has a byte here as bytes, the type library as a number.
     assert status.level in (1, b"\x01")
-    assert "no picture ever came on /image" in status.message
+    assert "no image ever came on /image" in status.message
     assert "reliable as image_reliability asks" in status.message
     assert any(
         "/image" in one.getMessage() and "eliab" in one.getMessage() for one in caplog.records
@@ -118,7 +118,7 @@ def test_namespace_and_remapping_move_the_topics(rig):
     rig.show(compressed, 4 * MS, message=make_compressed_image(rig.client.types, 4 * MS))
 
 
-def test_large_picture_arrives_as_it_was_sent(rig):
+def test_large_image_arrives_as_it_was_sent(rig):
     rig.start()
     camera = rig.open_camera()
     rgb = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), dtype=np.uint8)

@@ -94,7 +94,7 @@ def test_command_before_any_frame_waits_until_its_deadline_then_says_so(rig):
     rig.command("early", deadline_s=0.3)
     (result,) = rig.results.wait_for("early")
     assert (result.status, result.header.frame_id) == (Status.EXPIRED, "")
-    assert "no picture came on image" in result.message
+    assert "no image came on image" in result.message
     rig.command("patient", deadline_s=60.0)
     camera = rig.open_camera()
     rig.show(camera, 7 * MS)

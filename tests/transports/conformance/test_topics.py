@@ -107,7 +107,7 @@ def test_late_joiner_gets_the_last_result(rig):
     assert all(one.command_id.startswith("d") for one in volatile.list())
 
 
-def test_annotated_picture_is_drawn_for_its_subscribers(rig):
+def test_annotated_image_is_drawn_for_its_subscribers(rig):
     rig.start()
     camera = rig.open_camera()
     rig.show(camera, 1 * MS)

@@ -13,7 +13,7 @@ MS = 1_000_000
 
 
 class StreamingCamera:
-    """Publishes pictures with rising stamps at a rate, until it is stopped."""
+    """Publishes images with rising stamps at a rate, until it is stopped."""
 
     def __init__(self, rig: Rig, camera, rate_hz: float) -> None:
         self._rig, self._camera, self._period_s = rig, camera, 1.0 / rate_hz

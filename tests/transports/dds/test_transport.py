@@ -177,7 +177,7 @@ def read_all(observer: DomainParticipant, builtin) -> list:
     return [one for one in BuiltinDataReader(observer, builtin).take(100) if one.qos]
 
 
-def test_received_pictures_are_views_of_the_received_bytes(open_node):
+def test_received_images_are_views_of_the_received_bytes(open_node):
     node = open_node()
     inbox = Inbox(node, "image", IMAGE, NEWEST_FROM_ANY)
     camera = node.advertise("image", IMAGE, Qos())
@@ -390,9 +390,9 @@ def test_closed_nodes_leave_no_threads_behind(open_node):
     assert count() == 0
 
 
-def test_pictures_and_commands_cross_processes(open_node, start_process):
+def test_images_and_commands_cross_processes(open_node, start_process):
     node = open_node()
-    pictures = Inbox(node, "/robot/camera", IMAGE, Qos(depth=50))
+    images = Inbox(node, "/robot/camera", IMAGE, Qos(depth=50))
     commands = node.advertise("/vl2/vision_command", COMMAND, Qos())
     start_process("""
 commands = Inbox(transport, "/vl2/vision_command", "vl2_ros/msg/VisionCommand", Qos())
@@ -408,7 +408,7 @@ sys.stdin.readline()
     wait_until(lambda: node.count_publishers("/robot/camera") == 1, "the camera is known")
     text = "find the red mug, Müller"
     send_until_matched(commands, node.types.make(COMMAND, text=text))
-    for index, message in enumerate(pictures.wait(10)):
+    for index, message in enumerate(images.wait(10)):
         rgb = np.random.default_rng(index).integers(0, 256, (480, 640, 3), dtype=np.uint8)
         assert (message.header.stamp.nanosec, message.header.frame_id) == (index, text)
         assert np.array_equal(message.data.reshape(rgb.shape), rgb)

@@ -39,7 +39,7 @@ OWN_TYPE = "vl2_ros"
 #: Id of </s> in Llama's vocabulary.
 _LLAMA_END = 2
 
-#: Parts that make pictures -> switch and object of a released config.json.
+#: Parts that make images -> switch and object of a released config.json.
 _RELEASED_IMAGE_PARTS = {
     "image_generation": ("use_sd", "sd_config"),
     "image_editing": ("use_ip2p", "ip2p_config"),
@@ -54,7 +54,7 @@ class CheckpointConfig:
         is_release: whether tensors bear the names of the released model, else ours.
         model: sizes and switches of the network.
         tokens: ids of the special tokens in the checkpoint's vocabulary.
-        folders: part that makes pictures -> its tokenizer, scheduler and safety checker.
+        folders: part that makes images -> its tokenizer, scheduler and safety checker.
         unavailable: part that the checkpoint has but that cannot be built -> why, and what to do.
     """
 
@@ -113,7 +113,7 @@ def read_checkpoint_config(folder: Path) -> CheckpointConfig:
 def _add_image_parts(
     config: CheckpointConfig, checkpoint: Path, values: Mapping[str, Any]
 ) -> CheckpointConfig:
-    """Add the parts that make pictures, where their folders are on this machine.
+    """Add the parts that make images, where their folders are on this machine.
 
     One that is missing or broken takes nothing else away: it is noted with the reason, for whoever
     asks for the part.
@@ -135,7 +135,7 @@ def _add_image_parts(
 
 
 def _without_missing_library(config: CheckpointConfig) -> CheckpointConfig:
-    """Note the parts that make pictures as unavailable on a machine without diffusers."""
+    """Note the parts that make images as unavailable on a machine without diffusers."""
     names = [name for name in IMAGE_PARTS if getattr(config.model, name) is not None]
     if not names or find_spec("diffusers") is not None:
         return config

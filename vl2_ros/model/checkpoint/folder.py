@@ -62,7 +62,7 @@ class CheckpointInfo:
         part_bytes: part of the network -> bytes of these values as they are stored.
         decoders: decoders that can be used.
         unavailable: decoders that the checkpoint has but that cannot be built -> why.
-        safety_checkers: decoders of pictures whose folder carries a safety checker.
+        safety_checkers: decoders of images whose folder carries a safety checker.
     """
 
     name: str
@@ -140,7 +140,7 @@ def save_model(model: VisionLLM, path: str | Path, *, dtype: torch.dtype = torch
     """Write a checkpoint folder in our own layout, each file whole or not at all.
 
     The language model's tokenizer and the processing settings are the caller's to write beside it;
-    what the parts that make pictures need is copied into `diffusion/`.
+    what the parts that make images need is copied into `diffusion/`.
 
     Args:
         model: on any device.
@@ -208,7 +208,7 @@ def convert_checkpoint(
 def describe_checkpoint(path: str | Path) -> CheckpointInfo:
     """Say what a checkpoint folder holds, without reading a weight.
 
-    Whether the tensors of a part that makes pictures fit is seen when it is loaded.
+    Whether the tensors of a part that makes images fit is seen when it is loaded.
 
     Raises:
         CheckpointError: if it is no checkpoint, or one that does not fit its configuration.
@@ -216,7 +216,7 @@ def describe_checkpoint(path: str | Path) -> CheckpointInfo:
     """
     folder = Path(path)
     config = read_checkpoint_config(folder)
-    # The parts that make pictures are counted as they are stored: to build them takes seconds.
+    # The parts that make images are counted as they are stored: to build them takes seconds.
     opened = open_checkpoint(folder, parts=set(config.model.parts) - set(IMAGE_PARTS))
     known = opened.plan.targets | {
         name: found

@@ -32,7 +32,7 @@ _VAE_ATTENTION = r"^(image_\w+\.vae\..*\.attentions\.\d+\.)"
 _POSE_LAYER = r"^(pose_decoder\.decoder\.layers\.\d+)\."
 
 #: Rewrites, all applied in this order: top modules, backbones, the rest of the detection decoder,
-#: the rest of the pose decoder, what makes pictures.
+#: the rest of the pose decoder, what makes images.
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -118,7 +118,7 @@ _REWRITES = tuple(
         (_POSE_LAYER + r"linear", r"\1.fc"),
         (_POSE + r"decoder\.norm\.", r"\1decoder.layer_norm."),
         (_POSE + r"decoder\.ref_point_head\.", r"\1decoder.reference_points_head."),
-        # The parts that make pictures are diffusers' and transformers' behind the mapper.
+        # The parts that make images are diffusers' and transformers' behind the mapper.
         (r"^sd\.", "image_generation."),
         (r"^ip2p\.", "image_editing."),
         (_IMAGES + r"llm2sd_mapper_queries$", r"\1prompt_mapper.queries"),

@@ -83,7 +83,7 @@ class DenoisingQueries:
 
 
 def count_groups(dn_number: int, size: int) -> int:
-    """Return G for pictures of at most `size` objects."""
+    """Return G for images of at most `size` objects."""
     return max(1, dn_number // size)
 
 

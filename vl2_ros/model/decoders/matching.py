@@ -71,8 +71,8 @@ def _assign(cost: np.ndarray, counts: tuple[int, ...]) -> np.ndarray:
     from scipy.optimize import linear_sum_assignment
 
     queries = np.full((*cost.shape[:2], cost.shape[3]), -1, dtype=np.int64)
-    for set_index, pictures in enumerate(cost):
-        for picture, count in enumerate(counts):
-            query, target = linear_sum_assignment(pictures[picture, :, :count])
-            queries[set_index, picture, target] = query
+    for set_index, images in enumerate(cost):
+        for image, count in enumerate(counts):
+            query, target = linear_sum_assignment(images[image, :, :count])
+            queries[set_index, image, target] = query
     return queries

@@ -104,10 +104,10 @@ class SceneEncoder(nn.Module):
         class_mask: Tensor,
         pixel_mask: Tensor | None = None,
     ) -> EncodedScene:
-        """Let a picture and its classes exchange information.
+        """Let an image and its classes exchange information.
 
         Args:
-            pixels: (B, 3, H, W) normalised pictures, padded on the right and the bottom with 0.
+            pixels: (B, 3, H, W) normalised images, padded on the right and the bottom with 0.
             super_link: (B, N, K, C) states at the slots of each class, in answer order.
             class_mask: (B, N) bool, true = real class; real ones come first.
             pixel_mask: (B, H, W) bool, true = valid pixel; None when nothing is padded.
@@ -145,7 +145,7 @@ class SceneEncoder(nn.Module):
         if tuple(class_mask.shape) != groups[:2] or tuple(super_link.shape) != groups:
             raise ShapeError(
                 f"expected super_link (B, N, K, {channels}) and class_mask (B, N) "
-                f"for {batch} pictures, got {tuple(super_link.shape)} and {tuple(class_mask.shape)}"
+                f"for {batch} images, got {tuple(super_link.shape)} and {tuple(class_mask.shape)}"
             )
         if pixel_mask is not None and tuple(pixel_mask.shape) != (batch, height, width):
             raise ShapeError(
@@ -159,7 +159,7 @@ class SceneEncoder(nn.Module):
 
 
 def attended_classes(class_mask: Tensor) -> Tensor:
-    """Return the mask for attention: a picture without classes sees its first, padded one.
+    """Return the mask for attention: an image without classes sees its first, padded one.
 
     A softmax over nothing would be NaN and, through the maximum in the fusion, spoil the batch.
     """

@@ -1,4 +1,4 @@
-"""What a picture should yield in training, per picture and padded to a batch."""
+"""What an image should yield in training, per image and padded to a batch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vl2_ros.errors import ShapeError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectionTargets:
-    """The n objects of one picture.
+    """The n objects of one image.
 
     Attributes:
         boxes_cxcywh_norm: (n, 4) relative to the valid image, without padding.
         class_index: (n,) int64 position of the object's class in the answer.
-        masks: (n, h, w) bool in pixels of the unpadded picture, or exactly of the size of the mask
+        masks: (n, h, w) bool in pixels of the unpadded image, or exactly of the size of the mask
             features (the padded canvas at their stride), or None.
     """
 
@@ -39,14 +39,14 @@ class DetectionTargets:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TargetBatch:
-    """Targets of B pictures, padded to m objects each.
+    """Targets of B images, padded to m objects each.
 
     Attributes:
         boxes_cxcywh_norm: (B, m, 4) float32.
         class_index: (B, m) int64, 0 in padding.
         is_object: (B, m) bool.
-        counts: objects of each picture.
-        masks: per picture (n, h, w) or None.
+        counts: objects of each image.
+        masks: per image (n, h, w) or None.
     """
 
     boxes_cxcywh_norm: Tensor
@@ -61,7 +61,7 @@ class TargetBatch:
         return sum(self.counts)
 
     def tile(self, groups: int) -> TargetBatch:
-        """Repeat the objects of every picture, (B, groups * m)."""
+        """Repeat the objects of every image, (B, groups * m)."""
         return TargetBatch(
             self.boxes_cxcywh_norm.repeat(1, groups, 1),
             self.class_index.repeat(1, groups),
@@ -75,7 +75,7 @@ class TargetBatch:
         """Pad the targets of a batch.
 
         Args:
-            targets: one per picture.
+            targets: one per image.
             class_mask: (B, N) bool, the real classes.
 
         Raises:
@@ -83,7 +83,7 @@ class TargetBatch:
         """
         batch, classes = class_mask.shape
         if len(targets) != batch:
-            raise ShapeError(f"expected targets for {batch} pictures, got {len(targets)}")
+            raise ShapeError(f"expected targets for {batch} images, got {len(targets)}")
         counts = tuple(len(target.class_index) for target in targets)
         size = max(counts, default=0)
         device = class_mask.device
@@ -97,7 +97,7 @@ class TargetBatch:
         known = class_mask.gather(1, labels.clamp(0, max(classes - 1, 0))) if size else is_object
         if bool((is_object & (~known | (labels < 0) | (labels >= classes))).any()):
             raise ShapeError(
-                "class_index must name a real class of its picture; expected values below "
+                "class_index must name a real class of its image; expected values below "
                 f"{class_mask.sum(1).tolist()}, got {[t.class_index.tolist() for t in targets]}"
             )
         return cls(boxes, labels, is_object, counts, tuple(target.masks for target in targets))

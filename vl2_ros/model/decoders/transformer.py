@@ -93,7 +93,7 @@ def make_transformer_config(sizes: TransformerSizes) -> GroundingDinoConfig:
 
 
 class ImageTextEncoder(GroundingDinoEncoder):
-    """Transformers' encoder, in an exported graph for pictures of any size, too."""
+    """Transformers' encoder, in an exported graph for images of any size, too."""
 
     @staticmethod
     def get_reference_points(

@@ -76,9 +76,9 @@ class DetectionDecoder(SceneEncoder):
         """Detect.
 
         Args:
-            pixels: (B, 3, H, W) normalised pictures, padded on the right and the bottom with 0.
+            pixels: (B, 3, H, W) normalised images, padded on the right and the bottom with 0.
             super_link: (B, N, K, C) states at the slots of each class, in answer order.
-            class_mask: (B, N) bool, true = real class; real ones come first. A picture may have
+            class_mask: (B, N) bool, true = real class; real ones come first. An image may have
                 none, its logits are all -inf then.
             pixel_mask: (B, H, W) bool, true = valid pixel; None when nothing is padded.
 
@@ -167,7 +167,7 @@ class DetectionDecoder(SceneEncoder):
             pixels: see `forward`.
             super_link: see `forward`; the gradient flows into it.
             class_mask: see `forward`.
-            targets: one per picture.
+            targets: one per image.
             pixel_mask: see `forward`.
             generator: source of denoising noise and mask points; None takes torch's.
             noise: denoising draws in place of the generator's.

@@ -63,7 +63,7 @@ class PredictionSets:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingPredictions:
-    """Everything that one training pass predicts for B pictures.
+    """Everything that one training pass predicts for B images.
 
     Attributes:
         matching: decoder layers and query selection, to be matched.
@@ -71,7 +71,7 @@ class TrainingPredictions:
         groups: denoising groups G.
         mask_features: (B, M, h, w).
         class_mask: (B, N) bool, the real classes.
-        canvas_hw: size of the padded pictures.
+        canvas_hw: size of the padded images.
     """
 
     matching: PredictionSets
@@ -190,8 +190,8 @@ def _class_losses(
 ) -> Tensor:
     """Return the (S,) summed focal losses over all queries and real classes."""
     goals = torch.zeros_like(logits)
-    sets, pictures, slots = is_matched.nonzero(as_tuple=True)
-    goals[sets, pictures, query[sets, pictures, slots], targets.class_index[pictures, slots]] = 1.0
+    sets, images, slots = is_matched.nonzero(as_tuple=True)
+    goals[sets, images, query[sets, images, slots], targets.class_index[images, slots]] = 1.0
     entropy = nn.functional.binary_cross_entropy_with_logits(logits, goals, reduction="none")
     probabilities = logits.sigmoid()
     miss = probabilities + goals - 2 * probabilities * goals  # 1 - p of what is true

@@ -1,4 +1,4 @@
-"""Captions to the ids that a part that makes pictures encodes them from; used in training only."""
+"""Captions to the ids that a part that makes images encodes them from; used in training only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a decoder of pictures (drawing or editing) is made of, as one frozen value.
+"""What a decoder of images (drawing or editing) is made of, as one frozen value.
 
 Knows no tensor library. A release says little of it in `sd_config` and `ip2p_config`; the networks'
 own sizes stand in the local Stable Diffusion folder that those name (spec core, section 8).
@@ -28,7 +28,7 @@ MAPPER_EXPANSION = 4
 NUM_CONDITIONS = 77
 #: What the autoencoder of Stable Diffusion 1 divides its latents' spread out by.
 DEFAULT_SCALING = 0.18215
-#: Drawing starts from latents alone; editing reads the source picture's latents beside them.
+#: Drawing starts from latents alone; editing reads the source image's latents beside them.
 KINDS: Mapping[str, int] = {"generation": 1, "editing": 2}
 
 #: Parts of a Stable Diffusion folder -> fields of the configuration.
@@ -97,7 +97,7 @@ class DiffusionConfig:
         scheduler: fields of the folder's scheduler, its `_class_name` among them.
         unconditional_ids: ids of the empty text, as many as there are conditions.
         llm_width: channels C of the super-link states.
-        num_slots: super-link states Kg of one picture.
+        num_slots: super-link states Kg of one image.
         text_width: channels D of the conditions.
         num_conditions: states that stand in for an encoded text.
         encoder_layers: of the mapper.
@@ -181,7 +181,7 @@ class DiffusionConfig:
 
     @property
     def default_side(self) -> int:
-        """Side of the pictures that the denoiser was trained on, in pixels; 512 in a release."""
+        """Side of the images that the denoiser was trained on, in pixels; 512 in a release."""
         return int(self.denoiser.get("sample_size") or 64) * self.pixels_per_latent
 
     @classmethod

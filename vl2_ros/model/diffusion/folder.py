@@ -22,7 +22,7 @@ from vl2_ros.documents import (
 from vl2_ros.errors import CheckpointError
 from vl2_ros.model.diffusion.config import COMPONENTS
 
-#: Folder of a converted checkpoint that holds one folder for each part that makes pictures.
+#: Folder of a converted checkpoint that holds one folder for each part that makes images.
 COMPANIONS = "diffusion"
 
 _INDEX = "model_index.json"
@@ -50,7 +50,7 @@ class DiffusionFolder:
 
     @property
     def safety_checker(self) -> Path | None:
-        """Folder of the checker that looks for unsafe pictures.
+        """Folder of the checker that looks for unsafe images.
 
         Also where `model_index.json` names one that is missing, so that it cannot be lost unseen;
         None where the folder neither holds nor names one.
@@ -63,7 +63,7 @@ class DiffusionFolder:
 
     @property
     def feature_extractor(self) -> Path | None:
-        """Folder that says how the safety checker's pictures are prepared."""
+        """Folder that says how the safety checker's images are prepared."""
         folder = self.path / _SAFETY[1]
         return folder if is_file(folder / "preprocessor_config.json") else None
 

@@ -1,4 +1,4 @@
-"""Super-link states to pictures: a prompt mapper and the networks of Stable Diffusion.
+"""Super-link states to images: a prompt mapper and the networks of Stable Diffusion.
 
 One class draws (Stable Diffusion 1.5) and edits (InstructPix2Pix); what differs is the width of the
 denoiser's input and what is trained. Steps and schedules are the runtime's.
@@ -70,11 +70,11 @@ class ImageGeneratorNetwork(nn.Module):
         return self.denoiser(latents, timesteps, prompt_embeds, return_dict=False)[0]
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
-        """Encode pictures (B, 3, H, W) in -1..1 to the mode of their latents, unscaled."""
+        """Encode images (B, 3, H, W) in -1..1 to the mode of their latents, unscaled."""
         return self.vae.encode(pixels).latent_dist.mode()
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        """Decode unscaled latents (B, 4, h, w) to pictures (B, 3, H, W), about -1..1."""
+        """Decode unscaled latents (B, 4, h, w) to images (B, 3, H, W), about -1..1."""
         return self.vae.decode(latents, return_dict=False)[0]
 
 

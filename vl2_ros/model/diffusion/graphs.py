@@ -1,4 +1,4 @@
-"""The executable graphs of a part that makes pictures, as modules that `graphs.GRAPHS` lists.
+"""The executable graphs of a part that makes images, as modules that `graphs.GRAPHS` lists.
 
 Each takes its inputs in the order of the table and returns its outputs, in order, as a tuple.
 """
@@ -23,7 +23,7 @@ class PromptMapperGraph(nn.Module):
         self.prompt_mapper = network.prompt_mapper
 
     def forward(self, super_link: Tensor) -> tuple[Tensor]:
-        """Map the states of one picture."""
+        """Map the states of one image."""
         return (self.prompt_mapper(super_link.to(_dtype_of(self.prompt_mapper))),)
 
 
@@ -52,7 +52,7 @@ class VaeEncoderGraph(nn.Module):
         self.vae = network.vae
 
     def forward(self, pixels: Tensor) -> tuple[Tensor]:
-        """Encode one picture."""
+        """Encode one image."""
         return (self.vae.encode(pixels.to(_dtype_of(self.vae))).latent_dist.mode(),)
 
 
@@ -65,7 +65,7 @@ class VaeDecoderGraph(nn.Module):
         self.vae = network.vae
 
     def forward(self, latents: Tensor) -> tuple[Tensor]:
-        """Decode one picture."""
+        """Decode one image."""
         return self.vae.decode(latents.to(_dtype_of(self.vae)), return_dict=False)
 
 
@@ -93,7 +93,7 @@ def build_diffusion_graph(name: str, network: ImageGeneratorNetwork) -> nn.Modul
     """Wrap what a graph executes; weights are shared with the network.
 
     Args:
-        name: one of `graphs.GRAPHS` that a part that makes pictures runs on.
+        name: one of `graphs.GRAPHS` that a part that makes images runs on.
         network: in eval mode.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Training loss of the parts that make pictures: noise, and captions (spec core, section 8)."""
+"""Training loss of the parts that make images: noise, and captions (spec core, section 8)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CAPTION_WEIGHT = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PictureTargets:
-    """What n pictures should become.
+class ImageTargets:
+    """What n images should become.
 
     Attributes:
         target_pixels: (n, 3, H, W) in -1..1.
-        source_pixels: (n, 3, H, W) in -1..1, the pictures to edit; None to draw.
+        source_pixels: (n, 3, H, W) in -1..1, the images to edit; None to draw.
         caption_ids: (n, 77) ids of captions, of the instruction for an edit; None trains without.
     """
 
@@ -51,7 +51,7 @@ class DiffusionDraws:
     def sample(
         cls, config: DiffusionConfig, pixels: Tensor, generator: torch.Generator | None = None
     ) -> DiffusionDraws:
-        """Draw for pictures (n, 3, H, W); a generator must be of the CPU, and decides alone."""
+        """Draw for images (n, 3, H, W); a generator must be of the CPU, and decides alone."""
         side = config.pixels_per_latent
         count, _, height, width = pixels.shape
         shape = (count, config.latent_channels, height // side, width // side)
@@ -87,17 +87,17 @@ class DiffusionLosses:
 def diffusion_losses(
     network: ImageGeneratorNetwork,
     super_link: Tensor,
-    targets: PictureTargets,
+    targets: ImageTargets,
     draws: DiffusionDraws | None = None,
 ) -> DiffusionLosses:
-    """Compute the losses of n pictures.
+    """Compute the losses of n images.
 
     Gradients reach the super link, the mapper and an editor's denoiser; the rest is frozen.
 
     Args:
         network: one that edits needs `source_pixels`.
         super_link: (n, Kg, C).
-        targets: of the same n pictures.
+        targets: of the same n images.
         draws: by default fresh ones.
 
     Raises:
@@ -148,11 +148,11 @@ def noise_levels(config: DiffusionConfig) -> Tensor:
         raise ConfigError(f"diffusers cannot make the noise schedule: {error}") from error
 
 
-def _check_targets(config: DiffusionConfig, super_link: Tensor, targets: PictureTargets) -> None:
+def _check_targets(config: DiffusionConfig, super_link: Tensor, targets: ImageTargets) -> None:
     expected = targets.target_pixels.shape
     if len(super_link) != len(targets.target_pixels):
         raise InputError(
-            f"got super-link states of {len(super_link)} pictures for {expected[0]} targets; "
+            f"got super-link states of {len(super_link)} images for {expected[0]} targets; "
             "they must be equal"
         )
     side = config.pixels_per_latent

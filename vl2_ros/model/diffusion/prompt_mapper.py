@@ -39,7 +39,7 @@ class PromptMapper(nn.Module):
                 nn.init.xavier_uniform_(weight)
 
     def forward(self, super_link: Tensor) -> Tensor:
-        """Map the states of n pictures.
+        """Map the states of n images.
 
         Args:
             super_link: (n, Kg, C).

@@ -1,6 +1,6 @@
-"""The safety checker that a Stable Diffusion folder may carry: pictures to whether they are unsafe.
+"""The safety checker that a Stable Diffusion folder may carry: images to whether they are unsafe.
 
-A release has no weights of it; they are read from the folder. Pictures of a folder that neither
+A release has no weights of it; they are read from the folder. Images of a folder that neither
 holds nor names one cannot be checked.
 """
 
@@ -18,27 +18,27 @@ from vl2_ros.model.diffusion.folder import DiffusionFolder
 
 
 class SafetyChecker(nn.Module):
-    """Tells pictures that should not be shown; it does not change them."""
+    """Tells images that should not be shown; it does not change them."""
 
     def __init__(self, classifier: nn.Module, processor: Any) -> None:
-        """Wrap diffusers' classifier and the processor of its pictures."""
+        """Wrap diffusers' classifier and the processor of its images."""
         super().__init__()
         self.classifier = classifier
         self._processor = processor
 
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> list[bool]:
-        """Say of each picture whether it is unsafe.
+        """Say of each image whether it is unsafe.
 
         Args:
             pixels: (B, 3, H, W), -1..1; what lies outside is clipped.
         """
         shares = (pixels.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
-        pictures = list((shares * 255).round().astype(np.uint8))
-        inputs = self._processor(pictures, return_tensors="pt").pixel_values
+        images = list((shares * 255).round().astype(np.uint8))
+        inputs = self._processor(images, return_tensors="pt").pixel_values
         weight = self.classifier.visual_projection.weight
-        # The classifier blackens what it is given: it gets a stand-in for each picture.
-        blanks = [np.zeros(1) for _ in pictures]
+        # The classifier blackens what it is given: it gets a stand-in for each image.
+        blanks = [np.zeros(1) for _ in images]
         return self.classifier(inputs.to(weight.device, weight.dtype), blanks)[1]
 
 
@@ -64,7 +64,7 @@ def load_safety_checker(
     if folder.feature_extractor is None:
         raise CheckpointError(
             f"{folder.path} carries a safety checker, but no feature_extractor that says how its "
-            "pictures are prepared; copy that folder, too"
+            "images are prepared; copy that folder, too"
         )
     processor = _read_processor(folder.feature_extractor)
     classifier = _read_classifier(folder.safety_checker).to(device=device, dtype=dtype)

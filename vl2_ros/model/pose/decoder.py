@@ -62,7 +62,7 @@ class PoseDecoder(SceneEncoder):
         """Find poses.
 
         Args:
-            pixels: (B, 3, H, W) normalised pictures, padded on the right and the bottom with 0.
+            pixels: (B, 3, H, W) normalised images, padded on the right and the bottom with 0.
             super_link: (B, N, K, C) states at the slots of each class, in answer order.
             class_mask: (B, N) bool, true = real class; real ones come first.
             keypoint_link: (B, M, K, C) states at the slots of each keypoint name.
@@ -97,7 +97,7 @@ class PoseDecoder(SceneEncoder):
         keypoint_mask: Tensor,
         pixel_mask: Tensor | None = None,
     ) -> PoseScene:
-        """Encode picture, classes and keypoint names; arguments as in `forward`."""
+        """Encode image, classes and keypoint names; arguments as in `forward`."""
         self._check_keypoints(keypoint_link, keypoint_mask, len(pixels))
         most = self.config.num_keypoints
         keypoint_link, keypoint_mask = keypoint_link[:, :most], keypoint_mask[:, :most].bool()
@@ -228,7 +228,7 @@ class PoseDecoder(SceneEncoder):
             class_mask: see `forward`.
             keypoint_link: see `forward`; the gradient flows into it.
             keypoint_mask: see `forward`.
-            targets: one per picture.
+            targets: one per image.
             pixel_mask: see `forward`.
             generator: source of denoising noise; None takes torch's.
             noise: denoising draws in place of the generator's.
@@ -329,7 +329,7 @@ class PoseDecoder(SceneEncoder):
         most, channels = self.config.num_keypoints, self.config.l_hidden_size
         if link.ndim != 4 or (len(link), link.shape[3]) != (batch, channels):
             raise ShapeError(
-                f"expected keypoint_link (B, M, K, {channels}) for {batch} pictures, got "
+                f"expected keypoint_link (B, M, K, {channels}) for {batch} images, got "
                 f"{tuple(link.shape)}"
             )
         if tuple(mask.shape) != tuple(link.shape[:2]):

@@ -22,7 +22,7 @@ _EPS = 1e-6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PosePredictions:
-    """Everything that one training pass predicts for B pictures.
+    """Everything that one training pass predicts for B images.
 
     Attributes:
         boxes: box layers and query selection, to be matched.
@@ -100,7 +100,7 @@ def match_poses(
 
 
 def _compare(points: Tensor, targets: PoseTargetBatch, axis: int) -> tuple[Tensor, Tensor]:
-    """Return L1 distance and similarity of points with all objects of their picture.
+    """Return L1 distance and similarity of points with all objects of their image.
 
     Args:
         points: (S, B, .., M, 2), to broadcast against the targets.

@@ -1,4 +1,4 @@
-"""What a picture should yield in the training of poses, per picture and padded to a batch."""
+"""What an image should yield in the training of poses, per image and padded to a batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vl2_ros.model.pose.config import OKS_SIGMAS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseTargets:
-    """The n objects of one picture and their M keypoints, in the order in which they are asked for.
+    """The n objects of one image and their M keypoints, in the order in which they are asked for.
 
     Attributes:
         objects: boxes and classes.
@@ -47,7 +47,7 @@ class PoseTargets:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseTargetBatch:
-    """Targets of B pictures, padded to m objects and M keypoints each.
+    """Targets of B images, padded to m objects and M keypoints each.
 
     Attributes:
         objects: boxes and classes.
@@ -70,7 +70,7 @@ class PoseTargetBatch:
         """Pad the targets of a batch.
 
         Args:
-            targets: one per picture.
+            targets: one per image.
             class_mask: (B, N) bool, the real classes.
             keypoint_mask: (B, M) bool, the real keypoints.
 
@@ -91,7 +91,7 @@ class PoseTargetBatch:
             count, given = target.is_visible.shape
             if given != asked[row]:
                 raise ShapeError(
-                    f"picture {row} asks for {asked[row]} keypoints, its targets hold {given}"
+                    f"image {row} asks for {asked[row]} keypoints, its targets hold {given}"
                 )
             points[row, :count, :given] = target.keypoints_xy_norm.to(device, torch.float32)
             visible[row, :count, :given] = target.is_visible.to(device, torch.float32)

@@ -1,4 +1,4 @@
-"""The newest picture of one camera, and the count of those that nobody looked at.
+"""The newest image of one camera, and the count of those that nobody looked at.
 
 Knows neither threads nor clocks: whoever calls holds the lock and says what time it is.
 """
@@ -19,7 +19,7 @@ _RATE_ARRIVALS = 64
 
 
 @dataclass(slots=True, eq=False)
-class Picture:
+class BufferedImage:
     """A stored image that is decoded once, however many commands look at it.
 
     Attributes:
@@ -43,7 +43,7 @@ class Picture:
 
 
 class CameraBuffer:
-    """Keeps the newest picture of one camera; an older one is dropped when a newer one comes.
+    """Keeps the newest image of one camera; an older one is dropped when a newer one comes.
 
     Args:
         name: of the camera.
@@ -52,7 +52,7 @@ class CameraBuffer:
     def __init__(self, name: str) -> None:
         """Start empty."""
         self.name = name
-        self._newest: Picture | None = None
+        self._newest: BufferedImage | None = None
         self._arrivals_s: deque[float] = deque(maxlen=_RATE_ARRIVALS)
         self._received = 0
         self._dropped = 0
@@ -72,32 +72,32 @@ class CameraBuffer:
                 return False
             self._dropped += not self._newest.is_used
         self._number += 1
-        self._newest = Picture(image, self._number, now_s)
+        self._newest = BufferedImage(image, self._number, now_s)
         return True
 
-    def find_fresh(self, now_s: float, max_age_s: float) -> Picture | None:
-        """Return the newest picture, None when there is none or it is too old.
+    def find_fresh(self, now_s: float, max_age_s: float) -> BufferedImage | None:
+        """Return the newest image, None when there is none or it is too old.
 
         Args:
             now_s: monotonic time.
-            max_age_s: seconds since arrival for which a picture is fresh; 0: forever.
+            max_age_s: seconds since arrival for which an image is fresh; 0: forever.
         """
-        picture = self._newest
-        if picture is None or (max_age_s and now_s - picture.received_s > max_age_s):
+        image = self._newest
+        if image is None or (max_age_s and now_s - image.received_s > max_age_s):
             return None
-        return picture
+        return image
 
-    def mark_used(self, picture: Picture) -> None:
-        """Count a picture as looked at, once."""
-        self._used += not picture.is_used
-        picture.is_used = True
+    def mark_used(self, image: BufferedImage) -> None:
+        """Count an image as looked at, once."""
+        self._used += not image.is_used
+        image.is_used = True
 
     def find_age_s(self, now_s: float) -> float:
-        """Return seconds since the last picture came; infinite when none ever did."""
+        """Return seconds since the last image came; infinite when none ever did."""
         return now_s - self._arrivals_s[-1] if self._arrivals_s else math.inf
 
     def clear(self) -> None:
-        """Let go of the picture; the counts stay."""
+        """Let go of the image; the counts stay."""
         self._newest = None
 
     def report(self, now_s: float) -> CameraReport:

@@ -1,4 +1,4 @@
-"""ROS picture messages to RGB: sensor_msgs/Image by its encoding, CompressedImage by its content.
+"""ROS image messages to RGB: sensor_msgs/Image by its encoding, CompressedImage by its content.
 
 Messages are read by attribute, so that the classes of every transport will do. `store_image` and
 `store_compressed_image` only keep the message; its pixels are touched when somebody decodes it.
@@ -193,13 +193,13 @@ def decode_compressed_image(
         (H, W, 3) uint8.
 
     Raises:
-        TransportError: if the bytes are no picture, one of depth, or over the limit, or hold a
+        TransportError: if the bytes are no image, one of depth, or over the limit, or hold a
             mosaic of an unknown pattern.
     """
     if is_depth(image_format):
         raise TransportError(
             f"compressed image of format {image_format!r} holds depth; expected a colour or grey "
-            "picture, name the camera's colour topic"
+            "image, name the camera's colour topic"
         )
     try:
         pixels = read_stored_pixels(np.ascontiguousarray(data).data, max_pixels=max_pixels)

@@ -1,4 +1,4 @@
-"""One camera's topics to stored pictures, and what to say when no picture comes."""
+"""One camera's topics to stored images, and what to say when no image comes."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _RELIABILITY = {
 
 
 class CameraInput:
-    """Subscribes to the picture topics of one camera.
+    """Subscribes to the image topics of one camera.
 
-    Where a camera sends each picture both raw and compressed, only the first of the two is kept,
-    so that nobody looks at one picture twice.
+    Where a camera sends each image both raw and compressed, only the first of the two is kept,
+    so that nobody looks at one image twice.
 
     Args:
         camera: its topic, which is its name.
         parameters: which topics, and with which reliability; its depth, if it has one.
-        transport: carries the pictures.
-        store: takes each picture; is called on the transport's thread.
+        transport: carries the images.
+        store: takes each image; is called on the transport's thread.
 
     Attributes:
         topics: absolute name and message type of each topic; the compressed one follows the raw
@@ -134,7 +134,7 @@ class CameraHealth:
     Attributes:
         report: what came from it.
         publisher_count: publishers of its topics that are known now.
-        silence: why no picture comes and what to do; empty while pictures come.
+        silence: why no image comes and what to do; empty while images come.
         duplicates: images left out because they had come in their other form already.
     """
 
@@ -167,9 +167,9 @@ def _explain_silence(
 ) -> str:
     where = " or ".join(topic for topic, _ in topics)
     if math.isinf(report.last_age_s):
-        came = f"no picture ever came on {where}"
+        came = f"no image ever came on {where}"
     else:
-        came = f"no picture came on {where} for {report.last_age_s:.1f} s"
+        came = f"no image came on {where} for {report.last_age_s:.1f} s"
     if count == 0:
         return f"{came}: nobody publishes there; start the camera, or name or remap its topic"
     types = " or ".join(type_name for _, type_name in topics)

@@ -1,6 +1,6 @@
-"""One camera's calibration and depth topics to what belongs to each of its pictures.
+"""One camera's calibration and depth topics to what belongs to each of its images.
 
-Depth is matched to a picture by its stamp and kept with it, so that it lives as long as the picture
+Depth is matched to an image by its stamp and kept with it, so that it lives as long as the image
 does, however long an answer takes.
 """
 
@@ -21,13 +21,13 @@ DEPTH_TYPE = "sensor_msgs/msg/Image"
 
 #: sensor_msgs/Image.encoding of depth -> dtype and metres of the value 1 (REP-118).
 DEPTH_UNITS = {"16UC1": ("u2", 1e-3), "32FC1": ("f4", 1.0)}
-#: Pictures that still wait for their depth, and depth pictures for theirs.
+#: Images that still wait for their depth, and depth images for theirs.
 _LOOK_BACK = 4
 _DEPTH_QOS = Qos(reliable=False, depth=_LOOK_BACK)
 
 
 class DepthMatch:
-    """What belongs to one picture, as messages; read when a command has looked at the picture."""
+    """What belongs to one image, as messages; read when a command has looked at the image."""
 
     def __init__(self, stamp_ns: int, tolerance_ns: int, *, rectified: bool = False) -> None:
         self._stamp_ns = stamp_ns
@@ -37,27 +37,27 @@ class DepthMatch:
         self.camera_info: Any = None
 
     def offer(self, message: Any, stamp_ns: int) -> None:
-        """Keep a depth picture if none that was offered is as near in time."""
+        """Keep a depth image if none that was offered is as near in time."""
         distance_ns = abs(stamp_ns - self._stamp_ns)
         if distance_ns < self._distance_ns:
             self._depth, self._distance_ns = message, distance_ns
 
     def read(self, frame_hw: tuple[int, int]) -> SpatialView | None:
-        """Return what places instances of the picture in space; None when something is missing.
+        """Return what places instances of the image in space; None when something is missing.
 
         Args:
-            frame_hw: height and width of the picture.
+            frame_hw: height and width of the image.
 
         Raises:
-            InputError: if the calibration or the depth picture cannot be used.
+            InputError: if the calibration or the depth image cannot be used.
         """
         if self.camera_info is None:
             return None
         camera = read_camera_info(self.camera_info, rectified=self._rectified)
         if camera.frame_hw != frame_hw:
             raise InputError(
-                f"camera_info is for {camera.frame_hw[1]}x{camera.frame_hw[0]} pixels, the picture "
-                f"has {frame_hw[1]}x{frame_hw[0]}; publish the calibration of this picture"
+                f"camera_info is for {camera.frame_hw[1]}x{camera.frame_hw[0]} pixels, the image "
+                f"has {frame_hw[1]}x{frame_hw[0]}; publish the calibration of this image"
             )
         return None if self._depth is None else SpatialView(camera, read_depth(self._depth))
 
@@ -65,12 +65,12 @@ class DepthMatch:
 class DepthInput:
     """Subscribes to the calibration and the depth of one camera.
 
-    The calibration is looked for where image_transport has it: `camera_info` beside the picture.
+    The calibration is looked for where image_transport has it: `camera_info` beside the image.
 
     Args:
-        image_topic: absolute name of the camera's raw picture topic.
+        image_topic: absolute name of the camera's raw image topic.
         depth_topic: registered depth, as a user writes it.
-        tolerance_s: a depth picture belongs to a picture when their stamps lie within it.
+        tolerance_s: a depth image belongs to an image when their stamps lie within it.
         transport: carries the messages; one callback at a time.
         rectification: whether the image is a rectified one: auto, always or never.
     """
@@ -112,7 +112,7 @@ class DepthInput:
         self._depths.clear()
 
     def match(self, stamp_ns: int) -> DepthMatch:
-        """Make what collects calibration and depth for a picture that has just come."""
+        """Make what collects calibration and depth for an image that has just come."""
         match = DepthMatch(stamp_ns, self._tolerance_ns, rectified=self._rectified)
         match.camera_info = self._camera_info
         for message, depth_stamp_ns in self._depths:
@@ -134,14 +134,14 @@ class DepthInput:
 
 
 def read_depth(message: Any) -> DepthImage:
-    """Read a depth picture, a sensor_msgs/Image of encoding 16UC1 or 32FC1; no copy.
+    """Read a depth image, a sensor_msgs/Image of encoding 16UC1 or 32FC1; no copy.
 
     Raises:
         InputError: if the encoding is another one or the sizes contradict each other.
     """
     if message.encoding not in DEPTH_UNITS:
         raise InputError(
-            f"the depth picture has encoding {message.encoding!r}, expected 16UC1 (millimetres) "
+            f"the depth image has encoding {message.encoding!r}, expected 16UC1 (millimetres) "
             "or 32FC1 (metres)"
         )
     name, unit_m = DEPTH_UNITS[message.encoding]
@@ -151,7 +151,7 @@ def read_depth(message: Any) -> DepthImage:
     row_bytes = width * dtype.itemsize
     if not height or not width or step < row_bytes or data.size != height * step:
         raise InputError(
-            f"the depth picture of {width}x{height} pixels, step {step} and {data.size} bytes "
+            f"the depth image of {width}x{height} pixels, step {step} and {data.size} bytes "
             f"contradicts itself; expected at least {row_bytes} bytes a row"
         )
     return DepthImage(data.reshape(height, step)[:, :row_bytes].view(dtype), unit_m)

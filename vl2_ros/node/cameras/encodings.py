@@ -114,7 +114,7 @@ def find_encoding(name: str) -> Encoding:
     """
     if is_depth(name):
         raise TransportError(
-            f"image of encoding {name!r} holds depth; expected a colour or grey picture, "
+            f"image of encoding {name!r} holds depth; expected a colour or grey image, "
             "name the camera's colour topic"
         )
     form = ENCODINGS.get(name)

@@ -1,4 +1,4 @@
-"""VisionCommand and String messages to a `Request`, checked as far as that goes without a picture.
+"""VisionCommand and String messages to a `Request`, checked as far as that goes without an image.
 
 Knows the wire's conventions (0 and empty mean "the node's own"); the ranges are `Request`'s.
 """
@@ -62,7 +62,7 @@ def read_sender(message: Any) -> Sender:
 
 
 def read_text_command(message: Any, sender: Sender) -> Request:
-    """Read a std_msgs/String: ask about the newest picture of the first camera.
+    """Read a std_msgs/String: ask about the newest image of the first camera.
 
     Args:
         message: the String.
@@ -157,7 +157,7 @@ def _read_options(message: Any) -> ImageOptions:
     height, width = int(message.height), int(message.width)
     if bool(height) is not bool(width):
         raise InputError(
-            f"height and width of a picture are given together, or both 0, got {height} and {width}"
+            f"height and width of an image are given together, or both 0, got {height} and {width}"
         )
     return ImageOptions(
         seed=int(message.seed) or None,
@@ -210,7 +210,7 @@ def _read_prompt(message: Any, image_count: int) -> VisualPrompt:
     if message.image > image_count:
         raise InputError(
             f"a visual prompt points into image {message.image}, but the command has "
-            f"{image_count} images (0 is the camera picture)"
+            f"{image_count} images (0 is the camera image)"
         )
     least, most = PROMPT_POINTS[kind]
     if not least <= len(message.points) <= most:

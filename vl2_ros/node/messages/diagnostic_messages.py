@@ -1,6 +1,6 @@
 """The state of the node to a diagnostic_msgs/DiagnosticArray, one status per camera and one more.
 
-Levels: OK; WARN for a camera that never sent a picture, for answers that failed or were refused
+Levels: OK; WARN for a camera that never sent an image, for answers that failed or were refused
 and commands that were lost since the last message, and for a watch that gets no turn; STALE for a
 camera that fell silent; ERROR when the worker does not run or hangs in a stage.
 """
@@ -136,7 +136,7 @@ class DiagnosticMessages:
         if health.silence:
             level, text = Level.STALE if report.received else Level.WARN, health.silence
         elif not report.received:
-            text = "no picture yet"
+            text = "no image yet"
         values = {
             "rate_hz": f"{report.rate_hz:.2f}",
             "received": str(report.received),

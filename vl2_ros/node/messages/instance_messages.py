@@ -1,4 +1,4 @@
-"""Frames, pictures, boxes, masks and instances to messages of the transport's own classes."""
+"""Frames, images, boxes, masks and instances to messages of the transport's own classes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class InstanceMessages:
         self._make = types.make
 
     def make_header(self, frame: Frame | None) -> Any:
-        """Make the std_msgs/Header of a picture; zero and empty without one."""
+        """Make the std_msgs/Header of an image; zero and empty without one."""
         if frame is None:
             return self._make("std_msgs/msg/Header")
         seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
@@ -46,7 +46,7 @@ class InstanceMessages:
         Args:
             pixels: (H, W) or (H, W, C), in the machine's byte order; not copied when contiguous.
             encoding: of the message.
-            frame: the picture that it belongs to.
+            frame: the image that it belongs to.
         """
         height, width = pixels.shape[:2]
         data = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
@@ -62,17 +62,17 @@ class InstanceMessages:
         )
 
     def make_generated(self, image: GeneratedImage, frame: Frame | None) -> Any:
-        """Make the vl2_ros/GeneratedImage of a drawn or edited picture."""
+        """Make the vl2_ros/GeneratedImage of a drawn or edited image."""
         return self._make(
             "vl2_ros/msg/GeneratedImage",
-            image=self._make_picture(image, frame),
+            image=self._make_image(image, frame),
             route=route_name(image.route),
             seed=image.seed,
             steps=image.steps,
             scheduler=image.scheduler,
         )
 
-    def _make_picture(self, image: GeneratedImage, frame: Frame | None) -> Any:
+    def _make_image(self, image: GeneratedImage, frame: Frame | None) -> Any:
         message = self.make_image(image.rgb, "rgb8", frame)
         if image.route is not Route.EDIT:
             # Nothing in a drawing is seen from the camera; with its frame it could be projected.
@@ -196,7 +196,7 @@ def draw_labels(branch: Branch, frame_hw: tuple[int, int]) -> np.ndarray:
 
     Args:
         branch: with a label map; without one its instances are drawn, the best score on top.
-        frame_hw: height and width of the camera picture.
+        frame_hw: height and width of the camera image.
 
     Returns:
         (H, W) uint16 index into the phrases, `UNLABELLED` elsewhere.

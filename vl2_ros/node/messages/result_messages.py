@@ -47,7 +47,7 @@ DETECTIONS_3D = ResultTopic("~/detections_3d", "vision_msgs/msg/Detection3DArray
 MARKERS = ResultTopic("~/markers", "visualization_msgs/msg/MarkerArray")
 SEGMENTATION = ResultTopic("~/segmentation", "vl2_ros/msg/InstanceArray")
 LABEL_IMAGE = ResultTopic("~/label_image", "sensor_msgs/msg/Image")
-# Beside the picture and kept for late subscribers, as vision_msgs asks for.
+# Beside the image and kept for late subscribers, as vision_msgs asks for.
 LABEL_INFO = ResultTopic("~/label_info", "vision_msgs/msg/LabelInfo", LATCHED)
 POSES = ResultTopic("~/poses", "vl2_ros/msg/InstanceArray")
 GENERATED_IMAGE = ResultTopic("~/generated_image", "sensor_msgs/msg/Image")

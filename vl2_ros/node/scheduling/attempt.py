@@ -1,4 +1,4 @@
-"""One command about one picture: decode, check, let the perceiver answer, stop when told to."""
+"""One command about one image: decode, check, let the perceiver answer, stop when told to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from vl2_ros.errors import EngineError, InputError, TransportError
-from vl2_ros.node.cameras.camera_buffer import Picture
+from vl2_ros.node.cameras.camera_buffer import BufferedImage
 from vl2_ros.node.guarded import catch_failure, error_text
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
@@ -20,25 +20,25 @@ from vl2_ros.structures import Command, Event, Frame, Result, ResultEvent, Stage
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Attempt:
-    """Runs a job on a picture and keeps what came of it, also when it fails midway.
+    """Runs a job on an image and keeps what came of it, also when it fails midway.
 
     Attributes:
         job: what is asked.
-        picture: what is looked at.
+        image: what is looked at.
         perceiver: answers.
         parameters: of the node, as they were when the attempt began.
         is_stopped: asked before each step; True ends the attempt without a result.
         log: where it is told that a listener failed.
         stage_ms: wall time of each stage in milliseconds, queue and decode included.
-        frame: the decoded picture; None when it could not be decoded.
-        space: what places the instances in space; None when there is no depth for the picture.
+        frame: the decoded image; None when it could not be decoded.
+        space: what places the instances in space; None when there is no depth for the image.
         space_fault: why calibration or depth could not be used, or not for every instance; empty
             when they could.
         result: the answer; None when there is none.
     """
 
     job: Job
-    picture: Picture
+    image: BufferedImage
     perceiver: Perceiver
     parameters: NodeParameters
     is_stopped: Callable[[], bool]
@@ -53,14 +53,14 @@ class Attempt:
         """Answer, or stop.
 
         Raises:
-            InputError: if a picture or the command cannot be used.
+            InputError: if an image or the command cannot be used.
             Exception: whatever the perceiver raises.
         """
         if self.is_stopped():
             return
         self._notify(StageEvent("decode"))
         began_s = time.perf_counter()
-        self.frame = _decode(self.picture, f"the picture of camera {self.job.camera}")
+        self.frame = _decode(self.image, f"the image of camera {self.job.camera}")
         images = tuple(
             _decode(image, f"image {index} of the command")
             for index, image in enumerate(self.job.images, start=1)
@@ -69,14 +69,14 @@ class Attempt:
         command = self._make_command(images)
         command.check_prompts(self.frame)
         self._follow(self.perceiver.run(self.frame, command))
-        # Last: depth comes a little later than its picture.
+        # Last: depth comes a little later than its image.
         self._read_space(self.frame)
 
     def _read_space(self, frame: Frame) -> None:
-        # Without it, what the picture itself shows is still right: no reason to fail.
+        # Without it, what the image itself shows is still right: no reason to fail.
         camera = f"camera {self.job.camera}"
         try:
-            self.space = self.picture.image.read_space(frame.frame_hw)
+            self.space = self.image.image.read_space(frame.frame_hw)
         except InputError as error:
             self.space_fault = f"nothing is placed in space: {camera}: {error}"
         if self.space is not None and self.result is not None:
@@ -133,8 +133,8 @@ class Attempt:
             )
 
 
-def _decode(picture: Picture, name: str) -> Frame:
+def _decode(image: BufferedImage, name: str) -> Frame:
     try:
-        return picture.decode()
+        return image.decode()
     except (InputError, TransportError) as error:
         raise InputError(f"{name} cannot be used: {error}") from error

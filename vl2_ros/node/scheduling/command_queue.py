@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from vl2_ros.node.cameras.camera_buffer import Picture
+from vl2_ros.node.cameras.camera_buffer import BufferedImage
 from vl2_ros.node.scheduling.jobs import Ask
 
 
@@ -44,22 +44,22 @@ class CommandQueue:
         self._asks.append(ask)
 
     def take(
-        self, now_s: float, find_picture: Callable[[str], Picture | None]
-    ) -> tuple[Ask, Picture] | None:
+        self, now_s: float, find_image: Callable[[str], BufferedImage | None]
+    ) -> tuple[Ask, BufferedImage] | None:
         """Remove the first ask that is not too late and has something to look at.
 
         Args:
             now_s: monotonic time.
-            find_picture: camera to its newest picture that is fresh.
+            find_image: camera to its newest image that is fresh.
 
         Returns:
-            The ask and its picture; None when there is none.
+            The ask and its image; None when there is none.
         """
         for ask in self._asks:
-            picture = find_picture(ask.camera)
-            if now_s < ask.expires_s and picture is not None:
+            image = find_image(ask.camera)
+            if now_s < ask.expires_s and image is not None:
                 self._asks.remove(ask)
-                return ask, picture
+                return ask, image
         return None
 
     def take_expired(self, now_s: float) -> list[Ask]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from vl2_ros.node.cameras.camera_buffer import Picture
+from vl2_ros.node.cameras.camera_buffer import BufferedImage
 from vl2_ros.node.request import Answer, Request, Status
 from vl2_ros.processing.results.spatial import SpatialView
 from vl2_ros.structures import Event, Frame, Result
@@ -25,7 +25,7 @@ class Job:
         waits_since_s: when it began to wait for the worker.
         on_event: hears of each stage, word and step.
         on_answer: hears of each answer.
-        images: further pictures of the request.
+        images: further images of the request.
         stop_message: why it must not go on; None while it may.
         answer_by_s: once it must not go on, its last answer is due then, whatever it is doing.
         is_answered: its last answer is made.
@@ -39,7 +39,7 @@ class Job:
     waits_since_s: float
     on_event: Callable[[Event], None] | None = None
     on_answer: Callable[[Answer], None] | None = None
-    images: tuple[Picture, ...] = ()
+    images: tuple[BufferedImage, ...] = ()
     stop_message: str | None = None
     answer_by_s: float = math.inf
     is_answered: bool = False
@@ -105,7 +105,7 @@ class Watch(Job):
     Attributes:
         due_s: not looked again before.
         ends_s: it ends by itself then.
-        seen_number: of the last picture that it looked at.
+        seen_number: of the last image that it looked at.
         last_turn: turn of the worker that it had last; 0 when it had none.
         ready_since_s: since when there is an image that it has not looked at; None while there is
             none.

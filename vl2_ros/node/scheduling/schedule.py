@@ -9,7 +9,7 @@ import math
 from dataclasses import replace
 
 from vl2_ros.errors import InputError
-from vl2_ros.node.cameras.camera_buffer import CameraBuffer, Picture
+from vl2_ros.node.cameras.camera_buffer import BufferedImage, CameraBuffer
 from vl2_ros.node.guarded import describe_error, error_text
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.reports import WatchState
@@ -45,7 +45,7 @@ class Schedule:
         self._is_watch_next = False
 
     def put_image(self, camera: str, image: StoredImage, now_s: float) -> None:
-        """Store a picture.
+        """Store an image.
 
         Raises:
             InputError: if there is no such camera.
@@ -53,7 +53,7 @@ class Schedule:
         buffer = self.cameras.get(camera)
         if buffer is None:
             raise InputError(self._describe_unknown(camera))
-        was_fresh = self._find_picture(camera, now_s) is not None
+        was_fresh = self._find_image(camera, now_s) is not None
         if buffer.put(image, now_s):
             self.watches.note_image(camera, now_s, is_first=not was_fresh)
 
@@ -82,32 +82,32 @@ class Schedule:
             self.queue.add(job)
         return job, None
 
-    def take_next(self, now_s: float) -> tuple[Job, Picture] | None:
+    def take_next(self, now_s: float) -> tuple[Job, BufferedImage] | None:
         """Choose what runs now; None when nothing can.
 
         Asks go before watches, but after an ask it is the turn of a watch that is due, so that
         senders that ask again at once do not starve it.
         """
 
-        def find_picture(camera: str) -> Picture | None:
-            return self._find_picture(camera, now_s)
+        def find_image(camera: str) -> BufferedImage | None:
+            return self._find_image(camera, now_s)
 
         sources = [self.queue.take, self.watches.take]
         if self._is_watch_next:
             sources.reverse()
-        task = sources[0](now_s, find_picture) or sources[1](now_s, find_picture)
+        task = sources[0](now_s, find_image) or sources[1](now_s, find_image)
         if task is None:
             return None
-        job, picture = task
+        job, image = task
         self._is_watch_next = isinstance(job, Ask)
         self.running = job
         job.stage, job.active_s = "queue", now_s
-        self.cameras[job.camera].mark_used(picture)
-        return job, picture
+        self.cameras[job.camera].mark_used(image)
+        return job, image
 
     def find_next_due_s(self, now_s: float) -> float:
         """Return when something can run that can not yet, if nothing new comes."""
-        return self.watches.find_next_due_s(now_s, lambda camera: self._find_picture(camera, now_s))
+        return self.watches.find_next_due_s(now_s, lambda camera: self._find_image(camera, now_s))
 
     def find_next_deadline_s(self) -> float:
         """Return when a waiting ask expires, a watch ends, or what runs is to be given up next."""
@@ -228,16 +228,16 @@ class Schedule:
 
     def describe_watches(self, now_s: float) -> tuple[WatchState, ...]:
         """List the standing commands in the order they were given."""
-        return self.watches.describe(now_s, lambda camera: self._find_picture(camera, now_s))
+        return self.watches.describe(now_s, lambda camera: self._find_image(camera, now_s))
 
     def clear_cameras(self) -> None:
-        """Let go of all pictures."""
+        """Let go of all images."""
         for buffer in self.cameras.values():
             buffer.clear()
 
     def _make_job(self, request: Request, now_s: float) -> Job:
         camera = request.camera or self.parameters.cameras[0]
-        images = tuple(Picture(image) for image in request.images)
+        images = tuple(BufferedImage(image) for image in request.images)
         if request.mode is Mode.WATCH:
             return Watch(request=request, camera=camera, waits_since_s=now_s, images=images)
         return Ask(
@@ -285,7 +285,7 @@ class Schedule:
             )
         return None
 
-    def _find_picture(self, camera: str, now_s: float) -> Picture | None:
+    def _find_image(self, camera: str, now_s: float) -> BufferedImage | None:
         return self.cameras[camera].find_fresh(now_s, self.parameters.max_frame_age_s)
 
     def _judge(
@@ -303,17 +303,17 @@ class Schedule:
         return Status.OK, attempt.space_fault
 
     def _explain_expiry(self, ask: Ask, now_s: float) -> str:
-        if self._find_picture(ask.camera, now_s) is not None:
+        if self._find_image(ask.camera, now_s) is not None:
             return (
                 f"there was no time: other commands kept the worker busy for the {ask.limit_s:g} s "
                 "of the deadline; ask again later or give a longer deadline_s"
             )
         age_s = self.cameras[ask.camera].find_age_s(now_s)
         if age_s >= ask.limit_s:
-            came = f"no picture came on {ask.camera} in the {ask.limit_s:g} s of the deadline"
+            came = f"no image came on {ask.camera} in the {ask.limit_s:g} s of the deadline"
         else:
             came = (
-                f"no new picture came on {ask.camera}: the last one is {age_s:.2f} s old, over "
+                f"no new image came on {ask.camera}: the last one is {age_s:.2f} s old, over "
                 f"max_frame_age_s of {self.parameters.max_frame_age_s:g} s"
             )
         return f"{came}; check that the camera publishes on this topic, with this type and QoS"

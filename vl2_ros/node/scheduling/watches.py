@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from vl2_ros.node.cameras.camera_buffer import Picture
+from vl2_ros.node.cameras.camera_buffer import BufferedImage
 from vl2_ros.node.reports import WatchState
 from vl2_ros.node.scheduling.jobs import Watch
 
-FindPicture = Callable[[str], Picture | None]
+FindImage = Callable[[str], BufferedImage | None]
 
 
 class WatchList:
@@ -37,27 +37,27 @@ class WatchList:
         """Take a watch in; it is due at once."""
         self._watches.append(watch)
 
-    def take(self, now_s: float, find_picture: FindPicture) -> tuple[Watch, Picture] | None:
+    def take(self, now_s: float, find_image: FindImage) -> tuple[Watch, BufferedImage] | None:
         """Choose the watch that looks now, and plan its next look.
 
         Args:
             now_s: monotonic time.
-            find_picture: camera to its newest picture that is fresh.
+            find_image: camera to its newest image that is fresh.
 
         Returns:
-            A watch that is due and a picture that it has not seen; None when there is none.
+            A watch that is due and an image that it has not seen; None when there is none.
         """
-        ready = [pair for pair in self._find_unseen(now_s, find_picture) if pair[0].due_s <= now_s]
+        ready = [pair for pair in self._find_unseen(now_s, find_image) if pair[0].due_s <= now_s]
         if not ready:
             return None
-        watch, picture = min(ready, key=lambda pair: pair[0].last_turn)
+        watch, image = min(ready, key=lambda pair: pair[0].last_turn)
         self._turn += 1
         watch.last_turn = self._turn
         watch.ready_since_s = None
-        watch.seen_number = picture.number
-        watch.waits_since_s = max(watch.due_s, picture.received_s)
+        watch.seen_number = image.number
+        watch.waits_since_s = max(watch.due_s, image.received_s)
         watch.plan_next(now_s)
-        return watch, picture
+        return watch, image
 
     def note_image(self, camera: str, now_s: float, *, is_first: bool) -> None:
         """Note that an image has come, so that it is known for how long a watch goes without.
@@ -79,19 +79,19 @@ class WatchList:
         """Remove and return the watches of this id; all when it is empty."""
         return self._remove(lambda watch: request_id in ("", watch.request.id))
 
-    def find_next_due_s(self, now_s: float, find_picture: FindPicture) -> float:
+    def find_next_due_s(self, now_s: float, find_image: FindImage) -> float:
         """Return when a watch that has something to look at is due; infinite when none has."""
-        unseen = self._find_unseen(now_s, find_picture)
+        unseen = self._find_unseen(now_s, find_image)
         return min((watch.due_s for watch, _ in unseen), default=math.inf)
 
     def find_next_end_s(self) -> float:
         """Return when the next watch ends by itself; infinite when none does."""
         return min((watch.ends_s for watch in self._watches), default=math.inf)
 
-    def describe(self, now_s: float, find_picture: FindPicture) -> tuple[WatchState, ...]:
+    def describe(self, now_s: float, find_image: FindImage) -> tuple[WatchState, ...]:
         """List the watches; one that is over counts until `take_ended` has removed it."""
         # An image that has become too old meanwhile gives nobody a turn.
-        ready = [watch for watch, _ in self._find_unseen(now_s, find_picture)]
+        ready = [watch for watch, _ in self._find_unseen(now_s, find_image)]
         return tuple(
             WatchState(
                 id=watch.request.id,
@@ -105,12 +105,14 @@ class WatchList:
             for watch in self._watches
         )
 
-    def _find_unseen(self, now_s: float, find_picture: FindPicture) -> list[tuple[Watch, Picture]]:
+    def _find_unseen(
+        self, now_s: float, find_image: FindImage
+    ) -> list[tuple[Watch, BufferedImage]]:
         unseen = []
         for watch in self._watches:
-            picture = find_picture(watch.camera)
-            if picture is not None and picture.number != watch.seen_number and now_s < watch.ends_s:
-                unseen.append((watch, picture))
+            image = find_image(watch.camera)
+            if image is not None and image.number != watch.seen_number and now_s < watch.ends_s:
+                unseen.append((watch, image))
         return unseen
 
     def _remove(self, is_meant: Callable[[Watch], bool]) -> list[Watch]:

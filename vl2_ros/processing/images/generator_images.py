@@ -1,4 +1,4 @@
-"""Both sides of the image generators: a frame to what an editor reads, pixels to a picture.
+"""Both sides of the image generators: a frame to what an editor reads, pixels to an image.
 
 Sizes, filter and rounding are those of diffusers' pipelines, which the released models were used
 with. Knows no latents.
@@ -37,10 +37,10 @@ def fit_edit(frame_hw: tuple[int, int], multiple: int = 8) -> tuple[int, int]:
 
 
 def preprocess_source(frame: Frame, size_hw: tuple[int, int]) -> np.ndarray:
-    """Make an editor's picture.
+    """Make an editor's image.
 
     Args:
-        frame: the picture to edit.
+        frame: the image to edit.
         size_hw: height and width to work at.
 
     Returns:
@@ -54,8 +54,8 @@ def preprocess_source(frame: Frame, size_hw: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray((scaled * 2 - 1).transpose(2, 0, 1))
 
 
-def postprocess_picture(pixels: np.ndarray, frame_hw: tuple[int, int] | None = None) -> np.ndarray:
-    """Turn a decoder's pixels into a picture.
+def postprocess_image(pixels: np.ndarray, frame_hw: tuple[int, int] | None = None) -> np.ndarray:
+    """Turn a decoder's pixels into an image.
 
     Args:
         pixels: (3, H, W) float32, about -1..1; what lies outside is clipped.

@@ -19,7 +19,7 @@ from vl2_ros.structures import MAX_FRAME_PIXELS, Frame
 
 #: Pillow names of the formats that are read; the list keeps interpreters such as EPS out.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-_EXPECTED = "expected a JPEG, PNG, WebP, TIFF, BMP, GIF or PPM picture"
+_EXPECTED = "expected a JPEG, PNG, WebP, TIFF, BMP, GIF or PPM image"
 #: EXIF orientation -> how the stored rows and columns become upright; 1 is as stored.
 _ORIENTATION_TAG = 0x0112
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -42,10 +42,10 @@ _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error
 def read_image(
     source: Path | str | bytes | memoryview, *, max_pixels: int = MAX_FRAME_PIXELS
 ) -> Frame:
-    """Read one picture.
+    """Read one image.
 
     The EXIF orientation is applied, transparency is laid over white, 16-bit grey is scaled from
-    its full range to 8 bit, and of an animation the first picture is taken. Beside its result it
+    its full range to 8 bit, and of an animation the first image is taken. Beside its result it
     takes at most 6 bytes a pixel, 7 for a progressive JPEG whose colours are as fine as its grey.
 
     Args:
@@ -56,10 +56,10 @@ def read_image(
         The frame, with stamp 0.
 
     Raises:
-        InputError: if it is missing, empty, no picture, damaged, or over the pixel limit.
+        InputError: if it is missing, empty, no image, damaged, or over the pixel limit.
     """
     if isinstance(source, bytes | memoryview):
-        return Frame(_read_upright(_open_bytes(source), "the picture", max_pixels))
+        return Frame(_read_upright(_open_bytes(source), "the image", max_pixels))
     try:
         with Path(source).open("rb") as file:
             return Frame(_read_upright(file, str(source), max_pixels))
@@ -67,7 +67,7 @@ def read_image(
         if isinstance(error, InputError):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot read {source}: {reason}; expected a picture file") from error
+        raise InputError(f"cannot read {source}: {reason}; expected an image file") from error
 
 
 def read_stored_pixels(
@@ -88,7 +88,7 @@ def read_stored_pixels(
     Raises:
         InputError: as `read_image`.
     """
-    return _read_file(_open_bytes(source), "the picture", max_pixels, _drop_alpha)[0]
+    return _read_file(_open_bytes(source), "the image", max_pixels, _drop_alpha)[0]
 
 
 class _View(io.RawIOBase):
@@ -167,7 +167,7 @@ def _open_image(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
             image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise InputError(
-            f"{name} is not a picture that can be read; {_EXPECTED}, got {size} bytes "
+            f"{name} is not an image that can be read; {_EXPECTED}, got {size} bytes "
             f"that begin with {head!r}"
         ) from error
     except (Image.DecompressionBombError, MemoryError) as error:

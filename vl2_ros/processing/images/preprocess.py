@@ -27,10 +27,10 @@ PAD_COLOUR = (122, 116, 104)
 
 
 def choose_grid(frame_hw: tuple[int, int], side: int, max_tiles: int) -> tuple[int, int]:
-    """Choose the anyres grid whose shape is nearest to the picture's (spec core, 9.1).
+    """Choose the anyres grid whose shape is nearest to the image's (spec core, 9.1).
 
     Args:
-        frame_hw: height and width of the picture, in pixels.
+        frame_hw: height and width of the image, in pixels.
         side: side of one tile, in pixels.
         max_tiles: most tiles.
 
@@ -48,7 +48,7 @@ def choose_grid(frame_hw: tuple[int, int], side: int, max_tiles: int) -> tuple[i
     best, best_difference = (1, 1), float("inf")
     for columns, rows in grids:
         difference = abs(width / height - columns / rows)
-        # The larger grid of the same shape is taken only when the picture has pixels for it.
+        # The larger grid of the same shape is taken only when the image has pixels for it.
         enough = width * height > 0.5 * side * side * columns * rows
         if difference < best_difference or (difference == best_difference and enough):
             best, best_difference = (columns, rows), difference
@@ -56,7 +56,7 @@ def choose_grid(frame_hw: tuple[int, int], side: int, max_tiles: int) -> tuple[i
 
 
 def count_tiles(frame_hw: tuple[int, int], config: ProcessingConfig) -> int:
-    """Return how many tiles `preprocess_vision` makes of a picture of this size."""
+    """Return how many tiles `preprocess_vision` makes of an image of this size."""
     if config.aspect != "anyres":
         return 1
     columns, rows = choose_grid(frame_hw, config.vision_side, config.max_tiles)
@@ -64,13 +64,13 @@ def count_tiles(frame_hw: tuple[int, int], config: ProcessingConfig) -> int:
 
 
 def preprocess_vision(frame: Frame, config: ProcessingConfig) -> np.ndarray:
-    """Make the CLIP tiles of a picture.
+    """Make the CLIP tiles of an image.
 
     Returns:
         (n, 3, S, S) float32, normalised; the tiles row by row, then the thumbnail.
 
     Raises:
-        InputError: if padding or resizing would need a picture over the pixel limit.
+        InputError: if padding or resizing would need an image over the pixel limit.
     """
     if config.aspect == "anyres":
         tiles = cut_tiles(frame.rgb, config.vision_side, config.max_tiles)
@@ -82,7 +82,7 @@ def preprocess_vision(frame: Frame, config: ProcessingConfig) -> np.ndarray:
 
 
 def cut_tiles(rgb: np.ndarray, side: int, max_tiles: int) -> np.ndarray:
-    """Resize a picture to its grid, without keeping its aspect, and cut it.
+    """Resize an image to its grid, without keeping its aspect, and cut it.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -90,7 +90,7 @@ def cut_tiles(rgb: np.ndarray, side: int, max_tiles: int) -> np.ndarray:
         max_tiles: most tiles of the grid.
 
     Returns:
-        (n, S, S, 3) uint8; a grid of several tiles is followed by the squashed whole picture.
+        (n, S, S, 3) uint8; a grid of several tiles is followed by the squashed whole image.
     """
     columns, rows = choose_grid(rgb.shape[:2], side, max_tiles)
     resized = resize_bicubic(rgb, (rows * side, columns * side))
@@ -101,7 +101,7 @@ def cut_tiles(rgb: np.ndarray, side: int, max_tiles: int) -> np.ndarray:
 
 
 def pad_to_square(rgb: np.ndarray) -> np.ndarray:
-    """Centre a picture on a square of the mean colour; odd differences go right and bottom.
+    """Centre an image on a square of the mean colour; odd differences go right and bottom.
 
     Raises:
         InputError: if the square is over the pixel limit.
@@ -134,8 +134,8 @@ def resize_bicubic(rgb: np.ndarray, target_hw: tuple[int, int]) -> np.ndarray:
 def _check_size(target_hw: tuple[int, int], purpose: str) -> None:
     if target_hw[0] * target_hw[1] > MAX_FRAME_PIXELS:
         raise InputError(
-            f"{purpose} needs a picture of {target_hw[1]}x{target_hw[0]} pixels, the limit is "
-            f"{MAX_FRAME_PIXELS}; expected a picture that is less long and thin, crop it first"
+            f"{purpose} needs an image of {target_hw[1]}x{target_hw[0]} pixels, the limit is "
+            f"{MAX_FRAME_PIXELS}; expected an image that is less long and thin, crop it first"
         )
 
 
@@ -165,7 +165,7 @@ def fit_letterbox(
     """
     height, width = frame_hw
     factor = min(config.decoder_long / max(frame_hw), config.decoder_short / min(frame_hw))
-    # A side of a very thin picture must not vanish.
+    # A side of a very thin image must not vanish.
     model_hw = max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
     return _choose_canvas(frame_hw, model_hw, config.decoder_multiple, canvases)
 
@@ -216,7 +216,7 @@ def resize_decoder(rgb: np.ndarray, letterbox: Letterbox) -> np.ndarray:
 def preprocess_decoder(
     frame: Frame, config: ProcessingConfig, canvases: Sequence[CanvasRange] = ()
 ) -> tuple[np.ndarray, np.ndarray, Letterbox]:
-    """Make the detection decoder's picture.
+    """Make the detection decoder's image.
 
     Args:
         frame: the camera image.
@@ -225,7 +225,7 @@ def preprocess_decoder(
 
     Returns:
         pixels (3, H, W) float32, ImageNet-normalised, zeros in the padding;
-        pixel_mask (H, W) bool, True = picture, False = padding;
+        pixel_mask (H, W) bool, True = image, False = padding;
         the letterbox that leads back to camera pixels.
     """
     letterbox = fit_letterbox(frame.frame_hw, config, canvases)
@@ -236,7 +236,7 @@ def preprocess_decoder(
 def fit_pose_letterbox(
     frame_hw: tuple[int, int], config: ProcessingConfig, canvases: Sequence[CanvasRange] = ()
 ) -> Letterbox:
-    """Compute the pose decoder's size of a picture (spec core, 9.3) and its padded canvas.
+    """Compute the pose decoder's size of an image (spec core, 9.3) and its padded canvas.
 
     The short side decides, the other one is cut to whole pixels (the rule of DETR). Takes what
     `fit_letterbox` does.
@@ -261,7 +261,7 @@ def resize_pose(rgb: np.ndarray, letterbox: Letterbox) -> np.ndarray:
 def preprocess_pose(
     frame: Frame, config: ProcessingConfig, canvases: Sequence[CanvasRange] = ()
 ) -> tuple[np.ndarray, np.ndarray, Letterbox]:
-    """Make the pose decoder's picture; takes and returns what `preprocess_decoder` does.
+    """Make the pose decoder's image; takes and returns what `preprocess_decoder` does.
 
     Size and filter differ from the detection decoder's, as they did in training.
     """

@@ -16,10 +16,10 @@ _RADII = {PromptKind.POINT: 3 / 336, PromptKind.SCRIBBLE: 2 / 336}
 
 
 def preprocess_region_square(frame: Frame, config: ProcessingConfig) -> np.ndarray:
-    """Make the uncropped picture that regions refer to in "pad" and "resize" mode.
+    """Make the uncropped image that regions refer to in "pad" and "resize" mode.
 
     Returns:
-        (3, S, S) float32, normalised; the whole picture squashed to a square.
+        (3, S, S) float32, normalised; the whole image squashed to a square.
     """
     side = config.vision_side
     pixels = normalise_clip(resize_shortest_edge(frame.rgb, side)[None])[0]  # (3, h, w)
@@ -31,7 +31,7 @@ def preprocess_region_square(frame: Frame, config: ProcessingConfig) -> np.ndarr
 def region_masks_from_boxes(
     boxes_xyxy: np.ndarray, frame_hw: tuple[int, int], config: ProcessingConfig
 ) -> np.ndarray:
-    """Draw boxes on the squashed CLIP picture; the end pixel is included (spec core, 9.2).
+    """Draw boxes on the squashed CLIP image; the end pixel is included (spec core, 9.2).
 
     Args:
         boxes_xyxy: (R, 4) corners in camera pixels.
@@ -62,7 +62,7 @@ def region_masks_from_boxes(
 def region_masks_from_masks(
     masks: np.ndarray, frame_hw: tuple[int, int], config: ProcessingConfig
 ) -> np.ndarray:
-    """Resize masks to the squashed CLIP picture; a pixel touched at all is inside.
+    """Resize masks to the squashed CLIP image; a pixel touched at all is inside.
 
     Args:
         masks: (R, H, W), non-zero = inside, on the camera frame.
@@ -89,21 +89,21 @@ def region_masks_from_masks(
 def region_mask(
     prompt: VisualPrompt, frame_hw: tuple[int, int], config: ProcessingConfig
 ) -> np.ndarray:
-    """Draw one visual prompt on the squashed CLIP picture.
+    """Draw one visual prompt on the squashed CLIP image.
 
     Boxes and masks as in `region_masks_from_boxes` and `region_masks_from_masks`; a polygon is
     filled, its outline included.
 
     Args:
         prompt: where somebody points.
-        frame_hw: height and width of the picture that it points into.
+        frame_hw: height and width of the image that it points into.
         config: gives the side S.
 
     Returns:
         (S, S) float32 of 0 and 1; at least one pixel is 1.
 
     Raises:
-        InputError: if the prompt does not lie inside of the picture.
+        InputError: if the prompt does not lie inside of the image.
     """
     prompt.check_inside(frame_hw)
     if prompt.kind is PromptKind.BOX:
@@ -122,7 +122,7 @@ def region_mask(
 
 
 def _mark_touched(mask: np.ndarray, side: int) -> np.ndarray:
-    """Mark each pixel of the squashed picture that one of a mask's falls into; (S, S) float32."""
+    """Mark each pixel of the squashed image that one of a mask's falls into; (S, S) float32."""
     height, width = mask.shape
     marked = np.zeros((side, side), np.float32)
     # Row by row: the coordinates of all pixels would take sixteen times the mask.
@@ -133,7 +133,7 @@ def _mark_touched(mask: np.ndarray, side: int) -> np.ndarray:
 
 
 def _draw_points(kind: PromptKind, pixels: np.ndarray, side: int) -> np.ndarray:
-    """Draw (P, 2) whole pixels of the squashed picture; returns (S, S) float32."""
+    """Draw (P, 2) whole pixels of the squashed image; returns (S, S) float32."""
     mask = np.zeros((side, side), np.uint8)
     if kind is PromptKind.POLYGON:
         cv2.fillPoly(mask, [pixels], 1)

@@ -1,4 +1,4 @@
-"""Pictures of the training data to what a part that makes pictures should learn to make.
+"""Images of the training data to what a part that makes images should learn to make.
 
 Sizes are those of the released training (spec core, section 8). Nothing is mirrored: a sentence may
 tell left from right.
@@ -12,17 +12,17 @@ from PIL import Image
 from vl2_ros.errors import InputError
 from vl2_ros.structures import MAX_FRAME_PIXELS, Frame
 
-#: Sides of trained pictures, in pixels.
+#: Sides of trained images, in pixels.
 DRAWN_SIDE = 512
 EDITED_SIDE = 256
 _WHITE = 255
 
 
 def preprocess_drawn(frame: Frame, side: int = DRAWN_SIDE) -> np.ndarray:
-    """Make the target of a drawing: the whole picture on a white square, scaled.
+    """Make the target of a drawing: the whole image on a white square, scaled.
 
     Args:
-        frame: a picture of the data set.
+        frame: an image of the data set.
         side: of the result, in pixels.
 
     Returns:
@@ -36,7 +36,7 @@ def preprocess_drawn(frame: Frame, side: int = DRAWN_SIDE) -> np.ndarray:
     if longest**2 > MAX_FRAME_PIXELS:
         raise InputError(
             f"a white square around {width}x{height} pixels is over the limit of "
-            f"{MAX_FRAME_PIXELS}; expected a picture that is less long and thin, crop it first"
+            f"{MAX_FRAME_PIXELS}; expected an image that is less long and thin, crop it first"
         )
     square = np.full((longest, longest, 3), _WHITE, dtype=np.uint8)
     top, left = (longest - height) // 2, (longest - width) // 2
@@ -58,11 +58,11 @@ def preprocess_edited(
         Two arrays (3, side, side) float32 in -1..1.
 
     Raises:
-        InputError: if the pictures are of different sizes, so that their crops would not agree.
+        InputError: if the images are of different sizes, so that their crops would not agree.
     """
     if source.frame_hw != target.frame_hw:
         raise InputError(
-            f"an edit keeps the size of its picture; got a source of {source.frame_hw} and a "
+            f"an edit keeps the size of its image; got a source of {source.frame_hw} and a "
             f"target of {target.frame_hw} (height, width)"
         )
     first, second = (_scale(crop_shortest_edge(frame.rgb, side)) for frame in (source, target))

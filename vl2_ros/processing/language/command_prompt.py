@@ -1,7 +1,7 @@
-"""A command, its pictures and what it points at, to the prompt of one model.
+"""A command, its images and what it points at, to the prompt of one model.
 
-The forms of spec core, sections 7.4 and 7.5: plain commands, regions of the picture (masks or
-talk), and examples in further pictures. Knows no tokenizer and no network.
+The forms of spec core, sections 7.4 and 7.5: plain commands, regions of the image (masks or
+talk), and examples in further images. Knows no tokenizer and no network.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from vl2_ros.processing.language.tokenizer import neutralise
 from vl2_ros.structures import Command, Frame, Route, VisualPrompt
 
 _NUMBERED = re.compile(r"\bregion ?(\d+)\b", re.IGNORECASE)
-#: Words that point; "this picture" does not.
+#: Words that point; "this image" does not.
 _POINTING = re.compile(
     r"\b(?:th(?:is|ese|ose)|(?:the|each|every|all) (?:marked|selected|given)"
     r"|(?:what|where) (?:i|we) (?:am |are )?point(?:ing|ed)?(?: at| to)?"
     r"|(?<=what is )that|(?<=what's )that|(?<=describe )that)\b"
-    r"(?! (?:picture|image|photo|scene|view|frame))"
+    r"(?! (?:image|image|photo|scene|view|frame))"
     r"(?: (?:things?|objects?|regions?|areas?|spots?|places?|ones?|parts?|points?|boxe?s?))?",
     re.IGNORECASE,
 )
@@ -40,8 +40,8 @@ class CommandPrompt:
 
     Attributes:
         format: question, and the answer where it is known.
-        frames: the pictures, in the order of the `<image>` marks; () for a drawing.
-        region_frames: R indices into `frames`: the picture that each region lies on.
+        frames: the images, in the order of the `<image>` marks; () for a drawing.
+        region_frames: R indices into `frames`: the image that each region lies on.
         region_masks: (R, S, S) float32 of 0 and 1, in the order of the `<region>` marks; None
             without regions.
     """
@@ -61,17 +61,17 @@ def write_prompt(
     """Write what a model is asked.
 
     Args:
-        frame: the picture that the command is about; decoders look at this one. None when there is
+        frame: the image that the command is about; decoders look at this one. None when there is
             none, which only a drawing does without.
-        command: sentence, visual prompts and further pictures.
+        command: sentence, visual prompts and further images.
         config: processing of the model.
-        routes: what the model can answer. Who asks one for pictures that makes none is not given
-            the words of a request for pictures.
+        routes: what the model can answer. Who asks one for images that makes none is not given
+            the words of a request for images.
 
     Raises:
-        InputError: if a visual prompt lies outside of its picture, the sentence speaks of regions
+        InputError: if a visual prompt lies outside of its image, the sentence speaks of regions
             that nobody points at, its names cannot be used, `direct` is asked of a sentence
-            whose answer only the model knows, or a picture is needed and there is none.
+            whose answer only the model knows, or an image is needed and there is none.
     """
     if frame is None:
         prompt = _write_drawing(command, config, routes)
@@ -94,7 +94,7 @@ def _write_about(
     command.check_prompts(frame)
     if config.wording == "spoken" and (command.images or command.visual_prompts):
         raise InputError(
-            "this model takes sentences about one picture; expected a command without visual "
+            "this model takes sentences about one image; expected a command without visual "
             f"prompts and further images, got {len(command.visual_prompts)} and "
             f"{len(command.images)}; load a released checkpoint for them"
         )
@@ -103,7 +103,7 @@ def _write_about(
     if command.visual_prompts:
         return _write_regions(frame, command, config)
     asked = _understand(command, config, routes)
-    # A drawing is made of words alone: its prompts were trained without a picture.
+    # A drawing is made of words alone: its prompts were trained without an image.
     frames = () if asked.task is Task.DRAW else (frame, *command.images)
     return CommandPrompt(write_format(asked, command.text, config), frames)
 
@@ -111,22 +111,22 @@ def _write_about(
 def _write_drawing(
     command: Command, config: ProcessingConfig, routes: Collection[Route]
 ) -> CommandPrompt:
-    """Write what a model is asked without a picture."""
+    """Write what a model is asked without an image."""
     if command.visual_prompts or command.images:
         raise InputError(
-            "there is no picture to look at; expected one, or a command without visual prompts and "
+            "there is no image to look at; expected one, or a command without visual prompts and "
             f"further images, got {len(command.visual_prompts)} and {len(command.images)}"
         )
     asked = understand(command.text)
     if asked.task is not Task.DRAW:
         raise InputError(
-            f"{command.text.strip()!r} is about a picture and there is none; expected a picture, "
+            f"{command.text.strip()!r} is about an image and there is none; expected an image, "
             'or a sentence that wants one drawn, such as "draw a red mug"'
         )
     if Route.GENERATE not in routes:
         can = ", ".join(route.name.lower() for route in routes)
         raise InputError(
-            f"this model cannot draw; it can: {can}. Give a picture to ask about, or load a "
+            f"this model cannot draw; it can: {can}. Give an image to ask about, or load a "
             "checkpoint that draws, where image_generation is not left out and its library is "
             "installed: pip install 'vl2_ros[diffusion]'"
         )
@@ -139,7 +139,7 @@ def _understand(command: Command, config: ProcessingConfig, routes: Collection[R
         return Asked(Task.TALK)
     asked = understand(command.text)
     needed = {Task.DRAW: Route.GENERATE, Task.EDIT: Route.EDIT}.get(asked.task)
-    # With further pictures, what to make of which is the model's to read.
+    # With further images, what to make of which is the model's to read.
     is_other = needed is not None and (needed not in routes or command.images)
     return Asked(Task.TALK) if is_other else asked
 
@@ -155,12 +155,12 @@ def _write_regions(frame: Frame, command: Command, config: ProcessingConfig) -> 
 
 
 def _write_example(frame: Frame, command: Command, config: ProcessingConfig) -> CommandPrompt:
-    """Further pictures show what is meant, the frame, which comes last, is what is asked about."""
+    """Further images show what is meant, the frame, which comes last, is what is asked about."""
     lead, prompts = "", []
     for image in range(1, len(command.images) + 1):
         pointed = [prompt for prompt in command.visual_prompts if prompt.image == image]
         shown = ", ".join(region_placeholder() for _ in pointed)
-        lead += f"{IMAGE}\n" + (f"This picture shows {shown}. " if pointed else "")
+        lead += f"{IMAGE}\n" + (f"This image shows {shown}. " if pointed else "")
         prompts += pointed
     own = [prompt for prompt in command.visual_prompts if prompt.image == 0]
     prompts += own
@@ -171,7 +171,7 @@ def _write_example(frame: Frame, command: Command, config: ProcessingConfig) -> 
         said = asked.names[0] if len(asked.names) == 1 else NAMELESS
         label = re.sub(r"^(?:same|other|similar) ", "", said) or NAMELESS
         written = TaskFormat(question, "It is here[DET].", (label,), {NAMELESS: label})
-    # The network takes the frame last, so that image i of the command is picture i - 1.
+    # The network takes the frame last, so that image i of the command is image i - 1.
     moved = [replace(one, image=(one.image - 1) % (len(command.images) + 1)) for one in prompts]
     return _gather(written, (*command.images, frame), moved, config)
 

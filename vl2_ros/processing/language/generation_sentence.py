@@ -1,4 +1,4 @@
-"""A person's sentence to what it wants drawn, or changed in the picture.
+"""A person's sentence to what it wants drawn, or changed in the image.
 
 Patterns of English, as in `sentence`, which asks here. Where words could as well ask for something
 to be found ("draw a box around the mug", "make a mask of it"), they are not taken. Knows no model.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-_PICTURE = r"(?:images?|pictures?|drawings?)"
-#: Kinds of pictures whose name is part of what is drawn.
+_IMAGE = r"(?:images?|pictures?|drawings?)"
+#: Kinds of images whose name is part of what is drawn.
 _STYLED = (
     r"(?:photos?|photographs?|paintings?|sketch(?:es)?|illustrations?|cartoons?|portraits?|posters?"
     r"|logos?|icons?|collages?|comics?|renderings?|renders?|wallpapers?|scenes?|still li(?:f|v)es?"
@@ -20,7 +20,7 @@ _CREATE = r"(?:draw|paint|sketch|generate|create|make|produce|render|design|comp
 _DRAW = r"(?:draw|sketch|paint)"
 _FOR = r"(?: (?:me|us))?"
 _OF = r"(?: (?:of|with|showing|that shows|depicting)|:)"
-#: What is drawn onto pictures, and what is found in them: no thing to be drawn or changed.
+#: What is drawn onto images, and what is found in them: no thing to be drawn or changed.
 _ANNOTATION = re.compile(
     r"\b(?:box(?:es)?|bounding|rectangles?|frames?|outlines?|contours?|silhouettes?|borders?"
     r"|edges?|lines?|circles?|ellipses?|ovals?|cross(?:es)?|dots?|points?|arrows?|polygons?"
@@ -45,7 +45,7 @@ _THING = (
     r"(?:it|this|that|everything(?: .+?)?|(?:the|this|that|these|those|all|every|each|both|my|your"
     r"|his|her|its|our|their|one of)\b.+?)"
 )
-#: What is made of words, moves by itself, or is cut out: nothing that is changed in a picture.
+#: What is made of words, moves by itself, or is cut out: nothing that is changed in an image.
 _NO_EDIT = re.compile(
     r"\b(?:(?:my|your) (?:eyes?|attention|head)|stand out|look for|(?:into|to) an? mask|pixels?"
     r"|backgrounds? (?:of|around|behind)|everything (?:but|except)|all but|beds?|way|lists?"
@@ -89,20 +89,20 @@ _UNNAMED = re.compile(
     r"(?: .*)?",
     re.IGNORECASE,
 )
-_EDIT_PICTURE = re.compile(
+_EDIT_IMAGE = re.compile(
     r"(?:edit|modify|alter|retouch|change) (?:the|this) (?:image|picture|photo|scene|view)"
     r"(?: so that|:|,| by| and|$) ?(?P<what>.*)",
     re.IGNORECASE,
 )
 _SHOWN = re.compile(
     rf"(?:show|give|get){_FOR} (?P<whole>(?:an?|another|some) (?P<how>(?:[\w-]+ ){{0,3}}?)"
-    rf"(?P<kind>{_PICTURE}|{_STYLED}){_OF} "
+    rf"(?P<kind>{_IMAGE}|{_STYLED}){_OF} "
     r"(?P<what>(?!(?:the|this|that|these|those|my|your|what|where|it)\b).+))",
     re.IGNORECASE,
 )
 _CREATED = re.compile(
     rf"{_CREATE}{_FOR} (?P<whole>(?:{_ONE} )?(?P<how>(?:[\w-]+ ){{0,3}}?)"
-    rf"(?P<kind>{_PICTURE}|{_STYLED}){_OF} (?P<what>.+))",
+    rf"(?P<kind>{_IMAGE}|{_STYLED}){_OF} (?P<what>.+))",
     re.IGNORECASE,
 )
 _DRAWN = re.compile(rf"(?P<verb>{_DRAW}){_FOR} (?P<what>.+)", re.IGNORECASE)
@@ -117,7 +117,7 @@ _SECOND_REQUEST = re.compile(
 
 
 def read_drawing(words: str) -> str | None:
-    """Find out which picture somebody wants made who speaks of a picture: its caption.
+    """Find out which image somebody wants made who speaks of an image: its caption.
 
     Args:
         words: a sentence without courtesy.
@@ -130,7 +130,7 @@ def read_drawing(words: str) -> str | None:
     found = _CREATED.fullmatch(words) or _SHOWN.fullmatch(words)
     if found is None or _ANNOTATION.search(found["how"].strip()) or not _is_drawable(found["what"]):
         return None
-    plain = re.fullmatch(_PICTURE, found["kind"], re.IGNORECASE) and not found["how"].strip()
+    plain = re.fullmatch(_IMAGE, found["kind"], re.IGNORECASE) and not found["how"].strip()
     return (found["what"] if plain else found["whole"]).strip()
 
 
@@ -155,7 +155,7 @@ def read_drawn_thing(words: str) -> str | None:
 
 
 def read_edit(words: str) -> str | None:
-    """Find out what somebody wants changed in the picture: the instruction.
+    """Find out what somebody wants changed in the image: the instruction.
 
     Args:
         words: a sentence without courtesy.
@@ -165,7 +165,7 @@ def read_edit(words: str) -> str | None:
         'make the mug red'
         >>> read_edit("make a list of the mugs")
     """
-    whole = _EDIT_PICTURE.fullmatch(words)
+    whole = _EDIT_IMAGE.fullmatch(words)
     if whole:
         words = whole["what"].strip() or words
         return words if _is_one_request(words) else None

@@ -35,8 +35,8 @@ class Task(Enum):
     REASON = "one thing that has to be thought of"
     COUNT = "how many things there are"
     POSE = "keypoints of named things"
-    DRAW = "a new picture"
-    EDIT = "the picture with a change"
+    DRAW = "a new image"
+    EDIT = "the image with a change"
     TALK = "words"
 
 
@@ -148,7 +148,7 @@ def understand(sentence: str) -> Asked:
         'a red mug'
     """
     words = plain_words(sentence)
-    wanted = _read_picture(words)
+    wanted = _read_image(words)
     if wanted is not None:
         return wanted
     for reader in (_read_pose, _read_count, _read_labels, _read_thought, _read_masks, _read_boxes):
@@ -160,15 +160,15 @@ def understand(sentence: str) -> Asked:
     return Asked(Task.TALK) if drawn is None else Asked(Task.DRAW, wish=drawn)
 
 
-def needs_picture(sentence: str) -> bool:
-    """Tell whether a sentence can only be answered about a picture; a drawing is about none."""
+def needs_image(sentence: str) -> bool:
+    """Tell whether a sentence can only be answered about an image; a drawing is about none."""
     try:
         return understand(sentence).task is not Task.DRAW
     except InputError:
         return True
 
 
-def _read_picture(words: str) -> Asked | None:
+def _read_image(words: str) -> Asked | None:
     edit = read_edit(words)
     if edit is not None:
         return Asked(Task.EDIT, wish=edit)

@@ -26,15 +26,15 @@ _ROUTING = re.compile(
 
 #: Fixed first question and answer of one-pass perception, as evaluation uses them.
 _DIRECT_QUESTIONS = {
-    Route.DETECT: "Please find every {names} in this picture.",
-    Route.SEGMENT: "Please segment every {names} in this picture.",
-    Route.GROUND: "Where is {names} in this picture?",
+    Route.DETECT: "Please find every {names} in this image.",
+    Route.SEGMENT: "Please segment every {names} in this image.",
+    Route.GROUND: "Where is {names} in this image?",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A stretch of the conversation: text, or the place of a picture when `text` is None."""
+    """A stretch of the conversation: text, or the place of an image when `text` is None."""
 
     text: str | None
     supervised: bool
@@ -78,22 +78,22 @@ def encode_conversation(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Encode trusted rounds of question and answer (vicuna v1).
 
-    Pictures stand where the first question has `<image>`, or before it when it has none; in later
+    Images stand where the first question has `<image>`, or before it when it has none; in later
     rounds `<image>` is dropped. Routing tokens without slots get them.
 
     Args:
         rounds: (question, answer); the answer None ends the text in `ASSISTANT:`.
         tokenizer: tokenizer of the model.
         config: processing of the model.
-        image_count: number of pictures of one tile; read only when `tile_counts` is None.
-        tile_counts: tiles of each picture, see `count_tiles`.
+        image_count: number of images of one tile; read only when `tile_counts` is None.
+        tile_counts: tiles of each image, see `count_tiles`.
 
     Returns:
         ids (T,) int64 and labels (T,) int64, -100 where no loss applies; slots are labelled and
         masked inside the model.
 
     Raises:
-        InputError: if there is no round, the pictures and `<image>` marks differ in number, or the
+        InputError: if there is no round, the images and `<image>` marks differ in number, or the
             sequence is longer than the model takes.
     """
     tiles = [1] * image_count if tile_counts is None else list(tile_counts)
@@ -110,10 +110,10 @@ def encode_plain(
     *,
     tile_counts: Sequence[int] = (1,),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Encode a picture and its caption without roles, as the first training stage does.
+    """Encode an image and its caption without roles, as the first training stage does.
 
     Returns:
-        ids (T,) int64 and labels (T,) int64; everything but pictures and begin token is labelled.
+        ids (T,) int64 and labels (T,) int64; everything but images and begin token is labelled.
 
     Raises:
         InputError: as for `encode_conversation`.
@@ -140,8 +140,8 @@ def _check_marks(question: str, image_count: int) -> None:
     marks = question.count(IMAGE)
     if marks != image_count:
         raise InputError(
-            f"the question has {marks} {IMAGE} marks for {image_count} pictures; expected one "
-            "mark per picture, or none"
+            f"the question has {marks} {IMAGE} marks for {image_count} images; expected one "
+            "mark per image, or none"
         )
 
 
@@ -186,7 +186,7 @@ def _encode_parts(
         if part.text is not None:
             stretch.append(part)
             continue
-        # A picture cuts the text: what follows is encoded as a text of its own.
+        # An image cuts the text: what follows is encoded as a text of its own.
         flush()
         run = _image_run(next(remaining), tokenizer, config)
         ids.extend(run)
@@ -208,7 +208,7 @@ def _check_length(
     if len(ids) > config.max_length:
         raise InputError(
             f"the prompt has {len(ids)} tokens, the model takes {config.max_length}; shorten the "
-            "text or give fewer or smaller pictures"
+            "text or give fewer or smaller images"
         )
     return np.array(ids, dtype=np.int64), np.array(labels, dtype=np.int64)
 

@@ -75,12 +75,12 @@ def write_format(asked: Asked, sentence: str, config: ProcessingConfig) -> TaskF
         question, answer = pose_conversation(asked.names, keypoints, config)
         return TaskFormat(question, answer, (*asked.names, *keypoints))
     if asked.task in (Task.DRAW, Task.EDIT):
-        return _want_picture(asked)
+        return _want_image(asked)
     return _name_things(asked, config)
 
 
-def _want_picture(asked: Asked) -> TaskFormat:
-    """Write the request for a picture; the caption of a drawing is in lower case."""
+def _want_image(asked: Asked) -> TaskFormat:
+    """Write the request for an image; the caption of a drawing is in lower case."""
     wish = " ".join(neutralise(asked.wish).split()).rstrip(" .,;:!?")
     if asked.task is Task.EDIT:
         question, answer = f"Change this picture: {wish}.", f"Here it is {Route.EDIT.value}."

@@ -67,7 +67,7 @@ def select_instances(
 
     Args:
         logits: (Q, N) class logits, N >= num_classes; columns after the real classes are ignored.
-        boxes: (Q, 4) cxcywh as shares of the unpadded picture.
+        boxes: (Q, 4) cxcywh as shares of the unpadded image.
         num_classes: real classes of the call.
         frame_hw: height and width of the camera frame.
         top_k: most pairs.
@@ -139,7 +139,7 @@ def resize_masks(mask_logits: np.ndarray, letterbox: Letterbox) -> np.ndarray:
     if count * height * width > MAX_MASK_PIXELS:
         raise InputError(
             f"{count} masks of {width}x{height} pixels are over the limit of {MAX_MASK_PIXELS} "
-            "pixels; lower max_instances or resize the picture first"
+            "pixels; lower max_instances or resize the image first"
         )
     down, across = (_AxisResize.fit(mask_logits.shape[i + 1], letterbox, i) for i in (0, 1))
     canvas_height, canvas_width = letterbox.padded_hw

@@ -47,7 +47,7 @@ def make_branch(
     """Choose instances and bring them, and for SEGMENT the class of each pixel, to the frame.
 
     Args:
-        raw: `pred_logits` (Q, N), `pred_boxes` (Q, 4) cxcywh as shares of the picture,
+        raw: `pred_logits` (Q, N), `pred_boxes` (Q, 4) cxcywh as shares of the image,
             `mask_queries` (Q, M) and `mask_features` (M, h, w).
         letterbox: how the frame was placed on the canvas.
         route: what opened the slots.

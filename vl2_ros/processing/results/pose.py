@@ -77,7 +77,7 @@ def make_poses(
 
     Args:
         logits: (G, N) class logits, N at least the number of objects.
-        boxes: (G, 4) cxcywh as shares of the unpadded picture.
+        boxes: (G, 4) cxcywh as shares of the unpadded image.
         points: (G, M, 2) x and y as shares of it, M at least the number of keypoints.
         objects: name of each class.
         keypoints: name of each keypoint.
@@ -124,7 +124,7 @@ def place_keypoints(
     """Return the first `count` keypoints of each chosen object, (k, count, 2) in camera pixels.
 
     Args:
-        points: (G, M, 2) x and y as shares of the unpadded picture.
+        points: (G, M, 2) x and y as shares of the unpadded image.
         selection: what was chosen.
         count: keypoints that were asked for.
         frame_hw: height and width of the camera frame.

@@ -26,7 +26,7 @@ _NOWHERE = (0.0,) * 7
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthImage:
-    """Distances along the optical axis, registered to a camera picture.
+    """Distances along the optical axis, registered to a camera image.
 
     Attributes:
         values: (H, W) uint16 or float32; 0 and what is not finite is unknown.
@@ -44,11 +44,11 @@ class DepthImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpatialView:
-    """What is needed to place the instances of one picture in space.
+    """What is needed to place the instances of one image in space.
 
     Attributes:
-        camera: of the picture.
-        depth: registered to the picture; it may be smaller or larger.
+        camera: of the image.
+        depth: registered to the image; it may be smaller or larger.
     """
 
     camera: CameraModel

@@ -36,13 +36,13 @@ class Guidance:
     image_scale: float = 1.0
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         """Return P."""
         return len(self.prompt_embeds)
 
     def combine(self, noise: torch.Tensor) -> torch.Tensor:
         """Bring the noises (P, 4, h, w) of the rows to one (1, 4, h, w)."""
-        if self.pictures == 1:
+        if self.images == 1:
             return noise
         if self.image_latents is None:
             without, with_words = noise.chunk(2)
@@ -134,7 +134,7 @@ def _step(
     generator: torch.Generator,
 ) -> torch.Tensor:
     """Take one step; `times` is the time as the scheduler and as the engine want it."""
-    rows = scheduler.scale_model_input(torch.cat([latents] * guidance.pictures), times[0])
+    rows = scheduler.scale_model_input(torch.cat([latents] * guidance.images), times[0])
     if guidance.image_latents is not None:
         rows = torch.cat([rows, guidance.image_latents], dim=1)
     inputs = {"latents": rows, "timestep": times[1], "prompt_embeds": guidance.prompt_embeds}

@@ -1,4 +1,4 @@
-"""Super-link states to a picture: mapper, denoising loop and autoencoder, all through engines.
+"""Super-link states to an image: mapper, denoising loop and autoencoder, all through engines.
 
 Defaults of each route are those of diffusers' pipelines, which the released models were trained
 beside (spec core, section 8).
@@ -17,7 +17,7 @@ import torch
 from vl2_ros.errors import EngineError, InputError
 from vl2_ros.processing.images.generator_images import (
     fit_edit,
-    postprocess_picture,
+    postprocess_image,
     preprocess_source,
 )
 from vl2_ros.runtime.diffusion.denoise import (
@@ -50,14 +50,14 @@ class DiffusionSettings:
 
     Attributes:
         scheduler: content of its scheduler_config.json.
-        picture_hw: height and width of a drawn picture unless told otherwise, in pixels.
+        image_hw: height and width of a drawn image unless told otherwise, in pixels.
         latent_scale: what the autoencoder's latents are multiplied by to have deviation 1.
         block: pixels that one latent stands for, along each side.
-        is_fixed: whether the engines were built for `picture_hw` alone.
+        is_fixed: whether the engines were built for `image_hw` alone.
     """
 
     scheduler: Mapping[str, Any]
-    picture_hw: tuple[int, int]
+    image_hw: tuple[int, int]
     latent_scale: float = 0.18215
     block: int = 8
     is_fixed: bool = False
@@ -82,7 +82,7 @@ class DiffusionEngines:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a picture is made with, nothing left open."""
+    """What an image is made with, nothing left open."""
 
     size_hw: tuple[int, int]
     seed: int
@@ -93,7 +93,7 @@ class _Plan:
 
 
 class DiffusionGenerator:
-    """Draws pictures, or edits frames; an `ImageGenerator` over any backend's engines."""
+    """Draws images, or edits frames; an `ImageGenerator` over any backend's engines."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class DiffusionGenerator:
     def generate(
         self, states: Array, options: ImageOptions, source: Frame | None = None
     ) -> Generator[ProgressEvent, None, GeneratedImage]:
-        """Make one picture; see `ImageGenerator.generate`.
+        """Make one image; see `ImageGenerator.generate`.
 
         There is an event for every call of the denoiser, which are more than the steps with some
         schedulers: PNDM looks twice at the second time.
@@ -154,16 +154,16 @@ class DiffusionGenerator:
             latents = next(steps)
             yield ProgressEvent(STAGE, call + 1, calls)
         frame_hw = source.frame_hw if source and self._route is Route.EDIT else None
-        rgb = postprocess_picture(self._decode(latents), frame_hw)
+        rgb = postprocess_image(self._decode(latents), frame_hw)
         return GeneratedImage(self._route, rgb, plan.seed, plan.steps, plan.scheduler)
 
     def _plan(self, options: ImageOptions, source: Frame | None) -> _Plan:
         if self._route is Route.EDIT and source is None:
-            raise InputError("the answer edits a picture, but there is none; give one to edit")
+            raise InputError("the answer edits an image, but there is none; give one to edit")
         if self._route is Route.GENERATE and options.image_guidance is not None:
             raise InputError(
                 "image_guidance says how strongly an edit keeps to its source, and the answer "
-                f"draws a new picture; expected none, got {options.image_guidance}"
+                f"draws a new image; expected none, got {options.image_guidance}"
             )
         scheduler = options.scheduler or self._own_scheduler
         check_scheduler(scheduler, self._own_scheduler)
@@ -189,12 +189,12 @@ class DiffusionGenerator:
         wanted = options.size_hw
         if wanted is None:
             if settings.is_fixed or source is None or self._route is Route.GENERATE:
-                return settings.picture_hw
+                return settings.image_hw
             return fit_edit(source.frame_hw, settings.block)
-        if settings.is_fixed and wanted != settings.picture_hw:
-            height, width = settings.picture_hw
+        if settings.is_fixed and wanted != settings.image_hw:
+            height, width = settings.image_hw
             raise InputError(
-                f"the engines were built for pictures of {width}x{height} pixels, got size_hw "
+                f"the engines were built for images of {width}x{height} pixels, got size_hw "
                 f"{wanted}; leave it out, or build engines for it"
             )
         if wanted[0] % settings.block or wanted[1] % settings.block:
@@ -219,12 +219,12 @@ class DiffusionGenerator:
         pixels = to_numpy(self._engines.vae_decoder.run({"latents": unscaled})["pixels"])[0]
         if not np.isfinite(pixels).all():
             raise EngineError(
-                "the picture came out as NaN or infinity; use another scheduler, a lower guidance, "
+                "the image came out as NaN or infinity; use another scheduler, a lower guidance, "
                 "or a wider precision than float16"
             )
         if self._is_unsafe is not None and self._is_unsafe(pixels):
             raise InputError(
-                "the safety checker of the checkpoint refuses the picture that came out; ask for "
+                "the safety checker of the checkpoint refuses the image that came out; ask for "
                 "something else, or with another seed"
             )
         return pixels

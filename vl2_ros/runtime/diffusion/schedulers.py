@@ -72,7 +72,7 @@ def make_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Any:
         steps: denoising steps.
 
     Returns:
-        a fresh diffusers scheduler; it counts its steps, so it serves one picture.
+        a fresh diffusers scheduler; it counts its steps, so it serves one image.
 
     Raises:
         InputError: if it cannot take so many steps.

@@ -1,4 +1,4 @@
-"""The networks that make pictures, as engines of eager torch behind one generator."""
+"""The networks that make images, as engines of eager torch behind one generator."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_torch_generator(
         route: GENERATE or EDIT.
         device: where it runs.
         cuda_graphs: on CUDA, record a denoising step and replay it.
-        safety_checker: what it refuses is an error in place of a picture.
+        safety_checker: what it refuses is an error in place of an image.
     """
     with torch.inference_mode():
         no_words = network.encode_empty().float()
@@ -65,7 +65,7 @@ def make_torch_generator(
     )
     settings = DiffusionSettings(
         scheduler=config.scheduler,
-        picture_hw=(config.default_side, config.default_side),
+        image_hw=(config.default_side, config.default_side),
         latent_scale=config.scaling_factor,
         block=config.pixels_per_latent,
     )

@@ -33,9 +33,9 @@ from vl2_ros.runtime.lazy import LazyEngine, LazyImageGenerator, LazyPart, PartM
 from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
 from vl2_ros.structures import Route
 
-#: Decoders of things in pictures; part of the network and graph have one name.
+#: Decoders of things in images; part of the network and graph have one name.
 _PERCEPTION = ("detection_decoder", "pose_decoder")
-#: Bytes of a value of the parts that make pictures, on CUDA: bfloat16, but for a few.
+#: Bytes of a value of the parts that make images, on CUDA: bfloat16, but for a few.
 _IMAGE_BYTES_ON_CUDA = 2.25
 _MB = 1e6
 
@@ -59,7 +59,7 @@ def load_torch_engines(
 ) -> Engines:
     """Load a checkpoint folder and wrap its parts as engines.
 
-    What makes pictures is loaded when the first one is wanted. With a budget the perception
+    What makes images is loaded when the first one is wanted. With a budget the perception
     decoders are, too, so that all decoders share it. The region encoder is small, and the vision
     encoder works for it, so it is always there.
 
@@ -115,7 +115,7 @@ def load_torch_engines(
 def add_torch_generators(
     engines: Engines, weights: Path, *, device: str = "cpu", without: Collection[str] = ()
 ) -> Engines:
-    """Add what makes pictures, run by torch, to engines of another backend.
+    """Add what makes images, run by torch, to engines of another backend.
 
     Args:
         engines: of the same checkpoint, with no image generators.

@@ -1,6 +1,6 @@
 """Message definitions to DDS types with ROS 2's names, whose samples carry finished CDR bytes.
 
-The Python binding would read and write a picture byte by byte through lists; here it only declares
+The Python binding would read and write an image byte by byte through lists; here it only declares
 the full type to the other side, and the bytes are made elsewhere.
 """
 

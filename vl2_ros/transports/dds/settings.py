@@ -19,7 +19,7 @@ _EVERY_INTERFACE = (
 )
 _LOOPBACK = '<NetworkInterface address="127.0.0.1" multicast="false"/>'
 
-# Fragments of nearly 64 kB instead of 1.3 kB: a picture of 1920x1080 arrives in 16 instead of
+# Fragments of nearly 64 kB instead of 1.3 kB: an image of 1920x1080 arrives in 16 instead of
 # 285 ms.
 _SETTINGS = """<CycloneDDS><Domain Id="any">
 <General>

@@ -23,7 +23,7 @@ def sample_levels(
     """Return the weighted sum of samples for every query; outside a map everything is 0.
 
     Args:
-        values: (R, S, C) float32, level after level, row-major; R counts pictures times heads.
+        values: (R, S, C) float32, level after level, row-major; R counts images times heads.
         points: (R, Q, L, P, 2) x, y in 0..1 of each level's map.
         weights: (R, Q, L, P).
         level_sizes: L pairs (H_l, W_l).

@@ -52,7 +52,7 @@ class TargetMasks:
 
         Args:
             targets: the batch's objects.
-            canvas_hw: size of the padded pictures; masks are placed in its top left corner.
+            canvas_hw: size of the padded images; masks are placed in its top left corner.
             features_hw: size to average the canvas to, or None to keep it.
         """
         size = canvas_hw if features_hw is None else features_hw
@@ -95,12 +95,12 @@ def mask_losses(
     """
     groups = matched.shape[1] // max(targets.has_mask.shape[1], 1)
     chosen = (matched >= 0) & targets.has_mask.repeat(1, groups)
-    picture, slot = chosen.nonzero(as_tuple=True)
-    if not len(picture):
+    image, slot = chosen.nonzero(as_tuple=True)
+    if not len(image):
         nothing = 0.0 * (queries.float().sum() + features.float().sum())
         return nothing, nothing
-    logits = _matched_logits(queries, features, matched)[picture, slot]
-    goals = targets.masks[picture, slot % targets.has_mask.shape[1]].float()
+    logits = _matched_logits(queries, features, matched)[image, slot]
+    goals = targets.masks[image, slot % targets.has_mask.shape[1]].float()
     if config.points:
         points = _pick_points(logits, config, sample_points)
         logits, goals = _sample(logits, points), _sample(goals, points)

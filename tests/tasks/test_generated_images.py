@@ -16,7 +16,7 @@ from vl2_ros.processing.language.command_prompt import write_prompt
 from vl2_ros.structures import Command, Route
 
 FRAME = make_frame(*ODD_HW)
-PICTURE = "<48>\n"
+IMAGE = "<48>\n"
 COUNTS = {"num_embs": PROCESSING.num_embs, "num_embs_gen": PROCESSING.num_embs_gen}
 #: sentence, question, answer, route
 WISHES = {
@@ -28,7 +28,7 @@ WISHES = {
     ),
     "edit": (
         "Could you make the Mug red?",
-        f"{PICTURE}Change this picture: make the Mug red.",
+        f"{IMAGE}Change this picture: make the Mug red.",
         "Here it is [EDIT].",
         Route.EDIT,
     ),
@@ -52,7 +52,7 @@ def test_sentence_becomes_the_trained_question(network, name):
     assert text == f"<s>USER: {question} ASSISTANT:"
 
 
-def test_a_drawing_needs_no_picture_and_looks_at_none(network):
+def test_a_drawing_needs_no_image_and_looks_at_none(network):
     sentence, question, _, _ = WISHES["drawing"]
     with_one, ids, features, _ = feed(network, Command(sentence))
     without, other_ids, _, _ = feed(network, Command(sentence), frame=None)
@@ -62,7 +62,7 @@ def test_a_drawing_needs_no_picture_and_looks_at_none(network):
 
 
 @pytest.mark.parametrize("name", WISHES)
-def test_direct_answers_hold_the_slots_of_pictures(network, name):
+def test_direct_answers_hold_the_slots_of_images(network, name):
     sentence, question, answer, route = WISHES[name]
     text, ids, _, _ = feed(network, Command(sentence, direct=True))
     written = answer.replace(route.value, route.value + "[EMB]" * 6)
@@ -89,11 +89,11 @@ def test_direct_states_are_those_that_generation_would_give(network, name):
 
 
 @pytest.mark.parametrize("name", WISHES)
-def test_a_model_that_makes_no_pictures_is_asked_as_before(network, name):
+def test_a_model_that_makes_no_images_is_asked_as_before(network, name):
     sentence = WISHES[name][0]
     can = (Route.ANSWER, Route.DETECT)
     text, *_ = feed(network, Command(sentence), routes=can)
-    assert text == f"<s>USER: {PICTURE}{sentence} ASSISTANT:"
+    assert text == f"<s>USER: {IMAGE}{sentence} ASSISTANT:"
     with pytest.raises(InputError, match="is not known before the model gives it"):
         write_prompt(FRAME, Command(sentence, direct=True), PROCESSING, can)
 
@@ -101,7 +101,7 @@ def test_a_model_that_makes_no_pictures_is_asked_as_before(network, name):
 def test_the_pipeline_of_such_a_model_answers_in_words(network):
     result = network.pipeline("I cannot.").answer(FRAME, Command("draw a red mug"))
     assert (result.text, result.images) == ("I cannot.", ())
-    assert network.prompt_text() == f"<s>USER: {PICTURE}draw a red mug ASSISTANT:"
+    assert network.prompt_text() == f"<s>USER: {IMAGE}draw a red mug ASSISTANT:"
 
 
 def test_a_model_of_spoken_commands_is_asked_as_it_was_said():
@@ -111,7 +111,7 @@ def test_a_model_of_spoken_commands_is_asked_as_it_was_said():
         assert prompt.format.question == sentence and prompt.frames == (FRAME,)
 
 
-def test_further_pictures_leave_the_sentence_as_it_is():
+def test_further_images_leave_the_sentence_as_it_is():
     command = Command("make the mug red", images=(FRAME,))
     prompt = write_prompt(FRAME, command, PROCESSING)
     assert prompt.format.question == "make the mug red" and len(prompt.frames) == 2
@@ -120,14 +120,14 @@ def test_further_pictures_leave_the_sentence_as_it_is():
 @pytest.mark.parametrize(
     ("sentence", "changes", "routes", "expected"),
     [
-        ("make the mug red", {}, tuple(Route), "is about a picture and there is none; expected a"),
-        ("find the mug", {}, tuple(Route), "'find the mug' is about a picture"),
+        ("make the mug red", {}, tuple(Route), "is about an image and there is none; expected a"),
+        ("find the mug", {}, tuple(Route), "'find the mug' is about an image"),
         ("draw a mug", {}, (Route.ANSWER, Route.DETECT), "cannot draw; it can: answer, detect"),
-        ("draw a mug", {"images": (FRAME,)}, tuple(Route), "there is no picture to look at"),
-        ("draw it", {}, tuple(Route), "is about a picture"),
+        ("draw a mug", {"images": (FRAME,)}, tuple(Route), "there is no image to look at"),
+        ("draw it", {}, tuple(Route), "is about an image"),
     ],
 )
-def test_without_a_picture_only_drawings_are_taken(sentence, changes, routes, expected):
+def test_without_a_image_only_drawings_are_taken(sentence, changes, routes, expected):
     with pytest.raises(InputError, match=expected):
         write_prompt(None, Command(sentence, **changes), PROCESSING, routes)
 

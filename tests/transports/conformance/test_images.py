@@ -1,4 +1,4 @@
-"""Drawn and edited pictures on their way: options in, pictures and what makes them again out."""
+"""Drawn and edited images on their way: options in, images and what makes them again out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MS = 1_000_000
 
 
 def start(rig, **parameters) -> np.ndarray:
-    """Start with one picture of noise on the camera, and return it."""
+    """Start with one image of noise on the camera, and return it."""
     rig.start(**parameters)
     rgb = np.random.default_rng(3).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     rig.show(rig.open_camera(), 5 * MS, message=make_image(rig.client.types, 5 * MS, rgb=rgb))
@@ -31,7 +31,7 @@ def pixels_of(image) -> np.ndarray:
     return np.asarray(image.data).reshape(image.height, image.width, 3)
 
 
-def test_options_reach_the_model_and_come_back_with_the_picture(rig):
+def test_options_reach_the_model_and_come_back_with_the_image(rig):
     start(rig)
     options = {
         **{"seed": 2**63 - 1, "steps": 7, "guidance": 7.5, "image_guidance": 1.5},
@@ -50,7 +50,7 @@ def test_options_reach_the_model_and_come_back_with_the_picture(rig):
     assert (stamp_of(made.image), made.image.header.frame_id) == (5 * MS, "")
 
 
-def test_edit_has_the_header_and_the_pixels_of_its_picture(rig):
+def test_edit_has_the_header_and_the_pixels_of_its_image(rig):
     rgb = start(rig)
     command(rig, "a", "change it")
     (result,) = rig.results.wait_for("a")
@@ -98,7 +98,7 @@ def test_options_that_cannot_be_used_are_invalid(rig, options, expected):
     assert expected in result.message and rig.perceiver.seen == []
 
 
-def test_picture_from_a_decoder_that_is_switched_off_says_so(rig):
+def test_image_from_a_decoder_that_is_switched_off_says_so(rig):
     start(rig)
     rig.perceiver.without = (Route.GENERATE,)
     command(rig, "a", "paint it")

@@ -1,4 +1,4 @@
-"""Options that say how a picture is drawn or edited, and what is made of them."""
+"""Options that say how an image is drawn or edited, and what is made of them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _OPTIONS: tuple[tuple[str, Any, Any], ...] = (
         None,
         Annotated[
             int | None,
-            typer.Option(help="Of a drawn or edited picture; the same gives the same picture."),
+            typer.Option(help="Of a drawn or edited image; the same gives the same image."),
         ],
     ),
     (
         "steps",
         None,
         Annotated[
-            int | None, typer.Option(help="Denoising steps of a picture; else the model's default.")
+            int | None, typer.Option(help="Denoising steps of an image; else the model's default.")
         ],
     ),
     (
@@ -37,7 +37,7 @@ _OPTIONS: tuple[tuple[str, Any, Any], ...] = (
         None,
         Annotated[
             float | None,
-            typer.Option(help="How strongly a picture follows the words; 7.5 is usual."),
+            typer.Option(help="How strongly an image follows the words; 7.5 is usual."),
         ],
     ),
     (
@@ -45,7 +45,7 @@ _OPTIONS: tuple[tuple[str, Any, Any], ...] = (
         None,
         Annotated[
             float | None,
-            typer.Option(help="How strongly an edit keeps its picture; 1.5 is usual."),
+            typer.Option(help="How strongly an edit keeps its image; 1.5 is usual."),
         ],
     ),
     (
@@ -54,7 +54,7 @@ _OPTIONS: tuple[tuple[str, Any, Any], ...] = (
         Annotated[
             str | None,
             typer.Option(
-                metavar="WIDTHxHEIGHT", help="Pixels that a picture is made at, such as 512x512."
+                metavar="WIDTHxHEIGHT", help="Pixels that an image is made at, such as 512x512."
             ),
         ],
     ),
@@ -71,8 +71,8 @@ _OPTIONS: tuple[tuple[str, Any, Any], ...] = (
 )
 
 
-def take_picture_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of pictures; it gets them by keyword, for `make_image_options`."""
+def take_image_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of images; it gets them by keyword, for `make_image_options`."""
     added = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
@@ -83,7 +83,7 @@ def take_picture_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def make_image_options(options: Mapping[str, Any]) -> ImageOptions:
-    """Make the options of pictures from what `take_picture_options` added.
+    """Make the options of images from what `take_image_options` added.
 
     Raises:
         InputError: if one is out of its range or not written as its name says.

@@ -1,4 +1,4 @@
-"""Drawn and edited pictures on the command line, through the pipeline and through a node."""
+"""Drawn and edited images on the command line, through the pipeline and through a node."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.flow.test_pipeline import DetectionDecoder
 from tests.flow.test_pipeline_images import Generator, make_pipeline
 from tests.node.scripted_perceiver import STEPS, ScriptedPerceiver
 from vl2_ros.console.answer_files import AnswerFiles, save_answer
-from vl2_ros.console.picture_options import read_size
+from vl2_ros.console.image_options import read_size
 from vl2_ros.errors import InputError
 from vl2_ros.recordings.bag import list_image_topics
 from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, Result, Route
@@ -31,7 +31,7 @@ EXPECTED = ImageOptions(7, 20, 7.5, 1.5, (512, 640), "dpm++")
 
 
 @pytest.fixture
-def picture(tmp_path) -> Path:
+def image(tmp_path) -> Path:
     path = tmp_path / "table.png"
     rows = np.arange(40, dtype=np.uint8)[:, None, None]
     Image.fromarray(np.broadcast_to(rows, (40, 60, 3)).copy()).save(path)
@@ -40,7 +40,7 @@ def picture(tmp_path) -> Path:
 
 @pytest.fixture
 def model(monkeypatch, json_tokenizer):
-    """Takes the place of the model that is loaded: says an answer and makes scripted pictures."""
+    """Takes the place of the model that is loaded: says an answer and makes scripted images."""
 
     class Model:
         def __init__(self):
@@ -75,41 +75,41 @@ class TestAsk:
         assert read(out).shape == (64, 64, 3) and (read(out) == 128).all()
         printed = capsys.readouterr().out.replace("\n", " ")
         assert "Here it is. [GEN] 64x64, seed 7, 2 steps of euler" in printed
-        assert f"picture: {out}" in printed and "overlay" not in printed
+        assert f"image: {out}" in printed and "overlay" not in printed
         assert [path.name for path in tmp_path.iterdir()] == ["mug.png"]
 
-    def test_an_edit_keeps_the_size_of_its_picture(self, model, picture, tmp_path):
+    def test_an_edit_keeps_the_size_of_its_image(self, model, image, tmp_path):
         model.says(EDITED)
         out = tmp_path / "red.png"
-        assert run("ask", picture, "make the mug red", "--save", out) == 0
-        np.testing.assert_array_equal(read(out), read(picture)[::-1])
+        assert run("ask", image, "make the mug red", "--save", out) == 0
+        np.testing.assert_array_equal(read(out), read(image)[::-1])
         ((_, options, source),) = model.editor.calls
         assert options == ImageOptions() and source.frame_hw == (40, 60)
 
-    def test_json_tells_what_makes_the_picture_again_and_where_it_is(self, model, tmp_path, capsys):
+    def test_json_tells_what_makes_the_image_again_and_where_it_is(self, model, tmp_path, capsys):
         model.says(DRAWN)
         out = tmp_path / "mug.png"
         assert run("ask", "draw a mug", "--json", "--save", out, "--seed", 7) == 0
         document = json.loads(capsys.readouterr().out)
         made = {"route": "[GEN]", "width": 64, "height": 64, "seed": 7, "steps": 2}
         assert document["images"] == [made | {"scheduler": "euler", "file": str(out)}]
-        assert (document["picture"], document["overlay"]) == (None, None)
+        assert (document["image"], document["overlay"]) == (None, None)
         assert document["routes"] == ["[GEN]"] and document["command"] == "draw a mug"
         model.says(DRAWN)
         assert run("ask", "draw a mug", "--json") == 0
         assert json.loads(capsys.readouterr().out)["images"][0]["file"] is None
 
-    def test_several_pictures_are_numbered(self, model, picture, tmp_path):
+    def test_several_images_are_numbered(self, model, image, tmp_path):
         model.says("The first [EDIT], another [EDIT].")
         out = tmp_path / "out.png"
-        assert run("ask", picture, picture, "make the mug red", "--save", out) == 0
+        assert run("ask", image, image, "make the mug red", "--save", out) == 0
         names = {path.name for path in tmp_path.glob("out*")}
         assert names == {"out_0.png", "out_0_2.png", "out_1.png", "out_1_2.png"}
 
-    def test_what_was_found_beside_it_gets_an_overlay(self, model, picture, tmp_path, capsys):
+    def test_what_was_found_beside_it_gets_an_overlay(self, model, image, tmp_path, capsys):
         model.says("mug[DET]. Here it is [EDIT].", detection=DetectionDecoder())
         out = tmp_path / "out.png"
-        assert run("ask", picture, "do both", "--save", out, "--json") == 0
+        assert run("ask", image, "do both", "--save", out, "--json") == 0
         document = json.loads(capsys.readouterr().out)
         assert document["overlay"] == str(tmp_path / "out_overlay.png")
         assert document["images"][0]["file"] == str(out)
@@ -122,13 +122,11 @@ class TestAsk:
         assert run("ask", "draw a mug", "--direct", "--save", out) == 0
         assert len(model.drawer.calls) == 1 and out.exists()
 
-    def test_parts_and_budget_reach_the_loading(self, model, picture):
+    def test_parts_and_budget_reach_the_loading(self, model, image):
         model.says("A mug.")
         options = ("--without", "image_editing", "--without", "pose_decoder")
-        assert (
-            run("ask", picture, "what?", *options, "--memory-budget", 900, "--device", "cpu") == 0
-        )
-        assert run("ask", picture, "what?", "--device", "cpu") == 0
+        assert run("ask", image, "what?", *options, "--memory-budget", 900, "--device", "cpu") == 0
+        assert run("ask", image, "what?", "--device", "cpu") == 0
         assert [(one["without"], one["memory_budget_mb"]) for one in model.loaded] == [
             (("image_editing", "pose_decoder"), 900.0),
             ((), None),
@@ -137,12 +135,12 @@ class TestAsk:
     @pytest.mark.parametrize(
         ("arguments", "expected"),
         [
-            (["make the mug red"], "expected pictures and then a sentence, got only 'make the mug"),
-            (["find the mug"], 'or without a picture: vl2 ask "draw a red mug"'),
-            (["pose of the teapot"], "expected pictures and then a sentence"),
-            (["table.png"], "expected pictures and then a sentence"),
-            (["draw a mug", "--point", "3,4"], "there is no picture to look at"),
-            (["draw a mug", "--labels", "a.png"], "--labels takes one picture, got 0"),
+            (["make the mug red"], "expected images and then a sentence, got only 'make the mug"),
+            (["find the mug"], 'or without an image: vl2 ask "draw a red mug"'),
+            (["pose of the teapot"], "expected images and then a sentence"),
+            (["table.png"], "expected images and then a sentence"),
+            (["draw a mug", "--point", "3,4"], "there is no image to look at"),
+            (["draw a mug", "--labels", "a.png"], "--labels takes one image, got 0"),
             (["draw a mug", "--steps", "0"], "steps must lie in 1..1000, got 0"),
             (["draw a mug", "--steps", "10000"], "steps must lie in 1..1000, got 10000"),
             (["draw a mug", "--guidance", "nan"], "guidance must be a number in 0..100, got nan"),
@@ -152,35 +150,35 @@ class TestAsk:
             (["draw a mug", "--size", "500x512"], "multiples of 8 in 64..2048, got (512, 500)"),
             (["draw a mug", "--size", "99999x8"], "multiples of 8 in 64..2048"),
             (["draw a mug", "--scheduler", "magic"], "unknown scheduler 'magic'"),
-            (["draw a mug", "--save", "no/where.png"], "cannot write the picture no/where.png"),
-            (["draw a mug", "--save", "mug.xyz"], "expected a name such as picture.png"),
+            (["draw a mug", "--save", "no/where.png"], "cannot write the image no/where.png"),
+            (["draw a mug", "--save", "mug.xyz"], "expected a name such as image.png"),
         ],
     )
     def test_what_cannot_be_used_is_one_red_line(
-        self, model, picture, monkeypatch, capsys, arguments, expected
+        self, model, image, monkeypatch, capsys, arguments, expected
     ):
-        monkeypatch.chdir(picture.parent)
+        monkeypatch.chdir(image.parent)
         model.says(DRAWN)
         assert run("ask", *arguments) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and expected in error.replace("\n", " ")
 
-    def test_a_decoder_that_is_left_out_is_named(self, model, picture, capsys):
+    def test_a_decoder_that_is_left_out_is_named(self, model, image, capsys):
         model.says(DRAWN, generators=[], absent={"image_generation": "it was switched off"})
-        assert run("ask", picture, "draw a mug") == 2
+        assert run("ask", image, "draw a mug") == 2
         assert "image_generation is not loaded: it was switched off" in capsys.readouterr().err
         assert run("ask", "draw a mug") == 2
         assert "this model cannot draw; it can: answer" in capsys.readouterr().err
 
-    def test_the_embedded_model_answers_in_words_and_draws_nothing(self, picture, capsys):
+    def test_the_embedded_model_answers_in_words_and_draws_nothing(self, image, capsys):
         assert run("ask", "draw a red mug", "--device", "cpu") == 2
         assert "this model cannot draw; it can: answer, detect" in capsys.readouterr().err
-        assert run("ask", picture, "draw a red mug", "--device", "cpu", "--json") == 0
+        assert run("ask", image, "draw a red mug", "--device", "cpu", "--json") == 0
         document = json.loads(capsys.readouterr().out)
         assert document["images"] == [] and document["text"]
 
 
-def test_steps_are_shown_while_a_picture_is_made(model, monkeypatch, tmp_path):
+def test_steps_are_shown_while_a_image_is_made(model, monkeypatch, tmp_path):
     shown = []
 
     class Bar:
@@ -203,7 +201,7 @@ class TestNode:
         yield node
         node.close()
 
-    def test_send_tells_the_options_and_saves_the_picture(self, node, tmp_path, capsys):
+    def test_send_tells_the_options_and_saves_the_image(self, node, tmp_path, capsys):
         out = tmp_path / "mug.png"
         assert run("send", "paint it", "--save", out, *OPTIONS) == 0
         ((_, command),) = node.perceiver.seen
@@ -223,7 +221,7 @@ class TestNode:
 
     def test_nothing_to_save_is_told(self, node, tmp_path, capsys):
         assert run("send", "find it", "--save", tmp_path / "none.png") == 0
-        assert "the answer holds no picture; nothing was written" in capsys.readouterr().err
+        assert "the answer holds no image; nothing was written" in capsys.readouterr().err
         assert not (tmp_path / "none.png").exists()
 
     @pytest.mark.parametrize(
@@ -247,7 +245,7 @@ class TestNode:
         assert "failed: RouteError: the answer opened" in capsys.readouterr().err
 
 
-def test_bag_makes_the_same_picture_of_every_frame(bag, monkeypatch, tmp_path):
+def test_bag_makes_the_same_image_of_every_frame(bag, monkeypatch, tmp_path):
     perceiver = ScriptedPerceiver()
     loaded = []
 
@@ -276,7 +274,7 @@ def test_size_is_width_and_height():
     assert read_size(" 640X512") == (512, 640)
 
 
-def test_files_without_a_frame_are_the_pictures_alone(tmp_path):
+def test_files_without_a_frame_are_the_images_alone(tmp_path):
     image = GeneratedImage(Route.GENERATE, np.zeros((64, 64, 3), np.uint8), 1, 2, "euler")
     result = Result("", 0, "", "Two.", images=(image, image))
     files = save_answer(None, "draw it", result, tmp_path / "a.png")
