@@ -40,6 +40,11 @@ class Frame:
                 "resize it first"
             )
 
+    def __repr__(self) -> str:
+        """Show size, stamp and frame_id, no pixels."""
+        height, width = self.frame_hw
+        return f"Frame({width}x{height}, stamp_ns={self.stamp_ns}, frame_id={self.frame_id!r})"
+
     @property
     def frame_hw(self) -> tuple[int, int]:
         """Height and width in camera pixels."""

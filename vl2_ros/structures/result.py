@@ -10,6 +10,9 @@ from vl2_ros.errors import ShapeError
 from vl2_ros.structures.detections import Detections, LabelMap
 from vl2_ros.structures.route import Route
 
+#: Characters of a text that a repr shows.
+_SHOWN_CHARACTERS = 80
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Branch:
@@ -27,6 +30,11 @@ class Branch:
     phrases: tuple[str, ...]
     detections: Detections
     label_map: LabelMap | None = None
+
+    def __repr__(self) -> str:
+        """Show route and detections, no arrays."""
+        mapped = f", {self.label_map}" if self.label_map else ""
+        return f"Branch({self.route.name}, {self.detections}{mapped})"
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -57,6 +65,14 @@ class GeneratedImage:
         if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
             raise ShapeError(f"rgb must be (H, W, 3) uint8, got {self.rgb.shape} {self.rgb.dtype}")
 
+    def __repr__(self) -> str:
+        """Show route, size and how it was made, no pixels."""
+        height, width = self.rgb.shape[:2]
+        return (
+            f"GeneratedImage({self.route.name}, {width}x{height}, seed={self.seed}, "
+            f"steps={self.steps}, scheduler={self.scheduler!r})"
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
@@ -79,6 +95,16 @@ class Result:
     branches: tuple[Branch, ...] = ()
     stage_ms: dict[str, float] = field(default_factory=dict)
     images: tuple[GeneratedImage, ...] = ()
+
+    def __repr__(self) -> str:
+        """Show the text, what was found and the images, no arrays."""
+        text = (
+            self.text
+            if len(self.text) <= _SHOWN_CHARACTERS
+            else f"{self.text[: _SHOWN_CHARACTERS - 3]}..."
+        )
+        parts = [repr(text), *map(repr, self.branches), *map(repr, self.images)]
+        return f"Result({', '.join(parts)})"
 
     @property
     def routes(self) -> tuple[Route, ...]:
