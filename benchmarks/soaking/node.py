@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from soaking.lines import emit, read_requests
-from vl2_ros.console.heap import return_freed_images
+from vl2_ros.console.heap import return_freed_memory
 from vl2_ros.errors import VL2Error
 from vl2_ros.loading import load_pipeline
 from vl2_ros.node.parameters import NodeParameters
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--command-deadline", type=float, default=10.0, help="seconds")
     options = parser.parse_args()
     # As `vl2 serve` does.
-    return_freed_images()
+    return_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     transport = DdsTransport("vl2")
     faulty = FaultyPerceiver(load_pipeline(device="cpu"))

@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from vl2_ros.console import display, terminal
-from vl2_ros.console.heap import return_freed_images
+from vl2_ros.console.heap import return_freed_memory
 from vl2_ros.console.options import choose_device, find_version
 from vl2_ros.errors import VL2Error
 
@@ -47,7 +47,7 @@ def run(
     """
     from vl2_ros.transports.ros.transport import import_with_rclpy
 
-    return_freed_images()
+    return_freed_memory()
     failure = terminal.Failure()
 
     def wait() -> None:

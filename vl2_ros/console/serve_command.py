@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from vl2_ros.console import display, ros_node, terminal
-from vl2_ros.console.heap import return_freed_images
+from vl2_ros.console.heap import return_freed_memory
 from vl2_ros.console.options import (
     Backend,
     Device,
@@ -61,7 +61,7 @@ def serve(
     **parameters: Any,
 ) -> None:
     """Run the node: images and commands in, typed results out, until Ctrl-C."""
-    return_freed_images()
+    return_freed_memory()
     settings = make_node_parameters(parameters)
     process = ProcessParameters(
         weights=str(weights or ""),
