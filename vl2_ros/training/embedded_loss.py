@@ -7,9 +7,9 @@ from torch import nn
 
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.decoders.set_losses import total_loss
 from vl2_ros.model.detection.config import DetectionConfig
 from vl2_ros.model.detection.decoder import DetectionDecoder
-from vl2_ros.model.detection.losses import total_loss
 from vl2_ros.model.network import LanguageOutput, VisionLLM
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS

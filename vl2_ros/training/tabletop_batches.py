@@ -23,7 +23,7 @@ from vl2_ros.datasets.commands import (
     sample_text,
 )
 from vl2_ros.datasets.tabletop import TabletopCache
-from vl2_ros.model.detection.losses import DetectionTargets
+from vl2_ros.model.decoders.targets import ObjectTargets
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.images.preprocess import preprocess_decoder, preprocess_vision
 from vl2_ros.processing.language.prompt import encode_conversation
@@ -127,7 +127,7 @@ class TrainingBatch:
     blind_rows: ConversationRows | None
     image_token_labels: TokenLabels
     decoder_token_labels: TokenLabels
-    targets: list[DetectionTargets]
+    targets: list[ObjectTargets]
 
 
 def augment(
@@ -194,7 +194,7 @@ def _keep_visible(
     )
 
 
-def make_targets(view: View, example: CommandExample, mask_hw: tuple[int, int]) -> DetectionTargets:
+def make_targets(view: View, example: CommandExample, mask_hw: tuple[int, int]) -> ObjectTargets:
     """Build the detection targets of one conversation; an object named twice gets two targets.
 
     Args:
@@ -208,7 +208,7 @@ def make_targets(view: View, example: CommandExample, mask_hw: tuple[int, int]) 
     x1, y1, x2, y2 = (view.boxes_xyxy[index] / (width, height, width, height)).T
     boxes = np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], axis=1)
     small = cv2.resize(view.instance_map, mask_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    return DetectionTargets(
+    return ObjectTargets(
         boxes_cxcywh_norm=torch.from_numpy(boxes.astype(np.float32)),
         class_index=torch.tensor([phrase for _, phrase in pairs], dtype=torch.int64),
         masks=torch.from_numpy(small[None] == (index + 1)[:, None, None]),

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from tests.model.detection.detection_golden import Group, assert_close, inputs_of, make_decoder
 from vl2_ros.model.decoders.denoising import DenoisingNoise, count_groups, make_denoising
-from vl2_ros.model.decoders.targets import TargetBatch
+from vl2_ros.model.decoders.set_losses import total_loss
+from vl2_ros.model.decoders.targets import ObjectTargets, TargetBatch
 from vl2_ros.model.detection.decoder import DetectionDecoder
-from vl2_ros.model.detection.losses import DetectionTargets, match_sets, total_loss
+from vl2_ros.model.detection.losses import match_sets
 
 pytestmark = pytest.mark.golden
 
@@ -47,7 +48,7 @@ def make_targets(group: Group, *, empty: tuple[int, ...], with_masks: bool) -> l
         count = 0 if image in empty else len(ids)
         masks = group[f"in.mask_labels.{image}"].bool()[:count]
         targets.append(
-            DetectionTargets(
+            ObjectTargets(
                 group[f"in.boxes.{image}"][:count],
                 torch.tensor([positions[str(i)] for i in ids[:count]], dtype=torch.int64),
                 masks if with_masks else None,

@@ -14,9 +14,10 @@ from tests.model.detection.test_detection_decoder import (
     perturb,
 )
 from vl2_ros.errors import ShapeError
+from vl2_ros.model.decoders.set_losses import total_loss
+from vl2_ros.model.decoders.targets import ObjectTargets
 from vl2_ros.model.detection.config import DetectionConfig
 from vl2_ros.model.detection.decoder import DetectionDecoder
-from vl2_ros.model.detection.losses import DetectionTargets, total_loss
 
 MASK_HW = (HEIGHT // 4, WIDTH // 4)
 
@@ -27,7 +28,7 @@ def make_decoder(kind: str, **changes: object) -> DetectionDecoder:
     return DetectionDecoder(replace(config, **changes)).train()
 
 
-def make_targets(counts: list[int], classes: int, *, masks: bool = True) -> list[DetectionTargets]:
+def make_targets(counts: list[int], classes: int, *, masks: bool = True) -> list[ObjectTargets]:
     source = torch.Generator().manual_seed(1)
     targets = []
     for count in counts:
@@ -35,7 +36,7 @@ def make_targets(counts: list[int], classes: int, *, masks: bool = True) -> list
         sizes = torch.rand(count, 2, generator=source) * 0.2 + 0.2
         boxes = torch.cat([centres, sizes], dim=1)
         index = torch.arange(count) % classes
-        targets.append(DetectionTargets(boxes, index, paint(boxes) if masks else None))
+        targets.append(ObjectTargets(boxes, index, paint(boxes) if masks else None))
     return targets
 
 
@@ -188,15 +189,15 @@ def test_a_class_that_was_not_asked_for_is_refused(index: int) -> None:
     boxes = torch.full((1, 4), 0.5)
     with pytest.raises(ShapeError, match="class_index"):
         decoder.compute_losses(
-            *train_batch(decoder.config, [2]), [DetectionTargets(boxes, torch.tensor([index]))]
+            *train_batch(decoder.config, [2]), [ObjectTargets(boxes, torch.tensor([index]))]
         )
 
 
 def test_targets_must_be_parallel_and_one_per_image() -> None:
     with pytest.raises(ShapeError, match="boxes_cxcywh_norm"):
-        DetectionTargets(torch.zeros(2, 4), torch.zeros(1, dtype=torch.int64))
+        ObjectTargets(torch.zeros(2, 4), torch.zeros(1, dtype=torch.int64))
     with pytest.raises(ShapeError, match="masks"):
-        DetectionTargets(torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64), torch.ones(2, 3, 3))
+        ObjectTargets(torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64), torch.ones(2, 3, 3))
     decoder = make_decoder("resnet")
     with pytest.raises(ShapeError, match="2 images"):
         decoder.compute_losses(*train_batch(decoder.config, [2, 2]), make_targets([1], 2))

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from vl2_ros.errors import InputError, ShapeError
 from vl2_ros.model.decoders.query_groups import GroupAttention, QueryGroups
-from vl2_ros.model.decoders.targets import DetectionTargets
+from vl2_ros.model.decoders.set_losses import total_loss
+from vl2_ros.model.decoders.targets import ObjectTargets
 from vl2_ros.model.decoders.transformer import make_transformer_config
-from vl2_ros.model.detection.losses import total_loss
 from vl2_ros.model.pose.config import PoseConfig
 from vl2_ros.model.pose.decoder import PoseDecoder
 from vl2_ros.model.pose.targets import PoseTargets
@@ -173,7 +173,7 @@ def make_targets(counts: list[int], keypoints: list[int]) -> list[PoseTargets]:
         boxes = torch.rand(count, 4, generator=source) * 0.3 + 0.3
         targets.append(
             PoseTargets(
-                DetectionTargets(boxes, torch.arange(count) % 2),
+                ObjectTargets(boxes, torch.arange(count) % 2),
                 torch.rand(count, slots, 2, generator=source),
                 torch.rand(count, slots, generator=source) < 0.7,
                 boxes[:, 2] * boxes[:, 3],
@@ -225,7 +225,7 @@ def test_targets_must_be_of_what_is_asked_for() -> None:
         decoder.compute_losses(**make_batch([2], [3]), targets=make_targets([1], [2]))
     with pytest.raises(ShapeError, match="expected is_visible"):
         PoseTargets(
-            DetectionTargets(torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64)),
+            ObjectTargets(torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64)),
             torch.zeros(1, 2, 2),
             torch.ones(1, 3, dtype=torch.bool),
             torch.ones(1),

@@ -16,8 +16,8 @@ from tests.model.detection.detection_golden import Group
 from tests.model.pose.pose_golden import assert_close
 from vl2_ros.model.decoders.prediction_heads import inverse_sigmoid
 from vl2_ros.model.decoders.query_selection import make_proposals
-from vl2_ros.model.decoders.targets import DetectionTargets, TargetBatch
-from vl2_ros.model.detection.losses import PredictionSets, box_and_class_losses
+from vl2_ros.model.decoders.set_losses import PredictionSets, box_and_class_losses
+from vl2_ros.model.decoders.targets import ObjectTargets, TargetBatch
 from vl2_ros.model.pose.config import OKS_SIGMAS, PoseConfig
 from vl2_ros.model.pose.heads import POSE_LOGIT_EPS
 from vl2_ros.model.pose.losses import keypoint_similarity
@@ -87,7 +87,7 @@ def test_focal_loss_matches(group: Group) -> None:
     targets, matched = [], []
     for row in onehot:
         query, label = row.nonzero(as_tuple=True)
-        targets.append(DetectionTargets(torch.full((len(query), 4), 0.5), label))
+        targets.append(ObjectTargets(torch.full((len(query), 4), 0.5), label))
         matched.append(query)
     batch = TargetBatch.stack(targets, torch.ones_like(class_mask))
     index = torch.nn.utils.rnn.pad_sequence(matched, batch_first=True, padding_value=-1)

@@ -17,8 +17,8 @@ from tests.model.pose.pose_golden import assert_close, inputs_of, lay_out, make_
 from vl2_ros.model.checkpoint.release_keys import rename_key
 from vl2_ros.model.decoders.denoising import DenoisingNoise, count_groups, prepare_denoising
 from vl2_ros.model.decoders.query_groups import QueryGroups
-from vl2_ros.model.decoders.targets import DetectionTargets
-from vl2_ros.model.detection.losses import total_loss
+from vl2_ros.model.decoders.set_losses import total_loss
+from vl2_ros.model.decoders.targets import ObjectTargets
 from vl2_ros.model.pose.config import OKS_SIGMAS
 from vl2_ros.model.pose.decoder import PoseDecoder
 from vl2_ros.model.pose.heads import POSE_LOGIT_EPS
@@ -68,7 +68,7 @@ def make_targets(group: Group) -> list[PoseTargets]:
         order = order_of(meta)
         targets.append(
             PoseTargets(
-                DetectionTargets(
+                ObjectTargets(
                     group[f"target.{image}.boxes"],
                     torch.tensor([meta["id2index"][str(one)] for one in ids]),
                 ),

@@ -88,7 +88,7 @@ def count_groups(dn_number: int, size: int) -> int:
 
 
 class DenoisingSettings(Protocol):
-    """What a decoder's configuration must hold here, see `DetectionConfig`."""
+    """What a decoder's configuration must hold here, for detection and pose alike."""
 
     @property
     def dn_number(self) -> int:

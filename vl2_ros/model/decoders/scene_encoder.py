@@ -21,7 +21,7 @@ from vl2_ros.model.decoders.transformer import (
 
 
 class SceneSizes(TransformerSizes, Protocol):
-    """What a decoder configuration must hold here, see `DetectionConfig`."""
+    """What a decoder configuration must hold here, for detection and pose alike."""
 
     @property
     def backbone_config(self) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from vl2_ros.errors import ShapeError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DetectionTargets:
+class ObjectTargets:
     """The n objects of one image.
 
     Attributes:
@@ -71,7 +71,7 @@ class TargetBatch:
         )
 
     @classmethod
-    def stack(cls, targets: Sequence[DetectionTargets], class_mask: Tensor) -> TargetBatch:
+    def stack(cls, targets: Sequence[ObjectTargets], class_mask: Tensor) -> TargetBatch:
         """Pad the targets of a batch.
 
         Args:

@@ -22,14 +22,11 @@ from vl2_ros.model.decoders.masks.mask_losses import PointSampler
 from vl2_ros.model.decoders.prediction_heads import ClassLogits, FloatMLP, inverse_sigmoid
 from vl2_ros.model.decoders.query_selection import QuerySelection, SelectedQueries
 from vl2_ros.model.decoders.scene_encoder import SceneEncoder, attended_classes
-from vl2_ros.model.decoders.targets import DetectionTargets, TargetBatch
+from vl2_ros.model.decoders.set_losses import PredictionSets
+from vl2_ros.model.decoders.targets import ObjectTargets, TargetBatch
 from vl2_ros.model.decoders.transformer import build_decoder
 from vl2_ros.model.detection.config import DetectionConfig
-from vl2_ros.model.detection.losses import (
-    PredictionSets,
-    TrainingPredictions,
-    compute_set_losses,
-)
+from vl2_ros.model.detection.losses import TrainingPredictions, compute_set_losses
 from vl2_ros.model.detection.scene import DetectionOutput, DetectionScene
 
 
@@ -155,7 +152,7 @@ class DetectionDecoder(SceneEncoder):
         pixels: Tensor,
         super_link: Tensor,
         class_mask: Tensor,
-        targets: Sequence[DetectionTargets],
+        targets: Sequence[ObjectTargets],
         pixel_mask: Tensor | None = None,
         generator: torch.Generator | None = None,
         noise: DenoisingNoise | None = None,
@@ -192,7 +189,7 @@ class DetectionDecoder(SceneEncoder):
         pixels: Tensor,
         super_link: Tensor,
         class_mask: Tensor,
-        targets: Sequence[DetectionTargets],
+        targets: Sequence[ObjectTargets],
         pixel_mask: Tensor | None = None,
         generator: torch.Generator | None = None,
         noise: DenoisingNoise | None = None,

@@ -23,8 +23,8 @@ from vl2_ros.model.decoders.prediction_heads import CastingMLP, ClassLogits
 from vl2_ros.model.decoders.query_groups import QueryGroups
 from vl2_ros.model.decoders.query_selection import QuerySelection, SelectedQueries
 from vl2_ros.model.decoders.scene_encoder import SceneEncoder, attended_classes
+from vl2_ros.model.decoders.set_losses import PredictionSets
 from vl2_ros.model.decoders.transformer import build_decoder, run_decoder_layer
-from vl2_ros.model.detection.losses import PredictionSets
 from vl2_ros.model.pose.config import PoseConfig
 from vl2_ros.model.pose.heads import POSE_LOGIT_EPS, PoseHeads
 from vl2_ros.model.pose.losses import PosePredictions, compute_pose_losses

@@ -1,4 +1,4 @@
-"""Losses of the pose decoder: those of the detection decoder, and two of keypoints."""
+"""Losses of the pose decoder: those of classes and boxes, and two of keypoints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vl2_ros.model.decoders.matching import match
-from vl2_ros.model.detection.losses import (
+from vl2_ros.model.decoders.set_losses import (
     PredictionSets,
     assign_denoising,
     box_and_class_losses,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vl2_ros.errors import ShapeError
-from vl2_ros.model.decoders.targets import DetectionTargets, TargetBatch
+from vl2_ros.model.decoders.targets import ObjectTargets, TargetBatch
 from vl2_ros.model.pose.config import OKS_SIGMAS
 
 
@@ -26,7 +26,7 @@ class PoseTargets:
             these, which fits keypoints asked for in the order of the data set.
     """
 
-    objects: DetectionTargets
+    objects: ObjectTargets
     keypoints_xy_norm: Tensor
     is_visible: Tensor
     areas_norm: Tensor
