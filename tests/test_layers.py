@@ -11,6 +11,8 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "vl2_ros"
 MOST_FILES = 16
+#: Outside of its own folder, those that name the pose branch.
+MOST_FILES_OF_A_BRANCH = 8
 
 TORCH_FREE_FILES = (
     "cli.py",
@@ -24,6 +26,7 @@ TORCH_FREE_FILES = (
     "export/engine_store.py",
     "model/config.py",
     "model/graphs.py",
+    "model/parts.py",
     "model/detection/config.py",
     "model/diffusion/config.py",
     "model/language/slots.py",
@@ -136,6 +139,19 @@ def test_folders_are_small():
 def test_every_folder_of_modules_is_a_package():
     for folder in {path.parent for path in PACKAGE.rglob("*.py")}:
         assert (folder / "__init__.py").exists(), f"{folder} has no __init__.py"
+
+
+def test_one_branch_is_known_by_name_in_few_files():
+    """A decoder is a row of `model/parts.py` and of `flow/branches.py`, and its own folder."""
+    named = re.compile(r"\[POSE\]|Route\.POSE|pose_decoder")
+    files = {
+        path.relative_to(PACKAGE)
+        for path in PACKAGE.rglob("*.py")
+        if named.search(path.read_text(encoding="utf-8"))
+    }
+    outside = {path for path in files if path.parts[:2] != ("model", "pose")}
+    assert {Path("model/parts.py"), Path("flow/branches.py")} <= outside
+    assert len(outside) <= MOST_FILES_OF_A_BRANCH, sorted(map(str, outside))
 
 
 def test_no_module_is_a_drawer():

@@ -156,7 +156,7 @@ class _Scripted:
 @pytest.fixture
 def exported(monkeypatch):
     """Engines of another backend, without their files."""
-    engines = Engines(_Scripted("vision_encoder"), _Scripted("language_model"), None)
+    engines = Engines(_Scripted("vision_encoder"), _Scripted("language_model"))
     monkeypatch.setattr("vl2_ros.loading.load_exported_engines", lambda *_: engines)
 
 

@@ -22,7 +22,8 @@ from vl2_ros.documents import (
 )
 from vl2_ros.errors import CheckpointError, ConfigError, EngineError
 from vl2_ros.flow.pipeline import Pipeline
-from vl2_ros.model.config import IMAGE_PARTS, PARTS, ModelConfig
+from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.parts import CORE_GRAPHS, IMAGE_PARTS, PARTS, check_part_names
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.runtime.engine import Engines, tell_switched_off
@@ -60,7 +61,7 @@ def load_pipeline(
         engines: folder of the engine files; None takes those that were built here, in the user's
             cache or in `engines` of the checkpoint folder, or came with it.
         allow_fallback: take torch, with a warning, where the engines cannot be used.
-        without: parts of the network that are left out, names of `model.config.PARTS`.
+        without: parts of the network that are left out, names of `model.parts.PARTS`.
         memory_budget_mb: most that the weights of decoders may take together, in millions of
             bytes: torch loads them when they are wanted, and frees them for each other. None keeps
             all but what makes images, which is loaded with the first one.
@@ -176,9 +177,7 @@ def _choose_library(backend: str, device: str) -> LoadEngine:
 
 
 def _switch_off(files: EngineFiles, without: Collection[str]) -> EngineFiles:
-    unknown = sorted(set(without) - set(PARTS))
-    if unknown:
-        raise ConfigError(f"`without` names {unknown}; expected some of {', '.join(PARTS)}")
+    check_part_names(without, "`without`")
     kept = {graph: file for graph, file in files.graphs.items() if graph not in without}
     return replace(files, graphs=kept)
 
@@ -203,8 +202,9 @@ def _complete(loaded: Engines, folder: Path, device: str, without: Collection[st
 def _makes_images(values: Mapping[str, Any]) -> bool:
     """Tell from a config.json, ours or a release's, so that torch is not loaded for nothing."""
     own = take_object(values, "model", error=CheckpointError)
-    return any(own.get(part) for part in IMAGE_PARTS) or any(
-        values.get(switch) for switch in ("use_sd", "use_ip2p")
+    return any(
+        own.get(part.config_field) or values.get(part.release_switch)
+        for part in IMAGE_PARTS.values()
     )
 
 
@@ -217,18 +217,10 @@ def _check_completeness(files: EngineFiles, folder: Path, without: Collection[st
     values = _read_config(folder)
     own = take_object(values, "model", error=CheckpointError)
     config = ModelConfig.from_dict(own) if own else ModelConfig.from_release(values)
-    parts = {
-        "vision_encoder": True,
-        "language_model": True,
-        "region_encoder": config.use_region_encoder,
-        "detection_decoder": config.detection is not None,
-        "pose_decoder": config.pose is not None,
-    }
-    missing = [
-        name
-        for name, is_there in parts.items()
-        if is_there and name not in files.graphs and name not in without
-    ]
+    # What makes images is run by torch beside any engines.
+    kept = (PARTS[name] for name in config.parts if name not in {*without, *IMAGE_PARTS})
+    needed = (*CORE_GRAPHS, *(graph for part in kept for graph in part.graphs))
+    missing = [graph for graph in needed if graph not in files.graphs]
     if missing:
         raise EngineError(
             f"the engines in {files.folder} lack {', '.join(missing)}, which the checkpoint has; "

@@ -9,8 +9,9 @@ from tests.export.exported_graphs import Exported
 from vl2_ros.export.onnx_export import export_onnx
 from vl2_ros.model.diffusion.config import DiffusionConfig
 from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
-from vl2_ros.model.diffusion.graphs import build_diffusion_graph, diffusion_graph_names
+from vl2_ros.model.diffusion.graphs import build_diffusion_graph
 from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.parts import IMAGE_PARTS
 
 
 def make_network() -> ImageGeneratorNetwork:
@@ -20,7 +21,7 @@ def make_network() -> ImageGeneratorNetwork:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-@pytest.mark.parametrize("name", diffusion_graph_names("editing"))
+@pytest.mark.parametrize("name", IMAGE_PARTS["image_editing"].graphs)
 def test_graph_computes_what_torch_does(name, precision, tmp_path):
     # What draws differs in the channels of its first layer only.
     network = make_network()

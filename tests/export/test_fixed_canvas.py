@@ -81,7 +81,7 @@ def test_a_decoder_of_one_canvas_takes_every_image_as_torch_does(export, hw, rou
     torch_engine = OnCanvases(as_torch(exported), [CANVAS])
     width = exported.axes["llm_width"]
     found, wanted = (
-        find(Engines(None, None, engine), draw(hw), [route] * 3, width)[0]
+        find(Engines(None, None, {"detection_decoder": engine}), draw(hw), [route] * 3, width)[0]
         for engine in (onnx, torch_engine)
     )
     assert torch_engine.seen == [HW]
@@ -98,7 +98,7 @@ def test_a_pose_decoder_of_one_canvas_takes_every_image_as_torch_does(export, hw
     routes = [Route.DETECT, Route.POSE, Route.POSE]
     found, wanted = (
         find(
-            Engines(None, None, None, pose_decoder=engine),
+            Engines(None, None, {"pose_decoder": engine}),
             draw(hw),
             routes,
             exported.axes["llm_width"],
@@ -113,11 +113,11 @@ def test_padding_moves_what_the_embedded_model_finds_by_less_than_a_tenth():
     """640x480 on a canvas a quarter wider than its own, as it is on 800x1344."""
     pipeline = load_pipeline(backend="torch")
     own = pipeline.engines
-    on_wide = OnCanvases(own.detection_decoder, [CanvasRange((192, 320), (192, 320))])
+    on_wide = OnCanvases(own.decoders["detection_decoder"], [CanvasRange((192, 320), (192, 320))])
     for frame in list(read_frames(EMBEDDED_WEIGHTS / "demo" / "tabletop.mcap"))[:3]:
         pipeline.engines = own
         wanted = pipeline.detect(frame, KINDS, score_threshold=0.3).detections
-        pipeline.engines = replace(own, detection_decoder=on_wide)
+        pipeline.engines = replace(own, decoders={"detection_decoder": on_wide})
         found = pipeline.detect(frame, KINDS, score_threshold=0.05).detections
         assert len(wanted.scores) >= 4
         same = found.class_ids[:, None] == wanted.class_ids[None]

@@ -34,7 +34,8 @@ CONDITIONS = [
 def assert_whole_frame_is_found(engine, hw: tuple[int, int]) -> None:
     """One box and one mask, both of the whole frame in camera pixels."""
     frame = Frame(np.full((*hw, 3), 90, np.uint8))
-    for branch in decode_branches(Engines(None, None, engine), CONFIG, frame, CONDITIONS, LIMITS):
+    engines = Engines(None, None, {"detection_decoder": engine})
+    for branch in decode_branches(engines, CONFIG, frame, CONDITIONS, LIMITS):
         (box,), (mask,) = branch.detections.boxes_xyxy, branch.detections.masks
         np.testing.assert_allclose(box, [0, 0, hw[1], hw[0]], atol=1e-3)
         assert mask.shape == hw

@@ -94,7 +94,8 @@ def frame():
 
 def make_pipeline(tokenizer, answer, decoder=None):
     script = [*tokenizer.encode(answer), tokenizer.tokens.eos]
-    engines = Engines(VisionEncoder(), LanguageModel(script, tokenizer.vocab_size), decoder)
+    decoders = {} if decoder is None else {decoder.info.graph: decoder}
+    engines = Engines(VisionEncoder(), LanguageModel(script, tokenizer.vocab_size), decoders)
     return Pipeline(engines, tokenizer, CONFIG)
 
 

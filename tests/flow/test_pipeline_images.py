@@ -73,7 +73,7 @@ def make_pipeline(tokenizer, answer, *, detection=None, generators=(), absent=No
     engines = Engines(
         CountingVision(),
         LanguageModel(script, tokenizer.vocab_size),
-        detection,
+        {} if detection is None else {detection.info.graph: detection},
         image_generators={one.route: one for one in generators},
         absent=absent or {},
     )
@@ -213,7 +213,6 @@ def test_a_sentence_becomes_an_edited_frame_through_a_real_loop(tokenizer, frame
     engines = Engines(
         VisionEncoder(),
         WideLanguageModel(script, tokenizer.vocab_size),
-        None,
         image_generators={Route.EDIT: make_generator(parts)},
     )
     pipeline = Pipeline(engines, tokenizer, replace(CONFIG, num_embs_gen=SLOTS))

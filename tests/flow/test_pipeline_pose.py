@@ -60,7 +60,8 @@ def frame():
 def make_pipeline(tokenizer, answer, pose=None, detection=None, config=CONFIG):
     script = [*tokenizer.encode(answer), tokenizer.tokens.eos]
     language = LanguageModel(script, tokenizer.vocab_size)
-    return Pipeline(Engines(VisionEncoder(), language, detection, pose), tokenizer, config)
+    decoders = {one.info.graph: one for one in (detection, pose) if one is not None}
+    return Pipeline(Engines(VisionEncoder(), language, decoders), tokenizer, config)
 
 
 def test_answer_becomes_named_keypoints_in_camera_pixels(tokenizer, frame):
@@ -245,8 +246,7 @@ def test_sentence_ends_in_keypoints_at_hand_computed_places(network, tokenizer):
     engines = Engines(
         make_engine(network, "vision_encoder", device),
         ForcedLanguageModel(network, script),
-        None,
-        make_engine(network, "pose_decoder", device),
+        {"pose_decoder": make_engine(network, "pose_decoder", device)},
     )
     pipeline = Pipeline(engines, tokenizer, NETWORK_CONFIG)
     rgb = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH_PX, 3), np.uint8)

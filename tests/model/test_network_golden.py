@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.release_keys import rename_release_keys
-from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
+from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.diffusion.config import DiffusionConfig
 from vl2_ros.model.diffusion.prompt_mapper import PromptMapper
 from vl2_ros.model.language.image_rows import pad_images
@@ -20,6 +20,7 @@ from vl2_ros.model.language.projector import make_projector, pixel_shuffle
 from vl2_ros.model.language.super_link import insert_slots, pack_groups, pack_pose
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import IMAGE_PARTS
 
 pytestmark = pytest.mark.golden
 
@@ -55,9 +56,9 @@ def test_release_weights_load_without_missing_or_unexpected_keys(
     weights = read_core("core_weights").tensors
     renamed = rename_release_keys(weights)
     mappers = {
-        f"{part}.prompt_mapper.{name}"
-        for part, kind in IMAGE_PARTS.items()
-        for name in PromptMapper(DiffusionConfig.tiny(kind)).state_dict()
+        f"{part.name}.prompt_mapper.{name}"
+        for part in IMAGE_PARTS.values()
+        for name in PromptMapper(DiffusionConfig.tiny(part.image_kind)).state_dict()
     }
     assert set(renamed) == set(core_model.state_dict()) | mappers
     for release_name, name in (

@@ -126,7 +126,8 @@ class Network:
         return Pipeline(self.engines(), self.tokenizer, config)
 
     def engines(self) -> Engines:
-        return Engines(self.vision, self, self.decoder, region_encoder=self.regions)
+        decoders = {"detection_decoder": self.decoder}
+        return Engines(self.vision, self, decoders, region_encoder=self.regions)
 
     def see(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import InputError, TransportError
+from vl2_ros.model.parts import IMAGE_ROUTES
 from vl2_ros.node.cameras.camera_image import store_image
 from vl2_ros.node.messages.rle import read_mask
 from vl2_ros.node.request import Status
@@ -25,7 +26,6 @@ from vl2_ros.structures import (
 #: Pixels of all masks of one result, each of them a byte.
 MAX_MASK_PIXELS = 1_000_000_000
 #: Routes whose answers are images, not instances.
-_IMAGE_ROUTES = (Route.GENERATE, Route.EDIT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +110,7 @@ def read_result(message: Any, *, max_mask_pixels: int = MAX_MASK_PIXELS) -> Rece
 def _read_branches(routes: Sequence[str], instances: Sequence[Any]) -> tuple[Branch, ...]:
     """Gather the instances by route, in the order in which the answer opened the routes."""
     opened = [Route[name.upper()] for name in routes]
-    without = (Route.ANSWER, *_IMAGE_ROUTES)
+    without = (Route.ANSWER, *IMAGE_ROUTES)
     gathered: dict[Route, list[Any]] = {route: [] for route in opened if route not in without}
     for instance in instances:
         gathered[Route[instance.route.upper()]].append(instance)
@@ -119,7 +119,7 @@ def _read_branches(routes: Sequence[str], instances: Sequence[Any]) -> tuple[Bra
 
 def _read_generated(message: Any) -> GeneratedImage:
     route = Route[message.route.upper()]
-    if route not in _IMAGE_ROUTES:
+    if route not in IMAGE_ROUTES:
         raise InputError(f"an image of the route {message.route!r}; expected generate or edit")
     return GeneratedImage(
         route=route,

@@ -24,11 +24,12 @@ from vl2_ros.export.store_files import describe_embeddings, hash_file
 from vl2_ros.loading import load_processing
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.checkpoint.folder import load_model
-from vl2_ros.model.config import PARTS, ModelConfig
+from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.language.super_link import TABLES
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import CORE_GRAPHS, IMAGE_PARTS, PARTS, PERCEPTION_PARTS
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, FORMAT
 from vl2_ros.runtime.files.weights_identity import identify_weights
@@ -136,18 +137,16 @@ def _requests_of(
 
 def _parts_of(config: ModelConfig, requests: Mapping[str, GraphRequest]) -> list[str]:
     """Return the parts of the network that the graphs need; others need not be read."""
-    wanted = set(requests)
-    if "vision_encoder" in wanted:
-        # It gives maps where somebody reads them.
-        wanted.add("region_encoder")
-    return [name for name, key in PARTS.items() if name in wanted and getattr(config, key)]
+    parts = (PARTS[name] for name in config.parts)
+    # A graph gives more where the network has a part that reads it.
+    return [part.name for part in parts if not {*part.graphs, part.read_from}.isdisjoint(requests)]
 
 
 _EVERYTHING: Mapping[str, GraphRequest] = {
-    name: PlainRequest()
-    for name in (
-        *("vision_encoder", "region_encoder", "language_model"),
-        *("detection_decoder", "pose_decoder"),
+    graph: PlainRequest()
+    for graph in (
+        *CORE_GRAPHS,
+        *(graph for name in PARTS if name not in IMAGE_PARTS for graph in PARTS[name].graphs),
     )
 }
 
@@ -183,10 +182,9 @@ def _changing_axes(
         "classes": (1, 4, processing.max_classes),
         "keypoints": (1, 17, processing.max_keypoints),
     }
-    decoders = {"detection_decoder": model.config.detection, "pose_decoder": model.config.pose}
-    config = decoders.get(name)
-    if config is None:
+    if name not in PERCEPTION_PARTS:
         return sizes
+    config = getattr(model.config, PERCEPTION_PARTS[name].config_field)
     sizes["classes"] = (1, 4, min(processing.max_classes, config.max_text_len))
     return sizes | _image_axes(config.backbone_config["model_type"], processing, decoder_hw)
 

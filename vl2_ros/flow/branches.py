@@ -1,19 +1,22 @@
-"""What an answer opened, to what the perception decoders find for it: one branch per route."""
+"""What an answer opened, to what the perception decoders find for it: one branch per route.
+
+`BRANCHES` says what runs for each route. Which routes make images, and how, stands in
+`generated_images`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from vl2_ros.errors import InputError
-from vl2_ros.flow.pose import decode_poses
 from vl2_ros.geometry import Letterbox
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.images.preprocess import preprocess_decoder
+from vl2_ros.processing.images.preprocess import preprocess_decoder, preprocess_pose
 from vl2_ros.processing.results.detection_branch import InstanceLimits, make_branch
-from vl2_ros.processing.results.pose import find_pose_request
+from vl2_ros.processing.results.pose import find_pose_request, make_poses
 from vl2_ros.runtime.engine import Array, Engines, to_numpy
 from vl2_ros.structures import Branch, Frame, Route
 
@@ -36,6 +39,21 @@ class _DecoderImage:
     letterbox: Letterbox
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """One frame and all that its branches share."""
+
+    engines: Engines
+    config: ProcessingConfig
+    frame: Frame
+    limits: InstanceLimits
+    images: dict[ProcessingConfig, _DecoderImage] = field(default_factory=dict)
+
+
+#: Makes the branch of a route from its conditions, in the order of the answer.
+_MakeBranch = Callable[[_Look, Route, Sequence[Condition]], Branch]
+
+
 def decode_branches(
     engines: Engines,
     config: ProcessingConfig,
@@ -43,7 +61,7 @@ def decode_branches(
     conditions: Sequence[Condition],
     limits: InstanceLimits,
 ) -> list[Branch]:
-    """Find what an answer names; routes that make images are somebody else's.
+    """Find what an answer names; routes that make images are not for here.
 
     Args:
         engines: the decoders.
@@ -60,62 +78,98 @@ def decode_branches(
         InputError: if there is no image to look at.
         RouteError: if a decoder that is needed is not there.
     """
-    request = find_pose_request([condition.route for condition in conditions])
-    # Objects that are asked for their pose are found with it, by the pose decoder.
-    taken = set() if request is None else {*request.objects, *request.keypoints}
-    routes = dict.fromkeys(
-        Route.POSE if place in taken else c.route for place, c in enumerate(conditions)
-    )
-    engines.check_routes(routes)
+    asked = _group(conditions)
+    engines.check_routes(asked)
     if frame is None:
         raise InputError(
             f"the answer looks for {conditions[0].phrase!r} and there is no image; give one"
         )
-    images: dict[ProcessingConfig, _DecoderImage] = {}
-    branches = []
-    for route in routes:
-        if route is Route.POSE and request is not None:
-            branches.append(
-                decode_poses(
-                    engines.pose_decoder,
-                    frame,
-                    config,
-                    [conditions[place] for place in request.objects],
-                    [conditions[place] for place in request.keypoints],
-                    score_threshold=limits.score_threshold,
-                    max_instances=limits.max_instances,
-                    nms_oks=limits.nms_oks,
-                )
-            )
-            continue
-        sized = config.for_segments() if route is Route.SEGMENT else config
-        # Routes that take the image at the same size share it.
-        if sized not in images:
-            decoder = engines.detection_decoder
-            canvases = () if decoder is None else decoder.info.canvases
-            images[sized] = _DecoderImage(*preprocess_decoder(frame, sized, canvases))
-        asked = [c for place, c in enumerate(conditions) if c.route is route and place not in taken]
-        branches.append(_detect(engines, images[sized], route, asked, limits))
-    return branches
+    look = _Look(engines, config, frame, limits)
+    return [BRANCHES[route](look, route, group) for route, group in asked.items()]
+
+
+def _group(conditions: Sequence[Condition]) -> dict[Route, list[Condition]]:
+    """Sort conditions by the route that serves them."""
+    request = find_pose_request([condition.route for condition in conditions])
+    # Objects that are asked for their pose are found with it, by the pose decoder.
+    taken = set() if request is None else {*request.objects, *request.keypoints}
+    groups: dict[Route, list[Condition]] = {}
+    for place, condition in enumerate(conditions):
+        route = Route.POSE if place in taken else condition.route
+        groups.setdefault(route, []).append(condition)
+    return groups
+
+
+def _find_objects(look: _Look, route: Route, asked: Sequence[Condition]) -> Branch:
+    return _detect(look, look.config, route, asked)
+
+
+def _find_segments(look: _Look, route: Route, asked: Sequence[Condition]) -> Branch:
+    return _detect(look, look.config.for_segments(), route, asked)
 
 
 def _detect(
-    engines: Engines,
-    image: _DecoderImage,
-    route: Route,
-    conditions: Sequence[Condition],
-    limits: InstanceLimits,
+    look: _Look, sized: ProcessingConfig, route: Route, asked: Sequence[Condition]
 ) -> Branch:
-    if engines.detection_decoder is None:
-        raise engines.refuse(route)
-    output = engines.detection_decoder.run(
+    decoder = look.engines.find_decoder(route)
+    # Routes that take the image at the same size share it.
+    if sized not in look.images:
+        made = preprocess_decoder(look.frame, sized, decoder.info.canvases)
+        look.images[sized] = _DecoderImage(*made)
+    image = look.images[sized]
+    output = decoder.run(
         {
             "pixels": image.pixels[None],
             "pixel_mask": image.pixel_mask[None],
-            "super_link": np.stack([to_numpy(c.states) for c in conditions])[None],
-            "class_mask": np.ones((1, len(conditions)), dtype=np.bool_),
+            "super_link": _stack(asked),
+            "class_mask": np.ones((1, len(asked)), dtype=np.bool_),
         }
     )
     raw = {name: to_numpy(array)[0] for name, array in output.items()}
-    phrases = tuple(condition.phrase for condition in conditions)
-    return make_branch(raw, image.letterbox, route, phrases, limits)
+    phrases = tuple(condition.phrase for condition in asked)
+    return make_branch(raw, image.letterbox, route, phrases, look.limits)
+
+
+def _find_poses(look: _Look, route: Route, asked: Sequence[Condition]) -> Branch:
+    decoder = look.engines.find_decoder(route)
+    objects = [condition for condition in asked if condition.route is not route]
+    keypoints = [condition for condition in asked if condition.route is route]
+    pixels, pixel_mask, letterbox = preprocess_pose(look.frame, look.config, decoder.info.canvases)
+    output = decoder.run(
+        {
+            "pixels": pixels[None],
+            "pixel_mask": pixel_mask[None],
+            "super_link": _stack(objects),
+            "class_mask": np.ones((1, len(objects)), dtype=np.bool_),
+            "keypoint_link": _stack(keypoints),
+            "keypoint_mask": np.ones((1, len(keypoints)), dtype=np.bool_),
+        }
+    )
+    raw = {name: to_numpy(array)[0] for name, array in output.items()}
+    phrases = tuple(condition.phrase for condition in objects)
+    poses = make_poses(
+        raw["pred_logits"],
+        raw["pred_boxes"],
+        raw["pred_keypoints"],
+        objects=phrases,
+        keypoints=[condition.phrase for condition in keypoints],
+        frame_hw=letterbox.frame_hw,
+        top_k=look.limits.max_instances,
+        score_threshold=look.limits.score_threshold,
+        nms_oks=look.limits.nms_oks,
+    )
+    return Branch(route, phrases, poses)
+
+
+def _stack(conditions: Sequence[Condition]) -> np.ndarray:
+    """Return (1, N, K, C)."""
+    return np.stack([to_numpy(condition.states) for condition in conditions])[None]
+
+
+#: Route -> what runs for it.
+BRANCHES: Mapping[Route, _MakeBranch] = {
+    Route.DETECT: _find_objects,
+    Route.GROUND: _find_objects,
+    Route.SEGMENT: _find_segments,
+    Route.POSE: _find_poses,
+}

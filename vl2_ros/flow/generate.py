@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.errors import EngineError
+from vl2_ros.model.language.slots import GENERATION_TABLES
 from vl2_ros.model.language.tokens import ROUTING_TABLES, TokenIds
 from vl2_ros.runtime.engine import Array, LanguageSession
 
@@ -30,7 +31,7 @@ class GeneratedToken:
 
 def count_slots(routing_token: str, num_embs: int, num_embs_gen: int) -> int:
     """Return how many slots a routing token opens."""
-    return num_embs_gen if ROUTING_TABLES[routing_token] in ("gen", "edit") else num_embs
+    return num_embs_gen if ROUTING_TABLES[routing_token] in GENERATION_TABLES else num_embs
 
 
 def generate(

@@ -1,16 +1,20 @@
-"""What an answer opened, to the images that it asks for: drawn anew, or the frame edited."""
+"""What an answer opened, to the images that it asks for: drawn anew, or the frame edited.
+
+`IMAGE_BRANCHES` says what runs for each route.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 from vl2_ros.errors import InputError
 from vl2_ros.flow.branches import Condition
-from vl2_ros.runtime.engine import Engines
-from vl2_ros.structures import Event, Frame, GeneratedImage, ImageOptions, Route
+from vl2_ros.runtime.engine import Engines, ImageGenerator
+from vl2_ros.structures import Event, Frame, GeneratedImage, ImageOptions, ProgressEvent, Route
 
-#: Routes that make images.
-IMAGE_ROUTES = (Route.GENERATE, Route.EDIT)
+_Making = Generator[ProgressEvent, None, GeneratedImage]
+#: Makes the image of one condition with its generator, from the frame where it needs that.
+_MakeImage = Callable[[ImageGenerator, Condition, ImageOptions, Frame | None], _Making]
 
 
 def make_images(
@@ -26,7 +30,7 @@ def make_images(
     Args:
         engines: the image generators.
         frame: what is edited.
-        conditions: in the order of the answer; routes of `IMAGE_ROUTES`.
+        conditions: in the order of the answer; routes of `IMAGE_BRANCHES`.
         options: the same for all.
 
     Yields:
@@ -44,10 +48,27 @@ def make_images(
         generator = engines.image_generators.get(condition.route)
         if generator is None:
             raise engines.refuse(condition.route)
-        if frame is None and condition.route is Route.EDIT:
-            raise InputError(
-                "the answer edits an image and there is none; give the image to edit, or ask "
-                "for a new one to be drawn"
-            )
-        images.append((yield from generator.generate(condition.states, options, frame)))
+        make = IMAGE_BRANCHES[condition.route]
+        images.append((yield from make(generator, condition, options, frame)))
     return tuple(images)
+
+
+def _draw(
+    generator: ImageGenerator, condition: Condition, options: ImageOptions, frame: Frame | None
+) -> _Making:
+    return generator.generate(condition.states, options, frame)
+
+
+def _edit(
+    generator: ImageGenerator, condition: Condition, options: ImageOptions, frame: Frame | None
+) -> _Making:
+    if frame is None:
+        raise InputError(
+            "the answer edits an image and there is none; give the image to edit, or ask "
+            "for a new one to be drawn"
+        )
+    return generator.generate(condition.states, options, frame)
+
+
+#: Route -> what runs for it.
+IMAGE_BRANCHES: Mapping[Route, _MakeImage] = {Route.GENERATE: _draw, Route.EDIT: _edit}

@@ -15,7 +15,7 @@ import numpy as np
 from vl2_ros.errors import EngineError
 from vl2_ros.flow.branches import Condition, decode_branches
 from vl2_ros.flow.generate import generate
-from vl2_ros.flow.generated_images import IMAGE_ROUTES, make_images
+from vl2_ros.flow.generated_images import IMAGE_BRANCHES, make_images
 from vl2_ros.flow.prompt_features import (
     PromptFeatures,
     check_regions,
@@ -173,8 +173,8 @@ class Pipeline:
         clock: _Clock,
     ) -> Generator[Event, None, tuple[tuple[Branch, ...], tuple[GeneratedImage, ...]]]:
         """Find and draw what the answer opened."""
-        wanted = [one for one in conditions if one.route in IMAGE_ROUTES]
-        sought = [one for one in conditions if one.route not in IMAGE_ROUTES]
+        wanted = [one for one in conditions if one.route in IMAGE_BRANCHES]
+        sought = [one for one in conditions if one.route not in IMAGE_BRANCHES]
         # Before the detection decoder works for an answer that cannot be completed.
         self.engines.check_routes([one.route for one in wanted])
         branches: list[Branch] = []

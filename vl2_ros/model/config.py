@@ -8,28 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vl2_ros.documents import check_object, shorten, take_int
 from vl2_ros.errors import ConfigError
+from vl2_ros.model.detection.config import DetectionConfig
+from vl2_ros.model.diffusion.config import DiffusionConfig
 from vl2_ros.model.network_fields import check_network_fields, check_switches
-
-if TYPE_CHECKING:
-    from vl2_ros.model.detection.config import DetectionConfig
-    from vl2_ros.model.diffusion.config import DiffusionConfig
-    from vl2_ros.model.pose.config import PoseConfig
-
-#: Parts that a network may do without -> the field that says whether it has them. They are loaded
-#: one by one; the name of a part is the first name of its tensors, too.
-PARTS: Mapping[str, str] = {
-    "region_encoder": "use_region_encoder",
-    "detection_decoder": "detection",
-    "pose_decoder": "pose",
-    "image_generation": "image_generation",
-    "image_editing": "image_editing",
-}
-#: Parts that make images -> what they do with them.
-IMAGE_PARTS: Mapping[str, str] = {"image_generation": "generation", "image_editing": "editing"}
+from vl2_ros.model.parts import IMAGE_PARTS, PARTS, PERCEPTION_PARTS, Part, check_part_names
+from vl2_ros.model.pose.config import PoseConfig
 
 #: Hidden states of the vision encoder that the region encoder reads.
 REGION_LEVELS = 3
@@ -157,10 +144,11 @@ class ModelConfig:
                 f"{self.num_embs} and {self.num_embs_gen}"
             )
         link = (self.llm_width, self.num_embs)
-        for name, decoder in (("detection", self.detection), ("pose", self.pose)):
+        for row in PERCEPTION_PARTS.values():
+            decoder = getattr(self, row.config_field)
             if decoder and (decoder.l_hidden_size, decoder.num_embs) != link:
                 raise ConfigError(
-                    f"the {name} decoder takes (width, slots) "
+                    f"the {row.name.replace('_', ' ')} takes (width, slots) "
                     f"{(decoder.l_hidden_size, decoder.num_embs)} from the super link, the LLM "
                     f"gives {link}"
                 )
@@ -172,15 +160,15 @@ class ModelConfig:
 
     def _check_images(self) -> None:
         link = (self.llm_width, self.num_embs_gen)
-        for name, kind in IMAGE_PARTS.items():
-            part = getattr(self, name)
-            if part is None:
+        for name, part in IMAGE_PARTS.items():
+            found = getattr(self, part.config_field)
+            if found is None:
                 continue
-            if part.kind != kind:
-                raise ConfigError(f"{name} must be of kind {kind!r}, got {part.kind!r}")
-            if (part.llm_width, part.num_slots) != link:
+            if found.kind != part.image_kind:
+                raise ConfigError(f"{name} must be of kind {part.image_kind!r}, got {found.kind!r}")
+            if (found.llm_width, found.num_slots) != link:
                 raise ConfigError(
-                    f"{name} takes (width, slots) {(part.llm_width, part.num_slots)} from the "
+                    f"{name} takes (width, slots) {(found.llm_width, found.num_slots)} from the "
                     f"super link, the LLM gives {link}"
                 )
 
@@ -222,7 +210,7 @@ class ModelConfig:
     @property
     def parts(self) -> tuple[str, ...]:
         """Names of `PARTS` that the network has."""
-        return tuple(name for name, field in PARTS.items() if getattr(self, field))
+        return tuple(part.name for part in PARTS.values() if getattr(self, part.config_field))
 
     def keep_parts(self, parts: Collection[str]) -> ModelConfig:
         """Return the configuration without the parts that are not named.
@@ -230,12 +218,11 @@ class ModelConfig:
         Raises:
             ConfigError: if a name is none of `PARTS`.
         """
-        unknown = sorted(set(parts) - set(PARTS))
-        if unknown:
-            raise ConfigError(f"unknown parts {unknown}; expected some of {', '.join(PARTS)}")
-        dropped = {PARTS[name] for name in PARTS if name not in parts}
+        check_part_names(parts)
         emptied: dict[str, Any] = {
-            field: False if field.startswith("use_") else None for field in dropped
+            part.config_field: False if part.config is None else None
+            for part in PARTS.values()
+            if part.name not in parts
         }
         return replace(self, **emptied)
 
@@ -272,8 +259,10 @@ class ModelConfig:
             vision=_select(release["vis_encoder_config"], _VISION_KEYS),
             llm=llm,
             **{ours: given.get(name, default) for ours, (name, default) in _RELEASED.items()},
-            detection=_read_detection(release, llm),
-            pose=_read_pose(release, llm),
+            **{
+                part.config_field: _read_decoder(part, release, llm)
+                for part in PERCEPTION_PARTS.values()
+            },
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -281,9 +270,10 @@ class ModelConfig:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values["vision"] = dict(self.vision)
         values["llm"] = dict(self.llm)
-        for name in ("detection", "pose", *IMAGE_PARTS):
-            part = values[name]
-            values[name] = None if part is None else part.to_dict()
+        for part in PARTS.values():
+            found = values[part.config_field]
+            if part.config is not None:
+                values[part.config_field] = None if found is None else found.to_dict()
         return values
 
     @classmethod
@@ -302,19 +292,9 @@ class ModelConfig:
                 f"model config lacks {missing} and has unknown fields {shorten(unknown)}"
             )
         plain = dict(values)
-        if plain.get("detection") is not None:
-            from vl2_ros.model.detection.config import DetectionConfig
-
-            plain["detection"] = DetectionConfig.from_dict(plain["detection"])
-        if plain.get("pose") is not None:
-            from vl2_ros.model.pose.config import PoseConfig
-
-            plain["pose"] = PoseConfig.from_dict(plain["pose"])
-        for name in IMAGE_PARTS:
-            if plain.get(name) is not None:
-                from vl2_ros.model.diffusion.config import DiffusionConfig
-
-                plain[name] = DiffusionConfig.from_dict(plain[name])
+        for part in PARTS.values():
+            if part.config is not None and plain.get(part.config_field) is not None:
+                plain[part.config_field] = part.config.from_dict(plain[part.config_field])
         return cls(**plain)
 
     @classmethod
@@ -322,20 +302,11 @@ class ModelConfig:
         cls, *, with_detection: bool = True, with_pose: bool = False, with_images: bool = False
     ) -> ModelConfig:
         """Make the smallest network with every part; its added tokens start at id 64."""
-        detection, pose = None, None
-        if with_detection:
-            from vl2_ros.model.detection.config import DetectionConfig
-
-            detection = DetectionConfig.tiny()
-        if with_pose:
-            from vl2_ros.model.pose.config import PoseConfig
-
-            pose = PoseConfig.tiny()
         images: dict[str, Any] = {}
         if with_images:
-            from vl2_ros.model.diffusion.config import DiffusionConfig
-
-            images = {name: DiffusionConfig.tiny(kind) for name, kind in IMAGE_PARTS.items()}
+            images = {
+                name: DiffusionConfig.tiny(part.image_kind) for name, part in IMAGE_PARTS.items()
+            }
         return cls(
             vision={
                 "hidden_size": 32,
@@ -356,8 +327,8 @@ class ModelConfig:
                 "pad_token_id": 0,
             },
             num_embs_gen=6,
-            detection=detection,
-            pose=pose,
+            detection=DetectionConfig.tiny() if with_detection else None,
+            pose=PoseConfig.tiny() if with_pose else None,
             **images,
         )
 
@@ -367,28 +338,16 @@ def _select(values: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:
     return {key: values[key] for key in sorted(keys & set(values)) if values[key] is not None}
 
 
-def _read_detection(release: Mapping[str, Any], llm: Mapping[str, Any]) -> DetectionConfig | None:
-    if not release.get("use_gdino"):
+def _read_decoder(part: Part, release: Mapping[str, Any], llm: Mapping[str, Any]) -> Any:
+    if not release.get(part.release_switch):
         return None
-    from vl2_ros.model.detection.config import DetectionConfig
-
-    if not isinstance(release.get("gdino_config"), Mapping):
-        raise ConfigError("use_gdino is true, but the released config has no gdino_config")
-    return DetectionConfig.from_release(
-        release["gdino_config"], _find_width(llm), take_int(release, "num_embs", 4)
-    )
-
-
-def _read_pose(release: Mapping[str, Any], llm: Mapping[str, Any]) -> PoseConfig | None:
-    if not release.get("use_unipose"):
-        return None
-    if not isinstance(release.get("unipose_config"), Mapping):
-        raise ConfigError("use_unipose is true, but the released config has no unipose_config")
-    from vl2_ros.model.pose.config import PoseConfig
-
-    return PoseConfig.from_release(
-        release["unipose_config"], _find_width(llm), take_int(release, "num_embs", 4)
-    )
+    sizes = release.get(part.release_config)
+    if not isinstance(sizes, Mapping):
+        raise ConfigError(
+            f"{part.release_switch} is true, but the released config has no {part.release_config}"
+        )
+    config: Any = part.config
+    return config.from_release(sizes, _find_width(llm), take_int(release, "num_embs", 4))
 
 
 def _find_width(llm: Mapping[str, Any]) -> int:

@@ -6,6 +6,7 @@ One small module per graph, so that eager engines and the exporter run the same 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from transformers import LlamaForCausalLM
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.graphs import GRAPHS, GraphSpec, with_region_maps
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import CORE_GRAPHS, PERCEPTION_PARTS
 
 #: Rotary embeddings whose frequencies change with the length of the sequence.
 _CHANGING_ROPE = ("dynamic", "longrope")
@@ -129,64 +131,39 @@ class _CacheTensors:
         return self.keys[layer], self.values[layer]
 
 
-class DetectionGraph(nn.Module):
-    """The detection decoder on one image."""
+class DecoderGraph(nn.Module):
+    """A perception decoder on one image.
 
-    def __init__(self, model: VisionLLM) -> None:
+    Its `forward` takes arguments, and its output has attributes, of the names in the graph table.
+    """
+
+    def __init__(self, model: VisionLLM, name: str) -> None:
         """Keep the decoder.
 
-        Raises:
-            ConfigError: if there is none.
-        """
-        super().__init__()
-        if model.detection_decoder is None:
-            raise ConfigError("the checkpoint has no detection decoder")
-        self.decoder = model.detection_decoder
-
-    def forward(
-        self, pixels: Tensor, pixel_mask: Tensor, super_link: Tensor, class_mask: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Detect N classes; shapes as in `DetectionDecoder.forward` and `DetectionOutput`."""
-        found = self.decoder(pixels, super_link, class_mask, pixel_mask)
-        return found.pred_logits, found.pred_boxes, found.mask_queries, found.mask_features
-
-
-class PoseGraph(nn.Module):
-    """The pose decoder on one image."""
-
-    def __init__(self, model: VisionLLM) -> None:
-        """Keep the decoder.
+        Args:
+            model: the network.
+            name: one of `PERCEPTION_PARTS`, which is the name of the graph, too.
 
         Raises:
-            ConfigError: if there is none.
+            ConfigError: if the network has none.
         """
         super().__init__()
-        if model.pose_decoder is None:
-            raise ConfigError("the checkpoint has no pose decoder")
-        self.decoder = model.pose_decoder
+        self.decoder = getattr(model, name)
+        if self.decoder is None:
+            raise ConfigError(f"the checkpoint has no {name.replace('_', ' ')}")
+        self._spec = GRAPHS[name]
 
-    def forward(
-        self,
-        pixels: Tensor,
-        pixel_mask: Tensor,
-        super_link: Tensor,
-        class_mask: Tensor,
-        keypoint_link: Tensor,
-        keypoint_mask: Tensor,
-    ) -> tuple[Tensor, ...]:
-        """Find N classes and M keypoints; shapes as in `PoseDecoder.forward` and `PoseOutput`."""
-        found = self.decoder(
-            pixels, super_link, class_mask, keypoint_link, keypoint_mask, pixel_mask
-        )
-        return found.pred_logits, found.pred_boxes, found.pred_keypoints
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run the decoder; inputs and outputs in the order of the table."""
+        found = self.decoder(**dict(zip(self._spec.input_names, inputs, strict=True)))
+        return tuple(getattr(found, name) for name in self._spec.output_names)
 
 
 _MODULES: Mapping[str, Callable[[VisionLLM], nn.Module]] = {
     "vision_encoder": VisionEncoderGraph,
     "region_encoder": RegionEncoderGraph,
     "language_model": LanguageGraph,
-    "detection_decoder": DetectionGraph,
-    "pose_decoder": PoseGraph,
+    **{name: partial(DecoderGraph, name=name) for name in PERCEPTION_PARTS},
 }
 
 
@@ -215,9 +192,6 @@ def spec_of(model: VisionLLM, name: str) -> GraphSpec:
 
 def list_graphs(model: VisionLLM) -> tuple[str, ...]:
     """Return the graphs that the network has, in the order of the table."""
-    parts = {
-        "region_encoder": model.region_encoder,
-        "detection_decoder": model.detection_decoder,
-        "pose_decoder": model.pose_decoder,
-    }
-    return tuple(name for name in _MODULES if name not in parts or parts[name] is not None)
+    return tuple(
+        name for name in _MODULES if name in CORE_GRAPHS or getattr(model, name) is not None
+    )

@@ -16,13 +16,16 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 from transformers.cache_utils import Cache
 
 from vl2_ros.errors import ConfigError, InputError
-from vl2_ros.model.config import PARTS, REGION_LEVELS, ModelConfig
+from vl2_ros.model.config import REGION_LEVELS, ModelConfig
+from vl2_ros.model.detection.config import DetectionConfig
 from vl2_ros.model.language.image_rows import gather_rows, pair_regions
 from vl2_ros.model.language.projector import build_projector, shuffle_tokens
 from vl2_ros.model.language.region_encoder import RegionEncoder
 from vl2_ros.model.language.super_link import SuperLink
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.language.vision_encoder import VisionEncoder, tokens_to_map
+from vl2_ros.model.parts import PARTS
+from vl2_ros.model.pose.config import PoseConfig
 
 IGNORED_LABEL = -100
 
@@ -72,7 +75,10 @@ class StepOutput:
 
 
 class VisionLLM(nn.Module):
-    """The generalist network without image and text handling."""
+    """The generalist network without image and text handling.
+
+    Every part of `parts.PARTS` is an attribute of that name, None where the network lacks it.
+    """
 
     def __init__(self, config: ModelConfig, tokens: TokenIds) -> None:
         """Make the network with fresh weights.
@@ -88,10 +94,9 @@ class VisionLLM(nn.Module):
         self.llm = LlamaForCausalLM(LlamaConfig(**config.llm, attn_implementation=config.attention))
         self.region_encoder = self._build("region_encoder")
         self.super_link = SuperLink(config, tokens)
-        self.detection_decoder = self._build("detection_decoder")
-        self.pose_decoder = self._build("pose_decoder")
-        self.image_generation = self._build("image_generation")
-        self.image_editing = self._build("image_editing")
+        for part in PARTS.values():
+            if part.routes:
+                setattr(self, part.name, self._build(part.name))
         highest = max(tokens.image_patch, tokens.region, *tokens.routing, *tokens.slots)
         if highest >= self.llm.config.vocab_size:
             raise ConfigError(
@@ -291,20 +296,21 @@ class VisionLLM(nn.Module):
 
 
 def build_part(config: ModelConfig, part: str) -> nn.Module:
-    """Make one of `config.PARTS` with fresh weights; its library is imported only now.
+    """Make one of `parts.PARTS` with fresh weights; its library is imported only now.
 
     Args:
         config: of the whole network, which has the part.
         part: name of the part.
     """
-    if part == "region_encoder":
+    row = PARTS[part]
+    if row.config is None:
         return RegionEncoder(config)
-    settings = getattr(config, PARTS[part])
-    if part == "detection_decoder":
+    settings = getattr(config, row.config_field)
+    if row.config is DetectionConfig:
         from vl2_ros.model.detection.decoder import DetectionDecoder
 
         return DetectionDecoder(settings)
-    if part == "pose_decoder":
+    if row.config is PoseConfig:
         from vl2_ros.model.pose.decoder import PoseDecoder
 
         return PoseDecoder(settings)

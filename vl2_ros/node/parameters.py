@@ -238,8 +238,8 @@ class ProcessParameters:
     device: str = _parameter("auto", "cpu, cuda, cuda:1, ..., or auto: cuda where it is")
     without: tuple[str, ...] = _parameter(
         (),
-        "parts of the network that are left out and take no memory: region_encoder, "
-        "detection_decoder, pose_decoder, image_generation, image_editing",
+        "parts of the network that are left out and take no memory, such as image_generation; an "
+        "unknown name is refused with the list of all",
     )
     memory_budget_mb: float = _parameter(
         0.0,

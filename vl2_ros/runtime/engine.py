@@ -15,19 +15,11 @@ import numpy as np
 
 from vl2_ros.errors import RouteError
 from vl2_ros.geometry import CanvasRange
+from vl2_ros.model.parts import ROUTE_PARTS
 from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, ProgressEvent, Route
 
 #: numpy on the CPU, any DLPack-able array on an accelerator.
 Array = Any
-#: Route -> the part of a network that serves it, by the name that `model.config.PARTS` has for it.
-ROUTE_PARTS: Mapping[Route, str] = {
-    Route.DETECT: "detection_decoder",
-    Route.GROUND: "detection_decoder",
-    Route.SEGMENT: "detection_decoder",
-    Route.POSE: "pose_decoder",
-    Route.GENERATE: "image_generation",
-    Route.EDIT: "image_editing",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,29 +130,32 @@ class ImageGenerator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """Everything that the flow executes; a part that the checkpoint lacks is None.
+    """Everything that the flow executes; what the checkpoint lacks is None or not in a mapping.
 
-    `image_generators` holds one for GENERATE and one for EDIT, where the checkpoint has them.
-    `absent` says of parts of the network why they are not there, where there is more to say than
-    that the checkpoint lacks them.
+    Attributes:
+        vision_encoder: serves every command with an image.
+        language_model: serves every command.
+        decoders: perception part of `model.parts.PERCEPTION_PARTS` -> its engine.
+        region_encoder: serves visual prompts.
+        image_generators: one for GENERATE and one for EDIT.
+        absent: part of the network -> why it is not there, where there is more to say than that
+            the checkpoint lacks it.
     """
 
     vision_encoder: Engine
     language_model: LanguageModel
-    detection_decoder: Engine | None
+    decoders: Mapping[str, Engine] = field(default_factory=dict)
     region_encoder: Engine | None = field(default=None, kw_only=True)
-    pose_decoder: Engine | None = None
     image_generators: Mapping[Route, ImageGenerator] = field(default_factory=dict, kw_only=True)
     absent: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     @property
     def routes(self) -> tuple[Route, ...]:
         """Return what answers can open."""
-        served = {"detection_decoder": self.detection_decoder, "pose_decoder": self.pose_decoder}
         return tuple(
             route
             for route, part in ROUTE_PARTS.items()
-            if served.get(part) is not None or route in self.image_generators
+            if part.name in self.decoders or route in self.image_generators
         )
 
     @property
@@ -168,10 +163,21 @@ class Engines:
         """Hash of the files of the engines, 16 digits; empty where a checkpoint is run itself."""
         parts = (
             *(self.vision_encoder, self.language_model, self.region_encoder),
-            *(self.detection_decoder, self.pose_decoder),
+            *self.decoders.values(),
         )
         told = "".join(part.info.identity for part in parts if part is not None)
         return hashlib.sha256(told.encode()).hexdigest()[:16] if told else ""
+
+    def find_decoder(self, route: Route) -> Engine:
+        """Return the engine that finds what a perception route asks for.
+
+        Raises:
+            RouteError: if there is none.
+        """
+        decoder = self.decoders.get(ROUTE_PARTS[route].name)
+        if decoder is None:
+            raise self.refuse(route)
+        return decoder
 
     def check_routes(self, routes: Collection[Route]) -> None:
         """Check that there is a decoder for everything that an answer opened.
@@ -186,7 +192,7 @@ class Engines:
     def refuse(self, route: Route) -> RouteError:
         """Make the error that says why a route is not served."""
         opened = f"the answer opened {route.value}"
-        part = ROUTE_PARTS[route]
+        part = ROUTE_PARTS[route].name
         if part in self.absent:
             return RouteError(f"{opened}, but {part} is not loaded: {self.absent[part]}")
         served = ", ".join(one.value for one in self.routes) or "nothing"

@@ -18,9 +18,10 @@ from tests.model.checkpoint.fake_release import (
     write_release,
 )
 from vl2_ros.model.checkpoint.folder import describe_checkpoint, save_model
-from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
+from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import IMAGE_PARTS
 
 #: Measures the job named first: a dtype to load everything in, `convert`, `part:` and a name to
 #: load that alone, `without:` and names to load all but these.
@@ -29,7 +30,7 @@ import sys
 from pathlib import Path
 import torch
 from vl2_ros.model.checkpoint.folder import convert_checkpoint, load_model, load_part
-from vl2_ros.model.config import PARTS
+from vl2_ros.model.parts import PARTS
 import vl2_ros.model.diffusion.generator, diffusers.models.unets.unet_2d_condition  # not measured
 import diffusers.models.autoencoders.autoencoder_kl
 job, warm_up, folder, out = sys.argv[1:]

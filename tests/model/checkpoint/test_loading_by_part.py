@@ -25,9 +25,10 @@ from vl2_ros.model.checkpoint.folder import (
 )
 from vl2_ros.model.checkpoint.opening import open_checkpoint
 from vl2_ros.model.checkpoint.shards import find_weight_files, iterate_tensors
-from vl2_ros.model.config import IMAGE_PARTS, PARTS, ModelConfig
+from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import IMAGE_PARTS, PARTS
 
 FORMS = ("bin", "safetensors")
 REPOSITORY = Path(__file__).resolve().parents[3]

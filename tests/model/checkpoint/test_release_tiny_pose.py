@@ -134,8 +134,7 @@ def test_poses_come_out_of_the_pipeline(release, case):
     engines = Engines(
         make_engine(model, "vision_encoder", device),
         TorchLanguageModel(model, device),
-        None,
-        make_engine(model, "pose_decoder", device),
+        {"pose_decoder": make_engine(model, "pose_decoder", device)},
     )
     pipeline = Pipeline(engines, release.tokenizer, case.processing(release))
     assert Route.POSE in pipeline.info.routes

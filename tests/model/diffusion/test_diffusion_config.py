@@ -10,10 +10,11 @@ from transformers import CLIPTokenizer
 
 from tests.model.diffusion.diffusion_sizes import SCHEDULER, TEXT_ENCODER, VAE, unet
 from vl2_ros.errors import CheckpointError, ConfigError
-from vl2_ros.model.config import IMAGE_PARTS, PARTS, ModelConfig
+from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.diffusion.caption_tokenizer import CaptionTokenizer
 from vl2_ros.model.diffusion.config import DiffusionConfig
 from vl2_ros.model.diffusion.folder import DiffusionFolder
+from vl2_ros.model.parts import IMAGE_PARTS, PARTS
 
 KINDS = ("generation", "editing")
 COMPONENTS = {"unet": unet(4), "vae": VAE, "text_encoder": TEXT_ENCODER, "scheduler": SCHEDULER}

@@ -10,7 +10,8 @@ from tests.model.checkpoint.release_tables import ReleaseSizes, mapper_keys, rel
 from tests.model.diffusion.diffusion_sizes import full_size
 from vl2_ros.model.checkpoint.release_keys import rename_key
 from vl2_ros.model.checkpoint.weights import build_empty_part
-from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
+from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.parts import IMAGE_PARTS
 
 #: First names of the released tensors.
 TOPS = {"image_generation": "sd", "image_editing": "ip2p"}
@@ -25,7 +26,7 @@ DENOISERS = {"image_generation": (859_520_964, 4), "image_editing": (859_532_484
 @pytest.fixture(scope="module", params=IMAGE_PARTS)
 def built(request):
     config = ModelConfig.from_release(release_config(ReleaseSizes()))
-    config = replace(config, **{request.param: full_size(IMAGE_PARTS[request.param])})
+    config = replace(config, **{request.param: full_size(IMAGE_PARTS[request.param].image_kind)})
     return request.param, build_empty_part(config, request.param)
 
 

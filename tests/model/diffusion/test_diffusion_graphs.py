@@ -8,8 +8,9 @@ import torch
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.diffusion.config import DiffusionConfig
 from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
-from vl2_ros.model.diffusion.graphs import build_diffusion_graph, diffusion_graph_names
+from vl2_ros.model.diffusion.graphs import build_diffusion_graph
 from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.parts import IMAGE_PARTS
 
 
 @pytest.fixture(scope="module", params=["generation", "editing"])
@@ -39,7 +40,7 @@ def make_inputs(spec, sizes):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("name", diffusion_graph_names("editing"))
+@pytest.mark.parametrize("name", IMAGE_PARTS["image_editing"].graphs)
 def test_inputs_and_outputs_are_those_of_the_table(network, name):
     spec, sizes = GRAPHS[name], axis_sizes(network)
     inputs = make_inputs(spec, sizes)
@@ -55,7 +56,9 @@ def test_inputs_and_outputs_are_those_of_the_table(network, name):
 @torch.inference_mode()
 def test_graphs_compute_what_the_network_does(network):
     sizes = axis_sizes(network)
-    inputs = {name: make_inputs(GRAPHS[name], sizes) for name in diffusion_graph_names("editing")}
+    inputs = {
+        name: make_inputs(GRAPHS[name], sizes) for name in IMAGE_PARTS["image_editing"].graphs
+    }
     outputs = {
         name: build_diffusion_graph(name, network)(*given)[0] for name, given in inputs.items()
     }
@@ -78,7 +81,7 @@ def test_a_float_timestep_counts_for_every_image_as_the_whole_number(network):
 def test_a_graph_holds_the_weights_that_it_runs_on_and_no_others(network):
     counts = {
         name: sum(weight.numel() for weight in build_diffusion_graph(name, network).parameters())
-        for name in diffusion_graph_names("editing")
+        for name in IMAGE_PARTS["image_editing"].graphs
     }
     assert counts["prompt_mapper"] == sum(w.numel() for w in network.prompt_mapper.parameters())
     assert counts["denoiser"] == sum(w.numel() for w in network.denoiser.parameters())
@@ -86,8 +89,8 @@ def test_a_graph_holds_the_weights_that_it_runs_on_and_no_others(network):
 
 
 def test_drawing_needs_no_encoder_of_images():
-    assert "vae_encoder" not in diffusion_graph_names("generation")
-    assert set(diffusion_graph_names("editing")) < set(GRAPHS)
+    assert "vae_encoder" not in IMAGE_PARTS["image_generation"].graphs
+    assert set(IMAGE_PARTS["image_editing"].graphs) < set(GRAPHS)
 
 
 def test_another_graph_is_refused(network):

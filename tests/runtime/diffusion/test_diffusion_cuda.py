@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tests.runtime.diffusion.diffusion_parts import make_frame, run_to_end
-from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
+from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
+from vl2_ros.model.parts import IMAGE_PARTS
 from vl2_ros.runtime.torch_backend.diffusion import make_torch_generator
 from vl2_ros.structures import ImageOptions, Route
 

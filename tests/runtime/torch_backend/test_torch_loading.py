@@ -18,9 +18,10 @@ from transformers import CLIPConfig
 
 from vl2_ros.errors import CheckpointError, ConfigError, EngineError, InputError, RouteError
 from vl2_ros.model.checkpoint.folder import save_model
-from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
+from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import IMAGE_PARTS
 from vl2_ros.runtime.lazy import LazyEngine
 from vl2_ros.runtime.torch_backend.diffusion import make_torch_generator
 from vl2_ros.runtime.torch_backend.engine import TorchEngine
@@ -75,12 +76,12 @@ def test_perception_is_there_at_once_and_images_later(weights, monkeypatch):
         lambda folder, part, **given: loads.append(part),
     )
     engines = load_torch_engines(weights)
-    assert isinstance(engines.detection_decoder, TorchEngine)
+    assert isinstance(engines.decoders["detection_decoder"], TorchEngine)
     assert engines.routes == (
         *(Route.DETECT, Route.GROUND, Route.SEGMENT, Route.POSE),
         *(Route.GENERATE, Route.EDIT),
     )
-    engines.detection_decoder.run(DETECTION)
+    engines.decoders["detection_decoder"].run(DETECTION)
     assert loads == []
 
 
@@ -117,11 +118,11 @@ def test_the_text_encoder_is_freed(weights):
 
 def test_decoders_under_a_budget_compute_the_same(weights):
     now, later = load_torch_engines(weights), load_torch_engines(weights, memory_budget_mb=500)
-    assert isinstance(later.detection_decoder, LazyEngine)
-    assert later.detection_decoder.info == now.detection_decoder.info
-    assert later.pose_decoder.info == now.pose_decoder.info
-    expected = now.detection_decoder.run(DETECTION)
-    for name, array in later.detection_decoder.run(DETECTION).items():
+    assert isinstance(later.decoders["detection_decoder"], LazyEngine)
+    assert later.decoders["detection_decoder"].info == now.decoders["detection_decoder"].info
+    assert later.decoders["pose_decoder"].info == now.decoders["pose_decoder"].info
+    expected = now.decoders["detection_decoder"].run(DETECTION)
+    for name, array in later.decoders["detection_decoder"].run(DETECTION).items():
         np.testing.assert_array_equal(array, expected[name])
 
 
@@ -157,7 +158,7 @@ def test_an_unknown_part_or_a_budget_of_nothing_is_refused(weights):
 def test_a_decoder_over_the_budget_is_refused_when_it_is_wanted(weights):
     engines = load_torch_engines(weights, memory_budget_mb=0.01)
     with pytest.raises(EngineError, match=r"detection_decoder takes .* MB.*budget of 0.0 MB"):
-        engines.detection_decoder.run(DETECTION)
+        engines.decoders["detection_decoder"].run(DETECTION)
     with pytest.raises(EngineError, match=r"image_editing takes .* MB"):
         draw(engines, Route.EDIT)
 

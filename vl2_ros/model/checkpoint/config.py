@@ -20,7 +20,7 @@ from vl2_ros.documents import (
     take_int,
 )
 from vl2_ros.errors import CheckpointError, ConfigError
-from vl2_ros.model.config import IMAGE_PARTS, ModelConfig
+from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.diffusion.config import NUM_CONDITIONS, DiffusionConfig
 from vl2_ros.model.diffusion.folder import COMPANIONS, DiffusionFolder, find_diffusion_folder
 from vl2_ros.model.language.token_files import (
@@ -30,6 +30,7 @@ from vl2_ros.model.language.token_files import (
     read_object,
 )
 from vl2_ros.model.language.tokens import TokenIds
+from vl2_ros.model.parts import IMAGE_PARTS, PARTS, Part
 
 CONFIG_FILE = "config.json"
 #: Most states that stand in for an encoded text.
@@ -38,12 +39,6 @@ RELEASE_TYPE = "visionllmv2"
 OWN_TYPE = "vl2_ros"
 #: Id of </s> in Llama's vocabulary.
 _LLAMA_END = 2
-
-#: Parts that make images -> switch and object of a released config.json.
-_RELEASED_IMAGE_PARTS = {
-    "image_generation": ("use_sd", "sd_config"),
-    "image_editing": ("use_ip2p", "ip2p_config"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +116,12 @@ def _add_image_parts(
     model = config.model
     folders: dict[str, DiffusionFolder] = {}
     unavailable: dict[str, str] = {}
-    for name, (switch, key) in _RELEASED_IMAGE_PARTS.items():
-        if not values.get(switch):
+    for name, part in IMAGE_PARTS.items():
+        if not values.get(part.release_switch):
             continue
         try:
-            found, part = _read_image_part(checkpoint, values.get(key), name, key)
-            added: dict[str, Any] = {name: part}
+            found, sizes = _read_image_part(checkpoint, values.get(part.release_config), part)
+            added: dict[str, Any] = {part.config_field: sizes}
             model = replace(model, **added)
             folders[name] = found
         except (CheckpointError, ConfigError) as error:
@@ -135,27 +130,29 @@ def _add_image_parts(
 
 
 def _without_missing_library(config: CheckpointConfig) -> CheckpointConfig:
-    """Note the parts that make images as unavailable on a machine without diffusers."""
-    names = [name for name in IMAGE_PARTS if getattr(config.model, name) is not None]
-    if not names or find_spec("diffusers") is not None:
+    """Note parts as unavailable on a machine without the library that they need."""
+    missing = {
+        name: f"{PARTS[name].library} is not installed; install vl2_ros[{PARTS[name].extra}]"
+        for name in config.model.parts
+        if PARTS[name].library and find_spec(PARTS[name].library) is None
+    }
+    if not missing:
         return config
-    reason = "diffusers is not installed; install vl2_ros[diffusion]"
-    emptied: dict[str, Any] = dict.fromkeys(names)
     return replace(
         config,
-        model=replace(config.model, **emptied),
-        folders={},
-        unavailable={**config.unavailable, **dict.fromkeys(names, reason)},
+        model=config.model.keep_parts(set(config.model.parts) - set(missing)),
+        folders={name: one for name, one in config.folders.items() if name not in missing},
+        unavailable={**config.unavailable, **missing},
     )
 
 
 def _read_image_part(
-    checkpoint: Path, release: Any, name: str, key: str
+    checkpoint: Path, release: Any, part: Part
 ) -> tuple[DiffusionFolder, DiffusionConfig]:
     if not isinstance(release, Mapping) or not isinstance(release.get("sd_model_id"), str):
         raise CheckpointError(
-            f"config.json switches {name} on, but has no {key} with sd_model_id; expected the "
-            "config.json of a complete release"
+            f"config.json switches {part.name} on, but has no {part.release_config} with "
+            "sd_model_id; expected the config.json of a complete release"
         )
     folder = find_diffusion_folder(checkpoint, release["sd_model_id"])
     length = take_int(release, "num_queries", NUM_CONDITIONS, least=2, most=_MAX_CONDITIONS)
@@ -163,7 +160,7 @@ def _read_image_part(
         release,
         folder.read_components(),
         folder.read_unconditional_ids(length),
-        kind=IMAGE_PARTS[name],
+        kind=part.image_kind,
     )
     return folder, config
 

@@ -31,9 +31,9 @@ from vl2_ros.model.checkpoint.release_keys import check_alias
 from vl2_ros.model.checkpoint.shards import WEIGHT_FILES, iterate_tensors
 from vl2_ros.model.checkpoint.weights import copy_checked, fill_place, move_computed_buffers
 from vl2_ros.model.checkpoint.writer import ShardWriter, write_safetensors
-from vl2_ros.model.config import IMAGE_PARTS
 from vl2_ros.model.diffusion.folder import COMPANIONS, DiffusionFolder
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import IMAGE_PARTS, PARTS
 
 #: Files beside the weights that a converted checkpoint keeps.
 COMPANION_FILES = (
@@ -46,7 +46,7 @@ COMPANION_FILES = (
 )
 
 #: Parts of the network that answers can be routed to.
-DECODERS = ("detection_decoder", "pose_decoder", *IMAGE_PARTS)
+DECODERS = tuple(part.name for part in PARTS.values() if part.routes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def load_model(
         device: where the weights go, one tensor at a time.
         strict: False keeps fresh values where weights are missing and leaves out unexpected ones.
         progress: called after every tensor.
-        parts: which of `config.PARTS` come with the language side, each of which the checkpoint
+        parts: which of `parts.PARTS` come with the language side, each of which the checkpoint
             must have; others are None in the network and not read. By default all that can be
             built: one whose Stable Diffusion folder is missing is left out with a warning.
 
@@ -119,7 +119,7 @@ def load_part(
 
     Args:
         path: a released VisionLLM v2 folder or one written by `save_model`.
-        part: one of `config.PARTS`.
+        part: one of `parts.PARTS`.
         dtype: of all floating-point weights.
         device: where the weights go.
         progress: called after every tensor.

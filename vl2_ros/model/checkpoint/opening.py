@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from vl2_ros.errors import CheckpointError, ConfigError
+from vl2_ros.errors import CheckpointError
 from vl2_ros.model.checkpoint.config import CheckpointConfig, read_checkpoint_config
 from vl2_ros.model.checkpoint.plan import LoadPlan, Place, find_places, plan_loading
 from vl2_ros.model.checkpoint.shards import WeightFiles, find_weight_files, iterate_tensors
@@ -22,7 +22,7 @@ from vl2_ros.model.checkpoint.weights import (
     build_empty_part,
     build_fresh_model,
 )
-from vl2_ros.model.config import IMAGE_PARTS, PARTS
+from vl2_ros.model.parts import IMAGE_PARTS, check_part_names
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def open_checkpoint(
     Args:
         folder: of the checkpoint.
         strict: whether every tensor must have its place, and every place its tensor.
-        parts: those of `PARTS` that are wanted; None takes all that can be had.
+        parts: those of `parts.PARTS` that are wanted; None takes all that can be had.
 
     Raises:
         CheckpointError: if something does not fit, or a wanted part is not to be had.
@@ -110,9 +110,7 @@ def iterate_parts(
 
 
 def _check_parts(config: CheckpointConfig, parts: Collection[str], folder: Path) -> None:
-    unknown = sorted(set(parts) - set(PARTS))
-    if unknown:
-        raise ConfigError(f"unknown parts {unknown}; expected some of {', '.join(PARTS)}")
+    check_part_names(parts)
     for name in parts:
         if name in config.unavailable:
             raise CheckpointError(f"{name} cannot be loaded: {config.unavailable[name]}")

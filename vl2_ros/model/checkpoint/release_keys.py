@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vl2_ros.errors import CheckpointError
+from vl2_ros.model.parts import PARTS
 
 #: Buffers that are computed again.
 RECOMPUTED = (r"\.relative_position_index$", r"\.inv_freq$", r"\.position_ids$")
@@ -145,10 +146,7 @@ _PACKED = (
         ("q_proj", "k_proj", "v_proj"),
     ),
 )
-_OURS = re.compile(
-    r"^(vision_encoder|projector|llm|region_encoder|super_link|detection_decoder|pose_decoder"
-    r"|image_generation|image_editing)\."
-)
+_OURS = re.compile(rf"^(vision_encoder|projector|llm|super_link|{'|'.join(PARTS)})\.")
 _SKIPPED = re.compile("|".join(RECOMPUTED))
 
 

@@ -80,13 +80,6 @@ _GRAPHS: Mapping[str, Callable[[ImageGeneratorNetwork], nn.Module]] = {
     "vae_encoder": VaeEncoderGraph,
     "vae_decoder": VaeDecoderGraph,
 }
-#: Graphs of a part that draws; one that edits has `vae_encoder`, too.
-DRAWING_GRAPHS = ("prompt_mapper", "denoiser", "vae_decoder")
-
-
-def diffusion_graph_names(kind: str) -> tuple[str, ...]:
-    """Return the graphs that a part of a kind (`generation` or `editing`) runs on."""
-    return (*DRAWING_GRAPHS, "vae_encoder") if kind == "editing" else DRAWING_GRAPHS
 
 
 def build_diffusion_graph(name: str, network: ImageGeneratorNetwork) -> nn.Module:

@@ -12,9 +12,10 @@ from typing import Any
 
 from vl2_ros.errors import InputError
 from vl2_ros.model.language.tokens import ROUTING_TABLES, TokenIds
+from vl2_ros.model.parts import IMAGE_PARTS
 
 #: Query tables whose routes open `num_embs_gen` slots; the others open `num_embs`.
-GENERATION_TABLES = frozenset({"gen", "edit"})
+GENERATION_TABLES = frozenset(part.query_table for part in IMAGE_PARTS.values())
 
 
 @dataclass(frozen=True, slots=True)

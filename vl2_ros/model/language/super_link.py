@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 #: Query tables in the order of `Route`.
-TABLES = ("det", "pose", "gen", "edit")
+TABLES = tuple(dict.fromkeys(ROUTING_TABLES.values()))
 
 #: Rows that the pose decoder's object and keypoint conditions are padded to.
 POSE_LENGTH = 100

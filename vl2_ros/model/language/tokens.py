@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 from vl2_ros.documents import check_int, shorten
 from vl2_ros.errors import CheckpointError
+from vl2_ros.model.parts import ROUTE_PARTS
 
+#: Query table (a name of `SuperLink`) that fills the slots after each routing token.
+ROUTING_TABLES: Mapping[str, str] = {
+    route.value: part.query_table for route, part in ROUTE_PARTS.items()
+}
 SLOT_TOKENS = ("[EMB]", "[EMB2]", "[EMB3]", "[EMB4]", "[EMB5]", "[EMB6]", "[EMB7]", "[EMB8]")
 
 #: Added to the base vocabulary in this order; 26 strings.
@@ -27,24 +32,9 @@ ADDED_TOKENS = (
     "</det>",
     "<grd>",
     "</grd>",
-    "[DET]",
-    "[GRD]",
-    "[SEG]",
-    "[POSE]",
-    "[GEN]",
-    "[EDIT]",
+    *ROUTING_TABLES,
     *SLOT_TOKENS,
 )
-
-#: Query table (a name of `SuperLink`) that fills the slots after each routing token.
-ROUTING_TABLES: Mapping[str, str] = {
-    "[DET]": "det",
-    "[GRD]": "det",
-    "[SEG]": "det",
-    "[POSE]": "pose",
-    "[GEN]": "gen",
-    "[EDIT]": "edit",
-}
 
 
 @dataclass(frozen=True, slots=True)

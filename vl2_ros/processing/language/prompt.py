@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.errors import InputError
+from vl2_ros.model.language.slots import GENERATION_TABLES
 from vl2_ros.model.language.tokens import ROUTING_TABLES, SLOT_TOKENS
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer, neutralise
@@ -49,7 +50,7 @@ def expand_routing(text: str, config: ProcessingConfig) -> str:
     """
 
     def write(found: re.Match[str]) -> str:
-        if ROUTING_TABLES[found[1]] in ("gen", "edit"):
+        if ROUTING_TABLES[found[1]] in GENERATION_TABLES:
             return found[1] + SLOT_TOKENS[0] * config.num_embs_gen
         count = config.num_embs
         slots = SLOT_TOKENS[:count] if count <= len(SLOT_TOKENS) else SLOT_TOKENS[:1] * count

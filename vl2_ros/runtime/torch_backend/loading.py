@@ -18,11 +18,10 @@ from torch import nn
 from vl2_ros.errors import ConfigError, EngineError
 from vl2_ros.model.checkpoint.config import CheckpointConfig, read_checkpoint_config
 from vl2_ros.model.checkpoint.folder import describe_checkpoint, load_model, load_part
-from vl2_ros.model.config import IMAGE_PARTS, PARTS
 from vl2_ros.model.diffusion.folder import DiffusionFolder
 from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.parts import IMAGE_PARTS, PERCEPTION_PARTS, check_part_names
 from vl2_ros.runtime.engine import (
-    ROUTE_PARTS,
     Engine,
     EngineInfo,
     Engines,
@@ -33,8 +32,6 @@ from vl2_ros.runtime.lazy import LazyEngine, LazyImageGenerator, LazyPart, PartM
 from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
 from vl2_ros.structures import Route
 
-#: Decoders of things in images; part of the network and graph have one name.
-_PERCEPTION = ("detection_decoder", "pose_decoder")
 #: Bytes of a value of the parts that make images, on CUDA: bfloat16, but for a few.
 _IMAGE_BYTES_ON_CUDA = 2.25
 _MB = 1e6
@@ -67,7 +64,7 @@ def load_torch_engines(
         weights: a released VisionLLM v2 folder or one saved by vl2_ros.
         device: a torch device; on `cpu` weights are widened to float32, on `cuda` the language
             side and denoisers run in bfloat16 and all else in float32.
-        without: those of `model.config.PARTS` that are left out.
+        without: those of `model.parts.PARTS` that are left out.
         memory_budget_mb: most that loaded decoders may take together, in millions of bytes;
             it counts their weights, not what they compute with.
         cuda_graphs: on `cuda`, replay vision encoder, perception decoders and denoising steps for
@@ -92,21 +89,20 @@ def load_torch_engines(
     parts = _LaterParts(weights, target, dtype, memory, cuda_graphs)
     if budget_bytes is not None:
         parts.expect(choice.later, config.folders)
-    perception: dict[str, Engine] = {}
-    for name in _PERCEPTION:
+    decoders: dict[str, Engine] = {}
+    for name in PERCEPTION_PARTS:
         if name in choice.later:
-            perception[name] = parts.make_engine(name)
+            decoders[name] = parts.make_engine(name)
         elif name in choice.now:
             model.get_submodule(name).float()
-            perception[name] = make_engine(model, name, target, cuda_graphs=cuda_graphs)
+            decoders[name] = make_engine(model, name, target, cuda_graphs=cuda_graphs)
     regions = "region_encoder" in choice.now
     return Engines(
         vision_encoder=make_engine(model, "vision_encoder", target, cuda_graphs=cuda_graphs),
         language_model=TorchLanguageModel(model, target),
-        detection_decoder=perception.get("detection_decoder"),
+        decoders=decoders,
         # It picks points by the values of the masks: nothing to record.
         region_encoder=make_engine(model, "region_encoder", target) if regions else None,
-        pose_decoder=perception.get("pose_decoder"),
         image_generators=parts.make_generators(choice.later),
         absent=choice.absent,
     )
@@ -148,13 +144,11 @@ def _find_device(device: str) -> torch.device:
 
 
 def _choose_parts(config: CheckpointConfig, without: Collection[str], *, is_tight: bool) -> _Choice:
-    unknown = sorted(set(without) - set(PARTS))
-    if unknown:
-        raise ConfigError(f"`without` names {unknown}; expected some of {', '.join(PARTS)}")
+    check_part_names(without, "`without`")
     switched_off = {name: tell_switched_off(name) for name in config.model.parts if name in without}
     absent = {**config.unavailable, **switched_off}
     present = set(config.model.parts) - set(absent)
-    later = present & {*IMAGE_PARTS, *(_PERCEPTION if is_tight else ())}
+    later = present & {*IMAGE_PARTS, *(PERCEPTION_PARTS if is_tight else ())}
     return _Choice(frozenset(present - later), frozenset(later), absent)
 
 
@@ -197,12 +191,14 @@ class _LaterParts:
         return LazyEngine(self._describe(name), self._part(name, load))
 
     def make_generators(self, names: Collection[str]) -> dict[Route, ImageGenerator]:
-        routes = (Route.GENERATE, Route.EDIT)
-        return {one: self._make_generator(one) for one in routes if ROUTE_PARTS[one] in names}
+        return {
+            route: self._make_generator(name, route)
+            for name, part in IMAGE_PARTS.items()
+            if name in names
+            for route in part.routes
+        }
 
-    def _make_generator(self, route: Route) -> LazyImageGenerator:
-        name = ROUTE_PARTS[route]
-
+    def _make_generator(self, name: str, route: Route) -> LazyImageGenerator:
         def load() -> tuple[ImageGenerator, int]:
             from vl2_ros.model.diffusion.safety_checker import load_safety_checker
             from vl2_ros.runtime.torch_backend.diffusion import make_torch_generator
