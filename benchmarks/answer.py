@@ -46,10 +46,11 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(options.threads)
+    from vl2_ros.load_options import LoadOptions
     from vl2_ros.loading import load_pipeline
     from vl2_ros.structures import Command, Frame
 
-    pipeline = load_pipeline(options.weights, backend=options.backend)
+    pipeline = load_pipeline(LoadOptions(options.weights or "", "cpu", options.backend))
     load_s = time.perf_counter() - began
     rng = np.random.default_rng(0)
     frame = Frame(rng.integers(0, 256, (*FRAME_HW, 3), dtype=np.uint8))

@@ -20,12 +20,14 @@ import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from vl2_ros.errors import EngineError
 from vl2_ros.isolation.child_perceiver import ChildPerceiver
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import load_pipeline
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.structures import (
@@ -111,7 +113,7 @@ def measure_frames(frame: Frame, count: int) -> dict[str, float]:
 
 def measure_answers(child: ChildPerceiver, frame: Frame, count: int) -> dict[str, float]:
     """Compare the two places of the embedded model, in turns."""
-    pipeline = load_pipeline()
+    pipeline = load_pipeline(LoadOptions(device="cpu"))
     here, there = [], []
     for _ in range(count):
         here += time_calls(lambda: run_all(pipeline, frame), 1)
@@ -152,7 +154,7 @@ def main() -> None:
     rgb = np.random.default_rng(0).integers(0, 255, (*FRAME_HW, 3), np.uint8)
     frame = Frame(rgb, stamp_ns=1, frame_id="camera")
     found = measure_frames(frame, options.frames)
-    child = ChildPerceiver(load_pipeline)
+    child = ChildPerceiver(partial(load_pipeline, LoadOptions(device="cpu")))
     try:
         found |= measure_answers(child, frame, options.answers)
         found |= measure_kills(child, frame, options.kills)

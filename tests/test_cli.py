@@ -15,6 +15,7 @@ from PIL import Image
 from vl2_ros.cli import EXTRAS, HELD_OUT, main
 from vl2_ros.console.node_commands import DEMO_BAG, DEMO_COMMANDS
 from vl2_ros.errors import RouteError
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.recordings.bag import PinholeCamera, read_frames
 from vl2_ros.structures import (
     Branch,
@@ -62,9 +63,8 @@ def pipeline(monkeypatch):
     fake = FakePipeline()
     fake.loaded = []
 
-    def load(weights, *, device, **options):
-        fake.loaded.append((weights, device))
-        fake.options = options
+    def load(options):
+        fake.loaded.append(options)
         return fake
 
     monkeypatch.setattr("vl2_ros.loading.load_pipeline", load)
@@ -133,9 +133,7 @@ def test_ask_prints_answer_and_instances(pipeline, image, capsys):
     out = capsys.readouterr().out
     assert "I heard: find the red mug" in out
     assert "[SEG] red [mug] (0.80, 0 0 30 20, 600 px)" in out
-    assert pipeline.loaded == [(None, "cpu")]
-    wanted = {"backend": "auto", "engines": None, "allow_fallback": True}
-    assert wanted.items() <= pipeline.options.items()
+    assert pipeline.loaded == [LoadOptions(device="cpu")]
 
 
 def test_ask_json_is_one_document_a_image(pipeline, image, tmp_path, capsys):
@@ -150,7 +148,7 @@ def test_ask_json_is_one_document_a_image(pipeline, image, tmp_path, capsys):
     assert (instance["label"], instance["box_xyxy"]) == ("red [mug]", [0.0, 0.0, 30.0, 20.0])
     assert "mask" not in instance
     assert documents[0]["stage_ms"] == {"vision": 2.0} and documents[0]["seconds"] >= 0
-    assert pipeline.loaded[0][0] == weights
+    assert pipeline.loaded == [LoadOptions(weights)]
 
 
 def test_ask_json_with_masks_has_run_lengths(pipeline, image, capsys):

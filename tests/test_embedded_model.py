@@ -13,6 +13,7 @@ from vl2_ros.cli import main
 from vl2_ros.evaluation.coco import CocoScorer
 from vl2_ros.evaluation.embedded import make_truth
 from vl2_ros.flow.pipeline import Pipeline
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.sim.tabletop import TabletopFrame, TabletopSimulator
@@ -23,7 +24,7 @@ HELD_OUT_SEED = 1_000_000
 
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
-    return load_pipeline()
+    return load_pipeline(LoadOptions(device="cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,12 @@ import torch
 
 from tests.conftest import make_json_tokenizer
 from vl2_ros.errors import ConfigError, EngineError, RouteError
-from vl2_ros.loading import BACKENDS, load_pipeline
+from vl2_ros.flow.pipeline import Pipeline
+from vl2_ros.load_options import LoadOptions
+from vl2_ros.loading import load_pipeline
 from vl2_ros.model.checkpoint.folder import save_model
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.node.parameters import ProcessParameters, note_of
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine import EngineInfo, Engines
 from vl2_ros.runtime.files.engine_files import FILE_NAME
@@ -42,6 +43,10 @@ def checkpoint(tmp_path_factory) -> Path:
     return folder
 
 
+def load(weights: Path, device: str = "cpu", **options) -> Pipeline:
+    return load_pipeline(LoadOptions(weights, device, **options))
+
+
 def list_engines(folder: Path, identity: str, graphs=GRAPHS) -> Path:
     """Write an `engines.json` whose files are not there."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,28 +62,19 @@ def list_engines(folder: Path, identity: str, graphs=GRAPHS) -> Path:
     return folder
 
 
-def test_backends_of_the_node_are_those_that_are_loaded():
-    assert note_of("backend", ProcessParameters).choices == BACKENDS
-
-
-def test_an_unknown_backend_is_refused(checkpoint):
-    with pytest.raises(ConfigError, match="one of auto, torch, onnxruntime, tensorrt, got 'tvm'"):
-        load_pipeline(checkpoint, backend="tvm")
-
-
 @pytest.mark.parametrize("backend", ["auto", "torch"])
 def test_without_engines_torch_answers_and_nothing_is_said(checkpoint, backend, caplog):
-    assert load_pipeline(checkpoint, backend=backend).info.backend == "torch"
+    assert load(checkpoint, backend=backend).info.backend == "torch"
     assert caplog.text == ""
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "tensorrt"])
 def test_a_backend_asked_for_by_name_is_missed(checkpoint, backend, caplog):
     with caplog.at_level(logging.WARNING):
-        assert load_pipeline(checkpoint, backend=backend).info.backend == "torch"
+        assert load(checkpoint, backend=backend).info.backend == "torch"
     assert "torch answers in place of the engines: no engines.json in" in caplog.text
     with pytest.raises(EngineError, match=r"no engines\.json in"):
-        load_pipeline(checkpoint, backend=backend, allow_fallback=False)
+        load(checkpoint, backend=backend, allow_fallback=False)
 
 
 @pytest.mark.parametrize(
@@ -96,9 +92,9 @@ def test_engines_that_cannot_be_used_are_named(checkpoint, tmp_path, changes, me
     given = {"identity": identify_weights(checkpoint)} | changes
     engines = list_engines(tmp_path, **given)
     with pytest.raises(EngineError, match=message):
-        load_pipeline(checkpoint, engines=engines, allow_fallback=False)
+        load(checkpoint, engines=engines, allow_fallback=False)
     with caplog.at_level(logging.WARNING):
-        assert load_pipeline(checkpoint, engines=engines).info.backend == "torch"
+        assert load(checkpoint, engines=engines).info.backend == "torch"
     (record,) = caplog.records
     assert record.levelname == "WARNING"
 
@@ -107,7 +103,7 @@ def test_where_torch_is_not_installed_the_first_reason_is_kept(checkpoint, tmp_p
     engines = list_engines(tmp_path, "of another")
     monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_backend.loading", None)
     with pytest.raises(EngineError, match=r"of another.*pip install 'vl2_ros\[torch\]'"):
-        load_pipeline(checkpoint, engines=engines)
+        load(checkpoint, engines=engines)
 
 
 def test_engines_stand_in_the_checkpoint_folder(checkpoint, tmp_path):
@@ -117,35 +113,26 @@ def test_engines_stand_in_the_checkpoint_folder(checkpoint, tmp_path):
         (copy / path.name).write_bytes(path.read_bytes())
     list_engines(copy / "engines", "of another")
     with pytest.raises(EngineError, match="of another"):
-        load_pipeline(copy, allow_fallback=False)
+        load(copy, allow_fallback=False)
     # Only auto looks whether they are there; the identity of the weights leaves them out.
-    assert load_pipeline(copy, backend="torch").info.backend == "torch"
+    assert load(copy, backend="torch").info.backend == "torch"
     assert identify_weights(copy) == identify_weights(checkpoint)
 
 
 def test_a_part_that_is_left_out_needs_no_engine(checkpoint, tmp_path):
     engines = list_engines(tmp_path, identify_weights(checkpoint), graphs=GRAPHS[:3])
     with pytest.raises(EngineError, match="lack detection_decoder"):
-        load_pipeline(checkpoint, engines=engines, allow_fallback=False)
+        load(checkpoint, engines=engines, allow_fallback=False)
     with pytest.raises(EngineError, match="cannot read .*, the embeddings"):
-        load_pipeline(
-            checkpoint, engines=engines, allow_fallback=False, without=["detection_decoder"]
-        )
-
-
-@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
-def test_an_unknown_part_is_refused(checkpoint, tmp_path, backend):
-    engines = list_engines(tmp_path, identify_weights(checkpoint))
-    with pytest.raises(ConfigError, match=r"names \['images'\].*image_generation"):
-        load_pipeline(checkpoint, backend=backend, engines=engines, without=["images"])
+        load(checkpoint, engines=engines, allow_fallback=False, without=["detection_decoder"])
 
 
 def test_a_budget_is_torch_s_to_keep(checkpoint, tmp_path):
     engines = list_engines(tmp_path, identify_weights(checkpoint))
-    loaded = load_pipeline(checkpoint, engines=engines, memory_budget_mb=50, allow_fallback=False)
+    loaded = load(checkpoint, engines=engines, memory_budget_mb=50, allow_fallback=False)
     assert loaded.info.backend == "torch"
-    with pytest.raises(ConfigError, match="by the backend torch only, got 50 and onnxruntime"):
-        load_pipeline(checkpoint, backend="onnxruntime", engines=engines, memory_budget_mb=50)
+    with pytest.raises(ConfigError, match="the backend torch only, got 50 and onnxruntime"):
+        load(checkpoint, backend="onnxruntime", engines=engines, memory_budget_mb=50)
 
 
 class _Scripted:
@@ -176,24 +163,24 @@ def drawing_checkpoint(tmp_path_factory) -> Path:
 
 
 def test_torch_makes_images_beside_exported_engines(drawing_checkpoint, exported):
-    pipeline = load_pipeline(drawing_checkpoint, allow_fallback=False)
+    pipeline = load(drawing_checkpoint, allow_fallback=False)
     assert pipeline.info.backend == "onnxruntime"
     assert pipeline.info.routes == (Route.ANSWER, Route.GENERATE, Route.EDIT)
     assert pipeline.engines.image_generators[Route.EDIT].info.backend == "torch"
-    drawing = load_pipeline(drawing_checkpoint, allow_fallback=False, without=["image_editing"])
+    drawing = load(drawing_checkpoint, allow_fallback=False, without=["image_editing"])
     assert drawing.info.routes == (Route.ANSWER, Route.GENERATE)
     assert "switched off" in drawing.engines.absent["image_editing"]
 
 
 def test_where_torch_cannot_make_images_all_else_goes_on(drawing_checkpoint, exported, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    without_device = load_pipeline(
+    without_device = load(
         drawing_checkpoint, backend="onnxruntime", device="cuda", allow_fallback=False
     )
     assert without_device.info.routes == (Route.ANSWER,)
     assert "no CUDA device" in without_device.engines.absent["image_generation"]
     monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_backend.loading", None)
-    without_torch = load_pipeline(drawing_checkpoint, allow_fallback=False)
+    without_torch = load(drawing_checkpoint, allow_fallback=False)
     assert without_torch.info.routes == (Route.ANSWER,)
     with pytest.raises(RouteError, match=r"\[GEN\].*pip install 'vl2_ros\[diffusion\]'"):
         without_torch.engines.check_routes([Route.GENERATE])
@@ -204,6 +191,6 @@ def test_torch_is_not_loaded_for_images_that_nobody_makes(
 ):
     monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_backend.loading", None)
     engines = list_engines(tmp_path, identify_weights(checkpoint))
-    pipeline = load_pipeline(checkpoint, engines=engines, allow_fallback=False)
+    pipeline = load(checkpoint, engines=engines, allow_fallback=False)
     assert pipeline.info.routes == (Route.ANSWER,)
     assert pipeline.engines.absent == {}

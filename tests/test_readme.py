@@ -14,7 +14,7 @@ from vl2_ros.cli import app
 from vl2_ros.node.cameras.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
 from vl2_ros.node.cameras.depth_input import CAMERA_INFO_TYPE, DEPTH_TYPE
 from vl2_ros.node.messages.result_messages import RESULT_TOPICS
-from vl2_ros.node.parameters import NodeParameters, ProcessParameters, note_of
+from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.node.request import Status
 from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED
 from vl2_ros.node.server import (
@@ -26,6 +26,7 @@ from vl2_ros.node.server import (
     VISION_COMMAND_TYPE,
 )
 from vl2_ros.node.service_calls import ACTION_NAME, ACTION_TYPE, SERVICES
+from vl2_ros.parameter_table import note_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text()
@@ -68,7 +69,7 @@ def write_default(item: dataclasses.Field) -> str:
 def test_parameter_table_is_true():
     expected = []
     for item in dataclasses.fields(NodeParameters):
-        note = note_of(item.name)
+        note = note_of(item.name, NodeParameters)
         bounds = "" if note.least is None else f"{note.least:g} to {note.most:g}"
         values = ", ".join(note.choices) or bounds
         live = "yes" if note.live else "no"

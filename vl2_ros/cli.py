@@ -24,6 +24,7 @@ from vl2_ros.console.options import (
     find_package_version,
     find_version,
     load_model,
+    make_load_options,
 )
 from vl2_ros.errors import ConfigError, InputError, VL2Error
 
@@ -192,7 +193,7 @@ def eval_embedded(
     from vl2_ros.evaluation.embedded import evaluate_embedded, list_rows
 
     chosen = _choose_seeds(seeds, frames)
-    pipeline = load_model(weights, device)
+    pipeline = load_model(make_load_options(weights, device))
     with display.show_progress("evaluating") as show:
         document = evaluate_embedded(
             pipeline,

@@ -5,10 +5,13 @@ Heavy libraries are imported in the call, not with the module.
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,14 @@ from vl2_ros.documents import (
     is_file,
     is_folder,
     read_json_object,
-    shorten,
     shorten_path,
     take_object,
 )
-from vl2_ros.errors import CheckpointError, ConfigError, EngineError
+from vl2_ros.errors import CheckpointError, EngineError
 from vl2_ros.flow.pipeline import Pipeline
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.parts import CORE_GRAPHS, IMAGE_PARTS, PARTS, check_part_names
+from vl2_ros.model.parts import CORE_GRAPHS, IMAGE_PARTS, PARTS
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.runtime.engine import Engines, tell_switched_off
@@ -35,63 +38,34 @@ from vl2_ros.runtime.files.weights_identity import WeightsIdentity
 
 #: The checkpoint that ships with the package.
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
-#: What may execute the graphs; auto is onnxruntime on the CPU where there are engines, else torch.
-BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt")
 
 _log = logging.getLogger(__name__)
 
 
-def load_pipeline(
-    weights: Path | str | None = None,
-    *,
-    device: str = "cpu",
-    backend: str = "auto",
-    engines: Path | None = None,
-    allow_fallback: bool = True,
-    without: Collection[str] = (),
-    memory_budget_mb: float | None = None,
-    cuda_graphs: bool = True,
-) -> Pipeline:
+def load_pipeline(options: LoadOptions | None = None) -> Pipeline:
     """Load a checkpoint and everything around it.
 
     Args:
-        weights: a checkpoint folder, released or saved by vl2_ros; None takes the embedded model.
-        device: such as `cpu` or `cuda`.
-        backend: one of `BACKENDS`.
-        engines: folder of the engine files; None takes those that were built here, in the user's
-            cache or in `engines` of the checkpoint folder, or came with it.
-        allow_fallback: take torch, with a warning, where the engines cannot be used.
-        without: parts of the network that are left out, names of `model.parts.PARTS`.
-        memory_budget_mb: most that the weights of decoders may take together, in millions of
-            bytes: torch loads them when they are wanted, and frees them for each other. None keeps
-            all but what makes images, which is loaded with the first one.
-        cuda_graphs: torch on CUDA replays what comes again in the same shapes; False saves memory.
+        options: which model and how it runs; None takes the defaults, the embedded model.
 
     Raises:
         CheckpointError: if the folder is missing, incomplete, damaged or of another model.
-        ConfigError: if there is no such backend or part, or the budget cannot be kept.
+        ConfigError: if the memory budget cannot be kept.
         EngineError: if the device is not there, or the engines cannot be used and nothing may take
             their place.
     """
-    folder = EMBEDDED_WEIGHTS if weights is None else Path(weights)
+    options = LoadOptions() if options is None else options
+    folder = Path(options.weights) if options.weights else EMBEDDED_WEIGHTS
     if not is_folder(folder):
         raise CheckpointError(
             f"no weights folder at {shorten_path(folder)}; expected a folder with config.json, "
             "weights and tokenizer files"
         )
+    options = replace(options, device=choose_device(options.device))
     processing = load_processing(folder)
     tokenizer = load_tokenizer(folder)
     identity = WeightsIdentity(folder)
-    library = "onnxruntime" if backend == "auto" else backend
-    chosen = engines
-    has_place = engines is not None or may_have_engines(folder)
-    is_auto = backend == "auto"
-    backend = _choose_backend(backend, device, memory_budget_mb, has_engines=has_place)
-    if backend != "torch" and engines is None:
-        # Which engines are for these weights nobody can say before every byte is hashed.
-        chosen = find_folder(folder, identity.wait(), library)
-        if chosen is None and is_auto:
-            backend = "torch"
+    backend, chosen = _choose_backend(options, folder, identity)
 
     def load_torch() -> Engines:
         identity.start()
@@ -99,46 +73,68 @@ def load_pipeline(
 
         return load_torch_engines(
             folder,
-            device=device,
-            without=without,
-            memory_budget_mb=memory_budget_mb,
-            cuda_graphs=cuda_graphs,
+            device=options.device,
+            without=options.without,
+            memory_budget_mb=options.memory_budget_mb or None,
+            cuda_graphs=options.cuda_graphs,
         )
 
     def load_exported() -> Engines:
-        files = _switch_off(read_engine_files(chosen or folder / ENGINES_FOLDER), without)
+        files = _switch_off(read_engine_files(chosen or folder / ENGINES_FOLDER), options.without)
         files.check_checkpoint(identity.wait())
-        _check_completeness(files, folder, without)
-        load = _choose_library(backend, device)
+        _check_completeness(files, folder, options.without)
+        load = _choose_library(backend, options.device)
         loaded = load_exported_engines(files, tokenizer.tokens, load)
-        return _complete(loaded, folder, device, without)
+        return _complete(loaded, folder, options.device, options.without)
 
     return Pipeline(
         load_torch()
         if backend == "torch"
-        else _try_exported(load_exported, load_torch if allow_fallback else None),
+        else _try_exported(load_exported, load_torch if options.allow_fallback else None),
         tokenizer,
         processing,
-        name="embedded" if weights is None else folder.resolve().name,
+        name=folder.resolve().name if options.weights else "embedded",
         identity=identity,
     )
 
 
+def choose_device(device: str) -> str:
+    """Return what `auto` means on this machine; other names as they are.
+
+    Without the driver of a GPU torch is not asked: its import takes longer than an answer.
+    """
+    if device != "auto":
+        return device
+    if find_spec("torch") is None or not _has_cuda_driver():
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _has_cuda_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def _choose_backend(
-    backend: str, device: str, memory_budget_mb: float | None, *, has_engines: bool
-) -> str:
-    """Return the backend that is to be tried first; only torch keeps a budget."""
-    if backend not in BACKENDS:
-        raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, got {shorten(backend)}")
+    options: LoadOptions, folder: Path, identity: WeightsIdentity
+) -> tuple[str, Path | None]:
+    """Return the backend to try first, and the folder of engines, None where none was found."""
+    backend = options.backend
+    given = Path(options.engines) if options.engines else None
     if backend == "auto":
-        is_wanted = device == "cpu" and memory_budget_mb is None
-        return "onnxruntime" if is_wanted and has_engines else "torch"
-    if backend != "torch" and memory_budget_mb is not None:
-        raise ConfigError(
-            f"memory_budget_mb is kept by the backend torch only, got {memory_budget_mb} and "
-            f"{backend}; choose torch, or leave parts out by `without`"
-        )
-    return backend
+        fits = options.device == "cpu" and not options.memory_budget_mb
+        has_engines = given is not None or may_have_engines(folder)
+        backend = "onnxruntime" if fits and has_engines else "torch"
+    if backend == "torch" or given is not None:
+        return backend, given
+    # Which engines belong to these weights is known only when every byte is hashed.
+    found = find_folder(folder, identity.wait(), backend)
+    return ("torch" if found is None and options.backend == "auto" else backend), found
 
 
 def _try_exported(
@@ -177,7 +173,6 @@ def _choose_library(backend: str, device: str) -> LoadEngine:
 
 
 def _switch_off(files: EngineFiles, without: Collection[str]) -> EngineFiles:
-    check_part_names(without, "`without`")
     kept = {graph: file for graph, file in files.graphs.items() if graph not in without}
     return replace(files, graphs=kept)
 

@@ -19,6 +19,7 @@ from soaking.camera import RECORDING
 from soaking.lines import emit, wait_for_end
 from vl2_ros.errors import VL2Error
 from vl2_ros.flow.pipeline import Pipeline
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import load_pipeline
 from vl2_ros.recordings.bag_results import BagQuestion, answer_bag
 from vl2_ros.structures import Command
@@ -46,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     out = parser.parse_args().folder / "results.mcap"
-    pipeline = load_pipeline(device="cpu")
+    pipeline = load_pipeline(LoadOptions(device="cpu"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         record(out, pipeline, fill_disk)

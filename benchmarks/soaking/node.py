@@ -21,6 +21,7 @@ from typing import Any
 from soaking.lines import emit, read_requests
 from vl2_ros.console.heap import return_freed_memory
 from vl2_ros.errors import VL2Error
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import load_pipeline
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
@@ -109,7 +110,7 @@ def main() -> None:
     return_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     transport = DdsTransport("vl2")
-    faulty = FaultyPerceiver(load_pipeline(device="cpu"))
+    faulty = FaultyPerceiver(load_pipeline(LoadOptions(device="cpu")))
     parameters = NodeParameters(cameras=CAMERAS, command_deadline_s=options.command_deadline)
     server = PerceptionServer(faulty, transport, parameters)
     server.start()

@@ -18,6 +18,7 @@ from tests.node.scripted_perceiver import STEPS, ScriptedPerceiver
 from vl2_ros.console.answer_files import AnswerFiles, save_answer
 from vl2_ros.console.image_options import read_size
 from vl2_ros.errors import InputError
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.recordings.bag import list_image_topics
 from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, Result, Route
 
@@ -53,7 +54,7 @@ def model(monkeypatch, json_tokenizer):
 
     model = Model()
 
-    def load(weights, **options):
+    def load(options):
         model.loaded.append(options)
         return model.pipeline
 
@@ -125,11 +126,15 @@ class TestAsk:
     def test_parts_and_budget_reach_the_loading(self, model, image):
         model.says("A mug.")
         options = ("--without", "image_editing", "--without", "pose_decoder")
-        assert run("ask", image, "what?", *options, "--memory-budget", 900, "--device", "cpu") == 0
+        assert (
+            run("ask", image, "what?", *options, "--memory-budget-mb", 900, "--device", "cpu") == 0
+        )
         assert run("ask", image, "what?", "--device", "cpu") == 0
-        assert [(one["without"], one["memory_budget_mb"]) for one in model.loaded] == [
-            (("image_editing", "pose_decoder"), 900.0),
-            ((), None),
+        assert model.loaded == [
+            LoadOptions(
+                device="cpu", without=("image_editing", "pose_decoder"), memory_budget_mb=900.0
+            ),
+            LoadOptions(device="cpu"),
         ]
 
     @pytest.mark.parametrize(
@@ -249,19 +254,18 @@ def test_bag_makes_the_same_image_of_every_frame(bag, monkeypatch, tmp_path):
     perceiver = ScriptedPerceiver()
     loaded = []
 
-    def load(weights, **options):
+    def load(options):
         loaded.append(options)
         return perceiver
 
     monkeypatch.setattr("vl2_ros.loading.load_pipeline", load)
     out = tmp_path / "results.mcap"
-    options = ("--without", "pose_decoder", "--memory-budget", 10.5, "--device", "cpu")
+    options = ("--without", "pose_decoder", "--memory-budget-mb", 10.5, "--device", "cpu")
     assert run("bag", bag, out, "-c", "change it", *OPTIONS, *options) == 0
     topics = {topic.name: topic.message_count for topic in list_image_topics(out)}
     assert topics == {"/vl2/generated_image": 4, "/vl2/annotated/compressed": 4}
     assert {command.image_options for _, command in perceiver.seen} == {EXPECTED}
-    ((without, budget_mb),) = [(one["without"], one["memory_budget_mb"]) for one in loaded]
-    assert (without, budget_mb) == (("pose_decoder",), 10.5)
+    assert loaded == [LoadOptions(device="cpu", without=("pose_decoder",), memory_budget_mb=10.5)]
 
 
 @pytest.mark.parametrize("text", ["", "512", "x", "512x", "5.5x7", "-8x8", "512*512", "8x8x8"])

@@ -18,7 +18,8 @@ from tests.recordings.recordings import (
     record_old_database,
 )
 from vl2_ros.clients.client import PerceptionClient
-from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.load_options import LoadOptions
+from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.node.transport import NEWEST_FROM_ANY
 from vl2_ros.recordings.bag import list_image_topics
 from vl2_ros.transports.dds.transport import DdsTransport
@@ -39,9 +40,8 @@ def perceiver(monkeypatch):
     perceiver = ScriptedPerceiver()
     perceiver.loaded = []
 
-    def load(weights, *, device, **options):
-        perceiver.loaded.append((weights, device))
-        perceiver.options = options
+    def load(options):
+        perceiver.loaded.append(options)
         return perceiver
 
     monkeypatch.setattr("vl2_ros.loading.load_pipeline", load)
@@ -210,19 +210,17 @@ class TestServe:
         cameras = ("--camera", "/back", "--camera", "/front")
         remap = ("--remap", "/front:=/camera/image_raw")
         settings = ("--command-deadline-s", 60, "--score-threshold", 0.6)
-        backend = ("--backend", "torch", "--engines", bag.parent, "--no-allow-backend-fallback")
-        settings += ("--without", "image_generation", "--memory-budget", 8000)
+        backend = ("--backend", "torch", "--engines", bag.parent, "--no-allow-fallback")
+        settings += ("--without", "image_generation", "--memory-budget-mb", 8000)
         assert run("serve", *names, *cameras, *remap, *settings, *backend) == 0
         camera.terminate()
         camera.communicate(timeout=PATIENCE_S)
         (answer,) = answers
         assert answer.status.name == "OK" and answer.result.stamp_ns in STAMPS
         assert {command.score_threshold for _, command in perceiver.seen} == {0.6}
-        assert perceiver.loaded == [(None, "cpu")]
         chosen = {"backend": "torch", "engines": bag.parent, "allow_fallback": False}
-        assert chosen.items() <= perceiver.options.items()
-        wanted = {"without": ("image_generation",), "memory_budget_mb": 8000.0}
-        assert perceiver.options.items() >= wanted.items()
+        chosen |= {"without": ("image_generation",), "memory_budget_mb": 8000.0}
+        assert perceiver.loaded == [ProcessParameters(device="cpu", **chosen)]
         out = capsys.readouterr().out
         assert "/robot/eyes looks at /back, /camera/image_raw" in out
         assert f"ROS domain {dds_domain}" in out and "model scripted on cpu" in out
@@ -230,7 +228,7 @@ class TestServe:
     def test_what_is_loaded_on_ros_is_told_by_parameters(self, monkeypatch):
         told = {}
         monkeypatch.setattr("vl2_ros.console.ros_node.run", lambda **options: told.update(options))
-        options = ("--without", "pose_decoder", "--memory-budget", 5, "--image-steps", 9)
+        options = ("--without", "pose_decoder", "--memory-budget-mb", 5, "--image-steps", 9)
         assert run("serve", "--transport", "ros", *options, "--device", "cpu") == 0
         values = told["parameters"]
         assert (values["without"], values["memory_budget_mb"]) == (["pose_decoder"], 5.0)
@@ -305,7 +303,7 @@ class TestBag:
         assert topics == {"/vl2/label_image": 4, "/vl2/annotated/compressed": 8}
         assert [command.text for _, command in perceiver.seen] == ["segment it", "hello"] * 4
         assert {command.score_threshold for _, command in perceiver.seen} == {0.6}
-        assert perceiver.loaded == [(None, "cpu")]
+        assert perceiver.loaded == [LoadOptions(device="cpu")]
 
     def test_rate_topic_and_images_are_options(self, bag, perceiver, tmp_path):
         out = tmp_path / "results.mcap"

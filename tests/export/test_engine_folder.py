@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from tests.export.exported_graphs import SMALL_RESNET
 from vl2_ros.errors import ConfigError
 from vl2_ros.export.engine_folder import PlainRequest, export_engines
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.model.checkpoint.folder import save_model
 from vl2_ros.model.config import ModelConfig
@@ -116,8 +117,8 @@ def test_the_embedded_model_detects_the_same_through_onnx(tmp_path):
     sizes = [path.stat().st_size for path in folder.iterdir()]
     assert sum(sizes) <= 40e6
     pipelines = [
-        load_pipeline(backend="onnxruntime", engines=folder, allow_fallback=False),
-        load_pipeline(backend="torch"),
+        load_pipeline(LoadOptions("", "cpu", "onnxruntime", folder, allow_fallback=False)),
+        load_pipeline(LoadOptions(device="cpu", backend="torch")),
     ]
     with TabletopSimulator(width=640, height=480) as simulator:
         views = [simulator.render(1_000_000 + index).rgb for index in range(4)]

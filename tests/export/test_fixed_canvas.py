@@ -13,6 +13,7 @@ from tests.export.exported_graphs import FIXED_HW, Exported
 from tests.runtime.onnxruntime_backend.onnx_files import read_one
 from vl2_ros.flow.branches import Condition, decode_branches
 from vl2_ros.geometry import CanvasRange, box_iou
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.results.detection_branch import InstanceLimits
@@ -111,7 +112,7 @@ def test_a_pose_decoder_of_one_canvas_takes_every_image_as_torch_does(export, hw
 
 def test_padding_moves_what_the_embedded_model_finds_by_less_than_a_tenth():
     """640x480 on a canvas a quarter wider than its own, as it is on 800x1344."""
-    pipeline = load_pipeline(backend="torch")
+    pipeline = load_pipeline(LoadOptions(device="cpu", backend="torch"))
     own = pipeline.engines
     on_wide = OnCanvases(own.decoders["detection_decoder"], [CanvasRange((192, 320), (192, 320))])
     for frame in list(read_frames(EMBEDDED_WEIGHTS / "demo" / "tabletop.mcap"))[:3]:

@@ -13,6 +13,7 @@ import pytest
 import safetensors.numpy
 
 from vl2_ros.errors import CheckpointError, EngineError
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.runtime.files import weights_identity
 from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, read_engine_files
@@ -203,7 +204,7 @@ def test_results_bear_the_full_identity_as_soon_as_it_is_there(embedded, cache, 
     monkeypatch.setattr(
         weights_identity.WeightsIdentity.__init__, "__kwdefaults__", {"max_waited_bytes": 1000}
     )
-    pipeline = load_pipeline(embedded, backend="torch")
+    pipeline = load_pipeline(LoadOptions(embedded, "cpu", "torch"))
     assert pipeline.info.identity == PENDING
     go_on.set()
     for thread in threading.enumerate():
@@ -226,7 +227,7 @@ def test_changed_embeddings_do_not_answer(embedded):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(EngineError, match="embeddings.*is damaged or was replaced"):
-        load_pipeline(embedded, backend="onnxruntime", allow_fallback=False)
+        load_pipeline(LoadOptions(embedded, "cpu", "onnxruntime", allow_fallback=False))
 
 
 def test_embeddings_that_nobody_hashed_do_not_answer(embedded):
@@ -235,7 +236,7 @@ def test_embeddings_that_nobody_hashed_do_not_answer(embedded):
     del document["embeddings"]
     path.write_text(json.dumps(document))
     with pytest.raises(EngineError, match="no sha256 of embeddings"):
-        load_pipeline(embedded, backend="onnxruntime", allow_fallback=False)
+        load_pipeline(LoadOptions(embedded, "cpu", "onnxruntime", allow_fallback=False))
 
 
 def test_engines_of_weights_with_zeroed_tensors_do_not_answer(embedded):
@@ -248,4 +249,4 @@ def test_engines_of_weights_with_zeroed_tensors_do_not_answer(embedded):
         tensors[name] = np.zeros_like(tensors[name])
     safetensors.numpy.save_file(tensors, path, metadata={"format": "pt"})
     with pytest.raises(EngineError, match="were made from checkpoint"):
-        load_pipeline(embedded, backend="onnxruntime", allow_fallback=False)
+        load_pipeline(LoadOptions(embedded, "cpu", "onnxruntime", allow_fallback=False))

@@ -3,14 +3,15 @@ from __future__ import annotations
 import pytest
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.node.parameters import NodeParameters, ProcessParameters, note_of
+from vl2_ros.node.parameters import NodeParameters, ProcessParameters
+from vl2_ros.parameter_table import note_of
 from vl2_ros.structures import SCHEDULERS, ImageOptions
 from vl2_ros.structures.image_options import MAX_STEPS
 
 
 def test_choices_of_images_are_those_of_commands():
-    assert note_of("image_scheduler").choices == ("auto", *SCHEDULERS[1:])
-    assert note_of("image_steps").most == MAX_STEPS
+    assert note_of("image_scheduler", NodeParameters).choices == ("auto", *SCHEDULERS[1:])
+    assert note_of("image_steps", NodeParameters).most == MAX_STEPS
     assert NodeParameters().fill_image_options(ImageOptions()) == ImageOptions()
 
 

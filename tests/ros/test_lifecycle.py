@@ -35,7 +35,13 @@ def test_states_load_listen_and_free(running, client):
     running.start(
         weights="some/folder", device="cpu", without=["image_generation"], memory_budget_mb=8000.0
     )
-    wanted = ProcessParameters("some/folder", "cpu", ("image_generation",), 8000.0, autostart=False)
+    wanted = ProcessParameters(
+        "some/folder",
+        "cpu",
+        without=("image_generation",),
+        memory_budget_mb=8000.0,
+        autostart=False,
+    )
     assert (client.get_state(), running.loaded) == ("unconfigured", [])
     assert client.change_state("configure")
     assert (client.get_state(), running.loaded) == ("inactive", [wanted])

@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from vl2_ros.node.parameters import NodeParameters, ProcessParameters, note_of
+from vl2_ros.node.parameters import NodeParameters, ProcessParameters
+from vl2_ros.parameter_table import note_of
 
 pytestmark = pytest.mark.ros
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from tests.model.conftest import build_core_model
 from vl2_ros.flow.pipeline import Pipeline
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import load_pipeline
 from vl2_ros.model.language.slots import gather_slots
 from vl2_ros.model.network import VisionLLM
@@ -130,7 +131,7 @@ def test_pose_groups_are_objects_first(model: VisionLLM, core: Any) -> None:
 
 @pytest.fixture(scope="module", params=["bin", "safetensors"])
 def pipeline(golden_dir: Path, request: pytest.FixtureRequest) -> Pipeline:
-    return load_pipeline(golden_dir / "release_tiny" / request.param)
+    return load_pipeline(LoadOptions(golden_dir / "release_tiny" / request.param, "cpu"))
 
 
 def test_pose_prompt_of_the_release(golden_dir: Path, core: Any, pipeline: Pipeline) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from vl2_ros.datasets.tabletop import render_cache
 from vl2_ros.errors import ConfigError
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import load_pipeline
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.structures import Command, Frame
@@ -49,7 +50,7 @@ def test_run_writes_a_checkpoint_that_answers_and_goes_on_where_it_stopped(cache
     )
     state = torch.load(tmp_path / "training_state.pt", weights_only=True)
     assert state["step"] >= 1
-    result = load_pipeline(tmp_path).answer(
+    result = load_pipeline(LoadOptions(tmp_path, "cpu")).answer(
         Frame(np.zeros((480, 640, 3), np.uint8)), Command("find the mug", max_new_tokens=4)
     )
     assert "language" in result.stage_ms

@@ -25,6 +25,7 @@ from vl2_ros.console.options import (
     Weights,
     Without,
     load_model,
+    make_load_options,
 )
 from vl2_ros.errors import EngineError, InputError
 
@@ -108,7 +109,9 @@ def ask(
     )
     frames = _read_frames(paths)
     pipeline = load_model(
-        weights, device, backend, engines, without=without or (), memory_budget_mb=memory_budget
+        make_load_options(
+            weights, device, backend, engines, without=without or (), memory_budget_mb=memory_budget
+        )
     )
     _answer_each(pipeline, frames, command, _Output(as_json, masks, save, labels))
 

@@ -34,6 +34,7 @@ from vl2_ros.console.options import (
     Weights,
     Without,
     load_model,
+    make_load_options,
     open_transport,
 )
 from vl2_ros.errors import VL2Error
@@ -142,7 +143,9 @@ def bag(
     check_output(source, out, overwrite=overwrite)
     total = count_images(source, topic=topic) * len(commands)
     pipeline = load_model(
-        weights, device, backend, engines, without=without or (), memory_budget_mb=memory_budget
+        make_load_options(
+            weights, device, backend, engines, without=without or (), memory_budget_mb=memory_budget
+        )
     )
     refused: list[str] = []
     with display.show_progress("asking") as show:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import inspect
 import os
 import re
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -18,7 +15,9 @@ import typer
 
 from vl2_ros.console.display import show_progress
 from vl2_ros.errors import ConfigError
-from vl2_ros.node.parameters import NodeParameters, note_of
+from vl2_ros.load_options import LoadOptions
+from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.parameter_table import note_of
 
 if TYPE_CHECKING:
     from vl2_ros.flow.pipeline import Pipeline
@@ -52,7 +51,7 @@ Without = Annotated[
 MemoryBudget = Annotated[
     float,
     typer.Option(
-        "--memory-budget",
+        "--memory-budget-mb",
         metavar="MB",
         min=0.0,
         help="MB that the weights of decoders may take together; 0: no limit.",
@@ -151,61 +150,32 @@ def set_domain(domain_id: int | None) -> None:
         os.environ["ROS_DOMAIN_ID"] = str(domain_id)
 
 
-def load_model(
+def load_model(options: LoadOptions) -> Pipeline:
+    """Load a model, and show that it takes its time."""
+    from vl2_ros.loading import load_pipeline
+
+    with show_progress("loading"):
+        return load_pipeline(options)
+
+
+def make_load_options(
     weights: Path | None,
     device: str,
     backend: str = "auto",
     engines: Path | None = None,
     *,
-    allow_fallback: bool = True,
     without: Collection[str] = (),
     memory_budget_mb: float = 0.0,
-) -> Pipeline:
-    """Load a checkpoint, the embedded model when none is named.
-
-    Args:
-        weights: folder of the checkpoint.
-        device: as for `choose_device`.
-        backend: torch, onnxruntime, tensorrt or auto.
-        engines: folder of engines.
-        allow_fallback: take torch where engines cannot be used.
-        without: parts of the network that are left out.
-        memory_budget_mb: that the weights of decoders may take together; 0: no limit.
-    """
-    from vl2_ros.loading import load_pipeline
-
-    with show_progress("loading"):
-        return load_pipeline(
-            weights,
-            device=choose_device(device),
-            backend=backend,
-            engines=engines,
-            allow_fallback=allow_fallback,
-            without=tuple(without),
-            memory_budget_mb=memory_budget_mb or None,
-        )
-
-
-def choose_device(device: str) -> str:
-    """Return what `auto` means on this machine; other names as they are.
-
-    Without the driver of a GPU torch is not asked: its import takes longer than an answer.
-    """
-    if device != "auto":
-        return device
-    if find_spec("torch") is None or not _has_cuda_driver():
-        return "cpu"
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _has_cuda_driver() -> bool:
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
+) -> LoadOptions:
+    """Make the value from options of a command."""
+    return LoadOptions(
+        weights=weights or "",
+        device=device,
+        backend=backend,
+        engines=engines or "",
+        without=tuple(without),
+        memory_budget_mb=memory_budget_mb,
+    )
 
 
 def make_node_parameters(options: Mapping[str, Any]) -> NodeParameters:
@@ -228,7 +198,7 @@ def take_node_parameters(command: Callable[..., None]) -> Callable[..., None]:
     hints = get_type_hints(NodeParameters)
     added = []
     for item in dataclasses.fields(NodeParameters):
-        help_text, default = note_of(item.name).text, item.default
+        help_text, default = note_of(item.name, NodeParameters).text, item.default
         is_list = isinstance(default, tuple)
         kind = list[str] if is_list else hints[item.name]
         names = [f"--{item.name.removesuffix('s').replace('_', '-')}"] if is_list else []

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from vl2_ros.console import display, terminal
 from vl2_ros.console.heap import return_freed_memory
-from vl2_ros.console.options import choose_device, find_version
+from vl2_ros.console.options import find_version
 from vl2_ros.errors import VL2Error
 
 #: Most seconds from the wish to end until the process ends; launch gives five, and then asks again.
@@ -73,4 +72,4 @@ def run(
 def _load(process: ProcessParameters) -> Perceiver:
     from vl2_ros.isolation.opening import open_perceiver
 
-    return open_perceiver(dataclasses.replace(process, device=choose_device(process.device)))
+    return open_perceiver(process)

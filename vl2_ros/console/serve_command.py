@@ -28,7 +28,6 @@ from vl2_ros.console.options import (
     Watchdog,
     Weights,
     Without,
-    choose_device,
     make_node_parameters,
     open_transport,
     set_domain,
@@ -44,7 +43,7 @@ def serve(
     device: Device = "auto",
     backend: Backend = "auto",
     engines: EngineFolder = None,
-    allow_backend_fallback: Annotated[
+    allow_fallback: Annotated[
         bool, typer.Option(help="Take torch where engines cannot be used, or else refuse.")
     ] = True,
     without: Without = None,
@@ -64,13 +63,13 @@ def serve(
     return_freed_memory()
     settings = make_node_parameters(parameters)
     process = ProcessParameters(
-        weights=str(weights or ""),
+        weights=weights or "",
         device=device,
         without=tuple(without or ()),
         memory_budget_mb=memory_budget,
         backend=backend,
-        engines=str(engines or ""),
-        allow_backend_fallback=allow_backend_fallback,
+        engines=engines or "",
+        allow_fallback=allow_fallback,
         watchdog=watchdog,
         perceiver_stall_s=perceiver_stall_s,
     )
@@ -90,7 +89,7 @@ def serve(
         from vl2_ros.node.server import PerceptionServer
 
         with display.show_progress("loading"):
-            perceiver = open_perceiver(dataclasses.replace(process, device=choose_device(device)))
+            perceiver = open_perceiver(process)
         ended.callback(close_perceiver, perceiver)
         server = PerceptionServer(perceiver, link, settings, on_failure=failure.note)
         try:

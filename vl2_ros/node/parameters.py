@@ -6,11 +6,12 @@ The ROS parameters, the options of `vl2 serve` and the parameter files are made 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from vl2_ros.documents import shorten
 from vl2_ros.errors import ConfigError
+from vl2_ros.load_options import LoadOptions
+from vl2_ros.parameter_table import check_parameters, parameter
 
 if TYPE_CHECKING:
     from vl2_ros.structures import ImageOptions
@@ -23,78 +24,55 @@ _MAX_FRAME_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class ParameterNote:
-    """What a reader of one parameter must know beside its name, type and default.
-
-    Attributes:
-        text: one sentence with the unit.
-        least: smallest value; None when there is no bound.
-        most: largest value.
-        choices: the only values; empty when any in the range will do.
-        live: may change while the node is active.
-    """
-
-    text: str
-    least: float | None = None
-    most: float | None = None
-    choices: tuple[str, ...] = ()
-    live: bool = False
-
-
-def _parameter(default: Any, text: str, **note: Any) -> Any:
-    return field(default=default, metadata={"note": ParameterNote(text, **note)})
-
-
-@dataclass(frozen=True, slots=True)
 class NodeParameters:
-    """What a user of the node sets; `note_of` tells each field's unit and range."""
+    """What a user of the node sets; `note_of` has each field's unit and range."""
 
-    cameras: tuple[str, ...] = _parameter(
+    cameras: tuple[str, ...] = parameter(
         ("image",),
         "image topics, one camera each; the topic is the camera's name, the first is the default",
     )
-    image_transport: str = _parameter(
+    image_transport: str = parameter(
         "auto",
         "raw subscribes to <camera>, compressed to <camera>/compressed, auto to both",
         choices=("auto", "raw", "compressed"),
     )
-    image_reliability: str = _parameter(
+    image_reliability: str = parameter(
         "auto",
         "reliability of the image subscriptions; auto is best effort, which matches every "
         "publisher",
         choices=("auto", "reliable", "best_effort"),
     )
-    depth_topics: tuple[str, ...] = _parameter(
+    depth_topics: tuple[str, ...] = parameter(
         ("depth",),
         "registered depth of each camera, in the same order, 16UC1 in mm or 32FC1 in m; empty or "
         "left out: none; its camera_info is looked for beside the image",
     )
-    depth_tolerance_s: float = _parameter(
+    depth_tolerance_s: float = parameter(
         0.05,
         "seconds between the stamps of an image and of the depth that belongs to it, at most",
         least=0.0,
         most=10.0,
     )
-    max_image_pixels: int = _parameter(
+    max_image_pixels: int = parameter(
         16_000_000,
         "pixels of one image of a camera or a command; a larger one is answered invalid",
         least=1,
         most=_MAX_FRAME_PIXELS,
     )
-    max_command_mb: float = _parameter(
+    max_command_mb: float = parameter(
         128.0,
         "MB that the images and visual prompts of one command may hold; more is answered invalid",
         least=0.0,
         most=100_000.0,
         live=True,
     )
-    image_rectified: str = _parameter(
+    image_rectified: str = parameter(
         "auto",
         "whether images are rectified and placed in space by P of camera_info alone; auto: those "
         "of topics named image_rect...; others are placed by K, D and R",
         choices=("auto", "always", "never"),
     )
-    marker_lifetime_s: float = _parameter(
+    marker_lifetime_s: float = parameter(
         0.0,
         "seconds after which viewers remove a marker; 0: when the next answer comes or the watch "
         "ends",
@@ -102,10 +80,10 @@ class NodeParameters:
         most=3600.0,
         live=True,
     )
-    queue_size: int = _parameter(
+    queue_size: int = parameter(
         8, "commands that wait; one more is answered busy", least=1, most=1000
     )
-    queue_mb: float = _parameter(
+    queue_mb: float = parameter(
         256.0,
         "MB that the images and visual prompts of all waiting and standing commands may hold; one "
         "more is answered busy",
@@ -113,23 +91,23 @@ class NodeParameters:
         most=100_000.0,
         live=True,
     )
-    max_watches: int = _parameter(
+    max_watches: int = parameter(
         4, "standing commands; one more is answered busy", least=0, most=100, live=True
     )
-    allow_stop_all: bool = _parameter(
+    allow_stop_all: bool = parameter(
         True,
         "a stop without an id ends every command and watch, whoever asked; false: it is answered "
         "invalid",
         live=True,
     )
-    command_deadline_s: float = _parameter(
+    command_deadline_s: float = parameter(
         10.0,
         "seconds from arrival of a command until it is answered expired",
         least=0.01,
         most=3600.0,
         live=True,
     )
-    max_frame_age_s: float = _parameter(
+    max_frame_age_s: float = parameter(
         1.0,
         "seconds for which an image counts as what the camera sees now; an older one is not "
         "used, the command waits for the next; 0 uses any",
@@ -137,36 +115,36 @@ class NodeParameters:
         most=3600.0,
         live=True,
     )
-    score_threshold: float = _parameter(
+    score_threshold: float = parameter(
         0.35, "instances scored below it are left out, 0..1", least=0.0, most=1.0, live=True
     )
-    max_instances: int = _parameter(
+    max_instances: int = parameter(
         100, "most instances of one route of one answer", least=1, most=1000, live=True
     )
-    max_new_tokens: int = _parameter(
+    max_new_tokens: int = parameter(
         192, "an answer is cut after so many generated tokens", least=1, most=4096, live=True
     )
-    image_steps: int = _parameter(
+    image_steps: int = parameter(
         0,
         "denoising steps of a drawn or edited image; fewer are faster; 0: the model's default",
         least=0,
         most=_MAX_STEPS,
         live=True,
     )
-    image_seed: int = _parameter(
+    image_seed: int = parameter(
         0,
         "seed of drawn and edited images, so that they come out the same; 0: a new one for each",
         least=0,
         most=999_999,
         live=True,
     )
-    image_scheduler: str = _parameter(
+    image_scheduler: str = parameter(
         "auto",
         "what takes the denoising steps; auto: the model's own",
         choices=("auto", *_SCHEDULERS),
         live=True,
     )
-    stall_limit_s: float = _parameter(
+    stall_limit_s: float = parameter(
         30.0,
         "seconds for which a running command may be in one stage without a sign before "
         "/diagnostics reports an error",
@@ -174,14 +152,14 @@ class NodeParameters:
         most=3600.0,
         live=True,
     )
-    camera_timeout_s: float = _parameter(
+    camera_timeout_s: float = parameter(
         3.0,
         "seconds without an image after which a camera is reported silent",
         least=0.1,
         most=3600.0,
         live=True,
     )
-    diagnostics_period_s: float = _parameter(
+    diagnostics_period_s: float = parameter(
         1.0, "seconds between two messages on /diagnostics", least=0.1, most=3600.0
     )
 
@@ -191,9 +169,7 @@ class NodeParameters:
         Raises:
             ConfigError: naming the parameter, what is expected and what came.
         """
-        for item in dataclasses.fields(self):
-            _check_kind(item.name, getattr(self, item.name), item.default)
-            _check(item.name, getattr(self, item.name), note_of(item.name))
+        check_parameters(self)
         if not self.cameras or not all(self.cameras):
             raise ConfigError(
                 f"cameras must name at least one image topic, got {list(self.cameras)}"
@@ -229,102 +205,29 @@ class NodeParameters:
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessParameters:
-    """What a ROS 2 process that runs the node is told besides: what to load, and when."""
+class ProcessParameters(LoadOptions):
+    """What a process that runs the node is configured with: the model, and when it runs."""
 
-    weights: str = _parameter(
-        "", "checkpoint folder, released or our own; empty: the embedded model"
-    )
-    device: str = _parameter("auto", "cpu, cuda, cuda:1, ..., or auto: cuda where it is")
-    without: tuple[str, ...] = _parameter(
-        (),
-        "parts of the network that are left out and take no memory, such as image_generation; an "
-        "unknown name is refused with the list of all",
-    )
-    memory_budget_mb: float = _parameter(
-        0.0,
-        "MB that the weights of decoders may take together: they are loaded when they are wanted "
-        "and freed for each other; 0: no limit",
-        least=0.0,
-        most=10_000_000.0,
-    )
-    backend: str = _parameter(
-        "auto",
-        "what computes; auto: onnxruntime on the CPU where the checkpoint has engines, else torch",
-        choices=("auto", "torch", "onnxruntime", "tensorrt"),
-    )
-    engines: str = _parameter("", "folder of engines; empty: `engines` in the checkpoint folder")
-    allow_backend_fallback: bool = _parameter(
-        True, "take torch, with a warning, where engines cannot be used; false: an error"
-    )
-    watchdog: str = _parameter(
+    watchdog: str = parameter(
         "auto",
         "on: the model runs in a process of its own, which is killed when it hangs and restarted "
         "when it ends; off: in the node's; auto: on where the device is a GPU",
         choices=("auto", "on", "off"),
     )
-    perceiver_stall_s: float = _parameter(
+    perceiver_stall_s: float = parameter(
         30.0,
         "seconds without a sign of a running command after which the watchdog takes the model for "
         "hung; longer than any one stage takes",
         least=0.1,
         most=3600.0,
     )
-    autostart: bool = _parameter(
+    autostart: bool = parameter(
         True, "configure and activate at once; false waits for a lifecycle manager"
     )
-    bond_heartbeat_period: float = _parameter(
+    bond_heartbeat_period: float = parameter(
         0.1,
         "seconds between two heartbeats to a lifecycle manager while the node is active, Nav2's "
         "bond; 0: none, for a manager with bond_timeout 0.0",
         least=0.0,
         most=10.0,
     )
-
-    def __post_init__(self) -> None:
-        """Check every value against its note.
-
-        Raises:
-            ConfigError: naming the parameter, what is expected and what came.
-        """
-        for item in dataclasses.fields(self):
-            _check_kind(item.name, getattr(self, item.name), item.default)
-            _check(item.name, getattr(self, item.name), note_of(item.name, ProcessParameters))
-
-
-def note_of(name: str, parameters: type = NodeParameters) -> ParameterNote:
-    """Return what is to be known of a parameter.
-
-    Args:
-        name: of the parameter.
-        parameters: the class whose field it is.
-
-    Raises:
-        ConfigError: if there is no such parameter.
-    """
-    for item in dataclasses.fields(parameters):
-        if item.name == name:
-            note: ParameterNote = item.metadata["note"]
-            return note
-    names = ", ".join(item.name for item in dataclasses.fields(parameters))
-    raise ConfigError(f"there is no parameter {name!r}; the node has: {names}")
-
-
-def _check_kind(name: str, value: Any, default: Any) -> None:
-    """Check that a value is of the kind of its default; a whole number is a number, too."""
-    kinds = (int, float) if isinstance(default, float) else (type(default),)
-    fits = isinstance(value, kinds) and isinstance(value, bool) is isinstance(default, bool)
-    if isinstance(default, tuple) and fits:
-        fits = all(isinstance(one, str) for one in value)
-    if not fits:
-        wanted = "texts" if isinstance(default, tuple) else type(default).__name__
-        raise ConfigError(f"{name} must be {wanted}, got {shorten(value)}")
-
-
-def _check(name: str, value: Any, note: ParameterNote) -> None:
-    if note.choices and value not in note.choices:
-        raise ConfigError(f"{name} must be one of {', '.join(note.choices)}, got {shorten(value)}")
-    if note.least is not None and not value >= note.least:
-        raise ConfigError(f"{name} must be at least {note.least:g}, got {shorten(value)}")
-    if note.most is not None and not value <= note.most:
-        raise ConfigError(f"{name} must be at most {note.most:g}, got {shorten(value)}")

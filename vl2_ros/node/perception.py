@@ -18,7 +18,7 @@ from functools import partial
 from vl2_ros.errors import ConfigError
 from vl2_ros.node.cameras.camera_buffer import BufferedImage
 from vl2_ros.node.guarded import catch_failure, describe_error, error_text
-from vl2_ros.node.parameters import NodeParameters, note_of
+from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.reports import AnswerStatistics, NodeReport, WatchState
@@ -26,6 +26,7 @@ from vl2_ros.node.request import Answer, Request, Status, StoredImage
 from vl2_ros.node.scheduling.attempt import Attempt
 from vl2_ros.node.scheduling.jobs import Job
 from vl2_ros.node.scheduling.schedule import Reply, Schedule
+from vl2_ros.parameter_table import note_of
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.structures import Event, ModelInfo
 
@@ -92,7 +93,7 @@ class PerceptionNode:
             for item in dataclasses.fields(NodeParameters):
                 old = getattr(self._schedule.parameters, item.name)
                 new = getattr(parameters, item.name)
-                if new != old and not note_of(item.name).live:
+                if new != old and not note_of(item.name, NodeParameters).live:
                     raise ConfigError(
                         f"{item.name} is {old!r} as long as the node exists, got {new!r}; "
                         "make the node anew to change it"

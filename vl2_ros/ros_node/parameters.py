@@ -15,7 +15,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.node.parameters import NodeParameters, ParameterNote, ProcessParameters, note_of
+from vl2_ros.node.parameters import NodeParameters, ProcessParameters
+from vl2_ros.parameter_table import ParameterNote, note_of
 
 Table = TypeVar("Table", bound="NodeParameters | ProcessParameters")
 

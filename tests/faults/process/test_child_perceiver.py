@@ -32,6 +32,7 @@ from vl2_ros.errors import (
 from vl2_ros.isolation.child_perceiver import ChildPerceiver
 from vl2_ros.isolation.cuda_health import is_cuda_lost
 from vl2_ros.isolation.supervisor import Watchdog
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import load_pipeline
 from vl2_ros.structures import Command, Frame, Result, ResultEvent, StageEvent, TextEvent
 
@@ -247,8 +248,11 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("load", "kind", "text"),
         [
-            (partial(load_pipeline, Path("/nowhere")), CheckpointError, "no weights folder at"),
-            (partial(load_pipeline, backend="abacus"), ConfigError, "backend must be one of"),
+            (
+                partial(load_pipeline, LoadOptions("/nowhere")),
+                CheckpointError,
+                "no weights folder at",
+            ),
             (partial(faulty_perceiver.make_broken, "bug"), EngineError, "ZeroDivisionError: div"),
             (faulty_perceiver.make_without_package, ModuleNotFoundError, "No module named"),
             (

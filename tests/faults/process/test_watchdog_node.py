@@ -20,6 +20,7 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.isolation.child_perceiver import ChildPerceiver
 from vl2_ros.isolation.opening import is_watched, open_perceiver
 from vl2_ros.isolation.supervisor import Watchdog
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.node.parameters import ProcessParameters
 from vl2_ros.node.perceiver import close_perceiver
@@ -113,23 +114,18 @@ def test_options_reach_the_model_in_its_process(tmp_path):
         device="cpu",
         without=("detection_decoder",),
         backend="onnxruntime",
-        allow_backend_fallback=False,
+        allow_fallback=False,
         watchdog="on",
     )
     perceiver = open_perceiver(process)
     try:
         assert isinstance(perceiver, ChildPerceiver)
         expected = loading.load_pipeline(
-            EMBEDDED_WEIGHTS, without=("detection_decoder",), backend="onnxruntime"
+            LoadOptions(EMBEDDED_WEIGHTS, "cpu", "onnxruntime", without=("detection_decoder",))
         )
         assert perceiver.info == expected.info
     finally:
         close_perceiver(perceiver)
-
-
-def test_a_device_must_be_decided_before():
-    with pytest.raises(ConfigError, match="the device must be decided"):
-        open_perceiver(ProcessParameters())
 
 
 def test_vl2_serve_survives_the_end_of_its_perceiver_process(dds_domain):

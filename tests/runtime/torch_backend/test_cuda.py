@@ -7,6 +7,7 @@ import pytest
 
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.geometry import box_iou
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import load_pipeline
 from vl2_ros.sim.tabletop import TabletopSimulator
 from vl2_ros.structures import Command, Detections, Frame
@@ -29,12 +30,12 @@ def frames() -> list[Frame]:
 
 @pytest.fixture(scope="module")
 def on_cpu() -> Pipeline:
-    return load_pipeline(backend="torch")
+    return load_pipeline(LoadOptions(device="cpu", backend="torch"))
 
 
 @pytest.fixture(scope="module")
 def on_cuda() -> Pipeline:
-    return load_pipeline(device="cuda", backend="torch")
+    return load_pipeline(LoadOptions(device="cuda", backend="torch"))
 
 
 def assert_same(found: Detections, expected: Detections, *, score: float) -> None:

@@ -1,0 +1,94 @@
+"""Which model and how it runs, as one frozen value that every way in takes.
+
+Knows no tensor library; the help of the command line is made from it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from vl2_ros.documents import shorten
+from vl2_ros.errors import ConfigError
+from vl2_ros.model.parts import PARTS, check_part_names
+from vl2_ros.parameter_table import check_parameters, parameter
+
+#: Inference backends; auto is onnxruntime on the CPU where there are engines, else torch.
+BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """Which model is loaded and how it runs; `note_of` has each field's meaning and range.
+
+    Text and list fields hold what a ROS parameter can: an empty text is the default. Paths are
+    kept as text, and a list of parts as a tuple, whatever they came as.
+    """
+
+    weights: str | os.PathLike[str] = parameter(
+        "",
+        "checkpoint folder, released or our own; empty: the embedded model",
+        metavar="FOLDER",
+        is_path=True,
+    )
+    device: str = parameter("auto", "cpu, cuda, cuda:1, ..., or auto: cuda where there is a GPU")
+    backend: str = parameter(
+        "auto",
+        "inference backend; auto: onnxruntime on the CPU where the checkpoint has engines, else "
+        "torch",
+        choices=BACKENDS,
+    )
+    engines: str | os.PathLike[str] = parameter(
+        "",
+        "folder of engines; empty: those built for the checkpoint on this machine, or shipped with "
+        "it",
+        metavar="FOLDER",
+        is_path=True,
+    )
+    allow_fallback: bool = parameter(
+        True, "use torch, with a warning, where engines cannot be used; false: an error"
+    )
+    without: tuple[str, ...] = parameter(
+        (),
+        f"parts of the network that are not loaded and take no memory: {', '.join(PARTS)}",
+        metavar="PART",
+    )
+    memory_budget_mb: float = parameter(
+        0.0,
+        "MB that the weights of decoders may take together: they are loaded when they are needed "
+        "and freed for each other; torch only; 0: no limit",
+        least=0.0,
+        most=10_000_000.0,
+        metavar="MB",
+    )
+    cuda_graphs: bool = parameter(
+        True, "torch on a GPU replays shapes that come again; false: slower, with less GPU memory"
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value against its note, and values against each other.
+
+        Raises:
+            ConfigError: naming the option, what is expected and what came.
+        """
+        for name in ("weights", "engines"):
+            value: Any = getattr(self, name)
+            if isinstance(value, os.PathLike):
+                object.__setattr__(self, name, os.fspath(value))
+        if isinstance(self.without, list):
+            object.__setattr__(self, "without", tuple(self.without))
+        check_parameters(self)
+        if not _DEVICE.fullmatch(self.device):
+            raise ConfigError(
+                f"device must be auto, cpu, cuda or cuda:1, ..., got {shorten(self.device)}"
+            )
+        check_part_names(self.without, "without")
+        if self.memory_budget_mb and self.backend not in ("auto", "torch"):
+            raise ConfigError(
+                "memory_budget_mb works with the backend torch only, got "
+                f"{self.memory_budget_mb:g} and {self.backend}; choose torch, or skip parts by "
+                "without"
+            )
