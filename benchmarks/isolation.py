@@ -62,7 +62,7 @@ class InstantPerceiver:
             masks=np.zeros((5, *FRAME_HW), np.bool_),
         )
 
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         """Answer at once."""
         yield StageEvent("vision")
         branch = Branch(Route.DETECT, ("mug",), self._found)

@@ -84,7 +84,7 @@ class InstantPerceiver:
             labels=("mug",) * 5,
         )
 
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         """Yield the result, nothing before it."""
         began_s = time.perf_counter()
         branch = Branch(Route.DETECT, ("mug",), self._found)

@@ -38,7 +38,7 @@ class FakePipeline:
     def __init__(self) -> None:
         self.asked: list[tuple[Frame, Command]] = []
 
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         yield ResultEvent(self.answer(frame, command))
 
     def answer(self, frame: Frame, command: Command) -> Result:

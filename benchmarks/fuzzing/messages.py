@@ -264,7 +264,7 @@ class _Silent:
 
     info = INFO
 
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         raise NotImplementedError
 
 

@@ -55,14 +55,14 @@ class FaultyPerceiver:
         """Let the next run `raise` or `hang`."""
         self._fault, self._hang_s = fault, hang_s
 
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         """Answer, unless a fault waits."""
         fault, self._fault = self._fault, ""
         if fault == "raise":
             raise RuntimeError(f"{FAULT_MARK}: the perceiver raises")
         if fault == "hang":
             time.sleep(self._hang_s)
-        yield from self._perceiver.run(frame, command)
+        yield from self._perceiver.run(frame, command, memory)
 
 
 def raise_in_callback(message: Any) -> None:

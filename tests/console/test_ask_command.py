@@ -32,7 +32,7 @@ class FakePipeline:
     def __init__(self) -> None:
         self.asked: list[Command] = []
 
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         self.asked.append(command)
         command.check_prompts(frame)
         branches: tuple[Branch, ...] = ()

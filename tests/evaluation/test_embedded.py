@@ -125,7 +125,7 @@ class Oracle:
             ),
         )
 
-    def run(self, frame, command):
+    def run(self, frame, command, memory=None):
         assert command.text.startswith("find the ")
         yield ResultEvent(Result("", 0, "", ""))
 

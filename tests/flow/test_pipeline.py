@@ -163,6 +163,13 @@ def test_events_come_in_the_order_of_the_flow(tokenizer, frame):
     assert texts[-1].routes == (Route.DETECT,)
 
 
+def test_memory_is_the_callers_and_not_the_pipelines(tokenizer, frame):
+    pipeline = make_pipeline(tokenizer, "a mug", DetectionDecoder())
+    for memory in (memory_of_a_watch := object(), None, memory_of_a_watch):
+        *_, last = pipeline.run(frame, Command("find"), memory)
+        assert last.memory is memory
+
+
 def test_closing_the_run_stops_before_the_decoder(tokenizer, frame):
     decoder = DetectionDecoder()
     run = make_pipeline(tokenizer, "mug[DET]", decoder).run(frame, Command("find"))

@@ -64,7 +64,7 @@ class ScriptedPerceiver:
         self.steps_done = 0
         self.without: tuple[Route, ...] = ()
 
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         self.seen.append((frame, command))
         if "fail" in command.text:
             raise EngineError("the engine is out of memory")

@@ -30,12 +30,21 @@ PATIENCE_S = 30.0
 STEPS = 3
 
 
+@dataclass(frozen=True)
+class FrameCount:
+    """How many frames a watch has seen, and which watch."""
+
+    frames: int
+    watch: str
+
+
 @dataclass
 class StepwisePerceiver:
     """Answers `saw <stamp>` after three steps; while held, each step needs a permit.
 
     A command whose text is a key of `failures` raises that instead. The steps are words, or
-    denoising steps where it `draws`.
+    denoising steps where it `draws`. Its memory is the number of frames so far; `memories` has
+    what each run was given.
     """
 
     failures: dict[str, Exception] = field(default_factory=dict)
@@ -45,20 +54,23 @@ class StepwisePerceiver:
     def __post_init__(self) -> None:
         self.runs: list[tuple[str, int]] = []
         self.commands: list[Command] = []
+        self.memories: list[object] = []
         self.steps = 0
         self.closed = 0
         self._is_held = False
         self._permits = 0
         self._changed = threading.Condition()
 
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         # Kept, so that nothing but a call of close ends it early.
-        self._events = self._answer(frame, command)
+        self._events = self._answer(frame, command, memory)
         return self._events
 
-    def _answer(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def _answer(self, frame: Frame, command: Command, memory: object) -> Iterator[Event]:
         self.runs.append((command.id, frame.stamp_ns))
         self.commands.append(command)
+        self.memories.append(memory)
+        assert memory is None or isinstance(memory, FrameCount)
         try:
             yield StageEvent("diffusion" if self.draws else "language")
             if command.text in self.failures:
@@ -76,7 +88,8 @@ class StepwisePerceiver:
                     frame_id=frame.frame_id,
                     text=f"saw {frame.stamp_ns}",
                     stage_ms={"language": 1.0},
-                )
+                ),
+                FrameCount(memory.frames + 1 if memory else 1, command.id),
             )
         finally:
             self.closed += 1

@@ -76,7 +76,7 @@ def test_a_watch_goes_on_after_a_frame_that_failed(perceiver):
 
 
 class SilentPerceiver(StepwisePerceiver):
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         return iter([StageEvent("vision")])
 
 

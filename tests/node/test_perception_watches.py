@@ -7,11 +7,14 @@ import pytest
 from tests.node.stepwise_perceiver import (
     STEPS,
     AnswerLog,
+    FrameCount,
     StepwisePerceiver,
     ask,
+    make_broken_image,
     make_image,
     running_node,
 )
+from vl2_ros.errors import EngineError, InputError
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Mode, Status
 
@@ -180,3 +183,68 @@ def test_two_watches_on_two_cameras_see_their_own_images(perceiver):
             node.put_image("right", make_image(100 + index))
             log.wait_for(2 * index)
     assert stamps(log, "l") == [1, 2, 3] and stamps(log, "r") == [101, 102, 103]
+
+
+def memories_of(perceiver: StepwisePerceiver, name: str) -> list[object]:
+    pairs = zip(perceiver.runs, perceiver.memories, strict=True)
+    return [memory for (run, _), memory in pairs if run == name]
+
+
+def test_each_watch_gets_its_own_memory_back_and_an_ask_gets_none(perceiver):
+    with running_node(perceiver) as (node, log):
+        node.submit(watch("a"))
+        node.submit(watch("b"))
+        for stamp in (1, 2, 3):
+            node.put_image("image", make_image(stamp))
+            log.wait_for(2 * stamp)
+        for _ in range(2):
+            node.submit(ask("once"), on_answer=(own := AnswerLog()))
+            own.wait_for(1)
+    for name in "ab":
+        assert memories_of(perceiver, name) == [None, FrameCount(1, name), FrameCount(2, name)]
+    assert memories_of(perceiver, "once") == [None, None]
+
+
+def test_a_watch_of_two_cameras_shares_no_memory_with_another(perceiver):
+    with running_node(perceiver, cameras=("left", "right")) as (node, log):
+        for camera in ("left", "right"):
+            node.submit(watch(camera, camera=camera))
+        for stamp in (1, 2):
+            for camera in ("left", "right"):
+                node.put_image(camera, make_image(stamp))
+            log.wait_for(2 * stamp)
+    for camera in ("left", "right"):
+        assert memories_of(perceiver, camera) == [None, FrameCount(1, camera)]
+
+
+def test_a_watch_that_was_restarted_begins_anew(perceiver):
+    with running_node(perceiver) as (node, log):
+        for count in (1, 2):
+            node.submit(watch("w"))
+            node.put_image("image", make_image(count))
+            log.wait_for(2 * count - 1)
+            node.cancel("w")
+            log.wait_for(2 * count)
+    assert memories_of(perceiver, "w") == [None, None]
+
+
+def test_a_frame_that_failed_leaves_the_memory_of_its_watch(perceiver):
+    with running_node(perceiver) as (node, log):
+        node.submit(watch("w", text="find the mug"))
+        node.put_image("image", make_image(1))
+        log.wait_for(1)
+        perceiver.failures["find the mug"] = EngineError("torn")
+        node.put_image("image", make_image(2))
+        log.wait_for(2)
+        perceiver.failures.clear()
+        node.put_image("image", make_broken_image(InputError("step is 3")))
+        log.wait_for(3)
+        node.put_image("image", make_image(4))
+        answers = log.wait_for(4)
+    assert [one.status for one in answers] == [
+        Status.OK,
+        Status.FAILED,
+        Status.INVALID,
+        Status.OK,
+    ]
+    assert memories_of(perceiver, "w") == [None, FrameCount(1, "w"), FrameCount(1, "w")]

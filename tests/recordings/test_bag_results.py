@@ -9,6 +9,7 @@ from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 
 from tests.node.scripted_perceiver import ScriptedPerceiver
+from tests.node.stepwise_perceiver import FrameCount, StepwisePerceiver
 from tests.recordings.recordings import FIRST_STAMP_NS, FRAME_HW, PERIOD_NS, record_camera
 from vl2_ros.clients.received_result import read_result
 from vl2_ros.errors import InputError, TransportError
@@ -126,6 +127,15 @@ def test_several_commands_are_told_apart_by_id(source, tmp_path):
     assert ids == ["a", "b"] * 4
     frames = [frame for frame, _ in perceiver.seen]
     assert all(first is second for first, second in zip(frames[::2], frames[1::2], strict=True))
+
+
+def test_each_command_gets_its_memory_back_with_the_next_image(source, tmp_path):
+    perceiver = StepwisePerceiver()
+    commands = (Command("find it", id="a"), Command("segment it", id="b"))
+    answer_bag(perceiver, source, tmp_path / "results.mcap", BagQuestion(commands))
+    assert perceiver.memories == [
+        None if frames == 0 else FrameCount(frames, name) for frames in range(4) for name in "ab"
+    ]
 
 
 def test_compressed_camera_is_answered_too(tmp_path):

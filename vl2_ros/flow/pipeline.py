@@ -116,7 +116,7 @@ class Pipeline:
                 return event.result
         raise EngineError("the run ended without a result")
 
-    def run(self, frame: Frame | None, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame | None, command: Command, memory: object = None) -> Iterator[Event]:
         """Answer a command, yielding an event per stage, per word and per denoising step.
 
         Closing the iterator stops the run before the next token, decoder call or denoising step.
@@ -124,6 +124,7 @@ class Pipeline:
         Args:
             frame: the image; None when there is none, which only a drawing does without.
             command: the sentence and its limits.
+            memory: of the frame before; nothing is kept in it yet, so it is returned as it came.
 
         Yields:
             StageEvent, TextEvent and ProgressEvent in the order of the flow; last one ResultEvent.
@@ -161,7 +162,8 @@ class Pipeline:
                 branches=branches,
                 stage_ms=clock.stage_ms,
                 images=images,
-            )
+            ),
+            memory,
         )
 
     def _decode(

@@ -9,8 +9,10 @@ import queue
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 
 from vl2_ros.errors import ConfigError, EngineError
+from vl2_ros.isolation.memories import MemoryHandles, read_number
 from vl2_ros.isolation.messages import Done, Failed, Happened, Run
 from vl2_ros.isolation.perceiver_handle import PerceiverHandle
 from vl2_ros.isolation.supervisor import Supervisor, Watchdog
@@ -40,9 +42,9 @@ class ChildPerceiver:
     The process is killed when it hangs, and started anew whenever it has ended; meanwhile each run
     waits a little and then fails with the reason. One run at a time, as with every perceiver.
 
-    Answers need no memory of earlier frames. A perceiver that keeps some, such as tracks, keeps it
-    in the process and gives out a handle, a plain value in its result that comes back with the
-    next frame; a handle of a process that has ended is unknown to the next, which then begins anew.
+    The memory of a watch stays in the process. Results carry a handle of it, which comes back with
+    the next frame; the memory is freed when nothing refers to the handle any more. A handle of a
+    process that has ended is unknown to the next process, which begins anew.
 
     Args:
         load: makes the perceiver, in the process; importable by name there, such as a function of
@@ -66,6 +68,7 @@ class ChildPerceiver:
             ) from error
         self._numbers = itertools.count(1)
         self._supervisor = Supervisor(pickled, watchdog or Watchdog())
+        self._memories = MemoryHandles(self._supervisor.forget)
         try:
             self._supervisor.start()
         except BaseException:
@@ -82,23 +85,30 @@ class ChildPerceiver:
         """Return the id of the process, for tools that look at it; another after a restart."""
         return self._supervisor.pid
 
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         """Answer a command about a frame; closing the iterator stops the run.
 
+        Args:
+            frame: the image.
+            command: the sentence and its limits.
+            memory: the handle in the last result of the same watch; None begins anew.
+
         Yields:
-            The perceiver's events. Where there is none for a while the present stage is told again,
-            so that the caller can stop; `restart` while there is no process, `wait` while it works
-            on what was stopped before.
+            The perceiver's events. Where there is none for a while the present stage is reported
+            again, so that the caller can stop; `restart` while there is no process, `wait` while it
+            works on what was stopped before.
 
         Raises:
+            InputError: if `memory` is no handle.
             VL2Error: as the perceiver raises it; EngineError if the process ends, and for errors of
                 other kinds, whose traceback is logged.
         """
+        kept = read_number(memory)
         # A process that ended before it began with the run had no part in it: once more.
         for _ in range(2):
             process = yield from self._find_process()
             try:
-                yield from self._run_on(process, frame, command)
+                yield from self._run_on(process, frame, command, kept)
                 return
             except _NotBegunError as end:
                 reason = str(end)
@@ -107,6 +117,7 @@ class ChildPerceiver:
     def close(self) -> None:
         """End the process within seconds; twice is harmless. A run that goes on fails."""
         self._supervisor.close()
+        self._memories.close()
 
     def _find_process(self) -> Generator[Event, None, PerceiverHandle]:
         end_s = time.monotonic() + _PATIENCE_S
@@ -116,10 +127,12 @@ class ChildPerceiver:
             yield StageEvent("restart")
         return process
 
-    def _run_on(self, process: PerceiverHandle, frame: Frame, command: Command) -> Iterator[Event]:
+    def _run_on(
+        self, process: PerceiverHandle, frame: Frame, command: Command, kept: int | None
+    ) -> Iterator[Event]:
         number = next(self._numbers)
         is_over = False
-        process.run(Run(number, frame, command))
+        process.run(Run(number, frame, command, kept))
         try:
             for event in self._follow(process, number):
                 is_over = isinstance(event, ResultEvent)
@@ -153,6 +166,13 @@ class ChildPerceiver:
                 raise EngineError("the perceiver ended without a result")
             if isinstance(message, Happened):
                 stage = getattr(message.event, "stage", stage or "run")
-                yield message.event
+                yield self._read(message)
                 if isinstance(message.event, ResultEvent):
                     return
+
+    def _read(self, message: Happened) -> Event:
+        """Return the event, with a handle where the process kept a memory."""
+        event = message.event
+        if isinstance(event, ResultEvent) and event.memory is not None:
+            return replace(event, memory=self._memories.make(message.number))
+        return event

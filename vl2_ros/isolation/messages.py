@@ -28,16 +28,32 @@ class Load:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """Answer a command about a frame; `number` tells runs apart."""
+    """Answer a command about a frame.
+
+    Attributes:
+        number: of the run, larger than all before it, those of earlier processes included.
+        frame: the image.
+        command: the sentence and its limits.
+        memory: number of the run whose memory this one begins with; None, or a number that the
+            process does not know, begins anew.
+    """
 
     number: int
     frame: Frame
     command: Command
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Close the run before its next event, or do not begin it."""
+    """Close the run before its next event, or do not begin it; forget its memory, too."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Free the memory that the run of this number gave."""
 
     number: int
 
@@ -52,7 +68,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Happened:
-    """A run yielded an event."""
+    """A run yielded an event; in a ResultEvent, the number of the run stands for its memory."""
 
     number: int
     event: Event
@@ -99,7 +115,7 @@ class Failed:
 
 
 #: From the node to the process, and back.
-Order = Load | Run | Cancel
+Order = Load | Run | Cancel | Forget
 Report = Loaded | Happened | Done | Failed
 
 

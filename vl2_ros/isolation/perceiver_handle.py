@@ -19,6 +19,7 @@ from vl2_ros.isolation.messages import (
     GPU_LOST_CODE,
     Cancel,
     Done,
+    Forget,
     Happened,
     Load,
     Loaded,
@@ -114,6 +115,10 @@ class PerceiverHandle:
     def cancel(self, number: int) -> None:
         """Stop a run before its next event."""
         self._send(Cancel(number))
+
+    def forget(self, number: int) -> None:
+        """Free the memory that a run gave; waits as long as the process reads nothing."""
+        self._send(Forget(number))
 
     def kill(self, reason: str) -> None:
         """End the process by force; what it says after that is not heard.

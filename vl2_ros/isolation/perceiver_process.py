@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +25,7 @@ from vl2_ros.isolation.messages import (
     Cancel,
     Done,
     Failed,
+    Forget,
     Happened,
     Load,
     Loaded,
@@ -32,6 +34,7 @@ from vl2_ros.isolation.messages import (
     describe_failure,
 )
 from vl2_ros.node.perceiver import Perceiver
+from vl2_ros.structures import Event, ResultEvent
 
 #: What PR_SET_PDEATHSIG is called in prctl(2).
 _SET_PARENT_DEATH_SIGNAL = 1
@@ -58,11 +61,11 @@ class _Inbox:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._wanted: queue.SimpleQueue[Load | Run] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[Load | Run | Forget] = queue.SimpleQueue()
         self._last_canceled = 0
         threading.Thread(target=self._receive, name="vl2 inbox", daemon=True).start()
 
-    def wait(self) -> Load | Run:
+    def wait(self) -> Load | Run | Forget:
         return self._wanted.get()
 
     def is_canceled(self, number: int) -> bool:
@@ -75,7 +78,9 @@ class _Inbox:
                 message: Order = self._channel.receive()
                 if isinstance(message, Cancel):
                     self._last_canceled = message.number
-                elif isinstance(message, Load | Run):
+                    # Its result may be on its way already, where nobody reads it any more.
+                    self._wanted.put(Forget(message.number))
+                elif isinstance(message, Load | Run | Forget):
                     self._wanted.put(message)
         except ChannelClosed:
             pass
@@ -96,10 +101,14 @@ def _serve(inbox: _Inbox, channel: Channel) -> None:
     except BaseException as error:
         channel.send(describe_failure(error))
         _leave()
+    memories: dict[int, object] = {}
     while True:
         run = inbox.wait()
+        if isinstance(run, Forget):
+            memories.pop(run.number, None)
+            continue
         assert isinstance(run, Run)
-        failure = _answer(perceiver, run, inbox, channel)
+        failure = _answer(perceiver, run, memories, inbox, channel)
         if failure is not None:
             channel.send(failure)
             if is_cuda_lost():
@@ -109,15 +118,18 @@ def _serve(inbox: _Inbox, channel: Channel) -> None:
         del run, failure
 
 
-def _answer(perceiver: Perceiver, run: Run, inbox: _Inbox, channel: Channel) -> Failed | None:
+def _answer(
+    perceiver: Perceiver, run: Run, memories: dict[int, object], inbox: _Inbox, channel: Channel
+) -> Failed | None:
+    """Run a command and send what happens; what its result keeps stays here."""
     try:
         if inbox.is_canceled(run.number):
             return None
-        with _closing(perceiver, run) as events:
+        with _closing(perceiver, run, memories) as events:
             for event in events:
                 if inbox.is_canceled(run.number):
                     return None
-                channel.send(Happened(run.number, event))
+                channel.send(Happened(run.number, _keep(event, run.number, memories)))
     except ChannelClosed:
         raise
     except BaseException as error:  # SystemExit of a native library, too: the process lives on
@@ -125,9 +137,20 @@ def _answer(perceiver: Perceiver, run: Run, inbox: _Inbox, channel: Channel) -> 
     return None
 
 
+def _keep(event: Event, number: int, memories: dict[int, object]) -> Event:
+    """Return the event as the parent gets it: the number of the run in place of its memory."""
+    if not isinstance(event, ResultEvent) or event.memory is None:
+        return event
+    memories[number] = event.memory
+    return replace(event, memory=number)
+
+
 @contextlib.contextmanager
-def _closing(perceiver: Perceiver, run: Run) -> Iterator[Iterator]:
-    events = perceiver.run(run.frame, run.command)
+def _closing(
+    perceiver: Perceiver, run: Run, memories: dict[int, object]
+) -> Iterator[Iterator[Event]]:
+    memory = None if run.memory is None else memories.get(run.memory)
+    events = perceiver.run(run.frame, run.command, memory)
     try:
         yield events
     finally:

@@ -93,6 +93,12 @@ class Supervisor:
         assert self._process is not None
         return self._process.pid
 
+    def forget(self, number: int) -> None:
+        """Free the memory that a run gave; that of a process that has ended is gone already."""
+        process = self._process
+        if process is not None:
+            process.forget(number)
+
     def wait_for_process(self, timeout_s: float) -> PerceiverHandle | None:
         """Return the process when it is loaded; None when none is within the time.
 

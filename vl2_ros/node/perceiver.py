@@ -18,10 +18,17 @@ class Perceiver(Protocol):
     def info(self) -> ModelInfo:
         """Return what the model says of itself."""
 
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         """Yield what happens, last one ResultEvent; closing the iterator stops the run.
 
-        A stage may be told again while nothing new happens.
+        A stage may be reported again while nothing new happens. The perceiver keeps no state
+        between runs: what it needs of earlier frames is in `memory`, which the caller owns.
+
+        Args:
+            frame: the image.
+            command: the sentence and its limits.
+            memory: of the last ResultEvent of the same watch; None begins anew. A run leaves it as
+                it is and returns another, so that a run that fails has changed nothing.
         """
 
 

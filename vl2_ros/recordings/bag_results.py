@@ -49,6 +49,14 @@ class BagQuestion:
             raise InputError(f"rate_hz must be zero or a positive number, got {self.rate_hz}")
 
 
+@dataclass(slots=True, eq=False)
+class _Standing:
+    """A command about every image, and what the perceiver keeps from the one before."""
+
+    command: Command
+    memory: object = None
+
+
 def answer_bag(
     perceiver: Perceiver,
     source: Path,
@@ -79,13 +87,14 @@ def answer_bag(
     check_output(source, out, overwrite=overwrite)
     types = StoreMessageTypes()
     images = choose_images(read_images(source, topic=question.topic), question.rate_hz)
+    standing = [_Standing(command) for command in question.commands]
     count = 0
     with write_recording(out, types.typestore, overwrite=overwrite) as recording:
         transport = _RecordingTransport(recording, types, question)
         output = ResultOutput(transport, lambda: perceiver.info)
         for recorded in images:
             transport.time_ns = recorded.time_ns
-            for answer in _answer_image(perceiver, recorded, question.commands):
+            for answer in _answer_image(perceiver, recorded, standing):
                 output.publish(answer)
                 on_answer(answer)
                 count += 1
@@ -122,18 +131,20 @@ def choose_images(images: Iterable[RecordedImage], rate_hz: float) -> Iterator[R
 
 
 def _answer_image(
-    perceiver: Perceiver, recorded: RecordedImage, commands: Sequence[Command]
+    perceiver: Perceiver, recorded: RecordedImage, standing: Sequence[_Standing]
 ) -> Iterator[Answer]:
     try:
         frame = recorded.image.decode()
     except VL2Error as error:
-        for command in commands:
+        for one in standing:
+            command = one.command
             yield Answer(command.id, command.text, recorded.topic, Status.INVALID, str(error))
         return
-    for command in commands:
+    for one in standing:
+        command = one.command
         answer = Answer(command.id, command.text, recorded.topic, Status.OK, frame=frame)
         try:
-            result = _find_result(perceiver, frame, command)
+            result = _find_result(perceiver, frame, one)
         except InputError as error:
             yield replace(answer, status=Status.INVALID, message=str(error))
         except VL2Error as error:
@@ -143,9 +154,10 @@ def _answer_image(
             yield replace(answer, result=result, stage_ms=result.stage_ms)
 
 
-def _find_result(perceiver: Perceiver, frame: Frame, command: Command) -> Result:
-    for event in perceiver.run(frame, command):
+def _find_result(perceiver: Perceiver, frame: Frame, standing: _Standing) -> Result:
+    for event in perceiver.run(frame, standing.command, standing.memory):
         if isinstance(event, ResultEvent):
+            standing.memory = event.memory
             return event.result
     raise EngineError("the perceiver ended without a result")
 

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on."""
+"""What a run reports while it goes on."""
 
 from __future__ import annotations
 
@@ -37,9 +37,16 @@ class ProgressEvent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResultEvent:
-    """The last event of a run."""
+    """The last event of a run.
+
+    Attributes:
+        result: the answer.
+        memory: what the perceiver keeps for the next frame of the same watch, known to it alone;
+            None where it keeps nothing.
+    """
 
     result: Result
+    memory: object = None
 
 
 Event = StageEvent | TextEvent | ProgressEvent | ResultEvent

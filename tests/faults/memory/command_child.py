@@ -27,13 +27,13 @@ IMAGES = 2
 class DrawingPerceiver(ScriptedPerceiver):
     """Draws what the command points at, as the pipeline does, before it answers."""
 
-    def run(self, frame: Frame, command: Command):
+    def run(self, frame: Frame, command: Command, memory: object = None):
         frames = (frame, *command.images)
         config = ProcessingConfig(vision_side=336, vision_tokens=576)
         self.drawn = [
             region_mask(one, frames[one.image].frame_hw, config) for one in command.visual_prompts
         ]
-        yield from super().run(frame, command)
+        yield from super().run(frame, command, memory)
 
 
 class Node:

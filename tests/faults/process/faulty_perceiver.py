@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,17 +81,32 @@ ACTS: dict[str, Callable[[], None]] = {
 }
 
 
+class FrameCount:
+    """A memory: how many frames there were. The process knows how many of these are alive."""
+
+    alive: weakref.WeakSet[FrameCount] = weakref.WeakSet()
+
+    def __init__(self, frames: int) -> None:
+        self.frames = frames
+        self.alive.add(self)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a memory must not leave its process")
+
+
 class FaultyPerceiver:
     """Does what a command says, in stage "vision"; else answers with its process and the frame.
 
-    "count" yields words for ever; the answer's text tells how many runs were closed before.
+    "count" yields words for ever; the answer's text tells how many runs were closed before. What
+    begins with "remember" counts frames in a memory, "remember badly" with an answer that cannot
+    be pickled; "memories" is answered with the number of memories that are alive.
     """
 
     def __init__(self, name: str = "faulty") -> None:
         self.info = ModelInfo(name, "0123", "numpy", "cpu", (Route.ANSWER,))
         self.closed = 0
 
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         yield StageEvent("vision")
         if command.text in ACTS:
             ACTS[command.text]()
@@ -105,6 +122,15 @@ class FaultyPerceiver:
                 yield TextEvent("word", ())
         finally:
             self.closed += command.text == "count"
+        if command.text.startswith("remember"):
+            assert memory is None or isinstance(memory, FrameCount)
+            kept = FrameCount(memory.frames + 1 if memory else 1)
+            said: Any = Unpicklable() if command.text == "remember badly" else f"{kept.frames}"
+            yield ResultEvent(Result(command.id, frame.stamp_ns, "", said), kept)
+            return
+        if command.text == "memories":
+            yield ResultEvent(Result(command.id, frame.stamp_ns, "", f"{len(FrameCount.alive)}"))
+            return
         image = GeneratedImage(Route.EDIT, frame.rgb, seed=1, steps=1, scheduler="none")
         text = f"{os.getpid()} {self.closed}"
         yield ResultEvent(Result(command.id, frame.stamp_ns, frame.frame_id, text, images=(image,)))

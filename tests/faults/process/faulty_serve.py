@@ -16,11 +16,11 @@ from vl2_ros.structures import Command, Event, Frame, StageEvent
 class HangingPerceiver(ScriptedPerceiver):
     """Sleeps for ever in a stage when the command says "hang"; answers all others."""
 
-    def run(self, frame: Frame, command: Command) -> Iterator[Event]:
+    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         if "hang" in command.text:
             yield StageEvent("detection")
             time.sleep(3600.0)
-        yield from super().run(frame, command)
+        yield from super().run(frame, command, memory)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import pytest
 
 from tests.faults.process import faulty_perceiver
 from tests.faults.process.faulty_perceiver import FaultyPerceiver, make_frame
+from tests.node.stepwise_perceiver import AnswerLog, ask, make_image
 from tests.node.wire import PATIENCE_S, wait_until
 from vl2_ros.errors import (
     CheckpointError,
@@ -34,6 +35,9 @@ from vl2_ros.isolation.cuda_health import is_cuda_lost
 from vl2_ros.isolation.supervisor import Watchdog
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import load_pipeline
+from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.perception import PerceptionNode
+from vl2_ros.node.request import Mode
 from vl2_ros.structures import Command, Frame, Result, ResultEvent, StageEvent, TextEvent
 
 
@@ -58,6 +62,13 @@ def answer_in_time(perceiver: ChildPerceiver) -> Result:
             return answer(perceiver)
         except EngineError as error:
             assert "started" in str(error) and time.monotonic() < end_s
+
+
+def remember(perceiver: ChildPerceiver, memory: object = None) -> tuple[str, object]:
+    """Show a frame of a watch; return how many there were and the memory for the next one."""
+    *_, last = perceiver.run(make_frame(), Command("remember"), memory)
+    assert isinstance(last, ResultEvent)
+    return last.result.text, last.memory
 
 
 def find_pid(result: Result) -> int:
@@ -219,6 +230,73 @@ class TestStop:
             assert is_running(pid)
             parent.kill()
         wait_until(lambda: not is_running(pid), "the process has ended with its parent")
+
+
+class TestMemory:
+    def test_stays_in_the_process_and_comes_back_by_its_handle(self, shared):
+        first = second = None
+        for frames in "123":
+            text, first = remember(shared, first)
+            assert text == frames
+        assert remember(shared, second)[0] == "1", "another watch begins anew"
+        assert remember(shared, first)[0] == "4"
+        # A handle stays good until its watch has a newer one, as after a frame that failed.
+        assert remember(shared, first)[0] == "4"
+
+    def test_is_freed_with_the_last_handle(self, shared):
+        memory = None
+        for _ in range(20):
+            memory = remember(shared, memory)[1]
+        wait_until(lambda: answer(shared, "memories").text == "1", "older memories are freed")
+        assert remember(shared, memory)[0] == "21"
+        del memory
+        wait_until(lambda: answer(shared, "memories").text == "0", "the last memory is freed")
+
+    def test_of_a_run_that_was_stopped_or_failed_is_freed(self, shared):
+        for _ in range(5):
+            events = shared.run(make_frame(), Command("remember"))
+            assert next(events) == StageEvent("vision")
+            events.close()
+            with pytest.raises(EngineError, match="this cannot be pickled"):
+                list(shared.run(make_frame(), Command("remember badly")))
+        wait_until(lambda: answer(shared, "memories").text == "0", "all memories are freed")
+
+    def test_is_unknown_after_a_crash_and_the_watch_begins_anew(self):
+        with closing(ChildPerceiver(FaultyPerceiver)) as perceiver:
+            _, memory = remember(perceiver)
+            with pytest.raises(EngineError, match="SIGABRT"):
+                list(perceiver.run(make_frame(), Command("abort"), memory))
+            answer_in_time(perceiver)
+            text, memory = remember(perceiver, memory)
+            assert text == "1"
+            assert remember(perceiver, memory)[0] == "2"
+
+    def test_that_is_no_handle_is_refused(self, shared):
+        with pytest.raises(InputError, match="what the last result of the watch carried, got int"):
+            list(shared.run(make_frame(), Command("remember"), 1))
+
+    def test_of_none_is_none(self, shared):
+        *_, last = shared.run(make_frame(), Command("where"))
+        assert last.memory is None
+
+    def test_of_watches_goes_through_a_node(self, shared):
+        node = PerceptionNode(shared, NodeParameters(max_frame_age_s=0.0), log := AnswerLog())
+        node.start()
+        try:
+            for name in "ab":
+                node.submit(ask(name, "remember", mode=Mode.WATCH))
+            for stamp in (1, 2, 3):
+                node.put_image("image", make_image(stamp))
+                answers = log.wait_for(2 * stamp)
+                assert {one.result.text for one in answers[-2:]} == {str(stamp)}
+            node.cancel("a")
+            log.wait_for_final("a")
+            node.submit(ask("a", "remember", mode=Mode.WATCH), on_answer=(again := AnswerLog()))
+            assert again.wait_for(1)[0].result.text == "1"
+            node.cancel("")
+            wait_until(lambda: answer(shared, "memories").text == "0", "ended watches are freed")
+        finally:
+            node.stop()
 
 
 class TestErrors:

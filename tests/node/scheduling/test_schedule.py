@@ -7,13 +7,13 @@ import math
 
 import pytest
 
-from tests.node.stepwise_perceiver import StepwisePerceiver, ask, make_image
+from tests.node.stepwise_perceiver import FrameCount, StepwisePerceiver, ask, make_image
 from vl2_ros.errors import EngineError
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Mode, Request, Status
 from vl2_ros.node.scheduling.attempt import Attempt
-from vl2_ros.node.scheduling.jobs import Job
+from vl2_ros.node.scheduling.jobs import Job, Watch
 from vl2_ros.node.scheduling.schedule import Schedule
 
 
@@ -149,3 +149,26 @@ def test_waiting_time_of_a_watch_is_since_image_and_due_time(schedule):
 def test_stop_is_no_request(schedule):
     _, answer = schedule.admit(ask("a", mode=Mode.STOP), 100.0)
     assert answer is not None and answer.status is Status.INVALID
+
+
+def test_a_watch_holds_its_memory_until_it_ends(schedule):
+    schedule.put_image("image", make_image(1), 100.0)
+    watch = admit(schedule, ask("w", mode=Mode.WATCH), 100.0)
+    attempt = run(schedule, 100.0)
+    assert isinstance(watch, Watch) and watch.memory is None
+    schedule.settle(attempt, None, 100.1)
+    assert watch.memory == FrameCount(1, "w")
+    schedule.finish(watch)
+    assert watch.memory == FrameCount(1, "w")
+    schedule.cancel("w", "enough", 100.2)
+    assert watch.memory is None
+
+
+def test_what_comes_of_a_watch_that_was_given_up_is_not_kept(schedule):
+    schedule.put_image("image", make_image(1), 100.0)
+    watch = admit(schedule, ask("w", mode=Mode.WATCH), 100.0)
+    attempt = run(schedule, 100.0)
+    schedule.cancel("w", "enough", 100.1)
+    assert schedule.give_up_running()
+    assert schedule.settle(attempt, None, 100.2) is None
+    assert isinstance(watch, Watch) and watch.memory is None

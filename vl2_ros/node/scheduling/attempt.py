@@ -13,7 +13,7 @@ from vl2_ros.node.guarded import catch_failure, error_text
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.node.scheduling.jobs import Job
+from vl2_ros.node.scheduling.jobs import Job, Watch
 from vl2_ros.processing.results.spatial import SpatialView
 from vl2_ros.structures import Command, Event, Frame, Result, ResultEvent, StageEvent
 
@@ -35,6 +35,7 @@ class Attempt:
         space_fault: why calibration or depth could not be used, or not for every instance; empty
             when they could.
         result: the answer; None when there is none.
+        memory: what the perceiver keeps for the next frame; None when there is no answer.
     """
 
     job: Job
@@ -48,6 +49,7 @@ class Attempt:
     space: SpatialView | None = None
     space_fault: str = ""
     result: Result | None = None
+    memory: object = None
 
     def run(self) -> None:
         """Answer, or stop.
@@ -68,7 +70,8 @@ class Attempt:
         self.stage_ms["decode"] = (time.perf_counter() - began_s) * 1e3
         command = self._make_command(images)
         command.check_prompts(self.frame)
-        self._follow(self.perceiver.run(self.frame, command))
+        memory = self.job.memory if isinstance(self.job, Watch) else None
+        self._follow(self.perceiver.run(self.frame, command, memory))
         # Last: depth comes a little later than its image.
         self._read_space(self.frame)
 
@@ -105,7 +108,7 @@ class Attempt:
                 if event is None:
                     raise EngineError("the perceiver ended without a result")
                 if isinstance(event, ResultEvent):
-                    self.result = event.result
+                    self.result, self.memory = event.result, event.memory
                     self.stage_ms.update(event.result.stage_ms)
                     return
                 self._notify(event)

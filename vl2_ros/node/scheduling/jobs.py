@@ -110,6 +110,8 @@ class Watch(Job):
         ready_since_s: since when there is an image that it has not looked at; None while there is
             none.
         result_count: results so far.
+        memory: what the perceiver keeps from the last frame that it answered; None before the
+            first one and once the watch has ended.
     """
 
     due_s: float = field(init=False)
@@ -118,6 +120,7 @@ class Watch(Job):
     last_turn: int = 0
     ready_since_s: float | None = None
     result_count: int = 0
+    memory: object = None
 
     def __post_init__(self) -> None:
         """Be due at once, and end after the duration."""

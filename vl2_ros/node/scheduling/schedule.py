@@ -142,6 +142,8 @@ class Schedule:
             job.is_delivering = True
             sequence = job.result_count
             job.result_count += 1
+            if attempt.result is not None:  # a frame that failed does not end a track
+                job.memory = attempt.memory
         return job.make_answer(
             status,
             message,
@@ -327,6 +329,8 @@ class Schedule:
         return [(watch, self._end(watch, message))]
 
     def _end(self, watch: Watch, message: str) -> Answer:
+        # The worker may hold on to the watch until its next task.
+        watch.memory = None
         return watch.make_answer(Status.ENDED, message, sequence=watch.result_count)
 
     def _describe_unknown(self, camera: str) -> str:
