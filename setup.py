@@ -58,6 +58,7 @@ setup(
     package_data={
         "vl2_ros": [
             "py.typed",
+            "datasets/sources/*.txt",
             "embedded/*.json",
             "embedded/*.safetensors",
             "embedded/demo/*",

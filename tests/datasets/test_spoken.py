@@ -7,18 +7,16 @@ import numpy as np
 import pytest
 
 from vl2_ros.datasets.nouns import KIND_WORDS, OTHER_NOUNS, pluralize
-from vl2_ros.datasets.smalltalk import FIXED_ANSWERS
-from vl2_ros.datasets.spoken import negate, say_nothing_named, say_spoken, to_gerund
-from vl2_ros.datasets.spoken_frames import (
+from vl2_ros.datasets.phrasings import (
     NEGATIONS,
     PASSIVES,
     REMARKS_ON_ONE,
     REQUESTS,
-    SENTENCES,
+    SPOKEN_SENTENCES,
+    SPOKEN_VERBS,
     WANTED,
 )
-from vl2_ros.datasets.spoken_questions import SMALL_TALK
-from vl2_ros.datasets.spoken_verbs import DETECT_BASES, GROUND_BASES, SEGMENT_BASES
+from vl2_ros.datasets.spoken import negate, say_nothing_named, say_spoken, to_gerund
 from vl2_ros.datasets.wording import Thing
 from vl2_ros.structures import Route
 
@@ -63,14 +61,14 @@ def test_one_wording_belongs_to_one_route():
 
 def test_tables_hold_their_places_once():
     wanted = [line for lines in WANTED.values() for line in lines]
-    sentences = [line for lines in SENTENCES.values() for line, _ in lines]
+    sentences = [line for lines in SPOKEN_SENTENCES.values() for line, _ in lines]
     remarks = [line for line, _ in REMARKS_ON_ONE]
     for line in (*wanted, *sentences, *remarks):
         assert line.count("{x}") == 1, line
     assert all(line.count("{n}") == 1 for line in REQUESTS)
     assert all(line.count("{x}") == 1 == line.count("{p}") for line in PASSIVES)
     assert all(line.count("{c}") == 1 == line.count("{y}") for line in NEGATIONS)
-    bases = (*DETECT_BASES, *SEGMENT_BASES, *GROUND_BASES)
+    bases = [line for lines in SPOKEN_VERBS.values() for line in lines]
     assert all(line.count("{x}") <= 1 for line in bases)
     assert len(set(bases)) == len(bases)
 
@@ -95,7 +93,3 @@ def test_negation_keeps_the_command_and_names_the_other_thing():
     for _ in range(200):
         said = negate(rng, "find the zebra", Thing(None, "hammer"))
         assert "find the zebra" in said and "hammer" in said
-
-
-def test_small_talk_has_an_answer_for_every_key():
-    assert {key for key, _ in SMALL_TALK} == set(FIXED_ANSWERS)

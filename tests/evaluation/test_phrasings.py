@@ -14,7 +14,7 @@ from vl2_ros.datasets.nouns import (
     OTHER_NOUNS,
     pluralize,
 )
-from vl2_ros.datasets.smalltalk import CHAT, NO_OBJECT_COMMANDS
+from vl2_ros.datasets.questions import CHAT, NOTHING_NAMED
 from vl2_ros.evaluation.phrasings import Phrasing, load_phrasings, score_phrasings
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
@@ -67,7 +67,7 @@ def test_training_never_says_a_held_out_sentence_or_its_frame(scene_of):
     assert sentences & heard == set()
     heard = {frame_of(question) for question in said[::4]}
     assert frames & heard == set()
-    fixed = {frame_of(line) for line in (*NO_OBJECT_COMMANDS, *(said for said, _ in CHAT))}
+    fixed = {frame_of(line) for line in (*NOTHING_NAMED, *(said for said, _ in CHAT))}
     assert frames & fixed == set()
 
 

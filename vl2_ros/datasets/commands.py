@@ -40,16 +40,6 @@ ANSWER_OPENINGS: dict[Route, str] = {
     Route.SEGMENT: "Segmented: ",
     Route.GROUND: "It is here: ",
 }
-_VERBS = {
-    Route.DETECT: phrasings.DETECT_VERBS,
-    Route.SEGMENT: phrasings.SEGMENT_VERBS,
-    Route.GROUND: phrasings.GROUND_VERBS,
-}
-_SENTENCES = {
-    Route.DETECT: phrasings.DETECT_SENTENCES,
-    Route.SEGMENT: phrasings.SEGMENT_SENTENCES,
-    Route.GROUND: phrasings.GROUND_SENTENCES,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +162,10 @@ def _sample_single_route(
 
 def _say_command(rng: np.random.Generator, route: Route, things: list[Thing]) -> str:
     if chance(rng, 0.5 if route is Route.GROUND else 0.3):
-        sentence, form = pick(rng, _SENTENCES[route])
+        sentence, form = pick(rng, phrasings.SENTENCES[route])
         if form != "one" or len(things) == 1:
             return sentence.replace("{x}", say_things(rng, things, form))
-    base, gerund = pick(rng, _VERBS[route])
+    base, gerund = pick(rng, phrasings.VERBS[route])
     words = say_things(rng, things, "one" if route is Route.GROUND else "any")
     return open_sentence(rng, insert_things(base, words), insert_things(gerund, words))
 
@@ -188,7 +178,9 @@ def _sample_combined(rng: np.random.Generator, objects: Sequence[SceneObject]) -
     for route in (first, second):
         count = 1 if route is Route.GROUND else pick(rng, (1, 1, 2))
         things = _distinct_things(rng, objects, count)
-        verb = spoken_verb(rng, route)[0] if chance(rng, 0.5) else pick(rng, _VERBS[route])[0]
+        verb = (
+            spoken_verb(rng, route)[0] if chance(rng, 0.5) else pick(rng, phrasings.VERBS[route])[0]
+        )
         if route is Route.GROUND and chance(rng, 0.25):
             verb = pick(rng, ("where is", "where is", "where's", "which one is"))
         form = "one" if route is Route.GROUND else "any"

@@ -12,20 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
-from vl2_ros.datasets import spoken_questions
+from vl2_ros.datasets import questions
 from vl2_ros.datasets.nouns import OTHER_NOUNS, phrase_of, pluralize, with_article
-from vl2_ros.datasets.smalltalk import (
-    ASK_FOR_OBJECT,
-    CHAT,
-    COLOR_QUESTIONS,
-    COUNT_QUESTIONS,
-    EXISTENCE_QUESTIONS,
-    FIXED_ANSWERS,
-    HANDLING_COMMANDS,
-    LISTING_QUESTIONS,
-    NO_OBJECT_COMMANDS,
-    REFUSAL,
-)
+from vl2_ros.datasets.questions import ASK_FOR_OBJECT, REFUSAL
 from vl2_ros.datasets.spoken import say_nothing_named
 from vl2_ros.datasets.wording import Thing, chance, pick, roughen, say_things, spoken_words
 from vl2_ros.sim.colors import COLORS
@@ -121,7 +110,7 @@ def sample_question(rng: np.random.Generator, objects: Sequence[SceneObject]) ->
     """
     draw = rng.random()
     if draw < 0.16:
-        question = _pick_question(rng, LISTING_QUESTIONS, spoken_questions.LISTING)
+        question = _pick_question(rng, questions.LISTING, questions.SPOKEN_LISTING)
         return roughen(rng, question, place=False), listing_answer(objects)
     for share, sample in _SCENE_QUESTIONS:
         if draw < share:
@@ -137,23 +126,23 @@ def _sample_remark(rng: np.random.Generator, objects: Sequence[SceneObject]) -> 
     """Draw what is answered by a fixed sentence, whatever the scene."""
     draw = rng.random()
     if draw < 0.12:
-        said, answer = pick(rng, CHAT)
+        said, answer = pick(rng, questions.CHAT)
         return roughen(rng, said, place=False), answer
     if draw < 0.25:
-        key, said = pick(rng, spoken_questions.SMALL_TALK)
-        return roughen(rng, pick(rng, said.split("|")), place=False), FIXED_ANSWERS[key]
+        ways, answer = pick(rng, questions.SPOKEN_CHAT)
+        return roughen(rng, pick(rng, ways), place=False), answer
     if draw < 0.4:
-        return roughen(rng, pick(rng, spoken_questions.OFF_TOPIC), place=False), REFUSAL
+        return roughen(rng, pick(rng, questions.OFF_TOPIC), place=False), REFUSAL
     if draw < 0.5:
         thing = _question_thing(rng, objects, present=0.7, color=0.3)
-        said = pick(rng, spoken_questions.ABOUT_THINGS).replace("{n}", spoken_words(rng, thing))
+        said = pick(rng, questions.ABOUT_THINGS).replace("{n}", spoken_words(rng, thing))
         return roughen(rng, said, place=False, upper=False), REFUSAL
     if draw < 0.67:
         thing = _question_thing(rng, objects, present=0.6, color=0.5)
-        said = _pick_question(rng, HANDLING_COMMANDS, spoken_questions.HANDLING)
+        said = _pick_question(rng, questions.HANDLING, questions.SPOKEN_HANDLING)
         said = said.replace("{x}", say_things(rng, [thing], pick(rng, ("one", "one", "a one"))))
         return roughen(rng, said, place=False, upper=False), REFUSAL
-    bare = say_nothing_named(rng) if chance(rng, 0.65) else pick(rng, NO_OBJECT_COMMANDS)
+    bare = say_nothing_named(rng) if chance(rng, 0.65) else pick(rng, questions.NOTHING_NAMED)
     return roughen(rng, bare, place=chance(rng, 0.3)), ASK_FOR_OBJECT
 
 
@@ -169,7 +158,7 @@ def _question_thing(
 
 
 def _count_question(rng: np.random.Generator, objects: Sequence[SceneObject]) -> tuple[str, str]:
-    template = _pick_question(rng, COUNT_QUESTIONS, spoken_questions.COUNT)
+    template = _pick_question(rng, questions.COUNT, questions.SPOKEN_COUNT)
     if chance(rng, 0.12):
         word = pick(rng, ("objects", "objects", "things", "items"))
         template = template.replace("{xs}", word).replace("{x1}", word.removesuffix("s"))
@@ -188,7 +177,7 @@ def _existence_question(
     thing = _question_thing(rng, objects, present=0.5, color=0.4)
     single = spoken_words(rng, thing)
     question = (
-        _pick_question(rng, EXISTENCE_QUESTIONS, spoken_questions.EXISTENCE)
+        _pick_question(rng, questions.EXISTENCE, questions.SPOKEN_EXISTENCE)
         .replace("{xs}", spoken_words(rng, thing, plural=True))
         .replace("{x}", with_article(single))
         .replace("{n}", single)
@@ -208,7 +197,7 @@ def _color_question(rng: np.random.Generator, objects: Sequence[SceneObject]) ->
     else:
         kind = pick(rng, KINDS)
     words = spoken_words(rng, Thing(None, kind))
-    question = _pick_question(rng, COLOR_QUESTIONS, spoken_questions.COLOR).replace("{n}", words)
+    question = _pick_question(rng, questions.COLOR, questions.SPOKEN_COLOR).replace("{n}", words)
     question = _insert_colors(rng, question, [o.color for o in objects if o.kind == kind])
     return roughen(rng, question, place=False), color_answer(kind, objects)
 
@@ -229,7 +218,7 @@ def _is_colored_question(
     color = item.color if item and chance(rng, 0.5) else pick(rng, COLORS)
     thing = Thing(None, kind)
     question = (
-        pick(rng, spoken_questions.IS_COLORED)
+        pick(rng, questions.IS_COLORED)
         .replace("{ns}", spoken_words(rng, thing, plural=True))
         .replace("{n}", spoken_words(rng, thing))
         .replace("{c}", color)
@@ -243,7 +232,7 @@ def _count_both(rng: np.random.Generator, objects: Sequence[SceneObject]) -> tup
     if first.noun == second.noun:
         return _count_question(rng, objects)
     question = (
-        pick(rng, spoken_questions.COUNT_BOTH)
+        pick(rng, questions.COUNT_BOTH)
         .replace("{xs}", spoken_words(rng, first, plural=True))
         .replace("{ys}", spoken_words(rng, second, plural=True))
     )

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from vl2_ros.datasets import phrasings
-from vl2_ros.datasets.spoken_frames import (
+from vl2_ros.datasets.phrasings import (
     LABELS,
     NEGATIONS,
     OWNED,
@@ -18,11 +17,12 @@ from vl2_ros.datasets.spoken_frames import (
     PASSIVES,
     REMARKS_ON_ONE,
     REQUESTS,
-    SENTENCES,
+    SPOKEN_SENTENCES,
+    SPOKEN_VERBS,
+    VERBS,
     WANTED,
 )
-from vl2_ros.datasets.spoken_questions import BARE_COMMANDS, POINTERS
-from vl2_ros.datasets.spoken_verbs import DETECT_BASES, GROUND_BASES, SEGMENT_BASES
+from vl2_ros.datasets.questions import POINTERS, SPOKEN_NOTHING_NAMED
 from vl2_ros.datasets.wording import (
     Thing,
     chance,
@@ -34,16 +34,6 @@ from vl2_ros.datasets.wording import (
 )
 from vl2_ros.structures import Route
 
-_BASES: dict[Route, tuple[str, ...]] = {
-    Route.DETECT: DETECT_BASES,
-    Route.SEGMENT: SEGMENT_BASES,
-    Route.GROUND: GROUND_BASES,
-}
-_PLAIN_VERBS: dict[Route, tuple[tuple[str, str], ...]] = {
-    Route.DETECT: phrasings.DETECT_VERBS,
-    Route.SEGMENT: phrasings.SEGMENT_VERBS,
-    Route.GROUND: phrasings.GROUND_VERBS,
-}
 _JOINTS = (". ", ". ", ". ", ", ", ", ", ": ", "; ", ", so ", ", please ", ", could you ", " - ")
 _DOUBLED = frozenset(
     (
@@ -74,8 +64,8 @@ def to_gerund(base: str) -> str:
 def spoken_verb(rng: np.random.Generator, route: Route) -> tuple[str, str]:
     """Draw a verb phrase of the route, base and -ing form, from the larger tables."""
     if chance(rng, 0.3):
-        return pick(rng, _PLAIN_VERBS[route])
-    base = pick(rng, _BASES[route])
+        return pick(rng, VERBS[route])
+    base = pick(rng, SPOKEN_VERBS[route])
     return base, to_gerund(base)
 
 
@@ -104,7 +94,7 @@ def negate(rng: np.random.Generator, command: str, other: Thing) -> str:
 def say_nothing_named(rng: np.random.Generator) -> str:
     """Say a command that names nothing to look for."""
     if chance(rng, 0.5):
-        return pick(rng, BARE_COMMANDS)
+        return pick(rng, SPOKEN_NOTHING_NAMED)
     route = pick(rng, (Route.DETECT, Route.SEGMENT, Route.GROUND))
     pointer = pick(rng, POINTERS)
     if chance(rng, 0.25):
@@ -163,7 +153,7 @@ def _say_remark(rng: np.random.Generator, route: Route, things: Sequence[Thing])
 
 
 def _say_sentence(rng: np.random.Generator, route: Route, things: Sequence[Thing]) -> str:
-    sentence, form = pick(rng, SENTENCES[route])
+    sentence, form = pick(rng, SPOKEN_SENTENCES[route])
     return sentence.replace("{x}", say_things(rng, things, form))
 
 
