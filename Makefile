@@ -10,11 +10,19 @@ INSTALLED_FROM := setup.py constraints.txt
 TENSORRT_STUBS ?= $(wildcard ../shared/typings/tensorrt-*)
 TENSORRT_FILES := vl2_ros/runtime/tensorrt_backend/build.py vl2_ros/runtime/tensorrt_backend/engine.py
 
-.PHONY: help demo test check train engines clean
+# A process a core; each takes one thread, so that they do not fight over the cores.
+WORKERS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# What needs neither torch nor a process, a DDS domain or a renderer beside it.
+QUICK := tests/datasets/test_commands.py
+
+.PHONY: help demo test slow quick check train engines clean
 
 help:
 	@echo "make demo    run a recorded camera and a node, ask over DDS, write overlay images"
-	@echo "make test    ruff, mypy and all tests (import contracts are one of them)"
+	@echo "make quick   the tests of the loop while coding: a minute, no processes, exports, DDS, rendering"
+	@echo "make test    ruff, mypy and all tests but the slow ones (import contracts are one of them)"
+	@echo "make slow    the slow tests; .ci/run runs them after make test"
 	@echo "make check   ruff and mypy only"
 	@echo "make train   train the embedded model again (hours)"
 	@echo "make engines export the embedded model to ONNX again (minutes)"
@@ -24,7 +32,13 @@ demo: $(VENV)/.demo
 	$(BIN)/vl2 demo
 
 test: check
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+slow: $(VENV)/.test
+	$(PYTEST) -m slow
+
+quick: $(VENV)/.test
+	$(PYTEST) -m "not slow" $(QUICK)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

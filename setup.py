@@ -93,10 +93,12 @@ setup(
         "dds": DDS,
         "dev": [
             *DDS,
+            "filelock>=3.12",
             "hypothesis>=6.100",
             "import-linter>=2.1",
             "mypy>=1.14",
             "pytest>=8.3",
+            "pytest-xdist>=3.6",
             "pyyaml>=6",
             "ruff>=0.9",
         ],

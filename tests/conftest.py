@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import os
+import tempfile
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 #: Tests with these markers need something that a machine may lack.
 BACKEND_MARKERS = ("gpu", "tensorrt", "ros")
+
+#: Which of the processes that pytest-xdist runs this is, and how many there are.
+WORKER = (
+    int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")),
+    int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+)
 
 
 def find_golden_dir() -> Path:
@@ -35,6 +42,31 @@ def find_golden_dir() -> Path:
         "no reference vectors: expected ../shared/golden beside the repository or tests/golden; "
         "set VL2_GOLDEN to the folder that holds them"
     )
+
+
+@pytest.fixture(scope="session")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of one run share; see `make_once`."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def make_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """Fill a folder inside `run_dir`, unless a process of the run has done so; return it.
+
+    Args:
+        folder: what it is called.
+        make: takes an empty folder and fills it.
+    """
+    from filelock import FileLock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            part = Path(tempfile.mkdtemp(dir=folder.parent))
+            make(part)
+            part.rename(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -144,16 +176,34 @@ def json_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return make_json_tokenizer(tmp_path_factory.mktemp("json"))
 
 
-_firsts = itertools.count(os.getpid())
+def list_domains(worker: int, workers: int) -> range:
+    """DDS domains of one of several processes that test at once; each has the next one as well."""
+    # Above 101 the ports of a domain lie among those that the system gives to any program.
+    return range(1 + 2 * worker, 101, 2 * workers)
+
+
+def _find_domain_pair() -> int:
+    from vl2_ros.clients.demo import find_free_domain
+
+    domains = list_domains(*WORKER)
+    for _ in domains:
+        first = domains[next(_turns) % len(domains)]
+        if all(find_free_domain(one) == one for one in (first, first + 1)):
+            return first
+    raise RuntimeError("every DDS domain is in use on this machine; end some DDS processes first")
+
+
+#: Other runs on this machine begin elsewhere.
+_turns = itertools.count(os.getpid())
 
 
 @pytest.fixture
-def dds_domain(monkeypatch):
-    """A DDS domain for one test, on this machine alone; child processes inherit it."""
-    from vl2_ros.clients.demo import find_free_domain
+def dds_domain(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A DDS domain for one test, on this machine alone; child processes inherit it.
 
-    # Above 101 the ports of a domain lie among those that the system gives to anybody.
-    domain_id = find_free_domain(1 + next(_firsts) % 100)
+    The next domain is the test's as well.
+    """
+    domain_id = _find_domain_pair()
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     for name in ("ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS", "CYCLONEDDS_URI"):

@@ -39,7 +39,7 @@ def test_the_small_copy_runs_and_names_what_it_leaves_out():
     assert "did not run" in done.stdout and "leaves out release_tiny/chat.json" in done.stdout
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "train"])
+@pytest.mark.parametrize("target", ["demo", "test", "slow", "quick", "check", "train"])
 def test_make_knows_what_to_do(target, tmp_path):
     if shutil.which("make") is None:
         pytest.fail("expected make on the machine that runs the tests")

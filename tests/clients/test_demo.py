@@ -184,12 +184,11 @@ def test_questions_end_with_the_recording_or_the_sentences(bag):
         list_questions(bag, ["a"], topic="/other")
 
 
-def test_domain_in_use_is_passed_over():
-    free = find_free_domain(first=50)
+def test_domain_in_use_is_passed_over(dds_domain):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("", 7400 + 250 * free + 10))
-        assert find_free_domain(first=free) != free
-    assert find_free_domain(first=free) == free
+        taken.bind(("", 7400 + 250 * dds_domain + 10))
+        assert find_free_domain(first=dds_domain) != dds_domain
+    assert find_free_domain(first=dds_domain) == dds_domain
 
 
 def test_domains_stay_in_the_recommended_range():

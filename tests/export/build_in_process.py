@@ -1,9 +1,11 @@
-"""Build the mapper of a folder in a process of its own, slowly; tell whether it was built here."""
+"""Build the mapper of a folder in a process of its own, which says where it is and how it went.
+
+It builds once it reads a line.
+"""
 
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 from tests.export.engine_folders import PROFILE, CountingBuilder
@@ -11,20 +13,23 @@ from vl2_ros.export.build_engines import build_engines
 from vl2_ros.export.engine_store import EngineStore
 
 
-class SlowBuilder(CountingBuilder):
+def say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+class HeldBuilder(CountingBuilder):
     def build(self, *arguments) -> None:
-        sys.stdout.write("building\n")
-        sys.stdout.flush()
-        time.sleep(float(sys.argv[3]))
+        say("building")
+        sys.stdin.readline()
         super().build(*arguments)
 
 
 def main() -> None:
-    waits: list[str] = []
-    builder = SlowBuilder()
-    store = EngineStore(Path(sys.argv[2]), on_wait=waits.append)
+    builder = HeldBuilder()
+    store = EngineStore(Path(sys.argv[2]), on_wait=lambda _: say("waiting"))
     report = build_engines(PROFILE, Path(sys.argv[1]), store, builder)
-    sys.stdout.write(f"builds={builder.builds} waits={len(waits)} {report.engines[0].file.sha256}")
+    say(f"builds={builder.builds} {report.engines[0].file.sha256}")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import make_once
 from tests.export.exported_graphs import FIXED_HW, OPEN, Exported, make_model
 from vl2_ros.export.engine_folder import fixed_axes
 from vl2_ros.export.onnx_export import export_onnx
@@ -12,18 +14,27 @@ from vl2_ros.model.graph_modules import build_graph, spec_of
 
 
 @pytest.fixture(scope="session")
-def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported]:
-    """Export a graph of the tiny network; the same one only once."""
+def export(run_dir: Path) -> Callable[..., Exported]:
+    """Export a graph of the tiny network; the same one only once in a run."""
 
+    def export(name: str, precision: str = "float32", backbone: str = "swin") -> Exported:
+        return find(name, precision, backbone)
+
+    # Arguments in one form, so that a default does not make another entry.
     @cache
-    def make(name: str, precision: str = "float32", backbone: str = "swin") -> Exported:
+    def find(name: str, precision: str, backbone: str) -> Exported:
         model = make_model(backbone)
         spec = spec_of(model, name)
         image = {"height": (32, 160, 192), "width": (32, 192, 192)}
         axes = fixed_axes(model) | OPEN | (image if backbone == "resnet" else FIXED_HW)
-        path = tmp_path_factory.mktemp(f"{name}_{precision}_{backbone}") / f"{name}.onnx"
-        # The float16 form narrows its module, so that the reference needs another one.
-        export_onnx(build_graph(make_model(backbone), name), spec, axes, path, precision=precision)
+
+        def write(folder: Path) -> None:
+            # The float16 form narrows its module, so that the reference needs another one.
+            module = build_graph(make_model(backbone), name)
+            export_onnx(module, spec, axes, folder / f"{name}.onnx", precision=precision)
+
+        folder = make_once(run_dir / "exports" / f"{name}_{precision}_{backbone}", write)
+        path = folder / f"{name}.onnx"
         return Exported(spec, build_graph(model, name), path, axes, precision)
 
-    return make
+    return export

@@ -21,7 +21,7 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.runtime.files.engine_files import read_engine_files
+from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, read_engine_files
 from vl2_ros.runtime.files.exported_engines import load_exported_engines
 from vl2_ros.runtime.files.weights_identity import identify_weights
 from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
@@ -47,19 +47,29 @@ def checkpoint(tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_language_side_of_a_checkpoint_becomes_engines_that_say_the_same(checkpoint, tmp_path):
+@pytest.fixture(scope="module")
+def language_side(checkpoint, tmp_path_factory) -> tuple[Path, list[str]]:
+    """The folder of engines, and the names of the graphs as they were reported."""
     graphs = {
         "vision_encoder": PlainRequest(axes={"tiles": (1, 2, 3)}),
         "language_model": PlainRequest(),
         "pose_decoder": PlainRequest(),
     }
-    told: list[str] = []
-    path = export_engines(checkpoint, tmp_path, graphs, progress=told.append)
-    assert told == ["vision_encoder", "language_model"]
-    document = json.loads(path.read_text())
+    names: list[str] = []
+    folder = tmp_path_factory.mktemp("language_side")
+    export_engines(checkpoint, folder, graphs, progress=names.append)
+    return folder, names
+
+
+def test_the_language_side_of_a_checkpoint_becomes_engines_that_say_the_same(
+    checkpoint, language_side
+):
+    folder, names = language_side
+    assert names == ["vision_encoder", "language_model"]
+    document = json.loads((folder / FILE_NAME).read_text())
     assert document["graphs"]["vision_encoder"]["axes"] == {"tiles": [1, 2, 3], "tile_side": 56}
     assert document["graphs"]["language_model"]["axes"]["past"] == [0, 128, 512]
-    files = read_engine_files(tmp_path)
+    files = read_engine_files(folder)
     files.check_checkpoint(identify_weights(checkpoint))
     for one in files.graphs.values():
         one.check()
@@ -79,9 +89,8 @@ def test_the_language_side_of_a_checkpoint_becomes_engines_that_say_the_same(che
         np.testing.assert_allclose(first.hidden, second.hidden, atol=1e-4)
 
 
-def test_embeddings_are_stored_at_half_size_without_loss(checkpoint, tmp_path):
-    export_engines(checkpoint, tmp_path, {"language_model": PlainRequest()})
-    tables = load_file(tmp_path / "embeddings.safetensors")
+def test_embeddings_are_stored_at_half_size_without_loss(checkpoint, language_side):
+    tables = load_file(language_side[0] / EMBEDDINGS)
     assert set(tables) == {"embed_tokens", "det", "pose", "gen", "edit"}
     assert {str(one.dtype) for one in tables.values()} == {"float16"}
     stored = load_file(checkpoint / "model.safetensors")

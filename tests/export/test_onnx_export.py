@@ -33,6 +33,17 @@ class Scale(nn.Module):
         return (rows * self.weight,)
 
 
+class Weighted(nn.Module):
+    """Has enough weights to be stored at half their size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 256))
+
+    def forward(self, rows):
+        return (rows @ self.weight @ self.weight.T,)
+
+
 class Mistake(nn.Module):
     """Uses an operator that TensorRT's parser lacks."""
 
@@ -178,13 +189,16 @@ def test_compact_files_are_smaller_and_give_the_same_numbers(export, tmp_path):
 
 
 def test_weights_that_float16_cannot_hold_stay_as_they_are(tmp_path):
-    model = make_model()
-    spec = spec_of(model, "language_model")
-    axes = fixed_axes(model) | {"tokens": (1, 5, 64), "past": (0, 7, 64)}
-    module = build_graph(model, "language_model")
-    export_onnx(module, spec, axes, tmp_path / "plain.onnx")
-    export_onnx(module, spec, axes, tmp_path / "compact.onnx", is_compact=True)
+    torch.manual_seed(0)
+    module = Weighted()
+    axes = {"count": (1, 3, 8)}
+    export_onnx(module, ROWS, axes, tmp_path / "plain.onnx")
+    export_onnx(module, ROWS, axes, tmp_path / "compact.onnx", is_compact=True)
     assert (tmp_path / "plain.onnx").read_bytes() == (tmp_path / "compact.onnx").read_bytes()
+    with torch.no_grad():
+        module.weight.copy_(module.weight.half())
+    export_onnx(module, ROWS, axes, tmp_path / "halves.onnx", is_compact=True)
+    assert (tmp_path / "halves.onnx").read_bytes() != (tmp_path / "plain.onnx").read_bytes()
 
 
 def test_an_operator_outside_of_the_table_fails_the_export_by_name(tmp_path):
