@@ -26,7 +26,7 @@ from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
-from vl2_ros.model.graphs import GraphSpec
+from vl2_ros.model.graphs import GRAPHS, GraphSpec
 from vl2_ros.model.language.super_link import TABLES
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.parts import CORE_GRAPHS, IMAGE_PARTS, PARTS, PERCEPTION_PARTS
@@ -35,8 +35,8 @@ from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, FORMAT
 from vl2_ros.runtime.files.weights_identity import identify_weights
 from vl2_ros.runtime.language.graph_language import TOKEN_EMBEDDINGS
 
-#: Most regions of one command, where nobody says another number.
-_MOST_REGIONS = 16
+#: Most regions of one command, and most rows of one call, where nobody says another number.
+_MOST_REGIONS, _MOST_ROWS = 16, 8
 _SIDES = ("height", "width")
 
 
@@ -175,6 +175,7 @@ def _changing_axes(
 ) -> dict[str, AxisSize]:
     """Return the ranges of the other axes, and the image of a decoder."""
     sizes: dict[str, AxisSize] = {
+        "rows": (1, 1, _MOST_ROWS),
         "tiles": (1, 1, processing.max_tiles + 1),
         "regions": (1, 1, _MOST_REGIONS),
         "tokens": (1, 1, processing.max_length),
@@ -223,7 +224,7 @@ def _export(
         "sha256": hash_file(path),
         "precision": precision,
         "opset": OPSET,
-        "axes": {axis: _plain(sizes[axis]) for axis in _named_axes(spec)},
+        "axes": {axis: _plain(sizes[axis]) for axis in _named_axes(name, spec)},
     }
     weights = path.with_name(path.name + WEIGHTS_SUFFIX)
     if weights.is_file():
@@ -231,9 +232,10 @@ def _export(
     return entry
 
 
-def _named_axes(spec: GraphSpec) -> list[str]:
+def _named_axes(name: str, spec: GraphSpec) -> list[str]:
     axes = (axis for tensor in spec.inputs for axis in tensor.axes)
-    return list(dict.fromkeys(axis for axis in axes if isinstance(axis, str)))
+    named = [axis for axis in axes if isinstance(axis, str)]
+    return list(dict.fromkeys([*named, *(["layers"] if GRAPHS[name].is_layered else [])]))
 
 
 def _plain(size: AxisSize) -> int | list[int]:

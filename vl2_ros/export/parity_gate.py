@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import EngineError
-from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.graphs import GRAPHS, match_layers
 from vl2_ros.runtime.engine import Engine, to_numpy
 
 _SAMPLE = "{stem}.sample{index}.npz"
@@ -95,7 +95,7 @@ def read_sample(path: Path, graph: str) -> Sample:
         ) from error
     inputs = {n.removeprefix(_INPUT): a for n, a in arrays.items() if n.startswith(_INPUT)}
     outputs = {n.removeprefix(_OUTPUT): a for n, a in arrays.items() if n.startswith(_OUTPUT)}
-    spec = GRAPHS[graph]
+    spec = match_layers(GRAPHS[graph], inputs)
     if set(inputs) != set(spec.input_names) or set(spec.output_names) - set(outputs):
         raise EngineError(
             f"{path} is no call of {graph}: expected {', '.join(spec.input_names)} and "

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vl2_ros.documents import is_file, read_json_object
 from vl2_ros.errors import EngineError
-from vl2_ros.export.engine_folder import export_engines, fixed_axes
+from vl2_ros.export.engine_folder import export_engines
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.export.engine_store import EXPORT_FILE
 from vl2_ros.export.onnx_export import OPSET, make_example
@@ -115,39 +115,38 @@ def make_inputs(model: VisionLLM, spec: GraphSpec, sizes: Mapping[str, int]) -> 
     """
     inputs = dict(zip(spec.input_names, make_example(spec, sizes), strict=True))
     if spec.name == "language_model":
-        words = _draw_words(model, sizes["past"] + sizes["tokens"])
-        keys, values = (inputs[name][..., :0, :] for name in ("past_keys", "past_values"))
-        if sizes["past"]:
-            _, _, keys, values = _run_language(model, words[:, : sizes["past"]], keys, values)
-        inputs |= {"input_embeds": words[:, sizes["past"] :]}
-        inputs |= {"past_keys": keys, "past_values": values}
+        rows, past = inputs["past_mask"].shape
+        words = _draw_words(model, rows, past + sizes["tokens"])
+        _, cache = _run_language(model, words[:, :past])
+        names = [name for name in inputs if name.startswith("past_") and name != "past_mask"]
+        inputs |= {"input_embeds": words[:, past:], **dict(zip(names, cache, strict=True))}
     for name in ("super_link", "keypoint_link"):
         if name in inputs:
-            shape = inputs[name].shape
-            empty = torch.zeros(_empty_cache(model))
-            words = _draw_words(model, shape[1] * shape[2])
-            inputs[name] = _run_language(model, words, empty, empty)[1].reshape(shape)
+            rows, groups, slots, _ = shape = inputs[name].shape
+            words = _draw_words(model, rows, groups * slots)
+            inputs[name] = _run_language(model, words)[0].reshape(shape)
     return tuple(inputs[name] for name in spec.input_names)
 
 
-def _draw_words(model: VisionLLM, count: int) -> Tensor:
-    """Return (1, count, C) embeddings of words drawn by chance."""
+def _draw_words(model: VisionLLM, rows: int, count: int) -> Tensor:
+    """Return (rows, count, C) embeddings of words drawn by chance."""
     table = model.llm.get_input_embeddings()
     generator = torch.Generator().manual_seed(0)
-    ids: Tensor = torch.randint(table.num_embeddings, (1, count), generator=generator)
+    ids: Tensor = torch.randint(table.num_embeddings, (rows, count), generator=generator)
     embeddings: Tensor = table(ids)
     return embeddings
 
 
-def _run_language(model: VisionLLM, *inputs: Tensor) -> tuple[Tensor, ...]:
-    outputs: tuple[Tensor, ...] = build_graph(model, "language_model")(*inputs)
-    return outputs
-
-
-def _empty_cache(model: VisionLLM) -> tuple[int, ...]:
-    sizes = fixed_axes(model)
-    layers, heads, width = (int(sizes[axis]) for axis in ("layers", "heads", "head_width"))  # type: ignore[arg-type]
-    return layers, 1, heads, 0, width
+def _run_language(model: VisionLLM, words: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return the states (rows, count, C) of words, and keys and values of each layer."""
+    config, (rows, count, _) = model.llm.config, words.shape
+    empty = words.new_zeros(rows, config.num_key_value_heads, 0, config.head_dim)
+    if not count:
+        return words, (empty,) * (2 * config.num_hidden_layers)
+    masks = (torch.ones(rows, size, dtype=torch.bool) for size in (count, 0))
+    graph = build_graph(model, "language_model")
+    _, states, *cache = graph(words, *masks, *[empty] * (2 * config.num_hidden_layers))
+    return states, tuple(cache)
 
 
 def _describe(profile: EngineProfile, weights: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ One small module per graph, so that eager engines and the exporter run the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.graphs import GRAPHS, GraphSpec, with_region_maps
+from vl2_ros.model.graphs import GRAPHS, GraphSpec, with_layers, with_region_maps
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.parts import CORE_GRAPHS, PERCEPTION_PARTS
 
@@ -64,7 +64,7 @@ class RegionEncoderGraph(nn.Module):
 class LanguageGraph(nn.Module):
     """The LLM with its key-value cache as plain tensors, one call for prompts and for steps.
 
-    Which position sees which, and the rotary angles, come from the sizes of the inputs.
+    Which position sees which, and the rotary angles, come from the masks.
     """
 
     def __init__(self, model: VisionLLM) -> None:
@@ -83,48 +83,63 @@ class LanguageGraph(nn.Module):
             )
 
     def forward(
-        self, input_embeds: Tensor, past_keys: Tensor, past_values: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Append T positions (1, T, C) to a cache of P positions (L, 1, heads, P, d); P may be 0.
+        self, input_embeds: Tensor, token_mask: Tensor, past_mask: Tensor, *past: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Append T positions to a cache of P positions; P may be 0.
+
+        Args:
+            input_embeds: (B, T, C).
+            token_mask: (B, T) bool, false for a position that no other one shall see.
+            past_mask: (B, P) bool, the same of those in the cache.
+            past: keys of each layer (B, heads, P, d), then values of each layer.
 
         Returns:
-            Logits (1, V) float32 after the last position, states (1, T, C) after the final norm,
-            and the keys and values of all P + T positions.
+            Logits (B, T, V) float32, states (B, T, C) after the final norm, and of all P + T
+            positions the keys of each layer, then the values of each layer.
         """
         network = self.llm.model
-        fed, past = input_embeds.shape[1], past_keys.shape[3]
-        rows = torch.arange(past, past + fed, device=input_embeds.device)
-        columns = torch.arange(past + fed, device=input_embeds.device)
-        is_hidden = columns[None, :] > rows[:, None]
         hidden = input_embeds.to(self.llm.lm_head.weight.dtype)
-        blocked = torch.zeros_like(is_hidden, dtype=hidden.dtype)
-        blocked = blocked.masked_fill(is_hidden, torch.finfo(hidden.dtype).min)
-        angles = network.rotary_emb(hidden, rows[None])
-        cache = _CacheTensors(past_keys, past_values)
+        is_seen = _list_seen(token_mask, past_mask)
+        # A position stands behind as many as it sees, itself not counted.
+        positions = is_seen.sum(dim=-1) - 1
+        blocked = torch.zeros_like(is_seen, dtype=hidden.dtype)
+        blocked = blocked.masked_fill(~is_seen, torch.finfo(hidden.dtype).min)
+        angles = network.rotary_emb(hidden, positions)
+        layers = len(network.layers)
+        cache = _CacheTensors(past[:layers], past[layers:])
         for layer in network.layers:
             hidden = layer(
                 hidden,
-                attention_mask=blocked[None, None],
-                position_ids=rows[None],
+                attention_mask=blocked[:, None],
+                position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
                 position_embeddings=angles,
             )
         hidden = network.norm(hidden)
-        logits = self.llm.lm_head(hidden[:, -1]).float()
-        return logits, hidden, torch.stack(cache.keys), torch.stack(cache.values)
+        logits = self.llm.lm_head(hidden).float()
+        return logits, hidden, *cache.keys, *cache.values
+
+
+def _list_seen(token_mask: Tensor, past_mask: Tensor) -> Tensor:
+    """Return (B, T, P + T): which positions each of the T sees, those up to itself."""
+    fed, past = token_mask.shape[1], past_mask.shape[1]
+    rows = torch.arange(past, past + fed, device=token_mask.device)
+    columns = torch.arange(past + fed, device=token_mask.device)
+    is_reached = columns[None, :] <= rows[:, None]
+    return torch.cat([past_mask, token_mask], dim=1)[:, None] & is_reached
 
 
 class _CacheTensors:
     """What a layer needs of transformers' `Cache`: its past, joined with what it adds."""
 
-    def __init__(self, past_keys: Tensor, past_values: Tensor) -> None:
+    def __init__(self, past_keys: Sequence[Tensor], past_values: Sequence[Tensor]) -> None:
         self._past_keys, self._past_values = past_keys, past_values
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
 
     def update(self, keys: Tensor, values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Return keys and values (1, heads, P + T, d) of a layer; layers come in order."""
+        """Return keys and values (B, heads, P + T, d) of a layer; layers come in order."""
         assert layer == len(self.keys)
         self.keys.append(torch.cat([self._past_keys[layer].to(keys.dtype), keys], dim=2))
         self.values.append(torch.cat([self._past_values[layer].to(values.dtype), values], dim=2))
@@ -132,7 +147,7 @@ class _CacheTensors:
 
 
 class DecoderGraph(nn.Module):
-    """A perception decoder on one image.
+    """A perception decoder on the images of a batch.
 
     Its `forward` takes arguments, and its output has attributes, of the names in the graph table.
     """
@@ -187,7 +202,7 @@ def spec_of(model: VisionLLM, name: str) -> GraphSpec:
     spec = GRAPHS[name]
     if name == "vision_encoder" and model.region_encoder is not None:
         return with_region_maps(spec)
-    return spec
+    return with_layers(spec, model.llm.config.num_hidden_layers) if spec.is_layered else spec
 
 
 def list_graphs(model: VisionLLM) -> tuple[str, ...]:

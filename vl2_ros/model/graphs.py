@@ -8,7 +8,7 @@ checkpoint or, for images, by the profile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 Axis = int | str
@@ -24,12 +24,14 @@ class TensorSpec:
         axes: sizes or names of the axes.
         narrows: whether the float16 form of the graph has it as float16. All others keep their
             dtype, whatever the precision inside: they are small, and the caller need not know.
+        is_layered: whether there is one for each layer of the network, see `with_layers`.
     """
 
     name: str
     dtype: str
     axes: tuple[Axis, ...]
     narrows: bool = False
+    is_layered: bool = False
 
     def dtype_at(self, precision: str) -> str:
         """Return the dtype in the `float32` or `float16` form of the graph."""
@@ -63,9 +65,15 @@ class GraphSpec:
         """Names of the outputs, in order."""
         return tuple(one.name for one in self.outputs)
 
+    @property
+    def is_layered(self) -> bool:
+        """Tell whether it has tensors for each layer of the network."""
+        return any(one.is_layered for one in (*self.inputs, *self.outputs))
+
 
 #: Axes that change from call to call -> what they count.
 DYNAMIC_AXES: Mapping[str, str] = {
+    "rows": "commands, or images of cameras, that go through one call",
     "tiles": "tiles that the images of a command are cut into",
     "regions": "regions that a command points at",
     "classes": "slot groups that the answer opened for the decoder",
@@ -77,14 +85,20 @@ DYNAMIC_AXES: Mapping[str, str] = {
 
 _TOLERANCE = {"float32": 1e-4, "float16": 2e-2}
 
-_PIXELS = TensorSpec("pixels", "float32", (1, 3, "height", "width"))
-_PIXEL_MASK = TensorSpec("pixel_mask", "bool", (1, "height", "width"))
-_SUPER_LINK = TensorSpec("super_link", "float32", (1, "classes", "slots", "llm_width"))
-_CLASS_MASK = TensorSpec("class_mask", "bool", (1, "classes"))
-_PRED_BOXES = TensorSpec("pred_boxes", "float32", (1, "queries", 4))
-_CACHE_AXES = ("layers", 1, "heads")
+_PIXELS = TensorSpec("pixels", "float32", ("rows", 3, "height", "width"))
+_PIXEL_MASK = TensorSpec("pixel_mask", "bool", ("rows", "height", "width"))
+_SUPER_LINK = TensorSpec("super_link", "float32", ("rows", "classes", "slots", "llm_width"))
+_CLASS_MASK = TensorSpec("class_mask", "bool", ("rows", "classes"))
+_PRED_LOGITS = TensorSpec("pred_logits", "float32", ("rows", "queries", "classes"))
+_PRED_BOXES = TensorSpec("pred_boxes", "float32", ("rows", "queries", 4))
 _TILES = TensorSpec("pixels", "float32", ("tiles", 3, "tile_side", "tile_side"))
 _REGION_MAPS = TensorSpec("region_maps", "float32", (3, "tiles", "vision_width", "grid", "grid"))
+
+
+def _cache(name: str, length: str) -> TensorSpec:
+    axes = ("rows", "heads", length, "head_width")
+    return TensorSpec(name, "float32", axes, narrows=True, is_layered=True)
+
 
 GRAPHS: Mapping[str, GraphSpec] = {
     spec.name: spec
@@ -107,25 +121,23 @@ GRAPHS: Mapping[str, GraphSpec] = {
             (TensorSpec("region_features", "float32", ("regions", "llm_width")),),
             _TOLERANCE,
         ),
-        # Prefill (past 0) and step are calls of one graph; embeddings are looked up outside.
+        # Prefill (past 0) and step are calls of one graph; embeddings are looked up outside. A
+        # position whose mask is false is padding, or was taken back: no other one sees it, and it
+        # does not count where later ones stand.
         GraphSpec(
             "language_model",
             (
-                TensorSpec("input_embeds", "float32", (1, "tokens", "llm_width")),
-                TensorSpec(
-                    "past_keys", "float32", (*_CACHE_AXES, "past", "head_width"), narrows=True
-                ),
-                TensorSpec(
-                    "past_values", "float32", (*_CACHE_AXES, "past", "head_width"), narrows=True
-                ),
+                TensorSpec("input_embeds", "float32", ("rows", "tokens", "llm_width")),
+                TensorSpec("token_mask", "bool", ("rows", "tokens")),
+                TensorSpec("past_mask", "bool", ("rows", "past")),
+                _cache("past_keys", "past"),
+                _cache("past_values", "past"),
             ),
             (
-                TensorSpec("last_logits", "float32", (1, "vocabulary")),
-                TensorSpec("hidden", "float32", (1, "tokens", "llm_width")),
-                TensorSpec("keys", "float32", (*_CACHE_AXES, "total", "head_width"), narrows=True),
-                TensorSpec(
-                    "values", "float32", (*_CACHE_AXES, "total", "head_width"), narrows=True
-                ),
+                TensorSpec("logits", "float32", ("rows", "tokens", "vocabulary")),
+                TensorSpec("hidden", "float32", ("rows", "tokens", "llm_width")),
+                _cache("keys", "total"),
+                _cache("values", "total"),
             ),
             _TOLERANCE,
         ),
@@ -134,10 +146,9 @@ GRAPHS: Mapping[str, GraphSpec] = {
             "detection_decoder",
             (_PIXELS, _PIXEL_MASK, _SUPER_LINK, _CLASS_MASK),
             (
-                TensorSpec("pred_logits", "float32", (1, "queries", "classes")),
-                _PRED_BOXES,
-                TensorSpec("mask_queries", "float32", (1, "queries", "mask_width")),
-                TensorSpec("mask_features", "float32", (1, "mask_width", "mask_h", "mask_w")),
+                *(_PRED_LOGITS, _PRED_BOXES),
+                TensorSpec("mask_queries", "float32", ("rows", "queries", "mask_width")),
+                TensorSpec("mask_features", "float32", ("rows", "mask_width", "mask_h", "mask_w")),
             ),
             _TOLERANCE,
         ),
@@ -145,13 +156,12 @@ GRAPHS: Mapping[str, GraphSpec] = {
             "pose_decoder",
             (
                 *(_PIXELS, _PIXEL_MASK, _SUPER_LINK, _CLASS_MASK),
-                TensorSpec("keypoint_link", "float32", (1, "keypoints", "slots", "llm_width")),
-                TensorSpec("keypoint_mask", "bool", (1, "keypoints")),
+                TensorSpec("keypoint_link", "float32", ("rows", "keypoints", "slots", "llm_width")),
+                TensorSpec("keypoint_mask", "bool", ("rows", "keypoints")),
             ),
             (
-                TensorSpec("pred_logits", "float32", (1, "queries", "classes")),
-                _PRED_BOXES,
-                TensorSpec("pred_keypoints", "float32", (1, "queries", "keypoints", 2)),
+                *(_PRED_LOGITS, _PRED_BOXES),
+                TensorSpec("pred_keypoints", "float32", ("rows", "queries", "keypoints", 2)),
             ),
             _TOLERANCE,
         ),
@@ -195,3 +205,30 @@ GRAPHS: Mapping[str, GraphSpec] = {
 def with_region_maps(spec: GraphSpec) -> GraphSpec:
     """Add to the vision encoder what the region encoder reads."""
     return replace(spec, outputs=(*spec.outputs, _REGION_MAPS))
+
+
+def with_layers(spec: GraphSpec, layers: int) -> GraphSpec:
+    """Replace a tensor of each layer by as many: `keys` by `keys.0`, `keys.1` and so on."""
+
+    def spread(tensors: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        return tuple(
+            replace(one, name=name, is_layered=False)
+            for one in tensors
+            for name in (layer_names(one.name, layers) if one.is_layered else (one.name,))
+        )
+
+    if not spec.is_layered:
+        return spec
+    return replace(spec, inputs=spread(spec.inputs), outputs=spread(spec.outputs))
+
+
+def match_layers(spec: GraphSpec, names: Iterable[str]) -> GraphSpec:
+    """Do `with_layers` for as many layers as the names of a file's inputs have, at least one."""
+    first = next((one.name for one in spec.inputs if one.is_layered), "")
+    layers = sum(name.startswith(f"{first}.") for name in names)
+    return with_layers(spec, max(1, layers))
+
+
+def layer_names(name: str, layers: int) -> tuple[str, ...]:
+    """Return the names of a tensor that each layer has."""
+    return tuple(f"{name}.{layer}" for layer in range(layers))

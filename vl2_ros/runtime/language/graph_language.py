@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vl2_ros.errors import EngineError, InputError, ShapeError
+from vl2_ros.model.graphs import layer_names
 from vl2_ros.model.language.slots import find_slots, slot_counts
 from vl2_ros.model.language.tokens import ROUTING_TABLES, TokenIds
 from vl2_ros.runtime.engine import Array, Engine, EngineInfo, LanguageStep, to_numpy
@@ -140,8 +141,10 @@ class GraphLanguageSession:
         layers, heads, head_width = cache_shape
         self._engine = engine
         self._tables = tables
-        self._keys: Array = np.zeros((layers, 1, heads, 0, head_width), np.float32)
-        self._values: Array = self._keys
+        self._count = 0
+        empty = np.zeros((1, heads, 0, head_width), np.float32)
+        self._outputs = [*layer_names("keys", layers), *layer_names("values", layers)]
+        self._cache: dict[str, Array] = {f"past_{name}": empty for name in self._outputs}
 
     def feed(
         self,
@@ -152,11 +155,17 @@ class GraphLanguageSession:
         """Append T positions; see `LanguageSession.feed`. A call that raises appends nothing."""
         embeds = self._tables.embed(input_ids, image_tokens, region_features)
         output = self._engine.run(
-            {"input_embeds": embeds[None], "past_keys": self._keys, "past_values": self._values}
+            {
+                "input_embeds": embeds[None],
+                "token_mask": np.ones((1, len(embeds)), np.bool_),
+                "past_mask": np.ones((1, self._count), np.bool_),
+                **self._cache,
+            }
         )
         # The engine's own arrays: on an accelerator the cache never leaves it.
-        self._keys, self._values = output["keys"], output["values"]
-        logits = to_numpy(output["last_logits"])[0].astype(np.float32, copy=False)
+        self._cache = {f"past_{name}": output[name] for name in self._outputs}
+        self._count += len(embeds)
+        logits = to_numpy(output["logits"])[0, -1].astype(np.float32, copy=False)
         return LanguageStep(logits, to_numpy(output["hidden"])[0])
 
 

@@ -19,7 +19,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from vl2_ros.errors import ConfigError, EngineError
-from vl2_ros.model.graphs import GRAPHS, GraphSpec
+from vl2_ros.model.graphs import GRAPHS, GraphSpec, match_layers
 from vl2_ros.runtime.engine import Array, EngineInfo, to_numpy
 from vl2_ros.runtime.files.engine_files import EngineFile
 from vl2_ros.runtime.graph_inputs import check_graph_inputs, find_canvases
@@ -40,7 +40,7 @@ _FOREIGN_ERRORS = (
     ValueError,
 )
 #: Outputs that only the same graph reads again; they need not come to the host.
-_KEPT_OUTPUTS = frozenset({"keys", "values"})
+_KEPT_OUTPUTS = ("keys.", "values.")
 #: Outputs beyond the graph table, which an encoder for regions would read.
 _OPTIONAL_OUTPUTS = frozenset({"region_maps"})
 _DTYPES: Mapping[str, np.dtype] = {
@@ -207,8 +207,8 @@ class OnnxEngine:
         file.check_built(find_runtime(), find_device(device))
         file.check()
         self._session = _open_session(file.path, providers, options)
-        spec = self._spec = GRAPHS[file.graph]
         inputs = {one.name: one for one in self._session.get_inputs()}
+        spec = self._spec = match_layers(GRAPHS[file.graph], inputs)
         names = [one.name for one in self._session.get_outputs()]
         _check_graph(file, spec, inputs, names)
         self._dtypes = {name: _DTYPES[one.type] for name, one in inputs.items()}
@@ -248,10 +248,10 @@ class OnnxEngine:
             else:
                 binding.bind_cpu_input(name, array)
         for name in self.info.outputs:
-            binding.bind_output(name, *(place if name in _KEPT_OUTPUTS else ("cpu", 0)))
+            binding.bind_output(name, *(place if name.startswith(_KEPT_OUTPUTS) else ("cpu", 0)))
         self._session.run_with_iobinding(binding)
         return [
-            OnnxArray(value) if name in _KEPT_OUTPUTS else value.numpy()
+            OnnxArray(value) if name.startswith(_KEPT_OUTPUTS) else value.numpy()
             for name, value in zip(self.info.outputs, binding.get_outputs(), strict=True)
         ]
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 import tensorrt as trt
 
 from vl2_ros.errors import EngineError
-from vl2_ros.model.graphs import GRAPHS, GraphSpec, TensorSpec
+from vl2_ros.model.graphs import GRAPHS, GraphSpec, TensorSpec, match_layers
 from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress, PhaseTree
 from vl2_ros.runtime.tensorrt_backend.engine import LibraryLog, Shape, read_sizes
 
@@ -149,6 +149,7 @@ def _make_profile(
 ) -> trt.IOptimizationProfile:
     profile = builder.create_optimization_profile()
     inputs = _network_inputs(network)
+    spec = match_layers(spec, inputs)
     if {name: len(shape) for name, shape in inputs.items()} != {
         one.name: len(one.axes) for one in spec.inputs
     }:

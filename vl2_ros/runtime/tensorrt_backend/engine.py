@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vl2_ros.errors import EngineError
-from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.graphs import GRAPHS, match_layers
 from vl2_ros.runtime.cuda_graphs import GraphReplay
 from vl2_ros.runtime.cuda_memory import CudaMemory, DeviceMemory
 from vl2_ros.runtime.engine import Array, EngineInfo
@@ -124,7 +124,8 @@ class TensorRTEngine:
                 f"TensorRT {trt.__version__} cannot load {file.path}: {self._log.tell()}; "
                 f"{_BUILD_AGAIN}"
             )
-        self._spec, names = GRAPHS[file.graph], self._list_tensors()
+        names = self._list_tensors()
+        self._spec = match_layers(GRAPHS[file.graph], names[0])
         self._check_graph(file, *names)
         self._dtypes = {name: self._find_dtype(name) for name in (*names[0], *names[1])}
         self._ranges = self._read_ranges()
