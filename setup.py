@@ -54,8 +54,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["vl2_ros", "vl2_ros.*"]),
+    packages=find_packages(include=["vl2", "vl2_ros", "vl2_ros.*"]),
     package_data={
+        "vl2": ["py.typed"],
         "vl2_ros": [
             "py.typed",
             "datasets/sources/*.txt",
@@ -65,7 +66,7 @@ setup(
             "embedded/engines/*",
             "evaluation/*.tsv",
             "export/*.json",
-        ]
+        ],
     },
     install_requires=[
         "lz4>=4.3",

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from vl2_ros.clients.received_result import ReceivedResult
-from vl2_ros.console.answer_files import AnswerFiles
 from vl2_ros.console.display import (
     describe_received,
     format_received,
@@ -23,6 +22,7 @@ from vl2_ros.console.display import (
 )
 from vl2_ros.node.request import Status
 from vl2_ros.structures import Branch, Detections, Result, Route
+from vl2_ros.views.answer_files import AnswerFiles
 
 FOUND = Detections(
     np.array([[1, 2, 30, 40]], np.float32),

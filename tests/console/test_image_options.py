@@ -15,12 +15,12 @@ from tests.console.node_process import LiveNode
 from tests.flow.test_pipeline import DetectionDecoder
 from tests.flow.test_pipeline_images import Generator, make_pipeline
 from tests.node.scripted_perceiver import STEPS, ScriptedPerceiver
-from vl2_ros.console.answer_files import AnswerFiles, save_answer
 from vl2_ros.console.image_options import read_size
 from vl2_ros.errors import InputError
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.recordings.bag import list_image_topics
 from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, Result, Route
+from vl2_ros.views.answer_files import AnswerFiles, save_answer
 
 DRAWN = "Here it is [GEN]."
 EDITED = "Here it is [EDIT]."

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vl2_ros.console import display, pointing
-from vl2_ros.console.answer_files import AnswerFiles, save_answer, save_labels
 from vl2_ros.console.image_options import make_image_options, take_image_options
 from vl2_ros.console.options import (
     AsJson,
@@ -28,6 +27,7 @@ from vl2_ros.console.options import (
     make_load_options,
 )
 from vl2_ros.errors import EngineError, InputError
+from vl2_ros.views.answer_files import AnswerFiles, save_answer, save_labels
 
 if TYPE_CHECKING:
     from vl2_ros.flow.pipeline import Pipeline

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vl2_ros.console.answer_files import AnswerFiles, save_images, save_overlay
 from vl2_ros.console.display import describe_answer, list_found, print_text
 from vl2_ros.errors import VL2Error
 from vl2_ros.processing.printable import make_printable
+from vl2_ros.views.answer_files import AnswerFiles, save_images, save_overlay
 
 if TYPE_CHECKING:
     from vl2_ros.clients.demo import DemoAnswer

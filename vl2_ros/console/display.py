@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from vl2_ros.clients.received_result import ReceivedResult
-    from vl2_ros.console.answer_files import AnswerFiles
     from vl2_ros.structures import Branch, Result
+    from vl2_ros.views.answer_files import AnswerFiles
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vl2_ros.console import display, terminal
-from vl2_ros.console.answer_files import AnswerFiles, save_images
 from vl2_ros.console.demo_report import DemoReport
 from vl2_ros.console.image_options import make_image_options, take_image_options
 from vl2_ros.console.options import (
@@ -39,6 +38,7 @@ from vl2_ros.console.options import (
 )
 from vl2_ros.errors import VL2Error
 from vl2_ros.processing.printable import make_printable
+from vl2_ros.views.answer_files import AnswerFiles, save_images
 
 if TYPE_CHECKING:
     from vl2_ros.clients.received_result import ReceivedResult

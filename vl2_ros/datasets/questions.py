@@ -1,4 +1,4 @@
-"""What words alone answer: the tables of `sources/` with questions and small talk, fixed answers."""
+"""Questions that words alone answer: small talk and fixed answers, read from `sources/`."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.errors import InputError, ShapeError
+from vl2_ros.structures.route import Route
 
 #: Class of a pixel that no class was found for; the number is vision_msgs' own for 16 bit.
 UNLABELLED = 65_535
@@ -73,6 +74,8 @@ class Detections:
         keypoints: of a POSE branch, or None.
         track_ids: (N,) int64 track of each instance, the same in every frame of a watch; 1 or
             more, 0 for an instance without a track. None when nothing was tracked.
+        routes: N routes where several branches are joined (`Result.detections`); None within a
+            branch, which has one.
     """
 
     boxes_xyxy: np.ndarray
@@ -82,6 +85,7 @@ class Detections:
     masks: np.ndarray | None = None
     keypoints: Keypoints | None = None
     track_ids: np.ndarray | None = None
+    routes: tuple[Route, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check that the arrays are parallel."""
@@ -99,6 +103,8 @@ class Detections:
             raise ShapeError(
                 f"keypoints must be of {count} instances, got {len(self.keypoints.scores)}"
             )
+        if self.routes is not None and len(self.routes) != count:
+            raise ShapeError(f"routes must hold {count} entries, got {len(self.routes)}")
         tracks = self.track_ids
         if tracks is not None and (tracks.shape != (count,) or tracks.dtype != np.int64):
             raise ShapeError(
@@ -124,6 +130,7 @@ class Detections:
         """
         index = self._find(key)
         numbers = np.arange(len(self))[index]
+        routes = self.routes
         return Detections(
             boxes_xyxy=self.boxes_xyxy[index],
             scores=self.scores[index],
@@ -132,6 +139,7 @@ class Detections:
             masks=None if self.masks is None else self.masks[index],
             keypoints=None if self.keypoints is None else self.keypoints.take(index),
             track_ids=None if self.track_ids is None else self.track_ids[index],
+            routes=None if routes is None else tuple(routes[number] for number in numbers),
         )
 
     def _find(self, key: DetectionIndex) -> np.ndarray | slice:

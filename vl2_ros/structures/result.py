@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from vl2_ros.errors import ShapeError
-from vl2_ros.structures.detections import Detections, LabelMap
+from vl2_ros.structures.detections import Detections, Keypoints, LabelMap
 from vl2_ros.structures.route import Route
 
 #: Characters of a text that a repr shows.
@@ -107,10 +108,88 @@ class Result:
         return f"Result({', '.join(parts)})"
 
     @property
+    def detections(self) -> Detections:
+        """Join the instances of all branches, in the order of the answer, each with its route."""
+        return join_branches(self.branches)
+
+    @property
     def routes(self) -> tuple[Route, ...]:
         """Return the routes of the answer; (Route.ANSWER,) when it is text only."""
         opened = (*(branch.route for branch in self.branches), *(one.route for one in self.images))
         return tuple(dict.fromkeys(opened)) or (Route.ANSWER,)
+
+
+def join_branches(branches: Sequence[Branch]) -> Detections:
+    """Join the instances of several branches, branch after branch.
+
+    Returns:
+        Detections whose class_ids index the phrases of all branches, one after the other; the mask
+        of an instance is empty where its branch has none, its keypoints are NaN with score 0.
+    """
+    if not branches:
+        return replace(Detections.empty(), routes=())
+    found = [branch.detections for branch in branches]
+    before = np.cumsum([0, *(len(branch.phrases) for branch in branches)])
+    return Detections(
+        boxes_xyxy=np.concatenate([one.boxes_xyxy for one in found]),
+        scores=np.concatenate([one.scores for one in found]),
+        class_ids=np.concatenate(
+            [one.class_ids + first for one, first in zip(found, before[:-1], strict=True)]
+        ),
+        labels=tuple(label for one in found for label in one.labels),
+        masks=_join_masks(found),
+        keypoints=_join_keypoints(found),
+        track_ids=_join_tracks(found),
+        routes=tuple(branch.route for branch in branches for _ in branch.detections.labels),
+    )
+
+
+def _join_masks(found: Sequence[Detections]) -> np.ndarray | None:
+    shapes = {one.masks.shape[1:] for one in found if one.masks is not None}
+    if not shapes:
+        return None
+    if len(shapes) > 1:
+        raise ShapeError(f"masks of one answer must be of one size, got {sorted(shapes)}")
+    (shape,) = shapes
+    return np.concatenate(
+        [
+            np.zeros((len(one), *shape), np.bool_) if one.masks is None else one.masks
+            for one in found
+        ]
+    )
+
+
+def _join_keypoints(found: Sequence[Detections]) -> Keypoints | None:
+    posed = [one.keypoints for one in found if one.keypoints is not None]
+    if not posed:
+        return None
+    # One decoder finds them, so that one branch has them.
+    (first,) = posed
+    count = len(first.names)
+    parts = [
+        one.keypoints
+        or Keypoints(
+            first.names,
+            np.full((len(one), count, 2), np.nan, np.float32),
+            np.zeros((len(one), count), np.float32),
+            first.edges,
+        )
+        for one in found
+    ]
+    return Keypoints(
+        first.names,
+        np.concatenate([part.points_xy for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        first.edges,
+    )
+
+
+def _join_tracks(found: Sequence[Detections]) -> np.ndarray | None:
+    if all(one.track_ids is None for one in found):
+        return None
+    return np.concatenate(
+        [np.zeros(len(one), np.int64) if one.track_ids is None else one.track_ids for one in found]
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,24 @@ def read_image(
         raise InputError(f"cannot read {source}: {reason}; expected an image file") from error
 
 
+def read_pillow_image(image: Image.Image, *, max_pixels: int = MAX_FRAME_PIXELS) -> Frame:
+    """Convert an image that is open in Pillow, by the rules of `read_image`.
+
+    Raises:
+        InputError: if it has no pixel, floating point pixels, is damaged, or over the pixel limit.
+    """
+    name = "the image"
+    _check_size(image, name, max_pixels)
+    try:
+        image.load()
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        return Frame(_make_upright(_to_array(image, name, _lay_on_white), orientation))
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        raise InputError(f"{name} cannot be read ({error}); expected a complete image") from error
+
+
 def read_stored_pixels(
     source: bytes | memoryview, *, max_pixels: int = MAX_FRAME_PIXELS
 ) -> np.ndarray:
@@ -129,7 +147,10 @@ def _open_bytes(source: bytes | memoryview) -> BinaryIO:
 
 def _read_upright(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
     """Read an open file; returns (H, W, 3) uint8, turned as EXIF says, on white."""
-    pixels, orientation = _read_file(file, name, max_pixels, _lay_on_white)
+    return _make_upright(*_read_file(file, name, max_pixels, _lay_on_white))
+
+
+def _make_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if pixels.shape[2] == 1:
         pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB))
     turn = _TURNS.get(orientation)
@@ -174,12 +195,16 @@ def _open_image(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
         raise InputError(f"{name} is over the limit of {max_pixels} pixels") from error
     except _DAMAGED as error:
         raise InputError(f"{name} is damaged ({error}); {_EXPECTED}") from error
+    _check_size(image, name, max_pixels)
+    return image
+
+
+def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise InputError(
             f"{name} has {width}x{height} pixels, the limit is {max_pixels}; resize it first"
         )
-    return image
 
 
 def _load_pixels(image: Image.Image, file: BinaryIO) -> Image.Image | np.ndarray:

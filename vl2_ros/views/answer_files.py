@@ -6,9 +6,11 @@ One name is enough: it goes to the image that was made, else to the overlay. A s
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vl2_ros.errors import InputError
 
@@ -25,10 +27,12 @@ class AnswerFiles:
     Attributes:
         overlay: the image with what was found drawn in; None when there is none.
         images: one for each of the result's.
+        document: the JSON; None when there is none.
     """
 
     overlay: Path | None = None
     images: tuple[Path, ...] = ()
+    document: Path | None = None
 
     def name_them(self) -> str:
         """Say where they are, for the end of a line."""
@@ -81,6 +85,22 @@ def save_overlay(frame: Frame, sentence: str, result: Result, path: Path) -> Non
     from vl2_ros.views.overlay import draw_overlay
 
     _write(draw_overlay(frame, result, question=sentence), path, "overlay")
+
+
+def save_json(document: Mapping[str, Any], path: Path) -> Path:
+    """Write an answer as JSON; returns the path.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(document) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error}; expected a name such as answer.json in a folder that "
+            "is there"
+        ) from error
+    return path
 
 
 def save_labels(result: Result, path: Path) -> None:
