@@ -1,4 +1,4 @@
-"""Drawings and edits, spec core, section 7.5: from a sentence to what the network is asked."""
+"""Drawings and edits, from a sentence to the network's input (docs/spec/core.md, 7.5)."""
 
 from __future__ import annotations
 

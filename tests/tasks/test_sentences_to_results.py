@@ -1,4 +1,4 @@
-"""Every task of spec core, section 7.5, from a person's sentence to typed results.
+"""Every task of docs/spec/core.md, section 7.5, from a person's sentence to typed results.
 
 The image has 501x333 pixels, 90x60 on the decoder's canvas of 96x64: 5.567 and 5.55 camera
 pixels for one of the network's.

@@ -1,6 +1,6 @@
 """Greedy generation with routing: token ids and super-link states out of a language session.
 
-Knows no text, no tensor library and no decoder (spec core, section 5.3).
+Knows no text, no tensor library and no decoder (docs/spec/core.md, section 5.3).
 """
 
 from __future__ import annotations

@@ -248,7 +248,7 @@ class Pipeline:
     ) -> Branch:
         """Look for names without generating: one pass over the fixed question and answer.
 
-        This is how the published scores are computed (spec core, section 9.5).
+        This is how the published scores are computed (docs/spec/core.md, section 9.5).
 
         Args:
             frame: the image.

@@ -1,4 +1,4 @@
-"""Names and shapes of a released checkpoint, written from the specifications."""
+"""Names and shapes of a released checkpoint, written from docs/spec."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def make_draws(network, targets, dropout, timesteps=None):
 
 
 def loss_by_hand(network, states: Tensor, targets: ImageTargets, draws) -> tuple[Tensor, Tensor]:
-    """The text of the specification, image by image."""
+    """docs/spec/core.md, section 8, image by image."""
     r = {"generation": 0.1, "editing": 0.05}[network.config.kind]
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     alphas = torch.cumprod(1 - betas, dim=0).float()

@@ -1,4 +1,4 @@
-"""The prompt mapper against the reference vectors and the formula of its specification."""
+"""The prompt mapper, against the reference vectors and docs/spec/core.md, section 8."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.pose.config import OKS_SIGMAS, PoseConfig
 
-#: What the published configuration says that differs from nothing, see the specification.
+#: What the published configuration says (docs/spec/unipose.md, section 2).
 PUBLISHED = {
     "backbone": "swin_T_224_1k",
     "hidden_dim": 256,

@@ -211,7 +211,7 @@ def _find_token_ids(folder: Path, model: ModelConfig) -> TokenIds:
         )
     ends = check_end_ids("eos_token_id", model.llm.get("eos_token_id")) or (_LLAMA_END,)
     end = _LLAMA_END if _LLAMA_END in ends else ends[0]
-    # The pad is <unk>, id 0, whatever [PAD] says (spec core, section 2).
+    # The pad is <unk>, id 0, whatever [PAD] says (docs/spec/core.md, section 2).
     return TokenIds.from_lookup(
         table.get,
         eos=table.get("</s>", end),

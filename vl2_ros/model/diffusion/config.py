@@ -1,7 +1,7 @@
 """What a decoder of images (drawing or editing) is made of, as one frozen value.
 
 Knows no tensor library. A release says little of it in `sd_config` and `ip2p_config`; the networks'
-own sizes stand in the local Stable Diffusion folder that those name (spec core, section 8).
+own sizes stand in the local Stable Diffusion folder that those name (docs/spec/core.md, section 8).
 """
 
 from __future__ import annotations

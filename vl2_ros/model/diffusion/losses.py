@@ -1,4 +1,4 @@
-"""Training loss of the parts that make images: noise, and captions (spec core, section 8)."""
+"""Training loss of the parts that make images: noise, and captions (docs/spec/core.md, 8)."""
 
 from __future__ import annotations
 

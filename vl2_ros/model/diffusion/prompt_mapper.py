@@ -1,4 +1,4 @@
-"""Super-link states to what stands in for an encoded text (spec core, section 8)."""
+"""Super-link states to what stands in for an encoded text (docs/spec/core.md, section 8)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Rows of images of different split counts into one encode batch, and which split a region reads.
 
 A row is one conversation. Its images are split into tiles (the whole image last), all splits of
-all rows are encoded together (spec core, sections 3.4 and 4).
+all rows are encoded together (docs/spec/core.md, sections 3.4 and 4).
 """
 
 from __future__ import annotations

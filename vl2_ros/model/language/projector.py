@@ -1,4 +1,4 @@
-"""Patch tokens of the vision encoder into tokens of the LLM's width (spec core, 3.2 and 3.3)."""
+"""Vision encoder's patch tokens into tokens of the LLM's width (docs/spec/core.md, 3.2 and 3.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Visual prompts, masks on the squashed image, into one LLM token per region (spec core, 4)."""
+"""Visual prompts, masks on the squashed image, to an LLM token each (docs/spec/core.md, 4)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Where the super-link slots are in a row of ids: insert them, find them, read states at them.
 
 Ids and slicing only: serves numpy arrays and tensors alike and imports neither library
-(spec core, section 5).
+(docs/spec/core.md, section 5).
 """
 
 from __future__ import annotations

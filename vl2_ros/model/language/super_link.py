@@ -1,8 +1,8 @@
 """The super link: query tables in the LLM's input, its states at their places out to a decoder.
 
 Right after every routing token there are K (or Kg) slots. The LLM reads the query table there,
-whatever ids sit in the row, and its last states there are the decoder's condition (spec core,
-section 5).
+whatever ids sit in the row, and its last states there are the decoder's condition
+(docs/spec/core.md, section 5).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The special tokens of VisionLLM v2 and what each routing token opens (spec core, 2 and 5).
+"""Special tokens of VisionLLM v2; what each routing token opens (docs/spec/core.md, 2 and 5).
 
 Strings and ids only; knows no tokenizer library and no tensor.
 """

@@ -1,7 +1,7 @@
 """Pixels of square tiles into patch features of the CLIP vision tower.
 
 The tower is transformers' CLIPVisionModel; its post-layernorm is loaded but never read
-(spec core, section 3.1).
+(docs/spec/core.md, section 3.1).
 """
 
 from __future__ import annotations

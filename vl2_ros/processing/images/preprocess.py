@@ -27,7 +27,7 @@ PAD_COLOUR = (122, 116, 104)
 
 
 def choose_grid(frame_hw: tuple[int, int], side: int, max_tiles: int) -> tuple[int, int]:
-    """Choose the anyres grid whose shape is nearest to the image's (spec core, 9.1).
+    """Choose the anyres grid whose shape is nearest to the image's (docs/spec/core.md, 9.1).
 
     Args:
         frame_hw: height and width of the image, in pixels.
@@ -156,7 +156,7 @@ def _shortest_edge_crop(rgb: np.ndarray, side: int) -> np.ndarray:
 def fit_letterbox(
     frame_hw: tuple[int, int], config: ProcessingConfig, canvases: Sequence[CanvasRange] = ()
 ) -> Letterbox:
-    """Compute the decoder size of an image (spec core, 9.3) and its padded canvas.
+    """Compute the decoder size of an image (docs/spec/core.md, 9.3) and its padded canvas.
 
     Args:
         frame_hw: height and width of the image, in pixels.
@@ -236,7 +236,7 @@ def preprocess_decoder(
 def fit_pose_letterbox(
     frame_hw: tuple[int, int], config: ProcessingConfig, canvases: Sequence[CanvasRange] = ()
 ) -> Letterbox:
-    """Compute the pose decoder's size of an image (spec core, 9.3) and its padded canvas.
+    """Compute the pose decoder's size of an image (docs/spec/core.md, 9.3) and its padded canvas.
 
     The short side decides, the other one is cut to whole pixels (the rule of DETR). Takes what
     `fit_letterbox` does.

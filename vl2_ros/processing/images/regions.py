@@ -31,7 +31,7 @@ def preprocess_region_square(frame: Frame, config: ProcessingConfig) -> np.ndarr
 def region_masks_from_boxes(
     boxes_xyxy: np.ndarray, frame_hw: tuple[int, int], config: ProcessingConfig
 ) -> np.ndarray:
-    """Draw boxes on the squashed CLIP image; the end pixel is included (spec core, 9.2).
+    """Draw boxes on the squashed CLIP image; the end pixel is included (docs/spec/core.md, 9.2).
 
     Args:
         boxes_xyxy: (R, 4) corners in camera pixels.

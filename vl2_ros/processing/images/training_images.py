@@ -1,7 +1,7 @@
 """Images of the training data to what a part that makes images should learn to make.
 
-Sizes are those of the released training (spec core, section 8). Nothing is mirrored: a sentence may
-tell left from right.
+Sizes are those of the released training (docs/spec/core.md, section 8). Nothing is mirrored: a
+sentence may name left and right.
 """
 
 from __future__ import annotations

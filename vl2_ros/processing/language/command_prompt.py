@@ -1,6 +1,6 @@
 """A command, its images and what it points at, to the prompt of one model.
 
-The forms of spec core, sections 7.4 and 7.5: plain commands, regions of the image (masks or
+The forms of docs/spec/core.md, sections 7.4 and 7.5: plain commands, regions of the image (masks or
 talk), and examples in further images. Knows no tokenizer and no network.
 """
 

@@ -1,6 +1,6 @@
 """Questions and answers to token ids: conversation text, patch tokens, slots, labels.
 
-Spec core, section 7. Decodes nothing and knows no network.
+See docs/spec/core.md, section 7. Decodes nothing and knows no network.
 """
 
 from __future__ import annotations

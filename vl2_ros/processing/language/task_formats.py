@@ -1,7 +1,7 @@
 """What is asked for, to the question and answer that the released model was trained on.
 
-Spec core, section 7.5: only the placement of names and tokens is the format, the wording around
-them is this project's own.
+Only the placement of names and tokens is the format (docs/spec/core.md, section 7.5), the wording
+around them is this project's own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Outputs of the detection decoder to instances in camera pixels, and to class maps.
 
-Formulas of spec grounding_dino, section 12. Masks are resized for the chosen queries only, and only
-where they are positive.
+Formulas of docs/spec/grounding_dino.md, section 12. Masks are resized for the
+chosen queries only, and only where they are positive.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Super-link states to an image: mapper, denoising loop and autoencoder, all through engines.
 
 Defaults of each route are those of diffusers' pipelines, which the released models were trained
-beside (spec core, section 8).
+beside (docs/spec/core.md, section 8).
 """
 
 from __future__ import annotations
