@@ -29,8 +29,21 @@ from vl2_ros.node.service_calls import ACTION_NAME, ACTION_TYPE, SERVICES
 from vl2_ros.parameter_table import note_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-README = (REPOSITORY / "README.md").read_text()
-ARCHITECTURE = (REPOSITORY / "ARCHITECTURE.md").read_text()
+PAGES = {
+    str(path.relative_to(REPOSITORY)): path.read_text(encoding="utf-8")
+    for path in (
+        *(REPOSITORY / name for name in ("README.md", "ARCHITECTURE.md", "SECURITY.md")),
+        REPOSITORY / "engines" / "README.md",
+        REPOSITORY / "benchmarks" / "README.md",
+        *sorted((REPOSITORY / "docs").rglob("*.md")),
+    )
+}
+#: Pages whose commands people copy; `tests/export/test_engines_readme.py` has those of the engines.
+MANUAL = {
+    name: text
+    for name, text in PAGES.items()
+    if name == "README.md" or Path(name).parent == Path("docs")
+}
 
 
 def find_commands(text: str) -> list[str]:
@@ -39,9 +52,12 @@ def find_commands(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
+COMMANDS = [(name, line) for name, text in MANUAL.items() for line in find_commands(text)]
+
+
 def find_trees() -> list[str]:
     """Read the trees of the section "Folders": what is at the root, and the package."""
-    (section,) = re.findall(r"## Folders\n(.*)", ARCHITECTURE, flags=re.S)
+    (section,) = re.findall(r"## Folders\n(.*)", PAGES["ARCHITECTURE.md"], flags=re.S)
     return re.findall(r"```\n(.*?)```", section, flags=re.S)
 
 
@@ -57,8 +73,10 @@ def draw_package_tree() -> str:
 
 
 def list_rows(heading: str) -> list[list[str]]:
-    """Read the cells of the README's table that begins with `heading`, without its first rows."""
-    (table,) = re.findall(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, flags=re.M)
+    """Read the cells of the only table that begins with `heading`, without its first rows."""
+    (table,) = re.findall(
+        rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", "\n".join(MANUAL.values()), flags=re.M
+    )
     return [[cell.strip() for cell in row[1:-1].split("|")] for row in table.splitlines()]
 
 
@@ -113,25 +131,30 @@ def test_topic_table_is_true():
     assert told == {topic: kind.replace("/msg/", "/") for topic, kind in there.items()}
 
 
-def test_readme_names_every_status_of_a_refusal():
+def test_every_status_of_a_refusal_is_named():
     for status in set(Status) - {Status.OK, Status.ENDED}:
-        assert f"`{status.name}`" in README
+        assert f"`{status.name}`" in PAGES["docs/node.md"]
 
 
 def test_readme_names_the_two_commands():
-    commands = find_commands(README)
+    commands = find_commands(PAGES["README.md"])
     assert "make demo" in commands and "make test" in commands
 
 
-@pytest.mark.parametrize("line", [c for c in find_commands(README) if c.startswith("make ")])
-def test_make_targets_exist(line):
+def test_every_page_is_reached_from_the_readme():
+    linked = {target for target, _ in find_links(PAGES["README.md"])}
+    assert {name for name in PAGES if name.startswith("docs/")} <= linked
+
+
+@pytest.mark.parametrize(("page", "line"), [c for c in COMMANDS if c[1].startswith("make ")])
+def test_make_targets_exist(page, line):
     makefile = (REPOSITORY / "Makefile").read_text()
     for target in line.split()[1:]:
         assert re.search(rf"^{target}:", makefile, flags=re.M), target
 
 
-@pytest.mark.parametrize("line", [c for c in find_commands(README) if c.startswith("vl2 ")])
-def test_vl2_commands_take_these_arguments(line):
+@pytest.mark.parametrize(("page", "line"), [c for c in COMMANDS if c[1].startswith("vl2 ")])
+def test_vl2_commands_take_these_arguments(page, line):
     words = shlex.split(line)[1:]
     command = typer.main.get_command(app)
     while hasattr(command, "commands"):
@@ -139,30 +162,86 @@ def test_vl2_commands_take_these_arguments(line):
     command.make_context(command.name, words)
 
 
-def test_readme_commands_are_of_a_known_kind():
-    for line in find_commands(README):
-        assert line.split()[0] in ("make", "vl2", "source", "colcon", "ros2"), line
+def test_commands_are_of_a_known_kind():
+    for page, line in COMMANDS:
+        assert line.split()[0] in ("make", "vl2", "source", "colcon", "ros2"), (page, line)
 
 
-def test_extras_named_in_the_readme_exist():
+def test_extras_that_are_named_exist():
     setup = (REPOSITORY / "setup.py").read_text()
-    for extras in re.findall(r"pip install '\.\[([^\]]+)\]'", README):
-        for extra in extras.split(","):
-            assert f'"{extra}": ' in setup
+    for page, text in PAGES.items():
+        for extras in re.findall(r"pip install '\.\[([^\]]+)\]'", text):
+            for extra in extras.split(","):
+                assert f'"{extra}": ' in setup, (page, extra)
 
 
-def test_python_of_the_readme_names_what_exists():
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("vl2_ros"):
-            module = importlib.import_module(node.module)
-            assert all(hasattr(module, alias.name) for alias in node.names)
+@pytest.mark.parametrize("page", [page for page, text in MANUAL.items() if "```python\n" in text])
+def test_python_on_the_pages_names_what_exists(page):
+    for code in re.findall(r"```python\n(.*?)```", MANUAL[page], flags=re.S):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("vl2"):
+                module = importlib.import_module(node.module)
+                assert all(hasattr(module, alias.name) for alias in node.names)
 
 
-@pytest.mark.parametrize("text", [README, ARCHITECTURE], ids=["README", "ARCHITECTURE"])
-def test_links_lead_to_files(text):
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
-        assert (REPOSITORY / target).exists(), target
+def find_links(text: str) -> list[tuple[str, str]]:
+    """Read the links to files: path, empty for the page itself, and heading, empty for none."""
+    return re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text)
+
+
+def list_anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files_and_headings(page):
+    for target, heading in find_links(PAGES[page]):
+        path = (REPOSITORY / page).parent / target if target else REPOSITORY / page
+        assert path.exists(), target
+        if heading:
+            assert heading in list_anchors(path.read_text(encoding="utf-8")), (target, heading)
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", *MANUAL])
+def test_files_named_in_backticks_exist(page):
+    for name in re.findall(r"`([\w./]+/[\w.]+\.(?:py|yaml|xml|json|rviz|txt|tsv))`", PAGES[page]):
+        folders = (REPOSITORY, REPOSITORY / "vl2_ros")
+        assert any((folder / name).exists() for folder in folders), name
+
+
+def test_layers_are_those_of_the_contract():
+    (block,) = re.findall(r"## Layers\n.*?```\n(.*?)```", PAGES["ARCHITECTURE.md"], flags=re.S)
+    (layers,) = re.findall(
+        r"exhaustive = true\nlayers = \[\n(.*?)\]",
+        (REPOSITORY / "pyproject.toml").read_text(),
+        flags=re.S,
+    )
+    assert block.splitlines() == [
+        re.sub(r"[()]", "", layer) for layer in re.findall(r'"(.+?)"', layers)
+    ]
+
+
+def test_citations_of_the_spec_name_its_sections():
+    count = 0
+    for path in (*(REPOSITORY / "vl2_ros").rglob("*.py"), *(REPOSITORY / "tests").rglob("*.py")):
+        for name, sections in re.findall(
+            r"docs/spec/(\w+)\.md,\s+(?:sections? )?(\d[\d.]*(?:\s+and \d[\d.]*)*)",
+            path.read_text(encoding="utf-8"),
+        ):
+            for section in re.findall(r"\d+(?:\.\d+)?", sections):
+                heading = rf"^##+ {re.escape(section)}[. ]"
+                assert re.search(heading, PAGES[f"docs/spec/{name}.md"], flags=re.M), (
+                    path,
+                    section,
+                )
+                count += 1
+    assert count > 20
+
+
+def test_no_page_needs_a_folder_beside_the_repository():
+    for page, text in PAGES.items():
+        assert "../shared" not in text, page
 
 
 def test_package_tree_is_true():
