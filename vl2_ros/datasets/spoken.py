@@ -1,6 +1,6 @@
 """Commands put together from the tables of spoken frames: one sentence for a route and its things.
 
-Knows words, not pictures. What comes out still gets the noise of speech from `wording`.
+Knows words, not images. What comes out still gets the noise of speech from `wording`.
 """
 
 from __future__ import annotations

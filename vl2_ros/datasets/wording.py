@@ -1,6 +1,6 @@
 """Things and a verb to one spoken-style sentence with noise, drawn from the phrasing tables.
 
-Knows words, not pictures: which things are asked for is decided elsewhere.
+Knows words, not images: which things are asked for is decided elsewhere.
 """
 
 from __future__ import annotations
