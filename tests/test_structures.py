@@ -83,6 +83,13 @@ def test_routes_of_a_result_follow_its_branches() -> None:
     assert Result("", 0, "", "mug", (branch,)).routes == (Route.SEGMENT,)
 
 
+@pytest.mark.parametrize("score", [0.0, 1.1, -0.5, float("nan")])
+def test_score_of_an_answer_lies_between_zero_and_one(score: float) -> None:
+    assert Result("", 0, "", "Yes.", answer_score=1.0).answer_score == 1.0
+    with pytest.raises(InputError, match="answer_score must be above 0 and at most 1"):
+        Result("", 0, "", "Yes.", answer_score=score)
+
+
 def test_counts_are_of_each_phrase() -> None:
     found = Detections(
         np.zeros((3, 4), np.float32), np.ones(3, np.float32), np.array([2, 0, 2]), ("c", "a", "c")

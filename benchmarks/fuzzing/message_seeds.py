@@ -128,6 +128,7 @@ def _make_command(types: StoreMessageTypes, *, with_images: bool):
         camera="image",
         rate_hz=2.0,
         duration_s=1.0,
+        watch_mode=2,
         deadline_s=3.0,
         score_threshold=0.5,
         visual_prompts=prompts,
@@ -149,6 +150,7 @@ def _make_detections(*, with_keypoints: bool) -> Detections:
         labels=("mug", "bowl"),
         masks=None if with_keypoints else masks,
         keypoints=keypoints if with_keypoints else None,
+        track_ids=np.array([1, 0]),
     )
 
 
@@ -171,6 +173,9 @@ def _make_results(types: StoreMessageTypes) -> list:
         "a mug and a bowl",
         branches,
         images=(GeneratedImage(Route.EDIT, RGB, 7, 4, "ddim"),),
+        raw_text="a mug[DET] and a bowl[DET]",
+        in_domain=True,
+        answer_score=0.75,
     )
     camera = CameraModel(np.array([[20.0, 0, 8], [0, 20, 6], [0, 0, 1]]), np.zeros(5), FRAME_HW)
     space = SpatialView(camera, DepthImage(np.full(FRAME_HW, 1000, np.uint16), 1e-3))
@@ -193,7 +198,7 @@ def _make_results(types: StoreMessageTypes) -> list:
 
 
 def _make_calls(types: StoreMessageTypes) -> list:
-    watch = types.make("vl2_ros/msg/WatchInfo", id="w", text="find it", camera="image")
+    watch = types.make("vl2_ros/msg/WatchInfo", id="w", text="find it", watch_mode=4)
     result = _make_results(types)[-1]
     return [
         types.make("vl2_ros/srv/Watch_Request", command=_make_command(types, with_images=True)),

@@ -8,7 +8,7 @@ from vl2_ros.clients import client
 from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.errors import ConfigError, TransportError
 from vl2_ros.node.parameters import NodeParameters
-from vl2_ros.node.request import Mode, Status
+from vl2_ros.node.request import Mode, Status, WatchMode
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Qos
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
@@ -88,6 +88,17 @@ def test_watch_goes_on_until_it_is_stopped(desk):
             desk.client.stop(sent)
     assert stamps == [1, 2, 3, 0]
     assert statuses == [Status.OK] * 3 + [Status.ENDED]
+
+
+def test_mode_of_a_watch_arrives_at_the_node(desk):
+    desk.client.require_node(PATIENCE_S)
+    for mode in (WatchMode.EXACT, None):
+        sent = desk.client.send("find it", mode=Mode.WATCH, watch_mode=mode)
+        wait_until(lambda: desk.server.node.list_watches(), "the watch is there")
+        (state,) = desk.server.node.list_watches()
+        assert (state.id, state.watch_mode) == (sent, mode)
+        desk.client.stop(sent)
+        wait_until(lambda: not desk.server.node.list_watches(), "the watch has ended")
 
 
 def test_stop_cancels_an_ask_that_runs(desk):

@@ -135,12 +135,12 @@ def test_sentence_is_asked_again_when_the_node_looked_at_the_image_before(bag, s
 
     run = stage.perceiver.run
 
-    def run_and_step(frame, command):
+    def run_and_step(frame, command, memory):
         seen.append((command.text, frame.stamp_ns))
         if len(seen) == 2:
             stage.steps.put(True)
             assert wait_for(late_stamp, 30)
-        return run(frame, command)
+        return run(frame, command, memory)
 
     stage.perceiver.run = run_and_step
     asked = ask_images(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,26 @@ def test_result_arrives_as_it_was_sent(text):
         assert (mine.route, mine.seed) == (yours.route, yours.seed)
         assert (mine.steps, mine.scheduler) == (yours.steps, yours.scheduler)
         np.testing.assert_array_equal(mine.rgb, yours.rgb)
+
+
+@pytest.mark.parametrize("in_domain", [None, True, False])
+def test_what_is_known_of_an_answer_arrives(in_domain):
+    sent = replace(make_answer("find it").result, raw_text="Yes.</s>", in_domain=in_domain)
+    got = read_result(send(make_answer("find it", result=sent))).result
+    assert (got.raw_text, got.in_domain, got.answer_score) == ("Yes.</s>", in_domain, None)
+    sent = replace(sent, answer_score=0.75)
+    assert read_result(send(make_answer("find it", result=sent))).result.answer_score == 0.75
+
+
+def test_tracks_arrive_and_none_are_none():
+    answer = make_answer("find it")
+    (branch,) = answer.result.branches
+    assert read_result(send(answer)).result.branches[0].detections.track_ids is None
+    found = replace(branch.detections, track_ids=np.array([7, 0]))
+    sent = replace(answer.result, branches=(replace(branch, detections=found),))
+    (got,) = read_result(send(make_answer("find it", result=sent))).result.branches
+    np.testing.assert_array_equal(got.detections.track_ids, [7, 0])
+    assert got.detections.track_ids.dtype == np.int64
 
 
 def test_wide_boxes_keep_their_corners():
@@ -128,6 +150,14 @@ def set_status(message):
     message.status = 99
 
 
+def set_domain(message):
+    message.in_domain = 3
+
+
+def set_answer_score(message):
+    message.answer_score = float("nan")
+
+
 def shorten_image(message):
     message.images[0].image.data = message.images[0].image.data[:-1]
 
@@ -140,7 +170,7 @@ def name_image_otherwise(message):
     "damage",
     [
         *(shorten_mask, resize_mask, name_other_route, name_closed_route, set_status),
-        *(shorten_image, name_image_otherwise),
+        *(shorten_image, name_image_otherwise, set_domain, set_answer_score),
     ],
 )
 def test_message_of_another_version_is_one_clear_error(damage):

@@ -101,7 +101,7 @@ def make_pipeline(tokenizer, answer, decoder=None):
 
 def test_text_answer_has_no_branch_and_keeps_the_frame_identity(tokenizer, frame):
     result = make_pipeline(tokenizer, "There is a mug.").answer(frame, Command("what?", id="a1"))
-    assert result.text == "There is a mug."
+    assert result.text == result.raw_text == "There is a mug."
     assert result.routes == (Route.ANSWER,)
     assert (result.command_id, result.stamp_ns, result.frame_id) == ("a1", 7, "camera")
 
@@ -132,6 +132,7 @@ def test_two_routes_call_the_decoder_once_each_in_order(tokenizer, frame):
     decoder = DetectionDecoder()
     answer = "I found: mug[DET]. Segmented: bowl[SEG]."
     result = make_pipeline(tokenizer, answer, decoder).answer(frame, Command("do both"))
+    assert (result.text, result.raw_text) == ("I found: mug. Segmented: bowl.", answer)
     assert result.routes == (Route.DETECT, Route.SEGMENT)
     assert [branch.phrases for branch in result.branches] == [("mug",), ("bowl",)]
     assert len(decoder.calls) == 2

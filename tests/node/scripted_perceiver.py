@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -50,6 +51,7 @@ class ScriptedPerceiver:
         closed_count: runs that were closed before their end.
         steps_done: denoising steps of all runs.
         without: routes that are switched off.
+        track_ids: of the two instances of every branch, (2,) int64; None: not tracked.
     """
 
     def __init__(self) -> None:
@@ -63,6 +65,7 @@ class ScriptedPerceiver:
         self.closed_count = 0
         self.steps_done = 0
         self.without: tuple[Route, ...] = ()
+        self.track_ids: np.ndarray | None = None
 
     def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         self.seen.append((frame, command))
@@ -88,7 +91,11 @@ class ScriptedPerceiver:
         finally:
             self.is_running.clear()
         branches = tuple(
-            Branch(route, ("mug", "bowl"), make_detections(frame))
+            Branch(
+                route,
+                ("mug", "bowl"),
+                replace(make_detections(frame), track_ids=self.track_ids),
+            )
             for route in routes
             if route not in IMAGE_ROUTES
         )
@@ -101,6 +108,7 @@ class ScriptedPerceiver:
                 branches=branches,
                 stage_ms={"language": 1.5},
                 images=tuple(images),
+                raw_text=f"answer to: {command.text}" + "".join(one.value for one in routes),
             )
         )
 

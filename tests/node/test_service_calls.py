@@ -35,10 +35,13 @@ def make_command(**fields):
 def test_watch_is_started_listed_and_stopped(rig):
     rig.start(max_watches=1)
     calls = ServiceCalls(TYPES, lambda: rig.server, "9.9")
-    started = call(calls, "watch", command=make_command(id="w", rate_hz=5.0, duration_s=60.0))
+    started = call(
+        calls, "watch", command=make_command(id="w", rate_hz=5.0, duration_s=60.0, watch_mode=3)
+    )
     assert (started.accepted, started.id, started.message) == (True, "w", "")
     (state,) = call(calls, "list_watches").watches
     assert (state.id, state.text, state.rate_hz, state.result_count) == ("w", "find it", 5.0, 0)
+    assert state.watch_mode == 3
     assert 50.0 < state.remaining_s <= 60.0
     camera = rig.open_camera()
     rig.show(camera, 1)
@@ -68,6 +71,8 @@ def test_refused_watch_says_why_and_publishes_its_result(rig):
     assert "at most 0" in full.message
     bad = call(calls, "watch", command=make_command(id="v", text="", mode=int(Mode.ASK)))
     assert not bad.accepted and "is empty" in bad.message
+    odd = call(calls, "watch", command=make_command(id="u", watch_mode=9))
+    assert not odd.accepted and "watch_mode must be one of" in odd.message
     assert rig.results.wait_for("w")[0].status == Status.BUSY
     assert rig.results.wait_for("v")[0].status == Status.INVALID
 

@@ -185,7 +185,7 @@ def test_goal_of_a_perceiver_that_hangs_is_answered_and_nothing_waits_for_it(
 
     may_end = threading.Event()
 
-    def hang(frame, command):
+    def hang(frame, command, memory):
         yield StageEvent("language")
         may_end.wait(60.0)
 

@@ -121,7 +121,7 @@ def test_worker_that_hangs_ends_in_an_error_within_bounds(running, client, caplo
     """Every command has its answer; then the process is told to end."""
     may_end = threading.Event()
 
-    def hang(frame, command):
+    def hang(frame, command, memory):
         yield StageEvent("language")
         running.perceiver.is_running.set()
         may_end.wait(60.0)
@@ -145,7 +145,7 @@ def test_worker_that_hangs_ends_in_an_error_within_bounds(running, client, caplo
 def test_deactivate_while_it_hangs_answers_what_waits(running, client):
     may_end = threading.Event()
 
-    def hang(frame, command):
+    def hang(frame, command, memory):
         running.perceiver.is_running.set()
         may_end.wait(60.0)
         yield StageEvent("language")

@@ -56,10 +56,10 @@ def test_result_becomes_plain_json():
         np.zeros(1, np.int64),
         ("red mug",),
         masks,
+        track_ids=np.array([7]),
     )
-    result = Result(
-        "7", 5, "cam", "Here.", (Branch(Route.SEGMENT, ("red mug",), detections),), {"vision": 1.5}
-    )
+    branches = (Branch(Route.SEGMENT, ("red mug",), detections),)
+    result = Result("7", 5, "cam", "Here.", branches, {"vision": 1.5}, raw_text="Here.[SEG]")
     document = json.loads(json.dumps(result_to_json(result, with_masks=True)))
     (instance,) = document["instances"]
     np.testing.assert_array_equal(decode_rle(instance.pop("mask")), masks[0])
@@ -68,10 +68,13 @@ def test_result_becomes_plain_json():
         "label": "red mug",
         "score": 0.75,
         "box_xyxy": [2.0, 1.0, 5.0, 3.0],
+        "track_id": 7,
     }
     assert document["routes"] == ["[SEG]"]
     assert (document["command_id"], document["stamp_ns"], document["frame_id"]) == ("7", 5, "cam")
     assert (document["text"], document["stage_ms"]) == ("Here.", {"vision": 1.5})
+    assert document["raw_text"] == "Here.[SEG]"
+    assert (document["in_domain"], document["answer_score"]) == (None, None)
     assert (document["counts"], document["classes"]) == ({"red mug": 1}, [])
     assert "mask" not in result_to_json(result)["instances"][0]
 
@@ -95,6 +98,25 @@ def test_label_map_becomes_classes():
 def test_text_only_answer_has_no_route():
     document = result_to_json(Result("", 0, "", "A mug."))
     assert document["routes"] == [] and document["instances"] == []
+
+
+def test_what_is_known_of_an_answer_is_in_its_json():
+    result = Result("", 0, "", "Yes.", in_domain=False, answer_score=0.75)
+    document = json.loads(json.dumps(result_to_json(result)))
+    assert (document["in_domain"], document["answer_score"]) == (False, 0.75)
+
+
+def test_an_instance_without_a_track_has_none_in_json():
+    found = Detections(
+        np.zeros((2, 4), np.float32),
+        np.ones(2, np.float32),
+        np.zeros(2, np.int64),
+        ("mug", "mug"),
+        track_ids=np.array([0, 3]),
+    )
+    result = Result("", 0, "", "", (Branch(Route.DETECT, ("mug",), found),))
+    first, second = result_to_json(result)["instances"]
+    assert "track_id" not in first and second["track_id"] == 3
 
 
 def test_poses_list_named_keypoints_and_edges():

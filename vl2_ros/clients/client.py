@@ -16,7 +16,7 @@ from vl2_ros.node.messages.command_messages import MAX_ID_CHARACTERS
 from vl2_ros.node.messages.result_messages import RESULT
 from vl2_ros.node.names import join_node_name, resolve_topic
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.node.request import Mode
+from vl2_ros.node.request import Mode, WatchMode
 from vl2_ros.node.scheduling.schedule import refuse_id
 from vl2_ros.node.transport import MessageTypes, Qos, Transport
 from vl2_ros.processing.printable import make_printable
@@ -96,6 +96,7 @@ class PerceptionClient:
         camera: str = "",
         rate_hz: float = 0.0,
         duration_s: float = 0.0,
+        watch_mode: WatchMode | None = None,
         deadline_s: float = 0.0,
         score_threshold: float = 0.0,
         image_options: ImageOptions | None = None,
@@ -109,6 +110,7 @@ class PerceptionClient:
             camera: one of the node's cameras; empty: the first.
             rate_hz: of a watch, at most so many results a second.
             duration_s: of a watch, seconds until it ends by itself.
+            watch_mode: of a watch, how images after the first are answered.
             deadline_s: of an ask, seconds until the answer is worthless.
             score_threshold: instances scored below it are left out, 0..1.
             image_options: how an image is drawn or edited.
@@ -133,6 +135,7 @@ class PerceptionClient:
             camera=camera,
             rate_hz=rate_hz,
             duration_s=duration_s,
+            watch_mode=int(watch_mode or 0),
             deadline_s=deadline_s,
             score_threshold=score_threshold,
             image_options=make_options_message(self._types, image_options or ImageOptions()),

@@ -11,6 +11,7 @@ import numpy as np
 from vl2_ros.errors import InputError, TransportError
 from vl2_ros.model.parts import IMAGE_ROUTES
 from vl2_ros.node.cameras.camera_image import store_image
+from vl2_ros.node.messages.result_messages import DomainValue
 from vl2_ros.node.messages.rle import read_mask
 from vl2_ros.node.request import Status
 from vl2_ros.structures import (
@@ -71,8 +72,8 @@ def read_result(message: Any, *, max_mask_pixels: int = MAX_MASK_PIXELS) -> Rece
         max_mask_pixels: what all masks may have together; each pixel takes a byte.
 
     Raises:
-        TransportError: if it holds a status, route, number, mask, keypoint or image that no node
-            of this version sends, or masks over the limit.
+        TransportError: if it holds a status, route, number, domain, mask, keypoint or image that
+            no node of this version sends, or masks over the limit.
     """
     stamp = message.header.stamp
     try:
@@ -80,13 +81,7 @@ def read_result(message: Any, *, max_mask_pixels: int = MAX_MASK_PIXELS) -> Rece
         _check_masks(message.instances, max_mask_pixels)
         branches = _read_branches(message.routes, message.instances)
         images = tuple(_read_generated(one) for one in message.images)
-    except (ValueError, KeyError, TransportError) as error:
-        raise TransportError(
-            f"the result of command {message.command_id!r} cannot be read: {error}; node and "
-            "receiver must be of the same version of vl2_ros"
-        ) from error
-    return ReceivedResult(
-        result=Result(
+        result = Result(
             command_id=message.command_id,
             stamp_ns=int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec),
             frame_id=message.header.frame_id,
@@ -94,7 +89,17 @@ def read_result(message: Any, *, max_mask_pixels: int = MAX_MASK_PIXELS) -> Rece
             branches=branches,
             stage_ms={one.stage: float(one.duration_ms) for one in message.stage_times},
             images=images,
-        ),
+            raw_text=message.raw_text,
+            in_domain=DomainValue(message.in_domain).read(),
+            answer_score=float(message.answer_score) or None,
+        )
+    except (ValueError, KeyError, TransportError) as error:
+        raise TransportError(
+            f"the result of command {message.command_id!r} cannot be read: {error}; node and "
+            "receiver must be of the same version of vl2_ros"
+        ) from error
+    return ReceivedResult(
+        result=result,
         status=status,
         message=message.message,
         text=message.command_text,
@@ -144,6 +149,7 @@ def _read_branch(route: Route, instances: Sequence[Any]) -> Branch:
         labels=tuple(one.label for one in instances),
         masks=_read_masks([one.mask for one in instances]),
         keypoints=_read_keypoints(instances),
+        track_ids=_read_tracks([one.track_id for one in instances]),
     )
     return Branch(route, tuple(phrases), detections)
 
@@ -154,6 +160,11 @@ def _read_class_id(instance: Any) -> int:
     if not 0 <= class_id < UNLABELLED:
         raise InputError(f"class_id must lie in 0..{UNLABELLED - 1}, got {class_id}")
     return class_id
+
+
+def _read_tracks(track_ids: Sequence[int]) -> np.ndarray | None:
+    """Return (N,) int64; None when no instance has a track."""
+    return np.array(track_ids, np.int64) if any(track_ids) else None
 
 
 def _read_numbers(name: str, values: Sequence[Any]) -> np.ndarray:

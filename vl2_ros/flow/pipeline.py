@@ -67,6 +67,21 @@ class _Clock:
             self._stage = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """What the language model answered.
+
+    Attributes:
+        text: in words.
+        raw_text: as generated, with its routing tokens.
+        conditions: what it opened, in order.
+    """
+
+    text: str
+    raw_text: str
+    conditions: list[Condition]
+
+
 class Pipeline:
     """Answers one command about one frame at a time; holds no state between calls.
 
@@ -143,25 +158,25 @@ class Pipeline:
         features = encode_features(inputs, self.engines)
         yield clock.enter("language")
         if prompt.format.answer is None:
-            text, conditions = yield from self._generate(command, prompt, inputs.ids, features)
+            spoken = yield from self._generate(command, prompt, inputs.ids, features)
         else:
-            text, conditions = self._read(prompt, inputs.ids, features)
+            spoken = self._read(prompt, inputs.ids, features)
         limits = InstanceLimits(
             command.score_threshold, command.max_instances, single=prompt.format.single
         )
-        branches, images = yield from self._decode(frame, command, conditions, limits, clock)
+        branches, images = yield from self._decode(frame, command, spoken.conditions, limits, clock)
         clock.leave()
-        if prompt.format.is_count and branches:
-            text = tell_counts(branches)
+        is_counted = prompt.format.is_count and branches
         yield ResultEvent(
             Result(
                 command_id=command.id,
                 stamp_ns=frame.stamp_ns if frame else 0,
                 frame_id=frame.frame_id if frame else "",
-                text=text,
+                text=tell_counts(branches) if is_counted else spoken.text,
                 branches=branches,
                 stage_ms=clock.stage_ms,
                 images=images,
+                raw_text=spoken.raw_text,
             ),
             memory,
         )
@@ -195,7 +210,7 @@ class Pipeline:
         prompt: CommandPrompt,
         prompt_ids: np.ndarray,
         features: PromptFeatures,
-    ) -> Generator[Event, None, tuple[str, list[Condition]]]:
+    ) -> Generator[Event, None, _Spoken]:
         """Let the model answer, yielding its words as they come."""
         ids: list[int] = []
         states: list[Array] = []
@@ -216,14 +231,13 @@ class Pipeline:
             yield TextEvent(parsed.text, tuple(group.route for group in parsed.groups))
         parsed = parse_answer(ids, self.tokenizer, command.text)
         labels = prompt.format.labels
-        return parsed.text, [
+        conditions = [
             Condition(group.route, labels.get(group.phrase, group.phrase), slot_states)
             for group, slot_states in zip(parsed.groups, states, strict=True)
         ]
+        return _Spoken(parsed.text, self.tokenizer.decode(ids, keep_special=True), conditions)
 
-    def _read(
-        self, prompt: CommandPrompt, ids: np.ndarray, features: PromptFeatures
-    ) -> tuple[str, list[Condition]]:
+    def _read(self, prompt: CommandPrompt, ids: np.ndarray, features: PromptFeatures) -> _Spoken:
         """Read the states of an answer that is known, in one pass."""
         session = self.engines.language_model.open_session()
         step = session.feed(ids, features.image_tokens, features.region_features)
@@ -234,7 +248,8 @@ class Pipeline:
             Condition(Route(group.route), phrase, group.states)
             for group, phrase in zip(groups, prompt.format.phrases, strict=True)
         ]
-        return parse_answer_text(prompt.format.answer or "").text, conditions
+        answer = prompt.format.answer or ""
+        return _Spoken(parse_answer_text(answer).text, answer, conditions)
 
     def detect(
         self,
@@ -306,5 +321,5 @@ class Pipeline:
         """Read one question and its answer, a phrase for each routing token, in one pass."""
         prompt = CommandPrompt(TaskFormat(*conversation, phrases), (frame,))
         inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
-        _, conditions = self._read(prompt, inputs.ids, encode_features(inputs, self.engines))
-        return decode_branches(self.engines, self.processing, frame, conditions, limits)[0]
+        known = self._read(prompt, inputs.ids, encode_features(inputs, self.engines))
+        return decode_branches(self.engines, self.processing, frame, known.conditions, limits)[0]

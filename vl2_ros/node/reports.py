@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vl2_ros.node.request import Answer, Status
+from vl2_ros.node.request import Answer, Status, WatchMode
 
 #: Stage times are those of the last so many answers.
 STAGE_WINDOW = 100
@@ -44,6 +44,7 @@ class WatchState:
         rate_hz: at most so many results a second; 0: one for every image.
         remaining_s: seconds until it ends by itself; 0: never.
         result_count: results so far.
+        watch_mode: how images after the first are answered; None: the node's own.
         waits_s: seconds for which it has been due, with an image to look at, and had no turn.
     """
 
@@ -53,6 +54,7 @@ class WatchState:
     rate_hz: float
     remaining_s: float
     result_count: int
+    watch_mode: WatchMode | None = None
     waits_s: float = 0.0
 
 

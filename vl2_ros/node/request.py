@@ -19,6 +19,15 @@ class Mode(IntEnum):
     STOP = 2
 
 
+class WatchMode(IntEnum):
+    """VisionCommand.watch_mode, without 0, which leaves it to the node."""
+
+    PLAIN = 1
+    EXACT = 2
+    CACHED = 3
+    AUTO = 4
+
+
 class Status(IntEnum):
     """VisionResult.status."""
 
@@ -64,6 +73,7 @@ class Request:
         camera: name of the camera; empty: the first.
         rate_hz: WATCH: at most so many results a second; 0: one for every image.
         duration_s: WATCH: ends by itself after it; 0: never.
+        watch_mode: WATCH: how images after the first are answered; None: the node's own.
         deadline_s: ASK: seconds from arrival until the answer is worthless; 0: the node's own.
         score_threshold: in 0..1; None: the node's own.
         visual_prompts: where the sentence points.
@@ -78,6 +88,7 @@ class Request:
     camera: str = ""
     rate_hz: float = 0.0
     duration_s: float = 0.0
+    watch_mode: WatchMode | None = None
     deadline_s: float = 0.0
     score_threshold: float | None = None
     visual_prompts: tuple[VisualPrompt, ...] = ()

@@ -97,6 +97,7 @@ class ServiceCalls:
                 camera=watch.camera,
                 rate_hz=float(watch.rate_hz),
                 remaining_s=float(watch.remaining_s),
+                watch_mode=int(watch.watch_mode or 0),
                 result_count=watch.result_count,
             )
             for watch in (server.node.list_watches() if server else ())

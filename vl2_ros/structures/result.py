@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from vl2_ros.errors import ShapeError
+from vl2_ros.errors import InputError, ShapeError
 from vl2_ros.structures.detections import Detections, Keypoints, LabelMap
 from vl2_ros.structures.route import Route
 
@@ -87,6 +87,11 @@ class Result:
         branches: one per route that the answer opened, in the order of first use.
         stage_ms: wall time of each stage in milliseconds.
         images: drawn and edited images, in the order of the answer.
+        raw_text: the answer as generated, with its routing tokens; "" when it is not known.
+        in_domain: whether the frame is like those that the model was trained on; None when that was
+            not estimated.
+        answer_score: of an answer "yes" or "no", its probability against the other, above 0, up to
+            1; None when it was not estimated or the answer is another.
     """
 
     command_id: str
@@ -96,6 +101,16 @@ class Result:
     branches: tuple[Branch, ...] = ()
     stage_ms: dict[str, float] = field(default_factory=dict)
     images: tuple[GeneratedImage, ...] = ()
+    raw_text: str = ""
+    in_domain: bool | None = None
+    answer_score: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the range of the score; NaN fits none."""
+        if self.answer_score is not None and not 0.0 < self.answer_score <= 1.0:
+            raise InputError(
+                f"answer_score must be above 0 and at most 1, or None, got {self.answer_score}"
+            )
 
     def __repr__(self) -> str:
         """Show the text, what was found and the images, no arrays."""

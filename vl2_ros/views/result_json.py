@@ -18,8 +18,10 @@ def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any
         with_masks: add each mask as `{"size": [H, W], "counts": [...]}` (see `encode_rle`).
 
     Returns:
-        `text`, `routes`, `instances` (route, label, score, box_xyxy in camera pixels; of poses also
-        keypoints with name, xy and score, and skeleton_edges, pairs of indices into them), `counts`
+        `text`, `raw_text`, `in_domain` and `answer_score` as the result has them, `routes`,
+        `instances` (route, label, score, box_xyxy in camera pixels; track_id where it has a track;
+        of poses also keypoints with name, xy and score, and skeleton_edges, pairs of indices into
+        them), `counts`
         of them for each phrase, `classes` of the label map (class_id, label, pixels), `images`
         that were drawn or edited (route, width, height, seed, steps, scheduler; no pixels),
         `stage_ms`, and what names the command and the frame.
@@ -29,6 +31,9 @@ def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any
         "stamp_ns": result.stamp_ns,
         "frame_id": result.frame_id,
         "text": result.text,
+        "raw_text": result.raw_text,
+        "in_domain": result.in_domain,
+        "answer_score": result.answer_score,
         "routes": [route.value for route in result.routes if route.value],
         "instances": [
             instance
@@ -72,6 +77,8 @@ def _list_instances(branch: Branch, *, with_masks: bool) -> list[dict[str, Any]]
             "score": round(score, 4),
             "box_xyxy": [round(float(value), 2) for value in box],
         }
+        if found.track_ids is not None and found.track_ids[index]:
+            row["track_id"] = int(found.track_ids[index])
         if with_masks and found.masks is not None:
             row["mask"] = encode_rle(found.masks[index])
         if found.keypoints is not None:

@@ -12,7 +12,7 @@ from vl2_ros.node.messages.command_messages import (
     read_text_command,
 )
 from vl2_ros.node.messages.rle import encode_mask
-from vl2_ros.node.request import Mode, Request
+from vl2_ros.node.request import Mode, Request, WatchMode
 from vl2_ros.structures import ImageOptions, PromptKind
 from vl2_ros.transports.message_types import StoreMessageTypes
 
@@ -47,6 +47,18 @@ def test_every_field_arrives():
     assert (request.mode, request.camera, request.rate_hz) == (Mode.WATCH, "left", 10.0)
     assert (request.duration_s, request.deadline_s) == (2.5, 0.5)
     assert request.score_threshold == 0.25
+
+
+@pytest.mark.parametrize("value", range(5))
+def test_mode_of_a_watch_arrives_and_zero_leaves_it_open(value):
+    assert read(mode=1, watch_mode=value).watch_mode is (WatchMode(value) if value else None)
+
+
+def test_constants_of_the_wire_are_those_of_the_program():
+    message = make_command()
+    for kind, prefix in ((Mode, ""), (WatchMode, "WATCH_")):
+        for one in kind:
+            assert getattr(message, f"{prefix}{one.name}") == one
 
 
 def make_options(**fields):
@@ -131,6 +143,7 @@ def test_further_images_are_stored_and_decoded_later():
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
+        ({"watch_mode": 5}, r"watch_mode must be one of 1 \(PLAIN\), .*4 \(AUTO\), .*got 5"),
         ({"text": ""}, "the command is empty"),
         ({"text": " \n"}, "the command is empty"),
         ({"text": "x" * 1_000_000}, "has 1000000 characters, at most 4000"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -98,6 +100,34 @@ def test_instance_is_the_detection_in_pixels():
     for instance, mask in zip(result.instances, expected, strict=True):
         wire = instance.mask
         np.testing.assert_array_equal(decode_mask(wire.height, wire.width, wire.counts), mask)
+
+
+def test_what_is_not_known_is_empty_or_zero_on_the_wire():
+    (result,) = make_messages(make_answer(Route.DETECT))["~/result"]
+    assert (result.raw_text, result.in_domain, result.answer_score) == ("", 0, 0.0)
+    assert [one.track_id for one in result.instances] == [0, 0]
+    (refused,) = make_messages(make_answer(status=Status.BUSY, result=None))["~/result"]
+    assert (refused.raw_text, refused.in_domain, refused.answer_score) == ("", 0, 0.0)
+
+
+@pytest.mark.parametrize(("in_domain", "name"), [(True, "INSIDE"), (False, "OUTSIDE")])
+def test_what_is_known_of_an_answer_stands_in_its_result(in_domain, name):
+    answer = make_answer(Route.DETECT)
+    known = replace(
+        answer.result, raw_text="It is.[DET]</s>", in_domain=in_domain, answer_score=0.75
+    )
+    (result,) = make_messages(replace(answer, result=known))["~/result"]
+    assert (result.raw_text, result.answer_score) == ("It is.[DET]</s>", 0.75)
+    assert result.in_domain == getattr(result, f"DOMAIN_{name}")
+
+
+def test_tracks_are_in_every_message_about_instances():
+    found = replace(make_detections(FRAME), track_ids=np.array([7, 0]))
+    messages = make_messages(make_answer(Route.SEGMENT, found=found))
+    for message in (*messages["~/result"], *messages["~/segmentation"]):
+        assert [one.track_id for one in message.instances] == [7, 0]
+    (array,) = messages["~/detections"]
+    assert [one.id for one in array.detections] == ["7", ""]
 
 
 def test_instances_without_masks_have_none_on_the_wire():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
+import numpy as np
+
 from tests.node.wire import make_image, stamp_of, wait_until
 from tests.transports.harness import Rig
-from vl2_ros.node.request import Mode, Status
+from vl2_ros.node.request import Mode, Status, WatchMode
 
 MS = 1_000_000
 
@@ -41,9 +43,9 @@ def test_watch_at_10_hz_from_a_30_hz_camera_neither_repeats_nor_lags(rig):
     lags: list[int] = []
     run = rig.perceiver.run
 
-    def run_and_measure(frame, command):
+    def run_and_measure(frame, command, memory):
         lags.append(rig.received() - frame.stamp_ns // MS)
-        return run(frame, command)
+        return run(frame, command, memory)
 
     rig.perceiver.run = run_and_measure
     with StreamingCamera(rig, camera, 30.0) as stream:
@@ -106,3 +108,24 @@ def test_watch_ends_by_itself(rig):
     rig.command("w", mode=int(Mode.WATCH), duration_s=0.5)
     results = rig.results.wait(1, lambda message: message.is_final)
     assert (results[-1].command_id, results[-1].status) == ("w", Status.ENDED)
+
+
+def test_unknown_watch_mode_is_invalid_and_names_the_known_ones(rig):
+    rig.start()
+    rig.command("w", mode=int(Mode.WATCH), watch_mode=200)
+    (refused,) = rig.results.wait_for("w")
+    assert (refused.status, refused.is_final) == (Status.INVALID, True)
+    assert "1 (PLAIN), 2 (EXACT), 3 (CACHED), 4 (AUTO)" in refused.message
+    assert "got 200" in refused.message
+    assert rig.server.node.list_watches() == ()
+
+
+def test_tracks_and_text_as_generated_reach_who_asked(rig):
+    rig.start()
+    rig.show(rig.open_camera(), 1 * MS)
+    rig.perceiver.track_ids = np.array([7, 0])
+    rig.command("w", mode=int(Mode.WATCH), watch_mode=int(WatchMode.CACHED))
+    (result,) = rig.results.wait_for("w")
+    assert [one.track_id for one in result.instances] == [7, 0]
+    assert result.raw_text == "answer to: find it[DET]"
+    assert (result.in_domain, result.answer_score) == (0, 0.0)

@@ -15,7 +15,7 @@ from vl2_ros.errors import InputError
 from vl2_ros.node.cameras.camera_image import store_image
 from vl2_ros.node.messages.rle import read_mask
 from vl2_ros.node.parameters import NodeParameters
-from vl2_ros.node.request import Mode, Request
+from vl2_ros.node.request import Mode, Request, WatchMode
 from vl2_ros.structures import (
     MAX_COMMAND_CHARACTERS,
     MAX_FURTHER_IMAGES,
@@ -87,6 +87,16 @@ def read_mode(message: Any) -> Mode:
         raise InputError(f"mode must be one of {modes}, got {message.mode}") from None
 
 
+def _read_watch_mode(value: int) -> WatchMode | None:
+    try:
+        return WatchMode(value) if value else None
+    except ValueError:
+        modes = ", ".join(f"{mode.value} ({mode.name})" for mode in WatchMode)
+        raise InputError(
+            f"watch_mode must be one of {modes}, or 0 for the node's choice, got {value}"
+        ) from None
+
+
 def read_command(message: Any, sender: Sender, parameters: NodeParameters = _DEFAULTS) -> Request:
     """Read a VisionCommand of mode ASK or WATCH.
 
@@ -115,6 +125,7 @@ def read_command(message: Any, sender: Sender, parameters: NodeParameters = _DEF
         camera=_check_utf8("camera", message.camera),
         rate_hz=float(message.rate_hz),
         duration_s=float(message.duration_s),
+        watch_mode=_read_watch_mode(message.watch_mode),
         deadline_s=float(message.deadline_s),
         score_threshold=_read_threshold(float(message.score_threshold)),
         visual_prompts=tuple(_read_prompt(one, len(images)) for one in message.visual_prompts),

@@ -13,6 +13,7 @@ from vl2_ros.node.transport import MessageTypes
 from vl2_ros.structures import (
     UNLABELLED,
     Branch,
+    Detections,
     Frame,
     GeneratedImage,
     Keypoints,
@@ -93,6 +94,7 @@ class InstanceMessages:
                 label=label,
                 class_id=int(found.class_ids[index]),
                 score=score,
+                track_id=track_of(found, index),
                 box=self._make_box(box),
                 mask=self._make_mask(None if found.masks is None else found.masks[index]),
                 keypoints=self._make_keypoints(found.keypoints, index),
@@ -118,9 +120,9 @@ class InstanceMessages:
             "vision_msgs/msg/Detection2DArray",
             header=self.make_header(frame),
             detections=[
-                self._make_detection(frame, box, score, label)
+                self._make_detection(frame, branch.detections, index)
                 for branch in result.branches
-                for box, score, label in branch.detections
+                for index in range(len(branch.detections))
             ],
         )
 
@@ -169,21 +171,35 @@ class InstanceMessages:
             "vision_msgs/msg/BoundingBox2D", center=center, size_x=x2 - x1, size_y=y2 - y1
         )
 
-    def _make_detection(
-        self, frame: Frame | None, box_xyxy: np.ndarray, score: float, label: str
-    ) -> Any:
-        hypothesis = self._make("vision_msgs/msg/ObjectHypothesis", class_id=label, score=score)
+    def _make_detection(self, frame: Frame | None, found: Detections, index: int) -> Any:
+        hypothesis = self._make(
+            "vision_msgs/msg/ObjectHypothesis",
+            class_id=found.labels[index],
+            score=float(found.scores[index]),
+        )
         return self._make(
             "vision_msgs/msg/Detection2D",
             header=self.make_header(frame),
             results=[self._make("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis)],
-            bbox=self._make_box(box_xyxy),
+            bbox=self._make_box(found.boxes_xyxy[index]),
+            id=name_track(found, index),
         )
 
 
 def _flatten_edges(keypoints: Keypoints | None) -> np.ndarray:
     edges = () if keypoints is None else keypoints.edges
     return np.array(edges, dtype=np.uint16).reshape(-1)
+
+
+def track_of(found: Detections, index: int) -> int:
+    """Return the track of an instance; 0 when it has none."""
+    return 0 if found.track_ids is None else int(found.track_ids[index])
+
+
+def name_track(found: Detections, index: int) -> str:
+    """Return what vision_msgs calls the id of a detection: its track; empty when it has none."""
+    track_id = track_of(found, index)
+    return str(track_id) if track_id else ""
 
 
 def route_name(route: Route) -> str:

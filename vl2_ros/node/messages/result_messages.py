@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +19,7 @@ from vl2_ros.node.messages.spatial_messages import SpatialMessages
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.transport import LATCHED, MessageTypes, Qos
-from vl2_ros.structures import Branch, ModelInfo, Route
+from vl2_ros.structures import Branch, ModelInfo, Result, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,26 @@ RESULT_TOPICS: tuple[ResultTopic, ...] = (
     *dict.fromkeys(topic for topics in ROUTE_TOPICS.values() for topic in topics),
     RESULT,
 )
+
+
+class DomainValue(IntEnum):
+    """VisionResult.in_domain."""
+
+    UNKNOWN = 0
+    INSIDE = 1
+    OUTSIDE = 2
+
+    @classmethod
+    def of(cls, result: Result | None) -> DomainValue:
+        """Return the value of a result, UNKNOWN without one."""
+        if result is None or result.in_domain is None:
+            return cls.UNKNOWN
+        return cls.INSIDE if result.in_domain else cls.OUTSIDE
+
+    def read(self) -> bool | None:
+        """Return what `Result.in_domain` says."""
+        return None if self is DomainValue.UNKNOWN else self is DomainValue.INSIDE
+
 
 _NO_MODEL = ModelInfo("", "", "", "", ())
 
@@ -188,7 +209,10 @@ class ResultMessages:
             is_final=answer.is_final,
             sequence=answer.sequence,
             text=result.text if result else "",
+            raw_text=result.raw_text if result else "",
             routes=[route_name(route) for route in result.routes] if result else [],
+            in_domain=int(DomainValue.of(result)),
+            answer_score=(result.answer_score or 0.0) if result else 0.0,
             instances=[row for _, rows in found.branches for row in rows],
             images=found.images,
             stage_times=[

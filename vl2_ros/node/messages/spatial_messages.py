@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from vl2_ros.node.messages.instance_messages import name_track
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.transport import MessageTypes
-from vl2_ros.processing.results.spatial import Boxes3D
 from vl2_ros.views.overlay import PALETTE
 
 MARKER_TYPE = "visualization_msgs/msg/Marker"
@@ -45,10 +48,7 @@ class SpatialMessages:
         return self._make(
             "vision_msgs/msg/Detection3DArray",
             header=header,
-            detections=[
-                self._make_detection(header, label, score, boxes, index)
-                for label, score, boxes, index, _ in _list_placed(answer)
-            ],
+            detections=[self._make_detection(header, placed) for placed in _list_placed(answer)],
         )
 
     def make_markers(self, answer: Answer, header: Any) -> list[Any]:
@@ -81,14 +81,14 @@ class SpatialMessages:
 
     def _make_placed(self, answer: Answer, header: Any, namespace: str) -> Iterator[Any]:
         lifetime = self._make_duration(self._find_lifetime_s())
-        for number, (label, score, boxes, index, color) in enumerate(_list_placed(answer)):
-            position, size = boxes.centers_m[index], boxes.sizes_m[index]
-            text = f"{label} {score:.2f}"
+        for number, placed in enumerate(_list_placed(answer)):
+            position, size = placed.center_m, placed.size_m
+            text = f"{placed.label} {placed.score:.2f}"
             shared = {
                 "header": header,
                 "ns": namespace,
                 "action": _ADD,
-                "color": self._make_color(color),
+                "color": self._make_color(placed.color),
                 "lifetime": lifetime,
             }
             yield self._make(
@@ -118,12 +118,12 @@ class SpatialMessages:
         sec, nanosec = divmod(round(duration_s * 1e9), 1_000_000_000)
         return self._make("builtin_interfaces/msg/Duration", sec=sec, nanosec=nanosec)
 
-    def _make_detection(
-        self, header: Any, label: str, score: float, boxes: Boxes3D, index: int
-    ) -> Any:
-        pose = self._make_pose(boxes.centers_m[index])
-        size = self._make_vector(*(float(one) for one in boxes.sizes_m[index]))
-        hypothesis = self._make("vision_msgs/msg/ObjectHypothesis", class_id=label, score=score)
+    def _make_detection(self, header: Any, placed: _Placed) -> Any:
+        pose = self._make_pose(placed.center_m)
+        size = self._make_vector(*(float(one) for one in placed.size_m))
+        hypothesis = self._make(
+            "vision_msgs/msg/ObjectHypothesis", class_id=placed.label, score=placed.score
+        )
         with_pose = self._make(
             "vision_msgs/msg/ObjectHypothesisWithPose",
             hypothesis=hypothesis,
@@ -134,6 +134,7 @@ class SpatialMessages:
             header=header,
             results=[with_pose],
             bbox=self._make("vision_msgs/msg/BoundingBox3D", center=pose, size=size),
+            id=placed.track,
         )
 
     def _make_pose(self, position_m: Any) -> Any:
@@ -146,7 +147,16 @@ class SpatialMessages:
         return self._make("geometry_msgs/msg/Vector3", x=x, y=y, z=z)
 
 
-_Placed = tuple[str, float, Boxes3D, int, tuple[int, int, int]]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Placed:
+    """An instance that has a depth; `track` is the id of its detection."""
+
+    label: str
+    score: float
+    track: str
+    center_m: np.ndarray
+    size_m: np.ndarray
+    color: tuple[int, int, int]
 
 
 def _name_space(answer: Answer) -> str:
@@ -156,7 +166,7 @@ def _name_space(answer: Answer) -> str:
 
 
 def _list_placed(answer: Answer) -> Iterator[_Placed]:
-    """Yield label, score, boxes, index and colour of each instance that has a depth."""
+    """Yield each instance that has a depth."""
     if answer.space is None or answer.result is None:
         return
     for branch in answer.result.branches:
@@ -164,5 +174,11 @@ def _list_placed(answer: Answer) -> Iterator[_Placed]:
         boxes = answer.space.locate(found)
         for index, (_, score, label) in enumerate(found):
             if boxes.is_placed[index]:
-                color = PALETTE[int(found.class_ids[index]) % len(PALETTE)]
-                yield label, score, boxes, index, color
+                yield _Placed(
+                    label=label,
+                    score=score,
+                    track=name_track(found, index),
+                    center_m=boxes.centers_m[index],
+                    size_m=boxes.sizes_m[index],
+                    color=PALETTE[int(found.class_ids[index]) % len(PALETTE)],
+                )

@@ -101,6 +101,7 @@ class WatchList:
                 remaining_s=_count_remaining_s(watch, now_s),
                 waits_s=_count_waits_s(watch, now_s) if watch in ready else 0.0,
                 result_count=watch.result_count,
+                watch_mode=watch.request.watch_mode,
             )
             for watch in self._watches
         )
