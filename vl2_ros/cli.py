@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vl2_ros.console import ask_command, display, engine_commands, node_commands, serve_command
+from vl2_ros.console.groups import complete, group_options
 from vl2_ros.console.options import (
     AsJson,
-    Device,
+    Checkpoint,
+    Model,
     Overwrite,
-    Weights,
     find_package_version,
     find_version,
     load_model,
-    make_load_options,
 )
 from vl2_ros.errors import ConfigError, InputError, VL2Error
 
@@ -55,8 +55,6 @@ app = typer.Typer(
     help="Ask what a camera sees, in words, and get typed results.",
 )
 eval_app = typer.Typer(no_args_is_help=True, help="Measure a model.")
-app.add_typer(eval_app, name="eval")
-app.add_typer(engine_commands.engines_app, name="engines")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -76,26 +74,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise SystemExit(2)
 
 
-for _command in (
-    ask_command.ask,
-    node_commands.demo,
-    serve_command.serve,
-    node_commands.send,
-    node_commands.echo,
-    node_commands.camera,
-    node_commands.bag,
+for _panel, _command in (
+    ("Ask", ask_command.ask),
+    ("Ask", node_commands.bag),
+    ("Ask", node_commands.demo),
+    ("Node", serve_command.serve),
+    ("Node", node_commands.send),
+    ("Node", node_commands.echo),
+    ("Node", node_commands.camera),
 ):
-    app.command()(_command)
+    app.command(rich_help_panel=_panel)(_command)
 
 
-@app.command()
-def info(weights: Weights = None, as_json: AsJson = False) -> None:
-    """Tell versions, the device and what is in a checkpoint."""
+@app.command(rich_help_panel="Model")
+@group_options
+def info(model: Checkpoint, as_json: AsJson = False) -> None:
+    """Show versions, device and checkpoint contents."""
     import platform
 
-    from vl2_ros.loading import EMBEDDED_WEIGHTS
+    from vl2_ros.loading import find_weights
 
-    folder = weights or EMBEDDED_WEIGHTS
+    folder = find_weights(model)
     document = {
         "vl2_ros": find_version(),
         "python": platform.python_version(),
@@ -103,8 +102,8 @@ def info(weights: Weights = None, as_json: AsJson = False) -> None:
         "torch": None,
         "weights": str(folder),
     }
-    if find_spec("torch") is None and not weights:
-        display.show_note("what is in a checkpoint is told where torch is installed")
+    if find_spec("torch") is None and not model.weights:
+        display.show_note("checkpoint contents are shown where torch is installed")
     else:
         document |= _describe(folder)
     if as_json:
@@ -114,7 +113,7 @@ def info(weights: Weights = None, as_json: AsJson = False) -> None:
 
 
 def _describe(folder: Path) -> dict[str, Any]:
-    """Return torch, its device, and what a checkpoint holds."""
+    """Return torch, its device, and the contents of a checkpoint."""
     from dataclasses import asdict
 
     import torch
@@ -127,39 +126,41 @@ def _describe(folder: Path) -> dict[str, Any]:
     return {"torch": torch.__version__, "cuda": cuda, **checkpoint}
 
 
-@app.command()
+@app.command(rich_help_panel="Model")
 def train(
-    out: Annotated[Path, typer.Option(help="Folder of the checkpoint, log and state.")] = Path(
-        "training_runs/embedded"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder of the checkpoint, log and training state.")
+    ] = Path("training_runs/embedded"),
     cache: Annotated[Path, typer.Option(help="Folder of rendered frames.")] = Path(
         "training_runs/tabletop"
     ),
-    minutes: Annotated[float, typer.Option(help="Optimisation time.")] = 120.0,
-    frames: Annotated[int, typer.Option(help="Scenes to render, seeds from 0 on.")] = 20_000,
+    minutes: Annotated[float, typer.Option(help="Minutes of optimisation.")] = 120.0,
+    frames: Annotated[int, typer.Option(help="Scenes to render, with seeds from 0 on.")] = 20_000,
     workers: Annotated[int, typer.Option(min=1, help="Processes of one thread each.")] = 2,
     init: Annotated[
-        Path | None, typer.Option(help="Start a new run from the weights of this checkpoint.")
+        Path | None, typer.Option(help="Checkpoint whose weights a new run starts from.")
     ] = None,
     language_only: Annotated[
-        bool, typer.Option(help="Leave the detection decoder of --init as it is.")
+        bool, typer.Option("--language-only", help="Keep the detection decoder of --init as it is.")
     ] = False,
     device: Annotated[
-        str, typer.Option(help="cpu, or cuda: with --language-only, --workers draw its batches.")
+        str,
+        typer.Option(help="cpu, or cuda with --language-only; --workers then make its batches."),
     ] = "cpu",
     images: Annotated[
-        int, typer.Option(min=1, help="Of a step and worker with --language-only; 48 on a GPU.")
+        int,
+        typer.Option(min=1, help="Images per step and worker with --language-only; 48 on a GPU."),
     ] = 2,
 ) -> None:
-    """Render frames and train the embedded model; goes on where a stopped run was."""
+    """Render frames and train the embedded model; resumes an interrupted run."""
     from vl2_ros.training.embedded import train_embedded
     from vl2_ros.training.language import train_language
     from vl2_ros.training.recipe import EmbeddedRecipe
 
     if device != "cpu" and not language_only:
         raise ConfigError(
-            f"only the language side trains on {device!r} so far; add --language-only, or leave "
-            "out --device"
+            f"only the language side trains on {device!r} so far; add --language-only, or use "
+            "--device cpu"
         )
     recipe = EmbeddedRecipe(minutes=minutes, frames=frames, images=images)
     run = partial(train_language, device=device) if language_only else train_embedded
@@ -177,23 +178,23 @@ def train(
 
 
 @eval_app.command("embedded")
+@group_options
 def eval_embedded(
-    weights: Weights = None,
-    device: Device = "auto",
-    as_json: AsJson = False,
+    model: Model,
     seeds: Annotated[
         str | None,
-        typer.Option(metavar="A:B", help="Scenes, B not included; held out from 1000000 on."),
+        typer.Option(metavar="A:B", help="Scenes from A to B - 1; held out from 1000000 on."),
     ] = None,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="So many of the scenes; 300 when no seeds are named.")
+        int | None, typer.Option(min=1, help="Most scenes; default: all of --seeds, else 300.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Measure boxes, masks, routes and time on simulated scenes that training never saw."""
     from vl2_ros.evaluation.embedded import evaluate_embedded, list_rows
 
     chosen = _choose_seeds(seeds, frames)
-    pipeline = load_model(make_load_options(weights, device))
+    pipeline = load_model(model)
     with display.show_progress("evaluating") as show:
         document = evaluate_embedded(
             pipeline,
@@ -213,11 +214,15 @@ def eval_coco(
     found: Annotated[
         Path,
         typer.Argument(
-            metavar="RESULTS.json", help="COCO results, or what `vl2 ask --json --masks` printed."
+            metavar="RESULTS.json", help="COCO results, or output of `vl2 ask --json --masks`."
         ),
     ],
     kind: Annotated[
-        str, typer.Option(help="bbox, segm, keypoints, or keypoints_crowd as CrowdPose counts.")
+        str,
+        typer.Option(
+            help="bbox, segm, keypoints, or keypoints_crowd as CrowdPose counts.",
+            autocompletion=complete("bbox", "segm", "keypoints", "keypoints_crowd"),
+        ),
     ] = "bbox",
     as_json: AsJson = False,
 ) -> None:
@@ -234,7 +239,7 @@ def eval_coco(
         display.print_facts(dict(numbers))
 
 
-@app.command()
+@app.command(rich_help_panel="Model")
 def convert(
     source: Annotated[Path, typer.Argument(help="Released checkpoint folder.")],
     target: Annotated[Path, typer.Argument(help="New folder, written as safetensors.")],
@@ -250,20 +255,20 @@ def convert(
     display.print_text(f"checkpoint: {target.resolve()}")
 
 
-@app.command()
+@app.command(rich_help_panel="Model")
 def simulate(
     out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="Recording to write.")],
     seed: Annotated[
         list[int] | None,
-        typer.Option(min=0, help="Scene, may be repeated; held out from 1000000 on."),
+        typer.Option(min=0, help="Scene; may be repeated; held out from 1000000 on."),
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Frames of each scene.")] = 16,
-    width: Annotated[int, typer.Option(help="Pixels.")] = 640,
-    height: Annotated[int, typer.Option(help="Pixels.")] = 480,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG.")] = 92,
+    width: Annotated[int, typer.Option(help="Width of an image in pixels.")] = 640,
+    height: Annotated[int, typer.Option(help="Height of an image in pixels.")] = 480,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG quality.")] = 92,
     overwrite: Overwrite = False,
 ) -> None:
-    """Record a simulated tabletop camera that goes once around each scene."""
+    """Record a simulated camera that moves once around each tabletop scene."""
     from vl2_ros.recordings.bag import write_camera_bag
 
     with display.show_progress("rendering") as show:
@@ -275,7 +280,7 @@ def simulate(
 def _simulate_shots(
     seeds: Sequence[int], count: int, frame_hw: tuple[int, int], show: Callable[[int, int], None]
 ) -> Iterator[tuple[Frame, PinholeCamera]]:
-    """Render `count` frames of each seed, ten a second, the clock beginning at zero."""
+    """Render `count` frames of each seed, ten a second, with stamps from zero on."""
     from vl2_ros.recordings.bag import PinholeCamera
     from vl2_ros.sim.tabletop import TabletopSimulator
     from vl2_ros.structures import Frame
@@ -296,6 +301,10 @@ def _choose_seeds(text: str | None, frames: int | None) -> range:
     if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
         raise InputError(f"seeds must be A:B with A below B, such as 1000000:1000300, got {text!r}")
     return range(int(first), int(end))
+
+
+app.add_typer(eval_app, name="eval", rich_help_panel="Model")
+app.add_typer(engine_commands.engines_app, name="engines", rich_help_panel="Model")
 
 
 if __name__ == "__main__":

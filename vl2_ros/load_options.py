@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from vl2_ros.documents import shorten
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.parts import PARTS, check_part_names
 from vl2_ros.parameter_table import check_parameters, parameter
 
 #: Inference backends; auto is onnxruntime on the CPU where there are engines, else torch.
 BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt")
+_model = partial(parameter, panel="Model")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 
 
@@ -28,35 +29,34 @@ class LoadOptions:
     kept as text, and a list of parts as a tuple, whatever they came as.
     """
 
-    weights: str | os.PathLike[str] = parameter(
+    weights: str | os.PathLike[str] = _model(
         "",
-        "checkpoint folder, released or our own; empty: the embedded model",
+        "Checkpoint folder, released or our own; by default the embedded model",
         metavar="FOLDER",
-        is_path=True,
     )
-    device: str = parameter("auto", "cpu, cuda, cuda:1, ..., or auto: cuda where there is a GPU")
-    backend: str = parameter(
+    device: str = _model("auto", "cpu, cuda, cuda:1, ..., or auto: cuda where there is a GPU")
+    backend: str = _model(
         "auto",
-        "inference backend; auto: onnxruntime on the CPU where the checkpoint has engines, else "
+        "Inference backend; auto: onnxruntime on the CPU where the checkpoint has engines, else "
         "torch",
         choices=BACKENDS,
     )
-    engines: str | os.PathLike[str] = parameter(
+    engines: str | os.PathLike[str] = _model(
         "",
-        "folder of engines; empty: those built for the checkpoint on this machine, or shipped with "
-        "it",
+        "Folder of engines; by default those built for the checkpoint on this machine, or shipped "
+        "with it",
         metavar="FOLDER",
-        is_path=True,
     )
-    allow_fallback: bool = parameter(
-        True, "use torch, with a warning, where engines cannot be used; false: an error"
+    allow_fallback: bool = _model(
+        True, "Use torch, with a warning, where engines cannot be used; false: an error"
     )
-    without: tuple[str, ...] = parameter(
+    without: tuple[str, ...] = _model(
         (),
-        f"parts of the network that are not loaded and take no memory: {', '.join(PARTS)}",
+        "Parts of the network that are not loaded and take no memory, such as image_generation; "
+        "`vl2 info` lists the parts",
         metavar="PART",
     )
-    memory_budget_mb: float = parameter(
+    memory_budget_mb: float = _model(
         0.0,
         "MB that the weights of decoders may take together: they are loaded when they are needed "
         "and freed for each other; torch only; 0: no limit",
@@ -64,8 +64,10 @@ class LoadOptions:
         most=10_000_000.0,
         metavar="MB",
     )
-    cuda_graphs: bool = parameter(
-        True, "torch on a GPU replays shapes that come again; false: slower, with less GPU memory"
+    cuda_graphs: bool = _model(
+        True,
+        "Replay CUDA graphs of shapes that come again, torch only; false: slower, with less GPU "
+        "memory",
     )
 
     def __post_init__(self) -> None:
@@ -85,7 +87,11 @@ class LoadOptions:
             raise ConfigError(
                 f"device must be auto, cpu, cuda or cuda:1, ..., got {shorten(self.device)}"
             )
-        check_part_names(self.without, "without")
+        if self.without:
+            # It brings numpy, which the help of the command line does without.
+            from vl2_ros.model.parts import check_part_names
+
+            check_part_names(self.without, "without")
         if self.memory_budget_mb and self.backend not in ("auto", "torch"):
             raise ConfigError(
                 "memory_budget_mb works with the backend torch only, got "

@@ -55,7 +55,7 @@ def load_pipeline(options: LoadOptions | None = None) -> Pipeline:
             their place.
     """
     options = LoadOptions() if options is None else options
-    folder = Path(options.weights) if options.weights else EMBEDDED_WEIGHTS
+    folder = find_weights(options)
     if not is_folder(folder):
         raise CheckpointError(
             f"no weights folder at {shorten_path(folder)}; expected a folder with config.json, "
@@ -96,6 +96,11 @@ def load_pipeline(options: LoadOptions | None = None) -> Pipeline:
         name=folder.resolve().name if options.weights else "embedded",
         identity=identity,
     )
+
+
+def find_weights(options: LoadOptions) -> Path:
+    """Return the checkpoint folder of the options; it need not be there."""
+    return Path(options.weights) if options.weights else EMBEDDED_WEIGHTS
 
 
 def choose_device(device: str) -> str:

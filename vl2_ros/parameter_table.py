@@ -18,13 +18,13 @@ class ParameterNote:
     """What a reader of one parameter must know beside its name, type and default.
 
     Attributes:
-        text: one sentence with the unit.
+        text: one sentence with the unit, without its full stop.
         least: smallest value; None when there is no bound.
         most: largest value.
         choices: the only values; empty when any in the range is valid.
         live: may change while the node is active.
         metavar: stands for the value in the help of the command line; empty: that of its type.
-        is_path: names a file or folder, which a shell can complete.
+        panel: heading under which the help of the command line lists it; empty: its table's.
     """
 
     text: str
@@ -33,7 +33,7 @@ class ParameterNote:
     choices: tuple[str, ...] = ()
     live: bool = False
     metavar: str = ""
-    is_path: bool = False
+    panel: str = ""
 
 
 def parameter(default: Any, text: str, **note: Any) -> Any:

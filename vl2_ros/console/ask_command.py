@@ -8,24 +8,15 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vl2_ros.console import display, pointing
-from vl2_ros.console.image_options import make_image_options, take_image_options
-from vl2_ros.console.options import (
-    AsJson,
-    Backend,
-    Device,
-    EngineFolder,
-    MemoryBudget,
-    Threshold,
-    Weights,
-    Without,
-    load_model,
-    make_load_options,
-)
+from vl2_ros.console import display
+from vl2_ros.console.groups import Panel, group_options
+from vl2_ros.console.image_options import DrawOptions
+from vl2_ros.console.options import AsJson, Model, Threshold, load_model
+from vl2_ros.console.pointing import Pointing, make_command
 from vl2_ros.errors import EngineError, InputError
 from vl2_ros.views.answer_files import AnswerFiles, save_answer, save_labels
 
@@ -35,61 +26,50 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Output:
-    """Where answers go.
+class Output:
+    """What is written, and where."""
 
-    Attributes:
-        as_json: standard output is for programs.
-        with_masks: masks stand in the JSON.
-        save: of drawn and edited images, and of overlays.
-        labels: of the label image.
-    """
+    as_json: AsJson = False
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Include masks in the JSON, as run lengths.")
+    ] = False
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for the generated or edited image, else for an overlay; numbered when there "
+            "are several."
+        ),
+    ] = None
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="File for the class of every pixel, a 16-bit PNG; one image only."),
+    ] = None
 
-    as_json: bool
-    with_masks: bool
-    save: Path | None
-    labels: Path | None
 
-
-@take_image_options
+@group_options
 def ask(
     words: Annotated[
         list[str],
         typer.Argument(
             metavar="[IMAGE...] SENTENCE",
-            help="Image files, then what to ask; a drawing needs no image.",
+            help="Image files, then what to ask; generating an image needs no file.",
         ),
     ],
-    weights: Weights = None,
-    device: Device = "auto",
-    backend: Backend = "auto",
-    engines: EngineFolder = None,
-    as_json: AsJson = False,
-    masks: Annotated[bool, typer.Option(help="Put masks into the JSON, as run lengths.")] = False,
-    save: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the image that was drawn or edited, else an overlay; numbered when there "
-            "are several."
-        ),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="Write the class of every pixel as 16-bit PNG; for one image."),
-    ] = None,
+    model: Model,
+    pointing: Annotated[Pointing, Panel("Point")],
+    drawing: Annotated[DrawOptions, Panel("Draw")],
+    output: Annotated[Output, Panel("Output")],
     threshold: Threshold = 0.35,
-    point: pointing.Points = None,
-    box: pointing.Boxes = None,
-    scribble: pointing.Scribbles = None,
-    polygon: pointing.Polygons = None,
-    region: pointing.Regions = None,
-    example: pointing.Examples = None,
-    direct: pointing.Direct = False,
-    without: Without = None,
-    memory_budget: MemoryBudget = 0.0,
-    **images: Any,
+    direct: Annotated[
+        bool,
+        typer.Option(
+            "--direct",
+            help="Teacher forcing: take the known form of the answer instead of generating it.",
+            rich_help_panel="Model",
+        ),
+    ] = False,
 ) -> None:
-    """Ask a sentence about one or more images, each answered in turn, or have one drawn.
+    """Ask a sentence about one or more images, each answered in turn, or generate an image.
 
     vl2 ask table.jpg "find the red mug and the bowl" --save overlay.png
 
@@ -98,22 +78,13 @@ def ask(
     Options that point may be repeated; 120,80@1 points into the first example.
     """
     paths, sentence = _split_words(words)
-    if labels is not None and len(paths) != 1:
+    if output.labels is not None and len(paths) != 1:
         raise InputError(f"--labels takes one image, got {len(paths)}")
-    pointed = pointing.Pointing(
-        point or (), box or (), scribble or (), polygon or (), region or (), example or ()
-    )
-    options = make_image_options(images)
-    command = pointing.make_command(
-        sentence, pointed, threshold=threshold, direct=direct, image_options=options
+    command = make_command(
+        sentence, pointing, threshold=threshold, direct=direct, image_options=drawing.make()
     )
     frames = _read_frames(paths)
-    pipeline = load_model(
-        make_load_options(
-            weights, device, backend, engines, without=without or (), memory_budget_mb=memory_budget
-        )
-    )
-    _answer_each(pipeline, frames, command, _Output(as_json, masks, save, labels))
+    _answer_each(load_model(model), frames, command, output)
 
 
 def _split_words(words: list[str]) -> tuple[list[str], str]:
@@ -141,7 +112,7 @@ def _answer_each(
     pipeline: Pipeline,
     images: list[tuple[str | None, Frame | None]],
     command: Command,
-    output: _Output,
+    output: Output,
 ) -> None:
     for index, (path, frame) in enumerate(images):
         began = time.perf_counter()
@@ -156,7 +127,7 @@ def _answer_each(
             save_labels(result, output.labels)
         if output.as_json:
             row = display.describe_answer(
-                path, command.text, result, seconds, files, with_masks=output.with_masks
+                path, command.text, result, seconds, files, with_masks=output.masks
             )
             display.print_json(row)
         else:

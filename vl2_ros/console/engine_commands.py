@@ -1,4 +1,4 @@
-"""`vl2 engines`: build the engines of a checkpoint for this machine, and look after them."""
+"""`vl2 engines`: build and manage the engines of a checkpoint for this machine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vl2_ros.console import display
-from vl2_ros.console.options import AsJson, Weights
+from vl2_ros.console.groups import complete, group_options
+from vl2_ros.console.options import AsJson, Checkpoint
 from vl2_ros.errors import ConfigError, EngineError
+from vl2_ros.load_options import LoadOptions
 
 if TYPE_CHECKING:
     from vl2_ros.export.build_engines import BuildReport
@@ -24,38 +26,48 @@ if TYPE_CHECKING:
 #: Folder of exported ONNX files in a folder of engines.
 EXPORTED = "onnx"
 
-engines_app = typer.Typer(
-    no_args_is_help=True, help="Build engines for this machine, and look after them."
-)
+engines_app = typer.Typer(no_args_is_help=True, help="Build and manage engines for this machine.")
 
 EnginesFolder = Annotated[
     Path | None,
     typer.Option(
         "--engines",
-        help="Folder of the engines; left out: engines in the checkpoint folder where that is "
-        "writable, else in ~/.cache/vl2_ros.",
+        metavar="FOLDER",
+        help="Folder of engines; default: engines in the checkpoint folder where that is writable, "
+        "else in ~/.cache/vl2_ros.",
+        rich_help_panel="Model",
     ),
 ]
 
 
 @engines_app.command()
+@group_options
 def build(
-    profile: Annotated[
-        str, typer.Option(help="YAML file, or name of a shipped one: cpu, discrete, orin.")
-    ] = "cpu",
-    weights: Weights = None,
+    model: Checkpoint,
     engines: EnginesFolder = None,
+    profile: Annotated[
+        str,
+        typer.Option(
+            help="YAML file, or name of a shipped one: cpu, discrete, orin.",
+            autocompletion=complete("cpu", "discrete", "orin"),
+        ),
+    ] = "cpu",
     build_only: Annotated[
         bool,
-        typer.Option(help="Build from ONNX files that are there; needs neither torch nor weights."),
+        typer.Option(
+            "--build-only",
+            help="Build from ONNX files that are there; needs neither torch nor weights.",
+        ),
     ] = False,
     export_only: Annotated[
         bool,
-        typer.Option(help="Export the ONNX files alone, to build elsewhere with --build-only."),
+        typer.Option(
+            "--export-only", help="Only export ONNX files, to build elsewhere with --build-only."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Export the graphs of a checkpoint and build engines, those that are not there yet."""
+    """Export the graphs of a checkpoint and build the engines that are missing."""
     from vl2_ros.export.build_engines import build_engines
     from vl2_ros.export.engine_builders import make_builder
     from vl2_ros.export.engine_profile import find_profile, load_profile
@@ -65,32 +77,31 @@ def build(
         raise ConfigError("--build-only and --export-only leave nothing to do; name one of them")
     chosen = load_profile(find_profile(profile))
     if export_only:
-        folder = _open_store(weights, engines).folder / EXPORTED
+        folder = _open_store(model, engines).folder / EXPORTED
         with display.show_stages("exporting") as show:
-            _export(chosen, weights, folder, show)
+            _export(chosen, model, folder, show)
         display.print_text(f"exported: {folder.resolve()}")
         return
-    # Before the export, which takes long, it shall be clear that the engines can be built.
+    # Checked before the export, which takes long: can the engines be built at all?
     builder = make_builder(chosen, TrustedPlans(further=chosen.trusted))
-    store = _open_store(weights, engines)
+    store = _open_store(model, engines)
     with display.show_stages("exporting") as show:
 
-        def tell(graph: str, progress: BuildProgress) -> None:
+        def report_progress(graph: str, progress: BuildProgress) -> None:
             show(_describe_progress(graph, progress), progress.share)
 
-        source = _find_exported(store, weights) if build_only else None
+        source = _find_exported(store, model) if build_only else None
         if source is None:
-            source = _export(chosen, weights, store.folder / EXPORTED, show)
-        report = build_engines(chosen, source, store, builder, tell)
+            source = _export(chosen, model, store.folder / EXPORTED, show)
+        report = build_engines(chosen, source, store, builder, report_progress)
     _print_report(report, store, as_json=as_json)
 
 
 @engines_app.command(name="list")
-def list_command(
-    weights: Weights = None, engines: EnginesFolder = None, as_json: AsJson = False
-) -> None:
-    """List engines: graph, precision, shapes, when they were built with what for what, state."""
-    store = _open_store(weights, engines)
+@group_options
+def list_command(model: Checkpoint, engines: EnginesFolder = None, as_json: AsJson = False) -> None:
+    """List engines: graph, precision, shapes, time of the build, library, device and state."""
+    store = _open_store(model, engines)
     published = {one.sha256 for one in store.published().values()}
     rows = [
         _describe_engine(one, "old" if one.file.sha256 not in published else _find_state(one))
@@ -100,7 +111,7 @@ def list_command(
         display.print_json({"folder": str(store.folder), "engines": rows})
         return
     display.print_text(f"{store.folder}: {len(rows) or 'no'} engines built here")
-    if not rows and (came := _find_shipped(weights)) is not None:
+    if not rows and (came := _find_shipped(model)) is not None:
         display.print_text(f"{came}: engines that came with the checkpoint are in use")
     # The hash has a line of its own: a table would cut it.
     display.print_rows([{n: v for n, v in row.items() if n != "sha256"} for row in rows])
@@ -109,15 +120,16 @@ def list_command(
 
 
 @engines_app.command()
-def verify(weights: Weights = None, engines: EnginesFolder = None, as_json: AsJson = False) -> None:
-    """Compare the engines in use with their hashes, and what they compute with torch, again."""
+@group_options
+def verify(model: Checkpoint, engines: EnginesFolder = None, as_json: AsJson = False) -> None:
+    """Check the hashes of the engines in use, and compare their outputs with torch again."""
     from vl2_ros.export.build_engines import verify_engine
 
-    store = _open_store(weights, engines)
+    store = _open_store(model, engines)
     published = store.published()
     if not published:
         raise EngineError(f"no engines in {store.folder}; build them with `vl2 engines build`")
-    source = _find_exported(store, weights)
+    source = _find_exported(store, model)
     verdicts = [
         verify_engine(one, _make_builder_of(one.built_with), source) for one in published.values()
     ]
@@ -138,17 +150,18 @@ def verify(weights: Weights = None, engines: EnginesFolder = None, as_json: AsJs
 
 
 @engines_app.command()
+@group_options
 def clean(
-    weights: Weights = None,
+    model: Checkpoint,
     engines: EnginesFolder = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also those in use, and the exported files.")
+        bool, typer.Option("--all", help="Also delete engines in use and exported files.")
     ] = False,
 ) -> None:
-    """Delete engines that are not in use any more, and what broken builds left."""
+    """Delete engines that are not in use any more, and remains of failed builds."""
     from vl2_ros.export.engine_store import clean_exported
 
-    store = _open_store(weights, engines)
+    store = _open_store(model, engines)
     gone = store.clean(everything=everything)
     if everything:
         gone += clean_exported(store.folder / EXPORTED)
@@ -159,9 +172,11 @@ def clean(
 
 @engines_app.command()
 def trust(
-    sha256: Annotated[str, typer.Argument(metavar="SHA256", help="Of the plan, as `list` shows.")],
+    sha256: Annotated[
+        str, typer.Argument(metavar="SHA256", help="Hash of the plan, as `vl2 engines list` shows.")
+    ],
     note: Annotated[
-        str, typer.Option(help="Where it comes from, for whoever reads the list.")
+        str, typer.Option(help="Where the plan comes from, kept in the list of trusted plans.")
     ] = "",
 ) -> None:
     """Allow a TensorRT plan that was built elsewhere to be loaded. A plan can run any code."""
@@ -172,36 +187,36 @@ def trust(
     display.print_text(f"{'added to' if added else 'already in'} {trusted.path}")
 
 
-def _open_store(weights: Path | None, engines: Path | None) -> EngineStore:
+def _open_store(model: LoadOptions, engines: Path | None) -> EngineStore:
     from vl2_ros.export.engine_store import EngineStore
-    from vl2_ros.loading import EMBEDDED_WEIGHTS
+    from vl2_ros.loading import find_weights
     from vl2_ros.runtime.files.engine_folders import choose_folder
     from vl2_ros.runtime.files.weights_identity import identify_weights
 
     if engines is None:
-        folder = weights or EMBEDDED_WEIGHTS
+        folder = find_weights(model)
         identity = identify_weights(folder)
-        engines = choose_folder(folder, identity, is_packaged=weights is None)
+        engines = choose_folder(folder, identity, is_packaged=not model.weights)
     return EngineStore(engines, on_wait=display.show_note)
 
 
-def _find_shipped(weights: Path | None) -> Path | None:
+def _find_shipped(model: LoadOptions) -> Path | None:
     """Return the folder of the engines that came with a checkpoint, if any did."""
-    from vl2_ros.loading import EMBEDDED_WEIGHTS
+    from vl2_ros.loading import find_weights
     from vl2_ros.runtime.files.engine_files import FILE_NAME
     from vl2_ros.runtime.files.engine_folders import FOLDER
 
-    folder = (weights or EMBEDDED_WEIGHTS) / FOLDER
+    folder = find_weights(model) / FOLDER
     return folder if (folder / FILE_NAME).is_file() else None
 
 
-def _find_exported(store: EngineStore, weights: Path | None) -> Path:
+def _find_exported(store: EngineStore, model: LoadOptions) -> Path:
     """Return the folder of exported files: in the store, or as it came with the checkpoint."""
-    from vl2_ros.loading import EMBEDDED_WEIGHTS
+    from vl2_ros.loading import find_weights
     from vl2_ros.runtime.files.engine_files import FILE_NAME
     from vl2_ros.runtime.files.engine_folders import FOLDER
 
-    places = (store.folder / EXPORTED, (weights or EMBEDDED_WEIGHTS) / FOLDER)
+    places = (store.folder / EXPORTED, find_weights(model) / FOLDER)
     for place in places:
         if (place / FILE_NAME).is_file():
             return place
@@ -212,14 +227,14 @@ def _find_exported(store: EngineStore, weights: Path | None) -> Path:
 
 
 def _export(
-    profile: EngineProfile, weights: Path | None, folder: Path, show: Callable[[str, float], None]
+    profile: EngineProfile, model: LoadOptions, folder: Path, show: Callable[[str, float], None]
 ) -> Path:
     from vl2_ros.export.profile_export import export_for_profile
-    from vl2_ros.loading import EMBEDDED_WEIGHTS
+    from vl2_ros.loading import find_weights
 
     return export_for_profile(
         profile,
-        weights or EMBEDDED_WEIGHTS,
+        find_weights(model),
         folder,
         on_wait=display.show_note,
         progress=lambda graph: show(f"exporting: {graph}", 0.0),

@@ -8,32 +8,26 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vl2_ros.console import display, terminal
 from vl2_ros.console.demo_report import DemoReport
-from vl2_ros.console.image_options import make_image_options, take_image_options
+from vl2_ros.console.groups import Panel, group_options, write_options
+from vl2_ros.console.image_options import DrawOptions
 from vl2_ros.console.options import (
     AsJson,
-    Backend,
-    Device,
-    Domain,
-    EngineFolder,
-    MemoryBudget,
-    Namespace,
-    NodeName,
+    Link,
+    Model,
+    NodeAddress,
     Overwrite,
     Threshold,
-    TransportName,
-    Weights,
-    Without,
     load_model,
-    make_load_options,
     open_transport,
 )
 from vl2_ros.errors import VL2Error
@@ -51,19 +45,75 @@ _LAST_WORD_S = 3.0
 _EMBEDDED = Path(__file__).parent.parent / "embedded"
 DEMO_BAG = _EMBEDDED / "demo" / "tabletop.mcap"
 DEMO_COMMANDS = _EMBEDDED / "demo" / "commands.txt"
+ImageTopic = Annotated[
+    str | None,
+    typer.Option(
+        "--topic",
+        help="Image topic of the recording; default: its only one.",
+        rich_help_panel="Input",
+    ),
+]
 
 
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """When a command is answered, and by which name."""
+
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            metavar="HZ", help="Answer until Ctrl-C, at most so often a second; 0: every image."
+        ),
+    ] = None
+    camera: Annotated[str, typer.Option(help="Camera of the node; default: its first.")] = ""
+    command_id: Annotated[str, typer.Option("--id", help="Id that the results carry.")] = ""
+    deadline: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Time until the answer is worthless; 0: the node's parameter command_deadline_s.",
+        ),
+    ] = 0.0
+    duration: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time until a watch ends; 0: never.")
+    ] = 0.0
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time to wait for the node, and for a result.")
+    ] = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """How a recording becomes a camera."""
+
+    topic: ImageTopic = None
+    onto: Annotated[
+        str | None, typer.Option(metavar="TOPIC", help="Topic to publish on; default: as recorded.")
+    ] = None
+    rate: Annotated[
+        float | None, typer.Option(metavar="HZ", help="Images a second; default: as recorded.")
+    ] = None
+    loop: Annotated[bool, typer.Option("--loop", help="Start again at the end.")] = False
+    step: Annotated[
+        bool, typer.Option("--step", help="Publish the next image when Enter is pressed.")
+    ] = False
+
+
+@group_options
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the overlay images.")] = Path("vl2_demo"),
-    weights: Weights = None,
-    device: Device = "auto",
-    backend: Backend = "auto",
-    engines: EngineFolder = None,
-    bag: Annotated[Path, typer.Option(help="Any camera recording.")] = DEMO_BAG,
-    commands: Annotated[Path, typer.Option(help="Text file, one sentence a line.")] = DEMO_COMMANDS,
-    topic: Annotated[str | None, typer.Option(help="Image topic of the recording.")] = None,
+    model: Model,
+    bag: Annotated[
+        Path, typer.Option(help="Recording of a camera.", rich_help_panel="Input")
+    ] = DEMO_BAG,
+    commands: Annotated[
+        Path, typer.Option(help="Text file, one sentence a line.", rich_help_panel="Input")
+    ] = DEMO_COMMANDS,
+    topic: ImageTopic = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the overlay images.", rich_help_panel="Output")
+    ] = Path("vl2_demo"),
 ) -> None:
-    """Run a camera and a node as processes, ask over DDS, one sentence an image, draw the answers.
+    """Run a camera and a node as processes, ask one sentence per image over DDS, draw the answers.
 
     Nothing leaves this machine: loopback only, in a ROS domain that is free.
     """
@@ -83,13 +133,10 @@ def demo(
     domain = find_free_domain()
     # Both children and the DDS library read these.
     os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-    options = ["--device", device, "--backend", backend]
-    for name, folder in (("--weights", weights), ("--engines", engines)):
-        options += [name, str(folder)] if folder else []
     with (
         terminal.hear_signals(),
         closing(DdsTransport("vl2_demo", domain_id=domain)) as transport,
-        closing(DemoProcesses(bag, topic=topic, serve_options=options)) as children,
+        closing(DemoProcesses(bag, topic=topic, serve_options=write_options(model))) as children,
         display.show_progress(f"camera and node, ROS domain {domain}") as show,
     ):
         client, images = PerceptionClient(transport), ReceivedImages(transport, CAMERA)
@@ -102,31 +149,33 @@ def demo(
     report.finish()
 
 
-@take_image_options
+@group_options
 def bag(
     source: Annotated[Path, typer.Argument(metavar="IN", help="rosbag2 folder, .mcap or .db3.")],
     out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="Recording of the results.")],
     command: Annotated[
-        list[str], typer.Option("--command", "-c", help="Sentence, may be repeated.")
+        list[str],
+        typer.Option("--command", "-c", help="Sentence; may be repeated.", rich_help_panel="Input"),
     ],
-    topic: Annotated[str | None, typer.Option(help="Image topic of the recording.")] = None,
+    model: Model,
+    drawing: Annotated[DrawOptions, Panel("Draw")],
+    topic: ImageTopic = None,
     rate: Annotated[
-        float, typer.Option(help="At most so many images of each second; 0: every one.")
+        float,
+        typer.Option(
+            metavar="HZ", help="Most images a second; 0: every image.", rich_help_panel="Input"
+        ),
     ] = 0.0,
-    weights: Weights = None,
-    device: Device = "auto",
-    backend: Backend = "auto",
-    engines: EngineFolder = None,
     threshold: Threshold = 0.35,
     annotated: Annotated[
-        bool, typer.Option(help="Write the images with the results drawn in, too.")
+        bool,
+        typer.Option(
+            help="Also record images with the results drawn in.", rich_help_panel="Output"
+        ),
     ] = True,
     overwrite: Overwrite = False,
-    without: Without = None,
-    memory_budget: MemoryBudget = 0.0,
-    **images: Any,
 ) -> None:
-    """Ask a recorded camera, image by image, and record typed results for Foxglove and ROS 2.
+    """Ask about every image of a recording, and record typed results for Foxglove and ROS 2.
 
     vl2 bag drive.mcap --command "find the red mug" results.mcap
     """
@@ -134,7 +183,7 @@ def bag(
     from vl2_ros.recordings.bag_results import BagQuestion, answer_bag, check_output
     from vl2_ros.structures import Command
 
-    options = make_image_options(images)
+    options = drawing.make()
     commands = [
         Command(text, id=str(index), score_threshold=threshold, image_options=options)
         for index, text in enumerate(command)
@@ -142,11 +191,7 @@ def bag(
     question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=annotated)
     check_output(source, out, overwrite=overwrite)
     total = count_images(source, topic=topic) * len(commands)
-    pipeline = load_model(
-        make_load_options(
-            weights, device, backend, engines, without=without or (), memory_budget_mb=memory_budget
-        )
-    )
+    pipeline = load_model(model)
     refused: list[str] = []
     with display.show_progress("asking") as show:
         done = iter(range(1, total + 1))
@@ -164,31 +209,21 @@ def bag(
     display.print_text(f"{count} results: {out.resolve()}")
 
 
-@take_image_options
+@group_options
 def send(
     text: Annotated[str, typer.Argument(metavar="SENTENCE", help="What to ask.")],
-    watch: Annotated[
-        float | None,
-        typer.Option(metavar="HZ", help="Go on until Ctrl-C, at most so often; 0: every image."),
-    ] = None,
-    camera: Annotated[str, typer.Option(help="A camera of the node; its first if not named.")] = "",
-    command_id: Annotated[str, typer.Option("--id", help="Comes back in the results.")] = "",
-    deadline: Annotated[
-        float, typer.Option(help="Seconds until the answer is worthless; 0: the node's own.")
-    ] = 0.0,
-    duration: Annotated[float, typer.Option(help="Seconds until a watch ends; 0: never.")] = 0.0,
+    sending: Annotated[Sending, Panel("Command")],
+    drawing: Annotated[DrawOptions, Panel("Draw")],
+    address: Annotated[NodeAddress, Panel("Network")],
     threshold: Threshold = 0.0,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the node, a result.")] = 30.0,
     save: Annotated[
         Path | None,
-        typer.Option(help="Write the image that was drawn or edited; of a watch the newest."),
+        typer.Option(
+            help="File for the generated or edited image; of a watch the newest.",
+            rich_help_panel="Output",
+        ),
     ] = None,
     as_json: AsJson = False,
-    node_name: NodeName = "vl2",
-    namespace: Namespace = "",
-    domain: Domain = None,
-    transport: TransportName = "dds",
-    **images: Any,
 ) -> None:
     """Ask a running node what its camera sees, and print the result, or results as they come.
 
@@ -197,25 +232,25 @@ def send(
     from vl2_ros.clients.client import PerceptionClient
     from vl2_ros.node.request import Mode
 
-    options = make_image_options(images)
-    with closing(open_transport(transport, "vl2_send", domain_id=domain)) as link:
-        client = PerceptionClient(link, node_name=node_name, namespace=namespace)
-        client.require_node(timeout)
+    options, watch = drawing.make(), sending.watch
+    with closing(open_transport(address, "vl2_send")) as link:
+        client = PerceptionClient(link, node_name=address.node_name, namespace=address.namespace)
+        client.require_node(sending.timeout)
         sent = client.send(
             text,
-            command_id=command_id,
+            command_id=sending.command_id,
             mode=Mode.ASK if watch is None else Mode.WATCH,
-            camera=camera,
+            camera=sending.camera,
             rate_hz=watch or 0.0,
-            duration_s=duration,
-            deadline_s=deadline,
+            duration_s=sending.duration,
+            deadline_s=sending.deadline,
             score_threshold=threshold,
             image_options=options,
         )
         show = partial(_show_received, as_json=as_json, save=save)
         with terminal.end_quietly():
             try:
-                for received in client.follow(sent, timeout):
+                for received in client.follow(sent, sending.timeout):
                     show(received, in_full=watch is None)
             except KeyboardInterrupt:
                 client.stop(sent)
@@ -224,51 +259,45 @@ def send(
                     show(received, in_full=False)
 
 
+@group_options
 def echo(
-    count: Annotated[int, typer.Option(min=0, help="End after so many; 0: never.")] = 0,
+    address: Annotated[NodeAddress, Panel("Network")],
+    count: Annotated[
+        int,
+        typer.Option(min=0, help="End after so many results; 0: never.", rich_help_panel="Output"),
+    ] = 0,
     as_json: AsJson = False,
-    node_name: NodeName = "vl2",
-    namespace: Namespace = "",
-    domain: Domain = None,
-    transport: TransportName = "dds",
 ) -> None:
-    """Print every result of a running node, one line each, whoever asked; until Ctrl-C."""
+    """Print every result of a running node, one line each, until Ctrl-C."""
     from vl2_ros.clients.client import PerceptionClient
 
-    link = open_transport(transport, "vl2_echo", domain_id=domain)
+    link = open_transport(address, "vl2_echo")
     with closing(link), terminal.end_quietly():
-        client = PerceptionClient(link, node_name=node_name, namespace=namespace)
+        client = PerceptionClient(link, node_name=address.node_name, namespace=address.namespace)
         if not client.wait_for_node(3.0):
             display.show_note(f"no node {client.node} in ROS domain {link.domain_id} yet")
         for received in islice(client.listen(), count or None):
             display.print_received(received, as_json=as_json)
 
 
+@group_options
 def camera(
     recording: Annotated[
         Path, typer.Argument(metavar="BAG", help="rosbag2 folder, .mcap or .db3.")
     ],
-    topic: Annotated[str | None, typer.Option(help="Image topic of the recording.")] = None,
-    onto: Annotated[
-        str | None, typer.Option(metavar="TOPIC", help="Name of the camera; else as recorded.")
-    ] = None,
-    rate: Annotated[float | None, typer.Option(help="Images a second; else as recorded.")] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
-    step: Annotated[
-        bool, typer.Option("--step", help="Hold each image until Enter is pressed.")
-    ] = False,
-    domain: Domain = None,
-    transport: TransportName = "dds",
+    playing: Annotated[Playing, Panel("Playback")],
+    network: Annotated[Link, Panel("Network")],
 ) -> None:
-    """Play a recorded camera onto its topic, as if it were there."""
+    """Publish the images of a recorded camera, as a camera does."""
     from vl2_ros.recordings import camera_player
 
-    link = open_transport(transport, "vl2_camera", domain_id=domain)
+    topic, rate = playing.topic, playing.rate
+    link = open_transport(network, "vl2_camera")
     with closing(link), terminal.end_quietly():
-        name, publish = camera_player.open_camera(link, recording, topic=topic, onto=onto)
-        images = camera_player.repeat_recording(recording, topic=topic, loop=loop)
+        name, publish = camera_player.open_camera(link, recording, topic=topic, onto=playing.onto)
+        images = camera_player.repeat_recording(recording, topic=topic, loop=playing.loop)
         display.print_text(f"{name} in ROS domain {link.domain_id}; Ctrl-C ends it")
-        if step:
+        if playing.step:
             camera_player.hold_camera(images, publish, terminal.read_steps(), rate_hz=rate)
         else:
             camera_player.play_camera(images, publish, threading.Event(), rate_hz=rate)

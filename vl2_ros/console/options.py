@@ -3,91 +3,67 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import inspect
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vl2_ros.console.display import show_progress
+from vl2_ros.console.groups import Panel, complete
 from vl2_ros.errors import ConfigError
 from vl2_ros.load_options import LoadOptions
-from vl2_ros.node.parameters import NodeParameters
-from vl2_ros.parameter_table import note_of
 
 if TYPE_CHECKING:
     from vl2_ros.flow.pipeline import Pipeline
     from vl2_ros.transports.dds.transport import DdsTransport
     from vl2_ros.transports.ros.transport import RosTransport
 
-Weights = Annotated[
-    Path | None,
-    typer.Option(help="Checkpoint folder, released or our own; the embedded model when left out."),
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto: cuda where it is.")]
-Backend = Annotated[
-    str,
-    typer.Option(
-        help="torch, onnxruntime, tensorrt, or auto: onnxruntime on the CPU where the checkpoint "
-        "has engines, else torch."
-    ),
-]
-EngineFolder = Annotated[
-    Path | None,
-    typer.Option("--engines", help="Folder of engines; left out: engines in the checkpoint's."),
-]
-Without = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--without",
-        metavar="PART",
-        help="Leave a part of the network out, such as image_generation; may be repeated.",
-    ),
-]
-MemoryBudget = Annotated[
-    float,
-    typer.Option(
-        "--memory-budget-mb",
-        metavar="MB",
-        min=0.0,
-        help="MB that the weights of decoders may take together; 0: no limit.",
-    ),
-]
-Watchdog = Annotated[
-    str,
-    typer.Option(
-        help="on: the model runs in a process of its own, which is killed when it hangs and "
-        "restarted when it ends; off; or auto: on where the device is a GPU."
-    ),
-]
-PerceiverStall = Annotated[
-    float,
-    typer.Option(
-        "--perceiver-stall-s",
-        help="Seconds without a sign of a running command after which the watchdog acts.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+#: Groups of options of a model, and of its checkpoint alone.
+Model = Annotated[LoadOptions, Panel("Model")]
+Checkpoint = Annotated[LoadOptions, Panel("Model", only=("weights",))]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel="Output")]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the output file if it exists.")
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace the output file if it exists.", rich_help_panel="Output"
+    ),
 ]
-Threshold = Annotated[float, typer.Option(help="Leave out instances scored below it, 0..1.")]
-NodeName = Annotated[str, typer.Option(help="Name of the node.")]
-Namespace = Annotated[str, typer.Option(help="Of the node, such as /robot.")]
-Domain = Annotated[int | None, typer.Option(help="DDS domain; else ROS_DOMAIN_ID, else 0.")]
+Threshold = Annotated[
+    float,
+    typer.Option(help="Skip instances with a lower score, 0..1.", rich_help_panel="Output"),
+]
+Domain = Annotated[int | None, typer.Option(help="DDS domain; default: ROS_DOMAIN_ID, else 0.")]
 TransportName = Annotated[
     str,
     typer.Option(
-        "--transport", help="dds: plain DDS, needs no ROS; ros: rclpy and the ROS 2 middleware."
+        "--transport",
+        help="dds: plain DDS without ROS; ros: rclpy and the ROS 2 middleware.",
+        autocompletion=complete("dds", "ros"),
     ),
 ]
 EndWithInput = Annotated[
     bool, typer.Option("--end-with-input", hidden=True, help="End when standard input ends.")
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How other processes are reached."""
+
+    domain: Domain = None
+    transport: TransportName = "dds"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddress(Link):
+    """Which node, and how it is reached."""
+
+    node_name: Annotated[str, typer.Option(help="Name of the node.")] = "vl2"
+    namespace: Annotated[str, typer.Option(help="Namespace of the node, such as /robot.")] = ""
 
 
 def find_package_version(*names: str) -> str | None:
@@ -112,36 +88,34 @@ def find_version() -> str:
 
 
 def open_transport(
-    name: str,
+    link: Link,
     node_name: str,
     *,
     namespace: str = "",
-    domain_id: int | None = None,
     remap: Mapping[str, str] | None = None,
 ) -> DdsTransport | RosTransport:
     """Open the transport of a client or a camera.
 
     Args:
-        name: dds or ros.
+        link: domain and transport.
         node_name: of the new node.
         namespace: of the new node.
-        domain_id: DDS domain; None takes ROS_DOMAIN_ID.
         remap: topic to its other name.
 
     Raises:
         ConfigError: if there is no such transport.
         TransportError: if what it needs is missing.
     """
-    if name == "ros":
+    if link.transport == "ros":
         from vl2_ros.transports.ros.transport import open_ros_transport
 
-        set_domain(domain_id)
+        set_domain(link.domain)
         return open_ros_transport(node_name, namespace=namespace, remap=remap)
-    if name == "dds":
+    if link.transport == "dds":
         from vl2_ros.transports.dds.transport import DdsTransport
 
-        return DdsTransport(node_name, namespace=namespace, domain_id=domain_id, remap=remap)
-    raise ConfigError(f"--transport must be dds or ros, got {name!r}")
+        return DdsTransport(node_name, namespace=namespace, domain_id=link.domain, remap=remap)
+    raise ConfigError(f"--transport must be dds or ros, got {link.transport!r}")
 
 
 def set_domain(domain_id: int | None) -> None:
@@ -156,69 +130,3 @@ def load_model(options: LoadOptions) -> Pipeline:
 
     with show_progress("loading"):
         return load_pipeline(options)
-
-
-def make_load_options(
-    weights: Path | None,
-    device: str,
-    backend: str = "auto",
-    engines: Path | None = None,
-    *,
-    without: Collection[str] = (),
-    memory_budget_mb: float = 0.0,
-) -> LoadOptions:
-    """Make the value from options of a command."""
-    return LoadOptions(
-        weights=weights or "",
-        device=device,
-        backend=backend,
-        engines=engines or "",
-        without=tuple(without),
-        memory_budget_mb=memory_budget_mb,
-    )
-
-
-def make_node_parameters(options: Mapping[str, Any]) -> NodeParameters:
-    """Make the parameters from the options that `take_node_parameters` added.
-
-    Raises:
-        ConfigError: if a value is out of its range.
-    """
-    values: dict[str, Any] = {
-        name: tuple(one) if isinstance(one, list) else one for name, one in options.items()
-    }
-    return NodeParameters(**values)
-
-
-def take_node_parameters(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each field of `NodeParameters`.
-
-    One that holds several values is an option in the singular that may be repeated.
-    """
-    hints = get_type_hints(NodeParameters)
-    added = []
-    for item in dataclasses.fields(NodeParameters):
-        help_text, default = note_of(item.name, NodeParameters).text, item.default
-        is_list = isinstance(default, tuple)
-        kind = list[str] if is_list else hints[item.name]
-        names = [f"--{item.name.removesuffix('s').replace('_', '-')}"] if is_list else []
-        added.append(
-            inspect.Parameter(
-                item.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=list(default) if isinstance(default, tuple) else default,
-                annotation=Annotated[kind, typer.Option(*names, help=help_text)],
-            )
-        )
-    return add_options(command, added)
-
-
-def add_options(
-    command: Callable[..., None], added: Sequence[inspect.Parameter]
-) -> Callable[..., None]:
-    """Give a command options that it takes by its `**` parameter."""
-    # Evaluated here, as typer reads a signature that was set by hand as it is, strings and all.
-    signature = inspect.signature(command, eval_str=True)
-    own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
-    command.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-    return command

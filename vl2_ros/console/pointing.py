@@ -5,7 +5,7 @@ An option ends in `@i` when it points into the i-th example instead of the image
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,57 +17,43 @@ from vl2_ros.errors import InputError
 if TYPE_CHECKING:
     from vl2_ros.structures import Command, ImageOptions, VisualPrompt
 
-Points = Annotated[
-    list[str] | None, typer.Option("--point", metavar="X,Y", help="Point at a pixel.")
-]
-Boxes = Annotated[
-    list[str] | None,
-    typer.Option("--box", metavar="X1,Y1,X2,Y2", help="Point at a box of pixels."),
-]
-Scribbles = Annotated[
-    list[str] | None, typer.Option("--scribble", metavar="X,Y,X,Y,...", help="Draw over a thing.")
-]
-Polygons = Annotated[
-    list[str] | None,
-    typer.Option("--polygon", metavar="X,Y,X,Y,X,Y,...", help="Draw around a thing."),
-]
-Regions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--region", metavar="FILE", help="Point at what is not black in an image of its size."
-    ),
-]
-Examples = Annotated[
-    list[Path] | None,
-    typer.Option("--example", help="Further image; pointing into it (@1) shows what to look for."),
-]
-Direct = Annotated[
-    bool,
-    typer.Option("--direct", help="Write the answer of a known form instead of generating it."),
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Pointing:
     """What the options say, as it was typed.
 
     Regions are numbered in this order, whatever the order of the options.
-
-    Attributes:
-        points: each "x,y".
-        boxes: each "x1,y1,x2,y2".
-        scribbles: each two points or more.
-        polygons: each three points or more.
-        regions: files of masks.
-        examples: files of further images.
     """
 
-    points: Sequence[str] = ()
-    boxes: Sequence[str] = ()
-    scribbles: Sequence[str] = ()
-    polygons: Sequence[str] = ()
-    regions: Sequence[str] = ()
-    examples: Sequence[Path] = ()
+    point: Annotated[
+        tuple[str, ...], typer.Option("--point", metavar="X,Y", help="Point at a pixel.")
+    ] = ()
+    box: Annotated[
+        tuple[str, ...],
+        typer.Option("--box", metavar="X1,Y1,X2,Y2", help="Point at a box of pixels."),
+    ] = ()
+    scribble: Annotated[
+        tuple[str, ...],
+        typer.Option("--scribble", metavar="X,Y,X,Y,...", help="Draw over an object."),
+    ] = ()
+    polygon: Annotated[
+        tuple[str, ...],
+        typer.Option("--polygon", metavar="X,Y,X,Y,X,Y,...", help="Draw around an object."),
+    ] = ()
+    region: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            "--region",
+            metavar="FILE",
+            help="Point at the pixels that are not black in an image of the same size.",
+        ),
+    ] = ()
+    example: Annotated[
+        tuple[Path, ...],
+        typer.Option(
+            "--example", help="Further image; pointing into it (@1) shows what to look for."
+        ),
+    ] = ()
 
 
 def make_command(
@@ -90,7 +76,7 @@ def make_command(
         sentence,
         score_threshold=threshold,
         visual_prompts=tuple(_read_prompts(pointing)),
-        images=tuple(read_image(path) for path in pointing.examples),
+        images=tuple(read_image(path) for path in pointing.example),
         direct=direct,
         image_options=image_options,
     )
@@ -103,16 +89,16 @@ def _read_prompts(pointing: Pointing) -> Iterator[VisualPrompt]:
     from vl2_ros.structures import PromptKind, VisualPrompt
 
     for kind, name, texts in (
-        (PromptKind.POINT, "--point", pointing.points),
-        (PromptKind.BOX, "--box", pointing.boxes),
-        (PromptKind.SCRIBBLE, "--scribble", pointing.scribbles),
-        (PromptKind.POLYGON, "--polygon", pointing.polygons),
+        (PromptKind.POINT, "--point", pointing.point),
+        (PromptKind.BOX, "--box", pointing.box),
+        (PromptKind.SCRIBBLE, "--scribble", pointing.scribble),
+        (PromptKind.POLYGON, "--polygon", pointing.polygon),
     ):
         for text in texts:
             numbers, image = _split_image(text, pointing)
             points = np.array(_read_numbers(numbers, name), np.float64).reshape(-1, 2)
             yield VisualPrompt(kind, points, image=image)
-    for text in pointing.regions:
+    for text in pointing.region:
         path, image = _split_image(text, pointing)
         mask = np.asarray(read_image(path).rgb.any(axis=2))
         yield VisualPrompt(PromptKind.MASK, np.zeros((0, 2)), mask, image)
@@ -123,9 +109,9 @@ def _split_image(text: str, pointing: Pointing) -> tuple[str, int]:
     head, at, tail = text.rpartition("@")
     if not at or not tail.isdecimal():
         return text, 0
-    if not 1 <= int(tail) <= len(pointing.examples):
+    if not 1 <= int(tail) <= len(pointing.example):
         raise InputError(
-            f"{text} points into example {tail}, but {len(pointing.examples)} were given by "
+            f"{text} points into example {tail}, but {len(pointing.example)} were given by "
             "--example; they are counted from 1"
         )
     return head, int(tail)

@@ -8,79 +8,42 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vl2_ros.console import display, ros_node, terminal
+from vl2_ros.console.groups import Panel, group_options
 from vl2_ros.console.heap import return_freed_memory
-from vl2_ros.console.options import (
-    Backend,
-    Device,
-    Domain,
-    EndWithInput,
-    EngineFolder,
-    MemoryBudget,
-    Namespace,
-    NodeName,
-    PerceiverStall,
-    TransportName,
-    Watchdog,
-    Weights,
-    Without,
-    make_node_parameters,
-    open_transport,
-    set_domain,
-    take_node_parameters,
-)
+from vl2_ros.console.options import EndWithInput, NodeAddress, open_transport, set_domain
+from vl2_ros.load_options import LoadOptions
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 
+#: Fields of `ProcessParameters` that are options; the others are a lifecycle manager's.
+_OPTIONS = (*LoadOptions.__dataclass_fields__, "watchdog", "perceiver_stall_s")
 
-@take_node_parameters
+
+@group_options
 def serve(
-    transport: TransportName = "dds",
-    weights: Weights = None,
-    device: Device = "auto",
-    backend: Backend = "auto",
-    engines: EngineFolder = None,
-    allow_fallback: Annotated[
-        bool, typer.Option(help="Take torch where engines cannot be used, or else refuse.")
-    ] = True,
-    without: Without = None,
-    memory_budget: MemoryBudget = 0.0,
-    watchdog: Watchdog = "auto",
-    perceiver_stall_s: PerceiverStall = 30.0,
-    node_name: NodeName = "vl2",
-    namespace: Namespace = "",
-    domain: Domain = None,
+    process: Annotated[ProcessParameters, Panel("Model", only=_OPTIONS)],
+    settings: Annotated[NodeParameters, Panel("Node")],
+    address: Annotated[NodeAddress, Panel("Network")],
     remap: Annotated[
-        list[str] | None, typer.Option(metavar="FROM:=TO", help="Other name of a topic.")
+        list[str] | None,
+        typer.Option(metavar="FROM:=TO", help="Other name of a topic.", rich_help_panel="Network"),
     ] = None,
     end_with_input: EndWithInput = False,
-    **parameters: Any,
 ) -> None:
     """Run the node: images and commands in, typed results out, until Ctrl-C."""
     return_freed_memory()
-    settings = make_node_parameters(parameters)
-    process = ProcessParameters(
-        weights=weights or "",
-        device=device,
-        without=tuple(without or ()),
-        memory_budget_mb=memory_budget,
-        backend=backend,
-        engines=engines or "",
-        allow_fallback=allow_fallback,
-        watchdog=watchdog,
-        perceiver_stall_s=perceiver_stall_s,
-    )
     remaps = terminal.read_remaps(remap)
     if end_with_input:
         terminal.interrupt_at_end_of_input()
-    if transport == "ros":
-        set_domain(domain)
-        _serve_ros(settings, process, node_name, namespace, remaps)
+    if address.transport == "ros":
+        set_domain(address.domain)
+        _serve_ros(settings, process, address, remaps)
         return
-    link = open_transport(transport, node_name, namespace=namespace, domain_id=domain, remap=remaps)
+    link = open_transport(address, address.node_name, namespace=address.namespace, remap=remaps)
     failure = terminal.Failure()
     # The order of the end: commands answered, perceiver closed, transport closed.
     with closing(link), terminal.end_quietly(), ExitStack() as ended:
@@ -112,14 +75,13 @@ def serve(
 def _serve_ros(
     settings: NodeParameters,
     process: ProcessParameters,
-    node_name: str,
-    namespace: str,
+    address: NodeAddress,
     remaps: Mapping[str, str],
 ) -> None:
     """Run the lifecycle node, which starts by itself, with its log instead of a line of ours."""
     rules = dict(remaps)
-    if namespace:
-        rules["__ns"] = f"/{namespace.strip('/')}"
+    if address.namespace:
+        rules["__ns"] = f"/{address.namespace.strip('/')}"
     words = [word for pair in rules.items() for word in ("-r", ":=".join(pair))]
     both = dataclasses.asdict(settings) | dataclasses.asdict(process)
     values = {
@@ -128,6 +90,6 @@ def _serve_ros(
     }
     ros_node.run(
         arguments=["--ros-args", *words] if words else [],
-        node_name=node_name,
+        node_name=address.node_name,
         parameters=values,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vl2_ros.errors import ConfigError
@@ -22,145 +23,152 @@ _MAX_STEPS = 1_000
 #: As in `structures.frame`, for the same reason.
 _MAX_FRAME_PIXELS = 100_000_000
 
+_camera = partial(parameter, panel="Cameras")
+_command = partial(parameter, panel="Commands")
+_answer = partial(parameter, panel="Answers")
+_health = partial(parameter, panel="Health")
+
 
 @dataclass(frozen=True, slots=True)
 class NodeParameters:
     """What a user of the node sets; `note_of` has each field's unit and range."""
 
-    cameras: tuple[str, ...] = parameter(
+    cameras: tuple[str, ...] = _camera(
         ("image",),
-        "image topics, one camera each; the topic is the camera's name, the first is the default",
+        "Image topics, one camera each; the topic is the camera's name, the first is the default",
+        metavar="TOPIC",
     )
-    image_transport: str = parameter(
+    image_transport: str = _camera(
         "auto",
-        "raw subscribes to <camera>, compressed to <camera>/compressed, auto to both",
+        "Image transport: raw subscribes to <camera>, compressed to <camera>/compressed, auto to "
+        "both",
         choices=("auto", "raw", "compressed"),
     )
-    image_reliability: str = parameter(
+    image_reliability: str = _camera(
         "auto",
-        "reliability of the image subscriptions; auto is best effort, which matches every "
-        "publisher",
+        "Reliability of image subscriptions; auto is best effort, which matches every publisher",
         choices=("auto", "reliable", "best_effort"),
     )
-    depth_topics: tuple[str, ...] = parameter(
+    depth_topics: tuple[str, ...] = _camera(
         ("depth",),
-        "registered depth of each camera, in the same order, 16UC1 in mm or 32FC1 in m; empty or "
-        "left out: none; its camera_info is looked for beside the image",
+        "Registered depth of each camera, in the same order, 16UC1 in mm or 32FC1 in m; empty or "
+        "missing: none; its camera_info is expected beside the image",
+        metavar="TOPIC",
     )
-    depth_tolerance_s: float = parameter(
+    depth_tolerance_s: float = _camera(
         0.05,
-        "seconds between the stamps of an image and of the depth that belongs to it, at most",
+        "Most seconds between the stamps of an image and its depth",
         least=0.0,
         most=10.0,
     )
-    max_image_pixels: int = parameter(
+    max_image_pixels: int = _camera(
         16_000_000,
-        "pixels of one image of a camera or a command; a larger one is answered invalid",
+        "Most pixels of one image of a camera or a command; a larger one is answered invalid",
         least=1,
         most=_MAX_FRAME_PIXELS,
     )
-    max_command_mb: float = parameter(
+    max_command_mb: float = _command(
         128.0,
-        "MB that the images and visual prompts of one command may hold; more is answered invalid",
+        "Most MB of the images and visual prompts of one command; more is answered invalid",
         least=0.0,
         most=100_000.0,
         live=True,
     )
-    image_rectified: str = parameter(
+    image_rectified: str = _camera(
         "auto",
-        "whether images are rectified and placed in space by P of camera_info alone; auto: those "
+        "Whether images are rectified and placed in space by P of camera_info alone; auto: those "
         "of topics named image_rect...; others are placed by K, D and R",
         choices=("auto", "always", "never"),
     )
-    marker_lifetime_s: float = parameter(
+    marker_lifetime_s: float = _answer(
         0.0,
-        "seconds after which viewers remove a marker; 0: when the next answer comes or the watch "
+        "Seconds after which viewers remove a marker; 0: when the next answer comes or the watch "
         "ends",
         least=0.0,
         most=3600.0,
         live=True,
     )
-    queue_size: int = parameter(
-        8, "commands that wait; one more is answered busy", least=1, most=1000
+    queue_size: int = _command(
+        8, "Commands that may wait; one more is answered busy", least=1, most=1000
     )
-    queue_mb: float = parameter(
+    queue_mb: float = _command(
         256.0,
-        "MB that the images and visual prompts of all waiting and standing commands may hold; one "
-        "more is answered busy",
+        "Most MB of the images and visual prompts of all waiting commands and watches; one more is "
+        "answered busy",
         least=0.0,
         most=100_000.0,
         live=True,
     )
-    max_watches: int = parameter(
-        4, "standing commands; one more is answered busy", least=0, most=100, live=True
+    max_watches: int = _command(
+        4, "Watches at a time; one more is answered busy", least=0, most=100, live=True
     )
-    allow_stop_all: bool = parameter(
+    allow_stop_all: bool = _command(
         True,
-        "a stop without an id ends every command and watch, whoever asked; false: it is answered "
+        "A stop without an id ends the commands and watches of all clients; false: it is answered "
         "invalid",
         live=True,
     )
-    command_deadline_s: float = parameter(
+    command_deadline_s: float = _command(
         10.0,
-        "seconds from arrival of a command until it is answered expired",
+        "Seconds from arrival of a command until it is answered expired",
         least=0.01,
         most=3600.0,
         live=True,
     )
-    max_frame_age_s: float = parameter(
+    max_frame_age_s: float = _command(
         1.0,
-        "seconds for which an image counts as what the camera sees now; an older one is not "
-        "used, the command waits for the next; 0 uses any",
+        "Seconds for which an image counts as current; an older one is skipped and the command "
+        "waits for the next; 0: any age",
         least=0.0,
         most=3600.0,
         live=True,
     )
-    score_threshold: float = parameter(
-        0.35, "instances scored below it are left out, 0..1", least=0.0, most=1.0, live=True
+    score_threshold: float = _answer(
+        0.35, "Instances with a lower score are skipped, 0..1", least=0.0, most=1.0, live=True
     )
-    max_instances: int = parameter(
-        100, "most instances of one route of one answer", least=1, most=1000, live=True
+    max_instances: int = _answer(
+        100, "Most instances per route of one answer", least=1, most=1000, live=True
     )
-    max_new_tokens: int = parameter(
-        192, "an answer is cut after so many generated tokens", least=1, most=4096, live=True
+    max_new_tokens: int = _answer(
+        192, "Most generated tokens of an answer, which is cut there", least=1, most=4096, live=True
     )
-    image_steps: int = parameter(
+    image_steps: int = _answer(
         0,
-        "denoising steps of a drawn or edited image; fewer are faster; 0: the model's default",
+        "Denoising steps of a generated or edited image; fewer are faster; 0: the model's default",
         least=0,
         most=_MAX_STEPS,
         live=True,
     )
-    image_seed: int = parameter(
+    image_seed: int = _answer(
         0,
-        "seed of drawn and edited images, so that they come out the same; 0: a new one for each",
+        "Seed of generated and edited images, which makes them reproducible; 0: a new one for each",
         least=0,
         most=999_999,
         live=True,
     )
-    image_scheduler: str = parameter(
+    image_scheduler: str = _answer(
         "auto",
-        "what takes the denoising steps; auto: the model's own",
+        "Scheduler of the denoising steps; auto: the model's default",
         choices=("auto", *_SCHEDULERS),
         live=True,
     )
-    stall_limit_s: float = parameter(
+    stall_limit_s: float = _health(
         30.0,
-        "seconds for which a running command may be in one stage without a sign before "
+        "Seconds that a running command may stay in one stage without progress before "
         "/diagnostics reports an error",
         least=0.1,
         most=3600.0,
         live=True,
     )
-    camera_timeout_s: float = parameter(
+    camera_timeout_s: float = _health(
         3.0,
-        "seconds without an image after which a camera is reported silent",
+        "Seconds without an image after which a camera is reported silent",
         least=0.1,
         most=3600.0,
         live=True,
     )
-    diagnostics_period_s: float = parameter(
-        1.0, "seconds between two messages on /diagnostics", least=0.1, most=3600.0
+    diagnostics_period_s: float = _health(
+        1.0, "Seconds between two messages on /diagnostics", least=0.1, most=3600.0
     )
 
     def __post_init__(self) -> None:
@@ -189,7 +197,7 @@ class NodeParameters:
             )
 
     def fill_image_options(self, wanted: ImageOptions) -> ImageOptions:
-        """Put the node's own in place of what a command leaves open."""
+        """Return the options of a command, with the node's parameters where it has none."""
         own = "" if self.image_scheduler == "auto" else self.image_scheduler
         return dataclasses.replace(
             wanted,
@@ -208,25 +216,25 @@ class NodeParameters:
 class ProcessParameters(LoadOptions):
     """What a process that runs the node is configured with: the model, and when it runs."""
 
-    watchdog: str = parameter(
+    watchdog: str = _health(
         "auto",
-        "on: the model runs in a process of its own, which is killed when it hangs and restarted "
-        "when it ends; off: in the node's; auto: on where the device is a GPU",
+        "Whether the model runs in a process of its own, which is killed when it hangs and "
+        "restarted when it ends; auto: on where the device is a GPU",
         choices=("auto", "on", "off"),
     )
-    perceiver_stall_s: float = parameter(
+    perceiver_stall_s: float = _health(
         30.0,
-        "seconds without a sign of a running command after which the watchdog takes the model for "
-        "hung; longer than any one stage takes",
+        "Seconds without progress of a running command after which the watchdog restarts the "
+        "model; longer than any one stage takes",
         least=0.1,
         most=3600.0,
     )
     autostart: bool = parameter(
-        True, "configure and activate at once; false waits for a lifecycle manager"
+        True, "Configure and activate at once; false: wait for a lifecycle manager"
     )
     bond_heartbeat_period: float = parameter(
         0.1,
-        "seconds between two heartbeats to a lifecycle manager while the node is active, Nav2's "
+        "Seconds between two heartbeats to a lifecycle manager while the node is active, Nav2's "
         "bond; 0: none, for a manager with bond_timeout 0.0",
         least=0.0,
         most=10.0,
