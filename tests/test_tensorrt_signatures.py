@@ -12,6 +12,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TENSORRT_STUBS = sorted((REPOSITORY.parent / "shared" / "typings").glob("tensorrt-*"))
+#: Folder of the files that import it.
+BACKEND = Path("vl2_ros", "runtime", "tensorrt_backend")
 
 
 def check_tensorrt_files(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -27,6 +29,19 @@ def check_tensorrt_files(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["sh", "-c", script], capture_output=True, text=True, cwd=folder)
 
 
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources; one for all tests, so that mypy reads only what changed."""
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(
+        REPOSITORY / "vl2_ros",
+        folder / "vl2_ros",
+        ignore=shutil.ignore_patterns("__pycache__", "embedded"),
+    )
+    shutil.copy(REPOSITORY / "pyproject.toml", folder)
+    return folder
+
+
 @pytest.mark.skipif(not TENSORRT_STUBS, reason="no signatures of TensorRT beside the repository")
 @pytest.mark.parametrize(
     ("name", "right", "wrong"),
@@ -38,19 +53,16 @@ def check_tensorrt_files(folder: Path) -> subprocess.CompletedProcess[str]:
         ("build", "trt.OnnxParser(network, logger)", "trt.OnnxParser(network)"),
     ],
 )
-def test_make_check_finds_what_a_version_of_tensorrt_does_not_have(tmp_path, name, right, wrong):
-    shutil.copytree(
-        REPOSITORY / "vl2_ros",
-        tmp_path / "vl2_ros",
-        ignore=shutil.ignore_patterns("__pycache__", "embedded"),
-    )
-    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
-    path = tmp_path / "vl2_ros" / "runtime" / f"tensorrt_{name}.py"
+def test_make_check_finds_what_a_version_of_tensorrt_does_not_have(copy, name, right, wrong):
+    path = copy / BACKEND / f"{name}.py"
     source = path.read_text()
     assert right in source
     path.write_text(source.replace(right, wrong))
-    done = check_tensorrt_files(tmp_path)
-    assert done.returncode != 0 and f"tensorrt_{name}.py" in done.stdout, done.stdout
+    try:
+        done = check_tensorrt_files(copy)
+    finally:
+        path.write_text(source)
+    assert done.returncode != 0 and f"{BACKEND}/{name}.py" in done.stdout, done.stdout
 
 
 @pytest.mark.skipif(not TENSORRT_STUBS, reason="no signatures of TensorRT beside the repository")
@@ -63,8 +75,8 @@ def test_what_uses_tensorrt_fits_every_version_that_is_named():
 
 def test_two_files_alone_import_tensorrt():
     found = {
-        path.name
+        path.relative_to(REPOSITORY)
         for path in (REPOSITORY / "vl2_ros").rglob("*.py")
         if re.search(r"^\s*(import|from) tensorrt\b", path.read_text(), flags=re.M)
     }
-    assert found == {"tensorrt_build.py", "tensorrt_engine.py"}
+    assert found == {BACKEND / "build.py", BACKEND / "engine.py"}
