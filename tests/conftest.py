@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import os
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -174,6 +175,23 @@ def make_json_tokenizer(folder: Path) -> Tokenizer:
 @pytest.fixture(scope="session")
 def json_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return make_json_tokenizer(tmp_path_factory.mktemp("json"))
+
+
+class Clock:
+    """The clock of this process's deadlines, which a test moves on instead of sleeping."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monotonic = time.monotonic
+        self._ahead_s = 0.0
+        monkeypatch.setattr(time, "monotonic", lambda: monotonic() + self._ahead_s)
+
+    def advance(self, seconds: float) -> None:
+        self._ahead_s += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
 
 
 def list_domains(worker: int, workers: int) -> range:

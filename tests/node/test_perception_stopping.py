@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -74,14 +73,14 @@ def test_a_running_drawing_stops_before_its_next_denoising_step():
     assert steps == [ProgressEvent("diffusion", 1, STEPS)]
 
 
-def test_a_drawing_past_its_deadline_stops_before_its_next_denoising_step():
+def test_a_drawing_past_its_deadline_stops_before_its_next_denoising_step(clock):
     perceiver = StepwisePerceiver(draws=True)
     perceiver.hold()
     with running_node(perceiver) as (node, log):
         node.put_image("image", make_image(1))
-        node.submit(ask("a", deadline_s=0.8))
+        node.submit(ask("a", deadline_s=80.0))
         perceiver.wait_for_steps(1)
-        time.sleep(0.85)
+        clock.advance(81.0)
         perceiver.allow_step()
         answer = log.wait_for_final("a")
         assert (perceiver.steps, perceiver.closed) == (1, 1)
@@ -186,32 +185,32 @@ def test_waiting_behind_others_expires_on_time_though_the_worker_is_busy(perceiv
     assert [name for name, _ in perceiver.runs] == ["long", "patient"]
 
 
-def test_running_past_the_deadline_stops_and_expires(perceiver):
+def test_running_past_the_deadline_stops_and_expires(perceiver, clock):
     perceiver.hold()
-    with running_node(perceiver, command_deadline_s=0.8) as (node, log):
+    with running_node(perceiver, command_deadline_s=80.0) as (node, log):
         node.put_image("image", make_image(1))
         node.submit(ask("a"))
         perceiver.wait_for_steps(1)
-        time.sleep(0.85)
+        clock.advance(81.0)
         perceiver.allow_step()
         answer = log.wait_for_final("a")
         assert (perceiver.steps, perceiver.closed) == (1, 1)
     assert answer.status is Status.EXPIRED and answer.result is None
-    assert "no time" in answer.message and "language" in answer.message and "0.8" in answer.message
+    assert "no time" in answer.message and "language" in answer.message and "80" in answer.message
 
 
-def test_decoding_past_the_deadline_never_reaches_the_perceiver(perceiver):
+def test_decoding_past_the_deadline_never_reaches_the_perceiver(perceiver, clock):
     with running_node(perceiver) as (node, log):
-        node.put_image("image", make_image(1, on_decode=lambda: time.sleep(0.85)))
-        node.submit(ask("a", deadline_s=0.8))
+        node.put_image("image", make_image(1, on_decode=lambda: clock.advance(81.0)))
+        node.submit(ask("a", deadline_s=80.0))
         answer = log.wait_for_final("a")
     assert answer.status is Status.EXPIRED and "decode" in answer.message
     assert perceiver.runs == []
 
 
-def test_a_watch_has_no_deadline(perceiver):
-    with running_node(perceiver, command_deadline_s=0.05) as (node, log):
+def test_a_watch_has_no_deadline(perceiver, clock):
+    with running_node(perceiver, command_deadline_s=80.0) as (node, log):
         node.submit(ask("w", mode=Mode.WATCH))
-        time.sleep(0.1)
+        clock.advance(800.0)
         node.put_image("image", make_image(1))
         assert log.wait_for(1)[0].status is Status.OK
