@@ -31,7 +31,7 @@ from vl2_ros.transports.dds.transport import DdsTransport
 @pytest.fixture
 def rig() -> Iterator[Rig]:
     rig = Rig(MemoryHarness())
-    scripted, rig.perceiver = rig.perceiver, ChildPerceiver(FaultyPerceiver, Watchdog(stall_s=1.0))
+    scripted, rig.perceiver = rig.perceiver, ChildPerceiver(FaultyPerceiver)
     yield rig
     perceiver, rig.perceiver = rig.perceiver, scripted
     rig.close()
@@ -55,12 +55,15 @@ def list_children(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize(("act", "words"), [("abort", "SIGABRT"), ("hang", "after hanging")])
-def test_commands_that_wait_are_answered_after_a_fault(rig, act, words):
-    rig.start(queue_size=8)
+def test_commands_that_wait_are_answered_after_a_fault(rig, clock, act, words):
+    rig.start(queue_size=8, command_deadline_s=600.0)
     rig.show(rig.open_camera(), 1)
     rig.command("first", text=act)
     for number in range(5):
         rig.command(f"waits {number}")
+    if act == "hang":
+        wait_until(lambda: rig.server.node.report().running_stage == "vision", "it hangs")
+        clock.advance(Watchdog().stall_s + 1)
     assert find_status(rig.results, "first") is Status.FAILED
     assert words in rig.results.wait_for("first")[0].message
     for number in range(5):
