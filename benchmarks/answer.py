@@ -22,7 +22,7 @@ NAMES = ("red mug", "bowl")
 
 
 def median_s(action, repeat: int) -> float:
-    """Return the median wall time of `action` in seconds, the first call left out."""
+    """Return the median wall time of `action` in seconds, the first call excluded."""
     action()
     times = []
     for _ in range(repeat):

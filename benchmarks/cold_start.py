@@ -2,7 +2,7 @@
 
     python benchmarks/cold_start.py [--backend onnxruntime --backend torch] [--repeat 5] [--cores 2]
 
-The first run of each backend reads files that are not in memory yet; it is told apart.
+The first run of each backend reads files that are not in memory yet; it is reported separately.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python benchmarks/cuda_replay.py [--weights FOLDER] [--repeat 50]
 
-Times are medians of the wall time from handing numpy arrays in to the outputs being ready.
+Times are medians of the wall time from passing numpy arrays to the outputs being ready.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""ONNX Runtime against eager torch, and torch.compile if wanted, graph by graph on the CPU.
+"""Compare ONNX Runtime, eager torch and optionally torch.compile, graph by graph on the CPU.
 
     python benchmarks/engines.py [--weights FOLDER] [--repeat 15] [--compile] [--only GRAPH ...]
 
@@ -103,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, default=EMBEDDED_WEIGHTS)
     parser.add_argument("--repeat", type=int, default=15)
-    parser.add_argument("--compile", action="store_true", help="measure torch.compile, too")
+    parser.add_argument("--compile", action="store_true", help="also measure torch.compile")
     parser.add_argument("--only", nargs="+", choices=list(CALLS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,12 +1,12 @@
-"""Exported graphs at the released size against torch: largest difference, as a share of the peak.
+"""Compare exported graphs at the released size with torch: largest difference over the peak.
 
     python benchmarks/export_parity.py [--precision float32] [--only detection_decoder ...]
 
 Random weights. The vision tower is CLIP-L at 336 pixels, the decoder has a Swin-T backbone and sees
 an image of 800x1333 on its canvas, with 1, 20 and 80 classes. Torch in float32 is the reference
-for both precisions. What a query looks for belongs to its place in the order of the best tokens, so
+for both precisions. What a query looks for belongs to its index in the order of the best tokens, so
 where two tokens score nearly the same and trade places, the answer of both really changes; random
-weights have many such pairs. The number of queries that stand elsewhere is printed beside.
+weights have many such pairs. The number of queries whose index differs is also printed.
 """
 
 from __future__ import annotations
@@ -121,14 +121,14 @@ def _report(spec: GraphSpec, outputs: list[np.ndarray], expected: list[np.ndarra
     if "pred_boxes" in spec.output_names:
         index = spec.output_names.index("pred_boxes")
         moved = np.abs(outputs[index] - expected[index]).max(-1) > _MOVED
-        print(f"    {moved.sum()} of {moved.size} queries stand elsewhere in the order")
+        print(f"    {moved.sum()} of {moved.size} queries have another index in the order")
     for tensor, output, wanted in zip(spec.outputs, outputs, expected, strict=True):
         peak = np.abs(wanted[np.isfinite(wanted)]).max()
         print(f"    {tensor.name}: {np.abs(output - wanted).max() / peak:.1e}", flush=True)
 
 
 def main() -> None:
-    """Compare the graphs that are asked for."""
+    """Compare the requested graphs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--precision", default="float32", choices=("float32", "float16"))
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))

@@ -1,13 +1,13 @@
-"""Inject faults into a running node and time how soon it tells, and how soon it answers again.
+"""Inject faults into a running node and time its first report and its next answer.
 
     python benchmarks/faults.py [--json] [--only NAME]
 
-Each fault has a node of its own with the embedded model, a camera at 10 Hz and one who asks, on
+Each fault has a node of its own with the embedded model, a camera at 10 Hz and a client, on
 plain DDS in a free domain on the loopback. Printed for each:
 
-* `reported_s`: from the fault to the first word of it that somebody outside can hear: a result that
-  is not OK, an ERROR on /diagnostics, a line in the log, or the end of the process;
-* `answered_s`: from the fault to the next answer, to one who asks again and again;
+* `reported_s`: from the fault to its first report outside of the node: a result that is not OK, an
+  ERROR on /diagnostics, a line in the log, or the end of the process;
+* `answered_s`: from the fault to the next answer, to a client that asks repeatedly;
 * `is_kept`: reported within 2 s and answered within 5 s; null is never, as far as was waited.
 
 The exit code is 1 unless all are kept. Seconds depend on the machine's load, which is printed.
@@ -44,7 +44,7 @@ Times = tuple[float | None, float | None]
 
 
 def perceiver_raises(stage: Stage) -> Times:
-    """The perceiver raises what nobody expects."""
+    """The perceiver raises an unexpected exception."""
     node = stage.host()
     node.request(fault="raise")
     began_s = time.monotonic()
@@ -74,7 +74,7 @@ def perceiver_is_killed(stage: Stage) -> Times:
     """The perceiver's process is killed while it answers."""
     served = stage.serve(WATCHDOG)
     command_id = stage.send()
-    # In the midst of an answer; should it be there already, the log tells of the end alike.
+    # During an answer; if that is there already, the log reports the end all the same.
     time.sleep(0.03)
     os.kill(served.find_model_process(), signal.SIGKILL)
     began_s = time.monotonic()
@@ -123,9 +123,9 @@ def node_is_killed(stage: Stage) -> Times:
 
 def node_is_terminated(stage: Stage) -> Times:
     """SIGTERM while commands wait: each is answered CANCELED; a supervisor starts it again."""
-    served = stage.serve(("--camera", "nobody"))
-    # Nobody publishes there, so they wait as long as their deadline.
-    waiting = [stage.send(camera="nobody", deadline_s=60.0) for _ in range(3)]
+    served = stage.serve(("--camera", "absent"))
+    # No camera publishes there, so they wait as long as their deadline.
+    waiting = [stage.send(camera="absent", deadline_s=60.0) for _ in range(3)]
     time.sleep(0.3)
     began_s = time.monotonic()
     served.child.terminate()

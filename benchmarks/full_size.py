@@ -1,4 +1,4 @@
-"""Latency of every graph at the released size, random weights, against a counted floor.
+"""Measure the latency of every graph at the released size against a counted floor.
 
     python benchmarks/full_size.py [--device cuda] [--repeat 20] [--only detection_decoder ...]
 
@@ -238,10 +238,10 @@ def measure_device(device: str) -> dict[torch.dtype | str, float]:
 
 
 def capture(case: Case) -> Callable[[], object]:
-    """Record a case as a CUDA graph and return what replays it.
+    """Record a case as a CUDA graph and return a function that replays it.
 
     Raises:
-        RuntimeError: if it does something that a graph cannot hold.
+        RuntimeError: if it does something that a graph cannot record.
     """
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -271,7 +271,7 @@ def measure(case: Case, rates: dict[torch.dtype | str, float], repeat: int, devi
     if device != "cpu":
         try:
             graphed_ms = median_ms(capture(case), repeat, device)
-        except Exception as error:  # a benchmark goes on and says what it could not record
+        except Exception as error:  # a benchmark continues and prints what it could not record
             note = f"not recorded: {str(error).splitlines()[0][:300]}"
             torch.cuda.synchronize()
     return Row(

@@ -28,7 +28,7 @@ SHOWN = 20
 
 
 def choose_fuzzer(kind: str) -> Callable[[int, int], FuzzReport]:
-    """Return what fuzzes one kind of input."""
+    """Return the fuzzer of one kind of input."""
     # Late, as each brings the libraries that it fuzzes.
     if kind == "files":
         from benchmarks.fuzzing.files import fuzz_files

@@ -1,10 +1,10 @@
-"""Time the making of one image: loading, each denoising step, what is before and after them.
+"""Time image generation: loading, each denoising step, and what comes before and after them.
 
     python benchmarks/generate.py [--weights FOLDER] [--edit] [--steps 20] [--scheduler dpm++]
                                   [--size 512] [--device cpu] [--cuda-graphs]
 
 Without a folder a tiny network with random weights stands in, which times the loop itself. States
-are random: what is drawn says nothing, what it costs does.
+are random: the images mean nothing, their cost does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 
 def save_tiny(folder: Path) -> Path:
-    """Write the smallest checkpoint that draws and edits."""
+    """Write the smallest checkpoint that generates and edits images."""
     from vl2_ros.model.checkpoint.folder import save_model
     from vl2_ros.model.config import ModelConfig
     from vl2_ros.model.language.tokens import TokenIds

@@ -4,7 +4,7 @@
 
 Prints the seconds of both, their ratio (1.1 is the most that is wanted) and how long the identity
 was `pending` after loading. The files are in memory after the first load, which is not counted:
-hashing beside is dearest then, because nobody waits for a disk.
+hashing beside costs most then, because no time is spent on the disk.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python benchmarks/installed_size.py [--extras dds]
 
-Needs a package index. Counts what pip and the environment itself bring, too.
+Needs a package index. Also counts what pip and the environment itself bring.
 """
 
 from __future__ import annotations

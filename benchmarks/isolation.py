@@ -92,7 +92,7 @@ def read_cpu_s(pid: int) -> float:
 
 
 def measure_frames(frame: Frame, count: int) -> dict[str, float]:
-    """Compare the two places of a perceiver that answers at once."""
+    """Compare a perceiver that answers at once in its own and in this process."""
     here = time_calls(lambda: run_all(InstantPerceiver(), frame), count)
     # Of this file by its name, as the process has another __main__.
     child = ChildPerceiver(importlib.import_module(Path(__file__).stem).InstantPerceiver)
@@ -112,7 +112,7 @@ def measure_frames(frame: Frame, count: int) -> dict[str, float]:
 
 
 def measure_answers(child: ChildPerceiver, frame: Frame, count: int) -> dict[str, float]:
-    """Compare the two places of the embedded model, in turns."""
+    """Compare the embedded model in its own and in this process, in turns."""
     pipeline = load_pipeline(LoadOptions(device="cpu"))
     here, there = [], []
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""Time what the node adds to an image's way, with a perceiver that answers at once.
+"""Time what the node adds between an image and its result, with an immediate perceiver.
 
     python benchmarks/node_overhead.py [--transport dds] [--frames 300] [--rate 30]
                                        [--memory-frames 20000]
@@ -8,7 +8,7 @@ ROS 2 and this package are sourced, over rclpy (`--transport ros`). Another proc
 with a VisionResult: first a bare subscriber that publishes from its callback, then the node with a
 watch. Printed for both, in milliseconds:
 
-* `added`: from the bytes of an image in the reading thread to the result handed to DDS, without
+* `added`: from the bytes of an image in the reading thread to the result passed to DDS, without
   the perceiver's own time. The promise is p99 <= 3 ms for the node. Over rclpy it begins with the
   message in the callback, as the bytes are read outside of Python.
 * `round_trip`: from before the image is published to the result in the camera's process.
@@ -21,13 +21,13 @@ the first tenth with that at the end.
 Copies of the 2.8 MB of an image on its way in, once it is a datagram:
 
 1. Cyclone puts the fragments of a message together. It has to: they come out of order.
-2. The binding hands the whole out as `bytes`. It has to: Cyclone reuses its buffer.
+2. The binding returns the whole as `bytes`. It has to: Cyclone reuses its buffer.
 3. Reading the message makes none, `data` is a view of these bytes.
 4. Keeping the newest image makes none, the message itself is kept.
 5. Decoding makes one, from the encoding of the message to RGB in memory of its own. Only an image
-   that a command looks at is decoded, and once, however many commands look at it.
+   that a command uses is decoded, and once, however many commands use it.
 
-So an image that nobody asks about costs two copies, as in the bare subscriber, and one that is
+So an image without a command costs two copies, as in the bare subscriber, and one that is
 answered three. Ratios compare within the run; milliseconds depend on the machine and its load.
 """
 
@@ -134,7 +134,7 @@ class TimedTransport:
         return subscription
 
     def advertise(self, topic: str, type_name: str, qos: Qos) -> Any:
-        """Advertise; of results, note the time at which they had been handed over."""
+        """Advertise; of results, note the time at which they had been passed on."""
         publisher = self._transport.advertise(topic, type_name, qos)
         if type_name != RESULT:
             return publisher
@@ -166,7 +166,7 @@ def stamp_of(message: Any) -> int:
 
 
 def resident_mb() -> float:
-    """Return the memory that this process holds now, on Linux."""
+    """Return the memory that this process uses now, on Linux."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
@@ -198,7 +198,7 @@ def answer_with_node(kind: str) -> None:
 
 
 def serve(transport: TimedTransport, own_s: dict[int, float]) -> None:
-    """Tell times and memory so far for each line of input, then forget the times."""
+    """Report times and memory so far for each line of input, then reset the times."""
     print("ready", flush=True)
     for _ in sys.stdin:
         added_ms = [(s - own_s.get(stamp, 0.0)) * 1e3 for stamp, s in transport.added_s.items()]
@@ -339,7 +339,7 @@ def main() -> None:
     parser.add_argument("--transport", choices=("dds", "ros"), default="dds")
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--rate", type=float, default=30.0, help="Hz")
-    parser.add_argument("--memory-frames", type=int, default=20000, help="0 leaves it out")
+    parser.add_argument("--memory-frames", type=int, default=20000, help="0 skips it")
     parser.add_argument("--role", choices=("node", "bare"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:

@@ -7,7 +7,7 @@ Others load it: a camera at 30 Hz that dies, by SIGKILL every other time, and co
 another size, raw, compressed or both; a steady camera at 10 Hz; three watches (every image, 5 Hz,
 2 Hz); two clients that send sensible, wrong and hostile commands, cancel some, and ask again at
 once in the last third of each minute; clients that are killed while their commands wait; live
-changes of parameters. A listener of its own hears the results.
+changes of parameters. A separate listener receives the results.
 
 Printed, as JSON with `--json`:
 
@@ -57,10 +57,10 @@ def open_link(soak: Soak, links: contextlib.ExitStack, name: str) -> DdsTranspor
 
 
 def wait_for_listener(soak: Soak, link: DdsTransport) -> None:
-    """Ask until the listener hears a result, so that it misses none of those that count.
+    """Ask until the listener receives a result, so that it misses none of those that count.
 
     Raises:
-        RuntimeError: if it hears none.
+        RuntimeError: if it receives none.
     """
     client = PerceptionClient(link)
     client.require_node(_PROBE_S)
@@ -72,7 +72,7 @@ def wait_for_listener(soak: Soak, link: DdsTransport) -> None:
             soak.ledger.wait_until_settled(2.0)
             soak.ledger = Ledger()
             return
-    raise RuntimeError("the listener hears no results; is DDS blocked on the loopback?")
+    raise RuntimeError("the listener receives no results; is DDS blocked on the loopback?")
 
 
 def run_driver(soak: Soak, name: str, run: Callable[[], None]) -> None:
@@ -167,7 +167,7 @@ def sample_for(soak: Soak, samples: list[tuple[float, float]]) -> None:
 
 
 def summarize(soak: Soak, samples: list[tuple[float, float]], end_s: float) -> dict[str, Any]:
-    """Return the document without what the node says of itself."""
+    """Return the document without the node's own report."""
     watches = summarize_watches(soak.ledger.list_watches(), soak.camera_up, end_s)
     gaps_s = [watch["longest_gap_s"] for watch in watches.values()]
     ran_s = end_s - soak.began_s

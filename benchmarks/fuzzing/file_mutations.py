@@ -1,4 +1,4 @@
-"""Damage to files: to their bytes, as disks and copies do it; to what stands in them, as people do.
+"""Damage files: their bytes, as disks and copies do, and their contents, as people do.
 
 Nothing here aims at a library: values are of another kind, too large, too long or too deep.
 """
@@ -39,7 +39,7 @@ _MARKED = re.compile(r'"?deep-(\d+)-here"?')
 
 
 def damage_bytes(chance: random.Random, data: bytes) -> bytes:
-    """Change a few bytes or lengths, cut, double or leave out a piece."""
+    """Change a few bytes or lengths, cut, double or remove a piece."""
     damaged = bytearray(data)
     for _ in range(chance.randint(1, 4)):
         kind, place = chance.randrange(8), chance.randrange(len(damaged)) if damaged else 0

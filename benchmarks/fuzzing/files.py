@@ -1,4 +1,4 @@
-"""Damaged files of every kind that is read: nothing but errors of this package may come out.
+"""Read damaged files of every kind; nothing but errors of this package may come out.
 
 Nor may a file take much more memory than it has bytes, or a reader forget to end.
 """
@@ -28,7 +28,7 @@ from benchmarks.fuzzing.file_readers import FileReader, choose_readers
 from benchmarks.fuzzing.report import FuzzReport
 from vl2_ros.errors import VL2Error
 
-#: Most memory above idle: so many times the file, and so many bytes besides.
+#: Most memory above idle: a multiple of the file's size, plus a constant in bytes.
 MEMORY_FACTOR, MEMORY_BYTES = 4, 50 << 20
 #: Most seconds for one file.
 MAX_SECONDS = 10.0
@@ -150,7 +150,7 @@ def _find_place(error: BaseException) -> str:
 
 
 def _reset_peak() -> int:
-    """Begin to measure the most memory anew; return what is in use, in bytes (0: not Linux)."""
+    """Reset the measured peak of memory; return what is in use, in bytes (0: not Linux)."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

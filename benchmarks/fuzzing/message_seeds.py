@@ -1,4 +1,4 @@
-"""Valid messages of every type that the node and its clients read or write, to be damaged."""
+"""Make valid messages of every type that the node and its clients read or write."""
 
 from __future__ import annotations
 

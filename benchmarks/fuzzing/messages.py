@@ -1,4 +1,4 @@
-"""Damaged messages through everything that reads them; what is no error of ours is a find."""
+"""Pass damaged messages through all readers; anything but an error of ours is a find."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _FOUND = Detections(
 )
 #: How often a type is chosen, where it is not 1: what holds much is damaged often.
 _WEIGHTS = {COMMAND: 8, RESULT: 10, CAMERA_INFO: 3}
-# Linux tells the peak of a process, and forgets it when asked to.
+# Linux reports the peak of a process, and resets it on request.
 _STATUS, _PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 Read = Callable[[Any], None]
@@ -294,7 +294,7 @@ def _look_at_memory(report: FuzzReport, base: int) -> int:
 
 
 def _reset_peak() -> int:
-    """Let the peak of this process's memory begin anew; return what it holds now, in bytes."""
+    """Reset the peak of this process's memory; return its current size in bytes."""
     _PEAK_RESET.write_text("5")
     return _read_status("VmRSS")
 

@@ -1,4 +1,4 @@
-"""Damage to messages: to their bytes as broken senders do it, to their fields as hostile ones."""
+"""Damage messages: their bytes as broken senders do, their fields as hostile ones do."""
 
 from __future__ import annotations
 

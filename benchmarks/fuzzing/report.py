@@ -1,4 +1,4 @@
-"""What a fuzzer says at its end."""
+"""The report of a fuzzer."""
 
 from __future__ import annotations
 

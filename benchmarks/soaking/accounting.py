@@ -1,4 +1,4 @@
-"""Which commands were sent, which results were heard, and how long watches went without one."""
+"""Count commands sent and results received, and measure gaps in the results of watches."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Span = tuple[float, float]
 
 
 def make_key(command_id: str, text: str) -> str:
-    """Return what a command's results are known by: its id as echoed, else its sentence."""
+    """Return the key of a command's results: its id as echoed, else its sentence."""
     return command_id[:MAX_ID_CHARACTERS] or text[:TEXT_CHARACTERS]
 
 
 @dataclass(slots=True)
 class WatchRecord:
-    """One watch as seen from outside.
+    """One watch as observed from outside.
 
     Attributes:
         name: of its role, the same when it is started again.
-        camera: that it looks at.
+        camera: that it watches.
         period_s: between two results at least; 0: one for every image.
         sent_s: monotonic time of the command.
         turns_s: arrival of each result.
-        ended_s: arrival of the final one; None while it goes on.
+        ended_s: arrival of the final one; None while it continues.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Ledger:
             return self._changed.wait_for(lambda: not self._list_lost(), timeout_s)
 
     def is_answered(self, command_id: str) -> bool:
-        """Tell whether nothing more is expected for this command."""
+        """Return whether nothing more is expected for this command."""
         with self._changed:
             return self._missing(command_id) <= 0
 
@@ -155,7 +155,7 @@ def find_longest_gap_s(watch: WatchRecord, camera_up: Sequence[Span], end_s: flo
     Args:
         watch: as it was seen.
         camera_up: when its camera sent images.
-        end_s: monotonic time at which a watch that goes on is looked at for the last time.
+        end_s: monotonic time up to which a watch that continues is measured.
     """
     ends_s = end_s if watch.ended_s is None else min(watch.ended_s, end_s)
     moments_s = [*(one for one in watch.turns_s if one <= ends_s), ends_s]

@@ -1,4 +1,4 @@
-"""A camera in a process of its own, so that it can be killed: the demo's images at a rate.
+"""Publish the demo's images at a rate, in a process of its own that can be killed.
 
 Prints `{"first": t}` with the monotonic time of its first image that has a subscriber, then
 `{"count": n}` once a second, of all images so far.

@@ -45,7 +45,7 @@ def measure_rss_mb(pid: int) -> float:
 
 
 class Child:
-    """One process; its lines are handed to `on_line` on a thread of this object.
+    """One process; its lines are passed to `on_line` on a thread of this object.
 
     Args:
         command: arguments after the interpreter, such as `-m soaking.camera`.
@@ -95,7 +95,7 @@ class Child:
         return self._process.poll()
 
     def send(self, **fields: Any) -> None:
-        """Write one JSON line to its standard input; one that is gone hears nothing."""
+        """Write one JSON line to its standard input; ignored once it has ended."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(json.dumps(fields) + "\n")

@@ -1,4 +1,4 @@
-"""Random commands from a seed: sensible ones, wrong ones and hostile ones, as message fields."""
+"""Make random commands from a seed: sensible, wrong and hostile ones, as message fields."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class CommandMaker:
         return {"text": self.make_sentence(), "deadline_s": deadline_s}
 
     def _make_pointing(self) -> Fields:
-        """Point into the smallest image of the cameras, which lies in all others, too."""
+        """Point into the smallest image of the cameras, which also lies in all others."""
         kind = self._random.choice((PromptKind.POINT, PromptKind.BOX, PromptKind.POLYGON))
         corners = {
             PromptKind.POINT: [(100, 100)],

@@ -1,4 +1,4 @@
-"""What loads the node during a soak, each on a thread of its own until the run is over."""
+"""The drivers that load the node during a soak, each on a thread of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CAMERA_LIVES = (
     (320, 240, "both"),
     (1280, 720, "raw"),
 )
-#: So long nobody hears of a camera that died.
+#: Seconds until a camera that died is started again.
 DEAD_S = 5.5
 #: Name, camera and rate of each watch; 0 is one result for every image.
 WATCHES = (("every image", "image", 0.0), ("5 Hz", "image", 5.0), ("2 Hz, side", "side", 2.0))
@@ -54,7 +54,7 @@ _CHANGES: tuple[dict[str, Any], ...] = (
 
 @dataclass(eq=False)
 class Soak:
-    """What the drivers share.
+    """State shared by the drivers.
 
     Attributes:
         ledger: of commands and results; a new one when the probes are over.
@@ -87,7 +87,7 @@ class Soak:
 
     @property
     def is_greedy(self) -> bool:
-        """Tell whether clients now ask again at once: in the last third of each minute."""
+        """Return whether clients now ask again at once: in the last third of each minute."""
         cycle_s = min(60.0, self.total_s / 2)
         return (time.monotonic() - self.began_s) % cycle_s > cycle_s * 2 / 3
 
@@ -122,7 +122,7 @@ class Asker:
             kinds = (self._ask, self._ask, self._ask, self._ask_and_cancel, self._ask_twice)
             self._random.choice((*kinds, self._ask_anonymously, self._stop_wrongly))()
             self._soak.is_over.wait(self._random.uniform(0.2, 1.0))
-            # What others hear is of no use here, but it must not pile up.
+            # Results of other clients are of no use here, but must not pile up.
             while self._client.receive(0.0) is not None:
                 pass
 
@@ -170,7 +170,7 @@ class Asker:
             self._texts.publish(self._make("std_msgs/msg/String", data=text))
 
     def _stop_wrongly(self) -> None:
-        self._stop(f"nobody-{self._make_id()}")
+        self._stop(f"unknown-{self._make_id()}")
 
     def _stop(self, command_id: str) -> None:
         self._soak.count("stops")
@@ -222,7 +222,7 @@ class Watcher:
 
     def _stop_one_or_all(self) -> None:
         self._soak.count("stops")
-        # An empty id ends the commands of everybody.
+        # An empty id ends the commands of all clients.
         self._client.stop(self._random.choice(("", *self._ids.values())))
 
     def _drain(self, seconds: float) -> None:
@@ -301,7 +301,7 @@ def let_clients_vanish(soak: Soak) -> None:
     while not soak.is_over.wait(max(4.0, min(20.0, soak.total_s / 4))):
         number += 1
         ids = [f"vanished-{number}-{index}" for index in range(4)]
-        # Noted before they are sent, as results may be heard before the client says that it sent.
+        # Noted before they are sent, as results may arrive before the client reports sending them.
         for command_id in ids:
             soak.ledger.expect(command_id)
         has_sent = threading.Event()

@@ -1,4 +1,4 @@
-"""Records answers to a disk that becomes full meanwhile, then again when there is room.
+"""Record answers to a disk that becomes full meanwhile, then again when there is room.
 
 The disk is full by a limit on the size of this process's files, after the third answer. Prints
 `{"began": t}` then, `{"failed": t, "message": m, "left": [names]}` for the error, and
@@ -28,7 +28,7 @@ _LIMIT_BYTES = 4096
 
 
 def record(out: Path, pipeline: Pipeline, on_answer: Callable[[int], None]) -> None:
-    """Record answers about the demo's images; `on_answer` hears how many there are."""
+    """Record answers about the demo's images; `on_answer` is called with their number."""
     count = itertools.count(1)
     question = BagQuestion([Command("find the mug", id="0")])
     answer_bag(pipeline, RECORDING, out, question, on_answer=lambda _: on_answer(next(count)))

@@ -1,7 +1,7 @@
-"""Hears every result and diagnostics message of the node; asks nothing.
+"""Receive every result and diagnostics message of the node; send no commands.
 
 Prints a line for each with the monotonic time at which it came, so that the accounting depends
-neither on who asks nor on what the node says about itself.
+neither on the clients nor on the node's own report.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vl2_ros.transports.dds.transport import DdsTransport
 TEXT_CHARACTERS = 60
 
 
-def tell_result(message: Any) -> None:
+def write_result(message: Any) -> None:
     """Write one line about a VisionResult."""
     emit(
         id=message.command_id,
@@ -32,7 +32,7 @@ def tell_result(message: Any) -> None:
     )
 
 
-def tell_diagnostics(message: Any) -> None:
+def write_diagnostics(message: Any) -> None:
     """Write one line about the statuses of a DiagnosticArray that are errors."""
     errors = [one.message for one in message.status if int(one.level) == Level.ERROR]
     emit(errors=errors, time_s=time.monotonic())
@@ -43,8 +43,8 @@ def main() -> None:
     transport = DdsTransport("soak_listener")
     # Deep, so that this side loses nothing.
     deep = Qos(transient_local=True, depth=1000)
-    transport.subscribe("/vl2/result", RESULT.type_name, deep, tell_result)
-    transport.subscribe(DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE, Qos(), tell_diagnostics)
+    transport.subscribe("/vl2/result", RESULT.type_name, deep, write_result)
+    transport.subscribe(DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE, Qos(), write_diagnostics)
     wait_for_end()
     transport.close()
 

@@ -3,7 +3,7 @@
 Takes one JSON line on standard input after the other and replies with one each:
 
 * `{"set": {"score_threshold": 0.5}}` changes parameters while it runs, as ROS parameters do;
-* `{"report": true}` tells what the node says about itself;
+* `{"report": true}` returns the node's own report;
 * `{"fault": "raise"}` lets the next run raise, `{"fault": "hang", "seconds": 20}` lets it hang.
 
 Its standard input's end stops it.
@@ -39,7 +39,7 @@ FAULT_MARK = "injected fault"
 
 
 class FaultyPerceiver:
-    """The pipeline, which raises or hangs once when it is told to.
+    """The pipeline, which raises or hangs once on request.
 
     Args:
         perceiver: answers otherwise.

@@ -1,4 +1,4 @@
-"""One node, one camera and one who asks, for a single fault: set up, ask, hear, take down."""
+"""One node, one camera and one client, for a single fault: set up, ask, listen, take down."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CAMERA = "side"
 PATIENCE_S = 12.0
 #: How a command ends that did not get its answer.
 TROUBLES = (Status.FAILED, Status.EXPIRED, Status.CANCELED)
-#: So often a client asks again that got no answer.
+#: Seconds after which a client without an answer asks again.
 _ASK_PERIOD_S = 0.25
 _SETTLE_S = 2.0
 _READY_S = 120.0
@@ -31,7 +31,7 @@ Line = dict[str, Any]
 
 
 class Stage:
-    """What stands around one node, in a DDS domain of its own on the loopback."""
+    """The processes around one node, in a DDS domain of its own on the loopback."""
 
     def __init__(self) -> None:
         self.environment = make_environment(find_free_domain())
@@ -96,10 +96,10 @@ class Stage:
         return None if line is None else float(line["time_s"])
 
     def wait_for_report(self, command_id: str, served: Served | None = None) -> float | None:
-        """Return when the first word of a fault came; None when none comes.
+        """Return when the first report of a fault came; None when none comes.
 
         That is a failure of the command, an ERROR on /diagnostics or, where the model runs in a
-        process of its own, a line in the log that speaks of it.
+        process of its own, a line in the log about it.
         """
         began_s = time.monotonic()
         while time.monotonic() < began_s + PATIENCE_S:
@@ -185,7 +185,7 @@ class Served:
             raise RuntimeError(f"vl2 serve ended with code {self.ends[0][1]}: {self._words}")
 
     def find_model_process(self) -> int:
-        """Return the process id of the child that holds the model.
+        """Return the process id of the child that runs the model.
 
         Raises:
             RuntimeError: if it has no child process.
@@ -215,9 +215,9 @@ class Served:
 def _list_children(pid: int) -> list[int]:
     children = []
     for status in Path("/proc").glob("[0-9]*/stat"):
-        # A process may end while it is looked at.
+        # A process may end while it is read.
         with contextlib.suppress(OSError):
-            # The name in parentheses may hold anything; state and parent follow it.
+            # The name in parentheses may contain anything; state and parent follow it.
             state, parent = status.read_text().rpartition(")")[2].split()[:2]
             if int(parent) == pid and state != "Z":
                 children.append(int(status.parent.name))

@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def _greet(client: PerceptionClient, greeting: str) -> None:
-    """Wait until the node has heard this client.
+    """Wait until the node has answered this client.
 
     Two ends find each other one after the other: what is sent before the node knows the sender is
     sent again later, by a sender that still lives.

@@ -232,8 +232,8 @@ class TestNode:
     @pytest.mark.parametrize(
         ("options", "expected"),
         [
-            (["--seed", "0"], "seed 0 cannot be told to a node, as it leaves the choice to it"),
-            (["--guidance", "0"], "guidance 0 cannot be told to a node"),
+            (["--seed", "0"], "seed 0 cannot be sent to a node, as 0 means the node's default"),
+            (["--guidance", "0"], "guidance 0 cannot be sent to a node"),
             (["--steps", "0"], "steps must lie in 1..1000, got 0"),
             (["--guidance", "nan"], "guidance must be a number in 0..100, got nan"),
         ],

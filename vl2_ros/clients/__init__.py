@@ -1,1 +1,1 @@
-"""Who asks a node: the client and the demo."""
+"""The client of a node, and the demo."""

@@ -1,4 +1,4 @@
-"""Processes that belong to this one: they end with it, and say why when they end too early."""
+"""Child processes: they end with this process, and report why when they end too early."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from vl2_ros.errors import TransportError
 
-#: How long a process may take to end by itself, and then after being told to, in seconds.
+#: How long a process may take to end by itself, and then after SIGTERM, in seconds.
 _GRACE_S = 5.0
 _MOST_LINES = 5
 
@@ -73,7 +73,7 @@ class ChildProcess:
     def ask_to_end(self) -> None:
         """End its standard input, which it takes as the end of its work; does not wait."""
         assert self._process.stdin is not None
-        # What could not be sent to a process that is gone is of no use to anybody.
+        # Input that could not be sent to a process that has ended is of no use.
         with contextlib.suppress(OSError):
             self._process.stdin.close()
 

@@ -1,4 +1,4 @@
-"""The asking side: sends commands to one node and hands out its results, over any transport."""
+"""A client that sends commands to one node and receives its results, over any transport."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ COMMAND_TYPE = "vl2_ros/msg/VisionCommand"
 OPTIONS_TYPE = "vl2_ros/msg/ImageOptions"
 #: How often the graph is looked at while the node is not there yet, in seconds.
 _LOOK_PERIOD_S = 0.05
-#: Results that wait until somebody receives them. Enough for a burst; one more pushes out the
-#: oldest, so that whoever does not receive does not fill the memory.
+#: Results that wait to be received. Enough for a burst; one more pushes out the oldest, so that
+#: a client that does not receive them does not fill the memory.
 MOST_WAITING = 2048
 #: A late client gets the last of the node's; of a burst none is lost.
 _RESULT_QOS = Qos(transient_local=True, depth=4096, keep_all=True)
-#: So many commands of a burst are kept until the node has them.
+#: Commands of a burst that are kept until the node has them.
 _COMMAND_QOS = Qos(depth=1024)
 #: Characters of an error about a result that a log line shows.
 _ERROR_LENGTH = 500
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class PerceptionClient:
-    """Asks one node; every result of that node is received, whoever asked.
+    """Sends commands to one node; receives every result of that node, of any client.
 
     Args:
         transport: of the asking process; its callbacks only store.
@@ -62,12 +62,12 @@ class PerceptionClient:
         self._commands = transport.advertise(command_topic, COMMAND_TYPE, _COMMAND_QOS)
 
     def has_node(self) -> bool:
-        """Tell whether the node takes commands and gives results now."""
+        """Return whether the node accepts commands and publishes results now."""
         takes_commands = self._commands.count_subscribers() > 0
         return takes_commands and self._transport.count_publishers(self.result_topic) > 0
 
     def wait_for_node(self, timeout_s: float) -> bool:
-        """Wait until the node takes commands and gives results; False when it does not come."""
+        """Wait until the node accepts commands and publishes results; False when it does not."""
         end = time.monotonic() + timeout_s
         while not self.has_node():
             if time.monotonic() > end:
@@ -76,7 +76,7 @@ class PerceptionClient:
         return True
 
     def require_node(self, timeout_s: float) -> None:
-        """Wait until the node takes commands and gives results.
+        """Wait until the node accepts commands and publishes results.
 
         Raises:
             TransportError: if it does not come within the time.
@@ -108,19 +108,19 @@ class PerceptionClient:
             command_id: comes back in the results; empty: a new one is made.
             mode: ASK or WATCH.
             camera: one of the node's cameras; empty: the first.
-            rate_hz: of a watch, at most so many results a second.
+            rate_hz: of a watch, the most results a second.
             duration_s: of a watch, seconds until it ends by itself.
             watch_mode: of a watch, how images after the first are answered.
             deadline_s: of an ask, seconds until the answer is worthless.
-            score_threshold: instances scored below it are left out, 0..1.
-            image_options: how an image is drawn or edited.
+            score_threshold: instances scored below it are dropped, 0..1.
+            image_options: how an image is generated or edited.
 
         Returns:
             The id.
 
         Raises:
-            InputError: if an option is 0, which messages have for an option that is left out, or
-                the id is longer than a result repeats it.
+            InputError: if an option is 0, which means the default in messages, or the id is longer
+                than a result repeats it.
         """
         if len(command_id) > MAX_ID_CHARACTERS:
             raise InputError(
@@ -149,25 +149,26 @@ class PerceptionClient:
 
     @property
     def dropped_count(self) -> int:
-        """Return how many results were dropped because nobody received them in time."""
+        """Return how many results were dropped because they were not received in time."""
         return self._waiting.dropped_count
 
     def receive(self, timeout_s: float) -> ReceivedResult | None:
         """Return the next result of the node; None when there is none within the time.
 
         Raises:
-            TransportError: if the message is of another version, or nothing is heard any more.
+            TransportError: if the message is of another version, or no messages are received any
+                more.
         """
         message = self._take(timeout_s)
         return None if message is None else read_result(message)
 
     def listen(self) -> Iterator[ReceivedResult]:
-        """Yield every result of the node, whoever asked; never ends by itself.
+        """Yield every result of the node, of any client; never ends by itself.
 
-        What cannot be read, such as a result of another version, is logged and passed over.
+        Results that cannot be read, such as those of another version, are logged and skipped.
 
         Raises:
-            TransportError: if nothing is heard any more.
+            TransportError: if no messages are received any more.
         """
         quiet_log = RepeatedLog(_log)
         while True:
@@ -179,12 +180,12 @@ class PerceptionClient:
                 received = read_result(message)
             except TransportError as error:
                 text = make_printable(error, most=_ERROR_LENGTH)
-                quiet_log.log(logging.WARNING, "unreadable", "a result is passed over: %s", text)
+                quiet_log.log(logging.WARNING, "unreadable", "skipped a result: %s", text)
             else:
                 yield received
 
     def follow(self, command_id: str, timeout_s: float) -> Iterator[ReceivedResult]:
-        """Yield the results of one command until its last; results of others are passed over.
+        """Yield the results of one command until its last; those of others are skipped.
 
         Args:
             command_id: of the command.
@@ -217,7 +218,7 @@ class PerceptionClient:
 
 
 class _Waiting:
-    """The messages that nobody has taken yet; the oldest gives way to one too many."""
+    """The messages not received yet; when full, the oldest is dropped."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
@@ -251,14 +252,14 @@ def make_options_message(types: MessageTypes, options: ImageOptions) -> Any:
     """Make the vl2_ros/ImageOptions of a command.
 
     Raises:
-        InputError: if an option is 0, which messages have for an option that is left out.
+        InputError: if an option is 0, which means the default in messages.
     """
     given = {name: getattr(options, name) for name in ("seed", "steps", "guidance")}
     given["image_guidance"] = options.image_guidance
     for name, value in given.items():
         if value == 0:
             raise InputError(
-                f"{name} 0 cannot be told to a node, as it leaves the choice to it; give a "
+                f"{name} 0 cannot be sent to a node, as 0 means the node's default; give a "
                 "positive number"
             )
     height, width = options.size_hw or (0, 0)

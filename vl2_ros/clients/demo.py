@@ -1,7 +1,7 @@
-"""A recorded camera, a node and somebody who asks: three processes over DDS on this machine.
+"""The demo: a recorded camera, a node and a client, three processes over DDS on one machine.
 
-The camera process holds each recorded image until its sentence is answered, so that every
-sentence meets its image however fast the node is.
+The camera process repeats each recorded image until its sentence is answered, so that every
+sentence is asked about its image however fast the node is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vl2_ros.recordings.bag import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, raise_stam
 from vl2_ros.structures import Frame
 
 CAMERA = "/demo/camera"
-#: The camera sends its image so often; a command never waits longer for one.
+#: Rate at which the camera sends its image, so that a command never waits long for one.
 _CAMERA_RATE_HZ = 10.0
 #: Loading a model, and answering with one that is not made for this machine, takes long.
 _START_S = 300.0
@@ -123,14 +123,14 @@ def ask_images(
         shows_image = partial(images.wait_for, stamp_ns, _LOOK_PERIOD_S)
         _wait(shows_image, f"image {index} of the camera did not come", check)
         received, seconds = _ask_until_seen(client, f"demo-{index}", sentence, stamp_ns, check)
-        # Without an answer the stamp is zero, which may be the stamp of an image, too.
+        # Without an answer the stamp is zero, which may also be the stamp of an image.
         is_answered = received.status is Status.OK
         image = images.find(received.result.stamp_ns) if is_answered else None
         yield DemoAnswer(sentence, image.decode() if image else None, received, seconds)
 
 
 class DemoProcesses:
-    """The camera's and the node's process; both end with this.
+    """The processes of the camera and the node; both end with this object.
 
     Args:
         bag: the recording that the camera shows.
@@ -166,7 +166,7 @@ class DemoProcesses:
 
     def close(self) -> None:
         """End both, by force when one does not end by itself."""
-        # Both are told first, so that they end side by side.
+        # Both are asked first, so that they end side by side.
         self._node.ask_to_end()
         self._stack.close()
 
@@ -174,7 +174,7 @@ class DemoProcesses:
 def list_questions(
     bag: Path, sentences: Sequence[str], *, topic: str | None
 ) -> list[tuple[str, int]]:
-    """Give each sentence the stamp of its image; sentences beyond the recording are left out.
+    """Give each sentence the stamp of its image; sentences beyond the recording are skipped.
 
     Stamps rise, as those of the demo's camera do, also where the recorded ones repeat.
 
@@ -191,7 +191,7 @@ def list_questions(
 
 
 def find_free_domain(first: int | None = None) -> int:
-    """Return a ROS domain that no process on this machine uses, as far as its ports tell.
+    """Return a ROS domain that no process on this machine uses, judged by its ports.
 
     Args:
         first: the domain that is tried first; None begins at one that differs between processes.
@@ -238,7 +238,7 @@ def _ask_until_seen(
             return received, seconds
     raise TransportError(
         f"the node looked at another image than the one of {name} in {_MOST_ATTEMPTS} attempts; "
-        f"is somebody else publishing on {CAMERA}?"
+        f"is another process publishing on {CAMERA}?"
     )
 
 
@@ -258,11 +258,11 @@ def _receive(
 
 
 def _wait(is_there: Callable[[], bool], otherwise: str, check: Callable[[], None]) -> None:
-    """Wait for something that other processes bring about, as long as they live.
+    """Wait for a condition that other processes fulfil, as long as they run.
 
     Args:
-        is_there: looks, and takes about `_LOOK_PERIOD_S` when it is not there yet.
-        otherwise: what to say when it does not come.
+        is_there: checks it, and takes about `_LOOK_PERIOD_S` when it is not fulfilled yet.
+        otherwise: the message when it is not fulfilled in time.
         check: raises when a process has ended.
     """
     end = time.monotonic() + _START_S

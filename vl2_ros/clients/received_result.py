@@ -1,4 +1,4 @@
-"""A VisionResult message back to plain values for whoever asked: status, text, boxes, images."""
+"""Read a VisionResult message into plain values for a client: status, text, boxes, images."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ MAX_MASK_PIXELS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReceivedResult:
-    """What the node answered, as the side that asked has it.
+    """The node's answer, as a client receives it.
 
     Attributes:
-        result: stamp and frame_id of the image, text, instances, drawn and edited images, and
+        result: stamp and frame_id of the image, text, instances, generated and edited images, and
             stage times; no instances and images unless the status is OK.
-        status: how the command went.
+        status: outcome of the command.
         message: what was expected, what came, what to do; empty when OK.
         text: the sentence that was asked.
         camera: the camera that was asked.
-        is_final: False while a watch goes on.
+        is_final: False while a watch continues.
         sequence: counts the results of a watch.
         model: name of the checkpoint.
         model_identity: hash of its weights.
@@ -72,8 +72,8 @@ def read_result(message: Any, *, max_mask_pixels: int = MAX_MASK_PIXELS) -> Rece
         max_mask_pixels: what all masks may have together; each pixel takes a byte.
 
     Raises:
-        TransportError: if it holds a status, route, number, domain, mask, keypoint or image that
-            no node of this version sends, or masks over the limit.
+        TransportError: if it has a status, route, number, domain, mask, keypoint or image that no
+            node of this version sends, or masks over the limit.
     """
     stamp = message.header.stamp
     try:
@@ -137,7 +137,7 @@ def _read_generated(message: Any) -> GeneratedImage:
 
 def _read_branch(route: Route, instances: Sequence[Any]) -> Branch:
     class_ids = np.array([_read_class_id(one) for one in instances], np.int64)
-    # A phrase that found nothing is not in the message; its place stays, its words are unknown.
+    # A phrase that found nothing is not in the message; its index stays, its words are unknown.
     phrases = [""] * (int(class_ids.max(initial=-1)) + 1)
     for class_id, one in zip(class_ids, instances, strict=True):
         phrases[class_id] = one.label

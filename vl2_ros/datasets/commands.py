@@ -101,7 +101,7 @@ def sample_class_list(
 ) -> CommandExample:
     """Draw a long list of names to look for: 35 % all kinds, else colour-kind phrases.
 
-    No object belongs to two names of one list. Colour-kind lists hold up to `max_names` of: the
+    No object belongs to two names of one list. Colour-kind lists contain up to `max_names` of: the
     present phrases, hard negatives (same kind in another colour, same colour on another kind) and
     plain names of kinds that no phrase of the list has.
 

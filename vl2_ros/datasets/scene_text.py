@@ -28,7 +28,7 @@ NUMBER_WORDS = (
 
 
 class SceneObject(Protocol):
-    """What a sentence needs to know of an object in a scene."""
+    """The properties of an object that sentences use."""
 
     @property
     def kind(self) -> str:
@@ -45,7 +45,7 @@ def number_word(count: int) -> str:
 
 
 def matches(thing: Thing, item: SceneObject) -> bool:
-    """Tell whether an object is one of the things; the noun "object" takes every kind."""
+    """Return whether an object is one of the things; the noun "object" matches every kind."""
     return thing.noun in (item.kind, "object") and thing.color in (None, item.color)
 
 

@@ -1,8 +1,8 @@
-"""Seeds to a cache of rendered frames on disk, and the cache back to frames.
+"""Render seeds into a cache of frames on disk, and read frames from the cache.
 
 A cache is a folder of chunks (one sub-folder per run of seeds) with `rgb.npy`, `instances.npy` and
 `objects.json`. A chunk appears by one rename when it is complete, so that a cache can be read
-while later chunks are still rendered, and rendering goes on where it was interrupted. A chunk that
+while later chunks are still rendered, and interrupted rendering resumes. A chunk that
 was damaged since, by a full disk or a copy that ended early, is rendered again.
 """
 
@@ -76,15 +76,15 @@ def render_cache(
     Args:
         folder: made when missing.
         seeds: range with step 1.
-        width: picture width in pixels.
-        height: picture height in pixels.
+        width: image width in pixels.
+        height: image height in pixels.
         processes: number of worker processes.
         chunk_frames: frames per chunk.
         progress: called as (finished frames, all frames) after each chunk.
 
     Raises:
         InputError: if the range has another step, or a number is not positive.
-        ConfigError: if the folder holds frames of another size or other chunk borders.
+        ConfigError: if the folder has frames of another size or other chunk borders.
         SimulationError: if this machine cannot render.
     """
     _check_request(seeds, processes, chunk_frames)
@@ -111,7 +111,7 @@ def render_cache(
 
 
 def _is_whole(root: Path, seeds: range, width: int, height: int) -> bool:
-    """Tell whether a chunk is there and can be read."""
+    """Return whether a chunk exists and can be read."""
     folder = _chunk_folder(root, seeds)
     if not folder.exists():
         return False

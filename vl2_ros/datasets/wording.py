@@ -1,4 +1,4 @@
-"""Things and a verb to one spoken-style sentence with noise, drawn from the phrasing tables.
+"""Make a spoken-style sentence with noise from things and a verb, with the phrasing tables.
 
 Knows words, not images: which things are asked for is decided elsewhere.
 """
@@ -58,7 +58,7 @@ class Thing:
 
     @property
     def is_known(self) -> bool:
-        """Tell whether every word belongs to the simulator's vocabulary."""
+        """Return whether every word belongs to the simulator's vocabulary."""
         return self.noun in KIND_WORDS
 
 
@@ -129,7 +129,7 @@ def join_words(rng: np.random.Generator, words: Sequence[str]) -> str:
 
 
 def say_things(rng: np.random.Generator, things: Sequence[Thing], form: str) -> str:
-    """Put things into words for one place of a sentence.
+    """Put things into words for one position in a sentence.
 
     Args:
         rng: source of randomness.

@@ -1,1 +1,1 @@
-"""Scores: COCO, masks, keypoints, sentences and the embedded model."""
+"""Evaluation: COCO, masks, keypoints, sentences and the embedded model."""

@@ -1,4 +1,4 @@
-"""Detections against ground truth to COCO average precision, by faster-coco-eval.
+"""Score detections by COCO average precision, with faster-coco-eval.
 
 Numbers come from the library alone; this file only writes what it reads.
 """

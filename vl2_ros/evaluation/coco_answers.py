@@ -1,4 +1,4 @@
-"""Answers as `vl2 ask --json` prints them to COCO results: images by file name, labels by name."""
+"""Convert answers of `vl2 ask --json` to COCO results: images by file name, labels by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _text = partial(check_text, error=InputError)
 
 
 def is_answer(row: Any) -> bool:
-    """Tell whether a JSON value is an answer rather than a row of results."""
+    """Return whether a JSON value is an answer rather than a row of results."""
     return isinstance(row, Mapping) and "instances" in row
 
 
@@ -29,7 +29,7 @@ def list_answer_rows(
         answers: with `instances`, and `image_id` or `image`, a path whose file name is that of an
             image.
         truth: COCO annotations, checked.
-        masks: whether masks are compared; their pixels are then what tells the sizes.
+        masks: whether masks are compared; their pixels then give the sizes.
 
     Raises:
         InputError: if an answer belongs to none of the images, or an instance has no mask.

@@ -1,4 +1,4 @@
-"""COCO documents, truth and results, checked before the library counts in them.
+"""Read and check COCO documents, truth and results, before the library uses them.
 
 What it reads goes to compiled code, which trusts counts, sizes and numbers.
 """
@@ -202,7 +202,7 @@ def _decode_counts(counts: bytes) -> np.ndarray:
     places = np.arange(len(codes)) - np.repeat(starts, digits)
     runs = np.add.reduceat((codes & 31) << (5 * places), starts)
     runs -= np.where(codes[ends] & 16, np.int64(1) << (5 * digits), 0)
-    # From the fourth on, each is told by its difference to the one but one before.
+    # From the fourth on, each is stored as the difference to the one two before.
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
     return runs

@@ -1,4 +1,4 @@
-"""Ids of COCO documents, numbers or texts, to the library's numbers."""
+"""Map the ids of COCO documents, numbers or texts, to the library's numbers."""
 
 from __future__ import annotations
 

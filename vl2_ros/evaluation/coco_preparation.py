@@ -1,4 +1,4 @@
-"""Checked COCO documents, as people's tools write them, to what the library counts in.
+"""Prepare checked COCO documents, as various tools write them, for the library.
 
 Ids become numbers, what can be computed is filled in, and what cannot is refused by name.
 """
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What is compared; boxes, unless one of the first two says otherwise.
+    """What is compared; boxes, unless `masks` or `points` is set.
 
     Attributes:
         masks: whether masks are.
@@ -42,7 +42,7 @@ class Compared:
 class CocoPreparation:
     """Makes the library's documents of an annotation document and rows of results.
 
-    What it is given is left as it is.
+    Its input is not changed.
 
     Args:
         truth: checked annotations.
@@ -67,7 +67,7 @@ class CocoPreparation:
     def prepare_truth(self) -> Row:
         """Return the annotations as the library reads them.
 
-        Those of images or categories that are not listed are left out, as the COCO API does.
+        Those of images or categories that are not listed are skipped, as in the COCO API.
 
         Raises:
             InputError: naming the annotation and what it lacks, or if none is left.
@@ -87,7 +87,7 @@ class CocoPreparation:
             )
         images = [row | {"id": self._images.find(row["id"])} for row in self._truth["images"]]
         for image_row in images:
-            # The library asks for the size of an image whose masks bear it, too.
+            # The library requires the size of an image even where the masks have it.
             image_row["height"], image_row["width"] = self._sizes.get(image_row["id"], (0, 0))
         categories = [row | {"id": self._categories.find(row["id"])} for row in self._category_rows]
         return {"images": images, "categories": categories, "annotations": kept}
@@ -95,7 +95,7 @@ class CocoPreparation:
     def prepare_results(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         """Return results as the library reads them.
 
-        Those of categories that are not listed are left out, as the COCO API does.
+        Those of categories that are not listed are skipped, as in the COCO API.
 
         Args:
             rows: checked results.
@@ -153,7 +153,7 @@ class CocoPreparation:
         return row
 
     def _find_shape(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        """Return what tells the sizes of results: all by one, as the COCO API has it."""
+        """Return what gives the sizes of results: one kind for all, as in the COCO API."""
         if rows and not rows[0].get("bbox"):
             if all(row.get("segmentation") for row in rows):
                 return "segmentation"
@@ -180,7 +180,7 @@ class CocoPreparation:
         return {name: require(row, name, what) for name in names}
 
     def _encode(self, row: Row, what: str) -> Row | None:
-        """Return run lengths of a row's mask, if it has one; masks tell the size of an image."""
+        """Return run lengths of a row's mask, if it has one; masks give the size of an image."""
         value, image = row.get("segmentation"), row["image_id"]
         if not value:
             return None

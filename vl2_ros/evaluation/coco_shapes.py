@@ -1,4 +1,4 @@
-"""Boxes, areas and compressed run lengths of COCO rows, out of whatever shape they have."""
+"""Compute boxes, areas and compressed run lengths of COCO rows, from any shape they have."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""COCO documents, truth and results, to the numbers of faster-coco-eval.
+"""Evaluate COCO results against annotations with faster-coco-eval.
 
-The library counts, in what `coco_preparation.py` makes of the documents; this file opens it,
-quietly, and names what it gives.
+The library counts, on documents prepared by `coco_preparation.py`; this file runs it without its
+output and names its numbers.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def score_coco(
         kind: what is compared.
         with_classes: False scores as if there were one class.
         sigmas: OKS falloff of each keypoint; None takes COCO's 17, or CrowdPose's 14.
-        min_score: rows scored below it are left out.
+        min_score: rows scored below it are skipped.
 
     Raises:
         InputError: if a file cannot be read, a row lacks what is compared, the results are of
@@ -107,7 +107,7 @@ def score_coco(
         evaluation.summarize()
         numbers = {name: float(value) for name, value in evaluation.stats_as_dict.items()}
         return CocoScores(numbers["AP_all"], numbers["AP_50"], numbers["AP_75"], numbers)
-    # The library says of no document what it may raise.
+    # The library does not document what it may raise.
     except Exception as error:
         said = str(error) if isinstance(error, VL2Error) else repr(error)[:_SHOWN_LETTERS]
         raise InputError(

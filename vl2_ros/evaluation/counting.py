@@ -1,4 +1,4 @@
-"""Held-out scenes in which each number of a kind is there equally often.
+"""Choose held-out scenes in which each number of a kind occurs equally often.
 
 Most kinds occur once in a scene, so that counting what is there asks for "one" again and again.
 """
@@ -23,19 +23,19 @@ _SEEDS_PER_QUESTION = 1000
 def draw_counting_views(
     render: Callable[[int], TabletopFrame], first_seed: int, each: int
 ) -> Iterator[tuple[TabletopFrame, str]]:
-    """Yield frames with the kind to count in them, every number of `NUMBERS` so many times.
+    """Yield frames with the kind to count in them, every number of `NUMBERS` `each` times.
 
     Args:
         render: seed to labelled frame.
-        first_seed: scenes are looked through from here on, as far as it takes.
+        first_seed: scenes are searched from here on, as far as needed.
         each: questions for each number.
     """
     missing = dict.fromkeys(NUMBERS, each)
     rng = np.random.default_rng(first_seed)
     for seed in range(first_seed, first_seed + _SEEDS_PER_QUESTION * each):
-        # A scene is drawn faster than rendered, but some of its objects are hidden.
-        drawn = Counter(placed.kind for placed in sample_scene(seed).pieces if placed.is_labelled)
-        if _pick_number(drawn, missing) is None:
+        # A scene is sampled faster than rendered, but some of its objects are hidden.
+        sampled = Counter(placed.kind for placed in sample_scene(seed).pieces if placed.is_labelled)
+        if _pick_number(sampled, missing) is None:
             continue
         view = render(seed)
         seen = Counter(item.kind for item in view.objects)

@@ -1,4 +1,4 @@
-"""The embedded model on held-out simulator frames to one table of numbers.
+"""Evaluate the embedded model on held-out simulator frames, as one table of numbers.
 
 Frames are rendered at 640x480, twice the training width. What is asked:
 
@@ -80,8 +80,8 @@ def evaluate_embedded(
         pipeline: the model under test.
         seeds: scenes to render; held-out ones start at 1,000,000. Scenes for counting are looked
             for from the first of them on, past the last.
-        frames: how many of the seeds are used.
-        progress: told about every frame and command.
+        frames: number of seeds to use.
+        progress: called after every frame and command.
 
     Raises:
         InputError: if there are fewer seeds than frames, or no frame is asked for.
@@ -110,7 +110,7 @@ def evaluate_views(
         views: labelled frames.
         counting: more of them, each with the kind that is to be counted in it.
         total: how many there are, for the progress.
-        progress: told about every frame and command.
+        progress: called after every frame and command.
     """
     report = progress or (lambda stage, done, total: None)
     kind_scorer, phrase_scorer = CocoScorer(KINDS), CocoScorer(COLOR_KIND_PHRASES)
@@ -170,7 +170,7 @@ def list_rows(scores: Mapping[str, float]) -> list[dict[str, str | float | None]
 def make_truth(view: TabletopFrame, names: Sequence[str], *, with_masks: bool) -> GroundTruth:
     """Turn the labels of a frame into ground truth for kinds or colour-kind phrases.
 
-    Objects that no name fits are left out.
+    Objects that match no name are skipped.
     """
     ids = {name: index for index, name in enumerate(names)}
     rows = [

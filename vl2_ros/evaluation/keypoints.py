@@ -1,4 +1,4 @@
-"""Keypoints against ground truth: average precision over OKS, and the share of correct ones (PCK).
+"""Score keypoints: average precision over OKS, and the share of correct keypoints (PCK).
 
 OKS numbers come from faster-coco-eval alone. PCK is counted here: it is a distance and a mean.
 """
@@ -43,7 +43,7 @@ class KeypointTruth:
             raise ShapeError(f"keypoints must be (N, K, 3), got {self.keypoints.shape}")
         if shapes != ((count, 4), (count,), (count,)):
             raise ShapeError(
-                f"boxes_xyxy, areas and class_ids must hold {count} entries, got {shapes}"
+                f"boxes_xyxy, areas and class_ids must have {count} entries, got {shapes}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Masks and label maps against ground truth: cIoU and gIoU of referring, mIoU of classes."""
+"""Score masks and label maps against ground truth: cIoU and gIoU of referring, mIoU of classes."""
 
 from __future__ import annotations
 

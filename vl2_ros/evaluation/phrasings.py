@@ -24,7 +24,7 @@ PHRASINGS_FILE = Path(__file__).with_name("phrasings.tsv")
 
 
 class Answerer(Protocol):
-    """What answers a command about a frame."""
+    """Answers a command about a frame."""
 
     def answer(self, frame: Frame, command: Command) -> Result:
         """Return the complete answer."""
@@ -83,7 +83,7 @@ def load_phrasings(path: Path = PHRASINGS_FILE) -> tuple[Phrasing, ...]:
         )
     except (csv.Error, KeyError) as error:
         raise InputError(
-            f"{path} must hold the columns route, phrases and sentence with routes of "
+            f"{path} must have the columns route, phrases and sentence with routes of "
             f"{', '.join(route.name for route in Route)}; {type(error).__name__}: {error}"
         ) from error
 
@@ -95,7 +95,7 @@ def score_phrasings(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> PhrasingScores:
-    """Ask every command about a frame, going round the frames, and compare what was understood.
+    """Ask every command about a frame, cycling through the frames, and compare the answers.
 
     Args:
         answerer: generates its answers freely.

@@ -1,4 +1,4 @@
-"""Plain-text answers about scenes to scores: what is there, how many, which colour.
+"""Score plain-text answers about scenes: what is there, how many, which colour.
 
 Compares sentences with the objects of a simulated scene; knows no image.
 """

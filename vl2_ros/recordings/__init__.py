@@ -1,1 +1,1 @@
-"""Bags and MCAP files, read and written."""
+"""Read and write bags and MCAP files."""

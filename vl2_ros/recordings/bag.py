@@ -1,6 +1,6 @@
-"""Recorded camera topics to images, and frames to a recording: rosbag2 folders, .mcap, .db3.
+"""Read images from recordings (rosbag2 folders, .mcap, .db3), and record frames as MCAP.
 
-Knows messages and files; what is in the images is nobody's business here.
+Knows messages and files, not what the images show.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _COMPRESSED = "/compressed"
 
 @dataclass(frozen=True, slots=True)
 class PinholeCamera:
-    """What a CameraInfo without distortion says.
+    """Intrinsics of a camera without distortion, as in a CameraInfo.
 
     Attributes:
         frame_hw: height and width of the image, in pixels.
@@ -92,7 +92,7 @@ class RecordedImage:
         message_type: sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage.
         time_ns: when it was recorded, nanoseconds since the epoch.
         message: as the bag library read it.
-        image: the same with the stamp of its header; decodes when asked.
+        image: the same with the stamp of its header; decoded on request.
     """
 
     topic: str
@@ -157,7 +157,7 @@ def read_frames(path: Path | str, *, topic: str | None = None) -> Iterator[Frame
 
     Raises:
         TransportError: if the bag cannot be read, the topic is not there or not the only one, or
-            an image does not hold what its header says.
+            an image does not match its header.
     """
     for index, recorded in enumerate(read_images(path, topic=topic)):
         try:
@@ -233,7 +233,7 @@ def _list_images(recording: Recording) -> list[RecordedTopic]:
 
 
 def _choose_topic(recording: Recording, path: Path, topic: str | None) -> RecordedTopic:
-    """Return the asked camera, or the only one that there is.
+    """Return the requested camera, or the only one.
 
     Raises:
         TransportError: if it is not there, has no image, or is not the only one.

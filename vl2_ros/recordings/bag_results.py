@@ -1,7 +1,7 @@
-"""A recorded camera and sentences to a recording of typed results, on the node's own topics.
+"""Answer commands about a recorded camera and record the results on the node's topics.
 
-Every image is answered, however long that takes; results lie at the time of their image, so
-that viewers show them beside the recording.
+Every image is answered, however long that takes; results get the time of their image, so that
+viewers show them beside the recording.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from vl2_ros.transports.message_types import StoreMessageTypes
 
 @dataclass(frozen=True, slots=True)
 class BagQuestion:
-    """What is asked of which images.
+    """The commands, and the images that they are about.
 
     Attributes:
-        commands: each is asked about every image; their ids tell the results apart.
+        commands: each is asked about every image; results are distinguished by their ids.
         topic: image topic of the recording; None takes the only camera.
-        rate_hz: at most so many images of each recorded second are looked at; 0: all.
+        rate_hz: use at most this many images of each recorded second; 0: all.
         node_name: the results' topics are `/<node_name>/result` and so on.
-        annotated: write the images with the results drawn in, too, as JPEG.
+        annotated: also write the images with the results drawn in, as JPEG.
     """
 
     commands: Sequence[Command]
@@ -42,7 +42,7 @@ class BagQuestion:
     annotated: bool = True
 
     def __post_init__(self) -> None:
-        """Check what the command line cannot."""
+        """Check what the command line does not check."""
         if not self.commands:
             raise InputError('there is no command; expected one such as "find the red mug"')
         if not 0.0 <= self.rate_hz < float("inf"):
@@ -76,7 +76,7 @@ def answer_bag(
         out: the .mcap file to write; it appears when everything is in it.
         question: commands, topic and rate.
         overwrite: replace an existing file.
-        on_answer: hears of each answer, for progress.
+        on_answer: called after each answer, for progress.
 
     Returns:
         The number of answers.
@@ -102,7 +102,7 @@ def answer_bag(
 
 
 def check_output(source: Path, out: Path, *, overwrite: bool) -> None:
-    """Check where results shall be written, before a model is loaded for them.
+    """Check the output file, before a model is loaded.
 
     Raises:
         TransportError: if it is no MCAP, the recording itself, or a file that is there already.
@@ -117,7 +117,7 @@ def check_output(source: Path, out: Path, *, overwrite: bool) -> None:
 
 
 def choose_images(images: Iterable[RecordedImage], rate_hz: float) -> Iterator[RecordedImage]:
-    """Leave images out, so that at most `rate_hz` of each recorded second remain; 0: none."""
+    """Skip images, so that at most `rate_hz` of each recorded second remain; 0 keeps all."""
     due_ns = None
     for recorded in images:
         if due_ns is not None and recorded.time_ns < due_ns:
@@ -164,7 +164,7 @@ def _find_result(perceiver: Perceiver, frame: Frame, standing: _Standing) -> Res
 
 @dataclass(slots=True, eq=False)
 class _RecordingTransport:
-    """Takes what the node publishes into a recording; nothing ever comes from it."""
+    """Records what the node publishes; never receives anything."""
 
     recording: RecordingWriter
     types: MessageTypes
@@ -190,7 +190,7 @@ class _RecordingTransport:
         return self.time_ns
 
     def close(self) -> None:
-        """Do nothing: the recording is closed by whoever opened it."""
+        """Do nothing: the recording is closed by the code that opened it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""A recorded camera to a live one: publishes its images as they came, or one until told.
+"""Publish a recorded camera as a live one: at the recorded pace, or image by image on request.
 
 Images keep the stamps of their recording, so that results can be matched with it.
 """
@@ -31,14 +31,14 @@ def open_camera(
     """Advertise the topic that a recorded camera will be played onto.
 
     Args:
-        transport: what carries it.
+        transport: publishes the topic.
         path: rosbag2 folder, .mcap or .db3 file.
         topic: which image topic of the recording; None takes the only camera.
         onto: name of the live camera, compressed images go to its `/compressed`; None takes the
             recorded name.
 
     Returns:
-        The camera's name as `vl2 serve --camera` takes it, and what publishes one image.
+        The camera's name as `vl2 serve --camera` takes it, and a function that publishes one image.
 
     Raises:
         TransportError: if the recording cannot be read or has no image.
@@ -106,15 +106,15 @@ def hold_camera(
     *,
     rate_hz: float | None = None,
 ) -> int:
-    """Publish one image over and over, as a camera before a still scene does, until told.
+    """Publish one image repeatedly, as a camera in a still scene does, until the next step.
 
-    Stamps rise from one image to the next (`bag.raise_stamps`), so that what looked at an image can
-    be matched with it where those of the recording repeat.
+    Stamps rise from one image to the next (`bag.raise_stamps`), so that results can be matched with
+    their image where the stamps of the recording repeat.
 
     Args:
         images: in the order of recording.
         publish: sends one.
-        steps: True goes on to the next image, False ends.
+        steps: True moves on to the next image, False ends.
         rate_hz: how often the image is sent again in a second; None is 10.
 
     Returns:

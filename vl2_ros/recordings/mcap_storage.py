@@ -1,4 +1,4 @@
-"""Read one MCAP file by its records, whatever indexes it has or lacks.
+"""Read one MCAP file by its records, with or without indexes.
 
 Indexes and summary are optional in MCAP, and a recorder that was killed leaves none. The records
 themselves are walked (a head each, nothing is unpacked); an index only saves work when it agrees.
@@ -197,7 +197,7 @@ class McapFile:
 
 def _read_chunk(file: BinaryIO, record: _Record, wanted: frozenset[int]) -> Iterator[TimedMessage]:
     content = BytesIO(_open_chunk(file, record))
-    # Places only: a chunk and a second one of its messages would be twice the memory.
+    # Offsets only: a chunk and a copy of its messages would take twice the memory.
     places = [
         (_MESSAGE.unpack(_read(content, one, _MESSAGE.size))[2], one)
         for one in _walk_chunk(content)

@@ -1,4 +1,4 @@
-"""Messages to one MCAP recording as ROS 2 writes it; knows topics and types, no meaning."""
+"""Write messages to an MCAP recording as ROS 2 does; knows topics and types, no meaning."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class RecordingWriter:
         known_type, channel = self._channels[topic]
         if known_type != message_type:
             raise TransportError(
-                f"{topic} is recorded as {known_type}, expected no {message_type} on it"
+                f"{topic} is recorded as {known_type}, got a message of type {message_type}"
             )
         data = bytes(self._store.serialize_cdr(message, message_type))
         self._writer.add_message(channel, time_ns, data, time_ns)
@@ -90,7 +90,7 @@ def describe_qos(qos: Qos) -> str:
 
 
 def require_free(path: Path, *, overwrite: bool) -> None:
-    """Check that nothing is lost when a file is written, before work is spent on it.
+    """Check that writing a file would lose nothing, before work is spent on it.
 
     Raises:
         TransportError: if the file is there already and may not be overwritten.

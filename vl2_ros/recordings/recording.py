@@ -1,4 +1,4 @@
-"""A recording as one thing: its topics, and their messages in the order of time.
+"""Read a recording as a whole: its topics, and their messages in the order of time.
 
 Several storage files are read as one, in whatever form they are.
 """
@@ -28,7 +28,7 @@ from vl2_ros.recordings.sqlite_storage import SqliteFile
 from vl2_ros.recordings.stored_topic import StorageFile, StoredTopic
 from vl2_ros.recordings.time_order import merge_in_time
 
-#: What ROS 2 encodes messages with.
+#: Encoding of ROS 2's messages.
 CDR = "cdr"
 
 
@@ -131,7 +131,7 @@ class Recording:
 
 
 def _open_file(path: Path) -> StorageFile:
-    """Open a storage file as what its first bytes tell, whatever its name says."""
+    """Open a storage file; its first bytes give the format, not its name."""
     magic = read_magic(path)
     if magic.startswith(MCAP_MAGIC):
         return McapFile(path)

@@ -1,7 +1,7 @@
-"""Find the storage files of a recording, and undo what was compressed around storage or message.
+"""Find the storage files of a recording, and decompress files or messages.
 
-What a folder's metadata.yaml says of topics, counts and kinds is not used: the storage decides. It
-only names which files belong to the recording.
+From a folder's metadata.yaml only the names of its files are used; topics, counts and types come
+from the storage files themselves.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def find_storage_files(path: Path) -> tuple[Path, ...]:
     held = _leave_empty_out(_list_folder(path))
     if not held:
         raise TransportError(
-            f"{path} holds no storage file ({', '.join(SUFFIXES)}); expected {BAG_FORMS}"
+            f"{path} has no storage file ({', '.join(SUFFIXES)}); expected {BAG_FORMS}"
         )
     missing = [name for name, one in zip(listed, named, strict=True) if one is None]
     reason = f"names files that are not there ({', '.join(missing)})" if missing else "is missing"
@@ -76,7 +76,7 @@ def find_storage_files(path: Path) -> tuple[Path, ...]:
 
 @contextmanager
 def open_storage_files(paths: tuple[Path, ...]) -> Iterator[tuple[Path, ...]]:
-    """Give plain storage files; one that is compressed as a whole is unpacked for that time."""
+    """Yield plain storage files; those compressed as a whole are unpacked for that time."""
     with TemporaryDirectory(prefix="vl2_bag_") as folder:
         yield tuple(
             _unpack_file(path, Path(folder) / f"{index}_{path.name.removesuffix(_ZSTD)}")
@@ -105,7 +105,7 @@ def check_message_size(size: int) -> None:
 def take_message(data: bytes) -> bytes:
     """Return the bytes of a message, unpacked when rosbag2 has compressed each by itself.
 
-    The bytes themselves tell, not metadata.yaml.
+    Compression is detected from the bytes, not from metadata.yaml.
 
     Raises:
         TransportError: if it becomes larger than `MAX_MESSAGE_BYTES`.
@@ -139,7 +139,7 @@ def _read_listed_names(metadata: Path) -> list[str]:
         listed = document["rosbag2_bagfile_information"]["relative_file_paths"]
         # Before version 4 they began with the folder's name.
         return [PurePath(str(name)).name for name in listed or ()]
-    # Any damage, the parser's depth included: the storage files tell what is missing here.
+    # Any damage, the parser's depth included: the storage files replace what is missing here.
     except Exception as error:
         warn_once(f"{metadata} cannot be understood and is not used: {type(error).__name__}")
         return []
@@ -161,11 +161,11 @@ def _list_folder(folder: Path) -> tuple[Path, ...]:
 
 
 def _leave_empty_out(paths: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Leave empty files out, unless there is no other; a full disk makes such a last one."""
+    """Skip empty files, unless there is no other; a full disk leaves such a last one."""
     empty = [path for path in paths if path.stat().st_size == 0]
     if not empty or len(empty) == len(paths):
         return paths
-    warn_once(f"left out, since they are empty: {', '.join(map(str, empty))}")
+    warn_once(f"skipped empty files: {', '.join(map(str, empty))}")
     return tuple(path for path in paths if path not in empty)
 
 
@@ -184,7 +184,7 @@ def _unpack_file(packed: Path, target: Path) -> Path:
             size += len(block)
             if size > most:
                 raise TransportError(
-                    f"{packed} holds more than {most} bytes when it is unpacked, for which "
+                    f"{packed} takes more than {most} bytes when it is unpacked, for which "
                     f"{target.parent.parent} has no room; name a larger folder in TMPDIR"
                 )
             file.write(block)

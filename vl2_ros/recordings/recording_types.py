@@ -1,4 +1,4 @@
-"""Message definitions of a recording to what reads its messages.
+"""Make message readers from the definitions in a recording.
 
 Only the definition of a topic that is asked for is looked at, so that no other topic of the
 recording can stand in the way.
@@ -24,14 +24,14 @@ Deserialize = Callable[[bytes], Any]
 
 
 def name_type(message_type: str) -> str:
-    """Return the full name of a message type; some writers leave the `msg` in the middle out."""
+    """Return the full name of a message type; some writers omit the `msg` in the middle."""
     package, slash, name = message_type.partition("/")
     return f"{package}/msg/{name}" if slash and "/" not in name else message_type
 
 
 @lru_cache(maxsize=64)
 def make_deserializer(message_type: str, definition: str, encoding: str) -> Deserialize:
-    """Return what makes messages of CDR bytes.
+    """Return a function that reads messages from CDR bytes.
 
     The definition of the recording counts, since another release may have other fields. Where it is
     missing or cannot be used, the definition of ROS 2 Jazzy is taken.
@@ -50,7 +50,7 @@ def make_deserializer(message_type: str, definition: str, encoding: str) -> Dese
         try:
             types = _with_parts(message_type, {**own, **_parse(message_type, text, encoding)})
             return _read_with(message_type, types)
-        # The parsers raise whatever the text makes of them.
+        # The parsers raise any kind of error on damaged text.
         except Exception as error:
             warn_once(
                 f"the recording's definition of {message_type} cannot be used "
@@ -68,7 +68,7 @@ def _read_with(message_type: str, types: dict[str, Any]) -> Deserialize:
 
 
 def _parse(message_type: str, text: str, encoding: str) -> dict[str, Any]:
-    """Parse a definition, with those that it brings along."""
+    """Parse a definition, including those of other types that it contains."""
     if encoding not in _IDL_ENCODINGS:
         return dict(get_types_from_msg(text, message_type))
     types: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Read one .db3 file of rosbag2, with what a recorder has left in its write-ahead log."""
+"""Read one .db3 file of rosbag2, including what a recorder left in its write-ahead log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vl2_ros.recordings.recording_files import check_message_size
 from vl2_ros.recordings.stored_topic import StoredTopic
 from vl2_ros.recordings.time_order import TimedMessage
 
-#: What SQLite keeps beside a database that was not closed: newer pages, or those to go back to.
+#: Files beside a database that was not closed: newer pages, or old ones to restore.
 _JOURNALS = ("-wal", "-journal")
 _HEADER_BYTES = 100
 
@@ -81,11 +81,11 @@ class SqliteFile:
 
 @contextmanager
 def _connect(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database for reading, with what its journals hold; its messages are not changed."""
+    """Open a database for reading, journals included; its messages are not changed."""
     journals = [journal for end in _JOURNALS if _holds_bytes(journal := Path(f"{path}{end}"))]
     if not journals:
         _require_all_pages(path)
-        # Without journals nothing but the file counts, and nobody is writing.
+        # Without journals only the file counts, and no process is writing.
         with closing(_open(path, "immutable=1")) as database:
             yield database
         return

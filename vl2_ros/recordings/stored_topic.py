@@ -1,4 +1,4 @@
-"""What a storage file says of one of its topics."""
+"""Describe the topics and files of a recording as stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class StoredTopic:
     """One topic of one publisher in one storage file.
 
     Attributes:
-        key: tells it apart within its file.
+        key: identifies it within its file.
         name: of the topic.
         message_type: such as `sensor_msgs/msg/Image`, or of another kind than ROS 2's.
         encoding: of the messages; ROS 2's is `cdr`.
@@ -36,7 +36,7 @@ class StorageFile(Protocol):
     """One file of a recording.
 
     Attributes:
-        topics: what it holds.
+        topics: its topics.
         start_ns: time of its first message, nanoseconds since the epoch.
     """
 

@@ -1,4 +1,4 @@
-"""Merge parts of a recording by time, opening each part only when its time comes."""
+"""Merge parts of a recording by time, opening each part only when it is needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TimedMessage(NamedTuple):
 
 
 class Timed(Protocol):
-    """What has a time, in nanoseconds since the epoch."""
+    """An item with a time, in nanoseconds since the epoch."""
 
     @property
     def time_ns(self) -> int:
@@ -36,7 +36,7 @@ def merge_in_time(parts: Iterable[tuple[int, Callable[[], Iterator[T]]]]) -> Ite
     """Merge messages by their time; those of one time stay in the order of their parts.
 
     Args:
-        parts: time of the first message of each, and what opens it; it reads in order of time.
+        parts: time of the first message of each, and a function that opens it in order of time.
     """
     openers: list[Callable[[], Iterator[T]]] = []
     heap: list[tuple[int, int]] = []

@@ -31,14 +31,15 @@ _log = logging.getLogger(__name__)
 
 
 class Bond:
-    """Tells a lifecycle manager, such as Nav2's, that the node is alive.
+    """Signals to a lifecycle manager, such as Nav2's, that the node is alive.
 
     Heartbeats come from the executor that answers everything else, so that a manager sees when
-    that is stuck. The endpoints stay until the rclpy node is destroyed: the last word must get out.
+    that is stuck. The endpoints stay until the rclpy node is destroyed, so that the last status is
+    sent.
 
     Args:
         node: the rclpy node; the bond has its name.
-        log: takes lines that may come again and again.
+        log: takes lines that may repeat.
 
     Raises:
         TransportError: if ROS 2's package bond is not there.
@@ -49,7 +50,7 @@ class Bond:
         self._node, self._quiet_log = node, log
         self._protocol = BondProtocol(node.get_name())
         self._period_s = 0.0
-        # A status that cannot be sent must not keep the node from ending everything else.
+        # A status that cannot be sent must not keep the node from shutting down the rest.
         self._send = guarded(self._publish, "sending the state of the bond", log)
         group = MutuallyExclusiveCallbackGroup()
         self._publisher = node.create_publisher(
@@ -80,7 +81,7 @@ class Bond:
         self._send(True)
 
     def end(self) -> None:
-        """Tell a manager that the node is not active any more; harmless when it was not."""
+        """Notify a manager that the node is no longer active; harmless when it was not."""
         self._timer.cancel()
         if self._protocol.end(time.monotonic()):
             self._send(False)
@@ -102,12 +103,12 @@ class Bond:
         if change is Change.FORMED:
             _log.info("a lifecycle manager has formed a bond with this node")
         elif change is Change.BROKEN:
-            _log.info("the lifecycle manager has ended its bond with this node, which goes on")
+            _log.info("the lifecycle manager has ended its bond with this node, which runs on")
         elif change is Change.CROWDED:
             self._quiet_log.log(
                 logging.WARNING,
                 "two managers",
-                "a second lifecycle manager wants a bond with %s while the first one is alive; "
+                "a second lifecycle manager requests a bond with %s while the first one is alive; "
                 "name a node in one manager only",
                 self._protocol.bond_id,
             )
@@ -125,12 +126,12 @@ class Bond:
 
 
 def open_bond(node: Node, log: RepeatedLog) -> Bond | None:
-    """Make the bond of a node; None, with a line in the log, where ROS 2 has no package bond."""
+    """Make the bond of a node; None, and a log line, where ROS 2's package bond is missing."""
     try:
         return Bond(node, log)
     except TransportError:
         _log.info(
-            "ROS 2's package bond is not here, so a lifecycle manager cannot watch this node; "
+            "ROS 2's package bond is missing, so a lifecycle manager cannot watch this node; "
             "set bond_timeout: 0.0 for the manager, or install ros-<distro>-bond"
         )
         return None

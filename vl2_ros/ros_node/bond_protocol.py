@@ -1,4 +1,4 @@
-"""What one end of a bond says and when, without ROS: two ends that tell each other they are alive.
+"""The bond protocol of one end, without ROS: two ends signal each other that they are alive.
 
 The protocol of ROS 2's bond packages, as Nav2's lifecycle manager and its nodes use it: both ends
 send a status with the same bond id on one topic, each with an id of its own.
@@ -10,12 +10,12 @@ import threading
 import uuid
 from enum import Enum, auto
 
-#: Seconds after which heartbeats stop that nobody answered.
+#: Seconds after which unanswered heartbeats stop.
 CONNECT_S = 10.0
 #: Seconds without a heartbeat after which another manager may take the place of the first, where
 #: it does not say itself how long it may be silent.
 HEARTBEAT_TIMEOUT_S = 4.0
-#: Seconds for which the end of a bond is told again to a manager that has not heard of it.
+#: Seconds for which the end of a bond is repeated to a manager that has not confirmed it.
 FAREWELL_S = 2.0
 
 
@@ -31,7 +31,7 @@ class Change(Enum):
 class BondProtocol:
     """One end of a bond, the managed node's; may be used from any thread.
 
-    Like the nodes of Nav2 it never ends the bond because the manager is silent: a node goes on
+    Like the nodes of Nav2 it never ends the bond because the manager is silent: a node keeps
     working without one. A manager that comes late, or is started again, may still form the bond.
 
     Args:
@@ -51,7 +51,7 @@ class BondProtocol:
 
     @property
     def is_formed(self) -> bool:
-        """Tell whether a manager is at the other end."""
+        """Return whether a manager is at the other end."""
         return bool(self._sister)
 
     def begin(self, now_s: float) -> None:
@@ -62,7 +62,7 @@ class BondProtocol:
             self._sister = self._former = ""
 
     def end(self, now_s: float) -> bool:
-        """End the bond; True when its end must be told."""
+        """End the bond; True when its end must be published."""
         with self._lock:
             was_begun, self._is_begun = self._is_begun, False
             if was_begun:
@@ -71,7 +71,7 @@ class BondProtocol:
             return was_begun
 
     def is_beating(self, now_s: float) -> bool:
-        """Tell whether a heartbeat is due at the end of each period."""
+        """Return whether a heartbeat is due at the end of each period."""
         with self._lock:
             if not self._is_begun or self._former:
                 return False
@@ -80,7 +80,7 @@ class BondProtocol:
     def hear(
         self, bond_id: str, instance_id: str, is_active: bool, timeout_s: float, now_s: float
     ) -> tuple[Change, bool | None]:
-        """Take in a status.
+        """Process a status.
 
         Args:
             bond_id: whose bond it is about.
@@ -121,7 +121,7 @@ class BondProtocol:
         if instance_id == self._sister:
             self._former, self._sister = self._sister, ""
             return Change.BROKEN, False
-        # It says so until it has heard that we know.
+        # It repeats that until it has received our confirmation.
         return Change.NONE, False if instance_id == self._former else None
 
     def _note(self, timeout_s: float, now_s: float) -> None:

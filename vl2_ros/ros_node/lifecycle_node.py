@@ -1,4 +1,4 @@
-"""The node as ROS 2's lifecycle tools know it: configure loads, activate listens, and back."""
+"""The managed node of ROS 2: configure loads the model, activate subscribes, and back."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
             _log.error("cannot be activated: %s", error)
             return TransitionCallbackReturn.ERROR
         cameras = self._server.node.parameters.cameras
-        _log.info("active; looks at %s", ", ".join(map(self.resolve_topic_name, cameras)))
+        _log.info("active; subscribed to %s", ", ".join(map(self.resolve_topic_name, cameras)))
         self._begin_bond()
         return result
 
@@ -165,7 +165,7 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go back to unconfigured, from where the node can be configured again.
 
-        When the worker still hangs the node is finalized and only a new process can go on.
+        When the worker still hangs the node is finalized and only a new process can continue.
         """
         hanging = self._release()
         if not hanging:
@@ -175,7 +175,7 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
 
     @property
     def is_loading(self) -> bool:
-        """Tell whether a model is being loaded, which cannot be stopped."""
+        """Return whether a model is being loaded, which cannot be stopped."""
         return not self._loaded.is_set()
 
     def end(self, timeout_s: float) -> str:
@@ -276,7 +276,7 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
             del perceiver
         if self._server is not None:
             self._server = None
-            # The parts know each other in circles; a model is too large to wait for the collector.
+            # The parts form reference cycles; a model is too large to wait for the collector.
             gc.collect()
         return hanging
 
@@ -290,6 +290,6 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
     def _autostart(self) -> None:
         self._start_timer.cancel()
         if not self.get_parameter("autostart").value:
-            _log.info("waits to be configured, as autostart is false")
+            _log.info("waiting to be configured, as autostart is false")
         elif self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()

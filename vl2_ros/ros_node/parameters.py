@@ -1,4 +1,4 @@
-"""ROS 2 parameters of the node: declared from our tables, read back, changed live where safe."""
+"""ROS 2 parameters of the node: declared from tables, read back, changed live where safe."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def declare_parameters(node: Node, table: type) -> None:
         default: Any = item.default
         is_list = isinstance(default, tuple)
         descriptor = _describe(note_of(item.name, table), default)
-        # rclpy could not tell the type of an empty list; see also `_make`.
+        # rclpy cannot infer the type of an empty list; see also `_make`.
         node.declare_parameter(item.name, list(default) or [""] if is_list else default, descriptor)
 
 
@@ -46,8 +46,8 @@ def check_change(
     """Decide on a change of parameters before it is made.
 
     Args:
-        node: holds the values as they are.
-        changes: of any parameters, also of such that are not in our tables.
+        node: has the current values.
+        changes: of any parameters, including those that are not in the tables.
         running: the values that the configured node works with; None while it is not configured.
 
     Returns:

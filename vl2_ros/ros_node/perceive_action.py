@@ -28,9 +28,9 @@ from vl2_ros.transports.ros.message_types import find_class
 
 #: How often a goal that runs looks whether it is to be canceled, in seconds.
 _LOOK_PERIOD_S = 0.01
-#: How long a goal waits for its answer once nobody can give one any more, in seconds.
+#: How long a goal waits for its answer after the node was stopped, in seconds.
 _LAST_WAIT_S = 5.0
-#: How long a result is kept for a client that has not asked for it, in seconds: results may hold
+#: How long a result is kept for a client that has not asked for it, in seconds: results may contain
 #: images, and rclpy would keep each for a quarter of an hour.
 _RESULT_KEPT_S = 60
 
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 class PerceiveAction:
     """Serves the action; goals are rejected while the node is not active.
 
-    It stays as long as the rclpy node: to take an action away while an executor looks at it ends
+    It stays as long as the rclpy node: destroying an action while an executor waits on it ends
     the executor.
 
     A goal keeps one thread of the executor until its answer is there: in this rclpy, a coroutine
@@ -127,7 +127,7 @@ class PerceiveAction:
         waited for when the process ends.
         """
         # Feedback and answers are made by the worker; here they become messages, so that a slow
-        # client does not hold the worker up.
+        # client does not delay the worker.
         events: queue.SimpleQueue[Event | Answer] = queue.SimpleQueue()
         command_id = server.submit(
             handle.request.command, Mode.ASK, on_event=events.put, on_answer=events.put
@@ -148,7 +148,7 @@ class PerceiveAction:
             if event is not None and _update(feedback, event):
                 handle.publish_feedback(feedback)
             # In every round, as words may come faster than the period; after the answer of a goal
-            # that was refused because its id is another command's, which must go on.
+            # that was refused because its id is another command's, which must continue.
             if handle.is_cancel_requested and not is_canceled:
                 is_canceled = True
                 server.node.cancel(command_id)
@@ -171,7 +171,7 @@ class PerceiveAction:
 
 
 def _update(feedback: Any, event: Event) -> bool:
-    """Put an event into the feedback message; False when there is nothing to tell."""
+    """Put an event into the feedback message; False when there is nothing to report."""
     if isinstance(event, StageEvent):
         feedback.stage, feedback.progress = event.stage, 0.0
     elif isinstance(event, ProgressEvent):

@@ -1,4 +1,4 @@
-"""A process that is the node on ROS 2: arguments in, runs until it is told to end."""
+"""Run the node on ROS 2 as a process, until it is asked to end."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from vl2_ros.ros_node.lifecycle_node import (
 from vl2_ros.transports.ros.executor import GuardedExecutor
 from vl2_ros.transports.ros.spinning import SpinningThread, start_spinning
 
-#: What a model that is being loaded has to get ready, in seconds; launch gives five to end in.
+#: Seconds for a model that is being loaded to get ready; launch allows five to end.
 _LOAD_S = 3.0
 _UNENDED = "the node could not be ended in order, see its log"
-#: What the thread that spins the node has to end, in seconds.
+#: Seconds for the thread that spins the node to end.
 _END_S = 2.0
 
 _log = logging.getLogger(__name__)
 
 
 class NodeLogHandler(logging.Handler):
-    """Hands the log of this package to the logger of an rclpy node, and so to /rosout."""
+    """Forwards the log of this package to the logger of an rclpy node, and so to /rosout."""
 
     def __init__(self, node: PerceptionLifecycleNode) -> None:
         super().__init__()
         self._logger = node.get_logger()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one line; what cannot be logged is `handleError`'s and ends no thread."""
+        """Log one line; a failure goes to `handleError` and ends no thread."""
         try:
             self._log(record)
         except Exception:
@@ -109,7 +109,8 @@ def run_process(
         wait()
     finally:
         end = guarded(node.end, "ending the node", RepeatedLog(_log))
-        hanging = _UNENDED if (told := end(_LOAD_S)) is None else told
+        unended = end(_LOAD_S)
+        hanging = _UNENDED if unended is None else unended
         logger.removeHandler(handler)
         if node.is_loading and not failures:
             # The interpreter would wait for the load; there is nothing to be kept.

@@ -1,4 +1,4 @@
-"""Kind and colour to a piece: how each of the 12 kinds is composed, with its keypoints.
+"""Compose a piece from a kind and a colour, for each of the 12 kinds, with its keypoints.
 
 Every builder draws its size from the generator that it gets and leaves one main colour over most
 of the surface; small accents are neutral.

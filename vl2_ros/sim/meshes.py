@@ -1,4 +1,4 @@
-"""Lathe profiles to triangle meshes for the round, hollow kinds.
+"""Make triangle meshes from lathe profiles, for the round, hollow kinds.
 
 A fixed bank of size variants per family, because MuJoCo cannot rescale a compiled mesh.
 """
@@ -160,5 +160,5 @@ def lathe_bank() -> tuple[Lathe, ...]:
 
 
 def lathe_index(family: str, variant: int) -> int:
-    """Return the place of a mesh in `lathe_bank()`."""
+    """Return the index of a mesh in `lathe_bank()`."""
     return FAMILIES.index(family) * VARIANTS + variant

@@ -1,4 +1,4 @@
-"""Seed to scene: which pieces lie where, on which table, in which light, seen from where.
+"""Sample a scene from a seed: pieces and their positions, table, lights and camera.
 
 Pure numpy; every random choice comes from one generator per seed, so that a scene depends on its
 seed alone. The world has z up and the middle of the table top at its origin; metres.
@@ -152,7 +152,7 @@ def _visible_spread(viewpoint: Viewpoint) -> float:
 def _place_pieces(
     rng: np.random.Generator, table_half: np.ndarray, spread: float
 ) -> tuple[PlacedPiece, ...]:
-    """Drop pieces where their footprint circle is free; a piece that finds no place is left out."""
+    """Drop pieces where their footprint circle is free; a piece without room is skipped."""
     object_count = int(rng.integers(2, MAX_OBJECTS + 1))
     clutter_count = int(rng.integers(0, MAX_CLUTTER + 1))
     circles: list[tuple[float, float, float]] = []

@@ -1,7 +1,7 @@
-"""Scene to pixels: one MuJoCo model of generic geoms that takes the shape of any scene.
+"""Render scenes to pixels with one MuJoCo model of generic geoms that takes any scene's shape.
 
 Compiled once; every scene rewrites shapes, poses, colours, lights and textures, so that nothing of
-an earlier scene is left. No physics is stepped. Knows pixels and owners of geoms, and no label.
+an earlier scene is left. No physics is stepped. Knows pixels and owners of geoms, but no labels.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Stage:
             data.light_xpos[index] = light.position
             data.light_xdir[index] = light.direction
             model.light_diffuse[index] = light.diffuse
-        # Ambient light of a lamp that casts shadows is not drawn, that of the headlight is.
+        # Ambient light of a lamp that casts shadows is not rendered, that of the headlight is.
         model.vis.headlight.ambient[:] = scene.ambient
         model.vis.headlight.diffuse[:] = scene.camera_light
 
@@ -162,7 +162,7 @@ class Stage:
 
 
 def choose_backend() -> str:
-    """Return what renders offscreen on Linux: MUJOCO_GL, or the first whose library is there.
+    """Return the offscreen renderer on Linux: MUJOCO_GL, or the first whose library is installed.
 
     The library is looked for before anything imports it: a failed import of PyOpenGL stays with the
     process and cannot be tried again with another one.

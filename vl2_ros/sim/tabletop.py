@@ -1,4 +1,4 @@
-"""Scene to frame: colour, depth, instance map and keypoints from MuJoCo's offscreen renderer.
+"""Render scenes as frames: colour, depth, instance map and keypoints, by MuJoCo offscreen.
 
 Labels come from the rendered segmentation, so a box is the extent of the visible pixels and a
 hidden object has none.

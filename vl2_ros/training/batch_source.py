@@ -1,4 +1,4 @@
-"""Batches drawn beside the training, in processes of their own, and brought to its device."""
+"""Sample batches beside the training, in processes of their own, and move them to its device."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 Batch = TypeVar("Batch")
-#: Makes what draws the batches of one process, from the number of the process.
+#: Makes the sampler of one process, from the number of the process.
 MakeDraw = Callable[[int], Callable[[], Batch]]
 #: Batches that each process keeps ready.
 READY_BATCHES = 4
 
 
 def move_batch(value: Batch, device: torch.device) -> Batch:
-    """Bring every tensor of a batch, a dataclass of tensors, lists and dataclasses, to a device."""
+    """Move every tensor of a batch, a dataclass of tensors, lists and dataclasses, to a device."""
     if isinstance(value, torch.Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, list):
@@ -49,7 +49,7 @@ def draw_batches(
     Args:
         make: called once in each process with its number; must be picklable where there is one.
         device: where the tensors go.
-        processes: drawing processes; 0 draws in this one, when a batch is asked for.
+        processes: sampling processes; 0 samples in this one, when a batch is requested.
     """
     loader = DataLoader(
         _Draws(make),

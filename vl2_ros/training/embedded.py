@@ -1,7 +1,7 @@
 """Train the embedded model on simulator frames: language, super link, detection, masks at once.
 
 One run does everything: render frames, train the tokenizer, optimise, average, save. It writes a
-resumable state every few minutes, so that a stopped run goes on where it was.
+resumable state every few minutes, from which an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def train_embedded(
     on_render: Callable[[int, int], None] | None = None,
     on_step: OnStep | None = None,
 ) -> None:
-    """Render what the cache lacks, then train, or go on where a stopped run was.
+    """Render what the cache lacks, then train, or resume an interrupted run.
 
     Args:
         out: folder of the checkpoint, the log and the resumable state.
@@ -59,7 +59,7 @@ def train_embedded(
 
 
 def start_from(init: Path, out: Path) -> None:
-    """Make `out` hold the weights and the tokenizer of another checkpoint."""
+    """Copy the weights and the tokenizer of another checkpoint to `out`."""
     save_model(load_model(init), out, dtype=torch.float32)
     shutil.copy(init / "tokenizer.json", out / "tokenizer.json")
 
@@ -89,7 +89,7 @@ class EmbeddedTrainer(Trainer):
     ) -> None:
         """Build what a run needs around the tokenizer in `out`, or read it back."""
         super().__init__(out, recipe, group)
-        # Lists throughout: the workers' gradients are paired by their place.
+        # Lists throughout: the workers' gradients are paired by index.
         decoder = list(get_decoder(self.model).parameters())
         others = without_decoder(self.model)
         self._trained = {
@@ -110,7 +110,7 @@ class EmbeddedTrainer(Trainer):
 
     @property
     def trains_language(self) -> bool:
-        """Tell whether the next step trains the LLM, the same on every worker."""
+        """Return whether the next step trains the LLM, the same on every worker."""
         return self._step % self._recipe.language_every == 0
 
     def next_batch(self) -> TrainingBatch:

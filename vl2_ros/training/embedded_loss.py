@@ -19,8 +19,8 @@ from vl2_ros.training.tabletop_batches import ConversationRows, TokenLabels, Tra
 class TokenLabeller(nn.Linear):
     """Names the kind and the colour that each token stands for; thrown away after training.
 
-    Without it three fresh parts wait for each other: names that the LLM does not tell apart give
-    the decoder nothing to match, image features that do not tell kinds apart give the names no
+    Without it three fresh parts wait for each other: names that the LLM does not distinguish give
+    the decoder nothing to match, image features that do not distinguish kinds give the names no
     meaning. The loss says directly what an image token shows and what a slot group names.
     """
 
@@ -29,7 +29,7 @@ class TokenLabeller(nn.Linear):
         super().__init__(width, len(KINDS) + 1 + len(COLORS) + 1)
 
     def compute_loss(self, tokens: torch.Tensor, labels: TokenLabels) -> torch.Tensor:
-        """Return the mean cross entropy for tokens (B, M, C); places labelled -1 are left out."""
+        """Return the mean cross entropy for tokens (B, M, C); positions labelled -1 are ignored."""
         real = labels.kinds >= 0
         if not real.any():
             return 0.0 * self(tokens).sum()

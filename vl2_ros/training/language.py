@@ -40,7 +40,7 @@ def train_language(
     on_render: Callable[[int, int], None] | None = None,
     on_step: OnStep | None = None,
 ) -> None:
-    """Render what the cache lacks, then train the language side, or go on where a run stopped.
+    """Render what the cache lacks, then train the language side, or resume an interrupted run.
 
     Args:
         out: folder of the checkpoint, the log and the resumable state.

@@ -1,4 +1,4 @@
-"""Cached tabletop frames to packs: one image with several short conversations about it.
+"""Make packs from cached tabletop frames: an image with several short conversations about it.
 
 A pack is one token row that begins with the image; the conversations follow, and each sees the
 image and itself. So an image costs its tokens once, however much is said about it. Blind packs
@@ -59,7 +59,7 @@ class Packs:
     segments: torch.Tensor
 
     def visibility(self) -> torch.Tensor:
-        """Return (B, 1, T, T) float32 to add to attention scores: 0 where a place is seen."""
+        """Return (B, 1, T, T) float32 to add to attention scores: 0 where a position is seen."""
         queries, keys = self.segments[:, :, None], self.segments[:, None, :]
         seen = ((keys == queries) | (keys == IMAGE)).tril()
         nothing = torch.zeros(seen.shape, device=seen.device)

@@ -1,4 +1,4 @@
-"""What a training run is told, and the learning rate that follows from it."""
+"""The recipe of a training run, and the learning rate that follows from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vl2_ros.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedRecipe:
-    """What a training run is told.
+    """Settings of a training run.
 
     Attributes:
         minutes: optimisation time; the learning rate follows it.

@@ -1,4 +1,4 @@
-"""Cached tabletop frames to training batches: images, conversations and detection targets.
+"""Make training batches from cached tabletop frames: images, conversations, detection targets.
 
 One sample is one frame with a perception conversation for the decoder, often a long class list,
 and short conversations that train the language model alone. Class names reach the detector only
@@ -73,7 +73,7 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenLabels:
-    """What each of M places shows or names.
+    """What each of M positions shows or names.
 
     Attributes:
         kinds: (B, M) int64, 0 = none of them, i + 1 = `KINDS[i]`.

@@ -1,4 +1,4 @@
-"""Sampled commands and plain English to the embedded model's own byte-level BPE tokenizer.
+"""Train the embedded model's byte-level BPE tokenizer on sampled commands and plain English.
 
 Writes one `tokenizer.json`; every byte string can be encoded and comes back unchanged.
 """
@@ -38,8 +38,8 @@ def train_tokenizer(
     Ids: <unk>, <s>, </s>, the byte alphabet, merges in order of learning, then `ADDED_TOKENS`.
 
     Args:
-        folder: made if missing.
-        vocab_size: at most so many ids, the added tokens included.
+        folder: created if missing.
+        vocab_size: maximum number of ids, the added tokens included.
         seed: equal seeds write equal files.
         sentences: conversations sampled for the counts.
 

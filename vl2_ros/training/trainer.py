@@ -1,6 +1,6 @@
-"""One training run: optimise, average the weights, log, save, go on where it stopped.
+"""One training run: optimise, average the weights, log, save, resume.
 
-Knows when to do what; what a step computes and which parts learn from it is the subclass's.
+Controls the order of events; the subclass defines the loss of a step and the trained parts.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ OnStep = Callable[[int, float, dict[str, float]], None]
 def quiet_text_enhancers(model: VisionLLM, scale: float = 0.1) -> None:
     """Make the encoder's text layers start close to the identity.
 
-    Fresh ones soon add the same large vector to every class, which helps to tell objects from the
-    table but leaves the names nearly equal; learning them then takes very long.
+    Fresh ones soon add the same large vector to every class, which helps to separate objects from
+    the table but leaves the names nearly equal; learning them then takes very long.
     """
     for layer in get_decoder(model).encoder.layers:
         enhancer = layer.text_enhancer_layer
@@ -83,7 +83,7 @@ class Trainer(ABC):
 
     Args:
         out: folder of the tokenizer, the checkpoint, the log and the resumable state.
-        recipe: what to do.
+        recipe: settings of the run.
         group: the workers that train together.
         device: where the network is trained; on `cuda` one worker trains.
     """
@@ -255,7 +255,7 @@ class Trainer(ABC):
             self._labellers.load_state_dict(state["labellers"])
             self._optimizer.load_state_dict(state["optimizer"])
             self._step, self._elapsed_s = int(state["step"]), float(state["elapsed_s"])
-        # Unpickling raises whatever the damage makes of it.
+        # Unpickling damaged bytes can raise any kind of error.
         except Exception as error:
             raise CheckpointError(
                 f"cannot resume from {path} ({type(error).__name__}: {str(error)[:300]}); delete "

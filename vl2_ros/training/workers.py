@@ -25,7 +25,7 @@ PATIENCE = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class WorkerGroup:
-    """Which of how many workers this process is.
+    """The rank of this process among the workers.
 
     Attributes:
         rank: 0 to `count` - 1; worker 0 writes logs and checkpoints.
@@ -37,7 +37,7 @@ class WorkerGroup:
 
     @property
     def is_first(self) -> bool:
-        """Tell whether this worker writes files."""
+        """Return whether this worker writes files."""
         return self.rank == 0
 
     def average(self, tensors: Sequence[Tensor], scalar: float) -> float:

@@ -1,1 +1,1 @@
-"""Carries messages and no meaning: in memory, on plain DDS, on ROS 2."""
+"""Message transports: in memory, plain DDS and ROS 2. They know nothing of what messages mean."""

@@ -1,4 +1,4 @@
-"""How many things the lists of a message hold, counted in its bytes before any of them is made.
+"""Count the items in the lists of a message from its bytes, before any of them is created.
 
 A point, a prompt or an image without data takes a few bytes of a message and up to thirty times as
 much as an object; numbers stay what they are, views of the bytes.
@@ -18,7 +18,7 @@ from vl2_ros.errors import TransportError
 
 #: Strings and messages in all lists of one message.
 MAX_LISTED = 65_536
-#: No listed thing takes less than a string: what is shorter cannot hold too many.
+#: No listed item takes less than a string: a shorter message cannot contain too many.
 _LEAST_BYTES = 4
 _ENCAPSULATION_BYTES = 4
 _SIZES = {"bool": 1, "byte": 1, "char": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2}
@@ -26,23 +26,23 @@ _SIZES |= {"int32": 4, "uint32": 4, "float32": 4, "int64": 8, "uint64": 8, "floa
 
 
 class LongList(Sequence[Any]):
-    """Stands for a list that holds too much to be made: it has a length and nothing in it."""
+    """Stands for a list with too many items to be created: it has a length but no items."""
 
     def __init__(self, count: int) -> None:
         self._count = count
 
     def __len__(self) -> int:
-        """Return how many things the list holds, those in lists of its own included."""
+        """Return the number of items in the list, including those in nested lists."""
         return self._count
 
     def __iter__(self) -> Iterator[Any]:
-        """Raise, as nothing is there.
+        """Raise, as there are no items.
 
         Raises:
-            TransportError: whenever somebody asks for what the list holds.
+            TransportError: always.
         """
         raise TransportError(
-            f"a list of the message holds {self._count} things, at most {MAX_LISTED} are read; "
+            f"a list of the message has {self._count} items, at most {MAX_LISTED} are read; "
             "send less at once"
         )
 
@@ -53,12 +53,12 @@ class LongList(Sequence[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """The first list of a message with which it holds too much.
+    """The first list of a message with which the message exceeds the limit.
 
     Attributes:
         field: its name in the message.
         start: where it begins behind the encapsulation, in bytes.
-        count: what it holds.
+        count: number of its items.
     """
 
     field: str
@@ -69,13 +69,13 @@ class Excess:
 def find_excess(
     store: Typestore, data: memoryview, type_name: str, most: int = MAX_LISTED
 ) -> Excess | None:
-    """Find the list with which a message holds too much; None when it does not, or is damaged.
+    """Find the list with which a message exceeds `most`; None if none does or it is damaged.
 
     Args:
         store: knows the type.
         data: CDR with its encapsulation.
         type_name: of the message.
-        most: strings and messages that all lists may hold together.
+        most: strings and messages allowed in all lists together.
     """
     if len(data) < most * _LEAST_BYTES + _ENCAPSULATION_BYTES:
         return None
@@ -102,7 +102,7 @@ def cut_off(store: Typestore, data: memoryview, type_name: str, excess: Excess) 
 
 
 class _Walk:
-    """Passes by the fields of CDR without making them."""
+    """Skips the fields of CDR without creating them."""
 
     def __init__(self, store: Typestore, data: memoryview, is_little: bool, most: int) -> None:
         self._store, self._data, self._most = store, data, most
@@ -110,7 +110,7 @@ class _Walk:
         self.place, self.listed = 0, 0
 
     def pass_by(self, desc: Any) -> None:
-        """Pass by one field; stop early when too much was listed.
+        """Skip one field; stop early when too much was listed.
 
         Raises:
             struct.error: if the bytes end before it.

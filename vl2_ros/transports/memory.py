@@ -54,7 +54,7 @@ class MemoryBus:
             _warn_of_mismatch(publisher, subscription)
 
     def publish(self, publisher: _MemoryPublisher, message: Any) -> None:
-        """Hand a message to every subscription that matches."""
+        """Pass a message to every subscription that matches."""
         # Under the lock, so that a late subscriber gets each message once, in order.
         with self._lock:
             publisher.kept.append(message)
@@ -93,7 +93,7 @@ class MemoryBus:
 class MemoryTransport:
     """One node on a `MemoryBus`; a `Transport`.
 
-    Messages are handed over as they are: neither side may change one that was published.
+    Messages are passed without a copy: neither side may change one that was published.
 
     Args:
         bus: shared by the nodes that see each other.
@@ -213,7 +213,7 @@ class MemoryTransport:
             _LOG.critical("%s", self._failure, exc_info=True)
 
     def _run_callback(self) -> bool:
-        """Wait for a message and hand it out; False when the transport is closed."""
+        """Wait for a message and deliver it; False when the transport is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if self._closed:

@@ -1,4 +1,4 @@
-"""Message definitions to Python classes and wire bytes, without ROS: rosbags' Jazzy types and ours.
+"""Python classes and wire bytes of messages without ROS: rosbags' Jazzy types and our own.
 
 The files in msg/, srv/ and action/ are the only source of our own types; nothing is typed twice.
 """
@@ -63,14 +63,14 @@ _SUBSTITUTE = "\x1a"
 _REPLACEMENT = "\ufffd"
 _MOST_DAMAGED_STRINGS = 32
 
-#: What a value that does not fit its field makes of the library's writing.
+#: Exceptions of the library when a value does not fit its field.
 _UNWRITABLE = (SerdeError, struct.error, ArithmeticError, ValueError, TypeError, AttributeError)
 
 Default = Callable[[], Any]
 
 
 def find_definitions() -> Path:
-    """Return the folder that holds msg/, srv/ and action/.
+    """Return the folder with msg/, srv/ and action/.
 
     It is `wire` inside an installed package, and the repository's root in a working copy.
 
@@ -108,14 +108,14 @@ def load_typestore() -> Typestore:
 
 
 def parse_definition(name: str, text: str) -> Any:
-    """Return what the type library makes of one definition.
+    """Parse one definition with the type library.
 
     Args:
         name: such as `vl2_ros/srv/Stop_Request`.
         text: of the definition.
 
     Raises:
-        TransportError: if that is no definition.
+        TransportError: if the text is no definition.
     """
     try:
         # The parser knows messages only: read as one, so that it finds their namesakes in msg/.
@@ -159,7 +159,7 @@ class StoreMessageTypes:
         self._dtypes: dict[str, Mapping[str, np.dtype]] = {}
 
     def make(self, type_name: str, **fields: Any) -> Any:
-        """Make a message; fields left out are zero, empty or False, a quaternion is the identity.
+        """Make a message; fields default to zero, empty or False, a quaternion to the identity.
 
         Args:
             type_name: such as `sensor_msgs/msg/Image`.
@@ -200,9 +200,9 @@ class StoreMessageTypes:
     def deserialize(self, data: bytes | memoryview, type_name: str) -> Any:
         """Read a message from CDR; its arrays are views of `data`.
 
-        Bytes of a string that are not UTF-8 become U+FFFD, as ROS 2's Python does. A list that
-        makes the message hold more than `MAX_LISTED` things becomes a `LongList`, and what follows
-        it is empty: who sent it can be read, and told.
+        Bytes of a string that are not UTF-8 become U+FFFD, as in ROS 2's Python. A list that
+        brings the message above `MAX_LISTED` items becomes a `LongList`, and the fields after
+        it are empty: the sender can still be read, and answered.
 
         Raises:
             TransportError: if the bytes are no such message.
@@ -297,7 +297,7 @@ def remake_message(types: MessageTypes, message: Any) -> Any:
             return remake_message(types, value)
         return [remake(one) for one in value] if isinstance(value, list) else value
 
-    # The name of the type and its constants are listed as fields, too.
+    # The name of the type and its constants are also listed as fields.
     names = [one.name for one in fields(message) if not (one.name.isupper() or "__" in one.name)]
     return types.make(
         message.__msgtype__, **{name: remake(getattr(message, name)) for name in names}

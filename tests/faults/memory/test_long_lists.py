@@ -58,7 +58,7 @@ def test_a_result_with_a_flood_is_an_error_of_ours():
     result = TYPES.make("vl2_ros/msg/VisionResult", command_id="c", routes=["detect"])
     result.instances = instances
     message = TYPES.deserialize(bytes(TYPES.serialize(result)), "vl2_ros/msg/VisionResult")
-    with pytest.raises(TransportError, match=f"holds {MANY} things, at most 65536"):
+    with pytest.raises(TransportError, match=f"has {MANY} items, at most 65536"):
         read_result(message)
 
 

@@ -272,7 +272,7 @@ def test_bytes_that_are_no_message_are_left_out_and_told_once(dds_domain, open_n
         inbox.wait()
     assert len(inbox.list()) == 1
     (record,) = caplog.records
-    assert "topic /names: a message is left out" in record.getMessage()
+    assert "topic /names: skipped a message" in record.getMessage()
 
 
 def open_raw_writer(domain_id: int, node: DdsTransport, topic: str, type_name: str) -> DataWriter:

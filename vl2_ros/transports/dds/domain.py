@@ -1,4 +1,4 @@
-"""DDS domains of this process: each is opened once, with settings that ROS 2 processes find."""
+"""DDS domains of this process: each is opened once, with settings that reach ROS 2 processes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _create_domain(domain_id: int, environment: Mapping[str, str]) -> Domain | N
 
 
 def _is_full(domain_id: int, settings: str) -> bool:
-    """Tell whether settings fail for want of a participant index, of which DDS says nothing."""
+    """Return whether settings fail for lack of a participant index, which DDS does not report."""
     try:
         Domain(domain_id, f"{settings},{_WITHOUT_INDEX}")
     except DDSException:

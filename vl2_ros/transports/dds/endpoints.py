@@ -1,6 +1,6 @@
 """One participant of a DDS domain with its readers and writers, and the thread that reads.
 
-Knows CDR bytes and DDS names; what the messages mean and how topics are resolved stands elsewhere.
+Knows CDR bytes and DDS names, but not what messages mean or how topics are resolved.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class Reader:
     Attributes:
         name: absolute.
         endpoint: the DDS reader.
-        condition: holds while there is something to read.
-        qos: as asked for.
-        callback: hears of each message; never raises.
+        condition: true while there is something to read.
+        qos: as requested.
+        callback: called with each message; never raises.
         wake: makes the reading thread look.
         is_closed: it is to be deleted; only the reading thread does that.
         lost_count: messages that DDS says were lost.
@@ -88,7 +88,7 @@ class Reader:
         self.wake()
 
     def release(self) -> None:
-        """Delete the DDS reader, also when somebody keeps this."""
+        """Delete the DDS reader, also while this object is referenced elsewhere."""
         self.is_closed = True
         del self.condition, self.endpoint
 
@@ -105,7 +105,7 @@ class Writer:
         self._log = log
 
     def write(self, cdr: memoryview) -> None:
-        """Send CDR bytes to whoever is there; never waits for a receiver.
+        """Send CDR bytes to the current subscriptions; never waits for a receiver.
 
         Raises:
             TransportError: if the node has left the domain or the bytes are no such message.
@@ -121,11 +121,11 @@ class Writer:
             except DDSException as error:
                 if error.code != DDSException.DDS_RETCODE_TIMEOUT:
                     raise
-                self._tell_full()
+                self._warn_full()
 
-    def _tell_full(self) -> None:
+    def _warn_full(self) -> None:
         # Other processes get the message. Within this one DDS would wait for the full
-        # subscription, but nothing waits here, and none of this process hears the message.
+        # subscription, but nothing waits here, and none of this process gets the message.
         self._log.log(
             logging.WARNING,
             f"{self.name} has a full subscription",
@@ -142,7 +142,7 @@ class Writer:
         return int(status.current_count)
 
     def close(self) -> None:
-        """Let go of the DDS writer, which keeps the participant."""
+        """Release the DDS writer, which keeps the participant."""
         self.endpoint = None
 
 
@@ -309,13 +309,13 @@ class Endpoints:
                 warn_of_mismatch(writer.name, writer.endpoint, self._quiet_log)
 
     def _bear(self, error: BaseException, failures: int) -> None:
-        """Pause after a failed round; after too many of them give up, aloud."""
+        """Pause after a failed round; after too many of them log an error and give up."""
         tell_failure(self._quiet_log, "the thread that reads DDS topics", error)
         if failures < _MOST_FAILURES:
             self._closing.wait(_FIRST_PAUSE_S * 2 ** (failures - 1))
             return
         self._failure = f"DDS topics cannot be read any more: {error!r}"
-        _log.critical("%s; the node hears nothing until it is started again", self._failure)
+        _log.critical("%s; the node receives nothing until it is started again", self._failure)
         self._closing.set()
 
     def _update_publishers(self) -> None:

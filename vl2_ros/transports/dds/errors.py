@@ -1,4 +1,4 @@
-"""What the DDS library raises, as an error of ours that says what could not be done."""
+"""Turn exceptions of the DDS library into a TransportError that says what failed."""
 
 from __future__ import annotations
 

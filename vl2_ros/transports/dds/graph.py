@@ -77,24 +77,24 @@ class KnownPublishers:
         self._lock = threading.Lock()
         self._known: dict[UUID, tuple[str, str]] = {}
         self._expected: dict[str, str] = {}
-        #: Nothing is taken any more, as the library could not read what strangers tell.
+        #: Nothing is read any more, as the library could not read data of another participant.
         self.is_broken = False
 
     def expect(self, topic: str, type_name: str) -> None:
-        """Warn of publishers of a topic, known ones and later ones, that send another type."""
+        """Warn about publishers of a topic, known and later ones, that send another type."""
         with self._lock:
             self._expected[topic] = type_name
             for known in self._known.values():
                 self._check(*known, only=topic)
 
     def update(self) -> None:
-        """Take what has changed; what cannot be read ends the counting, aloud."""
+        """Read what has changed; data that cannot be read ends the counting and is logged."""
         if self.is_broken:
             return
         try:
             self._take()
         except Exception as error:
-            # What strangers tell of themselves serves diagnostics only; topics are read without.
+            # Discovery data serves diagnostics only; topics are read without it.
             tell_failure(self._log, "counting publishers", error)
             self.is_broken = True
 

@@ -1,4 +1,4 @@
-"""Message definitions to DDS types with ROS 2's names, whose samples carry finished CDR bytes.
+"""Make DDS types with ROS 2's names from message definitions; samples carry finished CDR bytes.
 
 The Python binding would read and write an image byte by byte through lists; here it only declares
 the full type to the other side, and the bytes are made elsewhere.
@@ -53,7 +53,7 @@ class IdlTypes:
         return self._plain[type_name]
 
     def sample(self, type_name: str) -> type[IdlStruct]:
-        """Return the same type for topics: made of CDR bytes, which its `cdr` holds."""
+        """Return the same type for topics: made of CDR bytes, stored in its `cdr`."""
         if type_name not in self._samples:
             fields = self._fields(type_name)
 

@@ -1,4 +1,4 @@
-"""Quality of service of an endpoint to DDS policies, and what is wrong when two do not match."""
+"""Convert QoS to DDS policies, and warn about endpoints that do not match."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cyclonedds.sub import DataReader
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.transport import Qos
 
-#: What an endpoint must report so that nobody waits in silence.
+#: What an endpoint must report, as a mismatch would otherwise go unnoticed.
 OFFERED = DDSStatus.OfferedIncompatibleQos
 REQUESTED = DDSStatus.RequestedIncompatibleQos | DDSStatus.SampleLost | DDSStatus.SampleRejected
 
@@ -33,7 +33,7 @@ def make_dds_qos(qos: Qos, type_hash: str, *, is_reader: bool) -> DdsQos:
     """Return the policies of a reader or writer.
 
     Args:
-        qos: what is asked for.
+        qos: as requested.
         is_reader: else a writer, which never keeps all.
         type_hash: of the message type; without it ROS processes log a warning per endpoint.
     """
@@ -84,14 +84,14 @@ def warn_of_mismatch(topic: str, endpoint: DataReader | DataWriter, log: Repeate
 
 
 def count_lost(topic: str, reader: DataReader, log: RepeatedLog, *, is_said: bool) -> int:
-    """Return how many messages were lost since the last call, as far as DDS tells.
+    """Return how many messages were lost since the last call, as far as DDS reports.
 
     A message that its sender overwrote before it was received is not known here; only a sender
     that keeps enough of them can prevent that.
 
     Args:
         topic: of the reader, for the log.
-        reader: may have rejected messages because it was full, too.
+        reader: may also have rejected messages because it was full.
         log: takes the warnings.
         is_said: warn at all.
     """

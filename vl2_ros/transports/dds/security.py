@@ -1,4 +1,4 @@
-"""What ROS 2's environment says of security, and what plain DDS makes of it."""
+"""Check the security that ROS 2's environment requests, which plain DDS does not offer."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _WAY_OUT = (
 
 
 def check_security(environment: Mapping[str, str]) -> str:
-    """Return a warning for a transport that can neither sign nor encrypt; empty: nothing is asked.
+    """Return a warning for a transport that can neither sign nor encrypt; empty if not requested.
 
-    More is taken for a wish for security than ROS 2 takes, which knows `true` and `Enforce` in
-    these letters only: whoever writes `True` does not want to send in the clear.
+    More spellings count as a request for security than in ROS 2, which knows exactly `true` and
+    `Enforce`: a user who writes `True` does not want to send in the clear.
 
     Args:
         environment: ROS_SECURITY_ENABLE and ROS_SECURITY_STRATEGY are read.
@@ -34,5 +34,5 @@ def check_security(environment: Mapping[str, str]) -> str:
         )
     return (
         "ROS_SECURITY_ENABLE is set, but the transport dds sends and receives in the clear, from "
-        "and to anybody in reach; " + _WAY_OUT
+        "and to any process in reach; " + _WAY_OUT
     )

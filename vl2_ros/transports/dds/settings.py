@@ -1,4 +1,4 @@
-"""ROS 2's environment variables to Cyclone DDS settings; pure text, nothing is opened here."""
+"""Derive Cyclone DDS settings from ROS 2's environment variables; nothing is opened here."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def choose_domain(domain_id: int | None, environment: Mapping[str, str]) -> int:
 
 
 def is_loopback_asked(environment: Mapping[str, str]) -> bool:
-    """Tell whether ROS is told to stay on this machine."""
+    """Return whether ROS is restricted to this machine."""
     wanted_range = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper()
     return wanted_range in ("LOCALHOST", "OFF") or environment.get("ROS_LOCALHOST_ONLY") == "1"
 
@@ -76,12 +76,12 @@ def make_settings(
     """Return Cyclone's configuration as XML.
 
     Without `loopback_only` ROS processes are found whether their discovery range is the subnet
-    or this machine. What CYCLONEDDS_URI holds is applied on top.
+    or this machine. CYCLONEDDS_URI is applied on top.
 
     Args:
         environment: ROS_STATIC_PEERS (separated by semicolons) and CYCLONEDDS_URI are read.
         loopback_only: use no network but this machine's own.
-        domain_id: that they are for.
+        domain_id: of the settings.
     """
     static_peers = environment.get("ROS_STATIC_PEERS", "").split(";")
     peers = ["127.0.0.1", *(peer.strip() for peer in static_peers if peer.strip())]

@@ -1,6 +1,6 @@
 """The node's transport without ROS: plain DDS with ROS 2's names, types and bytes.
 
-ROS 2 processes see it as one of theirs. Needs the package cyclonedds, when it is made, not before.
+ROS 2 processes see it as one of theirs. Needs the package cyclonedds when created, not before.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class DdsTransport:
     Raises:
         ConfigError: if a name or the domain is wrong.
         TransportError: if cyclonedds is missing, the domain cannot be joined, or the environment
-            enforces ROS 2's security, which is not to be had here.
+            enforces ROS 2's security, which this transport does not support.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class DdsTransport:
             try:
                 message = self.types.deserialize(cdr, type_name)
             except TransportError as error:
-                # Repeats are counted: a broken sender goes on at the rate of its camera.
+                # Repeats are counted: a broken sender continues at the rate of its camera.
                 self._quiet_log.log(
                     logging.WARNING,
                     f"unreadable on {name}",
-                    "topic %s: a message is left out: %s",
+                    "topic %s: skipped a message: %s",
                     name,
                     make_printable(error, most=_ERROR_LENGTH),
                 )

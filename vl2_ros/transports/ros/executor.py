@@ -1,4 +1,4 @@
-"""Executors that drop and tell what cannot be read, so that everything else goes on."""
+"""Executors that log and drop what cannot be read, so that everything else continues."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Guarded:
-    """What both kinds of executor share.
+    """Shared by both kinds of executor.
 
     rclpy reads a message before it calls back. When reading raises, rclpy never lets go of the
     callback group: every topic of it would be silent for ever.
@@ -22,7 +22,7 @@ class _Guarded:
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        #: What waiting for work has raised last; a callback's exceptions are no reason to end.
+        #: The last exception from waiting for work; exceptions of callbacks are no reason to end.
         self.wait_failure: BaseException | None = None
         log = RepeatedLog(_log)
         for kind in ("subscription", "service", "client", "timer", "waitable"):
@@ -31,7 +31,7 @@ class _Guarded:
                 setattr(self, f"_take_{kind}", guarded(take, f"reading from a {kind}", log))
 
     def end_spinning(self) -> None:
-        """Let `spin` return; to be called before `shutdown`.
+        """Make `spin` return; to be called before `shutdown`.
 
         That wakes the thread that spins and destroys in the same breath what wakes it: a thread
         that was about to wait would wait for ever.
@@ -40,7 +40,7 @@ class _Guarded:
         self.wake()  # type: ignore[attr-defined]
 
     def wait_for_ready_callbacks(self, *arguments: Any, **options: Any) -> Any:
-        """Return the next callback, as rclpy does, and keep what that raises."""
+        """Return the next callback, as rclpy does, and keep the exception if that raises."""
         try:
             return super().wait_for_ready_callbacks(*arguments, **options)  # type: ignore[misc]
         except BaseException as error:

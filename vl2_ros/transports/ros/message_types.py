@@ -1,4 +1,4 @@
-"""Messages as the classes that ROS 2 generated, filled from numpy without a list in between."""
+"""Make messages of the classes that ROS 2 generated, filled from numpy without lists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from vl2_ros.errors import TransportError
 
-#: Where the parts of services and actions hang.
+#: Attributes under which the parts of services and actions are found.
 _PARTS = {"Request", "Response", "Goal", "Result", "Feedback"}
 
 Convert = Callable[[Any], Any]
@@ -47,7 +47,7 @@ class RosMessageTypes:
     """Makes messages of the generated classes."""
 
     def make(self, type_name: str, **fields: Any) -> Any:
-        """Make a message; fields left out are zero, empty or False.
+        """Make a message; fields default to zero, empty or False.
 
         Args:
             type_name: such as `sensor_msgs/msg/Image`.
@@ -70,7 +70,7 @@ class RosMessageTypes:
 
 @cache
 def _find_converters(type_name: str) -> Mapping[str, Convert]:
-    """Return what turns our values into the class's, for the fields where they differ."""
+    """Return functions that convert our values to the class's, for the fields that need it."""
     described: Mapping[str, str] = find_class(type_name).get_fields_and_field_types()
     converters: dict[str, Convert] = {}
     for name, kind in described.items():
@@ -85,7 +85,7 @@ def _find_converters(type_name: str) -> Mapping[str, Convert]:
 
 @cache
 def _find_options(type_name: str) -> Mapping[str, bool]:
-    """Return what makes the class check its fields, which Humble always does.
+    """Return the argument that makes the class check its fields, which Humble always does.
 
     Else a value of a wrong kind ends the process, or becomes any number, when it is sent.
     """

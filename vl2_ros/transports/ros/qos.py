@@ -1,4 +1,4 @@
-"""Qualities of service to rclpy's, with overrides by parameter and a warning where none match."""
+"""Convert QoS to rclpy's, apply overrides from parameters and warn about mismatches."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MOST_LATCHED = 100
 
 
 def make_profile(qos: Qos, *, is_publisher: bool) -> QoSProfile:
-    """Return what rclpy calls a quality of service.
+    """Return the rclpy profile of a quality of service.
 
     The history is KEEP_LAST: ROS 2 gives KEEP_ALL no limit, and a subscription must not take all
     memory. `qos_overrides` can ask for it.
@@ -71,12 +71,12 @@ def make_overrides() -> QoSOverridingOptions:
 def watch_subscription(
     topic: str, log: RepeatedLog, on_lost: Callable[[int], None] | None
 ) -> SubscriptionEventCallbacks:
-    """Warn of publishers whose offer a subscription cannot take, and hear of lost messages.
+    """Warn about publishers with incompatible QoS, and report lost messages.
 
     Args:
         topic: absolute.
         log: takes the warnings.
-        on_lost: gets how many more were lost; None where ROS 2's middleware cannot tell.
+        on_lost: gets how many more were lost; None where ROS 2's middleware does not report it.
     """
     lost = None
     if on_lost is not None:
@@ -89,7 +89,7 @@ def watch_subscription(
 
 
 def warn_publisher(topic: str, log: RepeatedLog) -> PublisherEventCallbacks:
-    """Warn of subscriptions that want more than a publisher offers."""
+    """Warn about subscriptions that request more than a publisher offers."""
     warning = _make_warning(topic, "a subscription wants", log)
     return PublisherEventCallbacks(incompatible_qos=warning)
 

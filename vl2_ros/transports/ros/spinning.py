@@ -31,15 +31,15 @@ _log = logging.getLogger(__name__)
 
 
 class SpinningThread(threading.Thread):
-    """Spins an executor until it is told to end.
+    """Spins an executor until `end` is called.
 
     What a callback or rclpy itself raises is logged and the executor is spun again; when rclpy
-    fails again and again, or the context is shut down by somebody else, `failure` tells it.
+    fails repeatedly, or other code shuts the context down, `failure` says so.
 
     Args:
         executor: is spun until `end`.
         name: of the thread.
-        on_failure: hears `failure`, on this thread.
+        on_failure: called with `failure`, on this thread.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SpinningThread(threading.Thread):
         self._executor = executor
         self._on_failure = on_failure
         self._quiet_log = RepeatedLog(_log)
-        #: Why the executor is spun no more although nobody shut it down; empty otherwise.
+        #: Why the executor is no longer spun although it was not shut down; empty otherwise.
         self.failure = ""
 
     def end(self, timeout_s: float) -> bool:
@@ -71,7 +71,7 @@ class SpinningThread(threading.Thread):
         return not self.is_alive()
 
     def run(self) -> None:
-        """Spin, and tell when that ends although nobody wanted it."""
+        """Spin, and report when that ends unexpectedly."""
         self._spin()
         if self.failure:
             self._on_failure(self.failure)
@@ -99,7 +99,7 @@ class SpinningThread(threading.Thread):
                     return
             else:
                 break
-        # Whoever ends in order shuts the executor down before the context.
+        # An orderly end shuts the executor down before the context.
         if not self._executor.context.ok():
             self.failure = CONTEXT_GONE
 
@@ -110,7 +110,7 @@ class SpinningThread(threading.Thread):
             time.sleep(_FIRST_PAUSE_S * 2 ** (failures - 1))
             return True
         self.failure = (
-            f"the ROS 2 node cannot be spun any more: {error!r}; it hears nothing until it is "
+            f"the ROS 2 node cannot be spun any more: {error!r}; it receives nothing until it is "
             "started again"
         )
         return False
@@ -121,7 +121,7 @@ def start_spinning(
     name: str,
     on_failure: Callable[[str], None] = _log.critical,
 ) -> SpinningThread:
-    """Spin an executor on a thread, until it is told to end or the context is shut down."""
+    """Spin an executor on a thread, until the body ends or the context is shut down."""
     thread = SpinningThread(executor, name, on_failure)
     thread.start()
     return thread

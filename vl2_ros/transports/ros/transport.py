@@ -1,6 +1,6 @@
 """The node's transport on ROS 2: an rclpy node's publishers and subscriptions.
 
-Needs rclpy when it is made, not before. Whoever owns the rclpy node spins it.
+Needs rclpy when it is created, not before. The owner of the rclpy node spins it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from vl2_ros.node.transport import MessageTypes, Publisher, Qos, Subscription
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-#: Why nothing is read when somebody else has shut ROS 2 down in this process.
-CONTEXT_GONE = "the ROS 2 context was shut down, nothing is heard any more"
+#: Why nothing is read after other code has shut down ROS 2 in this process.
+CONTEXT_GONE = "the ROS 2 context was shut down, no messages are received any more"
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class RosTransport:
         node: created and spun by the caller; publishers of a lifecycle node are lifecycle
             publishers, which send while it is active.
         on_close: called when the transport was closed.
-        find_failure: returns why whoever spins the node has stopped; empty while it spins.
+        find_failure: returns why the node is no longer spun; empty while it is.
 
     Raises:
         TransportError: if rclpy is missing.
@@ -132,7 +132,7 @@ class RosTransport:
         try:
             self._create(subscription, topic, type_name, subscription.count_lost)
         except self._qos.UnsupportedEventTypeError:
-            # Not every middleware tells of lost messages.
+            # Not every middleware reports lost messages.
             self._create(subscription, topic, type_name, None)
         self._subscriptions.append(subscription)
         return subscription
