@@ -29,7 +29,7 @@ def recording(tmp_path):
     return str(tmp_path / "camera.mcap")
 
 
-def test_last_words_of_a_child_that_ended_are_told():
+def test_last_words_of_a_child_that_ended_are_reported():
     child = ChildProcess("camera", ["camera", "nothing.mcap"])
 
     def has_ended() -> bool:

@@ -17,7 +17,7 @@ IMAGE_TYPE = "sensor_msgs/msg/Image"
 
 
 class Desk:
-    """A node with a scripted perceiver, a camera that shows what it is told, and a client."""
+    """A node with a scripted perceiver, a camera that shows given images, and a client."""
 
     def __init__(self, *, node_name: str = "vl2", namespace: str = "") -> None:
         self.bus = bus = MemoryBus()
@@ -75,7 +75,7 @@ def test_what_is_given_goes_into_the_command(desk):
     assert received.camera == "/image"
 
 
-def test_watch_goes_on_until_it_is_stopped(desk):
+def test_watch_continues_until_it_is_stopped(desk):
     sent = desk.client.send("find it", mode=Mode.WATCH)
     stamps, statuses = [], []
     desk.show(1)
@@ -111,7 +111,7 @@ def test_stop_cancels_an_ask_that_runs(desk):
     assert received.status is Status.CANCELED
 
 
-def test_listening_hears_every_command(desk):
+def test_listening_receives_results_of_every_command(desk):
     desk.show(1)
     desk.client.send("find it", command_id="a", deadline_s=PATIENCE_S)
     desk.client.send("hello", command_id="b", deadline_s=PATIENCE_S)
@@ -138,7 +138,7 @@ def test_result_that_cannot_be_read_does_not_end_listening(desk, caplog):
     assert r"strange\x1b[2J" in record.getMessage()
 
 
-def test_unreadable_result_of_another_command_is_no_concern_of_ours(desk):
+def test_unreadable_result_of_another_command_is_ignored(desk):
     publish_result(desk, "theirs", status=200)
     publish_result(desk, "mine")
     (received,) = desk.client.follow("mine", PATIENCE_S)
@@ -148,7 +148,7 @@ def test_unreadable_result_of_another_command_is_no_concern_of_ours(desk):
         list(desk.client.follow("mine", PATIENCE_S))
 
 
-def test_results_that_nobody_receives_are_bounded_and_told(desk, monkeypatch, caplog):
+def test_results_that_are_not_received_are_bounded_and_logged(desk, monkeypatch, caplog):
     monkeypatch.setattr(client, "MOST_WAITING", 5)
     transport = MemoryTransport(desk.bus, "slow")
     desk.transports.append(transport)
@@ -182,7 +182,7 @@ def test_client_whose_transport_has_failed_does_not_listen_for_ever(desk, monkey
         list(desk.client.follow("mine", 0.0))
 
 
-def test_late_listener_hears_the_last_results(desk):
+def test_late_listener_receives_the_last_results(desk):
     desk.show(1)
     for received in desk.client.follow(desk.client.send("find it"), PATIENCE_S):
         late = MemoryTransport(desk.bus, "late")
@@ -213,8 +213,8 @@ def test_node_counts_only_when_it_also_answers():
 
 
 def test_silence_is_an_error_that_names_the_command(desk):
-    with pytest.raises(TransportError, match=r"/vl2 sent no result for command 'nobody' within"):
-        list(desk.client.follow("nobody", 0.05))
+    with pytest.raises(TransportError, match=r"/vl2 sent no result for command 'unknown' within"):
+        list(desk.client.follow("unknown", 0.05))
 
 
 def test_node_in_a_namespace_is_asked_there():

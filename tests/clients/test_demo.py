@@ -35,7 +35,7 @@ from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 
 
 class Stage:
-    """The demo's three sides in one process: camera thread, node, client."""
+    """The demo's three parts in one process: camera thread, node, client."""
 
     def __init__(self, bag, *, delay_node: bool = False) -> None:
         bus = MemoryBus()
@@ -85,7 +85,7 @@ def stage(bag):
     stage.close()
 
 
-def test_every_sentence_meets_its_image(bag, stage):
+def test_every_sentence_is_asked_about_its_image(bag, stage):
     questions = list_questions(bag, ["find it", "hello", "segment it", "pose"], topic=None)
     answers = list(stage.ask(questions))
     stamps = [FIRST_STAMP_NS + index * PERIOD_NS for index in range(4)]
@@ -99,7 +99,7 @@ def test_every_sentence_meets_its_image(bag, stage):
 
 
 @pytest.mark.parametrize("stamps", [(0, 0, 0, 0), (7, 7, 9, 9), (9, 3, 3, 8)])
-def test_every_sentence_meets_its_image_where_stamps_repeat(tmp_path, stamps):
+def test_every_sentence_is_asked_about_its_image_where_stamps_repeat(tmp_path, stamps):
     """Drivers exist that stamp every image with zero, or one frame twice."""
     path = tmp_path / "camera.mcap"
     with McapRecording(path) as recording:
@@ -153,7 +153,7 @@ def test_sentence_is_asked_again_when_the_node_looked_at_the_image_before(bag, s
 
 
 def test_answer_about_another_image_is_an_error_not_an_answer(bag, stage):
-    """Somebody else's camera on the demo's topic: the node never looks at the sentence's image."""
+    """Another camera on the demo's topic: the node never uses the sentence's image."""
     ((sentence, stamp_ns),) = list_questions(bag, ["hello"], topic=None)
     stage.images.wait_for = lambda stamp_ns, timeout_s: True
     with pytest.raises(TransportError, match="looked at another image than the one of demo-0"):
@@ -184,7 +184,7 @@ def test_questions_end_with_the_recording_or_the_sentences(bag):
         list_questions(bag, ["a"], topic="/other")
 
 
-def test_domain_in_use_is_passed_over(dds_domain):
+def test_domain_in_use_is_skipped(dds_domain):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("", 7400 + 250 * dds_domain + 10))
         assert find_free_domain(first=dds_domain) != dds_domain

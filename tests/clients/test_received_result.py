@@ -26,7 +26,7 @@ def make_answer(text: str, **fields) -> Answer:
 
 
 def send(answer: Answer):
-    """Make the message, then bytes, then the message of whoever receives it."""
+    """Make the message, then bytes, then the message as received."""
     message = ResultMessages(TYPES, lambda: PERCEIVER.info).make_result(answer)
     return TYPES.deserialize(bytes(TYPES.serialize(message)), message.__msgtype__)
 
@@ -120,7 +120,7 @@ def test_instances_without_masks_have_none():
     assert branch.detections.masks is None and len(branch.detections) == 2
 
 
-def test_phrase_that_found_nothing_keeps_its_place():
+def test_phrase_that_found_nothing_keeps_its_index():
     message = send(make_answer("find it"))
     message.instances = message.instances[1:]
     (branch,) = read_result(message).result.branches

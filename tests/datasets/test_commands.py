@@ -119,7 +119,7 @@ def test_every_kind_is_listed_in_a_third_of_the_class_lists():
     assert 0.31 < full / 4000 < 0.39
 
 
-def test_colored_class_lists_hold_every_present_phrase_that_has_room():
+def test_colored_class_lists_contain_every_present_phrase_that_has_room():
     for objects, example in draw(sample_class_list, 500):
         if set(example.phrases) != set(KINDS):
             present = dict.fromkeys(f"{item.color} {item.kind}" for item in objects)
@@ -137,7 +137,7 @@ def test_ground_asks_for_one_thing_that_is_nearly_always_unique():
     assert 0.65 < np.mean(counts) < 0.85
 
 
-def test_all_routes_are_drawn_and_some_commands_open_two():
+def test_all_routes_are_sampled_and_some_commands_open_two():
     routes = [example.routes for _, example in draw(sample_perception, 4000)]
     share = {route: sum(r[0] is route for r in routes) / 4000 for route in ANSWER_OPENINGS}
     assert min(share.values()) > 0.2

@@ -1,4 +1,4 @@
-"""Documents as tools write them score what pycocotools makes of clean ones, or are refused."""
+"""Documents of various tools score as clean ones do with pycocotools, or are refused."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_clean_documents_are_counted_as_pycocotools_counts(clean, kind):
     reference = count_with_pycocotools(truth, rows, kind)
     assert 0.2 < reference[0] < 0.95 and min(reference) >= 0 and len(set(reference)) > 8
     assert count(truth, rows, kind) == pytest.approx(reference, abs=1e-9)
-    # Both shapes in one row: the box then tells the size, as pycocotools has it.
+    # Both shapes in one row: the box then gives the size, as in pycocotools.
     reference = count_with_pycocotools(*clean, kind)
     assert count(*clean, kind) == pytest.approx(reference, abs=1e-9)
 
@@ -312,7 +312,7 @@ def test_outlines_on_both_sides(clean, has_size):
     assert count(truth, keep_shape(rows, kind), kind) == pytest.approx(reference, abs=1e-9)
 
 
-def test_masks_tell_the_size_of_their_image(clean):
+def test_masks_give_the_size_of_their_image(clean):
     truth, rows = clean[0], keep_shape(clean[1], CocoKind.MASKS)
     reference = count_with_pycocotools(truth, rows, CocoKind.MASKS)
     truth["images"] = [{"id": row["id"]} for row in truth["images"]]
@@ -351,9 +351,9 @@ def test_own_answers_score_as_pycocotools_counts_clean_rows(scenes, clean, kind,
     assert end.value.code in (0, None)
     numbers = json.loads(capsys.readouterr().out)
     assert [numbers[name] for name in TWELVE] == pytest.approx(reference, abs=1e-9)
-    # The same in one list, and told by image ids.
-    told = [answer | {"image": None, "image_id": n} for n, answer in enumerate(answers, 1)]
-    found.write_text(json.dumps(told, indent=1))
+    # The same in one list, and identified by image ids.
+    by_id = [answer | {"image": None, "image_id": n} for n, answer in enumerate(answers, 1)]
+    found.write_text(json.dumps(by_id, indent=1))
     assert count(truth, found, kind) == pytest.approx(reference, abs=1e-9)
 
 
@@ -409,11 +409,11 @@ def test_what_keypoints_lack_is_computed(people, names):
 
 def test_people_without_keypoints_do_not_count(people):
     truth, rows = people
-    nobody = {"id": 0, "image_id": 1, "category_id": 1, "bbox": [300.0, 1.0, 20.0, 20.0]}
+    unlabelled = {"id": 0, "image_id": 1, "category_id": 1, "bbox": [300.0, 1.0, 20.0, 20.0]}
     zeros = {"keypoints": [0] * 51, "num_keypoints": 0, "area": 400.0, "iscrowd": 0}
-    marked = truth | {"annotations": [*truth["annotations"], nobody | zeros | {"id": 50}]}
+    marked = truth | {"annotations": [*truth["annotations"], unlabelled | zeros | {"id": 50}]}
     reference = count_with_pycocotools(marked, rows, CocoKind.KEYPOINTS)[0]
-    truth["annotations"].append(nobody)
+    truth["annotations"].append(unlabelled)
     assert score_coco(truth, rows, CocoKind.KEYPOINTS).ap == pytest.approx(reference, abs=1e-9)
 
 

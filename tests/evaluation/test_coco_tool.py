@@ -1,4 +1,4 @@
-"""The COCO numbers against published ones; SOURCES.md beside the data says where they are from."""
+"""Compare COCO numbers with published ones; their sources are in SOURCES.md beside the data."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_keypoints_of_crowds(eval_reference: Path) -> None:
     )
 
 
-def test_weak_results_can_be_left_out(eval_reference: Path) -> None:
+def test_weak_results_can_be_skipped(eval_reference: Path) -> None:
     files = eval_reference / "ignore_gt.json", eval_reference / "ignore_dt.json"
     scores = score_coco(*files, CocoKind.BOXES, min_score=0.1)
     assert (scores.ap, scores.ap50, scores.ap75) == pytest.approx(

@@ -254,11 +254,11 @@ def test_counting_scenes_hold_each_number_equally_often():
         seen = placed[1:] if seed % 5 == 0 else placed
         return SimpleNamespace(objects=seen)
 
-    drawn = list(draw_counting_views(render, 1_000_000, 2))
-    numbers = Counter(sum(item.kind == kind for item in view.objects) for view, kind in drawn)
+    chosen = list(draw_counting_views(render, 1_000_000, 2))
+    numbers = Counter(sum(item.kind == kind for item in view.objects) for view, kind in chosen)
     assert numbers == dict.fromkeys(range(5), 2)
     again = [kind for _, kind in draw_counting_views(render, 1_000_000, 2)]
-    assert again == [kind for _, kind in drawn]
+    assert again == [kind for _, kind in chosen]
 
 
 def test_table_has_the_chance_beside_its_number():

@@ -28,7 +28,7 @@ def make_found(*points: tuple[float, float]) -> FoundKeypoints:
 
 
 def oks_of(truth: KeypointTruth, found: FoundKeypoints) -> float:
-    """AP over the ten thresholds .50 to .95 tells OKS to a twentieth."""
+    """AP over the ten thresholds .50 to .95 gives OKS to a twentieth."""
     scorer = OksScorer(("person",), SIGMAS)
     scorer.add(truth, found)
     return scorer.score().ap

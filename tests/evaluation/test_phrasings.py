@@ -72,7 +72,7 @@ def test_training_never_says_a_held_out_sentence_or_its_frame(scene_of):
 
 
 class Parrot:
-    """Answers from a table of sentence to branches."""
+    """Answers from a table of sentences and their branches."""
 
     def __init__(self, table):
         self._table = table

@@ -1,4 +1,4 @@
-"""Small camera recordings for tests of what reads them."""
+"""Small camera recordings for tests of their readers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL,
 
 
 def make_frames(count: int) -> list[Frame]:
-    """Make images that can be told apart, ten a second."""
+    """Make distinguishable images, ten a second."""
     return [
         Frame(
             np.full((*FRAME_HW, 3), 20 * index, np.uint8),

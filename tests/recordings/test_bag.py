@@ -134,7 +134,7 @@ def test_written_jpeg_bag_reads_back_close(tmp_path):
         assert (frame.stamp_ns, frame.frame_id) == (other.stamp_ns, other.frame_id)
 
 
-def test_written_camera_info_holds_the_intrinsics(tmp_path):
+def test_written_camera_info_has_the_intrinsics(tmp_path):
     path = tmp_path / "jpeg.mcap"
     write_camera_bag(path, [(frame, CAMERA) for frame in make_frames()])
     with AnyReader([path]) as reader:

@@ -91,7 +91,7 @@ def test_masks_boxes_and_labels_survive_the_file(source, tmp_path):
         assert (read.route, read.phrases) == (sent.route, sent.phrases)
 
 
-def test_viewers_find_schemas_profile_and_drawn_images(source, tmp_path):
+def test_viewers_find_schemas_profile_and_annotated_images(source, tmp_path):
     """Read with the MCAP project's own reader, as Foxglove does."""
     out = tmp_path / "results.mcap"
     answer_bag(ScriptedPerceiver(), source, out, ask("segment it"))
@@ -106,9 +106,11 @@ def test_viewers_find_schemas_profile_and_drawn_images(source, tmp_path):
     assert summary.statistics.message_count == 4 * 7
     topics = {topic.name: topic.message_count for topic in list_image_topics(out)}
     assert topics == {"/vl2/label_image": 4, "/vl2/annotated/compressed": 4}
-    drawn = list(read_frames(out, topic="/vl2/annotated/compressed"))
-    assert [frame.stamp_ns for frame in drawn] == [frame.stamp_ns for frame in read_frames(source)]
-    assert drawn[0].frame_hw[1] % FRAME_HW[1] == 0
+    annotated = list(read_frames(out, topic="/vl2/annotated/compressed"))
+    assert [frame.stamp_ns for frame in annotated] == [
+        frame.stamp_ns for frame in read_frames(source)
+    ]
+    assert annotated[0].frame_hw[1] % FRAME_HW[1] == 0
 
 
 def test_every_topic_of_the_node_can_be_written_and_read(tmp_path):
@@ -119,7 +121,7 @@ def test_every_topic_of_the_node_can_be_written_and_read(tmp_path):
     assert len(read_recording(out)) == len(RESULT_TOPICS)
 
 
-def test_several_commands_are_told_apart_by_id(source, tmp_path):
+def test_several_commands_are_distinguished_by_id(source, tmp_path):
     out, perceiver = tmp_path / "results.mcap", ScriptedPerceiver()
     commands = (Command("find it", id="a"), Command("segment it", id="b"))
     assert answer_bag(perceiver, source, out, BagQuestion(commands)) == 8
@@ -159,7 +161,7 @@ def test_broken_image_is_a_result_that_says_so_and_the_others_are_answered(tmp_p
     assert "step is 5" in results[2].message
 
 
-def test_failure_of_the_perceiver_is_a_result_too(source, tmp_path):
+def test_failure_of_the_perceiver_is_also_a_result(source, tmp_path):
     out = tmp_path / "results.mcap"
     assert answer_bag(ScriptedPerceiver(), source, out, ask("fail")) == 4
     read = read_recording(out)
@@ -210,11 +212,11 @@ def test_recording_is_not_overwritten_by_its_results(source):
 
 def test_existing_file_is_overwritten_only_when_asked(source, tmp_path):
     out = tmp_path / "results.mcap"
-    out.write_bytes(b"somebody's work")
+    out.write_bytes(b"another file")
     perceiver = ScriptedPerceiver()
     with pytest.raises(TransportError, match="is there already; name another file, or add --over"):
         answer_bag(perceiver, source, out, ask("find it"))
-    assert out.read_bytes() == b"somebody's work" and perceiver.seen == []
+    assert out.read_bytes() == b"another file" and perceiver.seen == []
     assert answer_bag(perceiver, source, out, ask("find it"), overwrite=True) == 4
     assert len(read_recording(out)["/vl2/result"]) == 4
 

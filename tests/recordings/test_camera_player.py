@@ -25,7 +25,7 @@ from vl2_ros.transports.message_types import StoreMessageTypes, remake_message
 
 
 class Clock:
-    """Stands in for time and for the event that is waited on; nobody really waits."""
+    """Stands in for time and for the event that is waited on, without real waiting."""
 
     def __init__(self, stop_at_s: float = float("inf")) -> None:
         self.now_s = 100.0
@@ -64,7 +64,7 @@ def test_recorded_pace_is_kept(bag, monkeypatch):
     assert play(monkeypatch, read_images(bag)) == [0.0, 0.1, 0.2]
 
 
-def test_rate_takes_the_place_of_the_recorded_pace(bag, monkeypatch):
+def test_rate_replaces_the_recorded_pace(bag, monkeypatch):
     assert play(monkeypatch, read_images(bag), rate_hz=4.0) == [0.0, 0.25, 0.5]
 
 
@@ -102,7 +102,7 @@ def test_rates_without_sense_are_refused(bag, rate_hz):
         play_camera(read_images(bag), lambda recorded: None, threading.Event(), rate_hz=rate_hz)
 
 
-def test_held_image_is_sent_again_until_the_next_step(bag):
+def test_image_is_repeated_until_the_next_step(bag):
     steps: queue.SimpleQueue[bool] = queue.SimpleQueue()
     sent: list[int] = []
 
@@ -117,7 +117,7 @@ def test_held_image_is_sent_again_until_the_next_step(bag):
     assert sent == [first + index * PERIOD_NS for index in range(3) for _ in range(3)]
 
 
-def test_end_of_steps_ends_the_holding(bag):
+def test_end_of_steps_ends_the_repetition(bag):
     steps: queue.SimpleQueue[bool] = queue.SimpleQueue()
     for step in (True, False):
         steps.put(step)

@@ -143,7 +143,7 @@ def test_flipped_byte_in_a_chunk_is_found(tmp_path, compression):
 
 
 @pytest.mark.parametrize("compression", CompressionType)
-def test_size_that_a_chunk_declares_is_looked_at_before_it_is_opened(
+def test_size_that_a_chunk_declares_is_checked_before_it_is_opened(
     tmp_path, monkeypatch, compression
 ):
     path = record_mcap(tmp_path / "drive.mcap", FRAMES, compression=compression)

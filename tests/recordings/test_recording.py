@@ -1,4 +1,4 @@
-"""Recordings as they really are: what other software has written, edited or left unfinished."""
+"""Recordings as found in practice: written, edited or left unfinished by other software."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ DAMAGES = {
     "no YAML": lambda folder: (folder / "metadata.yaml").write_text("{a: [b"),
     "a list": lambda folder: (folder / "metadata.yaml").write_text("- 1\n- 2\n"),
     "QoS of Humble": lambda f: change_topics(f, count=3, offered_qos_profiles=HUMBLE_QOS),
-    "QoS of nobody": lambda f: change_topics(f, count=3, offered_qos_profiles=[{"depth": "x"}]),
+    "unknown QoS": lambda f: change_topics(f, count=3, offered_qos_profiles=[{"depth": "x"}]),
     "no topics": lambda folder: change(folder, topics_with_message_count=[]),
     "count 0": lambda folder: (change(folder, message_count=0), change_topics(folder, count=0)),
     "another type": lambda folder: change_topics(folder, count=3, type="std_msgs/msg/String"),
@@ -207,7 +207,7 @@ def test_split_files_that_overlap_are_read_in_the_order_of_time(tmp_path):
     assert [one.message_count for one in list_image_topics(folder)] == [7]
 
 
-def test_empty_last_file_of_a_full_disk_is_left_out_with_a_word(tmp_path, caplog):
+def test_empty_last_file_of_a_full_disk_is_skipped_with_a_warning(tmp_path, caplog):
     write_split(tmp_path / "bag", record_mcap, ".mcap")
     (tmp_path / "bag" / "bag_10.mcap").write_bytes(b"")
     with caplog.at_level(logging.WARNING):

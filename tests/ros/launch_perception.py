@@ -61,7 +61,7 @@ class TestNode(unittest.TestCase):
             time.sleep(0.2)
 
     def test_watch_of_the_demo_gives_results(self) -> None:
-        """Whoever comes late gets results too, and they go on."""
+        """A late subscriber gets results too, and they continue."""
         results: list[VisionResult] = []
         third = Future()
 

@@ -20,7 +20,7 @@ class RunningNode:
     """A PerceptionLifecycleNode and its executor.
 
     Attributes:
-        perceiver: what answers; made anew by each configure.
+        perceiver: answers; created anew by each configure.
         loaded: what each load was asked for.
         failure: raised by the next load when set.
         failures: why the process should have ended.
@@ -142,20 +142,20 @@ class RosClient:
             self._commands = self.transport.advertise(
                 "/vl2/vision_command", "vl2_ros/msg/VisionCommand", Qos()
             )
-        wait_until(lambda: self._commands.count_subscribers() > 0, "commands are listened to")
+        wait_until(lambda: self._commands.count_subscribers() > 0, "the node is subscribed")
         wait_until(lambda: self.transport.count_publishers("/vl2/result") > 0, "results are there")
         fields = {"text": "find it"} | fields
         self._commands.publish(self.make("vl2_ros/msg/VisionCommand", id=command_id, **fields))
         return inbox.wait_for(command_id)[0]
 
     def listen(self) -> Inbox:
-        """Hear every result of the node."""
+        """Receive every result of the node."""
         return Inbox(self.transport, "/vl2/result", RESULT.type_name, Qos(depth=100))
 
     def show_image(self, stamp_ns: int = 1_000_000) -> Callable[[], None]:
         """Publish an image to /image once the node listens; returns what publishes it again."""
         publisher = self.transport.advertise("/image", "sensor_msgs/msg/Image", Qos(depth=1))
-        wait_until(lambda: publisher.count_subscribers() > 0, "the node looks at /image")
+        wait_until(lambda: publisher.count_subscribers() > 0, "the node subscribes to /image")
 
         def show() -> None:
             publisher.publish(make_image(self.transport.types, stamp_ns))

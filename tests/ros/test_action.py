@@ -68,7 +68,7 @@ def test_goal_gives_feedback_and_one_complete_result(running, goals):
     assert goals.feedback[-1].routes == ["segment"]
 
 
-def test_goal_for_a_image_tells_its_progress_and_brings_it(running, client, goals):
+def test_goal_for_an_image_reports_progress_and_returns_it(running, client, goals):
     from action_msgs.msg import GoalStatus
 
     running.perceiver.may_answer.clear()
@@ -76,15 +76,15 @@ def test_goal_for_a_image_tells_its_progress_and_brings_it(running, client, goal
     handle = goals.send("change it", id="edit", image_options=options)
     wait_until(lambda: any(one.text for one in goals.feedback), "feedback has come")
     assert all(one.progress == 0 for one in goals.feedback)
-    # A client that has the result hears no feedback any more, not even what is on its way.
+    # A client that has the result gets no feedback any more, not even what is on its way.
     running.perceiver.may_end.clear()
     running.perceiver.may_answer.set()
-    wait_until(lambda: goals.feedback[-1].progress == 1.0, "the last step is told")
+    wait_until(lambda: goals.feedback[-1].progress == 1.0, "the last step is reported")
     running.perceiver.may_end.set()
     status, result = result_of(handle)
     assert (status, result.status) == (GoalStatus.STATUS_SUCCEEDED, Status.OK)
-    told = [one.progress for one in goals.feedback if one.stage == "diffusion"]
-    assert told == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    reported = [one.progress for one in goals.feedback if one.stage == "diffusion"]
+    assert reported == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
     (made,) = result.images
     assert (made.route, made.seed, made.steps, made.scheduler) == ("edit", 2**63 - 1, 5, "dpm++")
     assert made.image.header == result.header and made.image.header.stamp.nanosec == 7_000_000

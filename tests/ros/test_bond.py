@@ -66,7 +66,7 @@ def test_active_node_forms_the_bond_and_deactivate_breaks_it(running, client, ma
         client.activate()
         bond = manager.bond()
         assert is_formed(bond)
-        wait_until(lambda: running.node._bond._protocol.is_formed, "the node knows it, too")
+        wait_until(lambda: running.node._bond._protocol.is_formed, "the node also knows it")
         assert not bond.is_broken()
         assert client.change_state("deactivate")
         assert is_broken(bond)
@@ -86,7 +86,7 @@ def test_end_of_the_node_breaks_the_bond(running, client, manager, how):
     assert is_broken(bond)
 
 
-def test_node_goes_on_when_the_manager_leaves_and_takes_the_next_one(running, client, manager):
+def test_node_keeps_running_without_its_manager_and_accepts_the_next_one(running, client, manager):
     running.start()
     client.activate()
     client.show_image()
@@ -96,7 +96,7 @@ def test_node_goes_on_when_the_manager_leaves_and_takes_the_next_one(running, cl
     wait_until(lambda: running.node._bond._protocol.is_formed, "the node knows it")
     first.break_bond()
     assert is_broken(first)
-    wait_until(lambda: not running.node._bond._protocol.is_formed, "the node has heard it")
+    wait_until(lambda: not running.node._bond._protocol.is_formed, "the node has received it")
     assert client.get_state() == "active"
     assert client.ask(inbox, "a").status == Status.OK
     assert is_formed(manager.bond())
@@ -146,7 +146,7 @@ def test_node_works_where_ros_has_no_bond(running, client, monkeypatch, caplog):
     running.start()
     with caplog.at_level(logging.INFO):
         client.activate()
-    (line,) = [one for one in caplog.records if "package bond is not here" in one.getMessage()]
+    (line,) = [one for one in caplog.records if "package bond is missing" in one.getMessage()]
     assert line.levelno == logging.INFO and "bond_timeout: 0.0" in line.getMessage()
     inbox = client.listen()
     client.show_image()

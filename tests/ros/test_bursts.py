@@ -30,11 +30,11 @@ def test_thousand_commands_of_a_writer_that_keeps_all_give_a_thousand_results(ru
     running.perceiver.may_answer.clear()
     profile = QoSProfile(history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE)
     commands = client.node.create_publisher(VisionCommand, "/vl2/vision_command", profile)
-    wait_until(lambda: commands.get_subscription_count() > 0, "commands are listened to")
+    wait_until(lambda: commands.get_subscription_count() > 0, "the node subscribes to commands")
     results.clear()
     for index in range(COUNT):
         commands.publish(VisionCommand(id=f"{index}", text="find it"))
-    wait_until(lambda: len(results.list()) >= COUNT - 9, "the busy have been told")
+    wait_until(lambda: len(results.list()) >= COUNT - 9, "the BUSY results have come")
     running.perceiver.may_answer.set()
     heard = results.wait(COUNT)
     assert Counter(one.command_id for one in heard) == Counter(f"{i}" for i in range(COUNT))

@@ -1,4 +1,4 @@
-"""A ROS 2 process that can answer nothing any more ends, in bounded time, with a code for it."""
+"""A ROS 2 process that cannot answer any more ends, in bounded time, with a code for it."""
 
 from __future__ import annotations
 

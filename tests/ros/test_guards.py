@@ -1,4 +1,4 @@
-"""What raises inside of rclpy's callbacks is told and answered, and the node goes on."""
+"""Exceptions inside of rclpy's callbacks are logged and answered, and the node continues."""
 
 from __future__ import annotations
 
@@ -116,11 +116,11 @@ def test_message_that_cannot_be_read_silences_nothing(running, client, caplog):
     client.show_image()
     (broken,) = [one for one in running.node.subscriptions if one.topic_name == "/vl2/command"]
     publisher = client.transport.advertise("/vl2/command", "std_msgs/msg/String", Qos(depth=20))
-    wait_until(lambda: publisher.count_subscribers() > 0, "commands are listened to")
+    wait_until(lambda: publisher.count_subscribers() > 0, "the node subscribes to commands")
     right, broken.msg_type = broken.msg_type, object
     for _ in range(10):
         publisher.publish(client.make("std_msgs/msg/String", data="find it"))
-    wait_until(lambda: "reading from a subscription failed" in caplog.text, "it is told")
+    wait_until(lambda: "reading from a subscription failed" in caplog.text, "it is logged")
     assert client.ask(inbox, "other topic").status == Status.OK
     broken.msg_type = right
     publisher.publish(client.make("std_msgs/msg/String", data="find the last"))
@@ -134,7 +134,7 @@ def test_callbacks_that_raise_again_and_again_do_not_end_the_executor(running, c
         raise ZeroDivisionError("a bug")
 
     timer = running.node.create_timer(0.001, fail)
-    wait_until(lambda: "a callback of the ROS 2 node" in caplog.text, "it is told")
+    wait_until(lambda: "a callback of the ROS 2 node" in caplog.text, "it is logged")
     for _ in range(20):
         assert client.get_state() == "unconfigured"
     timer.cancel()
@@ -151,7 +151,7 @@ def test_value_that_does_not_fit_its_field_is_an_error_before_it_is_sent(client,
 
 
 class BrokenExecutor:
-    """As an executor whose `spin` fails so many times before it ends in order."""
+    """An executor whose `spin` fails a number of times before it ends in order."""
 
     class context:  # noqa: N801 as rclpy names it
         @staticmethod
@@ -181,7 +181,7 @@ def test_executor_that_fails_now_and_then_is_spun_again(caplog):
     assert sum("failed to take" in one.getMessage() for one in caplog.records) == 1
 
 
-def test_executor_that_always_fails_is_given_up_aloud(caplog):
+def test_executor_that_always_fails_is_given_up_with_an_error(caplog):
     from vl2_ros.transports.ros.spinning import start_spinning
 
     thread = start_spinning(BrokenExecutor(float("inf")), "test")
@@ -190,20 +190,20 @@ def test_executor_that_always_fails_is_given_up_aloud(caplog):
     assert [one.levelno for one in caplog.records][-1] == logging.CRITICAL
 
 
-def test_context_that_somebody_else_shuts_down_is_a_failure(dds_domain):
+def test_context_shut_down_by_other_code_is_a_failure(dds_domain):
     from vl2_ros.transports.ros.transport import open_ros_transport
 
     transport = open_ros_transport("node")
     assert transport.failure == ""
     transport._node.context.try_shutdown()
-    wait_until(lambda: transport.failure != "", "it is told")
+    wait_until(lambda: transport.failure != "", "it is logged")
     assert "context was shut down" in transport.failure
     transport.close()
     assert transport.failure == ""
 
 
 def test_thread_that_is_about_to_wait_ends_in_time(dds_domain, monkeypatch):
-    """rclpy wakes and destroys what wakes in the same breath; a thread must not miss it."""
+    """rclpy wakes a thread and destroys the waker at once; a thread must not miss it."""
     import rclpy.executors
 
     from vl2_ros.transports.ros.transport import open_ros_transport

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 IMAGE = "/camera/image_raw"
 BAG = REPOSITORY / "vl2_ros" / "embedded" / "demo" / "tabletop.mcap"
-#: Loading the model on a machine that does much else, too.
+#: Loading the model on a busy machine.
 PATIENCE_S = 120.0
 
 
@@ -129,10 +129,10 @@ def test_action_is_canceled_on_request(robot):
     # A camera that never comes keeps the goal waiting until its deadline.
     for transition in ("deactivate", "cleanup"):
         robot.ros2("lifecycle", "set", "/vl2", transition)
-    robot.ros2("param", "set", "/vl2", "cameras", "['image', 'nobody']")
+    robot.ros2("param", "set", "/vl2", "cameras", "['image', 'absent']")
     for transition in ("configure", "activate"):
         robot.ros2("lifecycle", "set", "/vl2", transition)
-    goal = "{command: {text: find it, camera: nobody, deadline_s: 100.0}}"
+    goal = "{command: {text: find it, camera: absent, deadline_s: 100.0}}"
     sender = robot.start(
         "ros2", "action", "send_goal", "/vl2/perceive", "vl2_ros/action/Perceive", goal
     )
@@ -181,7 +181,7 @@ def test_vl2_send_asks_from_either_transport(robot, transport):
 
 
 def test_node_that_is_killed_comes_back_and_answers(robot):
-    """As one that crashes: launch starts it again, and it asks nobody to be configured."""
+    """As one that crashes: launch starts it again, and it configures itself."""
     killed = robot.find_node()
     os.kill(killed, signal.SIGKILL)
     end = time.monotonic() + PATIENCE_S

@@ -1,4 +1,4 @@
-"""What the states of the managed node promise, through the services that ROS 2's tools use."""
+"""Promises of the managed node's states, through the services that ROS 2's tools use."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def test_states_load_listen_and_free(running, client):
     cameras = client.node.count_subscribers
     assert cameras("/image") == 0
     assert client.change_state("activate")
-    wait_until(lambda: cameras("/image") == 1, "the camera is looked at")
+    wait_until(lambda: cameras("/image") == 1, "the node subscribes to the camera")
     assert client.change_state("deactivate")
-    wait_until(lambda: cameras("/image") == 0, "the camera is let go")
+    wait_until(lambda: cameras("/image") == 0, "the camera is released")
     assert count("/vl2/result") == 1
     loaded = weakref.ref(running.perceiver)
     running.perceiver = ScriptedPerceiver()
@@ -72,7 +72,7 @@ def test_deactivate_ends_what_runs_with_an_answer(running, client):
     client.show_image()
     running.perceiver.may_answer.clear()
     commands = client.transport.advertise("/vl2/vision_command", "vl2_ros/msg/VisionCommand", Qos())
-    wait_until(lambda: commands.count_subscribers() > 0, "commands are listened to")
+    wait_until(lambda: commands.count_subscribers() > 0, "the node subscribes to commands")
     wait_until(lambda: client.transport.count_publishers("/vl2/result") > 0, "results are offered")
     for command_id in ("running", "waiting"):
         commands.publish(client.make("vl2_ros/msg/VisionCommand", id=command_id, text="find it"))
@@ -87,7 +87,7 @@ def test_deactivate_ends_what_runs_with_an_answer(running, client):
     ("failure", "state"),
     [(CheckpointError("no weights folder at x"), "unconfigured"), (ZeroDivisionError(), None)],
 )
-def test_failing_load_is_said_and_can_be_tried_again(running, client, caplog, failure, state):
+def test_failing_load_is_reported_and_can_be_tried_again(running, client, caplog, failure, state):
     running.start()
     running.failure = failure
     with caplog.at_level(logging.ERROR):
@@ -109,16 +109,16 @@ def test_wrong_parameter_is_a_failure_of_configure(running, client, caplog):
     assert client.change_state("configure")
 
 
-def test_worker_that_died_is_told_to_the_process(running, client, monkeypatch):
+def test_worker_that_died_is_reported_to_the_process(running, client, monkeypatch):
     monkeypatch.setattr(PerceptionNode, "_work", lambda self: None)
     running.start(diagnostics_period_s=0.1)
     client.activate()
-    wait_until(lambda: running.failures != [], "it is told")
+    wait_until(lambda: running.failures != [], "it is reported")
     assert "has ended; the process must be started again" in running.failures[0]
 
 
 def test_worker_that_hangs_ends_in_an_error_within_bounds(running, client, caplog):
-    """Every command has its answer; then the process is told to end."""
+    """Every command has its answer; then the process is asked to end."""
     may_end = threading.Event()
 
     def hang(frame, command, memory):
@@ -156,7 +156,7 @@ def test_deactivate_while_it_hangs_answers_what_waits(running, client):
     inbox = client.listen()
     client.show_image()
     commands = client.transport.advertise("/vl2/vision_command", "vl2_ros/msg/VisionCommand", Qos())
-    wait_until(lambda: commands.count_subscribers() > 0, "commands are listened to")
+    wait_until(lambda: commands.count_subscribers() > 0, "the node subscribes to commands")
     wait_until(lambda: client.transport.count_publishers("/vl2/result") > 0, "results are there")
     for command_id in ("running", "waiting"):
         commands.publish(client.make("vl2_ros/msg/VisionCommand", id=command_id, text="find it"))
@@ -174,4 +174,4 @@ def test_shutdown_from_active(running, client):
     client.activate()
     assert client.change_state("shutdown")
     assert client.get_state() == "finalized"
-    wait_until(lambda: client.node.count_subscribers("/image") == 0, "the camera is let go")
+    wait_until(lambda: client.node.count_subscribers("/image") == 0, "the camera is released")

@@ -18,12 +18,12 @@ def test_every_parameter_is_declared_with_text_range_and_default(running, client
     running.start(max_frame_age_s=1.0, command_deadline_s=10.0)
     for table in (ProcessParameters, NodeParameters):
         for item in dataclasses.fields(table):
-            (told,) = client.call(
+            (described,) = client.call(
                 "describe_parameters", DescribeParameters, names=[item.name]
             ).descriptors
             note = note_of(item.name, table)
-            assert told.description.startswith(note.text)
-            bounds = [*told.integer_range, *told.floating_point_range]
+            assert described.description.startswith(note.text)
+            bounds = [*described.integer_range, *described.floating_point_range]
             expected = [] if note.least is None else [(note.least, note.most)]
             assert [(one.from_value, one.to_value) for one in bounds] == expected
             is_list = isinstance(item.default, tuple)

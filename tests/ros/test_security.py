@@ -1,4 +1,4 @@
-"""SROS 2 with the policy file: its enclaves are served, strangers are not heard."""
+"""SROS 2 with the policy file: its enclaves are served, other processes are not."""
 
 from __future__ import annotations
 

@@ -25,12 +25,12 @@ class Simulator:
     def set(self, now_s: int) -> None:
         stamp = self._make("builtin_interfaces/msg/Time", sec=now_s)
 
-        def is_told() -> bool:
+        def is_received() -> bool:
             self._clock.publish(self._make("rosgraph_msgs/msg/Clock", clock=stamp))
-            told = self.diagnostics.list()
-            return bool(told) and stamp_of(told[-1]) == now_s * S
+            received = self.diagnostics.list()
+            return bool(received) and stamp_of(received[-1]) == now_s * S
 
-        wait_until(is_told, f"diagnostics are stamped {now_s} s")
+        wait_until(is_received, f"diagnostics are stamped {now_s} s")
 
 
 def test_node_starts_before_simulated_time_does(running, client):

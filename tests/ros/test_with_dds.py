@@ -1,4 +1,4 @@
-"""Plain DDS and ROS 2 in one domain: camera, node and asking side on either, both ways."""
+"""Plain DDS and ROS 2 in one domain: camera, node and client on either, both ways."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def run_in_ros(
 def start_in_ros(
     words: list[str], *, domain_id: int, symlink: bool = False, **variables: str
 ) -> subprocess.Popen[str]:
-    """Start a command that goes on, in a process group of its own."""
+    """Start a command that keeps running, in a process group of its own."""
     return subprocess.Popen(
         ["bash", "-c", 'source "$0/local_setup.bash" && exec "$@"', _prefix(symlink), *words],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What a node's end of a bond says, told by a manager's end; no ROS is needed."""
+"""The node's end of a bond against a manager's end; no ROS is needed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def hear(bond, manager="m", *, active=True, at=0.0, bond_id="vl2", timeout_s=4.0
     return bond.hear(bond_id, manager, active, timeout_s, at)
 
 
-def test_node_beats_until_nobody_has_answered_for_long(bond):
+def test_heartbeats_end_when_unanswered_for_long(bond):
     assert bond.is_beating(0.0) and bond.is_beating(CONNECT_S - 0.01)
     assert not bond.is_beating(CONNECT_S)
     assert not bond.is_formed
@@ -45,14 +45,14 @@ def test_manager_that_comes_late_is_answered(bond):
     assert bond.is_beating(CONNECT_S + 1)
 
 
-def test_bonds_of_others_and_its_own_voice_are_not_heard(bond):
+def test_bonds_of_others_and_its_own_heartbeats_are_ignored(bond):
     assert hear(bond, bond_id="controller_server") == QUIET
     assert hear(bond, bond.instance_id) == QUIET
     assert hear(bond, "") == QUIET
     assert not bond.is_formed
 
 
-def test_end_is_told_once_and_again_to_a_manager_that_still_beats(bond):
+def test_end_is_published_once_and_again_to_a_manager_that_still_beats(bond):
     hear(bond)
     assert bond.end(5.0)
     assert not bond.end(5.0)
@@ -64,7 +64,7 @@ def test_end_is_told_once_and_again_to_a_manager_that_still_beats(bond):
     assert hear(bond, at=5.0 + FAREWELL_S) == QUIET
 
 
-def test_manager_that_ends_the_bond_is_answered_until_it_has_heard(bond):
+def test_manager_that_ends_the_bond_is_answered_until_it_confirms(bond):
     hear(bond)
     assert hear(bond, active=False, at=2.0) == (Change.BROKEN, False)
     assert not bond.is_formed and not bond.is_beating(2.0)

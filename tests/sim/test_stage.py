@@ -1,4 +1,4 @@
-"""Which OpenGL renders, and what is said where none can."""
+"""The choice of an OpenGL renderer, and the errors where there is none."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_recipe_without_time_raises():
         EmbeddedRecipe(minutes=0)
 
 
-def test_run_writes_a_checkpoint_that_answers_and_goes_on_where_it_stopped(cache, tmp_path):
+def test_run_writes_a_checkpoint_that_answers_and_resumes(cache, tmp_path):
     steps = []
     train_embedded(
         tmp_path, cache, recipe=RECIPE, workers=1, on_step=lambda *row: steps.append(row)
@@ -113,7 +113,7 @@ def test_run_trains_the_llm_in_every_second_step(cache, tmp_path):
         train_embedded(tmp_path, cache, recipe=replace(recipe, minutes=minutes), workers=1)
         state = torch.load(tmp_path / "training_state.pt", weights_only=True)
     counts = {int(row["step"]) for row in state["optimizer"]["state"].values()}
-    # Steps 0, 2, 4 ... train everything; the decoder takes part in the others, too.
+    # Steps 0, 2, 4 ... train everything; the decoder also learns in the others.
     assert counts == {state["step"], (state["step"] + 1) // 2}
 
 
@@ -150,7 +150,7 @@ def test_one_worker_keeps_its_own_numbers(tmp_path):
     assert json.loads((tmp_path / "0.json").read_text()) == [[0.0, 0.0, 0.0], 0.0]
 
 
-def test_workers_draw_different_batches(cache, tmp_path):
+def test_workers_sample_different_batches(cache, tmp_path):
     train_embedded(tmp_path, cache, recipe=RECIPE, workers=1)
     first = EmbeddedTrainer(tmp_path, cache, RECIPE, WorkerGroup(0, 2))
     second = EmbeddedTrainer(tmp_path, cache, RECIPE, WorkerGroup(1, 2))

@@ -103,7 +103,7 @@ def test_steps_on_one_batch_teach_the_answers(trainer, init):
     assert losses[-1][1] < 0.7 * losses[0][1]
 
 
-def test_run_changes_the_llm_leaves_the_decoder_and_goes_on_where_it_stopped(cache, init, tmp_path):
+def test_run_changes_the_llm_leaves_the_decoder_and_resumes(cache, init, tmp_path):
     train_language(tmp_path, cache, recipe=RECIPE, init=init, workers=1)
     state = torch.load(tmp_path / "training_state.pt", weights_only=True)
     assert state["step"] >= 1
@@ -118,14 +118,14 @@ def test_run_changes_the_llm_leaves_the_decoder_and_goes_on_where_it_stopped(cac
     assert resumed["step"] > state["step"]
 
 
-def test_batches_drawn_in_processes_are_many_and_come_again_with_the_seed(cache, init):
+def test_batches_sampled_in_processes_differ_and_are_reproducible(cache, init):
     def first_ids(drawers: int) -> list[list[int]]:
         trainer = LanguageTrainer(init, cache, init, RECIPE, drawers=drawers)
         return [trainer.next_batch().packs.input_ids.flatten().tolist() for _ in range(2)]
 
-    drawn = first_ids(2)
-    assert drawn[0] != drawn[1]  # one of each process
-    assert drawn[0] == first_ids(0)[0]
+    sampled = first_ids(2)
+    assert sampled[0] != sampled[1]  # one of each process
+    assert sampled[0] == first_ids(0)[0]
 
 
 @pytest.mark.gpu

@@ -110,7 +110,7 @@ def test_rows_are_padded_on_the_right_and_padding_is_neither_seen_nor_learned():
     assert padded.named.colors.tolist() == [[1 + COLORS.index("red"), -1], [0, 0]]
 
 
-def test_token_labels_tell_what_the_centre_of_each_cell_shows():
+def test_token_labels_are_what_the_centre_of_each_cell_shows():
     _, instance_map = make_scene()
     view = View(Frame(np.zeros((240, 320, 3), np.uint8)), instance_map, OBJECTS, np.zeros((2, 4)))
     labels = label_tokens([view], (12, 16))

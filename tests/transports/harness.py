@@ -1,4 +1,4 @@
-"""One harness per transport: opens nodes that see each other and nobody else."""
+"""One harness per transport: opens nodes that see each other and no other processes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Rig:
         perceiver: what answers.
         server: not started before `start`.
         client: the other node.
-        results: what the client hears on ~/result.
+        results: what the client receives on ~/result.
     """
 
     def __init__(self, harness: Harness) -> None:
@@ -98,7 +98,7 @@ class Rig:
         on_failure: Callable[[str], None] = print,
         **parameters: Any,
     ) -> None:
-        """Open both nodes, start the server and wait until commands and results have their way."""
+        """Open both nodes, start the server and wait until commands and results are connected."""
         # Old images are no part of most promises; a slow machine must not make them old.
         values: dict[str, Any] = {"max_frame_age_s": 0.0, "command_deadline_s": 60.0} | parameters
         transport = self.open("vl2", **(options or {}))
@@ -122,7 +122,7 @@ class Rig:
     def advertise(self, topic: str, type_name: str) -> Publisher:
         """Publish to one of the server's private topics, once it listens."""
         publisher = self.client.advertise(f"{self.node_name}/{topic}", type_name, Qos(depth=100))
-        wait_until(lambda: publisher.count_subscribers() > 0, f"{topic} is listened to")
+        wait_until(lambda: publisher.count_subscribers() > 0, f"{topic} has a subscription")
         return publisher
 
     def subscribe(self, topic: str, transport: Transport | None = None) -> Inbox:
@@ -139,7 +139,7 @@ class Rig:
         type_name = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
         node = self.open(f"camera_{len(self._opened)}")
         camera = node.advertise(topic, type_name, Qos(reliable=reliable, depth=5))
-        wait_until(lambda: camera.count_subscribers() > 0, f"{topic} is looked at")
+        wait_until(lambda: camera.count_subscribers() > 0, f"the server subscribes to {topic}")
         return camera
 
     def show(

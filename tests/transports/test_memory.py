@@ -1,4 +1,4 @@
-"""What the memory transport adds to the promises of the conformance suite: queues, exactly."""
+"""The memory transport beyond the conformance suite: exact behaviour of its queues."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_text(node: MemoryTransport, text: str):
     return node.types.make(STRING, data=text)
 
 
-def test_message_is_handed_over_without_a_copy(nodes):
+def test_message_is_passed_without_a_copy(nodes):
     sender, receiver = nodes
     inbox = Inbox(receiver, "/topic", STRING, Qos())
     message = make_text(sender, "hello")
@@ -60,7 +60,7 @@ def test_full_queue_drops_the_oldest(nodes, depth):
     assert heard == ["0", *(str(number) for number in range(10 - depth, 10)), "last"]
 
 
-def test_full_queue_that_keeps_all_refuses_the_newest_and_says_so(nodes, caplog):
+def test_full_queue_that_keeps_all_refuses_the_newest_and_logs_it(nodes, caplog):
     sender, receiver = nodes
     heard: list[str] = []
     may_go_on, is_inside = threading.Event(), threading.Event()
@@ -86,7 +86,7 @@ def test_full_queue_that_keeps_all_refuses_the_newest_and_says_so(nodes, caplog)
     assert "/topic: a message is lost, 3 of them wait" in record.getMessage()
 
 
-def test_what_is_overwritten_for_the_newest_is_counted_and_not_said(nodes, caplog):
+def test_what_is_overwritten_for_the_newest_is_counted_and_not_logged(nodes, caplog):
     sender, receiver = nodes
     may_go_on = threading.Event()
     subscription = receiver.subscribe(
@@ -176,7 +176,7 @@ def test_mismatch_is_named_and_carries_nothing(
     assert "/topic" in record.getMessage() and policy in record.getMessage()
 
 
-def test_buses_do_not_hear_each_other(nodes):
+def test_buses_are_separate(nodes):
     sender, _ = nodes
     stranger = MemoryTransport(MemoryBus())
     stranger.subscribe("/topic", STRING, Qos(), lambda message: None)
@@ -184,7 +184,7 @@ def test_buses_do_not_hear_each_other(nodes):
     stranger.close()
 
 
-def test_node_hears_itself(nodes):
+def test_node_receives_its_own_messages(nodes):
     sender, _ = nodes
     inbox = Inbox(sender, "~/topic", STRING, Qos())
     sender.advertise("/sender/topic", STRING, Qos()).publish(make_text(sender, "echo"))

@@ -37,7 +37,7 @@ def test_every_definition_file_becomes_a_type():
     assert expected <= set(load_typestore().types)
 
 
-def test_fields_left_out_are_zero_empty_or_false():
+def test_fields_default_to_zero_empty_or_false():
     message = TYPES.make("vl2_ros/msg/VisionResult")
     assert (message.command_id, message.status, message.is_final) == ("", 0, False)
     assert (message.header.stamp.sec, message.header.frame_id) == (0, "")
@@ -47,12 +47,12 @@ def test_fields_left_out_are_zero_empty_or_false():
     assert TYPES.make("vl2_ros/msg/Instance").skeleton_edges.dtype == np.uint16
 
 
-def test_a_quaternion_left_out_is_the_identity_as_in_ros():
+def test_a_quaternion_defaults_to_the_identity_as_in_ros():
     pose = TYPES.make("vision_msgs/msg/ObjectHypothesisWithPose").pose.pose
     assert (pose.orientation.x, pose.orientation.w) == (0.0, 1.0)
 
 
-def test_messages_do_not_share_what_was_left_out():
+def test_messages_do_not_share_default_values():
     first, second = TYPES.make("vl2_ros/msg/VisionResult"), TYPES.make("vl2_ros/msg/VisionResult")
     first.routes.append("detect")
     first.header.frame_id = "camera"

@@ -1,6 +1,6 @@
-"""The same values through two independent writers: the DDS binding's IDL and the type library's.
+"""Compare two independent writers of messages: the DDS binding's IDL and the type library's.
 
-DDS matches types by name only; whoever has other fields under the same name delivers garbage.
+DDS matches types by name only; other fields under the same name would deliver garbage.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The promises that a user of any transport is given: each test runs on every one of them."""
+"""The promises of every transport: each test runs on all of them."""
 
 from __future__ import annotations
 

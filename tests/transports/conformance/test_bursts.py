@@ -1,4 +1,4 @@
-"""A thousand commands at once: each has a result, and whoever asked hears it."""
+"""A thousand commands at once: each has a result, which its client receives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_every_command_of_a_burst_gets_one_result(rig):
     commands = rig.client.advertise(
         rig.name_of("~/vision_command"), "vl2_ros/msg/VisionCommand", Qos(depth=COUNT)
     )
-    wait_until(lambda: commands.count_subscribers() > 0, "commands are listened to")
+    wait_until(lambda: commands.count_subscribers() > 0, "the server subscribes to commands")
     # Until the way back is open, a result would come as one of the last ten that are kept.
     rig.command("first")
     assert rig.perceiver.is_running.wait(PATIENCE_S)
@@ -37,7 +37,7 @@ def test_every_command_of_a_burst_gets_one_result(rig):
     ]
     for message in burst:
         commands.publish(message)
-    wait_until(lambda: len(results.list()) >= COUNT - 9, "the busy have been told")
+    wait_until(lambda: len(results.list()) >= COUNT - 9, "the BUSY results have come")
     rig.perceiver.may_answer.set()
     heard = results.wait(COUNT)
     assert Counter(one.command_id for one in heard) == Counter(f"{i}" for i in range(COUNT))
@@ -46,7 +46,7 @@ def test_every_command_of_a_burst_gets_one_result(rig):
     assert statuses[Status.BUSY] >= COUNT - 9 and statuses[Status.OK] >= 8
 
 
-def test_client_that_asks_a_thousand_times_hears_a_thousand_results(rig):
+def test_client_that_asks_a_thousand_times_receives_a_thousand_results(rig):
     rig.start()
     rig.show(rig.open_camera(), 1 * MS)
     client = PerceptionClient(rig.open("asking"))

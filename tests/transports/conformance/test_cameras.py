@@ -1,4 +1,4 @@
-"""What comes from cameras: several, compressed, of any quality of service, remapped, large."""
+"""Images from cameras: several, compressed, of any quality of service, remapped, large."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vl2_ros.node.transport import Qos
 MS = 1_000_000
 
 
-def test_two_cameras_are_told_apart(rig):
+def test_two_cameras_are_distinguished(rig):
     rig.start(cameras=("left", "rear/image"))
     left, rear = rig.open_camera("/left"), rig.open_camera("/rear/image")
     rig.show(left, 1 * MS, name="left")
@@ -29,7 +29,7 @@ def test_two_cameras_are_told_apart(rig):
     assert (stamp_of(of_left), of_left.camera) == (1 * MS, "left")
 
 
-def test_compressed_image_is_looked_at(rig):
+def test_compressed_image_is_used(rig):
     rig.start()
     camera = rig.open_camera("/image/compressed", compressed=True)
     rig.show(camera, 4 * MS, message=make_compressed_image(rig.client.types, 4 * MS))
@@ -41,7 +41,7 @@ def test_compressed_image_is_looked_at(rig):
     assert frame.rgb[0, 0].tolist() == [200, 0, 0]
 
 
-def test_image_that_comes_raw_and_compressed_is_looked_at_once(rig):
+def test_image_that_comes_raw_and_compressed_is_used_once(rig):
     rig.start()
     raw = rig.open_camera()
     compressed = rig.open_camera("/image/compressed", compressed=True)

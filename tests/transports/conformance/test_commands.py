@@ -1,4 +1,4 @@
-"""What becomes of a command: one result each, stopped, canceled, late, refused."""
+"""Outcomes of a command: one result each, stopped, canceled, late, refused."""
 
 from __future__ import annotations
 

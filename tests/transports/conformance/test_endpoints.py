@@ -1,4 +1,4 @@
-"""What a transport promises by itself, without a node on it."""
+"""Promises of a transport by itself, without a node on it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_message_of_another_type_is_refused(rig):
         publisher.publish(make_image(node.types))
 
 
-def test_closed_node_is_not_counted_and_hears_nothing(rig):
+def test_closed_node_is_not_counted_and_receives_nothing(rig):
     sender, receiver = rig.open("sender"), rig.open("receiver")
     heard: list[str] = []
     receiver.subscribe(
@@ -49,7 +49,7 @@ def test_closed_node_is_not_counted_and_hears_nothing(rig):
         receiver.subscribe("/topic", "std_msgs/msg/String", Qos(), heard.append)
 
 
-def test_closed_subscription_hears_nothing_and_another_can_be_opened(rig):
+def test_closed_subscription_receives_nothing_and_another_can_be_opened(rig):
     sender, receiver = rig.open("sender"), rig.open("receiver")
     first: list[str] = []
     second: list[str] = []

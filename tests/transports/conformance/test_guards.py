@@ -1,4 +1,4 @@
-"""A callback that raises takes nothing with it: neither later messages nor other topics."""
+"""A callback that raises affects neither later messages nor other topics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Panic(BaseException):
 
 
 @pytest.mark.parametrize("kind", [ZeroDivisionError, Panic, SystemExit])
-def test_callback_that_raises_is_logged_once_and_reading_goes_on(rig, caplog, kind):
+def test_callback_that_raises_is_logged_once_and_reading_continues(rig, caplog, kind):
     sender, receiver = rig.open("sender"), rig.open("receiver")
     heard: list[str] = []
 
@@ -36,7 +36,7 @@ def test_callback_that_raises_is_logged_once_and_reading_goes_on(rig, caplog, ki
             for publisher in publishers:
                 publisher.publish(sender.types.make(STRING, data=str(number)))
         other.wait(5)
-        wait_until(lambda: len(heard) == 5, "the broken callback has heard all")
+        wait_until(lambda: len(heard) == 5, "the broken callback has got all")
         # One more round, so that the last failure has been dealt with.
         publishers[1].publish(sender.types.make(STRING, data="end"))
         other.wait(6)

@@ -1,4 +1,4 @@
-"""Drawn and edited images on their way: options in, images and what makes them again out."""
+"""Generated and edited images: options in, images and the options that reproduce them out."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_edit_has_the_header_and_the_pixels_of_its_image(rig):
     np.testing.assert_array_equal(pixels_of(made.image), 255 - rgb)
 
 
-def test_what_a_command_leaves_open_is_the_nodes_and_then_the_models(rig):
+def test_options_default_to_the_nodes_and_then_the_models(rig):
     start(rig, image_steps=9, image_scheduler="lcm", image_seed=5)
     command(rig, "open", "paint it")
     (result,) = rig.results.wait_for("open")
@@ -72,7 +72,7 @@ def test_what_a_command_leaves_open_is_the_nodes_and_then_the_models(rig):
     assert result.images[0].scheduler == "ddim"
 
 
-def test_sentence_alone_draws_with_the_models_own(rig):
+def test_sentence_alone_generates_with_the_models_defaults(rig):
     start(rig)
     rig.say("paint it")
     (result,) = rig.results.wait()

@@ -1,4 +1,4 @@
-"""Where results go: by route, to late joiners, drawn for those who look."""
+"""Topics of results: by route, to late joiners, as annotated images for their subscribers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_route_decides_the_topics(rig):
         for name, inbox in inboxes.items():
             count = 2 if name in expected else 1
             if name == "~/generated_image":
-                count += 1  # that answer holds a drawing and an edit
+                count += 1  # that answer has a generated and an edited image
             assert len(inbox.wait(count)) == count, (route, name)
 
 
@@ -91,7 +91,7 @@ def test_late_joiner_gets_the_last_result(rig):
     late = rig.open("late")
     inbox = Inbox(late, rig.name_of("~/result"), "vl2_ros/msg/VisionResult", LATCHED)
     inbox.wait_for("c")
-    # On a node of its own: beside the other, Cyclone 0.10 gives it the last one, too.
+    # On a node of its own: beside the other, Cyclone 0.10 also gives it the last one.
     volatile = Inbox(rig.open("later"), rig.name_of("~/result"), "vl2_ros/msg/VisionResult", Qos())
     asked = (f"d{number}" for number in itertools.count())
 

@@ -1,4 +1,4 @@
-"""What a standing command promises: rate, newest frame, no frame twice, an end."""
+"""Promises of a watch: rate, newest frame, no frame twice, an end."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ pytest.importorskip("cyclonedds")
 REPOSITORY = Path(__file__).resolve().parents[3]
 COUNT = 1000
 
-#: Sends as fast as bytes can be sent, listens only afterwards, and tells what came.
+#: Sends as fast as bytes can be sent, listens only afterwards, and prints what came.
 ASKER = f"""
 import json, sys, time
 from collections import Counter
@@ -62,6 +62,6 @@ def test_a_thousand_commands_of_another_process_get_a_thousand_results(rig):
     with subprocess.Popen(
         [sys.executable, "-c", ASKER], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
     ) as asker:
-        told = json.loads(asker.communicate(timeout=120)[0])
-    assert told["heard"] == COUNT and told["once"]
+        printed = json.loads(asker.communicate(timeout=120)[0])
+    assert printed["heard"] == COUNT and printed["once"]
     wait_until(lambda: not rig.server.node.report().running_id, "the node is idle again")

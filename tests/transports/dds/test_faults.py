@@ -1,4 +1,4 @@
-"""What goes wrong inside of DDS: it is told, and what can go on goes on."""
+"""Failures inside of DDS: they are reported, and everything else continues."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def open_node(dds_domain):
 
 
 def say(publisher, node: DdsTransport, text: str) -> None:
-    wait_until(lambda: publisher.count_subscribers() > 0, "somebody listens")
+    wait_until(lambda: publisher.count_subscribers() > 0, "a subscription matches")
     publisher.publish(node.types.make(STRING, data=text))
 
 
-def test_reading_goes_on_after_rounds_that_failed(open_node, monkeypatch, caplog):
+def test_reading_continues_after_rounds_that_failed(open_node, monkeypatch, caplog):
     node, sender = open_node(), open_node("sender")
     inbox = Inbox(node, "x", STRING, Qos())
     publisher = sender.advertise("x", STRING, Qos())
@@ -61,7 +61,7 @@ def test_reading_goes_on_after_rounds_that_failed(open_node, monkeypatch, caplog
     assert sum("reads DDS topics failed" in one.getMessage() for one in caplog.records) == 1
 
 
-def test_thread_that_cannot_go_on_says_so_and_its_node_refuses(open_node, monkeypatch, caplog):
+def test_thread_that_cannot_continue_logs_it_and_its_node_refuses(open_node, monkeypatch, caplog):
     node, sender = open_node(), open_node("sender")
     own = node.advertise("y", STRING, Qos())
     Inbox(node, "x", STRING, Qos())
@@ -88,7 +88,7 @@ def test_thread_that_cannot_go_on_says_so_and_its_node_refuses(open_node, monkey
     assert sender.failure == ""
 
 
-def test_strangers_that_cannot_be_read_about_do_not_end_reading(open_node, monkeypatch, caplog):
+def test_unreadable_discovery_data_does_not_end_reading(open_node, monkeypatch, caplog):
     node, sender = open_node(), open_node("sender")
     inbox = Inbox(node, "x", STRING, Qos())
 
@@ -105,7 +105,9 @@ def test_strangers_that_cannot_be_read_about_do_not_end_reading(open_node, monke
     assert sum("counting publishers failed" in one.getMessage() for one in caplog.records) == 2
 
 
-def test_full_subscription_that_keeps_all_is_told_and_does_not_hold_the_sender(open_node, caplog):
+def test_full_subscription_that_keeps_all_is_logged_and_does_not_block_the_sender(
+    open_node, caplog
+):
     node, sender = open_node(), open_node("sender")
     may_go_on, is_inside = threading.Event(), threading.Event()
     heard: list[str] = []
@@ -122,14 +124,14 @@ def test_full_subscription_that_keeps_all_is_told_and_does_not_hold_the_sender(o
     for number in range(20):
         say(publisher, sender, str(number))
     may_go_on.set()
-    wait_until(lambda: "the queue is full" in caplog.text, "the reader tells it")
+    wait_until(lambda: "the queue is full" in caplog.text, "the reader logs it")
     assert sum("a message is lost" in one.getMessage() for one in caplog.records) == 1
     say(publisher, sender, "last")
-    wait_until(lambda: heard[-1] == "last", "it hears again")
+    wait_until(lambda: heard[-1] == "last", "it receives again")
     assert heard[0] == "first" and len(heard) < 20
 
 
-def test_type_names_of_strangers_forge_no_line(open_node, caplog):
+def test_type_names_of_other_participants_forge_no_line(open_node, caplog):
     node = open_node()
     Inbox(node, "x", STRING, Qos())
     publishers = node._endpoints._publishers
@@ -156,7 +158,7 @@ else:
 """
 
 
-def test_one_process_too_many_is_told_the_true_reason(dds_domain, open_node, monkeypatch):
+def test_one_process_too_many_gets_the_true_reason(dds_domain, open_node, monkeypatch):
     limit = "<Discovery><MaxAutoParticipantIndex>2</MaxAutoParticipantIndex></Discovery>"
     monkeypatch.setenv("CYCLONEDDS_URI", f"<CycloneDDS><Domain>{limit}</Domain></CycloneDDS>")
     words: list[str] = []
@@ -179,11 +181,11 @@ def test_one_process_too_many_is_told_the_true_reason(dds_domain, open_node, mon
     assert 2 <= words.count("joined") <= 3
     assert f"DDS domain {dds_domain} cannot be joined" in words[-1]
     assert "expected a free participant index" in words[-1] and "--domain" in words[-1]
-    # Their places are free again.
+    # Their indices are free again.
     open_node()
 
 
-def test_settings_that_are_no_ascii_are_told(dds_domain, monkeypatch):
+def test_settings_that_are_no_ascii_are_an_error(dds_domain, monkeypatch):
     monkeypatch.setenv("ROS_STATIC_PEERS", "küche")
     with pytest.raises(TransportError, match="plain ASCII .*got 'ü'"):
         DdsTransport()

@@ -21,7 +21,7 @@ ENFORCED = ENABLED | {"ROS_SECURITY_STRATEGY": "Enforce"}
     "environment",
     [{}, {"ROS_SECURITY_ENABLE": "false"}, {"ROS_SECURITY_STRATEGY": "Enforce"}],
 )
-def test_without_a_wish_for_security_nothing_is_said(environment):
+def test_without_a_request_for_security_there_is_no_warning(environment):
     assert check_security(environment) == ""
 
 
@@ -47,7 +47,7 @@ def test_dds_refuses_before_it_opens_anything(dds_domain, monkeypatch, caplog):
     monkeypatch.setattr(dds, "_open_endpoints", lambda *parts: pytest.fail("it was opened"))
     with pytest.raises(TransportError, match="Enforce"):
         dds.DdsTransport()
-    # Within one process there is nobody to be kept out.
+    # Within one process there are no others to keep out.
     MemoryTransport(MemoryBus()).close()
 
 

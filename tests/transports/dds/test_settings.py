@@ -34,7 +34,7 @@ def test_loopback_only_opens_no_other_interface():
     assert [one.get("address") for one in tree.iter("NetworkInterface")] == ["127.0.0.1"]
 
 
-def test_static_peers_of_ros_are_asked_too():
+def test_static_peers_of_ros_are_also_used():
     tree = parse({"ROS_STATIC_PEERS": "192.0.2.7; robot.example ;"})
     peers = [one.get("Address") for one in tree.iter("Peer")]
     assert peers == ["127.0.0.1", "192.0.2.7", "robot.example"]

@@ -1,4 +1,4 @@
-"""What only DDS can promise: names and bytes as ROS 2 has them, other processes, clean leaving."""
+"""Promises of DDS alone: names and bytes of ROS 2, other processes, leaving cleanly."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_domain_comes_from_ros_unless_given(dds_domain, open_node, monkeypatch):
         open_node(domain_id=233)
 
 
-def test_domains_do_not_hear_each_other(dds_domain, open_node):
+def test_domains_are_separate(dds_domain, open_node):
     here, there = open_node("here"), open_node("there", domain_id=dds_domain + 1)
     same = open_node("same")
     Inbox(there, "x", STRING, Qos())
@@ -214,7 +214,7 @@ def test_a_late_subscriber_gets_as_many_messages_as_are_kept(open_node):
     assert [message.data for message in inbox.wait(3)] == ["c", "d", "e"]
 
 
-def test_reliability_that_does_not_match_is_told_with_topic_and_policy(open_node, caplog):
+def test_reliability_that_does_not_match_is_logged_with_topic_and_policy(open_node, caplog):
     camera, node = open_node("camera"), open_node()
     publisher = camera.advertise("image", STRING, Qos(reliable=False))
     best_effort = Inbox(node, "image", STRING, NEWEST_FROM_ANY)
@@ -231,7 +231,7 @@ def test_reliability_that_does_not_match_is_told_with_topic_and_policy(open_node
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_a_publisher_of_another_type_is_counted_and_told(open_node, caplog, is_first):
+def test_a_publisher_of_another_type_is_counted_and_logged(open_node, caplog, is_first):
     camera, node = open_node("camera"), open_node()
     with caplog.at_level(logging.WARNING):
         if is_first:
@@ -259,7 +259,7 @@ def test_text_that_is_not_utf8_arrives_and_stops_nothing(dds_domain, open_node):
     assert sound.text == "find ??"
 
 
-def test_bytes_that_are_no_message_are_left_out_and_told_once(dds_domain, open_node, caplog):
+def test_bytes_that_are_no_message_are_skipped_and_logged_once(dds_domain, open_node, caplog):
     node = open_node()
     inbox = Inbox(node, "names", "vl2_ros/msg/InstanceArray", Qos(depth=100))
     type_name = "vl2_ros/msg/InstanceArray"
@@ -469,7 +469,7 @@ def test_without_the_dds_package_the_error_says_what_to_install():
     assert "pip install 'vl2_ros[dds]'" in done.stdout, done.stderr
 
 
-def test_a_network_that_cannot_be_used_is_told(dds_domain, monkeypatch):
+def test_a_network_that_cannot_be_used_is_an_error(dds_domain, monkeypatch):
     uri = '<CycloneDDS><Domain><General><Interfaces><NetworkInterface name="none0"/></Interfaces>'
     uri += "</General></Domain></CycloneDDS>"
     monkeypatch.setenv("CYCLONEDDS_URI", uri)
