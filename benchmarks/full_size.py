@@ -55,7 +55,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was measured of a case; times in ms, None where it could not run."""
+    """Measurements of a case; times in ms, None where it could not run."""
 
     graph: str
     shape: str

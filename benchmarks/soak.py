@@ -133,7 +133,7 @@ def run_soak(total_s: float, seed: int) -> dict[str, Any]:
         node.wait_until_ready()
         soak = Soak(Ledger(), node, environment, seed, total_s)
         command = ["-m", "soaking.listener"]
-        listener = Child(command, environment, lambda line: soak.ledger.hear(line))
+        listener = Child(command, environment, lambda line: soak.ledger.receive(line))
         links.callback(listener.close)
         cameras = Cameras(soak)
         links.callback(cameras.close)

@@ -42,27 +42,27 @@ def damage_bytes(chance: random.Random, data: bytes) -> bytes:
     """Change a few bytes or lengths, cut, double or remove a piece."""
     damaged = bytearray(data)
     for _ in range(chance.randint(1, 4)):
-        kind, place = chance.randrange(8), chance.randrange(len(damaged)) if damaged else 0
+        kind, offset = chance.randrange(8), chance.randrange(len(damaged)) if damaged else 0
         if kind == 0 and damaged:
-            damaged[place] ^= 1 << chance.randrange(8)
+            damaged[offset] ^= 1 << chance.randrange(8)
         elif kind == 1 and damaged:
-            damaged[place] = chance.choice(_BYTES)
+            damaged[offset] = chance.choice(_BYTES)
         elif kind == 2 and len(damaged) >= 8:
             # The first words of binary files are lengths.
-            start = chance.choice((0, place % (len(damaged) - 7)))
+            start = chance.choice((0, offset % (len(damaged) - 7)))
             struct.pack_into("<Q", damaged, start, chance.choice(_LENGTHS))
         elif kind == 3:
-            del damaged[place:]
+            del damaged[offset:]
         elif kind == 4:
-            damaged[place:place] = bytes(chance.choices(_BYTES, k=chance.randint(1, 16)))
+            damaged[offset:offset] = bytes(chance.choices(_BYTES, k=chance.randint(1, 16)))
         elif kind == 5:
-            damaged[place:place] = damaged[place : place + chance.randint(1, 64)]
+            damaged[offset:offset] = damaged[offset : offset + chance.randint(1, 64)]
         elif kind == 6:
             # Near the front, where headers are.
-            front = place % min(len(damaged), 200) if damaged else 0
+            front = offset % min(len(damaged), 200) if damaged else 0
             del damaged[front : front + chance.randint(1, 16)]
         else:
-            del damaged[place : place + chance.randint(1, 64)]
+            del damaged[offset : offset + chance.randint(1, 64)]
     return bytes(damaged)
 
 

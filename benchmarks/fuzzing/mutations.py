@@ -43,24 +43,24 @@ def damage_bytes(chance: random.Random, data: bytes) -> bytearray:
     """Change a few bytes or lengths, cut the end off, or put bytes in."""
     damaged = bytearray(data)
     for _ in range(chance.randint(1, 4)):
-        kind, place = chance.randrange(8), chance.randrange(len(damaged)) if damaged else 0
+        kind, offset = chance.randrange(8), chance.randrange(len(damaged)) if damaged else 0
         if kind == 0 and damaged:
-            damaged[place] ^= 1 << chance.randrange(8)
+            damaged[offset] ^= 1 << chance.randrange(8)
         elif kind == 1 and damaged:
-            damaged[place] = chance.choice(_BYTES)
+            damaged[offset] = chance.choice(_BYTES)
         elif kind in (2, 3) and len(damaged) >= 8:
             # Lengths and whole numbers lie on fours behind the encapsulation.
-            place = place // 4 * 4 % (len(damaged) - 7)
-            struct.pack_into("<I", damaged, place // 4 * 4, chance.choice(_LENGTHS))
+            offset = offset // 4 * 4 % (len(damaged) - 7)
+            struct.pack_into("<I", damaged, offset // 4 * 4, chance.choice(_LENGTHS))
         elif kind == 4 and len(damaged) >= 12:
-            place = place // 8 * 8 % (len(damaged) - 11) // 4 * 4
-            struct.pack_into("<d", damaged, place, chance.choice(_FLOATS))
+            offset = offset // 8 * 8 % (len(damaged) - 11) // 4 * 4
+            struct.pack_into("<d", damaged, offset, chance.choice(_FLOATS))
         elif kind == 5:
-            del damaged[place:]
+            del damaged[offset:]
         elif kind == 6:
-            damaged[place:place] = bytes(chance.choices(_BYTES, k=chance.randint(1, 16)))
+            damaged[offset:offset] = bytes(chance.choices(_BYTES, k=chance.randint(1, 16)))
         elif damaged:
-            del damaged[place : place + chance.randint(1, 16)]
+            del damaged[offset : offset + chance.randint(1, 16)]
     return damaged
 
 

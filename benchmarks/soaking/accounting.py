@@ -69,7 +69,7 @@ class Ledger:
             self._sent[command_id] += 1
             self._watches[command_id] = record
 
-    def hear(self, line: dict[str, Any]) -> None:
+    def receive(self, line: dict[str, Any]) -> None:
         """Take a line of the listener."""
         if "id" not in line:
             return

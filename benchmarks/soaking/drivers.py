@@ -265,10 +265,10 @@ class Cameras:
         self._processes[camera] = Child(
             ["-m", "soaking.camera", *arguments],
             self._soak.environment,
-            partial(self._hear, camera),
+            partial(self._receive, camera),
         )
 
-    def _hear(self, camera: str, line: dict[str, Any]) -> None:
+    def _receive(self, camera: str, line: dict[str, Any]) -> None:
         spans = self._soak.camera_up.setdefault(camera, [])
         if "first" in line:
             spans.append((line["first"], float("inf")))

@@ -44,7 +44,7 @@ class Stage:
         self._closing.callback(self.link.close)
         self.client = PerceptionClient(self.link)
         camera = ["--camera", CAMERA, "--size", "640", "480", "--form", "raw", "--rate", "10"]
-        self._keep(Child(["-m", "soaking.listener"], self.environment, self._hear))
+        self._keep(Child(["-m", "soaking.listener"], self.environment, self._receive))
         self._keep(Child(["-m", "soaking.camera", *camera], self.environment))
 
     def host(self) -> NodeChild:
@@ -142,7 +142,7 @@ class Stage:
         self._closing.close()
 
     def _wait_until_settled(self, asked: set[str]) -> None:
-        # What a node heard that has been killed since has no result, so not for long.
+        # Commands to a node that has been killed since have no result, so not for long.
         end_s = time.monotonic() + _SETTLE_S
         for command_id in asked:
             left_s = max(0.0, end_s - time.monotonic())
@@ -151,7 +151,7 @@ class Stage:
     def _keep(self, child: Child) -> None:
         self._closing.callback(child.close)
 
-    def _hear(self, line: Line) -> None:
+    def _receive(self, line: Line) -> None:
         with self._came:
             self._lines.append(line)
             self._came.notify_all()

@@ -108,7 +108,7 @@ def test_image_is_repeated_until_the_next_step(bag):
 
     def publish(recorded) -> None:
         sent.append(recorded.image.stamp_ns)
-        # Each image is let go after it was sent three times.
+        # Each image is released after it was sent three times.
         if sent.count(sent[-1]) == 3:
             steps.put(True)
 

@@ -180,7 +180,7 @@ def test_many_messages_outside_of_chunks_take_little_memory(tmp_path):
     file = McapFile(tmp_path / "drive.mcap")
     assert {topic.name: topic.message_count for topic in file.topics} == {"/imu": 500, "/image": 6}
     # Three numbers of 8 bytes for each.
-    assert sum(len(places) * places.itemsize for places in file._loose.values()) == 506 * 24
+    assert sum(len(entries) * entries.itemsize for entries in file._loose.values()) == 506 * 24
 
 
 def test_chunks_without_index_are_counted_by_what_is_in_them(tmp_path):

@@ -58,9 +58,9 @@ def test_packed_conversation_gets_the_states_that_it_gets_alone(trainer):
             position_ids=packs.position_ids,
         ).last_hidden_state
         for index, segment in ((0, 1), (0, 3), (1, 2)):
-            places = (packs.segments[index] == IMAGE) | (packs.segments[index] == segment)
-            alone = model(packs.input_ids[index, places][None], image_tokens=tokens[index])
-            torch.testing.assert_close(packed[index, places], alone.hidden[0], atol=1e-4, rtol=1e-4)
+            seen = (packs.segments[index] == IMAGE) | (packs.segments[index] == segment)
+            alone = model(packs.input_ids[index, seen][None], image_tokens=tokens[index])
+            torch.testing.assert_close(packed[index, seen], alone.hidden[0], atol=1e-4, rtol=1e-4)
 
 
 def distance_after(trainer: LanguageTrainer, teacher, *, hold: float) -> float:

@@ -121,7 +121,7 @@ def _is_whole(root: Path, seeds: range, width: int, height: int) -> bool:
         logger.warning("rendering again: %s", error)
         return False
     if found != seeds:
-        logger.warning("rendering again: %s holds the seeds %s", folder, found)
+        logger.warning("rendering again: %s has the seeds %s", folder, found)
     return found == seeds
 
 
@@ -173,7 +173,7 @@ class TabletopCache(Sequence[TabletopRecord]):
         self.width = take_int(settings, "width", least=1, most=_MAX_SIDE)
         self.height = take_int(settings, "height", least=1, most=_MAX_SIDE)
         self._chunks: dict[str, _Chunk] = {}
-        self._places: list[tuple[str, int]] = []
+        self._positions: list[tuple[str, int]] = []
         self.refresh()
 
     def refresh(self) -> int:
@@ -182,25 +182,25 @@ class TabletopCache(Sequence[TabletopRecord]):
             if folder.name not in self._chunks:
                 self._chunks[folder.name] = _open_chunk(folder, self.width, self.height)
         ordered = sorted(self._chunks.items(), key=lambda item: item[1].seeds.start)
-        self._places = [(name, i) for name, chunk in ordered for i in range(len(chunk.seeds))]
-        return len(self._places)
+        self._positions = [(name, i) for name, chunk in ordered for i in range(len(chunk.seeds))]
+        return len(self._positions)
 
     def __len__(self) -> int:
         """Return the number of frames that can be read."""
-        return len(self._places)
+        return len(self._positions)
 
     def __getitem__(self, index: int) -> TabletopRecord:  # type: ignore[override]
         """Return one frame without copying its arrays."""
-        name, place = self._places[index]
+        name, row = self._positions[index]
         chunk = self._chunks[name]
         try:
-            objects = tuple(_read_object(entry) for entry in chunk.objects[place])
+            objects = tuple(_read_object(entry) for entry in chunk.objects[row])
         except (AttributeError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"{self._root / name} describes frame {place} wrongly ({error}); delete it and "
+                f"{self._root / name} describes frame {row} wrongly ({error}); delete it and "
                 "render it again"
             ) from error
-        return TabletopRecord(chunk.seeds[place], chunk.rgb[place], chunk.instances[place], objects)
+        return TabletopRecord(chunk.seeds[row], chunk.rgb[row], chunk.instances[row], objects)
 
 
 def _check_settings(root: Path, wanted: dict[str, int]) -> None:
@@ -244,9 +244,9 @@ def _render_chunk(root: Path, seeds: range, width: int, height: int) -> None:
     entries = []
     try:
         with TabletopSimulator(width=width, height=height) as simulator:
-            for place, seed in enumerate(seeds):
+            for index, seed in enumerate(seeds):
                 frame = simulator.render(seed)
-                rgb[place], instances[place] = frame.rgb, frame.instance_map
+                rgb[index], instances[index] = frame.rgb, frame.instance_map
                 entries.append(_write_objects(frame))
         rgb.flush()
         instances.flush()
@@ -306,7 +306,7 @@ def _open_chunk(folder: Path, width: int, height: int) -> _Chunk:
     for name, array, shape in (("rgb", rgb, (*wanted, 3)), ("instances", instances, wanted)):
         if array.shape != shape or array.dtype != np.uint8:
             raise ConfigError(
-                f"{folder / name}.npy holds {array.shape} {array.dtype}, expected {shape} uint8; "
+                f"{folder / name}.npy has {array.shape} {array.dtype}, expected {shape} uint8; "
                 f"{advice}"
             )
     return _Chunk(range(first, first + len(frames)), rgb, instances, frames)

@@ -18,7 +18,7 @@ from vl2_ros.structures import Detections
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroundTruth:
-    """What one frame really shows.
+    """Ground truth of one frame.
 
     Attributes:
         boxes_xyxy: (N, 4) corners in camera pixels, end-exclusive.

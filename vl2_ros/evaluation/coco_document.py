@@ -79,7 +79,7 @@ def read_results(
     """Return COCO results, or what answers have found, as rows of their own, checked.
 
     Args:
-        source: rows of results, or answers as `vl2 ask --json` prints them; a file holds a list of
+        source: rows of results, or answers as `vl2 ask --json` prints them; a file has a list of
             them, or one JSON value a line.
         truth: checked annotations, which answers name images and categories of.
         masks: whether masks are compared.
@@ -199,8 +199,8 @@ def _decode_counts(counts: bytes) -> np.ndarray:
     digits = np.diff(np.append(starts, len(codes)))
     if digits.max() > _MAX_DIGITS:
         raise InputError(f"a run length has {digits.max()} digits, expected {_MAX_DIGITS} at most")
-    places = np.arange(len(codes)) - np.repeat(starts, digits)
-    runs = np.add.reduceat((codes & 31) << (5 * places), starts)
+    digit_indices = np.arange(len(codes)) - np.repeat(starts, digits)
+    runs = np.add.reduceat((codes & 31) << (5 * digit_indices), starts)
     runs -= np.where(codes[ends] & 16, np.int64(1) << (5 * digits), 0)
     # From the fourth on, each is stored as the difference to the one two before.
     runs[1::2] = np.cumsum(runs[1::2])

@@ -29,7 +29,7 @@ _SHOWN_LETTERS = 300
 
 
 class CocoKind(Enum):
-    """What is compared; the value is the library's word."""
+    """Kind of shapes to compare; the value is the library's word."""
 
     BOXES = "bbox"
     MASKS = "segm"

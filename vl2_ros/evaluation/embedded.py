@@ -5,7 +5,7 @@ Frames are rendered at 640x480, twice the training width. What is asked:
     box_ap, mask_ap ...   all 12 kinds in one class list, given directly (no generation), best 100
                           instances by score, no threshold
     phrase_box_ap50       all 96 colour-kind phrases, 6 fixed lists of 16 per frame, best 100 each;
-                          every sixth phrase of the table, so that each list holds the same kinds
+                          every sixth phrase of the table, so that each list has the same kinds
                           in other colours and the same colours on other kinds
     route_accuracy ...    hand-written commands of `phrasings.tsv`, freely generated answers
     listing_f1 ...        questions answered in words, freely generated: what is there; whether
@@ -46,7 +46,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class PerceptionPipeline(Protocol):
-    """What is evaluated."""
+    """The evaluated model."""
 
     def run(self, frame: Frame, command: Command) -> Iterator[Event]:
         """Yield the events of one command."""

@@ -17,7 +17,7 @@ from vl2_ros.evaluation.coco_tool import CocoKind, CocoScores, score_coco
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeypointTruth:
-    """What one frame really shows.
+    """Ground truth of one frame.
 
     Attributes:
         keypoints: (N, K, 3) x and y in camera pixels and visibility: 0 not labelled, 1 hidden,
@@ -49,7 +49,7 @@ class KeypointTruth:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundKeypoints:
-    """What was found in one frame.
+    """Results in one frame.
 
     Attributes:
         keypoints_xy: (M, K, 2) camera pixels.

@@ -47,7 +47,7 @@ class Phrasing:
 
 @dataclass(frozen=True, slots=True)
 class PhrasingScores:
-    """How many of the commands were understood.
+    """Shares of commands with right routes and phrases.
 
     Attributes:
         route_accuracy: share whose routes are exactly right.

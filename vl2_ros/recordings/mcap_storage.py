@@ -93,9 +93,9 @@ class McapFile:
         counts: Counter[int] = Counter()
         for chunk in self._chunks:
             counts.update(chunk.counts)
-        counts.update({channel: len(places) // 3 for channel, places in self._loose.items()})
+        counts.update({channel: len(entries) // 3 for channel, entries in self._loose.items()})
         starts = [chunk.start_ns for chunk in self._chunks if chunk.counts]
-        starts += [min(places[::3]) for places in self._loose.values()]
+        starts += [min(entries[::3]) for entries in self._loose.values()]
         self.start_ns = min(starts, default=0)
         self.topics = tuple(self._describe(channel, counts) for channel in self._channels.values())
 
@@ -113,8 +113,8 @@ class McapFile:
                 if wanted & chunk.counts.keys()
             ]
             loose = [
-                (min(places[::3]), partial(_read_loose, file, places))
-                for channel, places in self._loose.items()
+                (min(entries[::3]), partial(_read_loose, file, entries))
+                for channel, entries in self._loose.items()
                 if channel in wanted
             ]
             yield from merge_in_time([*chunks, *loose])
@@ -166,7 +166,7 @@ class McapFile:
             if not (chunk.counts and self._channels.keys() >= chunk.counts.keys()):
                 self._look_into(file, chunk)
         total = sum(chunk.counts.total() for chunk in self._chunks)
-        total += sum(len(places) // 3 for places in self._loose.values())
+        total += sum(len(entries) // 3 for entries in self._loose.values())
         if self._statistics is not None and total != self._statistics.message_count:
             for chunk in self._chunks:
                 self._look_into(file, chunk)
@@ -198,19 +198,19 @@ class McapFile:
 def _read_chunk(file: BinaryIO, record: _Record, wanted: frozenset[int]) -> Iterator[TimedMessage]:
     content = BytesIO(_open_chunk(file, record))
     # Offsets only: a chunk and a copy of its messages would take twice the memory.
-    places = [
+    timed = [
         (_MESSAGE.unpack(_read(content, one, _MESSAGE.size))[2], one)
         for one in _walk_chunk(content)
         if one.opcode == Opcode.MESSAGE
         and int.from_bytes(_read(content, one, 2), "little") in wanted
     ]
-    for _, one in sorted(places, key=itemgetter(0)):
+    for _, one in sorted(timed, key=itemgetter(0)):
         yield _read_message(content, one)
 
 
-def _read_loose(file: BinaryIO, places: array[int]) -> Iterator[TimedMessage]:
-    for index in sorted(range(0, len(places), 3), key=places.__getitem__):
-        _, offset, length = places[index : index + 3]
+def _read_loose(file: BinaryIO, entries: array[int]) -> Iterator[TimedMessage]:
+    for index in sorted(range(0, len(entries), 3), key=entries.__getitem__):
+        _, offset, length = entries[index : index + 3]
         yield _read_message(file, _Record(Opcode.MESSAGE, offset, length))
 
 

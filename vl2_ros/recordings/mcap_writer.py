@@ -16,7 +16,7 @@ from vl2_ros.node.transport import Qos
 #: rosbag2's words for no limit of time.
 _NO_LIMIT = "\n    sec: 9223372036\n    nsec: 854775807"
 
-#: Messages are held back until so many bytes are there. Small, so that a full disk is noticed soon.
+#: Bytes of messages that are buffered. Small, so that a full disk is noticed soon.
 _CHUNK_BYTES = 256 << 10
 
 

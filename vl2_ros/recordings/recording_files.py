@@ -62,16 +62,16 @@ def find_storage_files(path: Path) -> tuple[Path, ...]:
     named = [_find_in_folder(path, name) for name in listed]
     found = tuple(one for one in named if one is not None)
     if found and len(found) == len(named):
-        return _leave_empty_out(found)
-    held = _leave_empty_out(_list_folder(path))
-    if not held:
+        return _skip_empty(found)
+    files = _skip_empty(_list_folder(path))
+    if not files:
         raise TransportError(
             f"{path} has no storage file ({', '.join(SUFFIXES)}); expected {BAG_FORMS}"
         )
     missing = [name for name, one in zip(listed, named, strict=True) if one is None]
     reason = f"names files that are not there ({', '.join(missing)})" if missing else "is missing"
     warn_once(f"{path / _METADATA} {reason} or lists no file: every storage file there is read")
-    return held
+    return files
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def _list_folder(folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in sorted(single, key=_natural_key))
 
 
-def _leave_empty_out(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+def _skip_empty(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     """Skip empty files, unless there is no other; a full disk leaves such a last one."""
     empty = [path for path in paths if path.stat().st_size == 0]
     if not empty or len(empty) == len(paths):

@@ -25,7 +25,7 @@ from vl2_ros.transports.ros.message_types import find_class
 BOND_TOPIC, BOND_TYPE = "bond", "bond/msg/Status"
 
 #: Every managed node of a namespace is on the one topic.
-_HEARD, _SENT = 100, 5
+_RECEIVE_DEPTH, _SEND_DEPTH = 100, 5
 
 _log = logging.getLogger(__name__)
 
@@ -54,13 +54,13 @@ class Bond:
         self._send = guarded(self._publish, "sending the state of the bond", log)
         group = MutuallyExclusiveCallbackGroup()
         self._publisher = node.create_publisher(
-            self._status, BOND_TOPIC, QoSProfile(depth=_SENT), callback_group=group
+            self._status, BOND_TOPIC, QoSProfile(depth=_SEND_DEPTH), callback_group=group
         )
         self._subscription = node.create_subscription(
             self._status,
             BOND_TOPIC,
-            guarded(self._hear, "the callback of the bond", log),
-            QoSProfile(depth=_HEARD),
+            guarded(self._receive, "the callback of the bond", log),
+            QoSProfile(depth=_RECEIVE_DEPTH),
             callback_group=group,
         )
         # Simulated time may stand still, the manager's patience does not.
@@ -90,8 +90,8 @@ class Bond:
         if self._protocol.is_beating(time.monotonic()):
             self._send(True)
 
-    def _hear(self, status: Any) -> None:
-        change, reply = self._protocol.hear(
+    def _receive(self, status: Any) -> None:
+        change, reply = self._protocol.receive(
             status.id,
             status.instance_id,
             status.active,

@@ -20,7 +20,7 @@ FAREWELL_S = 2.0
 
 
 class Change(Enum):
-    """What a status from the other end has changed."""
+    """Effect of a status from the other end."""
 
     NONE = auto()
     FORMED = auto()
@@ -77,7 +77,7 @@ class BondProtocol:
                 return False
             return bool(self._sister) or now_s - self._changed_s < CONNECT_S
 
-    def hear(
+    def receive(
         self, bond_id: str, instance_id: str, is_active: bool, timeout_s: float, now_s: float
     ) -> tuple[Change, bool | None]:
         """Process a status.

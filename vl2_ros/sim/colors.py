@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class ColorRange:
-    """Where one colour word may lie: hue in degrees, saturation and value in 0..1."""
+    """Range of one colour word: hue in degrees, saturation and value in 0..1."""
 
     hue: tuple[float, float]
     saturation: tuple[float, float]

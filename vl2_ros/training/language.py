@@ -201,7 +201,7 @@ def _read(model: VisionLLM, packs: Packs, tokens: torch.Tensor | None) -> torch.
 
 
 def _relative_distance(states: torch.Tensor, held: torch.Tensor) -> torch.Tensor:
-    """Return the mean squared distance of (n, C) states over the variance of the held ones."""
+    """Return the mean squared distance of (n, C) states over the variance of the teacher's."""
     if len(held) < 2:
         return 0.0 * states.sum()
     return (states - held).square().mean() / held.var(dim=0).mean()

@@ -23,7 +23,7 @@ class EmbeddedRecipe:
         clip_norm: gradient norm limit, of the decoder and of the rest each.
         super_link_gradient: factor on the decoder's gradient into the LLM, which is much smaller
             than that of the language loss.
-        language_every: the LLM is trained in every so many-th step; in the others it only names
+        language_every: the LLM is trained in every n-th step; in the others it only names
             the classes and the decoder sees twice as many images a second. 1 until names are
             learned.
         images: per step and worker, where the language side is trained alone.

@@ -48,7 +48,7 @@ DECODER_STRIDE = 16
 
 @dataclass(frozen=True, slots=True)
 class VisibleObject:
-    """What the language side needs to know of a labelled object."""
+    """The properties of a labelled object that the language side uses."""
 
     kind: str
     color: str
@@ -73,7 +73,7 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenLabels:
-    """What each of M positions shows or names.
+    """Labels of what each of M positions shows or names.
 
     Attributes:
         kinds: (B, M) int64, 0 = none of them, i + 1 = `KINDS[i]`.
@@ -233,9 +233,9 @@ def label_phrases(phrases: Sequence[Sequence[str]]) -> TokenLabels:
     kinds = torch.full((len(phrases), longest), -1, dtype=torch.int64)
     colors = kinds.clone()
     for row, names in enumerate(phrases):
-        for place, words in enumerate(name.split() for name in names):
-            kinds[row, place] = 1 + KINDS.index(words[-1]) if words[-1] in KINDS else 0
-            colors[row, place] = 1 + COLORS.index(words[0]) if words[0] in COLORS else 0
+        for column, words in enumerate(name.split() for name in names):
+            kinds[row, column] = 1 + KINDS.index(words[-1]) if words[-1] in KINDS else 0
+            colors[row, column] = 1 + COLORS.index(words[0]) if words[0] in COLORS else 0
     return TokenLabels(kinds, colors)
 
 

@@ -81,9 +81,9 @@ def find_excess(
         return None
     walk = _Walk(store, data[_ENCAPSULATION_BYTES:], bool(data[1]), most)
     for name, desc in store.fielddefs[type_name][1]:
-        start, before = walk.place, walk.listed
+        start, before = walk.offset, walk.listed
         try:
-            walk.pass_by(desc)
+            walk.skip(desc)
         except struct.error:
             return None
         if walk.listed > most:
@@ -92,7 +92,7 @@ def find_excess(
 
 
 def cut_off(store: Typestore, data: memoryview, type_name: str, excess: Excess) -> bytearray:
-    """Return the message with zero and empty values in place of a list and all that follows."""
+    """Return the message with zero and empty values instead of a list and all that follows."""
     cut = bytearray(data[: _ENCAPSULATION_BYTES + excess.start])
     fields = store.fielddefs[type_name][1]
     names = [name for name, _ in fields]
@@ -107,9 +107,9 @@ class _Walk:
     def __init__(self, store: Typestore, data: memoryview, is_little: bool, most: int) -> None:
         self._store, self._data, self._most = store, data, most
         self._length = struct.Struct("<I" if is_little else ">I")
-        self.place, self.listed = 0, 0
+        self.offset, self.listed = 0, 0
 
-    def pass_by(self, desc: Any) -> None:
+    def skip(self, desc: Any) -> None:
         """Skip one field; stop early when too much was listed.
 
         Raises:
@@ -117,38 +117,38 @@ class _Walk:
         """
         kind, detail = desc
         if kind == Nodetype.BASE:
-            self._pass_values(detail[0], 1)
+            self._skip_values(detail[0], 1)
         elif kind == Nodetype.NAME:
             for _, inner in self._store.fielddefs[detail][1]:
-                self.pass_by(inner)
+                self.skip(inner)
         elif kind == Nodetype.ARRAY:
-            self._pass_all(detail[0], detail[1])
+            self._skip_all(detail[0], detail[1])
         else:
             count = self._read_length()
             self.listed += 0 if _is_number(detail[0]) else count
-            self._pass_all(detail[0], count)
+            self._skip_all(detail[0], count)
 
-    def _pass_all(self, desc: Any, count: int) -> None:
+    def _skip_all(self, desc: Any, count: int) -> None:
         if _is_number(desc):
-            self._pass_values(desc[1][0], count)
+            self._skip_values(desc[1][0], count)
             return
         for _ in range(count):
             if self.listed > self._most:
                 return
-            self.pass_by(desc)
+            self.skip(desc)
 
-    def _pass_values(self, name: str, count: int) -> None:
+    def _skip_values(self, name: str, count: int) -> None:
         if name == "string":
             length = self._read_length()
-            self.place += length
+            self.offset += length
         elif count:
             size = _SIZES[name]
-            self.place = -(-self.place // size) * size + count * size
+            self.offset = -(-self.offset // size) * size + count * size
 
     def _read_length(self) -> int:
-        place = -(-self.place // 4) * 4
-        (length,) = self._length.unpack_from(self._data, place)
-        self.place = place + 4
+        offset = -(-self.offset // 4) * 4
+        (length,) = self._length.unpack_from(self._data, offset)
+        self.offset = offset + 4
         return int(length)
 
 

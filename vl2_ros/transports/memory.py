@@ -25,7 +25,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class MemoryBus:
-    """What several `MemoryTransport`s share instead of a network."""
+    """Shared by several `MemoryTransport`s instead of a network."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

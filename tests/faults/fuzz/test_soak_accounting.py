@@ -34,8 +34,8 @@ def test_a_command_without_a_final_result_is_lost(accounting):
     ledger = accounting.Ledger()
     for command_id in ("a", "b"):
         ledger.expect(command_id)
-    ledger.hear(result("a"))
-    ledger.hear(result("b", is_final=False))
+    ledger.receive(result("a"))
+    ledger.receive(result("b", is_final=False))
     counted = ledger.summarize()
     assert counted["commands"] == 2 and counted["lost"] == 1 and counted["lost_ids"] == ["b"]
     assert not ledger.wait_until_settled(0.0)
@@ -45,9 +45,9 @@ def test_a_second_final_result_is_a_double_unless_two_commands_had_the_id(accoun
     ledger = accounting.Ledger()
     for command_id in ("once", "twice", "twice"):
         ledger.expect(command_id)
-        ledger.hear(result(command_id))
+        ledger.receive(result(command_id))
     assert ledger.summarize()["doubles"] == 0
-    ledger.hear(result("once", status=Status.INVALID))
+    ledger.receive(result("once", status=Status.INVALID))
     counted = ledger.summarize()
     assert counted["doubles"] == 1 and counted["doubled_ids"] == {"once": ["OK: ", "INVALID: "]}
     assert counted["lost"] == 0
@@ -57,9 +57,9 @@ def test_results_find_long_ids_and_anonymous_commands(accounting):
     ledger = accounting.Ledger()
     ledger.expect("x" * 300)
     ledger.expect("", "7: find the mug " + "y" * 100)
-    ledger.hear(result("x" * 256))
-    ledger.hear(result("chosen by the node", text=("7: find the mug " + "y" * 100)[:60]))
-    ledger.hear(result("nobody", status=Status.INVALID))
+    ledger.receive(result("x" * 256))
+    ledger.receive(result("chosen by the node", text=("7: find the mug " + "y" * 100)[:60]))
+    ledger.receive(result("nobody", status=Status.INVALID))
     counted = ledger.summarize()
     assert counted["lost"] == counted["doubles"] == 0
     assert counted["results_of_no_command"] == {"INVALID": 1}
@@ -87,8 +87,8 @@ def test_the_longest_gap_of_a_watch(accounting, turns_s, period_s, camera_up, ga
 def test_a_watch_that_has_ended_waits_no_longer(accounting):
     ledger = accounting.Ledger()
     ledger.expect_watch("w", accounting.WatchRecord("w", "image", 0.0, 0.0))
-    ledger.hear(result("w", is_final=False, time_s=1.0))
-    ledger.hear(result("w", status=Status.ENDED, time_s=1.5))
+    ledger.receive(result("w", is_final=False, time_s=1.0))
+    ledger.receive(result("w", status=Status.ENDED, time_s=1.5))
     watches = accounting.summarize_watches(ledger.list_watches(), {"image": list(ALWAYS)}, 100.0)
     assert watches == {"w": {"starts": 1, "results": 1, "longest_gap_s": 1.0}}
 

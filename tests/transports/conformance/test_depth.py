@@ -1,4 +1,4 @@
-"""Depth and calibration place what was found in space, on every transport."""
+"""Depth and calibration give detections their position in space, on every transport."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_depth_and_calibration_place_what_was_found(rig):
     info = node.advertise("/camera_info", "sensor_msgs/msg/CameraInfo", Qos(reliable=False))
     depth = node.advertise("/depth", "sensor_msgs/msg/Image", Qos(reliable=False))
     wait_until(lambda: info.count_subscribers() and depth.count_subscribers(), "depth is read")
-    places = Inbox(
+    detections = Inbox(
         rig.client, rig.name_of("~/detections_3d"), "vision_msgs/msg/Detection3DArray", Qos()
     )
     markers = Inbox(
@@ -33,10 +33,10 @@ def test_depth_and_calibration_place_what_was_found(rig):
         rig.command("a")
         last = rig.results.wait_for("a", len(rig.results.list()) + 1)[-1]
         assert (last.status, last.message) == (Status.OK, "")
-        return bool(places.list() and markers.list())
+        return bool(detections.list() and markers.list())
 
     wait_until(show_and_ask, "both have come")
-    (mug, bowl) = places.list()[0].detections
+    (mug, bowl) = detections.list()[0].detections
     position = mug.bbox.center.position
     # Pixels 1..6 of 24x16, focal length 20, two metres away.
     np.testing.assert_allclose((position.x, position.y, position.z), (-0.85, -0.45, 2.0))

@@ -95,15 +95,15 @@ def test_late_joiner_gets_the_last_result(rig):
     volatile = Inbox(rig.open("later"), rig.name_of("~/result"), "vl2_ros/msg/VisionResult", Qos())
     asked = (f"d{number}" for number in itertools.count())
 
-    def is_heard() -> bool:
-        # Fast DDS takes seconds until a node that comes late in this process hears all.
+    def is_received() -> bool:
+        # Fast DDS takes seconds until a node that comes late in this process receives all.
         command_id = next(asked)
         rig.command(command_id)
         inbox.wait_for(command_id)
         time.sleep(0.02)
         return bool(volatile.list())
 
-    wait_until(is_heard, "the next result has come")
+    wait_until(is_received, "the next result has come")
     assert all(one.command_id.startswith("d") for one in volatile.list())
 
 

@@ -22,7 +22,7 @@ _WITHOUT_INDEX = (
     "</Discovery></Domain></CycloneDDS>"
 )
 _log = logging.getLogger(__name__)
-# A domain goes when its last participant lets go of it.
+# A domain is closed when its last participant releases it.
 _open_domains: WeakValueDictionary[int, Domain] = WeakValueDictionary()
 _lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""What ROS 2's tools show of a process, and which publishers this process sees."""
+"""The graph: endpoints that this process announces, and publishers that it discovers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DISCOVERY_TYPE = "rmw_dds_common/msg/ParticipantEntitiesInfo"
 ENCLAVE = b"enclave=/;"
 
 _TAKE_AT_ONCE = 1000
-#: Characters of a stranger's type name that a log line shows.
+#: Characters of a discovered type name that a log line shows.
 _NAME_LENGTH = 200
 
 

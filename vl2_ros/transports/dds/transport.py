@@ -24,7 +24,7 @@ from vl2_ros.transports.message_types import StoreMessageTypes
 if TYPE_CHECKING:
     from vl2_ros.transports.dds.endpoints import Endpoints, Writer
 
-#: Characters of an error about a stranger's message that a log line shows.
+#: Characters of an error about a received message that a log line shows.
 _ERROR_LENGTH = 500
 _log = logging.getLogger(__name__)
 

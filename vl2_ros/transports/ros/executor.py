@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 class _Guarded:
     """Shared by both kinds of executor.
 
-    rclpy reads a message before it calls back. When reading raises, rclpy never lets go of the
+    rclpy reads a message before it calls back. When reading raises, rclpy never releases the
     callback group: every topic of it would be silent for ever.
     """
 

@@ -33,8 +33,8 @@ except ImportError:  # Humble
 
 __all__ = ["UnsupportedEventTypeError"]
 
-#: ROS 2 has one depth for what is under way and for what is kept for late subscribers. So many
-#: are enough for a burst, and few enough that generated images among them fit into memory.
+#: ROS 2 has one depth for what is under way and for what is kept for late subscribers. This one
+#: is enough for a burst, and small enough that generated images fit into memory.
 _MOST_LATCHED = 100
 
 
