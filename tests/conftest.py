@@ -200,7 +200,8 @@ def list_domains(worker: int, workers: int) -> range:
     return range(1 + 2 * worker, 101, 2 * workers)
 
 
-def _find_domain_pair() -> int:
+def choose_domain() -> int:
+    """Return a DDS domain that is free, like the next one, and that no other worker chooses."""
     from vl2_ros.clients.demo import find_free_domain
 
     domains = list_domains(*WORKER)
@@ -221,7 +222,7 @@ def dds_domain(monkeypatch: pytest.MonkeyPatch) -> int:
 
     The next domain is the test's as well.
     """
-    domain_id = _find_domain_pair()
+    domain_id = choose_domain()
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     for name in ("ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS", "CYCLONEDDS_URI"):

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import choose_domain
 from tests.ros.workspace import REPOSITORY, build_workspace, run_in_ros, start_in_ros
-from vl2_ros.clients.demo import find_free_domain
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
@@ -82,7 +82,7 @@ class Robot:
 
 @pytest.fixture(scope="module")
 def robot() -> Iterator[Robot]:
-    robot = Robot(find_free_domain())
+    robot = Robot(choose_domain())
     robot.start("ros2", "launch", "vl2_ros", "perception.launch.py", f"image:={IMAGE}")
     robot.start(
         *("ros2", "run", "vl2_ros", "vl2", "camera", str(BAG), "--transport", "ros"),

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import choose_domain
 from tests.ros.workspace import REPOSITORY, run_in_ros, start_in_ros
-from vl2_ros.clients.demo import find_free_domain
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
@@ -31,7 +31,7 @@ class Keystore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.domain_id = find_free_domain()
+        self.domain_id = choose_domain()
         self._processes: list[subprocess.Popen[str]] = []
 
     def variables(self, enclave: str) -> dict[str, str]:

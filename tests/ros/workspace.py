@@ -11,6 +11,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from filelock import FileLock
+
 import vl2_ros
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -39,9 +41,12 @@ def build_workspace(*, symlink: bool = False) -> Path:
     command += ["--base-paths", str(REPOSITORY), "--packages-select", "vl2_ros"]
     command += ["--build-base", str(base / "build"), "--install-base", str(base / "install")]
     command += ["--symlink-install"] if symlink else []
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=WORKSPACES.parent.parent, timeout=BUILD_S
-    )
+    base.mkdir(parents=True, exist_ok=True)
+    # Another worker of this run may build there.
+    with FileLock(base / "build.lock"):
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=WORKSPACES.parent.parent, timeout=BUILD_S
+        )
     assert done.returncode == 0, done.stdout + done.stderr
     return base / "install"
 
