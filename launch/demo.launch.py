@@ -47,7 +47,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "command",
                 default_value="segment every mug and bowl",
-                description="what is asked about every image",
+                description="sentence that is asked about every image",
             ),
             DeclareLaunchArgument("rviz", default_value="true", description="show it in rviz2"),
             camera,

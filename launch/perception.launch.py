@@ -11,13 +11,13 @@ from launch import LaunchDescription
 #: Name, default and meaning of each argument.
 ARGUMENTS = (
     ("image", "image", "image topic; <image>/compressed and camera_info beside it belong to it"),
-    ("depth", "depth", "registered depth topic, for places in space"),
+    ("depth", "depth", "registered depth topic, for positions in space"),
     ("name", "vl2", "name of the node"),
     ("namespace", "", "namespace of the node"),
-    ("weights", "", "checkpoint folder; empty: the embedded model"),
+    ("weights", "", "checkpoint folder; by default the embedded model"),
     ("device", "auto", "cpu, cuda, cuda:1, ..., or auto"),
-    ("respawn", "true", "start the node again when it ends; false leaves it out"),
-    ("autostart", "true", "configure and activate at once; false waits for a lifecycle manager"),
+    ("respawn", "true", "restart the node when it ends"),
+    ("autostart", "true", "configure and activate at once; false: wait for a lifecycle manager"),
     ("log_level", "info", "debug, info, warn or error"),
 )
 #: Seconds between the end of a node and the start of the next.
@@ -27,26 +27,26 @@ RESPAWN_DELAY_S = 1.0
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the node."""
     default_file = PathJoinSubstitution([FindPackageShare("vl2_ros"), "launch", "perception.yaml"])
-    said = {name: LaunchConfiguration(name) for name, *_ in ARGUMENTS}
+    arguments = {name: LaunchConfiguration(name) for name, *_ in ARGUMENTS}
     node = Node(
         package="vl2_ros",
         executable="perception",
-        name=said["name"],
-        namespace=said["namespace"],
+        name=arguments["name"],
+        namespace=arguments["namespace"],
         output="screen",
         emulate_tty=True,
-        respawn=said["respawn"],
+        respawn=arguments["respawn"],
         respawn_delay=RESPAWN_DELAY_S,
         parameters=[
             LaunchConfiguration("params_file"),
             {
-                "weights": ParameterValue(said["weights"], value_type=str),
-                "device": ParameterValue(said["device"], value_type=str),
-                "autostart": ParameterValue(said["autostart"], value_type=bool),
+                "weights": ParameterValue(arguments["weights"], value_type=str),
+                "device": ParameterValue(arguments["device"], value_type=str),
+                "autostart": ParameterValue(arguments["autostart"], value_type=bool),
             },
         ],
-        remappings=[("image", said["image"]), ("depth", said["depth"])],
-        ros_arguments=["--log-level", said["log_level"]],
+        remappings=[("image", arguments["image"]), ("depth", arguments["depth"])],
+        ros_arguments=["--log-level", arguments["log_level"]],
     )
     return LaunchDescription(
         [

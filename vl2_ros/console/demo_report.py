@@ -76,5 +76,5 @@ class DemoReport:
         if self._refused:
             raise VL2Error(
                 f"{self._refused} of {len(self._rows)} commands were not answered; the table and "
-                f"{results.name} tell why"
+                f"{results.name} say why"
             )

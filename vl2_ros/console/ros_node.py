@@ -11,7 +11,7 @@ from vl2_ros.console.heap import return_freed_memory
 from vl2_ros.console.options import find_version
 from vl2_ros.errors import VL2Error
 
-#: Most seconds from the wish to end until the process ends; launch gives five, and then asks again.
+#: Most seconds from a signal until the process ends; launch sends the next one after five.
 _END_S = 8.0
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the command line takes from whoever calls it: files of sentences, rules, lines, signals."""
+"""What the command line takes from its user: files of sentences, rules, lines, signals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_BYTES = 512 << 10
 
 
 def read_sentences(path: Path) -> list[str]:
-    """Read one sentence a line; empty lines and those that begin with # are left out.
+    """Read one sentence a line; empty lines and those that begin with # are skipped.
 
     Raises:
         InputError: if the file cannot be read or holds no sentence.

@@ -104,7 +104,7 @@ def save_json(document: Mapping[str, Any], path: Path) -> Path:
 
 
 def save_labels(result: Result, path: Path) -> None:
-    """Write the class of every pixel as a 16-bit image; list_found tells what the classes mean.
+    """Write the class of every pixel as a 16-bit image; list_found names the classes.
 
     Raises:
         InputError: if the answer has none, or the file cannot be written.
