@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from types import GenericAlias
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
@@ -38,7 +39,7 @@ def group_options(command: Callable[..., None]) -> Callable[..., None]:
     A group is a parameter that is annotated as `Annotated[<frozen dataclass>, Panel(...)]`; the
     command is called with its values.
     """
-    groups: dict[str, type] = {}
+    groups: dict[str, tuple[type, list[str]]] = {}
     plain: list[str] = []
     expanded: list[inspect.Parameter] = []
     # Evaluated here, as typer reads a signature that was set by hand as it is, strings and all.
@@ -46,15 +47,16 @@ def group_options(command: Callable[..., None]) -> Callable[..., None]:
         table, *notes = get_args(one.annotation) or (None,)
         panels = [note for note in notes if isinstance(note, Panel)]
         if panels:
-            groups[one.name] = table
-            expanded += _list_options(table, panels[0])
+            options = _list_options(table, panels[0])
+            groups[one.name] = table, [option.name for option in options]
+            expanded += options
         else:
             plain.append(one.name)
             # typer calls by name, and an option may then come before one without a default.
             expanded.append(one.replace(kind=one.KEYWORD_ONLY))
 
     def run(**values: Any) -> None:
-        made = {name: _make_group(table, values) for name, table in groups.items()}
+        made = {name: _make_group(*group, values) for name, group in groups.items()}
         command(**made, **{name: values[name] for name in plain})
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -120,7 +122,7 @@ def _list_options(table: type, panel: Panel) -> list[inspect.Parameter]:
             option: OptionInfo = copy(own)
             option.rich_help_panel = panel.name
             # typer knows only lists as options that may be repeated.
-            kind = list[get_args(kind)[0]] if get_origin(kind) is tuple else kind
+            kind = GenericAlias(list, get_args(kind)[0]) if get_origin(kind) is tuple else kind
             annotation = Annotated[kind, option]
         default = list(item.default) if isinstance(item.default, tuple) else item.default
         listed.append(
@@ -131,16 +133,11 @@ def _list_options(table: type, panel: Panel) -> list[inspect.Parameter]:
     return listed
 
 
-def _make_group(table: type, values: Mapping[str, Any]) -> Any:
-    """Make a group from the values of all options.
+def _make_group(table: type, names: Sequence[str], values: Mapping[str, Any]) -> Any:
+    """Make a group from its own among the values of a command.
 
     Raises:
         ConfigError: if the table refuses a value.
     """
-    return table(
-        **{
-            item.name: tuple(value) if isinstance(value := values[item.name], list) else value
-            for item in dataclasses.fields(table)
-            if item.name in values
-        }
-    )
+    own = {name: values[name] for name in names}
+    return table(**{n: tuple(one) if isinstance(one, list) else one for n, one in own.items()})
