@@ -185,7 +185,7 @@ def test_the_thing_of_an_example_is_found_in_a_image_of_another_size(network, di
         images=(EXAMPLE,),
         direct=direct,
     )
-    asked = "<80>\nThis image shows <reg>region<region></reg>. <48>\nfind the same thing"
+    asked = "<80>\nThis picture shows <reg>region<region></reg>. <48>\nfind the same thing"
     assert network.prompt_text().startswith(f"<s>USER: {asked} ASSISTANT:")
     masks, tiles = regions_of(network)
     # The whole of the example is the last of its five tiles.
@@ -212,7 +212,7 @@ def test_several_examples_and_a_name(network):
     result = ask(network, "segment the same mug", "[DET]", prompts, images=images)
     region = "<reg>region<region></reg>"
     assert network.prompt_text() == (
-        f"<s>USER: <80>\nThis image shows {region}. <64>\nThis image shows {region}, {region}. "
+        f"<s>USER: <80>\nThis picture shows {region}. <64>\nThis picture shows {region}, {region}. "
         "<48>\nsegment the same mug ASSISTANT:"
     )
     masks, tiles = regions_of(network)
@@ -226,7 +226,7 @@ def test_an_example_and_the_image_can_be_talked_about(network):
     prompts = (prompt(PromptKind.POINT, (5, 5), image=1), POINT)
     result = ask(network, "How is this different?", "It is larger.", prompts, images=(EXAMPLE,))
     assert network.prompt_text() == (
-        "<s>USER: <80>\nThis image shows <reg>region<region></reg>. <48>\n"
+        "<s>USER: <80>\nThis picture shows <reg>region<region></reg>. <48>\n"
         "How is <reg>region1<region></reg> different? ASSISTANT:"
     )
     assert regions_of(network)[1].tolist() == [4, 7]

@@ -55,13 +55,13 @@ TASKS = {
     ),
     "referring": (
         "Where is the red mug left of the bowl?",
-        "Where is red mug left of the bowl in this image?",
+        "Where is red mug left of the bowl in this picture?",
         "Sure, it is here[GRD].",
         (G, ("red mug left of the bowl",)),
     ),
     "referring segmentation": (
         "segment the mug that is upside down",
-        "Where is mug that is upside down in this image?",
+        "Where is mug that is upside down in this picture?",
         "Sure, it is here[GRD].",
         (G, ("mug that is upside down",)),
     ),

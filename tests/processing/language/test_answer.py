@@ -66,7 +66,7 @@ def test_each_token_gets_its_words(
 @pytest.mark.parametrize(
     ("answer", "command", "phrase"),
     [
-        ("Sure, it is here[GRD].", "Where is the red mug in this image?", "red mug"),
+        ("Sure, it is here[GRD].", "Where is the red mug in this picture?", "red mug"),
         ("Yes, it is here [GRD].", "Can you show me the can please", "can"),
         ("[GRD]", "please point at the left cup next to the bowl.", "left cup next to the bowl"),
         ("It is here: red mug[GRD].", "where is the cup", "red mug"),

@@ -183,7 +183,7 @@ def test_direct_conversations_of_each_route() -> None:
     assert answer == "I found: red mug[SEG], bowl[SEG]."
     question, answer = direct_conversation(Route.GROUND, ["the left mug"], SMALL)
     assert (question, answer) == (
-        "Where is the left mug in this image?",
+        "Where is the left mug in this picture?",
         "Sure, it is here[GRD].",
     )
     spoken = replace(SMALL, wording="spoken")

@@ -43,7 +43,7 @@ _REQUEST = re.compile(
 )
 _TAIL = re.compile(
     r"(?:(?:^|\s)(?:please|thanks|thank you|for me|located|is|are|here|there"
-    r"|(?:in|on|from) (?:the|this) (?:image|image|photo|scene|view|frame))|[\s.?!,;]+)$",
+    r"|(?:in|on|from) (?:the|this) (?:picture|image|photo|scene|view|frame))|[\s.?!,;]+)$",
     re.IGNORECASE,
 )
 

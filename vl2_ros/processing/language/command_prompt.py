@@ -23,12 +23,12 @@ from vl2_ros.processing.language.tokenizer import neutralise
 from vl2_ros.structures import Command, Frame, Route, VisualPrompt
 
 _NUMBERED = re.compile(r"\bregion ?(\d+)\b", re.IGNORECASE)
-#: Words that point; "this image" does not.
+#: Words that point; "this picture" does not.
 _POINTING = re.compile(
     r"\b(?:th(?:is|ese|ose)|(?:the|each|every|all) (?:marked|selected|given)"
     r"|(?:what|where) (?:i|we) (?:am |are )?point(?:ing|ed)?(?: at| to)?"
     r"|(?<=what is )that|(?<=what's )that|(?<=describe )that)\b"
-    r"(?! (?:image|image|photo|scene|view|frame))"
+    r"(?! (?:picture|image|photo|scene|view|frame))"
     r"(?: (?:things?|objects?|regions?|areas?|spots?|places?|ones?|parts?|points?|boxe?s?))?",
     re.IGNORECASE,
 )
@@ -160,7 +160,7 @@ def _write_example(frame: Frame, command: Command, config: ProcessingConfig) -> 
     for image in range(1, len(command.images) + 1):
         pointed = [prompt for prompt in command.visual_prompts if prompt.image == image]
         shown = ", ".join(region_placeholder() for _ in pointed)
-        lead += f"{IMAGE}\n" + (f"This image shows {shown}. " if pointed else "")
+        lead += f"{IMAGE}\n" + (f"This picture shows {shown}. " if pointed else "")
         prompts += pointed
     own = [prompt for prompt in command.visual_prompts if prompt.image == 0]
     prompts += own

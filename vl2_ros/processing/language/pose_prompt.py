@@ -64,6 +64,6 @@ def pose_conversation(
         )
     cleaned = clean_names(objects, config)
     asked = ", ".join(keypoints)
-    question = f"Please find every {', '.join(cleaned)} in this image. Where are its {asked}?"
+    question = f"Please find every {', '.join(cleaned)} in this picture. Where are its {asked}?"
     listed = ", ".join(f"{name}{Route.POSE.value}" for name in keypoints)
     return question, f"{detection_answer(cleaned, config)} The keypoints are here: {listed}."

@@ -27,9 +27,9 @@ _ROUTING = re.compile(
 
 #: Fixed first question and answer of one-pass perception, as evaluation uses them.
 _DIRECT_QUESTIONS = {
-    Route.DETECT: "Please find every {names} in this image.",
-    Route.SEGMENT: "Please segment every {names} in this image.",
-    Route.GROUND: "Where is {names} in this image?",
+    Route.DETECT: "Please find every {names} in this picture.",
+    Route.SEGMENT: "Please segment every {names} in this picture.",
+    Route.GROUND: "Where is {names} in this picture?",
 }
 
 
