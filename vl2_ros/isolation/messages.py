@@ -101,7 +101,7 @@ class Failed:
     missing: str = ""
 
     def make_error(self) -> VL2Error | ModuleNotFoundError:
-        """Return the error as it is raised on this side; one that is not of our tree is told.
+        """Return the error as it is raised on this side; others become EngineError.
 
         Of a class that is not in `errors` the nearest base there is taken.
         """

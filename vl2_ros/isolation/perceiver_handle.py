@@ -124,7 +124,7 @@ class PerceiverHandle:
         """End the process by force; what it says after that is not heard.
 
         Args:
-            reason: told as the process's end, unless it has ended already.
+            reason: reported as the process's end, unless it has ended already.
         """
         with self._lock:
             self._reason = self._reason or reason
@@ -155,7 +155,7 @@ class PerceiverHandle:
         try:
             self._channel.send(message)
         except ChannelClosed:
-            pass  # whoever reads the inbox hears of the end
+            pass  # the inbox reports the end
         except OSError as error:
             raise EngineError(
                 f"the images cannot be handed to the perceiver process: {error}; free memory"

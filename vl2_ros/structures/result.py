@@ -229,5 +229,5 @@ class ModelInfo:
 
     @property
     def engine(self) -> str:
-        """Return backend, device and engine identity, as results and diagnostics tell them."""
+        """Return backend, device and engine identity, as results and diagnostics show them."""
         return f"{self.backend} {self.device} {self.engine_identity}".rstrip()

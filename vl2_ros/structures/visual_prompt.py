@@ -1,4 +1,4 @@
-"""Where somebody points in an image."""
+"""What a command points at in an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vl2_ros.structures.run_lengths import RunLengths
 
 
 class PromptKind(Enum):
-    """How somebody points in an image."""
+    """The forms of pointing in an image."""
 
     POINT = 0
     BOX = 1

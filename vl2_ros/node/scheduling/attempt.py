@@ -1,4 +1,4 @@
-"""One command about one image: decode, check, let the perceiver answer, stop when told to."""
+"""One command about one image: decode, check, let the perceiver answer, stop when it must."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Attempt:
         perceiver: answers.
         parameters: of the node, as they were when the attempt began.
         is_stopped: asked before each step; True ends the attempt without a result.
-        log: where it is told that a listener failed.
+        log: reports that a listener failed.
         stage_ms: wall time of each stage in milliseconds, queue and decode included.
         frame: the decoded image; None when it could not be decoded.
         space: what places the instances in space; None when there is no depth for the image.
@@ -117,7 +117,7 @@ class Attempt:
             getattr(events, "close", lambda: None)()
 
     def _notify(self, event: Event) -> None:
-        # A stage that is told again is no sign that it goes on.
+        # A stage that is reported again is no sign that it goes on.
         if not isinstance(event, StageEvent):
             self.job.active_s = time.monotonic()
         elif event.stage != self.job.stage:
