@@ -55,7 +55,7 @@ train: $(VENV)/.test
 engines: $(VENV)/.test
 	$(BIN)/python -c "from vl2_ros.export.engine_folder import export_engines as export; \
 		from vl2_ros.loading import EMBEDDED_WEIGHTS as weights; \
-		export(weights, weights / 'engines', progress=print)"
+		export(weights, weights, progress=print)"
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -63,7 +63,7 @@ setup(
             "embedded/*.json",
             "embedded/*.safetensors",
             "embedded/demo/*",
-            "embedded/engines/*",
+            "embedded/*.onnx",
             "evaluation/*.tsv",
             "export/*.json",
         ],

@@ -26,6 +26,7 @@ SMALL_RESNET = {
     "layer_type": "basic",
 }
 OPEN: Mapping[str, tuple[int, int, int]] = {
+    "rows": (1, 2, 4),
     "tiles": (1, 3, 8),
     "regions": (1, 2, 8),
     "tokens": (1, 5, 64),

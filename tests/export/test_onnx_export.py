@@ -66,13 +66,20 @@ def test_vision_encoder_takes_any_number_of_tiles(export, precision, tiles):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize(("tokens", "past"), [(11, 0), (1, 11), (1, 1), (5, 3)])
-def test_language_model_reads_prompts_and_steps_with_one_graph(export, precision, tokens, past):
+@pytest.mark.parametrize(
+    ("rows", "tokens", "past"), [(1, 11, 0), (1, 1, 11), (1, 1, 1), (3, 5, 3), (2, 1, 0)]
+)
+def test_language_model_reads_prompts_and_steps_with_one_graph(
+    export, precision, rows, tokens, past
+):
     graph = export("language_model", precision)
-    found = graph.check(graph.inputs(tokens=tokens, past=past))
-    assert found["keys"].dtype == found["values"].dtype == precision
-    assert found["keys"].shape[3] == tokens + past
-    assert found["last_logits"].dtype == found["hidden"].dtype == np.float32
+    inputs = graph.inputs(rows=rows, tokens=tokens, past=past)
+    inputs["token_mask"][-1, 1:2] = inputs["past_mask"][-1, :2] = False
+    found = graph.check(inputs)
+    for name in ("keys.0", "values.1"):
+        assert found[name].dtype == precision and found[name].shape[2] == tokens + past
+    assert found["logits"].shape[:2] == (rows, tokens)
+    assert found["logits"].dtype == found["hidden"].dtype == np.float32
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -85,13 +92,13 @@ def test_region_encoder_takes_any_number_of_regions_on_any_tile(export, precisio
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("classes", [1, 9])
-def test_detection_decoder_takes_any_number_of_classes_and_a_padded_image(export, classes):
+@pytest.mark.parametrize(("rows", "classes"), [(1, 1), (1, 9), (3, 4)])
+def test_detection_decoder_takes_any_number_of_classes_and_a_padded_image(export, rows, classes):
     graph = export("detection_decoder")
-    inputs = graph.inputs(classes=classes)
+    inputs = graph.inputs(rows=rows, classes=classes)
     inputs["pixel_mask"][:, 50:] = False
     inputs["pixel_mask"][:, :, 80:] = False
-    inputs["class_mask"][:, max(1, classes - 2) :] = False
+    inputs["class_mask"][-1, max(1, classes - 2) :] = False
     graph.check(inputs)
 
 
@@ -125,8 +132,9 @@ def test_pose_decoder_takes_any_number_of_classes_and_keypoints(
 def test_files_name_open_axes_as_the_table_does_and_fix_all_others(export):
     graph = export("language_model")
     shapes = {one.name: one.shape for one in open_session(graph.path).get_inputs()}
-    assert shapes["input_embeds"] == [1, "tokens", 64]
-    assert shapes["past_keys"] == shapes["past_values"] == [2, 1, 2, "past", 16]
+    assert shapes["input_embeds"] == ["rows", "tokens", 64]
+    assert shapes["token_mask"] == ["rows", "tokens"]
+    assert shapes["past_keys.0"] == shapes["past_values.1"] == ["rows", 2, "past", 16]
     session = open_session(export("vision_encoder").path)
     assert [one.shape for one in session.get_inputs()] == [["tiles", 3, 56, 56]]
 

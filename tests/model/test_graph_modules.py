@@ -19,9 +19,14 @@ def make_model(**changes) -> VisionLLM:
     return VisionLLM(replace(ModelConfig.tiny(), **changes), TokenIds.from_base(64)).eval()
 
 
-def empty_cache(model: VisionLLM, layers: int) -> torch.Tensor:
+def empty_cache(model: VisionLLM, rows: int = 1) -> list[torch.Tensor]:
     llm = model.llm.config
-    return torch.zeros(layers, 1, llm.num_key_value_heads, 0, llm.head_dim)
+    empty = torch.zeros(rows, llm.num_key_value_heads, 0, llm.head_dim)
+    return [empty] * (2 * llm.num_hidden_layers)
+
+
+def all_true(rows: int, count: int) -> torch.Tensor:
+    return torch.ones(rows, count, dtype=torch.bool)
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
@@ -31,17 +36,51 @@ def test_language_graph_equals_the_step_with_a_cache(attention):
     graph = build_graph(model, "language_model")
     ids = torch.randint(3, 60, (1, 23))
     cache = model.new_cache()
-    keys = values = empty_cache(model, model.llm.config.num_hidden_layers)
+    past = empty_cache(model)
     for part in ids.split([11, 1, 1, 5, 5], dim=1):
         expected = model.step(part, cache)
-        past = keys.shape[3]
-        logits, hidden, keys, values = graph(model.embed(part), keys, values)
-        torch.testing.assert_close(logits, expected.last_logits, rtol=0, atol=2e-6)
+        masks = all_true(1, part.shape[1]), all_true(1, past[0].shape[2])
+        logits, hidden, *past = graph(model.embed(part), *masks, *past)
+        torch.testing.assert_close(logits[:, -1], expected.last_logits, rtol=0, atol=2e-6)
         torch.testing.assert_close(hidden, expected.hidden, rtol=0, atol=2e-6)
-        assert keys.shape[3] == values.shape[3] == past + part.shape[1]
-    for layer, known in enumerate(cache.layers):
-        torch.testing.assert_close(keys[layer], known.keys, rtol=0, atol=2e-6)
-        torch.testing.assert_close(values[layer], known.values, rtol=0, atol=2e-6)
+        assert {one.shape[2] for one in past} == {masks[1].shape[1] + part.shape[1]}
+    layers = len(cache.layers)
+    for known, keys, values in zip(cache.layers, past[:layers], past[layers:], strict=True):
+        torch.testing.assert_close(keys, known.keys, rtol=0, atol=2e-6)
+        torch.testing.assert_close(values, known.values, rtol=0, atol=2e-6)
+
+
+@torch.inference_mode()
+def test_language_graph_gives_the_logits_of_all_positions():
+    model = make_model()
+    ids = torch.randint(3, 60, (2, 9))
+    expected = model(ids)
+    masks = all_true(2, 9), all_true(2, 0)
+    graph = build_graph(model, "language_model")
+    logits, hidden, *_ = graph(model.embed(ids), *masks, *empty_cache(model, 2))
+    torch.testing.assert_close(logits, expected.logits, rtol=0, atol=2e-6)
+    torch.testing.assert_close(hidden, expected.hidden, rtol=0, atol=2e-6)
+
+
+@torch.inference_mode()
+def test_rows_of_several_lengths_go_through_one_call_as_alone():
+    model = make_model()
+    graph = build_graph(model, "language_model")
+    rows = [torch.randint(3, 60, (1, length)) for length in (9, 4, 7)]
+    alone = [model(row).logits[0] for row in rows]
+    # Two calls; what is padded stands in front in the first one and behind in the second.
+    seen = torch.zeros(3, 12, dtype=torch.bool)
+    ids = torch.full((3, 12), 1)
+    where = [[*range(9)], [4, 5, 6, 8], [*range(1, 6), 7, 8]]
+    for index, (row, places) in enumerate(zip(rows, where, strict=True)):
+        ids[index, places], seen[index, places] = row[0], True
+    embeds = model.embed(ids)
+    first, _, *past = graph(embeds[:, :7], seen[:, :7], seen[:, :0], *empty_cache(model, 3))
+    second, *_ = graph(embeds[:, 7:], seen[:, 7:], seen[:, :7], *past)
+    logits = torch.cat([first, second], dim=1)
+    assert logits.isfinite().all()
+    for index, (wanted, places) in enumerate(zip(alone, where, strict=True)):
+        torch.testing.assert_close(logits[index, places], wanted, rtol=0, atol=2e-5)
 
 
 @torch.inference_mode()
@@ -61,10 +100,10 @@ def test_decoder_graphs_take_their_inputs_in_the_order_of_the_table():
     model = make_model()
     config = model.config.detection
     given = {
-        "pixels": torch.randn(1, 3, 64, 96),
-        "pixel_mask": torch.ones(1, 64, 96, dtype=torch.bool),
-        "super_link": torch.randn(1, 3, config.num_embs, config.l_hidden_size),
-        "class_mask": torch.tensor([[True, True, False]]),
+        "pixels": torch.randn(2, 3, 64, 96),
+        "pixel_mask": torch.ones(2, 64, 96, dtype=torch.bool),
+        "super_link": torch.randn(2, 3, config.num_embs, config.l_hidden_size),
+        "class_mask": torch.tensor([[True, True, False], [True, True, True]]),
     }
     spec = spec_of(model, "detection_decoder")
     outputs = build_graph(model, spec.name)(*(given[name] for name in spec.input_names))

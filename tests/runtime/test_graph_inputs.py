@@ -39,7 +39,7 @@ def test_numpy_and_tensors_of_any_precision_pass(dtype):
         ),
         ({"pixel_mask": np.ones((1, 32, 64), bool)}, "where pixels has 32 for width"),
         ({"pixels": np.zeros((1, 4, 32, 32), np.float32)}, "where the graph has 3 for 3"),
-        ({"pixels": np.zeros((3, 32, 32), np.float32)}, r"shape \(1, 3, height, width\), got"),
+        ({"pixels": np.zeros((3, 32, 32), np.float32)}, r"shape \(rows, 3, height, width\), got"),
         ({"class_mask": np.ones((1, 2), np.int64)}, "class_mask as bool, got int64"),
         ({"super_link": np.ones((1, 2, 4, 8))}, "super_link as float32, got float64"),
         ({"super_link": np.ones((1, 2, 4, 8), ">f4")}, "super_link as float32, got >f4"),

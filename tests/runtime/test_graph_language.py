@@ -60,15 +60,15 @@ class CountingEngine:
         self.pasts: list[int] = []
 
     def run(self, inputs):
-        embeds, keys = inputs["input_embeds"], inputs["past_keys"]
-        self.pasts.append(keys.shape[3])
-        grown = np.zeros((*keys.shape[:3], keys.shape[3] + embeds.shape[1], keys.shape[4]))
-        return {
-            "last_logits": np.ones((1, 9), np.float16),
-            "hidden": embeds * 2,
-            "keys": grown,
-            "values": grown,
-        }
+        embeds, past = inputs["input_embeds"], inputs["past_mask"].shape[1]
+        assert inputs["token_mask"].all() and inputs["token_mask"].shape == embeds.shape[:2]
+        names = [f"{kind}.{layer}" for kind in ("keys", "values") for layer in range(2)]
+        assert {inputs[f"past_{name}"].shape for name in names} == {(1, 4, past, 16)}
+        self.pasts.append(past)
+        logits = np.zeros((1, embeds.shape[1], 9), np.float16)
+        logits[:, -1] = 1
+        grown = {name: np.zeros((1, 4, past + embeds.shape[1], 16)) for name in names}
+        return {"logits": logits, "hidden": embeds * 2, **grown}
 
 
 def test_embeddings_are_those_of_the_network(network, tables):
@@ -101,7 +101,7 @@ def test_a_session_grows_its_cache_and_sessions_do_not_share_it(tables):
     first.feed(np.array([7]))
     assert engine.pasts == [0, 3, 0, 4]
     assert step.hidden.shape == (3, WIDTH)
-    assert step.last_logits.dtype == np.float32 and step.last_logits.shape == (9,)
+    assert step.last_logits.dtype == np.float32 and step.last_logits.tolist() == [1] * 9
     assert (model.info.backend, model.info.device) == ("counting", "cpu")
 
 

@@ -206,8 +206,9 @@ def _find_shipped(model: LoadOptions) -> Path | None:
     from vl2_ros.runtime.files.engine_files import FILE_NAME
     from vl2_ros.runtime.files.engine_folders import FOLDER
 
-    folder = find_weights(model) / FOLDER
-    return folder if (folder / FILE_NAME).is_file() else None
+    folder = find_weights(model)
+    places = (folder / FOLDER, folder)
+    return next((place for place in places if (place / FILE_NAME).is_file()), None)
 
 
 def _find_exported(store: EngineStore, model: LoadOptions) -> Path:
@@ -216,7 +217,8 @@ def _find_exported(store: EngineStore, model: LoadOptions) -> Path:
     from vl2_ros.runtime.files.engine_files import FILE_NAME
     from vl2_ros.runtime.files.engine_folders import FOLDER
 
-    places = (store.folder / EXPORTED, find_weights(model) / FOLDER)
+    folder = find_weights(model)
+    places = (store.folder / EXPORTED, folder / FOLDER, folder)
     for place in places:
         if (place / FILE_NAME).is_file():
             return place

@@ -1,5 +1,6 @@
 """A checkpoint folder to a folder of ONNX engines: graphs, embeddings and `engines.json`.
 
+Graphs hold their weights, or lie beside the checkpoint's own and refer to them.
 `runtime.engine_files` reads what is written here. Knows which sizes a network has, and which may
 change from call to call.
 """
@@ -17,13 +18,15 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from vl2_ros.documents import write_whole
+from vl2_ros.documents import is_file, write_whole
 from vl2_ros.errors import ConfigError
 from vl2_ros.export.onnx_export import OPSET, WEIGHTS_SUFFIX, AxisSize, export_onnx
 from vl2_ros.export.store_files import describe_embeddings, hash_file
+from vl2_ros.export.weight_storage import StoredWeights
 from vl2_ros.loading import load_processing
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.checkpoint.folder import load_model
+from vl2_ros.model.checkpoint.shards import WEIGHT_FILES
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
 from vl2_ros.model.graphs import GRAPHS, GraphSpec
@@ -38,6 +41,13 @@ from vl2_ros.runtime.language.graph_language import TOKEN_EMBEDDINGS
 #: Most regions of one command, and most rows of one call, where nobody says another number.
 _MOST_REGIONS, _MOST_ROWS = 16, 8
 _SIDES = ("height", "width")
+#: The file of weights in a checkpoint folder that graphs may refer to.
+WEIGHTS = WEIGHT_FILES[0]
+#: What is looked up outside of the graphs -> its name in the network and in that file.
+_TABLES: Mapping[str, str] = {
+    TOKEN_EMBEDDINGS: "llm.model.embed_tokens.weight",
+    **{name: f"super_link.{name}.weight" for name in TABLES},
+}
 
 
 class GraphRequest(Protocol):
@@ -78,7 +88,8 @@ def export_engines(
 
     Args:
         weights: a checkpoint folder, released or saved by vl2_ros.
-        out: folder to write to; engines of the same names are replaced.
+        out: folder to write to; engines of the same names are replaced. In the checkpoint folder
+            itself graphs and embeddings refer to its `model.safetensors`.
         graphs: name -> how it is wanted; one that the checkpoint lacks is left out. None takes
             every graph of the checkpoint in float32.
         decoder_hw: height and width of the perception decoders' images, which then are fixed.
@@ -92,10 +103,12 @@ def export_engines(
 
     Raises:
         CheckpointError: if the checkpoint is not complete.
-        ConfigError: if none of the graphs is in it, or a request cannot be used.
+        ConfigError: if none of the graphs is in it, a request cannot be used, or there is no one
+            file of weights that graphs in the checkpoint folder could refer to.
         EngineError: if a graph cannot be exported, or has a node that TensorRT does not take.
     """
     out.mkdir(parents=True, exist_ok=True)
+    stored = _open_weights(weights) if out.samefile(weights) else None
     processing = load_processing(weights)
     config = read_checkpoint_config(weights).model
     entries: dict[str, Any] = {}
@@ -113,15 +126,18 @@ def export_engines(
                 progress(name)
             sizes = fixed_axes(model) | _changing_axes(model, name, processing, decoder_hw)
             sizes |= dict(requests[name].axes)
-            entries[name] = _export(model, name, sizes, out, precision, is_compact)
-            if name == "language_model":
+            options = {"precision": precision, "is_compact": is_compact, "weights": stored}
+            entries[name] = _export(model, name, sizes, out, **options)
+            if name == "language_model" and stored is None:
                 _write_embeddings(model, out / EMBEDDINGS)
         del model
     if not entries:
         raise ConfigError(f"{weights} has none of the graphs {', '.join(graphs or ())}")
     document = {"format": FORMAT, "checkpoint": identify_weights(weights), "graphs": entries}
-    if "language_model" in entries:
+    if "language_model" in entries and stored is None:
         document["embeddings"] = describe_embeddings(out)
+    elif "language_model" in entries:
+        document["embeddings"] = _describe_file(weights / WEIGHTS) | {"tables": dict(_TABLES)}
     path = out / FILE_NAME
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return path
@@ -204,13 +220,18 @@ def _image_axes(
     return dict(zip(_SIDES, decoder_hw or padded, strict=True))
 
 
+def _open_weights(folder: Path) -> StoredWeights:
+    """Return the weights of a checkpoint that graphs beside them refer to."""
+    if not is_file(folder / WEIGHTS):
+        raise ConfigError(
+            f"graphs in {folder} would refer to {WEIGHTS}, which is not there; save the checkpoint "
+            "with vl2_ros as one file, or export to another folder"
+        )
+    return StoredWeights(folder / WEIGHTS)
+
+
 def _export(
-    model: VisionLLM,
-    name: str,
-    sizes: Mapping[str, AxisSize],
-    out: Path,
-    precision: str,
-    is_compact: bool,
+    model: VisionLLM, name: str, sizes: Mapping[str, AxisSize], out: Path, **options: Any
 ) -> dict[str, Any]:
     """Write one graph and return its entry in `engines.json`."""
     spec = spec_of(model, name)
@@ -218,18 +239,23 @@ def _export(
     # An old weights file would stay beside a graph that does not need one.
     path.with_name(path.name + WEIGHTS_SUFFIX).unlink(missing_ok=True)
     module = build_graph(model, name)
-    export_onnx(module, spec, sizes, path, precision=precision, is_compact=is_compact)
+    export_onnx(module, spec, sizes, path, **options)
     entry = {
-        "file": path.name,
-        "sha256": hash_file(path),
-        "precision": precision,
+        **_describe_file(path),
+        "precision": options["precision"],
         "opset": OPSET,
         "axes": {axis: _plain(sizes[axis]) for axis in _named_axes(name, spec)},
     }
     weights = path.with_name(path.name + WEIGHTS_SUFFIX)
-    if weights.is_file():
-        entry["weights"] = {"file": weights.name, "sha256": hash_file(weights)}
+    if options["weights"] is not None:
+        entry["weights"] = _describe_file(options["weights"].path)
+    elif weights.is_file():
+        entry["weights"] = _describe_file(weights)
     return entry
+
+
+def _describe_file(path: Path) -> dict[str, Any]:
+    return {"file": path.name, "sha256": hash_file(path)}
 
 
 def _named_axes(name: str, spec: GraphSpec) -> list[str]:
@@ -244,11 +270,9 @@ def _plain(size: AxisSize) -> int | list[int]:
 
 def _write_embeddings(model: VisionLLM, path: Path) -> None:
     """Write what is looked up outside of the graphs, at half size where that loses nothing."""
-    tables = {TOKEN_EMBEDDINGS: model.llm.get_input_embeddings().weight}
-    tables |= {name: model.super_link.get_submodule(name).weight for name in TABLES}
     arrays = {}
-    for name, table in tables.items():
-        wide = table.detach().float().numpy()
+    for name, parameter in _TABLES.items():
+        wide = model.get_parameter(parameter).detach().float().numpy()
         with np.errstate(over="ignore"):
             narrow = wide.astype(np.float16)
         is_exact = np.array_equal(narrow.astype(np.float32), wide)

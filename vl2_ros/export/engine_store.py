@@ -297,7 +297,9 @@ def clean_exported(folder: Path) -> list[Path]:
         return []
     exported = read_engine_files(folder)
     beside = [one.path.parent.glob(f"{one.path.stem}.*") for one in exported.graphs.values()]
-    gone = [*sorted(path for paths in beside for path in paths), exported.embeddings]
+    gone = [*sorted(path for paths in beside for path in paths)]
+    # Tables in another file are the checkpoint's own.
+    gone += [] if exported.embeddings_tables else [exported.embeddings]
     gone = [path for path in (*gone, folder / EXPORT_FILE, folder / FILE_NAME) if path.is_file()]
     with mapped_writes(folder):
         for path in gone:

@@ -21,7 +21,12 @@ from torch import Tensor, nn
 from vl2_ros.errors import ConfigError, EngineError
 from vl2_ros.export.operator_check import check_operators
 from vl2_ros.export.precision import GraphForm
-from vl2_ros.export.weight_storage import store_exact_halves
+from vl2_ros.export.weight_storage import (
+    StoredWeights,
+    refer_to_weights,
+    spread_batch_norms,
+    store_exact_halves,
+)
 from vl2_ros.model.graphs import GraphSpec, TensorSpec
 
 OPSET = 18
@@ -44,6 +49,7 @@ def export_onnx(
     is_compact: bool = False,
     is_checked: bool = True,
     most_inline_bytes: int = MOST_INLINE_BYTES,
+    weights: StoredWeights | None = None,
 ) -> None:
     """Write one graph.
 
@@ -58,21 +64,24 @@ def export_onnx(
         is_compact: store float32 weights as float16 where that loses nothing.
         is_checked: refuse nodes that TensorRT does not take.
         most_inline_bytes: largest weights that stay in the file itself.
+        weights: of the folder that `path` is in; what is there the graph refers to. Batch norms of
+            the module are then replaced in place.
 
     Raises:
         ConfigError: if the size of an axis is missing.
         EngineError: if the module cannot be exported, or has a node outside of the table.
     """
+    if weights is not None:
+        spread_batch_norms(module)
     form = GraphForm(module, spec, precision).eval()
     model = _trace(form, spec, axes, precision)
     _clean(model)
+    if weights is not None:
+        refer_to_weights(model, weights)
     if is_compact:
         store_exact_halves(model)
-    weights = sum(
-        one.const_value.nbytes for one in model.graph.initializers.values() if one.const_value
-    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = path.name + WEIGHTS_SUFFIX if weights > most_inline_bytes else None
+    data = path.name + WEIGHTS_SUFFIX if _count_bytes(model) > most_inline_bytes else None
     onnx_ir.save(model, path, external_data=data)
     if not is_checked:
         return
@@ -83,6 +92,16 @@ def export_onnx(
         path.unlink()
         path.with_name(path.name + WEIGHTS_SUFFIX).unlink(missing_ok=True)
         raise
+
+
+def _count_bytes(model: onnx_ir.Model) -> int:
+    """Return the bytes of the weights that lie in no other file."""
+    tensors = (one.const_value for one in model.graph.initializers.values())
+    return sum(
+        tensor.nbytes
+        for tensor in tensors
+        if tensor is not None and not isinstance(tensor, onnx_ir.ExternalTensor)
+    )
 
 
 def make_example(

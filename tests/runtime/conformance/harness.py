@@ -11,18 +11,16 @@ import torch
 
 from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.model.checkpoint.folder import load_model
-from vl2_ros.model.graphs import GRAPHS, GraphSpec
+from vl2_ros.model.graphs import GRAPHS, GraphSpec, with_layers
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.engine import Engine
 from vl2_ros.runtime.files.engine_files import FILE_NAME, EngineFiles, read_engine_files
-from vl2_ros.runtime.files.engine_folders import FOLDER as ENGINES_FOLDER
 from vl2_ros.runtime.files.engine_folders import find_folder
 from vl2_ros.runtime.files.weights_identity import identify_weights
 from vl2_ros.runtime.torch_backend.engine import make_engine
 
 Inputs = Mapping[str, np.ndarray]
 
-EMBEDDED_ENGINES = EMBEDDED_WEIGHTS / ENGINES_FOLDER
 #: Graphs that the embedded model has.
 NAMES = ("vision_encoder", "language_model", "detection_decoder")
 #: Sizes of the axes that change from call to call.
@@ -33,19 +31,23 @@ CALLS: Mapping[str, tuple[Mapping[str, int], ...]] = {
         {"tokens": 1, "past": 20},
         {"tokens": 3, "past": 7},
         {"tokens": 1, "past": 0},
+        {"rows": 3, "tokens": 2, "past": 5},
     ),
     "detection_decoder": (
         {"classes": 1},
         {"classes": 3},
         {"classes": 20},
         {"classes": 3, "height": 256, "width": 192},
+        {"rows": 2, "classes": 2},
     ),
 }
 #: What the embedded model fixes.
 SIZES: Mapping[str, int] = {
-    **{"tile_side": 128, "llm_width": 256, "height": 192, "width": 256, "slots": 2},
-    **{"layers": 4, "heads": 4, "head_width": 64},
+    **{"rows": 1, "tile_side": 128, "llm_width": 256, "height": 192, "width": 256, "slots": 2},
+    **{"heads": 4, "head_width": 64},
 }
+#: What an engine of each graph takes and gives.
+SPECS: Mapping[str, GraphSpec] = {name: with_layers(GRAPHS[name], 4) for name in NAMES}
 
 
 @cache
@@ -56,9 +58,9 @@ def load_network() -> VisionLLM:
 
 def find_engine_files() -> EngineFiles:
     """Read the embedded engines, which the package ships."""
-    if not (EMBEDDED_ENGINES / FILE_NAME).is_file():
-        pytest.fail(f"no engines in {EMBEDDED_ENGINES}; make them with `make engines`")
-    return read_engine_files(EMBEDDED_ENGINES)
+    if not (EMBEDDED_WEIGHTS / FILE_NAME).is_file():
+        pytest.fail(f"no engines in {EMBEDDED_WEIGHTS}; make them with `make engines`")
+    return read_engine_files(EMBEDDED_WEIGHTS)
 
 
 def load_torch(name: str) -> Engine:
@@ -135,7 +137,7 @@ def make_inputs(name: str, sizes: Mapping[str, int], seed: int = 0) -> dict[str,
     rng = np.random.default_rng(seed)
     known = {**SIZES, **sizes}
     inputs = {}
-    for tensor in GRAPHS[name].inputs:
+    for tensor in SPECS[name].inputs:
         shape = [axis if isinstance(axis, int) else known[axis] for axis in tensor.axes]
         is_mask = tensor.dtype == "bool"
         inputs[tensor.name] = (

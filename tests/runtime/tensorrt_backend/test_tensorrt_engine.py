@@ -27,29 +27,32 @@ def trt(request, monkeypatch):
 
 def write_cache_graph(path: Path) -> Path:
     """Write a `language_model` that appends the embeddings to its cache, as far as shapes go."""
-    past = [1, 1, 1, "past", 4]
+    past = ["rows", 1, "past", 4]
     nodes = [
-        helper.make_node("Constant", [], ["layers"], value_ints=[1, 1, 1, -1, 4]),
-        helper.make_node("Constant", [], ["last"], value_ints=[-1]),
-        helper.make_node("Reshape", ["input_embeds", "layers"], ["new"]),
-        helper.make_node("Concat", ["past_keys", "new"], ["keys"], axis=3),
-        helper.make_node("Concat", ["past_values", "new"], ["values"], axis=3),
+        helper.make_node("Constant", [], ["heads"], value_ints=[0, 1, -1, 4]),
+        helper.make_node("Reshape", ["input_embeds", "heads"], ["new"]),
+        helper.make_node("Concat", ["past_keys.0", "new"], ["keys.0"], axis=2),
+        helper.make_node("Concat", ["past_values.0", "new"], ["values.0"], axis=2),
         helper.make_node("Identity", ["input_embeds"], ["hidden"]),
-        helper.make_node("Constant", [], ["one"], value_ints=[1]),
-        helper.make_node("Gather", ["input_embeds", "last"], ["row"], axis=1),
-        helper.make_node("Squeeze", ["row", "one"], ["last_logits"]),
+        helper.make_node("Neg", ["input_embeds"], ["logits"]),
     ]
     kinds = {
-        "input_embeds": [1, "tokens", 4],
-        "past_keys": past,
-        "past_values": past,
-        "last_logits": [1, 4],
-        "hidden": [1, "tokens", 4],
-        "keys": [1, 1, 1, "total", 4],
-        "values": [1, 1, 1, "total", 4],
+        "input_embeds": ["rows", "tokens", 4],
+        "token_mask": ["rows", "tokens"],
+        "past_mask": ["rows", "past"],
+        "past_keys.0": past,
+        "past_values.0": past,
+        "logits": ["rows", "tokens", 4],
+        "hidden": ["rows", "tokens", 4],
+        "keys.0": ["rows", 1, "total", 4],
+        "values.0": ["rows", 1, "total", 4],
     }
-    told = {n: helper.make_tensor_value_info(n, TensorProto.FLOAT, k) for n, k in kinds.items()}
-    inputs, outputs = list(told.values())[:3], list(told.values())[3:]
+    masks = dict.fromkeys(("token_mask", "past_mask"), TensorProto.BOOL)
+    told = [
+        helper.make_tensor_value_info(name, masks.get(name, TensorProto.FLOAT), axes)
+        for name, axes in kinds.items()
+    ]
+    inputs, outputs = told[:5], told[5:]
     graph = helper.make_graph(nodes, "main", inputs, outputs)
     opset = [helper.make_opsetid("", 20)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
@@ -58,8 +61,8 @@ def write_cache_graph(path: Path) -> Path:
 
 MAPPER_SHAPES = [{"image_slots": (1, 4, 8)}]
 LANGUAGE_SHAPES = [
-    {"tokens": (1, 2, 8), "past": (0, 0, 0)},
-    {"tokens": (1, 1, 2), "past": (1, 4, 16)},
+    {"rows": (1, 1, 2), "tokens": (1, 2, 8), "past": (0, 0, 0)},
+    {"rows": (1, 1, 2), "tokens": (1, 1, 2), "past": (1, 4, 16)},
 ]
 
 
@@ -76,25 +79,26 @@ def load(trt, file: EngineFile, **options):
     return trt.engine.TensorRTEngine(file, trusted=trusted, memory=HostMemory(), **options)
 
 
-def language_inputs(tokens: int, past: int) -> dict[str, np.ndarray]:
+def language_inputs(tokens: int, past: int, rows: int = 1) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(tokens * 100 + past)
-    keys = rng.normal(size=(1, 1, 1, past, 4)).astype(np.float32)
-    embeds = rng.normal(size=(1, tokens, 4)).astype(np.float32)
-    return {"input_embeds": embeds, "past_keys": keys, "past_values": keys + 1}
+    keys = rng.normal(size=(rows, 1, past, 4)).astype(np.float32)
+    embeds = rng.normal(size=(rows, tokens, 4)).astype(np.float32)
+    masks = {"token_mask": np.ones((rows, tokens), bool), "past_mask": np.ones((rows, past), bool)}
+    return {"input_embeds": embeds, **masks, "past_keys.0": keys, "past_values.0": keys + 1}
 
 
 def test_a_plan_computes_what_its_graph_says(trt, tmp_path):
     engine = load(
         trt, build(trt, write_cache_graph(tmp_path / "m.onnx"), "language_model", LANGUAGE_SHAPES)
     )
-    for tokens, past in ((3, 0), (1, 5), (2, 6)):
-        inputs = language_inputs(tokens, past)
+    for tokens, past, rows in ((3, 0, 1), (1, 5, 1), (2, 6, 2)):
+        inputs = language_inputs(tokens, past, rows)
         outputs = engine.run(inputs)
-        assert tuple(outputs) == engine.info.outputs == ("last_logits", "hidden", "keys", "values")
+        assert tuple(outputs) == engine.info.outputs == ("logits", "hidden", "keys.0", "values.0")
         assert torch.equal(outputs["hidden"], torch.as_tensor(inputs["input_embeds"]))
-        assert torch.equal(outputs["keys"][..., :past, :], torch.as_tensor(inputs["past_keys"]))
-        assert outputs["values"].shape == (1, 1, 1, tokens + past, 4)
-        np.testing.assert_array_equal(outputs["last_logits"][0], inputs["input_embeds"][0, -1])
+        assert torch.equal(outputs["keys.0"][:, :, :past], torch.as_tensor(inputs["past_keys.0"]))
+        assert outputs["values.0"].shape == (rows, 1, tokens + past, 4)
+        np.testing.assert_array_equal(outputs["logits"], -inputs["input_embeds"])
 
 
 def test_each_profile_has_one_context_that_never_changes_it(trt, tmp_path):
@@ -145,7 +149,7 @@ def test_shapes_outside_of_every_profile_are_told(trt, tmp_path):
         trt, build(trt, write_cache_graph(tmp_path / "m.onnx"), "language_model", LANGUAGE_SHAPES)
     )
     for tokens, past in ((9, 0), (3, 5), (1, 17)):
-        with pytest.raises(EngineError, match=f"past_keys.*{past}.*no range.*widen the profile"):
+        with pytest.raises(EngineError, match=f"past_keys.0.*{past}.*no range.*widen the profile"):
             engine.run(language_inputs(tokens, past))
 
 
@@ -217,16 +221,15 @@ def test_networks_are_strongly_typed_and_float32_is_not_narrowed(trt, tmp_path):
 def test_profiles_hold_the_sizes_of_every_input(trt, tmp_path):
     build(trt, write_cache_graph(tmp_path / "m.onnx"), "language_model", LANGUAGE_SHAPES)
     first, second = trt.Builder.built[-1][1].profiles
-    assert first["input_embeds"] == [[1, 1, 4], [1, 2, 4], [1, 8, 4]]
-    assert first["past_keys"] == [[1, 1, 1, 0, 4]] * 3
-    assert second["past_values"] == [[1, 1, 1, 1, 4], [1, 1, 1, 4, 4], [1, 1, 1, 16, 4]]
+    assert first["input_embeds"] == [[1, 1, 4], [1, 2, 4], [2, 8, 4]]
+    assert first["past_keys.0"] == [[1, 1, 0, 4], [1, 1, 0, 4], [2, 1, 0, 4]]
+    assert second["past_values.0"] == [[1, 1, 1, 4], [1, 1, 4, 4], [2, 1, 16, 4]]
 
 
 def test_an_axis_without_sizes_is_named(trt, tmp_path):
-    with pytest.raises(EngineError, match="leaves the axis 'past' of past_keys open.*of tokens"):
-        build(
-            trt, write_cache_graph(tmp_path / "m.onnx"), "language_model", [{"tokens": (1, 1, 1)}]
-        )
+    with pytest.raises(EngineError, match="leaves the axis 'past' of past_mask open.*of rows"):
+        shapes = [{"rows": (1, 1, 1), "tokens": (1, 1, 1)}]
+        build(trt, write_cache_graph(tmp_path / "m.onnx"), "language_model", shapes)
 
 
 def test_operators_that_cannot_be_read_are_listed_with_their_nodes(trt, tmp_path):

@@ -98,7 +98,7 @@ class PoseDecoder(SceneEncoder):
         pixel_mask: Tensor | None = None,
     ) -> PoseScene:
         """Encode image, classes and keypoint names; arguments as in `forward`."""
-        self._check_keypoints(keypoint_link, keypoint_mask, len(pixels))
+        self._check_keypoints(keypoint_link, keypoint_mask, pixels.shape[0])
         most = self.config.num_keypoints
         keypoint_link, keypoint_mask = keypoint_link[:, :most], keypoint_mask[:, :most].bool()
         keypoints = self.keypoint_projection(keypoint_link).mean(2)
@@ -327,7 +327,7 @@ class PoseDecoder(SceneEncoder):
 
     def _check_keypoints(self, link: Tensor, mask: Tensor, batch: int) -> None:
         most, channels = self.config.num_keypoints, self.config.l_hidden_size
-        if link.ndim != 4 or (len(link), link.shape[3]) != (batch, channels):
+        if link.ndim != 4 or (link.shape[0], link.shape[3]) != (batch, channels):
             raise ShapeError(
                 f"expected keypoint_link (B, M, K, {channels}) for {batch} images, got "
                 f"{tuple(link.shape)}"

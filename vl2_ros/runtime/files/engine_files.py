@@ -5,6 +5,9 @@
                            "axes": {"layers": 4, "past": [0, 128, 1024]}}},
      "embeddings": {"file": "embeddings.safetensors", "sha256": "..."}}
 
+A graph that does not hold its weights names their file under `weights`. Embeddings that are
+tensors of that file have their names under `tables`.
+
 Axes are those of the graph table: a number where the file fixes one, else least, best and most.
 Knows no inference library, and not what is inside of the files.
 """
@@ -15,6 +18,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +78,9 @@ class EngineFile:
         Raises:
             EngineError: if one is missing or not what was exported.
         """
-        for path, sha256 in ((self.path, self.sha256), *filter(None, [self.weights])):
-            _check_bytes(path, sha256, f"the engine of {self.graph}")
+        _check_bytes(self.path, self.sha256, f"the engine of {self.graph}")
+        if self.weights is not None:
+            _check_weights(*self.weights, f"the weights of {self.graph}")
 
     def read(self) -> bytes:
         """Return the bytes of the file, which are those of its hash.
@@ -130,18 +135,17 @@ class EngineFiles:
         folder: where it is.
         checkpoint: identity of the checkpoint that they were made from.
         graphs: name of a graph -> its file.
-        embeddings_sha256: what the file of embeddings hashes to; empty: nobody wrote it down.
+        embeddings: where word embeddings and query tables of the language model are.
+        embeddings_sha256: what that file hashes to; empty: nobody wrote it down.
+        embeddings_tables: table -> its name in that file, where that is another one.
     """
 
     folder: Path
     checkpoint: str
     graphs: Mapping[str, EngineFile] = field(default_factory=dict)
+    embeddings: Path = Path(EMBEDDINGS)
     embeddings_sha256: str = ""
-
-    @property
-    def embeddings(self) -> Path:
-        """Where embeddings and query tables of the language model are."""
-        return self.folder / EMBEDDINGS
+    embeddings_tables: Mapping[str, str] = field(default_factory=dict)
 
     def check_embeddings(self) -> None:
         """Compare the bytes of the embeddings with their hash.
@@ -154,7 +158,7 @@ class EngineFiles:
                 f"{self.folder / FILE_NAME} has no sha256 of {EMBEDDINGS}, so nobody can tell "
                 f"whether it belongs to these engines; {_AGAIN}"
             )
-        _check_bytes(self.embeddings, self.embeddings_sha256, "the embeddings")
+        _check_weights(self.embeddings, self.embeddings_sha256, "the embeddings")
 
     def require(self, graph: str) -> EngineFile:
         """Return the file of a graph.
@@ -206,24 +210,50 @@ def read_engine_files(folder: Path) -> EngineFiles:
             f"{shorten(document)}; {_AGAIN}"
         )
     files = {name: _read_graph(path, name, entry) for name, entry in graphs.items()}
-    return EngineFiles(folder, checkpoint, files, _read_embeddings(path, document))
+    return EngineFiles(folder, checkpoint, files, *_read_embeddings(path, document))
 
 
-def _read_embeddings(path: Path, document: Mapping[str, Any]) -> str:
-    """Return the hash of the embeddings; empty where the document says none."""
+def _read_embeddings(path: Path, document: Mapping[str, Any]) -> tuple[Path, str, dict[str, str]]:
+    """Return the file of the embeddings, its hash (empty where there is none) and its tables."""
     if "embeddings" not in document:
-        return ""
-    file, sha256 = _read_file(path, document["embeddings"])
-    if file.name != EMBEDDINGS:
-        raise EngineError(f"{path} must name {EMBEDDINGS}, got {shorten(file.name)}; {_AGAIN}")
-    return sha256
+        return path.parent / EMBEDDINGS, "", {}
+    entry = document["embeddings"]
+    file, sha256 = _read_file(path, entry)
+    tables = check_object("tables", entry.get("tables", {}), error=EngineError)
+    if not tables and file.name != EMBEDDINGS:
+        raise EngineError(
+            f"{path} must name {EMBEDDINGS}, or the tables in another file, got "
+            f"{shorten(file.name)}; {_AGAIN}"
+        )
+    names = {name: check_text(name, one, error=EngineError) for name, one in tables.items()}
+    return file, sha256, names
 
 
 def _check_bytes(path: Path, sha256: str, what: str) -> None:
+    _compare(path, _hash(path, what), sha256)
+
+
+def _check_weights(path: Path, sha256: str, what: str) -> None:
+    """Do as `_check_bytes` for a file that several engines share: read once until it changes."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise EngineError(f"cannot read {path}, {what}: {error.strerror}; {_AGAIN}") from error
+    state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+    _compare(path, _hash_state(path, state), sha256)
+
+
+@lru_cache(maxsize=16)
+def _hash_state(path: Path, _state: tuple[int, ...]) -> str:
+    """Return the sha256 of a file; its state is there for the cache to notice a change."""
+    return _hash(path, "weights of engines")
+
+
+def _hash(path: Path, what: str) -> str:
     digest = hashlib.sha256()
     for chunk in _read_chunks(path, what):
         digest.update(chunk)
-    _compare(path, digest.hexdigest(), sha256)
+    return digest.hexdigest()
 
 
 def _read_chunks(path: Path, what: str) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Where the engines of a checkpoint are: beside it, or in the user's cache.
+"""Where the engines of a checkpoint are: in its folder, or in the user's cache.
 
 They take long to build, so they never go to a folder that is emptied at a restart.
 """
@@ -24,7 +24,11 @@ def cache_root() -> Path:
 
 def may_have_engines(weights: Path) -> bool:
     """Tell whether it is worth knowing the identity of a checkpoint: engines lie about."""
-    return is_folder(weights / FOLDER) or is_folder(cache_root() / FOLDER)
+    return (
+        is_file(weights / FILE_NAME)
+        or is_folder(weights / FOLDER)
+        or is_folder(cache_root() / FOLDER)
+    )
 
 
 def cache_folder(identity: str) -> Path:
@@ -52,8 +56,11 @@ def choose_folder(weights: Path, identity: str, *, is_packaged: bool = False) ->
 
 
 def find_folder(weights: Path, identity: str, backend: str) -> Path | None:
-    """Return the folder with engines for a backend: those built by this user first, or None."""
-    for folder in (cache_folder(identity), weights / FOLDER):
+    """Return the folder with engines for a backend: those built by this user first, or None.
+
+    Those that refer to the weights of the checkpoint lie beside them.
+    """
+    for folder in (cache_folder(identity), weights / FOLDER, weights):
         if is_file(folder / FILE_NAME) and _serves(folder, backend):
             return folder
     return None

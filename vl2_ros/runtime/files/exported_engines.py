@@ -29,7 +29,7 @@ def load_exported_engines(files: EngineFiles, tokens: TokenIds, load: LoadEngine
     layers, heads, width = (language.fixed_size(axis) for axis in ("layers", "heads", "head_width"))
     regions = files.graphs.get("region_encoder")
     files.check_embeddings()
-    tables = load_embedding_tables(files.embeddings, tokens)
+    tables = load_embedding_tables(files.embeddings, tokens, files.embeddings_tables)
     return Engines(
         vision_encoder=load(files.require("vision_encoder")),
         language_model=GraphLanguageModel(load(language), tables, (layers, heads, width)),

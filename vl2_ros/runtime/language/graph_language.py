@@ -104,16 +104,26 @@ class EmbeddingTables:
         return embeds
 
 
-def load_embedding_tables(path: Path, tokens: TokenIds) -> EmbeddingTables:
+def load_embedding_tables(
+    path: Path, tokens: TokenIds, names: Mapping[str, str] | None = None
+) -> EmbeddingTables:
     """Read the tables that stand beside the engines.
+
+    Args:
+        path: a safetensors file.
+        tokens: ids of the special tokens.
+        names: table -> its name in the file, which then has other tensors, too; by default all of
+            the file are tables under their own names.
 
     Raises:
         EngineError: if the file is missing, damaged or incomplete.
     """
-    import safetensors.numpy
+    import safetensors
 
     try:
-        arrays = safetensors.numpy.load_file(path)
+        with safetensors.safe_open(path, framework="numpy") as file:
+            stored = names or {name: name for name in file.keys()}  # noqa: SIM118 (no mapping)
+            arrays = {table: file.get_tensor(name) for table, name in stored.items()}
     # The library says of no file what it may raise.
     except Exception as error:
         raise EngineError(

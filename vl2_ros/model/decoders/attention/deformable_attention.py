@@ -75,7 +75,7 @@ class DeformableAttention(GroundingDinoMultiscaleDeformableAttention):
         level_sizes: Sequence[tuple[int, int]],
     ) -> Tensor:
         """Return (B, Q, D) from values (B, S, D), each head from its own channels."""
-        batch = len(value)
+        batch = value.shape[0]
         heads = value.unflatten(2, (self.n_heads, -1)).transpose(1, 2).flatten(0, 1)
         points = points.transpose(1, 2).flatten(0, 1)
         weights = weights.transpose(1, 2).flatten(0, 1)
