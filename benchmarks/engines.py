@@ -109,9 +109,9 @@ def main() -> None:
     torch.set_num_threads(1)
     model = load_model(arguments.weights)
     with tempfile.TemporaryDirectory() as temporary, torch.inference_mode():
-        folder = arguments.weights / "engines"
-        if not (folder / "engines.json").is_file():
-            folder = Path(temporary)
+        places = (arguments.weights / "engines", arguments.weights, Path(temporary))
+        folder = next((one for one in places if (one / "engines.json").is_file()), places[-1])
+        if folder == places[-1]:
             with torch.inference_mode(False):
                 export_engines(arguments.weights, folder)
         files = read_engine_files(folder)

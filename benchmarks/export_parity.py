@@ -80,7 +80,7 @@ def compare(name: str, precision: str, folder: Path) -> None:
     model = build_network()
     spec = spec_of(model, name)
     axes: dict[str, AxisSize] = fixed_axes(model) | {
-        **{"tiles": (1, 2, 13), "classes": (1, 4, 80)},
+        **{"rows": 1, "tiles": (1, 2, 13), "classes": (1, 4, 80)},
         **{"height": CANVAS_HW[0], "width": CANVAS_HW[1]},
     }
     given = [_make_inputs(spec, axes, *case) for case in CASES[name]]

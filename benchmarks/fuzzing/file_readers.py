@@ -34,7 +34,7 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import load_tokenizer
-from vl2_ros.runtime.files.engine_files import read_engine_files
+from vl2_ros.runtime.files.engine_files import FILE_NAME, read_engine_files
 from vl2_ros.runtime.files.weights_identity import HashCache
 from vl2_ros.runtime.language.graph_language import load_embedding_tables
 from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
@@ -125,8 +125,7 @@ def _make_embeddings(folder: Path) -> None:
 
 
 def _make_engines(folder: Path) -> None:
-    for path in (EMBEDDED_WEIGHTS / "engines").glob("*.json"):
-        shutil.copyfile(path, folder / path.name)
+    shutil.copyfile(EMBEDDED_WEIGHTS / FILE_NAME, folder / FILE_NAME)
 
 
 def _read_engines(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.export.engine_folder import PlainRequest, export_engines
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
-from vl2_ros.model.checkpoint.folder import save_model
+from vl2_ros.model.checkpoint.folder import convert_checkpoint, save_model
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
@@ -99,6 +100,41 @@ def test_embeddings_are_stored_at_half_size_without_loss(checkpoint, language_si
     )
 
 
+def test_graphs_in_the_checkpoint_folder_refer_to_its_weights(checkpoint, tmp_path):
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(checkpoint, folder)
+    identity = identify_weights(folder)
+    graphs = {name: PlainRequest() for name in ("vision_encoder", "language_model")}
+    export_engines(folder, folder, graphs)
+    export_engines(folder, tmp_path, graphs)
+    assert identify_weights(folder) == identity
+    assert not (folder / "embeddings.safetensors").exists()
+    beside, own = read_engine_files(folder), read_engine_files(tmp_path)
+    for name in graphs:
+        small, whole = (one.graphs[name].path.stat().st_size for one in (beside, own))
+        assert small < 0.7 * whole
+        assert beside.graphs[name].weights[0] == folder / "model.safetensors"
+    engines = [load_exported_engines(one, TOKENS, OnnxEngine) for one in (beside, own)]
+    pixels = np.random.default_rng(0).normal(size=(2, 3, 56, 56)).astype(np.float32)
+    found, wanted = (one.vision_encoder.run({"pixels": pixels}) for one in engines)
+    np.testing.assert_array_equal(found["image_tokens"], wanted["image_tokens"])
+    ids = np.array([1, *[TOKENS.image_patch] * 32, 5, 6, 7])
+    first, second = (
+        one.language_model.open_session().feed(ids, wanted["image_tokens"]) for one in engines
+    )
+    np.testing.assert_array_equal(first.last_logits, second.last_logits)
+    np.testing.assert_array_equal(first.hidden, second.hidden)
+
+
+def test_a_checkpoint_of_several_files_takes_no_graphs_beside_them(checkpoint, tmp_path):
+    convert_checkpoint(checkpoint, tmp_path / "shards", max_shard_bytes=100_000)
+    (tmp_path / "shards" / "processing.json").write_bytes(
+        (checkpoint / "processing.json").read_bytes()
+    )
+    with pytest.raises(ConfigError, match="model.safetensors, which is not there; save the"):
+        export_engines(tmp_path / "shards", tmp_path / "shards")
+
+
 @pytest.mark.slow
 def test_the_image_of_a_decoder_is_open_unless_it_is_fixed(checkpoint, tmp_path):
     graphs = {"detection_decoder": PlainRequest(axes={"classes": (1, 2, 9)})}
@@ -106,7 +142,7 @@ def test_the_image_of_a_decoder_is_open_unless_it_is_fixed(checkpoint, tmp_path)
     axes = json.loads(path.read_text())["graphs"]["detection_decoder"]["axes"]
     assert axes["classes"] == [1, 2, 9]
     assert [axes["height"], axes["width"]] == [64, 96]
-    shipped = json.loads((EMBEDDED_WEIGHTS / "engines" / "engines.json").read_text())
+    shipped = json.loads((EMBEDDED_WEIGHTS / "engines.json").read_text())
     axes = shipped["graphs"]["detection_decoder"]["axes"]
     assert axes["height"][0] < axes["height"][2] and axes["width"][0] < axes["width"][2]
 
@@ -118,15 +154,11 @@ def test_a_checkpoint_without_any_of_the_graphs_is_refused(checkpoint, tmp_path)
 
 
 @pytest.mark.slow
-def test_the_embedded_model_detects_the_same_through_onnx(tmp_path):
-    folder = EMBEDDED_WEIGHTS / "engines"
-    if not (folder / "engines.json").is_file():
-        folder = tmp_path
-        export_engines(EMBEDDED_WEIGHTS, folder)
-    sizes = [path.stat().st_size for path in folder.iterdir()]
-    assert sum(sizes) <= 40e6
+def test_the_embedded_model_detects_the_same_through_onnx():
+    files = [path for path in EMBEDDED_WEIGHTS.iterdir() if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 24e6
     pipelines = [
-        load_pipeline(LoadOptions("", "cpu", "onnxruntime", folder, allow_fallback=False)),
+        load_pipeline(LoadOptions("", "cpu", "onnxruntime", allow_fallback=False)),
         load_pipeline(LoadOptions(device="cpu", backend="torch")),
     ]
     with TabletopSimulator(width=640, height=480) as simulator:

@@ -13,6 +13,7 @@ import pytest
 import safetensors.numpy
 
 from vl2_ros.errors import CheckpointError, EngineError
+from vl2_ros.export.store_files import describe_embeddings
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.runtime.files import weights_identity
@@ -214,24 +215,51 @@ def test_results_bear_the_full_identity_as_soon_as_it_is_there(embedded, cache, 
 
 
 def test_the_engines_that_come_along_belong_to_their_checkpoint(embedded):
-    files = read_engine_files(embedded / "engines")
+    files = read_engine_files(embedded)
     files.check_checkpoint(identify_weights(embedded))
     files.check_embeddings()
     for file in files.graphs.values():
         file.check()
 
 
-def test_changed_embeddings_do_not_answer(embedded):
-    path = embedded / "engines" / EMBEDDINGS
+def test_changed_embeddings_do_not_answer(embedded, tmp_path):
+    """Of engines that hold their weights: embeddings are a file of their own then."""
+    engines = tmp_path / "own"
+    engines.mkdir()
+    files = read_engine_files(embedded)
+    tables = safetensors.numpy.load_file(embedded / "model.safetensors")
+    tables = {name: tables[one] for name, one in files.embeddings_tables.items()}
+    safetensors.numpy.save_file(tables, engines / EMBEDDINGS)
+    document = json.loads((embedded / FILE_NAME).read_text())
+    document["embeddings"] = describe_embeddings(engines)
+    for name in (*(one.path.name for one in files.graphs.values()), "model.safetensors"):
+        (engines / name).symlink_to(embedded / name)
+    (engines / FILE_NAME).write_text(json.dumps(document))
+    options = LoadOptions(embedded, "cpu", "onnxruntime", engines, allow_fallback=False)
+    load_pipeline(options)
+    path = engines / EMBEDDINGS
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(EngineError, match="embeddings.*is damaged or was replaced"):
-        load_pipeline(LoadOptions(embedded, "cpu", "onnxruntime", allow_fallback=False))
+        load_pipeline(options)
+
+
+def test_changed_weights_are_noticed_by_each_engine(embedded):
+    path = embedded / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    files = read_engine_files(embedded)
+    for file in files.graphs.values():
+        with pytest.raises(EngineError, match="model.safetensors is damaged or was replaced"):
+            file.check()
+    with pytest.raises(EngineError, match="model.safetensors is damaged or was replaced"):
+        files.check_embeddings()
 
 
 def test_embeddings_that_nobody_hashed_do_not_answer(embedded):
-    path = embedded / "engines" / FILE_NAME
+    path = embedded / FILE_NAME
     document = json.loads(path.read_text())
     del document["embeddings"]
     path.write_text(json.dumps(document))

@@ -145,9 +145,7 @@ def refer_to_weights(model: onnx_ir.Model, weights: StoredWeights) -> None:
         if dtype != value.dtype:
             narrow = nodes[0].outputs[0] if nodes else stored
             nodes.append(
-                onnx_ir.node(
-                    "Cast", [narrow], {"to": onnx_ir.DataType.FLOAT}, name=f"{name}.widen"
-                )
+                onnx_ir.node("Cast", [narrow], {"to": onnx_ir.DataType.FLOAT}, name=f"{name}.widen")
             )
         _replace(model, value, stored, nodes)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from vl2_ros.errors import EngineError
+from vl2_ros.runtime.files import engine_files
 from vl2_ros.runtime.files.engine_files import FILE_NAME, read_engine_files
 
 CONTENT = b"an engine"
@@ -49,13 +51,54 @@ def test_weights_beside_an_engine_are_checked_too(tmp_path):
     document = DOCUMENT | {"graphs": {"vision_encoder": GRAPH | {"weights": weights}}}
     file = read_engine_files(write(tmp_path, document)).require("vision_encoder")
     path = tmp_path / "vision_encoder.onnx.data"
-    with pytest.raises(EngineError, match=r"cannot read .*onnx\.data, the engine of vis"):
+    with pytest.raises(EngineError, match=r"cannot read .*onnx\.data, the weights of vis"):
         file.check()
     path.write_bytes(b"1 2 3")
     file.check()
     path.write_bytes(b"1 2 4")
     with pytest.raises(EngineError, match=r"onnx\.data is damaged or was replaced"):
         file.check()
+
+
+def test_weights_that_engines_share_are_read_again_when_they_change(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"1 2 3")
+    os.utime(path, ns=(0, 0))
+    monkeypatch.setattr(engine_files, "_SETTLED_NS", -1)
+    weights = {"file": path.name, "sha256": hashlib.sha256(b"1 2 3").hexdigest()}
+    graphs = {name: GRAPH | {"weights": weights} for name in ("vision_encoder", "vae_decoder")}
+    files = read_engine_files(write(tmp_path, DOCUMENT | {"graphs": graphs}))
+    reads = []
+    monkeypatch.setattr(
+        engine_files, "_hash", lambda path, what: reads.append(path) or hash_bytes(path)
+    )
+    for _ in range(2):
+        for file in files.graphs.values():
+            file.check()
+    assert reads.count(path) == 1
+    path.write_bytes(b"1 2 4")
+    for file in files.graphs.values():
+        with pytest.raises(EngineError, match=r"model\.safetensors is damaged or was replaced"):
+            file.check()
+
+
+def hash_bytes(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_embeddings_may_be_tensors_of_the_checkpoint(tmp_path):
+    tables = {"embed_tokens": "llm.model.embed_tokens.weight"}
+    embeddings = {"file": "model.safetensors", "sha256": "0" * 64}
+    document = DOCUMENT | {"embeddings": embeddings | {"tables": tables}}
+    files = read_engine_files(write(tmp_path, document))
+    assert files.embeddings == tmp_path / "model.safetensors"
+    assert files.embeddings_tables == tables
+    with pytest.raises(EngineError, match="must name embeddings.safetensors, or the tables"):
+        read_engine_files(write(tmp_path, DOCUMENT | {"embeddings": embeddings}))
+    for wrong in ([], {"embed_tokens": 3}):
+        document = DOCUMENT | {"embeddings": embeddings | {"tables": wrong}}
+        with pytest.raises(EngineError, match="tables must|embed_tokens must"):
+            read_engine_files(write(tmp_path, document))
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -9,7 +9,12 @@ import pytest
 
 from vl2_ros.runtime.files import engine_folders
 from vl2_ros.runtime.files.engine_files import FILE_NAME
-from vl2_ros.runtime.files.engine_folders import cache_folder, choose_folder, find_folder
+from vl2_ros.runtime.files.engine_folders import (
+    cache_folder,
+    choose_folder,
+    find_folder,
+    may_have_engines,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +57,17 @@ def test_what_was_built_here_is_found_before_what_came_with_the_weights(tmp_path
     built = list_engines(cache / "id", "onnxruntime 1.32.0")
     assert find_folder(tmp_path, "id", "onnxruntime") == built
     assert find_folder(tmp_path, "other", "onnxruntime") == beside
+
+
+def test_engines_that_refer_to_the_weights_lie_beside_them(tmp_path):
+    weights = tmp_path / "weights"
+    assert not may_have_engines(weights)
+    beside = list_engines(weights, "")
+    assert may_have_engines(weights)
+    assert find_folder(weights, "id", "onnxruntime") == beside
+    assert find_folder(weights, "id", "tensorrt") is None
+    own = list_engines(weights / "engines", "")
+    assert find_folder(weights, "id", "onnxruntime") == own
 
 
 def test_engines_of_another_backend_are_passed_over(tmp_path, cache):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -44,6 +45,7 @@ AxisRange = int | tuple[int, int, int]
 _AGAIN = "export the engines again"
 _CHUNK_BYTES = 1 << 20
 _MAX_NAME_LETTERS = 250
+_SETTLED_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,13 +236,15 @@ def _check_bytes(path: Path, sha256: str, what: str) -> None:
 
 
 def _check_weights(path: Path, sha256: str, what: str) -> None:
-    """Do as `_check_bytes` for a file that several engines share: read once until it changes."""
+    """Do as `_check_bytes` for a file that several engines share: read it once until it changes."""
     try:
         found = path.stat()
     except OSError as error:
         raise EngineError(f"cannot read {path}, {what}: {error.strerror}; {_AGAIN}") from error
     state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
-    _compare(path, _hash_state(path, state), sha256)
+    # One that changed just now may change again within one tick of the file system's clock.
+    is_settled = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > _SETTLED_NS
+    _compare(path, _hash_state(path, state) if is_settled else _hash(path, what), sha256)
 
 
 @lru_cache(maxsize=16)
