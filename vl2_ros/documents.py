@@ -1,7 +1,7 @@
-"""Documents from outside and their fields, read strictly: bounded size and depth, values by kind.
+"""Read documents from outside and their fields strictly: bounded size and depth, typed values.
 
 Whatever is wrong becomes one error of the class that the caller names; this file knows no document.
-What a message shows of a value is cut, since damaged files hold endless ones.
+Values in messages are shortened, since damaged files contain endless ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from vl2_ros.errors import ConfigError, VL2Error
 
-#: Most bytes of settings; what Python makes of the worst of them stays below 60 MB.
+#: Most bytes of settings; the worst of them take less than 60 MB once parsed.
 MAX_BYTES = 2 << 20
 #: Most bytes of lists that grow with a model or a data set: vocabularies, indexes of tensors.
 MAX_LIST_BYTES = 256 << 20
@@ -52,7 +52,7 @@ def shorten(value: Any) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether a path is a file; one that cannot be asked for, such as too long, is none."""
+    """Return whether a path is a file; False for a path that is invalid, such as too long."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -60,7 +60,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Tell whether a path is a folder; one that cannot be asked for, such as too long, is none."""
+    """Return whether a path is a folder; False for a path that is invalid, such as too long."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -74,7 +74,7 @@ def read_text(
 
     Args:
         path: of the file.
-        error: class of what is raised.
+        error: class of the raised error.
         max_bytes: a larger file is refused before it is read.
         advice: what to do next, for the message.
 
@@ -97,7 +97,7 @@ def read_text(
 
 
 def shorten_path(path: Path) -> str:
-    """Return a path for a message, its middle left out where it is endless."""
+    """Return a path for a message, its middle cut out where it is endless."""
     text = str(path)
     return text if len(text) <= 2 * _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}...{text[-40:]}"
 
@@ -109,7 +109,7 @@ def read_json(
 
     Args:
         path: of the file.
-        error: class of what is raised.
+        error: class of the raised error.
         max_bytes: a larger file is refused before it is read.
         advice: what to do next, for the message.
 
@@ -126,7 +126,7 @@ def parse_json(text: str, where: str, error: ErrorClass, *, advice: str = "") ->
     Args:
         text: one JSON value.
         where: it comes from, for the message.
-        error: class of what is raised.
+        error: class of the raised error.
         advice: what to do next, for the message.
 
     Raises:
@@ -150,20 +150,20 @@ def read_json_object(
     max_bytes: int = MAX_BYTES,
     advice: str = "expected one object",
 ) -> dict[str, Any]:
-    """Read a JSON file that holds one object; see `read_json`."""
+    """Read a JSON file that contains one object; see `read_json`."""
     value = read_json(path, error, max_bytes=max_bytes, advice=advice)
     if not isinstance(value, dict):
-        raise error(f"{path} holds a JSON {type(value).__name__}; {advice}")
+        raise error(f"{path} contains a JSON {type(value).__name__}; {advice}")
     return value
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let a library write a file, whole or not at all, with the mode that the umask gives.
 
-    Some libraries make files that nobody but the user can read, whatever the umask.
+    Some libraries make files that only the user can read, whatever the umask.
 
     Args:
-        path: of the file; one that is there is replaced.
+        path: of the file; an existing one is replaced.
         write: writes to the path that it is given.
 
     Raises:
@@ -198,7 +198,7 @@ def check_document(value: Any, where: str, error: ErrorClass, *, advice: str = "
             if isinstance(one, str):
                 _check_characters(one, where, error)
             elif isinstance(one, float) and not math.isfinite(one):
-                raise error(f"{where} holds the number {one}; expected finite ones{tail}")
+                raise error(f"{where} contains the number {one}; expected finite ones{tail}")
             elif isinstance(one, dict | list | tuple | set) and id(one) not in seen:
                 # YAML may name one value many times, and inside of itself.
                 seen.add(id(one))
@@ -213,7 +213,7 @@ def check_int(
     """Return a value that is an int in a range; a bool is none.
 
     Raises:
-        error: with its name, what was expected and what came.
+        error: with its name, the expected and the actual value.
     """
     if type(value) is not int or not least <= value <= most:
         raise error(f"{name} must be an int in {least}..{most}, got {shorten(value)}")
@@ -245,7 +245,7 @@ def check_bool(name: str, value: Any, *, error: ErrorClass = ConfigError) -> boo
 def check_text(
     name: str, value: Any, *, most: int = 100_000, error: ErrorClass = ConfigError
 ) -> str:
-    """Return a value that is a text of at most so many letters."""
+    """Return a value that is a text of at most `most` letters."""
     if not isinstance(value, str) or len(value) > most:
         raise error(f"{name} must be a text of at most {most} letters, got {shorten(value)}")
     return value
@@ -261,7 +261,7 @@ def check_object(name: str, value: Any, *, error: ErrorClass = ConfigError) -> M
 def check_list(
     name: str, value: Any, *, most: int = 100_000, error: ErrorClass = ConfigError
 ) -> list[Any]:
-    """Return a value that is a list of at most so many entries."""
+    """Return a value that is a list of at most `most` entries."""
     if not isinstance(value, list | tuple) or len(value) > most:
         raise error(f"{name} must be a list of at most {most} entries, got {shorten(value)}")
     return list(value)
@@ -277,7 +277,7 @@ def check_kind(name: str, value: Any, kind: str, *, most: int = MAX_SIZE) -> Non
         most: of ints, which are 0 or more.
 
     Raises:
-        ConfigError: with its name, what was expected and what came.
+        ConfigError: with its name, the expected and the actual value.
     """
     kind, _, optional = kind.partition(" | ")
     if optional == "None" and value is None:
@@ -344,4 +344,4 @@ def _check_characters(text: str, where: str, error: ErrorClass) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as cause:
-        raise error(f"{where} holds half of a character: {ascii(text[:20])}") from cause
+        raise error(f"{where} contains half of a character: {ascii(text[:20])}") from cause

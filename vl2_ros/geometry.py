@@ -74,7 +74,7 @@ def masks_to_boxes(masks: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class CanvasRange:
-    """Canvas sizes that an engine takes, in pixels; one size where both are the same.
+    """Canvas sizes that an engine accepts, in pixels; one size where both are the same.
 
     Attributes:
         least_hw: least height and width.
@@ -96,7 +96,7 @@ class CanvasRange:
 class Letterbox:
     """How one frame was placed on the network canvas.
 
-    Made by `preprocess_decoder`, handed on beside the pixels, and used once by post-processing.
+    Made by `preprocess_decoder`, passed on with the pixels, and used once by post-processing.
     Padding is on the right and the bottom only, so the origin is the same in both frames. Both
     sides are rounded to whole pixels, so the two axes can differ a little in scale.
 
@@ -141,7 +141,7 @@ class Letterbox:
         """
         _check_boxes(boxes_xyxy, "boxes_xyxy")
         scale = np.array(self.scale_xy * 2, dtype=boxes_xyxy.dtype)
-        # Clip last: the padding can hold boxes that lie outside the frame.
+        # Clip last: the padding can contain boxes that lie outside the frame.
         return clip_boxes(boxes_xyxy / scale, self.frame_hw)
 
     def to_model(self, boxes_xyxy: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The typed values that travel between layers: Frame, Command, Route, Detections, Result, events.
+"""Typed values that are passed between layers: Frame, Command, Route, Detections, Result, events.
 
 numpy only; knows no tensor, no ROS message and no file.
 """

@@ -22,16 +22,16 @@ class Command:
     """A sentence about a frame.
 
     Attributes:
-        text: what was said, 1 to 4000 characters; special tokens in it are neutralised.
+        text: the sentence, 1 to 4000 characters; special tokens in it are neutralised.
         id: caller's name for the command, copied into the result.
-        score_threshold: instances scored below it are left out, in 0..1.
-        max_instances: at most so many instances per route are kept.
-        max_new_tokens: the answer is cut after so many generated tokens.
+        score_threshold: instances scored below it are dropped, in 0..1.
+        max_instances: most instances kept per route.
+        max_new_tokens: most generated tokens; the answer is cut there.
         visual_prompts: where the sentence points, at most 64.
         images: further images, at most 32; pointing into one makes it an example of what is
             looked for.
         direct: the answer is written, not generated; only for sentences of a known form.
-        image_options: how an image is drawn or edited, where the answer is one.
+        image_options: how an image is generated or edited, where the answer is one.
     """
 
     text: str
@@ -51,7 +51,7 @@ class Command:
         if len(self.text) > MAX_COMMAND_CHARACTERS:
             raise InputError(
                 f"the command has {len(self.text)} characters, at most "
-                f"{MAX_COMMAND_CHARACTERS} are taken; shorten it"
+                f"{MAX_COMMAND_CHARACTERS} are accepted; shorten it"
             )
         if not 0.0 <= self.score_threshold <= 1.0:
             raise InputError(f"score_threshold must lie in 0..1, got {self.score_threshold}")
@@ -66,7 +66,7 @@ class Command:
             ("further images", len(self.images), MAX_FURTHER_IMAGES),
         ):
             if count > most:
-                raise InputError(f"the command has {count} {name}, at most {most} are taken")
+                raise InputError(f"the command has {count} {name}, at most {most} are accepted")
 
     def check_prompts(self, frame: Frame) -> None:
         """Check the visual prompts against the frame and the further images.

@@ -10,7 +10,7 @@ import numpy as np
 from vl2_ros.errors import InputError, ShapeError
 from vl2_ros.structures.route import Route
 
-#: Class of a pixel that no class was found for; the number is vision_msgs' own for 16 bit.
+#: Class of a pixel without a class; the number is vision_msgs' own for 16 bit.
 UNLABELLED = 65_535
 
 #: What `Detections` can be indexed with.
@@ -26,7 +26,7 @@ class Keypoints:
     """K named points of N instances, in camera pixels.
 
     Attributes:
-        names: K names, in the order in which they were asked for.
+        names: K names, in the requested order.
         points_xy: (N, K, 2) float32 camera pixels.
         scores: (N, K) float32 in 0..1. The network learns no score of a keypoint by itself, so it
             is the instance's.
@@ -70,7 +70,7 @@ class Detections:
         scores: (N,) float32 in 0..1.
         class_ids: (N,) int64 index into the phrases of the branch.
         labels: N phrases, `labels[i]` is the phrase of `class_ids[i]`.
-        masks: (N, H, W) bool on the camera frame, or None when none were asked for.
+        masks: (N, H, W) bool on the camera frame, or None when none were requested.
         keypoints: of a POSE branch, or None.
         track_ids: (N,) int64 track of each instance, the same in every frame of a watch; 1 or
             more, 0 for an instance without a track. None when nothing was tracked.
@@ -94,7 +94,7 @@ class Detections:
             raise ShapeError(f"boxes_xyxy must be ({count}, 4), got {self.boxes_xyxy.shape}")
         if self.class_ids.shape != (count,) or len(self.labels) != count:
             raise ShapeError(
-                f"class_ids and labels must hold {count} entries, got "
+                f"class_ids and labels must have {count} entries, got "
                 f"{self.class_ids.shape} and {len(self.labels)}"
             )
         if self.masks is not None and (self.masks.ndim != 3 or len(self.masks) != count):
@@ -104,7 +104,7 @@ class Detections:
                 f"keypoints must be of {count} instances, got {len(self.keypoints.scores)}"
             )
         if self.routes is not None and len(self.routes) != count:
-            raise ShapeError(f"routes must hold {count} entries, got {len(self.routes)}")
+            raise ShapeError(f"routes must have {count} entries, got {len(self.routes)}")
         tracks = self.track_ids
         if tracks is not None and (tracks.shape != (count,) or tracks.dtype != np.int64):
             raise ShapeError(

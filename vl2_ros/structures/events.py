@@ -1,4 +1,4 @@
-"""What a run reports while it goes on."""
+"""Events that a run reports while it lasts."""
 
 from __future__ import annotations
 

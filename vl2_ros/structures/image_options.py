@@ -1,4 +1,4 @@
-"""How an image is drawn or edited."""
+"""Options of image generation and editing."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ MAX_GUIDANCE = 100.0
 SIDE_RANGE = (64, 2_048)
 SIDE_MULTIPLE = 8
 MAX_SEED = 2**63 - 1
-#: Schedulers that may be asked for by name; "" takes the checkpoint's own.
+#: Schedulers that can be chosen by name; "" is the checkpoint's default.
 SCHEDULERS = ("", "ddim", "dpm++", "euler", "euler_ancestral", "lcm", "pndm")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageOptions:
-    """How an image is drawn or edited; what is None is the model's default for the route.
+    """How an image is generated or edited; None means the model's default for the route.
 
     Attributes:
-        seed: of the noise, 0..2^63-1; None draws one, and the image tells it.
+        seed: of the noise, 0..2^63-1; None samples one, which the image reports.
         steps: denoising steps, 1..1000.
-        guidance: how strongly the words count, 0..100; up to 1 they are not held against none.
+        guidance: how strongly the prompt counts, 0..100; up to 1 guidance is off.
         image_guidance: how strongly an edit keeps to its source, 0..100.
         size_hw: height and width of the image in pixels, multiples of 8 in 64..2048. An edit
             works at this size and comes back at its frame's.

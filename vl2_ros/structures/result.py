@@ -1,4 +1,4 @@
-"""The complete answer to one command, and what gave it."""
+"""The complete answer to one command, and the model that gave it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GeneratedImage:
-    """An image that the model drew or edited.
+    """An image that the model generated or edited.
 
     Attributes:
         route: GENERATE, or EDIT of the frame.
@@ -86,7 +86,7 @@ class Result:
         text: the answer in words, without routing and slot tokens.
         branches: one per route that the answer opened, in the order of first use.
         stage_ms: wall time of each stage in milliseconds.
-        images: drawn and edited images, in the order of the answer.
+        images: generated and edited images, in the order of the answer.
         raw_text: the answer as generated, with its routing tokens; "" when it is not known.
         in_domain: whether the frame is like those that the model was trained on; None when that was
             not estimated.
@@ -209,14 +209,14 @@ def _join_tracks(found: Sequence[Detections]) -> np.ndarray | None:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a loaded model says of itself.
+    """Properties of a loaded model.
 
     Attributes:
         name: of the checkpoint.
         identity: hash that changes with the weights; `pending` until all of them are hashed.
         backend: torch, onnxruntime or tensorrt.
         device: where it runs, such as `cpu` or `cuda:0`.
-        routes: what its decoders can answer.
+        routes: those that its decoders serve.
         engine_identity: hash of the engine files; empty where the checkpoint itself is run.
     """
 
@@ -229,5 +229,5 @@ class ModelInfo:
 
     @property
     def engine(self) -> str:
-        """Return backend, device and engine identity, as results and diagnostics show them."""
+        """Return backend, device and engine identity, as results and diagnostics report them."""
         return f"{self.backend} {self.device} {self.engine_identity}".rstrip()

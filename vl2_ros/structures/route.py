@@ -1,4 +1,4 @@
-"""Where an answer goes."""
+"""Routes: which decoder answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Route(Enum):
-    """Where an answer goes; the value is the routing token that the LLM emits."""
+    """Which decoder answers; the value is the routing token that the LLM emits."""
 
     ANSWER = ""
     DETECT = "[DET]"

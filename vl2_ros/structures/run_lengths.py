@@ -1,4 +1,4 @@
-"""A mask as the lengths of its runs: what it declares is known before a pixel of it is made."""
+"""A mask as run lengths: its declared size is known before any pixel is decoded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from vl2_ros.errors import InputError
 from vl2_ros.structures.frame import MAX_FRAME_PIXELS
 
-#: Runs that are written at once; bounds what decoding takes beside its result.
+#: Runs that are written at once; bounds the memory that decoding needs beside its result.
 _BLOCK_RUNS = 65_536
 
 
@@ -53,7 +53,7 @@ class RunLengths:
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether no pixel is inside."""
+        """Return whether no pixel is inside."""
         return not self.counts[1::2].any()
 
     def decode(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a command points at in an image."""
+"""Visual prompts: where a command points in an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vl2_ros.structures.run_lengths import RunLengths
 
 
 class PromptKind(Enum):
-    """The forms of pointing in an image."""
+    """How a command points in an image."""
 
     POINT = 0
     BOX = 1
@@ -21,7 +21,7 @@ class PromptKind(Enum):
     MASK = 4
 
 
-#: How many points each kind of prompt takes, at least and at most.
+#: Least and most points of each kind of prompt.
 PROMPT_POINTS = {
     PromptKind.POINT: (1, 1),
     PromptKind.BOX: (2, 2),

@@ -72,7 +72,7 @@ def test_a_leak_would_be_found(monkeypatch):
         (b"[" * (MAX_DEPTH + 2) + b"]" * (MAX_DEPTH + 2), f"deeper than {MAX_DEPTH} levels"),
         (b'{"a": NaN}', "NaN is no JSON number"),
         (b'{"a": -Infinity}', "-Infinity is no JSON number"),
-        (b'{"a": 1e999}', "holds the number inf"),
+        (b'{"a": 1e999}', "contains the number inf"),
         (b'{"a": "\\ud800"}', "half of a character"),
         (b"1" * 5000, "not JSON"),
         (b"\xff\xfe", "not UTF-8"),
