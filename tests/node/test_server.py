@@ -51,13 +51,13 @@ def make_mask(height: int, width: int):
 
 EMPTY = np.zeros(0, np.uint8)
 BAD_IMAGES = {
-    "too little data": ({"height": 17}, "holds 1152 bytes, expected 1224"),
+    "too little data": ({"height": 17}, "has 1152 bytes, expected 1224"),
     "too short a step": ({"step": 71}, "step is 71, expected at least 72"),
     "width against step": ({"width": 25}, "step is 72, expected at least 75"),
     "unknown encoding": ({"encoding": "jpeg2000"}, "'jpeg2000' is not known"),
-    "empty": ({"data": EMPTY}, "holds 0 bytes, expected 1152"),
-    "depth": ({"encoding": "16UC1"}, "'16UC1' holds depth"),
-    "float depth": ({"encoding": "32FC1"}, "'32FC1' holds depth"),
+    "empty": ({"data": EMPTY}, "has 0 bytes, expected 1152"),
+    "depth": ({"encoding": "16UC1"}, "'16UC1' contains depth"),
+    "float depth": ({"encoding": "32FC1"}, "'32FC1' contains depth"),
     "0x0": ({"height": 0, "width": 0, "step": 0, "data": EMPTY}, "0x0 pixels has no pixel"),
     "20000x20000": ({"height": 20000, "width": 20000, "step": 60000}, "20000x20000 pixels is over"),
 }
@@ -256,7 +256,7 @@ def test_silent_camera_is_a_warning_within_its_time_and_once(rig, caplog):
         inbox.wait(8)
         warnings = [one for one in caplog.messages if "no image ever came" in one]
         assert len(warnings) == 1
-        assert "/image or /image/compressed: nobody publishes there" in warnings[0]
+        assert "/image or /image/compressed: nothing publishes there" in warnings[0]
         rig.show(rig.open_camera(), 1 * MS)
         wait_until(lambda: any("come again" in one for one in caplog.messages), "it is back")
         stale = inbox.wait(1, lambda message: message.status[1].level == 3)[0]

@@ -162,7 +162,7 @@ def test_a_image_that_cannot_be_looked_at_cannot_be_edited(rig, json_tokenizer):
     rig.command("a", "make the mug red")
     (result,) = rig.results.wait_for("a")
     assert (result.status, list(result.images)) == (Status.INVALID, [])
-    assert "the image of camera image cannot be used: image holds" in result.message
+    assert "the image of camera image cannot be used: image has" in result.message
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (1, 900), (700, 8), (65, 63)])

@@ -1,1 +1,1 @@
-"""What answers, without ROS, DDS and torch: requests in, typed results out."""
+"""The node without ROS, DDS and torch: requests in, typed results out."""

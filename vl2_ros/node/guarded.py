@@ -17,7 +17,7 @@ Returned = TypeVar("Returned")
 def guarded(
     call: Callable[Given, Returned], what: str, log: RepeatedLog
 ) -> Callable[Given, Returned | None]:
-    """Wrap a call so that what it raises is logged and counted, and goes no further.
+    """Wrap a call so that what it raises is logged and counted, and not raised further.
 
     That includes what is no `Exception`, such as a panic of a native library. Only the main
     thread's KeyboardInterrupt and SystemExit pass: there they end the process, elsewhere they
@@ -38,37 +38,37 @@ def guarded(
         except BaseException as error:
             if ends_process(error):
                 raise
-            tell_failure(log, what, error)
+            log_failure(log, what, error)
             return None
 
     return guard
 
 
 def ends_process(error: BaseException) -> bool:
-    """Tell whether an exception is the main thread's way out, which no guard may stop."""
+    """Return whether an exception ends the main thread, which no guard may prevent."""
     is_exit = isinstance(error, (KeyboardInterrupt, SystemExit))
     return is_exit and threading.current_thread() is threading.main_thread()
 
 
-def tell_failure(log: RepeatedLog, what: str, error: BaseException) -> None:
+def log_failure(log: RepeatedLog, what: str, error: BaseException) -> None:
     """Log that something failed: the first time with its traceback, then as a count."""
     shown = _show(repr, error)
-    log.log(logging.ERROR, what, "%s failed, the rest goes on: %s", what, shown, exc_info=error)
+    log.log(logging.ERROR, what, "%s failed, the rest continues: %s", what, shown, exc_info=error)
 
 
 def error_text(error: BaseException) -> str:
-    """Return the text of an error as any message and log can hold it; never fails."""
+    """Return the text of an error in a form that any message and log can contain; never fails."""
     return _show(str, error)
 
 
 def describe_error(error: BaseException) -> str:
-    """Return class and text of an error as any message and log can hold them; never fails."""
+    """Return class and text of an error as any message and log can contain them; never fails."""
     return f"{type(error).__name__}: {error_text(error)}"
 
 
 def _show(turn: Callable[[BaseException], str], error: BaseException) -> str:
     try:
-        # Halves of surrogate pairs stand for bytes of file names; no message can hold them.
+        # Halves of surrogate pairs stand for bytes of file names; no message can contain them.
         return turn(error).encode("utf-8", errors="backslashreplace").decode()
     except BaseException as further:
         if ends_process(further):
@@ -77,10 +77,10 @@ def _show(turn: Callable[[BaseException], str], error: BaseException) -> str:
 
 
 def catch_failure(what: str, call: Callable[[], None], log: RepeatedLog) -> BaseException | None:
-    """Run code such that the thread that calls it survives whatever it raises.
+    """Run code so that the calling thread survives whatever it raises.
 
     Args:
-        what: says in the log whose code it is.
+        what: names the code in the log.
         call: the code.
         log: writes the first failure with its traceback, later ones as a count.
 
@@ -94,6 +94,6 @@ def catch_failure(what: str, call: Callable[[], None], log: RepeatedLog) -> Base
     except BaseException as error:
         if ends_process(error):
             raise
-        tell_failure(log, f"{what} ({type(error).__name__})", error)
+        log_failure(log, f"{what} ({type(error).__name__})", error)
         return error
     return None

@@ -1,4 +1,4 @@
-"""Topic names as a user writes them to absolute names, by the rules of ROS 2."""
+"""Resolve topic names, as a user writes them, to absolute names by the rules of ROS 2."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _health = partial(parameter, panel="Health")
 
 @dataclass(frozen=True, slots=True)
 class NodeParameters:
-    """What a user of the node sets; `note_of` has each field's unit and range."""
+    """The node's parameters; `note_of` has each field's unit and range."""
 
     cameras: tuple[str, ...] = _camera(
         ("image",),

@@ -1,4 +1,4 @@
-"""What the node needs of a model: answers one command about one frame, as a stream of events."""
+"""The interface of a model to the node: one command about one frame, a stream of events."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from vl2_ros.structures import Command, Event, Frame, ModelInfo
 class Perceiver(Protocol):
     """Answers one command about one frame at a time; `Pipeline` is one.
 
-    One that holds more than memory, such as a process, has a method `close` besides.
+    One that owns more than memory, such as a process, also has a method `close`.
     """
 
     @property
     def info(self) -> ModelInfo:
-        """Return what the model says of itself."""
+        """Return name, identity, backend and routes of the model."""
 
     def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
-        """Yield what happens, last one ResultEvent; closing the iterator stops the run.
+        """Yield events, the last one a ResultEvent; closing the iterator stops the run.
 
         A stage may be reported again while nothing new happens. The perceiver keeps no state
         between runs: what it needs of earlier frames is in `memory`, which the caller owns.
@@ -27,11 +27,11 @@ class Perceiver(Protocol):
         Args:
             frame: the image.
             command: the sentence and its limits.
-            memory: of the last ResultEvent of the same watch; None begins anew. A run leaves it as
+            memory: of the last ResultEvent of the same watch; None starts anew. A run leaves it as
                 it is and returns another, so that a run that fails has changed nothing.
         """
 
 
 def close_perceiver(perceiver: Perceiver) -> None:
-    """End what a perceiver holds; one that holds memory alone needs nothing."""
+    """Close a perceiver; one that owns memory alone has nothing to close."""
     getattr(perceiver, "close", lambda: None)()

@@ -1,4 +1,4 @@
-"""The node without ROS: images and requests in, answers out, one worker that computes.
+"""The node without ROS: images and requests in, answers out, one worker thread.
 
 Callers only store and return at once. The worker takes the newest image, asks before watches; a
 second thread keeps time, so that a deadline is answered while the worker is busy or hangs. Knows
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 class PerceptionNode:
     """Answers requests about the newest images of its cameras; every method is thread-safe.
 
-    Answers and events are handed out without a lock held, on the thread that makes them: the
+    Answers and events are delivered without a lock held, on the thread that makes them: the
     worker, the timekeeper, or the caller of `submit`, `cancel` and `stop`. Answers to one request
     come in order, none after the final one, no event after the answer. What a callback raises is
     logged. Every request gets its final answer: one that is past its deadline or stopped, but does
@@ -50,7 +50,7 @@ class PerceptionNode:
     Args:
         perceiver: answers one command about one frame.
         parameters: of the node.
-        on_answer: hears every answer to every request.
+        on_answer: called with every answer to every request.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class PerceptionNode:
         parameters: NodeParameters,
         on_answer: Callable[[Answer], None],
     ) -> None:
-        """Keep the parts; nothing runs before `start`."""
+        """Store the parts; nothing runs before `start`."""
         self._perceiver = perceiver
         self._on_answer = on_answer
         self._schedule = Schedule(parameters)
@@ -75,7 +75,7 @@ class PerceptionNode:
 
     @property
     def info(self) -> ModelInfo:
-        """Return what answers here."""
+        """Return name, identity, backend and routes of the model."""
         return self._perceiver.info
 
     @property
@@ -96,7 +96,7 @@ class PerceptionNode:
                 if new != old and not note_of(item.name, NodeParameters).live:
                     raise ConfigError(
                         f"{item.name} is {old!r} as long as the node exists, got {new!r}; "
-                        "make the node anew to change it"
+                        "create the node again to change it"
                     )
             self._schedule.parameters = parameters
             self._work_came.notify()
@@ -119,7 +119,7 @@ class PerceptionNode:
                 thread.start()
 
     def stop(self, timeout_s: float = STOP_S) -> bool:
-        """End every request, wait for the threads and let go of the images.
+        """End every request, wait for the threads and drop the images.
 
         Asks are answered CANCELED, watches ENDED; the running one stops before its next token or
         decoder call, and is answered without waiting for it when that takes too long. A stopped
@@ -160,7 +160,7 @@ class PerceptionNode:
         return is_ended
 
     def refuse_own_thread(self) -> None:
-        """Check that a stop is not asked for by a callback, which would wait for itself.
+        """Check that a stop is not called from a callback, which would wait for itself.
 
         Raises:
             ConfigError: if it is.
@@ -188,13 +188,13 @@ class PerceptionNode:
         on_event: Callable[[Event], None] | None = None,
         on_answer: Callable[[Answer], None] | None = None,
     ) -> None:
-        """Take a request in; a BUSY or INVALID one is answered before the call returns.
+        """Accept a request; a BUSY or INVALID one is answered before the call returns.
 
         Args:
-            request: what is asked.
-            on_event: hears of stages, words and steps while the request runs; the result comes as
-                an answer only.
-            on_answer: hears, after the node's own, every answer to this request.
+            request: the command.
+            on_event: called with stages, words and steps while the request runs; the result comes
+                as an answer only.
+            on_answer: called, after the node's own, with every answer to this request.
         """
         with self._lock:
             job, refusal = self._schedule.admit(request, time.monotonic())
@@ -222,7 +222,7 @@ class PerceptionNode:
         return count
 
     def has(self, request_id: str) -> bool:
-        """Tell whether a command of this id waits, runs or watches."""
+        """Return whether a command of this id waits, runs or watches."""
         with self._lock:
             return self._schedule.has(request_id)
 
@@ -259,7 +259,7 @@ class PerceptionNode:
             self._statistics.add(answer)
 
     def flush_log(self) -> None:
-        """Log what was held back as repeats and is a minute old; for whoever has a timer."""
+        """Log counts of repeats that are a minute old; to be called by a timer."""
         self._repeated.flush()
 
     def _work(self) -> None:
@@ -309,7 +309,7 @@ class PerceptionNode:
             self._note_error(kind, f"command {job.request.id!r} failed: {answer.message}")
         if answer is not None:
             self._deliver([(job, answer)])
-        # Until here the job counts as running, so that nobody can end a watch before its result.
+        # Until here the job counts as running, so that no watch is ended before its result.
         with self._lock:
             replies = self._schedule.finish(job)
         self._deliver(replies)
@@ -341,9 +341,9 @@ class PerceptionNode:
             self.count_answer(answer)
             for listener in (self._on_answer, job.on_answer):
                 if listener is not None:
-                    self._tell(listener, answer)
+                    self._notify(listener, answer)
 
-    def _tell(self, listener: Callable[[Answer], None], answer: Answer) -> None:
+    def _notify(self, listener: Callable[[Answer], None], answer: Answer) -> None:
         failure = catch_failure("a listener to answers", lambda: listener(answer), self._repeated)
         if failure is not None:
             kind = f"listener {type(failure).__name__}"

@@ -1,4 +1,4 @@
-"""Log lines that come again and again: the first in full, the rest as one line a minute."""
+"""Limit repeated log lines: the first in full, the rest as one line a minute."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: Keys that are remembered; a log with more kinds of lines than that is no log to be read.
+#: Keys that are remembered; a log with more kinds of lines cannot be read anyway.
 MOST_KEYS = 256
 
 
 @dataclass(slots=True)
 class _Repeated:
-    """Of one key: when its last line was written, and what was left out since."""
+    """Of one key: when its last line was written, and what was suppressed since."""
 
     logged_s: float
     level: int
@@ -27,7 +27,7 @@ class RepeatedLog:
     """Writes the first line of each key at once and counts the repeats of a period.
 
     A key stands for a cause (`"watch failed"`), not for what a sender can choose freely, such as
-    the id of a command: with a new key for each message nothing would be held back. May be used
+    the id of a command: with a new key for each message nothing would be suppressed. May be used
     from any thread.
 
     Args:
@@ -61,8 +61,8 @@ class RepeatedLog:
 
         Args:
             level: of `logging`.
-            key: what makes two lines repeats of each other.
-            message: with %-places for `args`, which are filled in by us.
+            key: lines with the same key are repeats.
+            message: with %-placeholders for `args`, which are filled in here.
             args: values.
             exc_info: add the traceback, of the first line of a key only.
 
@@ -84,14 +84,14 @@ class RepeatedLog:
                 self._keys.popitem(last=False)
         text = _fill(message, args)
         if known is not None and known.count:
-            text += _tell_count(known.count, now - known.logged_s)
+            text += _describe_count(known.count, now - known.logged_s)
         self._logger.log(level, "%s", text, exc_info=exc_info if known is None else None)
         return True
 
     def flush(self) -> None:
-        """Tell what was counted of keys whose period is over, so that the end of a flood shows.
+        """Log the counts of keys whose period is over, so that the end of a flood shows.
 
-        Whoever has a timer calls this now and then.
+        To be called by a timer.
         """
         now = self._clock()
         with self._lock:
@@ -101,7 +101,8 @@ class RepeatedLog:
                 if one.count and now - one.logged_s >= self._period_s
             ]
             lines = [
-                (one.level, one.text + _tell_count(one.count, now - one.logged_s)) for one in due
+                (one.level, one.text + _describe_count(one.count, now - one.logged_s))
+                for one in due
             ]
             for one in due:
                 one.logged_s, one.count = now, 0
@@ -113,5 +114,5 @@ def _fill(message: str, args: tuple[object, ...]) -> str:
     return message % args if args else message
 
 
-def _tell_count(count: int, seconds: float) -> str:
+def _describe_count(count: int, seconds: float) -> str:
     return f" ({count} more times in the last {seconds:.0f} s)"

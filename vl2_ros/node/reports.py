@@ -1,4 +1,4 @@
-"""What the node tells about itself: cameras, queue, watches, answers and how long they took."""
+"""Reports of the node's state: cameras, queue, watches, answers and their times."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 from vl2_ros.node.request import Answer, Status, WatchMode
 
-#: Stage times are those of the last so many answers.
+#: Number of last answers whose stage times are kept.
 STAGE_WINDOW = 100
 
 
 @dataclass(frozen=True, slots=True)
 class CameraReport:
-    """What came from one camera since the node was made.
+    """Images of one camera since the node was made.
 
     Attributes:
         name: of the camera.
         received: images that came.
-        dropped: images that a newer one replaced before any command looked at them.
-        used: images that at least one command looked at.
+        dropped: images that a newer one replaced before any command used them.
+        used: images that at least one command used.
         last_age_s: seconds since the last one came; infinite when none ever did.
         rate_hz: images a second in the last seconds; 0 when fewer than two came.
     """
@@ -40,12 +40,12 @@ class WatchState:
     Attributes:
         id: of its request.
         text: the sentence.
-        camera: the camera it looks at.
-        rate_hz: at most so many results a second; 0: one for every image.
+        camera: the camera that it watches.
+        rate_hz: most results a second; 0: one for every image.
         remaining_s: seconds until it ends by itself; 0: never.
         result_count: results so far.
-        watch_mode: how images after the first are answered; None: the node's own.
-        waits_s: seconds for which it has been due, with an image to look at, and had no turn.
+        watch_mode: how images after the first are answered; None: the node's default.
+        waits_s: seconds for which it has been due, with a new image, and had no turn.
     """
 
     id: str
@@ -67,13 +67,13 @@ class NodeReport:
         queue_length: commands that wait.
         running_id: of the command that is being answered; empty when none is.
         running_stage: the stage that it is in; empty when none runs.
-        idle_s: seconds since what runs last gave a sign; 0 when none runs.
+        idle_s: seconds since the running command last made progress; 0 when none runs.
         is_stalled: `idle_s` is over the node's stall_limit_s.
         watches: in the order they were given.
         answer_counts: answers since the node was made; every status is a key.
         stage_mean_ms: mean time of each stage over the last answers that were OK.
         stage_max_ms: longest time of each stage over the same answers.
-        is_worker_alive: the threads that compute and keep the time run.
+        is_worker_alive: the worker and the timekeeper run.
         last_error: of the perceiver or of a listener, newest; empty when none failed.
     """
 

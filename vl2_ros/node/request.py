@@ -1,4 +1,4 @@
-"""What somebody wants of the node, and what the node answers: plain values on both sides."""
+"""Requests to the node and its answers, as plain values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Mode(IntEnum):
 
 
 class WatchMode(IntEnum):
-    """VisionCommand.watch_mode, without 0, which leaves it to the node."""
+    """VisionCommand.watch_mode, without 0, which is the node's default."""
 
     PLAIN = 1
     EXACT = 2
@@ -46,14 +46,14 @@ def _find_no_space(frame_hw: tuple[int, int]) -> SpatialView | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredImage:
-    """An image as it came; decoded only when a command looks at it.
+    """An image as received; decoded only when a command uses it.
 
     Attributes:
         stamp_ns: of its header, nanoseconds since the epoch.
         frame_id: of its header, the optical frame.
-        decode: makes the frame; raises InputError or TransportError when the message is malformed.
-        read_space: height and width of the image to what places its instances in space, None
-            when there is no depth; raises InputError when calibration or depth cannot be used.
+        decode: returns the frame; raises InputError or TransportError for a malformed message.
+        read_space: returns calibration and depth for an image of this height and width, None
+            when there is no depth; raises InputError when one of them cannot be used.
     """
 
     stamp_ns: int
@@ -64,22 +64,22 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """One command, checked as far as that goes without its image.
+    """One command, checked as far as possible without its image.
 
     Attributes:
         text: the sentence.
         id: the sender's name for it, never empty.
         mode: ASK or WATCH; STOP never becomes a request.
         camera: name of the camera; empty: the first.
-        rate_hz: WATCH: at most so many results a second; 0: one for every image.
+        rate_hz: WATCH: most results a second; 0: one for every image.
         duration_s: WATCH: ends by itself after it; 0: never.
-        watch_mode: WATCH: how images after the first are answered; None: the node's own.
-        deadline_s: ASK: seconds from arrival until the answer is worthless; 0: the node's own.
-        score_threshold: in 0..1; None: the node's own.
+        watch_mode: WATCH: how images after the first are answered; None: the node's default.
+        deadline_s: ASK: seconds from arrival until the answer is worthless; 0: the node's default.
+        score_threshold: in 0..1; None: the node's default.
         visual_prompts: where the sentence points.
         images: further images.
-        image_options: how an image is drawn or edited; what is None or empty: the node's own.
-        size_bytes: what images and visual prompts occupy while it waits.
+        image_options: how an image is generated or edited; None or empty: the node's default.
+        size_bytes: memory of its images and visual prompts while it waits.
     """
 
     text: str
@@ -106,19 +106,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """What the node says to a request, about one image or about none.
+    """The node's answer to a request, about one image or about none.
 
     Attributes:
         request_id: of the request; the sender's text even when it was invalid.
         text: the sentence of the request.
-        camera: the camera that was asked.
-        status: how it went.
+        camera: the requested camera.
+        status: the outcome.
         message: what was expected, what came, what to do; when OK why something could not be
             placed in space, else empty.
         frame: the image that was used; None when none was.
-        space: what places the instances in space; None when there is no depth for the image.
+        space: calibration and depth of the image; None when there is no depth for it.
         result: the pipeline's; None unless OK.
-        is_final: False while a watch goes on.
+        is_final: False while a watch continues.
         sequence: 0, 1, 2, ... counts the results of a watch.
         stage_ms: wall time of each stage in milliseconds, queue and decode included.
     """

@@ -1,4 +1,4 @@
-"""Answers out: each one to the topics of its routes, and drawn into its image for people."""
+"""Publish answers: each one on the topics of its routes, and as an annotated image."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _JPEG_QUALITY = 85
 class ResultOutput:
     """Publishes answers; may be called from several threads.
 
-    What is kept for late subscribers, `~/result` and the legend of labels, is always sent. What
-    costs time to make, which is all the rest, is only made for a topic that somebody subscribes to.
+    `~/result` and the legend of labels, which are kept for late subscribers, are always sent. All
+    other messages cost time to make and are only made for topics that have subscribers.
 
     Args:
-        transport: carries the messages.
-        find_info: returns what answers; asked for each message, since large weights are hashed
+        transport: sends the messages.
+        find_info: returns the model's info; called for each message, since large weights are hashed
             beside the first answers.
-        find_marker_lifetime_s: asked for each answer's markers; 0: until they are cleared.
+        find_marker_lifetime_s: called for each answer's markers; 0: until they are cleared.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class ResultOutput:
         }
 
     def publish(self, answer: Answer) -> None:
-        """Send an answer to every topic that it belongs on, `~/result` last.
+        """Publish an answer on each of its topics, `~/result` last.
 
-        What fails on one topic stops no other: it is logged, and the message of the result says it.
+        A failure on one topic stops no other: it is logged, and the result's message reports it.
         A result that cannot be sent is sent as FAILED, with the reason.
 
         Raises:
@@ -82,7 +82,7 @@ class ResultOutput:
             send(self._messages.make_failed(answer, reason))
 
     def flush_log(self) -> None:
-        """Log what was held back as repeats and is a minute old; for whoever has a timer."""
+        """Log counts of repeats that are a minute old; to be called by a timer."""
         self._log.flush()
 
     def _try(self, name: str, send: Callable[[], None], failures: list[str]) -> None:
@@ -92,7 +92,7 @@ class ResultOutput:
 
     def _publish_parts(self, topic: ResultTopic, parts: AnswerParts) -> None:
         if not self._is_wanted(topic):
-            self._messages.leave_out(topic, parts.answer)
+            self._messages.skip(topic, parts.answer)
             return
         for message in self._messages.make_messages(topic, parts):
             self._publishers[topic].publish(message)

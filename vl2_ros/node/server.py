@@ -42,14 +42,14 @@ DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE = "/diagnostics", "diagnostic_msgs/msg/Diagn
 # Every command is answered, so a burst of them must fit; the node's own queue decides on "busy".
 _COMMAND_QOS = Qos(depth=4096, keep_all=True)
 
-#: How an answer must not end without a line in the log.
+#: Statuses that are always logged.
 _REPORTED = (Status.BUSY, Status.EXPIRED, Status.INVALID, Status.FAILED)
 
-#: Whether threads still run is looked at so often, however rare /diagnostics is, in seconds.
+#: Seconds between two checks that threads still run, however rare /diagnostics is.
 _LOOK_PERIOD_S = 1.0
-#: A burst of commands has come in when none came for so long, in seconds.
+#: Seconds without a command after which a burst of commands is over.
 _QUIET_S = 0.05
-#: Most seconds that `stop` waits for a burst to come in: a full queue of commands is read in it.
+#: Most seconds that `stop` waits for the end of a burst: a full queue of commands is read in it.
 _DRAIN_S = 4.0
 
 _LOG = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class PerceptionServer:
         parameters: NodeParameters,
         on_failure: Callable[[str], None] = _LOG.critical,
     ) -> None:
-        """Keep the parts; no topic is opened before `advertise` or `start`.
+        """Store the parts; no topic is opened before `advertise` or `start`.
 
         Raises:
             ConfigError: if the name of a camera is no topic name.
@@ -105,7 +105,7 @@ class PerceptionServer:
 
     @property
     def is_active(self) -> bool:
-        """Tell whether it listens and answers."""
+        """Return whether it accepts and answers commands."""
         return self._timer is not None
 
     def advertise(self) -> None:
@@ -121,7 +121,7 @@ class PerceptionServer:
             )
 
     def start(self) -> None:
-        """Subscribe to cameras and commands and begin to answer.
+        """Subscribe to cameras and commands and start to answer.
 
         Raises:
             ConfigError: if it runs already.
@@ -135,7 +135,7 @@ class PerceptionServer:
         self.node.start()
         self._timer = threading.Thread(target=self._supervise, name="vl2 diagnostics", daemon=True)
         self._timer.start()
-        # Last, so that no command comes before there is somebody to answer it.
+        # Last, so that no command comes before it can be answered.
         self._subscribe()
 
     def stop(self) -> bool:
@@ -156,11 +156,11 @@ class PerceptionServer:
         self._stopping.set()
         if timer is None:
             return self.node.stop()
-        # Commands last: those that the transport has already are answered, too.
+        # Commands last: those that the transport has already are also answered.
         is_ended = self.node.stop()
         self._drain()
         self._unsubscribe()
-        # Whoever hears of a failure may stop the server, on the very thread.
+        # The callback of a failure may stop the server on this very thread.
         if timer is not threading.current_thread():
             timer.join(STOP_S)
         return is_ended
@@ -173,13 +173,13 @@ class PerceptionServer:
         on_event: Callable[[Event], None] | None = None,
         on_answer: Callable[[Answer], None] | None = None,
     ) -> str:
-        """Take a VisionCommand in that did not come by topic; its results go out on the topics.
+        """Accept a VisionCommand that did not come by topic; its results go out on the topics.
 
         Args:
             message: the VisionCommand; one that cannot be used is answered INVALID at once.
             mode: ASK or WATCH, whatever the message says.
-            on_event: hears of stages, words and steps while the command runs.
-            on_answer: hears every answer.
+            on_event: called with stages, words and steps while the command runs.
+            on_answer: called with every answer.
 
         Returns:
             The id of the command.
@@ -233,7 +233,7 @@ class PerceptionServer:
     def _drain(self) -> None:
         end_s = time.monotonic() + _DRAIN_S
         count = -1
-        # What is being read now may have others behind it.
+        # More commands may follow the one that is being read now.
         while (self._is_taking or count != self._taken_count) and time.monotonic() < end_s:
             count = self._taken_count
             time.sleep(_QUIET_S)
@@ -243,7 +243,7 @@ class PerceptionServer:
             self.node.put_image(camera, image)
 
     def _take_command(self, take: Callable[[Any], None], message: Any) -> None:
-        """Count what comes by topic; called for one at a time."""
+        """Count commands that come by topic; called for one at a time."""
         self._taken_count += 1
         self._is_taking = True
         try:
@@ -263,7 +263,7 @@ class PerceptionServer:
             self._admit(partial(self._read_command, message, sender), sender)
 
     def _stop_command(self, message: Any) -> None:
-        """End what has the id of a STOP; a STOP that ends nothing is answered INVALID."""
+        """End the command that a STOP names; a STOP that ends nothing is answered INVALID."""
         sender = read_sender(message)
         try:
             if not self.cancel(message.id):
@@ -282,7 +282,7 @@ class PerceptionServer:
         on_event: Callable[[Event], None] | None = None,
         on_answer: Callable[[Answer], None] | None = None,
     ) -> str:
-        """Submit what a message asks for; one that cannot be read is answered at once.
+        """Submit the request of a message; one that cannot be read is answered at once.
 
         Returns:
             The id that its answers have.
@@ -302,7 +302,7 @@ class PerceptionServer:
         error: BaseException,
         on_answer: Callable[[Answer], None] | None = None,
     ) -> None:
-        """Answer what could not be read: INVALID, or FAILED where its sender could not know."""
+        """Answer an unreadable message: INVALID, or FAILED where its sender is not at fault."""
         camera = sender.camera or self.node.parameters.cameras[0]
         status, message = Status.INVALID, error_text(error)
         if not isinstance(error, InputError):
@@ -314,14 +314,14 @@ class PerceptionServer:
             on_answer(answer)
 
     def _name_refused(self, sender: Sender) -> Sender:
-        """Leave the id to the command that has it already, if there is one."""
+        """Return another id for the refusal where a command has the id already."""
         return replace(sender, id=refuse_id(sender.id)) if self.node.has(sender.id) else sender
 
     def _read_command(self, message: Any, sender: Sender) -> Request:
         return read_command(message, sender, self.node.parameters)
 
     def _publish(self, answer: Answer) -> None:
-        # A watch that goes on with failures would fill the log; diagnostics count them.
+        # A watch that continues with failures would fill the log; diagnostics count them.
         if answer.is_final and answer.status in _REPORTED:
             self._log.log(
                 logging.WARNING,
@@ -373,7 +373,7 @@ class PerceptionServer:
             )
 
     def _find_failure(self) -> str:
-        """Return why nothing can be answered any more; empty while all is well."""
+        """Return why nothing can be answered any more; empty while it works."""
         if not self.node.report().is_worker_alive and not self._stopping.is_set():
             return "the worker or its timekeeper has ended; the process must be started again"
         return self._transport.failure

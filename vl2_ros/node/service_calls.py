@@ -1,4 +1,4 @@
-"""The node's services: requests to responses, by the transport's own message classes."""
+"""The node's services: answer requests, in the transport's own message classes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ServiceCalls:
         is_deciding = True
 
         def note(answer: Answer) -> None:
-            # What comes before the call returns is a refusal, what comes later a result. A short
+            # An answer before the call returns is a refusal, a later one a result. A short
             # watch may have ended by then, which is none.
             if is_deciding and answer.is_final and answer.status is not Status.ENDED:
                 refusals.append(answer)
@@ -74,7 +74,7 @@ class ServiceCalls:
         return self._make(f"{WATCH}_Response", accepted=not refusals, id=watch_id, message=message)
 
     def stop(self, request: Any) -> Any:
-        """End what has an id, or everything."""
+        """End the command or watch of an id, or all of them."""
         server = self._find_active()
         if server is None:
             return self._make(f"{STOP}_Response", stopped=0, message=INACTIVE)
@@ -105,7 +105,7 @@ class ServiceCalls:
         return self._make(f"{LIST_WATCHES}_Response", watches=watches)
 
     def get_info(self, request: Any) -> Any:
-        """Tell what answers here; only the version while no model is loaded."""
+        """Report the model; only the version while no model is loaded."""
         server = self._find_server()
         if server is None:
             return self._make(f"{GET_INFO}_Response", version=self._version)

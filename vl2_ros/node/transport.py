@@ -1,4 +1,4 @@
-"""What carries messages for the node: topics, message classes, qualities of service; no meaning.
+"""The interface of transports: topics, message classes, qualities of service; no meaning.
 
 Message types are named as in ROS 2 (`std_msgs/msg/String`), topics relative, private or absolute
 (`image`, `~/command`, `/camera/image_raw`), so that each transport can remap them.
@@ -16,7 +16,7 @@ class Qos:
     """Quality of service of one endpoint.
 
     Attributes:
-        reliable: False is best effort; a best-effort subscription takes from both kinds of
+        reliable: False is best effort; a best-effort subscription receives from both kinds of
             publishers, a reliable one from reliable publishers only.
         transient_local: a late subscriber still gets the last messages.
         depth: messages kept; older ones are dropped.
@@ -40,7 +40,7 @@ class Qos:
         return self.depth if self.latched is None else self.latched
 
 
-#: What a camera subscription asks for: it matches every publisher, and only the newest counts.
+#: QoS of a camera subscription: it matches every publisher, and only the newest counts.
 NEWEST_FROM_ANY = Qos(reliable=False, depth=1)
 #: Results: a subscriber that comes late sees the last one.
 LATCHED = Qos(transient_local=True, depth=1)
@@ -50,7 +50,7 @@ class MessageTypes(Protocol):
     """Makes messages of the transport's own classes."""
 
     def make(self, type_name: str, **fields: Any) -> Any:
-        """Make a message; fields left out are zero, empty or False.
+        """Make a message; fields that are not given are zero, empty or False.
 
         Args:
             type_name: such as `sensor_msgs/msg/Image`.
@@ -77,7 +77,7 @@ class Subscription(Protocol):
         """Return how many messages the transport knows to have lost, best effort's included."""
 
     def close(self) -> None:
-        """Stop listening; a callback that has begun may still run, a second call does nothing."""
+        """End the subscription; a running callback may still finish, a second call does nothing."""
 
 
 class Transport(Protocol):
@@ -91,14 +91,14 @@ class Transport(Protocol):
 
     @property
     def types(self) -> MessageTypes:
-        """Return what makes this transport's messages."""
+        """Return the factory of this transport's messages."""
 
     @property
     def failure(self) -> str:
         """Return why nothing is read any more; empty while it works and after `close`.
 
-        Whoever runs the transport looks at this now and then and ends the process: without its
-        thread a node hears nothing, and nobody else would notice.
+        The owner of the transport checks this regularly and ends the process: without its thread
+        a node receives nothing, and nothing else would notice.
         """
 
     def resolve(self, topic: str) -> str:

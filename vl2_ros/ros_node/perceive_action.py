@@ -15,7 +15,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
-from vl2_ros.node.guarded import ends_process, guarded, tell_failure
+from vl2_ros.node.guarded import ends_process, guarded, log_failure
 from vl2_ros.node.messages.command_messages import read_sender
 from vl2_ros.node.messages.instance_messages import route_name
 from vl2_ros.node.quiet_log import RepeatedLog
@@ -84,7 +84,7 @@ class PerceiveAction:
             # It would end the executor; the client must not wait for ever either.
             if ends_process(error):
                 raise
-            tell_failure(self._quiet_log, f"a goal of {ACTION_NAME}", error)
+            log_failure(self._quiet_log, f"a goal of {ACTION_NAME}", error)
             if handle.is_active:
                 handle.abort()
             message = f"the goal failed: {type(error).__name__}; see the log of the node"

@@ -93,7 +93,7 @@ TOO_MUCH = {
     ),
     "bytes": (
         {"images": [make_image(TYPES, rgb=np.zeros((9, 9, 3), np.uint8))] * 5},
-        r"hold 0.0 MB, at most 0.001 MB are taken \(max_command_mb\)",
+        r"have 0.0 MB, at most 0.001 MB are accepted \(max_command_mb\)",
     ),
     "pixels": (
         {"images": [make_image(TYPES, **BIG_IMAGE, data=np.zeros(3, np.uint8))]},
@@ -167,7 +167,7 @@ def test_waiting_commands_and_watches_are_bounded_in_bytes():
     for mode in (Mode.ASK, Mode.WATCH):
         _, refusal = schedule.admit(make_request(f"over {mode}", mode), 0.0)
         assert refusal.status is Status.BUSY
-        assert "hold 0.8 MB" in refusal.message and "queue_mb of 1" in refusal.message
+        assert "have 0.8 MB" in refusal.message and "queue_mb of 1" in refusal.message
     # What holds nothing has room, and so has the next when one is gone.
     assert schedule.admit(make_request("words", size_bytes=0), 0.0)[1] is None
     schedule.cancel("watch", "stopped", 0.0)

@@ -105,7 +105,7 @@ def test_step_shorter_than_a_row_names_what_was_expected():
 
 
 def test_wrong_amount_of_data_names_what_was_expected():
-    with pytest.raises(TransportError, match=r"holds 11 bytes, expected 12"):
+    with pytest.raises(TransportError, match=r"has 11 bytes, expected 12"):
         decode_image(
             height=2, width=2, encoding="rgb8", step=6, is_bigendian=False, data=np.zeros(11, "u1")
         )
@@ -141,9 +141,9 @@ def test_depth_is_told_from_images():
 
 @pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
 def test_depth_is_refused_as_a_image(encoding):
-    with pytest.raises(TransportError, match=r"holds depth; expected a colour or grey image"):
+    with pytest.raises(TransportError, match=r"contains depth; expected a colour or grey image"):
         decode(np.zeros((2, 2, 1), np.uint16), encoding)
-    with pytest.raises(TransportError, match="holds depth"):
+    with pytest.raises(TransportError, match="contains depth"):
         decode_compressed_image(
             image_format="16UC1; compressedDepth png", data=np.zeros(9, np.uint8)
         )

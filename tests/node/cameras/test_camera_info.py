@@ -78,8 +78,8 @@ def test_table_of_lens_models_and_coefficient_counts():
             {"k": np.array([20.0, 0, 11.5, 0, -20, 7.5, 0, 0, 1])},
             "must be positive, got 20 and -20",
         ),
-        ({"p": np.full(12, np.inf)}, "P holds numbers that are not finite"),
-        ({"r": np.full(9, np.nan)}, "R holds numbers that are not finite"),
+        ({"p": np.full(12, np.inf)}, "P contains numbers that are not finite"),
+        ({"r": np.full(9, np.nan)}, "R contains numbers that are not finite"),
         ({"r": np.arange(9.0)}, "orthonormal"),
     ],
 )

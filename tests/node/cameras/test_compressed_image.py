@@ -115,7 +115,7 @@ def test_a_mosaic_too_small_for_colours_is_refused():
 )
 def test_depth_on_the_plain_transport_is_refused(image_format):
     depth = np.full(HW, 1500, np.uint16)
-    with pytest.raises(TransportError, match="holds depth; expected a colour or grey image"):
+    with pytest.raises(TransportError, match="contains depth; expected a colour or grey image"):
         send(depth, ".png", image_format)
 
 

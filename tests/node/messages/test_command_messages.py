@@ -92,7 +92,7 @@ def test_options_of_images_arrive_and_zero_leaves_them_open():
         ({"height": 500, "width": 512}, r"multiples of 8 in 64..2048, got \(500, 512\)"),
         ({"height": 4096, "width": 4096}, "multiples of 8 in 64..2048"),
         ({"scheduler": "magic"}, "unknown scheduler 'magic'; expected one of ddim"),
-        ({"scheduler": "\ufffd"}, "the scheduler holds bytes that are not UTF-8"),
+        ({"scheduler": "\ufffd"}, "the scheduler contains bytes that are not UTF-8"),
     ],
 )
 def test_options_that_cannot_be_used_are_named(fields, expected):
@@ -149,7 +149,7 @@ def test_further_images_are_stored_and_decoded_later():
         ({"text": "x" * 1_000_000}, "has 1000000 characters, at most 4000"),
         ({"text": "find \ufffd"}, "not UTF-8"),
         ({"text": "find \udcff"}, "not UTF-8"),
-        ({"id": "\ufffd"}, "the id holds bytes that are not UTF-8"),
+        ({"id": "\ufffd"}, "the id contains bytes that are not UTF-8"),
         ({"id": "i" * 300}, "id has 300 characters, at most 256"),
         ({"mode": 7}, r"mode must be one of 0 \(ASK\).*got 7"),
         ({"rate_hz": float("nan")}, "rate_hz must be zero or a positive number, got nan"),

@@ -137,7 +137,7 @@ def test_a_watch_that_ends_unseen_is_forgotten(messages):
     viewer = Viewer()
     show(messages, viewer, make_watch("w"))
     ended = make_ask("w", status=Status.ENDED, result=None, space=None)
-    messages.leave_out(MARKERS, ended)
+    messages.skip(MARKERS, ended)
     assert show(messages, viewer, ended) == 0
 
 

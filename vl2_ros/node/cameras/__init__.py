@@ -1,1 +1,1 @@
-"""Camera topics to stored images, their calibration and their depth."""
+"""Cameras: stored images of their topics, with calibration and depth."""

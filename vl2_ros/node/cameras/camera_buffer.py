@@ -1,6 +1,6 @@
-"""The newest image of one camera, and the count of those that nobody looked at.
+"""The newest image of one camera, and counts of used and dropped images.
 
-Knows neither threads nor clocks: whoever calls holds the lock and says what time it is.
+Knows neither threads nor clocks: the caller holds the lock and passes the time.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from vl2_ros.node.reports import CameraReport
 from vl2_ros.node.request import StoredImage
 from vl2_ros.structures import Frame
 
-#: The arrival rate is that of the last so many seconds.
+#: Seconds over which the arrival rate is measured.
 RATE_WINDOW_S = 5.0
 _RATE_ARRIVALS = 64
 
 
 @dataclass(slots=True, eq=False)
 class BufferedImage:
-    """A stored image that is decoded once, however many commands look at it.
+    """A stored image that is decoded once, however many commands use it.
 
     Attributes:
         image: as it came.
         number: 1, 2, ... in the order of arrival at its camera.
         received_s: monotonic time of arrival.
-        is_used: a command has looked at it.
+        is_used: a command has used it.
     """
 
     image: StoredImage
@@ -60,7 +60,7 @@ class CameraBuffer:
         self._number = 0
 
     def put(self, image: StoredImage, now_s: float) -> bool:
-        """Keep an image in place of the one before; the same object again is no new image.
+        """Replace the stored image; the same object again is no new image.
 
         Returns:
             Whether it is a new one.
@@ -88,20 +88,20 @@ class CameraBuffer:
         return image
 
     def mark_used(self, image: BufferedImage) -> None:
-        """Count an image as looked at, once."""
+        """Count an image as used, once."""
         self._used += not image.is_used
         image.is_used = True
 
     def find_age_s(self, now_s: float) -> float:
-        """Return seconds since the last image came; infinite when none ever did."""
+        """Return seconds since the last image; infinite before the first one."""
         return now_s - self._arrivals_s[-1] if self._arrivals_s else math.inf
 
     def clear(self) -> None:
-        """Let go of the image; the counts stay."""
+        """Drop the image; the counts stay."""
         self._newest = None
 
     def report(self, now_s: float) -> CameraReport:
-        """Sum up what came."""
+        """Return the counts and the arrival rate."""
         recent_s = [time_s for time_s in self._arrivals_s if now_s - time_s <= RATE_WINDOW_S]
         span_s = recent_s[-1] - recent_s[0] if recent_s else 0.0
         return CameraReport(

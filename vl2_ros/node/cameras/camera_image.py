@@ -1,7 +1,7 @@
-"""ROS image messages to RGB: sensor_msgs/Image by its encoding, CompressedImage by its content.
+"""Convert ROS image messages to RGB: Image by its encoding, CompressedImage by its content.
 
-Messages are read by attribute, so that the classes of every transport will do. `store_image` and
-`store_compressed_image` only keep the message; its pixels are touched when somebody decodes it.
+Messages are read by attribute, so that the classes of every transport work. `store_image` and
+`store_compressed_image` only keep the message; its pixels are read when it is decoded.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def decode_image(
     """Turn the fields of a sensor_msgs/Image into RGB.
 
     16-bit values keep their upper eight bits: the full range of the encoding maps to 0..255. Alpha
-    is dropped, as cv_bridge does. Takes at most 4 bytes a pixel beside its result.
+    is dropped, as cv_bridge does. Needs at most 4 bytes a pixel beside its result.
 
     Args:
         height: rows.
@@ -120,7 +120,7 @@ def decode_image(
     if data.size != form.count_bytes(height, step):
         chroma = " and their chroma" if form.chroma_halves else ""
         raise TransportError(
-            f"image holds {data.size} bytes, expected {form.count_bytes(height, step)} for "
+            f"image has {data.size} bytes, expected {form.count_bytes(height, step)} for "
             f"{height} rows of step {step}{chroma}"
         )
     try:
@@ -164,7 +164,7 @@ def _check_sides(height: int, width: int, encoding: str, form: Encoding, max_pix
 def _cut_planes(
     height: int, width: int, step: int, data: np.ndarray, form: Encoding
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return views of luma (H, W) and chroma (h, w, 2), padding left out."""
+    """Return views of luma (H, W) and chroma (h, w, 2), without padding."""
     luma, chroma = data[: height * step], data[height * step :]
     rows = height // form.multiple_hw[0]
     columns = width // form.multiple_hw[1]
@@ -179,7 +179,7 @@ def decode_compressed_image(
 ) -> np.ndarray:
     """Turn the fields of a sensor_msgs/CompressedImage into RGB.
 
-    Gives the pixels that ROS 2's own decoder gives: not turned by EXIF, since calibration and depth
+    Returns the same pixels as ROS 2's own decoder: not turned by EXIF, since calibration and depth
     belong to the rows and columns as stored, and without alpha, as on the raw topic. A mosaic
     becomes colours. One that the sender has made grey, as compressed_image_transport does for JPEG
     by default (`bayer_rggb8; jpeg compressed mono8`), stays grey.
@@ -193,13 +193,13 @@ def decode_compressed_image(
         (H, W, 3) uint8.
 
     Raises:
-        TransportError: if the bytes are no image, one of depth, or over the limit, or hold a
+        TransportError: if the bytes are no image, one of depth, or over the limit, or contain a
             mosaic of an unknown pattern.
     """
     if is_depth(image_format):
         raise TransportError(
-            f"compressed image of format {image_format!r} holds depth; expected a colour or grey "
-            "image, name the camera's colour topic"
+            f"compressed image of format {image_format!r} contains depth; expected a colour or "
+            "grey image, name the camera's colour topic"
         )
     try:
         pixels = read_stored_pixels(np.ascontiguousarray(data).data, max_pixels=max_pixels)
@@ -209,7 +209,7 @@ def decode_compressed_image(
         return _colour_grey(pixels, image_format)
     source, target = split_format(image_format)
     if "tiff" in image_format and source.startswith("rgb") and not target:
-        # compressed_image_transport hands them to OpenCV's TIFF writer as if they were BGR.
+        # compressed_image_transport passes them to OpenCV's TIFF writer as if they were BGR.
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     return pixels
 

@@ -22,7 +22,7 @@ LENSES = {"plumb_bob": False, "rational_polynomial": False, "equidistant": True,
 
 
 def is_rectified(image_topic: str, rectification: str) -> bool:
-    """Tell whether the images of a topic are rectified.
+    """Return whether the images of a topic are rectified.
 
     Args:
         image_topic: absolute name; image_proc calls its rectified images image_rect...
@@ -80,7 +80,7 @@ def _read_lens(message: Any, rectified: bool) -> tuple[np.ndarray, np.ndarray, b
 def _read_rectification(message: Any, rectified: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the rotation (3, 3) and the camera's centre (3,) in the frame of P."""
     projection, rotation = _read(message, "p", (3, 4)), _read(message, "r", (3, 3))
-    # Left out by drivers of single cameras.
+    # Missing from drivers of single cameras.
     if rectified or not rotation.any():
         rotation = np.eye(3)
     origin_m = np.zeros(3)
@@ -115,7 +115,7 @@ def _read(message: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
         raise InputError(f"{name.upper()} must have {math.prod(shape)} numbers, got {values.size}")
     if not np.isfinite(values).all():
         raise InputError(
-            f"{name.upper()} holds numbers that are not finite: {values.tolist()}; calibrate the "
-            "camera"
+            f"{name.upper()} contains numbers that are not finite: {values.tolist()}; calibrate "
+            "the camera"
         )
     return values.reshape(shape)

@@ -1,4 +1,4 @@
-"""One camera's topics to stored images, and what to say when no image comes."""
+"""Subscribe to one camera's topics, store its images, and explain missing ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos, Subscription, Transport
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
 
-#: Both forms of one image arrive within so many seconds; stamps are not compared for longer, as the
+#: Seconds within which both forms of one image arrive; stamps are not compared for longer, as the
 #: clock of a camera may have been wrong for a moment.
 _SAME_IMAGE_S = 1.0
 
@@ -34,19 +34,19 @@ class CameraInput:
     """Subscribes to the image topics of one camera.
 
     Where a camera sends each image both raw and compressed, only the first of the two is kept,
-    so that nobody looks at one image twice.
+    so that no image is used twice.
 
     Args:
         camera: its topic, which is its name.
         parameters: which topics, and with which reliability; its depth, if it has one.
-        transport: carries the images.
-        store: takes each image; is called on the transport's thread.
+        transport: receives the images.
+        store: called with each image, on the transport's thread.
 
     Attributes:
         topics: absolute name and message type of each topic; the compressed one follows the raw
             one where that is remapped.
         depth: its depth and calibration; None when no depth topic is named for it.
-        duplicates: images left out because they had come in their other form already.
+        duplicates: images skipped because they had come in their other form already.
     """
 
     def __init__(
@@ -129,13 +129,13 @@ class CameraInput:
 
 @dataclass(frozen=True, slots=True)
 class CameraHealth:
-    """How one camera does.
+    """The state of one camera.
 
     Attributes:
-        report: what came from it.
+        report: counts of its images.
         publisher_count: publishers of its topics that are known now.
         silence: why no image comes and what to do; empty while images come.
-        duplicates: images left out because they had come in their other form already.
+        duplicates: images skipped because they had come in their other form already.
     """
 
     report: CameraReport
@@ -151,7 +151,7 @@ def check_camera(
 
     Args:
         camera: its topics.
-        report: what came from it.
+        report: counts of its images.
         parameters: gives camera_timeout_s.
         active_s: seconds since the node began to listen.
     """
@@ -171,7 +171,7 @@ def _explain_silence(
     else:
         came = f"no image came on {where} for {report.last_age_s:.1f} s"
     if count == 0:
-        return f"{came}: nobody publishes there; start the camera, or name or remap its topic"
+        return f"{came}: nothing publishes there; start the camera, or name or remap its topic"
     types = " or ".join(type_name for _, type_name in topics)
     advice = f"check that it sends and that its type is {types}"
     if parameters.image_reliability == "reliable":

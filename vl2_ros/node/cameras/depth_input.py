@@ -1,4 +1,4 @@
-"""One camera's calibration and depth topics to what belongs to each of its images.
+"""Match one camera's calibration and depth to its images.
 
 Depth is matched to an image by its stamp and kept with it, so that it lives as long as the image
 does, however long an answer takes.
@@ -27,7 +27,7 @@ _DEPTH_QOS = Qos(reliable=False, depth=_LOOK_BACK)
 
 
 class DepthMatch:
-    """What belongs to one image, as messages; read when a command has looked at the image."""
+    """Calibration and depth of one image, as messages; read when a command uses the image."""
 
     def __init__(self, stamp_ns: int, tolerance_ns: int, *, rectified: bool = False) -> None:
         self._stamp_ns = stamp_ns
@@ -43,7 +43,7 @@ class DepthMatch:
             self._depth, self._distance_ns = message, distance_ns
 
     def read(self, frame_hw: tuple[int, int]) -> SpatialView | None:
-        """Return what places instances of the image in space; None when something is missing.
+        """Return calibration and depth of the image; None when one of them is missing.
 
         Args:
             frame_hw: height and width of the image.
@@ -65,13 +65,13 @@ class DepthMatch:
 class DepthInput:
     """Subscribes to the calibration and the depth of one camera.
 
-    The calibration is looked for where image_transport has it: `camera_info` beside the image.
+    The calibration is expected where image_transport has it: `camera_info` beside the image.
 
     Args:
         image_topic: absolute name of the camera's raw image topic.
         depth_topic: registered depth, as a user writes it.
         tolerance_s: a depth image belongs to an image when their stamps lie within it.
-        transport: carries the messages; one callback at a time.
+        transport: receives the messages; one callback at a time.
         rectification: whether the image is a rectified one: auto, always or never.
     """
 
@@ -104,7 +104,7 @@ class DepthInput:
         ]
 
     def close(self) -> None:
-        """Close the subscriptions and let go of what came; `subscribe` opens them again."""
+        """Close the subscriptions and drop what was received; `subscribe` opens them again."""
         for subscription in self._subscriptions:
             subscription.close()
         self._subscriptions.clear()
@@ -112,7 +112,7 @@ class DepthInput:
         self._depths.clear()
 
     def match(self, stamp_ns: int) -> DepthMatch:
-        """Make what collects calibration and depth for an image that has just come."""
+        """Start to collect calibration and depth for an image that has just come."""
         match = DepthMatch(stamp_ns, self._tolerance_ns, rectified=self._rectified)
         match.camera_info = self._camera_info
         for message, depth_stamp_ns in self._depths:

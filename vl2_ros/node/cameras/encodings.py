@@ -1,4 +1,4 @@
-"""The encodings of sensor_msgs/Image, in one table, and their bytes to RGB.
+"""The encodings of sensor_msgs/Image in one table, and the conversion to RGB.
 
 Names are those of sensor_msgs/image_encodings.hpp up to ROS 2 Rolling. What has no colour of a
 camera in it (signed, floating point and two-channel names) is not in the table.
@@ -13,7 +13,7 @@ import numpy as np
 
 from vl2_ros.errors import TransportError
 
-#: Encodings that hold depth; not an image, and not an error on a depth topic.
+#: Encodings of depth; not an image, and not an error on a depth topic.
 DEPTH_ENCODINGS = frozenset({"16UC1", "32FC1"})
 #: YUV of BT.601 in its narrow range to RGB, as OpenCV has it for NV12: rows R, G, B.
 _YUV_TO_RGB = np.array([[1.164, 0, 1.596], [1.164, -0.391, -0.813], [1.164, 2.018, 0]])
@@ -114,7 +114,7 @@ def find_encoding(name: str) -> Encoding:
     """
     if is_depth(name):
         raise TransportError(
-            f"image of encoding {name!r} holds depth; expected a colour or grey image, "
+            f"image of encoding {name!r} contains depth; expected a colour or grey image, "
             "name the camera's colour topic"
         )
     form = ENCODINGS.get(name)
@@ -126,7 +126,7 @@ def find_encoding(name: str) -> Encoding:
 
 
 def is_depth(encoding: str) -> bool:
-    """Tell whether an encoding or a compressed format means depth.
+    """Return whether an encoding or a compressed format means depth.
 
     A format begins with the encoding of the raw image, as in `16UC1; png compressed ` and
     `16UC1; compressedDepth png`.
@@ -135,9 +135,9 @@ def is_depth(encoding: str) -> bool:
 
 
 def split_format(image_format: str) -> tuple[str, str]:
-    """Return what a compressed format says of the raw image, and of what was compressed.
+    """Return the encodings of the raw image and of the compressed one, out of a format.
 
-    `bayer_rggb8; jpeg compressed mono8` gives `bayer_rggb8` and `mono8`; what is not there is "".
+    `bayer_rggb8; jpeg compressed mono8` gives `bayer_rggb8` and `mono8`; a missing one is "".
     """
     source, _, compression = image_format.partition(";")
     return source.strip(), compression.partition("compressed")[2].strip()

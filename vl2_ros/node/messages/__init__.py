@@ -1,1 +1,1 @@
-"""Typed values to and from ROS messages."""
+"""Conversion between typed values and ROS messages."""

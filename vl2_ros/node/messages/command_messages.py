@@ -1,6 +1,6 @@
-"""VisionCommand and String messages to a `Request`, checked as far as that goes without an image.
+"""Read VisionCommand and String messages into a `Request`, checked as far as possible.
 
-Knows the wire's conventions (0 and empty mean "the node's own"); the ranges are `Request`'s.
+Knows the wire's conventions (0 and empty mean "the node's default"); the ranges are `Request`'s.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _POINT_BYTES, _RUN_BYTES = 16, 4
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """What every answer to a command repeats, also when the command cannot be used.
+    """The fields that every answer to a command repeats, also when the command cannot be used.
 
     Attributes:
-        id: the sender's, or one that was made because it gave none; cut to 256 characters.
+        id: the sender's, or a generated one if it is empty; cut to 256 characters.
         text: the sentence, cut to 4000 characters.
-        camera: the camera that was asked.
+        camera: the requested camera.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Sender:
 
 
 def read_sender(message: Any) -> Sender:
-    """Read who asks, from a VisionCommand or a String; never fails.
+    """Read the sender of a VisionCommand or a String; never fails.
 
     What cannot be sent back as UTF-8 becomes a question mark.
     """
@@ -66,7 +66,7 @@ def read_text_command(message: Any, sender: Sender) -> Request:
 
     Args:
         message: the String.
-        sender: what `read_sender` says of it.
+        sender: what `read_sender` returns for it.
 
     Raises:
         InputError: if the text cannot be used.
@@ -75,7 +75,7 @@ def read_text_command(message: Any, sender: Sender) -> Request:
 
 
 def read_mode(message: Any) -> Mode:
-    """Read what a VisionCommand wants.
+    """Read the mode of a VisionCommand.
 
     Raises:
         InputError: if it is none of the modes.
@@ -93,18 +93,18 @@ def _read_watch_mode(value: int) -> WatchMode | None:
     except ValueError:
         modes = ", ".join(f"{mode.value} ({mode.name})" for mode in WatchMode)
         raise InputError(
-            f"watch_mode must be one of {modes}, or 0 for the node's choice, got {value}"
+            f"watch_mode must be one of {modes}, or 0 for the node's default, got {value}"
         ) from None
 
 
 def read_command(message: Any, sender: Sender, parameters: NodeParameters = _DEFAULTS) -> Request:
     """Read a VisionCommand of mode ASK or WATCH.
 
-    What it declares is checked first, so that one that is refused takes no memory for it.
+    Declared sizes are checked first, so that a refused command needs no memory for them.
 
     Args:
         message: the VisionCommand.
-        sender: what `read_sender` says of it.
+        sender: what `read_sender` returns for it.
         parameters: of the node; give the limits of a command's images and size.
 
     Raises:
@@ -113,7 +113,7 @@ def read_command(message: Any, sender: Sender, parameters: NodeParameters = _DEF
     _check_utf8("id", message.id)
     if len(message.id) > MAX_ID_CHARACTERS:
         raise InputError(
-            f"the id has {len(message.id)} characters, at most {MAX_ID_CHARACTERS} are taken"
+            f"the id has {len(message.id)} characters, at most {MAX_ID_CHARACTERS} are accepted"
         )
     size_bytes = _check_size(message, parameters)
     most = parameters.max_image_pixels
@@ -136,7 +136,7 @@ def read_command(message: Any, sender: Sender, parameters: NodeParameters = _DEF
 
 
 def _check_size(message: Any, parameters: NodeParameters) -> int:
-    """Check what a command declares; return the bytes of its images and prompts."""
+    """Check the declared sizes of a command; return the bytes of its images and prompts."""
     prompts, images = message.visual_prompts, message.images
     _check_count("visual prompts", len(prompts), MAX_VISUAL_PROMPTS)
     _check_count("images", len(images), MAX_FURTHER_IMAGES)
@@ -146,8 +146,8 @@ def _check_size(message: Any, parameters: NodeParameters) -> int:
     size_bytes = _POINT_BYTES * points + _RUN_BYTES * runs + sum(len(one.data) for one in images)
     if size_bytes > parameters.max_command_mb * 1e6:
         raise InputError(
-            f"the images and visual prompts of the command hold {size_bytes / 1e6:.1f} MB, at most "
-            f"{parameters.max_command_mb:g} MB are taken (max_command_mb); send smaller images"
+            f"the images and visual prompts of the command have {size_bytes / 1e6:.1f} MB, at most "
+            f"{parameters.max_command_mb:g} MB are accepted (max_command_mb); send smaller images"
         )
     for index, image in enumerate(images, start=1):
         pixels = int(image.height) * int(image.width)
@@ -161,7 +161,7 @@ def _check_size(message: Any, parameters: NodeParameters) -> int:
 
 def _check_count(what: str, count: int, most: int) -> None:
     if count > most:
-        raise InputError(f"the command has {count} {what}, at most {most} are taken")
+        raise InputError(f"the command has {count} {what}, at most {most} are accepted")
 
 
 def _read_options(message: Any) -> ImageOptions:
@@ -200,7 +200,7 @@ def _check_text(text: str) -> str:
 def _check_utf8(name: str, text: str) -> str:
     # ROS and DDS put U+FFFD in place of bytes that they could not read.
     if any(letter == "\ufffd" or "\ud800" <= letter <= "\udfff" for letter in text):
-        raise InputError(f"the {name} holds bytes that are not UTF-8; send it encoded in UTF-8")
+        raise InputError(f"the {name} contains bytes that are not UTF-8; send it encoded in UTF-8")
     return text
 
 

@@ -1,4 +1,4 @@
-"""The state of the node to a diagnostic_msgs/DiagnosticArray, one status per camera and one more.
+"""Report the node's state as a DiagnosticArray, one status per camera and one more.
 
 Levels: OK; WARN for a camera that never sent an image, for answers that failed or were refused
 and commands that were lost since the last message, and for a watch that gets no turn; STALE for a
@@ -17,9 +17,9 @@ from vl2_ros.node.request import Status
 from vl2_ros.node.transport import MessageTypes
 from vl2_ros.structures import ModelInfo
 
-#: Answers that somebody who runs the robot should hear of.
+#: Answers that are reported to the robot's operator.
 _TROUBLE = (Status.FAILED, Status.EXPIRED, Status.BUSY)
-#: A watch that was due for so long without a turn is reported, in seconds.
+#: Seconds without a turn after which a due watch is reported.
 _LONG_WAIT_S = 3.0
 
 
@@ -33,12 +33,12 @@ class Level(IntEnum):
 
 
 class DiagnosticMessages:
-    """Makes the messages; remembers the last counts, to tell what is new.
+    """Makes the messages; remembers the last counts, to report the difference.
 
     Args:
         types: makes the transport's message classes.
         node_name: stands before the name of each status.
-        find_info: returns what answers; asked for each message, since large weights are
+        find_info: returns the model's info; called for each message, since large weights are
             hashed beside the first answers.
     """
 
@@ -63,9 +63,9 @@ class DiagnosticMessages:
 
         Args:
             report: of the node.
-            cameras: how each camera does.
+            cameras: the state of each camera.
             stamp_ns: time now, nanoseconds since the epoch.
-            lost_commands: commands that the middleware lost on their way, since the start.
+            lost_commands: commands that the middleware has lost since the start.
         """
         seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
         stamp = self._make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
@@ -108,7 +108,7 @@ class DiagnosticMessages:
         if report.is_stalled:
             return Level.ERROR, (
                 f"command {report.running_id} has been in stage {report.running_stage} for "
-                f"{report.idle_s:.1f} s without a sign; restart the process if it stays so"
+                f"{report.idle_s:.1f} s without progress; restart the process if it stays so"
             )
         trouble = self._find_trouble(report, lost_commands)
         if trouble:

@@ -1,4 +1,4 @@
-"""Frames, images, boxes, masks and instances to messages of the transport's own classes."""
+"""Make messages of frames, images, boxes, masks and instances, in the transport's classes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class InstanceMessages:
         )
 
     def make_generated(self, image: GeneratedImage, frame: Frame | None) -> Any:
-        """Make the vl2_ros/GeneratedImage of a drawn or edited image."""
+        """Make the vl2_ros/GeneratedImage of a generated or edited image."""
         return self._make(
             "vl2_ros/msg/GeneratedImage",
             image=self._make_image(image, frame),
@@ -76,7 +76,7 @@ class InstanceMessages:
     def _make_image(self, image: GeneratedImage, frame: Frame | None) -> Any:
         message = self.make_image(image.rgb, "rgb8", frame)
         if image.route is not Route.EDIT:
-            # Nothing in a drawing is seen from the camera; with its frame it could be projected.
+            # A generated image is no view of the camera; with its frame_id it could be projected.
             message.header.frame_id = ""
         return message
 
@@ -131,7 +131,7 @@ class InstanceMessages:
         return self.make_image(draw_labels(branch, frame.frame_hw), "16UC1", frame)
 
     def make_label_info(self, branch: Branch, frame: Frame | None) -> Any:
-        """Make the vision_msgs/LabelInfo that tells what the numbers in the label image mean."""
+        """Make the vision_msgs/LabelInfo that names the class of each number in the label image."""
         return self._make(
             "vision_msgs/msg/LabelInfo",
             header=self.make_header(frame),

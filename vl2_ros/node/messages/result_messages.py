@@ -1,4 +1,4 @@
-"""An `Answer` to messages: which topics it goes out on, and what stands in its VisionResult.
+"""Make the messages of an `Answer`: its topics, and the fields of its VisionResult.
 
 Written once for every transport: messages are made by the transport's own classes. The routes of
 the answer choose the topics by one table, `ROUTE_TOPICS`.
@@ -53,7 +53,7 @@ LABEL_INFO = ResultTopic("~/label_info", "vision_msgs/msg/LabelInfo", LATCHED)
 POSES = ResultTopic("~/poses", "vl2_ros/msg/InstanceArray")
 GENERATED_IMAGE = ResultTopic("~/generated_image", "sensor_msgs/msg/Image")
 
-#: Only sent about an image for which there is depth and a calibration; markers to clear, too.
+#: Only sent for an image with depth and a calibration, and to clear markers.
 SPATIAL_TOPICS = (DETECTIONS_3D, MARKERS)
 _BOXES = (DETECTIONS, *SPATIAL_TOPICS)
 #: What an answer with each route is published on, beside ~/result.
@@ -67,7 +67,7 @@ ROUTE_TOPICS: Mapping[Route, tuple[ResultTopic, ...]] = {
     Route.EDIT: (ANSWER, GENERATED_IMAGE),
 }
 #: Every topic of results, in the order in which one answer is published; ~/result comes last, so
-#: that whoever has it knows that the others have been sent.
+#: that its receivers know that the others have been sent.
 RESULT_TOPICS: tuple[ResultTopic, ...] = (
     *dict.fromkeys(topic for topics in ROUTE_TOPICS.values() for topic in topics),
     RESULT,
@@ -89,7 +89,7 @@ class DomainValue(IntEnum):
         return cls.INSIDE if result.in_domain else cls.OUTSIDE
 
     def read(self) -> bool | None:
-        """Return what `Result.in_domain` says."""
+        """Return the value of `Result.in_domain`."""
         return None if self is DomainValue.UNKNOWN else self is DomainValue.INSIDE
 
 
@@ -101,9 +101,9 @@ class ResultMessages:
 
     Args:
         types: makes the transport's message classes.
-        find_info: returns what answers; asked for each message, since large weights are hashed
+        find_info: returns the model's info; called for each message, since large weights are hashed
             beside the first answers.
-        find_marker_lifetime_s: asked for each answer's markers; 0: until they are cleared.
+        find_marker_lifetime_s: called for each answer's markers; 0: until they are cleared.
     """
 
     def __init__(
@@ -124,39 +124,39 @@ class ResultMessages:
         self._log = RepeatedLog(logging.getLogger(__name__))
 
     def list_topics(self, answer: Answer) -> tuple[ResultTopic, ...]:
-        """List the topics of an answer in the order of `RESULT_TOPICS`, `~/result` left out.
+        """List the topics of an answer in the order of `RESULT_TOPICS`, without `~/result`.
 
         Args:
             answer: one that is not OK goes out on `~/result`, and clears markers.
         """
-        # Whatever comes may have to clear markers that viewers show.
+        # Every answer may have to clear markers that viewers show.
         topics = {MARKERS}
         if answer.status is Status.OK and answer.result is not None:
             topics.update(*(ROUTE_TOPICS[route] for route in answer.result.routes))
         return tuple(topic for topic in RESULT_TOPICS if topic in topics)
 
     def open_parts(self, answer: Answer) -> AnswerParts:
-        """Return what the messages of an answer share."""
+        """Return the parts that the messages of an answer share."""
         return AnswerParts(self._parts, answer)
 
     def make_messages(self, topic: ResultTopic, parts: AnswerParts) -> list[Any]:
         """Make the messages of an answer on one of its topics."""
         return self._makers[topic](self._parts, parts.answer, parts)
 
-    def leave_out(self, topic: ResultTopic, answer: Answer) -> None:
-        """Note that nobody is there for what an answer has on a topic."""
+    def skip(self, topic: ResultTopic, answer: Answer) -> None:
+        """Note that an answer is not published on a topic, as it has no subscribers."""
         if topic is MARKERS:
             self._spatial.forget(answer)
 
     def make_result(
         self, answer: Answer, parts: AnswerParts | None = None, failures: Sequence[str] = ()
     ) -> Any:
-        """Make the vl2_ros/VisionResult of an answer; never fails for what is in it.
+        """Make the vl2_ros/VisionResult of an answer; never fails, whatever the answer contains.
 
         Args:
             answer: to a command.
             parts: of the answer, where they are there already.
-            failures: what could not be sent on other topics; stands in the message.
+            failures: what could not be sent on other topics; the message reports it.
 
         Returns:
             The message; FAILED, with the reason, when the answer cannot be written.
@@ -176,7 +176,7 @@ class ResultMessages:
         return self.make_failed(answer, f"the answer cannot be written: {describe_error(failure)}")
 
     def make_failed(self, answer: Answer, reason: str) -> Any:
-        """Make the vl2_ros/VisionResult that stands for an answer whose own cannot be had."""
+        """Make the vl2_ros/VisionResult that replaces one that cannot be made."""
         failed = replace(
             answer, status=Status.FAILED, message=reason, frame=None, space=None, result=None
         )
@@ -226,7 +226,7 @@ class ResultMessages:
 
 
 class AnswerParts:
-    """Messages that several topics of an answer show; each is made once, when it is wanted.
+    """Messages that several topics of an answer show; each is made once, when it is needed.
 
     Args:
         messages: makes them.
@@ -248,7 +248,7 @@ class AnswerParts:
 
     @cached_property
     def images(self) -> list[Any]:
-        """A vl2_ros/GeneratedImage of each drawn or edited image."""
+        """A vl2_ros/GeneratedImage of each generated or edited image."""
         result = self.answer.result
         images = result.images if result else ()
         return [self._messages.make_generated(one, self.answer.frame) for one in images]

@@ -1,4 +1,4 @@
-"""Masks to uncompressed COCO run lengths and back, as InstanceMask.counts holds them."""
+"""Encode and decode masks as uncompressed COCO run lengths, as in InstanceMask.counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from vl2_ros.errors import ShapeError
 from vl2_ros.structures import RunLengths
 
-#: Pixels that are looked at together; bounds what encoding takes beside its result.
+#: Pixels that are processed together; bounds the memory that encoding needs beside its result.
 _BLOCK_PIXELS = 1 << 16
 
 

@@ -1,6 +1,6 @@
-"""Instances placed in space to messages: Detection3DArray for programs, MarkerArray for viewers.
+"""Make messages of instances in space: Detection3DArray for programs, MarkerArray for viewers.
 
-Viewers keep a marker until they are told otherwise. So asks share one namespace, which each answer
+Viewers keep a marker until a message removes it. So asks share one namespace, which each answer
 clears; a watch has one of its own, which each of its results clears, and its end.
 """
 
@@ -34,7 +34,7 @@ class SpatialMessages:
 
     Args:
         types: makes the transport's message classes.
-        find_lifetime_s: asked for the lifetime of each answer's markers; 0: until they are cleared.
+        find_lifetime_s: returns the lifetime of each answer's markers; 0: until they are cleared.
     """
 
     def __init__(self, types: MessageTypes, find_lifetime_s: Callable[[], float]) -> None:
@@ -52,9 +52,9 @@ class SpatialMessages:
         )
 
     def make_markers(self, answer: Answer, header: Any) -> list[Any]:
-        """Make at most one visualization_msgs/MarkerArray: what was there goes, then cube and name.
+        """Make at most one visualization_msgs/MarkerArray: clear old markers, add cube and name.
 
-        An answer without places in space clears what viewers still show of its namespace; no
+        An answer without positions in space clears what viewers still show of its namespace; no
         message where they show nothing. An ask that was not answered changes nothing.
         """
         namespace = _name_space(answer)
@@ -74,7 +74,7 @@ class SpatialMessages:
         return [self._make("visualization_msgs/msg/MarkerArray", markers=markers)]
 
     def forget(self, answer: Answer) -> None:
-        """Forget what was shown for a watch that ends while nobody looks at markers."""
+        """Forget the markers of a watch that ends while its topic has no subscribers."""
         if answer.status is Status.ENDED:
             with self._lock:
                 self._shown.discard(_name_space(answer))

@@ -1,1 +1,1 @@
-"""What the node does next: queue, watches, attempts."""
+"""Scheduling: queue, watches and attempts."""

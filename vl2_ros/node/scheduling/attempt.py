@@ -1,4 +1,4 @@
-"""One command about one image: decode, check, let the perceiver answer, stop when it must."""
+"""One command about one image: decode, check, run the perceiver, stop on request."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from vl2_ros.structures import Command, Event, Frame, Result, ResultEvent, Stage
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Attempt:
-    """Runs a job on an image and keeps what came of it, also when it fails midway.
+    """Runs a job on an image and keeps its outcome, also when it fails midway.
 
     Attributes:
-        job: what is asked.
-        image: what is looked at.
+        job: the command.
+        image: that it is about.
         perceiver: answers.
         parameters: of the node, as they were when the attempt began.
-        is_stopped: asked before each step; True ends the attempt without a result.
-        log: reports that a listener failed.
+        is_stopped: called before each step; True ends the attempt without a result.
+        log: receives failures of listeners.
         stage_ms: wall time of each stage in milliseconds, queue and decode included.
         frame: the decoded image; None when it could not be decoded.
-        space: what places the instances in space; None when there is no depth for the image.
+        space: calibration and depth of the image; None when there is no depth for it.
         space_fault: why calibration or depth could not be used, or not for every instance; empty
             when they could.
         result: the answer; None when there is none.
@@ -76,7 +76,7 @@ class Attempt:
         self._read_space(self.frame)
 
     def _read_space(self, frame: Frame) -> None:
-        # Without it, what the image itself shows is still right: no reason to fail.
+        # Without it the answer about the image itself is still right: no reason to fail.
         camera = f"camera {self.job.camera}"
         try:
             self.space = self.image.image.read_space(frame.frame_hw)
@@ -117,7 +117,7 @@ class Attempt:
             getattr(events, "close", lambda: None)()
 
     def _notify(self, event: Event) -> None:
-        # A stage that is reported again is no sign that it goes on.
+        # A stage that is reported again is no sign of progress.
         if not isinstance(event, StageEvent):
             self.job.active_s = time.monotonic()
         elif event.stage != self.job.stage:

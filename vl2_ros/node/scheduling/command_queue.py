@@ -1,4 +1,4 @@
-"""The asks that wait: a bound, first come first served among those that can run, deadlines."""
+"""The queue of asks: bounded, first come first served among those that can run, deadlines."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ class CommandQueue:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether one more would be one too many."""
+        """Return whether the queue is full."""
         return len(self._asks) >= self._size
 
     @property
     def size_bytes(self) -> int:
-        """Return what the images and visual prompts of all that wait occupy."""
+        """Return the bytes of the images and visual prompts of all waiting asks."""
         return sum(ask.request.size_bytes for ask in self._asks)
 
     def has(self, request_id: str) -> bool:
-        """Tell whether an ask of this id waits."""
+        """Return whether an ask of this id waits."""
         return any(ask.request.id == request_id for ask in self._asks)
 
     def add(self, ask: Ask) -> None:
-        """Let an ask wait behind the others."""
+        """Append an ask."""
         self._asks.append(ask)
 
     def take(
         self, now_s: float, find_image: Callable[[str], BufferedImage | None]
     ) -> tuple[Ask, BufferedImage] | None:
-        """Remove the first ask that is not too late and has something to look at.
+        """Remove the first ask that is not too late and has an image.
 
         Args:
             now_s: monotonic time.

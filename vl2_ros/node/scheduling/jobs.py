@@ -1,4 +1,4 @@
-"""A request inside of the node: an ask or a watch, with its times and who listens."""
+"""A request inside of the node: an ask or a watch, with its times and listeners."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from vl2_ros.node.request import Answer, Request, Status
 from vl2_ros.processing.results.spatial import SpatialView
 from vl2_ros.structures import Event, Frame, Result
 
-#: What must not go on has so long to end by itself, in seconds; then it is answered all the same.
+#: Seconds that a stopped job has to end by itself; then it is answered all the same.
 GRACE_S = 0.5
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Job:
-    """What asks and watches share. All times are monotonic seconds.
+    """The common part of asks and watches. All times are monotonic seconds.
 
     Attributes:
-        request: as it came.
-        camera: the one that is looked at.
+        request: as received.
+        camera: its camera.
         waits_since_s: when it began to wait for the worker.
-        on_event: hears of each stage, word and step.
-        on_answer: hears of each answer.
+        on_event: called with each stage, word and step.
+        on_answer: called with each answer.
         images: further images of the request.
-        stop_message: why it must not go on; None while it may.
-        answer_by_s: once it must not go on, its last answer is due then, whatever it is doing.
+        stop_message: why it must stop; None while it may continue.
+        answer_by_s: once it must stop, its last answer is due then, whatever it is doing.
         is_answered: its last answer is made.
         is_delivering: an answer that is not its last is on its way out, while it runs.
         stage: the last one that began, while it runs.
-        active_s: when it last showed that it goes on: it began, or an event came.
+        active_s: when it last made progress: it began, or an event came.
     """
 
     request: Request
@@ -80,7 +80,7 @@ class Ask(Job):
     """A command that is answered once.
 
     Attributes:
-        limit_s: seconds from arrival in which the answer is worth something.
+        limit_s: seconds from arrival within which the answer is useful.
         expires_s: end of that time.
     """
 
@@ -94,20 +94,20 @@ class Ask(Job):
 
     @property
     def is_unsettled(self) -> bool:
-        """Tell whether it can still be canceled."""
+        """Return whether it can still be canceled."""
         return not self.is_answered and self.stop_message is None
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Watch(Job):
-    """A command that is answered again and again.
+    """A command that is answered repeatedly.
 
     Attributes:
-        due_s: not looked again before.
+        due_s: earliest time of its next turn.
         ends_s: it ends by itself then.
-        seen_number: of the last image that it looked at.
+        seen_number: of the last image that it used.
         last_turn: turn of the worker that it had last; 0 when it had none.
-        ready_since_s: since when there is an image that it has not looked at; None while there is
+        ready_since_s: since when there is an image that it has not used; None while there is
             none.
         result_count: results so far.
         memory: what the perceiver keeps from the last frame that it answered; None before the
@@ -128,7 +128,7 @@ class Watch(Job):
         self.ends_s = self.waits_since_s + (self.request.duration_s or math.inf)
 
     def plan_next(self, now_s: float) -> None:
-        """Set when the next look is due, after one that begins now.
+        """Set when the next turn is due, after one that begins now.
 
         Due times lie a period apart, so that small delays do not add up. After a delay of more
         than half a period they move on instead of being made up for.

@@ -1,6 +1,6 @@
-"""What the node does next: which request is taken, runs, has expired, is canceled.
+"""Decide what the node does next: which request runs, has expired or is canceled.
 
-Decisions only, all of them made at a time that the caller names: no thread, lock or callback.
+Decisions only, all of them at a time that the caller passes: no thread, lock or callback.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vl2_ros.node.scheduling.jobs import GRACE_S, Ask, Job, Watch
 from vl2_ros.node.scheduling.watches import WatchList
 from vl2_ros.structures import Command
 
-#: Stands before the id of a command that is refused because of its id.
+#: Prefix of the id of a command that is refused because of its id.
 REFUSED = "refused:"
 
 #: A request and an answer to it, ready to be delivered.
@@ -58,10 +58,10 @@ class Schedule:
             self.watches.note_image(camera, now_s, is_first=not was_fresh)
 
     def admit(self, request: Request, now_s: float) -> tuple[Job, Answer | None]:
-        """Take a request in, or say why not.
+        """Accept a request, or refuse it with a reason.
 
         Returns:
-            The job, and None when it was taken in; otherwise a BUSY or INVALID answer to it. Where
+            The job, and None when it was accepted; otherwise a BUSY or INVALID answer to it. Where
             another command has the id, the answer has it behind `REFUSED`, so that the other one
             keeps its one last result.
         """
@@ -85,7 +85,7 @@ class Schedule:
     def take_next(self, now_s: float) -> tuple[Job, BufferedImage] | None:
         """Choose what runs now; None when nothing can.
 
-        Asks go before watches, but after an ask it is the turn of a watch that is due, so that
+        Asks run before watches, but after an ask it is the turn of a watch that is due, so that
         senders that ask again at once do not starve it.
         """
 
@@ -120,7 +120,7 @@ class Schedule:
         )
 
     def is_stopped(self, job: Job, now_s: float) -> bool:
-        """Tell whether a running job must not go on."""
+        """Return whether a running job must stop."""
         if job.is_answered or job.stop_message is not None:
             return True
         return isinstance(job, Ask) and now_s >= job.expires_s
@@ -128,7 +128,7 @@ class Schedule:
     def settle(
         self, attempt: Attempt, failure: BaseException | None, now_s: float
     ) -> Answer | None:
-        """Decide what an attempt means; None when nobody waits for it any more."""
+        """Return the answer of an attempt; None when none is due any more."""
         job = attempt.job
         if job.is_answered:
             return None
@@ -156,7 +156,7 @@ class Schedule:
         )
 
     def abort(self, job: Job, message: str) -> list[Reply]:
-        """Take note that a job failed outside of its attempt; a watch goes on."""
+        """Note that a job failed outside of its attempt; a watch continues."""
         replies = self.finish(job)
         if isinstance(job, Ask) and not job.is_answered:
             job.is_answered = True
@@ -164,7 +164,7 @@ class Schedule:
         return replies
 
     def finish(self, job: Job) -> list[Reply]:
-        """Take note that a job does not run any more; a stopped watch is answered ENDED."""
+        """Note that a job does not run any more; a stopped watch is answered ENDED."""
         self.running = None
         job.is_delivering = False
         if isinstance(job, Watch) and job.stop_message is not None and not job.is_answered:
@@ -187,7 +187,7 @@ class Schedule:
         return replies
 
     def give_up_running(self) -> list[Reply]:
-        """Answer what runs without waiting for it; whatever comes of it later is dropped."""
+        """Answer the running job without waiting for it; its later result is dropped."""
         job = self.running
         if job is None or job.is_answered:
             return []
@@ -199,7 +199,7 @@ class Schedule:
         return [(job, job.make_answer(Status.CANCELED, job.stop_message or "given up"))]
 
     def cancel(self, request_id: str, message: str, now_s: float) -> tuple[int, list[Reply]]:
-        """End what has this id, or everything when it is empty.
+        """End the command or watch of this id, or all of them when it is empty.
 
         Returns:
             How many were ended, and the answers to those that do not run; one that runs is
@@ -220,7 +220,7 @@ class Schedule:
         return count, replies
 
     def has(self, request_id: str) -> bool:
-        """Tell whether a command of this id waits, runs or watches."""
+        """Return whether a command of this id waits, runs or watches."""
         running = self.running
         # A running watch is on the list until it is stopped; who has stopped it may use its id.
         is_running = (
@@ -233,7 +233,7 @@ class Schedule:
         return self.watches.describe(now_s, lambda camera: self._find_image(camera, now_s))
 
     def clear_cameras(self) -> None:
-        """Let go of all images."""
+        """Drop all images."""
         for buffer in self.cameras.values():
             buffer.clear()
 
@@ -275,13 +275,13 @@ class Schedule:
         if isinstance(job, Ask) and self.queue.is_full:
             return (
                 Status.BUSY,
-                f"{len(self.queue)} commands wait, no more are taken; ask again later",
+                f"{len(self.queue)} commands wait, no more are accepted; ask again later",
             )
         occupied = self.queue.size_bytes + self.watches.size_bytes
         size, limit_mb = job.request.size_bytes, self.parameters.queue_mb
         if size and occupied + size > limit_mb * 1e6:
             return Status.BUSY, (
-                f"waiting commands and watches hold {occupied / 1e6:.1f} MB of images and visual "
+                f"waiting commands and watches have {occupied / 1e6:.1f} MB of images and visual "
                 f"prompts, {size / 1e6:.1f} MB more are over queue_mb of {limit_mb:g}; ask again "
                 "later or send smaller images"
             )
@@ -329,7 +329,7 @@ class Schedule:
         return [(watch, self._end(watch, message))]
 
     def _end(self, watch: Watch, message: str) -> Answer:
-        # The worker may hold on to the watch until its next task.
+        # The worker may keep the watch until its next task.
         watch.memory = None
         return watch.make_answer(Status.ENDED, message, sequence=watch.result_count)
 

@@ -1,4 +1,4 @@
-"""The standing commands: whose turn it is, at which rate, until when."""
+"""The list of watches: whose turn it is, at which rate, until when."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ class WatchList:
 
     @property
     def size_bytes(self) -> int:
-        """Return what the images and visual prompts of all of them occupy."""
+        """Return the bytes of the images and visual prompts of all of them."""
         return sum(watch.request.size_bytes for watch in self._watches)
 
     def has(self, request_id: str) -> bool:
-        """Tell whether there is a watch of this id."""
+        """Return whether there is a watch of this id."""
         return any(watch.request.id == request_id for watch in self._watches)
 
     def add(self, watch: Watch) -> None:
-        """Take a watch in; it is due at once."""
+        """Add a watch; it is due at once."""
         self._watches.append(watch)
 
     def take(self, now_s: float, find_image: FindImage) -> tuple[Watch, BufferedImage] | None:
-        """Choose the watch that looks now, and plan its next look.
+        """Choose the watch whose turn it is, and plan its next turn.
 
         Args:
             now_s: monotonic time.
             find_image: camera to its newest image that is fresh.
 
         Returns:
-            A watch that is due and an image that it has not seen; None when there is none.
+            A watch that is due and an image that it has not used; None when there is none.
         """
         ready = [pair for pair in self._find_unseen(now_s, find_image) if pair[0].due_s <= now_s]
         if not ready:
@@ -60,10 +60,10 @@ class WatchList:
         return watch, image
 
     def note_image(self, camera: str, now_s: float, *, is_first: bool) -> None:
-        """Note that an image has come, so that it is known for how long a watch goes without.
+        """Note that an image has come, to measure how long a watch waits for its turn.
 
         Args:
-            camera: where it came.
+            camera: that sent it.
             now_s: monotonic time.
             is_first: none was fresh before it; what went before does not count as waiting.
         """
@@ -80,7 +80,7 @@ class WatchList:
         return self._remove(lambda watch: request_id in ("", watch.request.id))
 
     def find_next_due_s(self, now_s: float, find_image: FindImage) -> float:
-        """Return when a watch that has something to look at is due; infinite when none has."""
+        """Return when a watch that has a new image is due; infinite when none has."""
         unseen = self._find_unseen(now_s, find_image)
         return min((watch.due_s for watch, _ in unseen), default=math.inf)
 
@@ -90,7 +90,7 @@ class WatchList:
 
     def describe(self, now_s: float, find_image: FindImage) -> tuple[WatchState, ...]:
         """List the watches; one that is over counts until `take_ended` has removed it."""
-        # An image that has become too old meanwhile gives nobody a turn.
+        # An image that has become too old meanwhile gives no watch a turn.
         ready = [watch for watch, _ in self._find_unseen(now_s, find_image)]
         return tuple(
             WatchState(

@@ -26,7 +26,7 @@ from cyclonedds.sub import DataReader
 from cyclonedds.topic import Topic
 
 from vl2_ros.errors import TransportError
-from vl2_ros.node.guarded import guarded, tell_failure
+from vl2_ros.node.guarded import guarded, log_failure
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.transport import LATCHED, Qos
 from vl2_ros.transports.dds.domain import join_domain, open_domain
@@ -310,7 +310,7 @@ class Endpoints:
 
     def _bear(self, error: BaseException, failures: int) -> None:
         """Pause after a failed round; after too many of them log an error and give up."""
-        tell_failure(self._quiet_log, "the thread that reads DDS topics", error)
+        log_failure(self._quiet_log, "the thread that reads DDS topics", error)
         if failures < _MOST_FAILURES:
             self._closing.wait(_FIRST_PAUSE_S * 2 ** (failures - 1))
             return

@@ -13,7 +13,7 @@ from cyclonedds.builtin import BuiltinDataReader, BuiltinTopicDcpsPublication
 from cyclonedds.core import Entity, InstanceState, ReadCondition, SampleState, ViewState
 from cyclonedds.domain import DomainParticipant
 
-from vl2_ros.node.guarded import tell_failure
+from vl2_ros.node.guarded import log_failure
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.transports.message_types import StoreMessageTypes
@@ -95,7 +95,7 @@ class KnownPublishers:
             self._take()
         except Exception as error:
             # Discovery data serves diagnostics only; topics are read without it.
-            tell_failure(self._log, "counting publishers", error)
+            log_failure(self._log, "counting publishers", error)
             self.is_broken = True
 
     def _take(self) -> None:

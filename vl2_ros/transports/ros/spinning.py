@@ -13,7 +13,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
-from vl2_ros.node.guarded import tell_failure
+from vl2_ros.node.guarded import log_failure
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.transports.ros.executor import GuardedExecutor, GuardedSingleExecutor
 from vl2_ros.transports.ros.transport import CONTEXT_GONE, RosTransport
@@ -90,7 +90,7 @@ class SpinningThread(threading.Thread):
             except BaseException as error:
                 if self._executor.wait_failure is not error:
                     # A callback's; however many there are, others are called.
-                    tell_failure(self._quiet_log, "a callback of the ROS 2 node", error)
+                    log_failure(self._quiet_log, "a callback of the ROS 2 node", error)
                     continue
                 now_s = time.monotonic()
                 failures = failures + 1 if now_s - failed_s < _CALM_S else 1
@@ -105,7 +105,7 @@ class SpinningThread(threading.Thread):
 
     def _bear(self, error: BaseException, failures: int) -> bool:
         """Pause after a failure; False when there were too many."""
-        tell_failure(self._quiet_log, "the thread that spins the ROS 2 node", error)
+        log_failure(self._quiet_log, "the thread that spins the ROS 2 node", error)
         if failures < _MOST_FAILURES:
             time.sleep(_FIRST_PAUSE_S * 2 ** (failures - 1))
             return True
