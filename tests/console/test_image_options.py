@@ -173,11 +173,16 @@ class TestAsk:
         assert run("ask", image, "draw a mug") == 2
         assert "image_generation is not loaded: it was switched off" in capsys.readouterr().err
         assert run("ask", "draw a mug") == 2
-        assert "this model cannot draw; it can: answer" in capsys.readouterr().err
+        assert (
+            "this model cannot generate images; its routes are: answer" in capsys.readouterr().err
+        )
 
     def test_the_embedded_model_answers_in_words_and_draws_nothing(self, image, capsys):
         assert run("ask", "draw a red mug", "--device", "cpu") == 2
-        assert "this model cannot draw; it can: answer, detect" in capsys.readouterr().err
+        assert (
+            "this model cannot generate images; its routes are: answer, detect"
+            in capsys.readouterr().err
+        )
         assert run("ask", image, "draw a red mug", "--device", "cpu", "--json") == 0
         document = json.loads(capsys.readouterr().out)
         assert document["images"] == [] and document["text"]

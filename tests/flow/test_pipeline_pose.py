@@ -137,7 +137,7 @@ def test_too_many_keypoints_are_refused_with_the_limit(tokenizer, frame, count):
     names = [f"point {index}" for index in range(count)]
     decoder = PoseDecoder()
     pipeline = make_pipeline(tokenizer, "", decoder)
-    with pytest.raises(InputError, match=f"{count} keypoints were named, the model takes 68"):
+    with pytest.raises(InputError, match=f"{count} keypoints were named, the model accepts 68"):
         pipeline.pose(frame, ["cat"], names)
     assert decoder.calls == []
     assert pipeline.pose(frame, ["cat"], names[:68]).detections.keypoints.names[67] == "point 67"

@@ -49,10 +49,10 @@ def test_too_many_keypoints_and_objects(network):
     names = [f"point {number}" for number in range(101)]
     refuse(
         network,
-        "101 keypoints were named, the model takes 68 at once",
+        "101 keypoints were named, the model accepts 68 at once",
         f"find the keypoints {', '.join(names)} of the teapot",
     )
-    with pytest.raises(InputError, match="101 objects were named, the pose decoder takes 100"):
+    with pytest.raises(InputError, match="101 objects were named, the pose decoder accepts 100"):
         pose_conversation(names, ["nose"], PROCESSING)
     with pytest.raises(InputError, match="name at least one object"):
         pose_conversation([], ["nose"], PROCESSING)
@@ -113,9 +113,9 @@ def test_region_words_without_pointing_stay_words():
 
 def test_more_names_than_the_model_takes(network):
     names = ", ".join(f"thing{number}x" for number in range(17))
-    refuse(network, "17 names were given, the model takes 16", f"find {names}")
+    refuse(network, "17 names were given, the model accepts 16", f"find {names}")
 
 
 def test_prompt_longer_than_the_model_takes(network):
     images = tuple(make_frame(200, 200, seed) for seed in range(30))
-    refuse(network, "tokens, the model takes 2048", "what has changed?", images=images)
+    refuse(network, "tokens, the model accepts 2048", "what has changed?", images=images)

@@ -122,7 +122,12 @@ def test_further_images_leave_the_sentence_as_it_is():
     [
         ("make the mug red", {}, tuple(Route), "is about an image and there is none; expected a"),
         ("find the mug", {}, tuple(Route), "'find the mug' is about an image"),
-        ("draw a mug", {}, (Route.ANSWER, Route.DETECT), "cannot draw; it can: answer, detect"),
+        (
+            "draw a mug",
+            {},
+            (Route.ANSWER, Route.DETECT),
+            "cannot generate images; its routes are: answer, detect",
+        ),
         ("draw a mug", {"images": (FRAME,)}, tuple(Route), "there is no image to look at"),
         ("draw it", {}, tuple(Route), "is about an image"),
     ],

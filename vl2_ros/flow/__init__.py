@@ -1,1 +1,1 @@
-"""The flow, written once: a frame and a command in, events and one typed result out."""
+"""The flow: a frame and a command in, events and one typed result out."""

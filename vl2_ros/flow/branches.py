@@ -1,6 +1,6 @@
-"""What an answer opened, to what the perception decoders find for it: one branch per route.
+"""Run the perception decoders for the routes that an answer opened: one branch per route.
 
-`BRANCHES` says what runs for each route. Which routes make images, and how, stands in
+`BRANCHES` names what runs for each route. The routes that generate images are in
 `generated_images`.
 """
 
@@ -32,7 +32,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _DecoderImage:
-    """The frame as the detection decoder takes it; made once, used by every route."""
+    """The frame as input of the detection decoder; made once, used by every route."""
 
     pixels: np.ndarray
     pixel_mask: np.ndarray
@@ -61,7 +61,7 @@ def decode_branches(
     conditions: Sequence[Condition],
     limits: InstanceLimits,
 ) -> list[Branch]:
-    """Find what an answer names; routes that make images are not for here.
+    """Find what an answer names; routes that generate images are not handled here.
 
     Args:
         engines: the decoders.
@@ -71,7 +71,7 @@ def decode_branches(
         limits: which instances are kept.
 
     Returns:
-        one branch per route, in the order of first use; objects whose pose is asked for are found
+        one branch per route, in the order of first use; objects whose pose is requested are found
         by the pose decoder and open no branch of their own.
 
     Raises:
@@ -91,7 +91,7 @@ def decode_branches(
 def _group(conditions: Sequence[Condition]) -> dict[Route, list[Condition]]:
     """Sort conditions by the route that serves them."""
     request = find_pose_request([condition.route for condition in conditions])
-    # Objects that are asked for their pose are found with it, by the pose decoder.
+    # Objects whose pose is requested are found with it, by the pose decoder.
     taken = set() if request is None else {*request.objects, *request.keypoints}
     groups: dict[Route, list[Condition]] = {}
     for place, condition in enumerate(conditions):
@@ -112,7 +112,7 @@ def _detect(
     look: _Look, sized: ProcessingConfig, route: Route, asked: Sequence[Condition]
 ) -> Branch:
     decoder = look.engines.find_decoder(route)
-    # Routes that take the image at the same size share it.
+    # Routes that use the image at the same size share it.
     if sized not in look.images:
         made = preprocess_decoder(look.frame, sized, decoder.info.canvases)
         look.images[sized] = _DecoderImage(*made)

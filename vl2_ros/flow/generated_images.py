@@ -1,6 +1,6 @@
-"""What an answer opened, to the images that it asks for: drawn anew, or the frame edited.
+"""Generate the images that an answer asks for: new ones, or the frame edited.
 
-`IMAGE_BRANCHES` says what runs for each route.
+`IMAGE_BRANCHES` names what runs for each route.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def make_images(
     conditions: Sequence[Condition],
     options: ImageOptions,
 ) -> Generator[Event, None, tuple[GeneratedImage, ...]]:
-    """Make an image for every condition, one after the other.
+    """Generate an image for every condition, one after the other.
 
     Every edit is one of the frame, also where an answer asks for several.
 
@@ -65,7 +65,7 @@ def _edit(
     if frame is None:
         raise InputError(
             "the answer edits an image and there is none; give the image to edit, or ask "
-            "for a new one to be drawn"
+            "for a new one"
         )
     return generator.generate(condition.states, options, frame)
 

@@ -1,4 +1,4 @@
-"""The flow, written once: a frame and a command in, events and one typed result out.
+"""The flow: a frame and a command in, events and one typed result out.
 
 preprocess -> vision encoder -> LLM with routing -> a perception decoder per route -> postprocess.
 Engines do the arithmetic; this file needs numpy only and never asks which backend it has.
@@ -30,7 +30,7 @@ from vl2_ros.processing.language.pose_prompt import clean_keypoint_names, pose_c
 from vl2_ros.processing.language.prompt import direct_conversation
 from vl2_ros.processing.language.task_formats import TaskFormat
 from vl2_ros.processing.language.tokenizer import Tokenizer
-from vl2_ros.processing.results.detection_branch import InstanceLimits, tell_counts
+from vl2_ros.processing.results.detection_branch import InstanceLimits, list_counts
 from vl2_ros.runtime.engine import Array, Engines
 from vl2_ros.structures import (
     Branch,
@@ -69,12 +69,12 @@ class _Clock:
 
 @dataclass(frozen=True, slots=True)
 class _Spoken:
-    """What the language model answered.
+    """The answer of the language model.
 
     Attributes:
         text: in words.
         raw_text: as generated, with its routing tokens.
-        conditions: what it opened, in order.
+        conditions: the routing tokens that it opened, in order.
     """
 
     text: str
@@ -83,14 +83,14 @@ class _Spoken:
 
 
 class Pipeline:
-    """Answers one command about one frame at a time; holds no state between calls.
+    """Answers one command about one frame at a time; keeps no state between calls.
 
     Args:
-        engines: what executes the graphs.
+        engines: execute the graphs.
         tokenizer: tokenizer of the checkpoint.
         processing: how its images and prompts are prepared.
         name: of the checkpoint.
-        identity: hash that changes with its weights, or what tells it as far as it is known.
+        identity: hash that changes with its weights, or a callable that returns it or `pending`.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class Pipeline:
         name: str = "",
         identity: str | Callable[[], str] = "",
     ) -> None:
-        """Keep the parts."""
+        """Store the parts."""
         self.engines = engines
         self.tokenizer = tokenizer
         self.processing = processing
         language = engines.language_model.info
-        self._tell_identity = None if isinstance(identity, str) else identity
+        self._find_identity = None if isinstance(identity, str) else identity
         self._info = ModelInfo(
             name=name,
             identity=identity if isinstance(identity, str) else identity(),
@@ -119,9 +119,9 @@ class Pipeline:
 
     @property
     def info(self) -> ModelInfo:
-        """Return what answers here; of large weights the identity is `pending` for a while."""
-        if self._tell_identity is not None:
-            self._info = replace(self._info, identity=self._tell_identity())
+        """Return the model's info; of large weights the identity is `pending` for a while."""
+        if self._find_identity is not None:
+            self._info = replace(self._info, identity=self._find_identity())
         return self._info
 
     def answer(self, frame: Frame | None, command: Command) -> Result:
@@ -137,7 +137,7 @@ class Pipeline:
         Closing the iterator stops the run before the next token, decoder call or denoising step.
 
         Args:
-            frame: the image; None when there is none, which only a drawing does without.
+            frame: the image; None when there is none, which only image generation allows.
             command: the sentence and its limits.
             memory: of the frame before; nothing is kept in it yet, so it is returned as it came.
 
@@ -172,7 +172,7 @@ class Pipeline:
                 command_id=command.id,
                 stamp_ns=frame.stamp_ns if frame else 0,
                 frame_id=frame.frame_id if frame else "",
-                text=tell_counts(branches) if is_counted else spoken.text,
+                text=list_counts(branches) if is_counted else spoken.text,
                 branches=branches,
                 stage_ms=clock.stage_ms,
                 images=images,
@@ -189,7 +189,7 @@ class Pipeline:
         limits: InstanceLimits,
         clock: _Clock,
     ) -> Generator[Event, None, tuple[tuple[Branch, ...], tuple[GeneratedImage, ...]]]:
-        """Find and draw what the answer opened."""
+        """Run the decoders and generators that the answer opened."""
         wanted = [one for one in conditions if one.route in IMAGE_BRANCHES]
         sought = [one for one in conditions if one.route not in IMAGE_BRANCHES]
         # Before the detection decoder works for an answer that cannot be completed.
@@ -211,7 +211,7 @@ class Pipeline:
         prompt_ids: np.ndarray,
         features: PromptFeatures,
     ) -> Generator[Event, None, _Spoken]:
-        """Let the model answer, yielding its words as they come."""
+        """Generate the answer, yielding its words as they come."""
         ids: list[int] = []
         states: list[Array] = []
         for token in generate(
@@ -238,7 +238,7 @@ class Pipeline:
         return _Spoken(parsed.text, self.tokenizer.decode(ids, keep_special=True), conditions)
 
     def _read(self, prompt: CommandPrompt, ids: np.ndarray, features: PromptFeatures) -> _Spoken:
-        """Read the states of an answer that is known, in one pass."""
+        """Compute the states of a known answer, in one pass."""
         session = self.engines.language_model.open_session()
         step = session.feed(ids, features.image_tokens, features.region_features)
         tokens, config = self.tokenizer.tokens, self.processing
@@ -271,10 +271,10 @@ class Pipeline:
             route: DETECT, SEGMENT or GROUND.
             score_threshold: only scores above it are kept.
             max_instances: most instances.
-            with_masks: False leaves masks out.
+            with_masks: False skips masks.
 
         Raises:
-            InputError: if no object is named or there are more names than the model takes.
+            InputError: if no object is named or there are more names than the model accepts.
             RouteError: if the checkpoint has no detection decoder.
         """
         conversation = direct_conversation(route, names, self.processing)

@@ -1,4 +1,4 @@
-"""A prompt to what the language model takes: token ids, and features of images and regions.
+"""Compute the language model's inputs of a prompt: token ids, image and region features.
 
 Needs numpy only; never asks which backend the engines have.
 """
@@ -21,7 +21,7 @@ from vl2_ros.runtime.engine import Array, Engines
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptInputs:
-    """A prompt as the networks take it.
+    """A prompt as input of the networks.
 
     Attributes:
         ids: (T,) int64.
@@ -38,7 +38,7 @@ class PromptInputs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptFeatures:
-    """What images and regions become.
+    """Features of images and regions.
 
     Attributes:
         image_tokens: (M, C), one for each `<im_patch>` id; None without images.
@@ -55,7 +55,7 @@ def prepare_prompt(
     """Turn a prompt into ids and pixels.
 
     Raises:
-        InputError: if it is longer than the model takes, or an image is too long and thin.
+        InputError: if it is longer than the model accepts, or an image is too long and thin.
     """
     tiles = [count_tiles(frame.frame_hw, config) for frame in prompt.frames]
     rounds = [(prompt.format.question, prompt.format.answer)]
@@ -67,13 +67,13 @@ def prepare_prompt(
         pixels = [preprocess_vision(frame, config) for frame in prompt.frames]
     last_tiles = np.cumsum(tiles, dtype=np.int64) - 1
     tile_index = last_tiles[list(prompt.region_frames)]
-    # The first one only says what the tiles of no image look like.
+    # The first one only gives the shape of the tiles where there is no image.
     nothing = np.zeros((0, 3, config.vision_side, config.vision_side), np.float32)
     return PromptInputs(ids, np.concatenate([nothing, *pixels]), tile_index, prompt.region_masks)
 
 
 def check_regions(prompt: CommandPrompt, engines: Engines) -> None:
-    """Check that somebody who points is understood.
+    """Check that the model supports visual prompts, if there are any.
 
     Raises:
         InputError: if the prompt has regions and the model no region encoder.

@@ -1,1 +1,1 @@
-"""Both sides of the network in numpy, OpenCV and Pillow."""
+"""Pre- and post-processing of the networks in numpy, OpenCV and Pillow."""

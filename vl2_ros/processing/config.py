@@ -1,4 +1,4 @@
-"""How images and sentences are prepared for one model; saved as `processing.json` beside it."""
+"""Settings of pre- and post-processing for one model; saved as `processing.json` beside it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vl2_ros.documents import read_json_object, shorten, take_int, take_object
 from vl2_ros.errors import ConfigError
 
 FILE_NAME = "processing.json"
-#: Most pixels of a side, and most of any other count; far above what a network takes.
+#: Most pixels of a side, and most of any other count; far above what a network needs.
 _MAX_COUNT = 1 << 20
 _MAX_SIDE = 1 << 14
 ASPECTS = ("anyres", "pad", "resize")
@@ -25,7 +25,7 @@ VICUNA_SYSTEM = (
 
 @dataclass(frozen=True, slots=True)
 class ProcessingConfig:
-    """Sizes and habits of both sides of the network; the defaults are the released 7B model's.
+    """Sizes and formats of pre- and post-processing; the defaults are the released 7B model's.
 
     Attributes:
         vision_side: side of one square CLIP tile, in pixels.
@@ -33,8 +33,8 @@ class ProcessingConfig:
         aspect: "anyres" (grid of tiles plus thumbnail), "pad" (to a square) or "resize" (centre
             crop of the resized image).
         max_tiles: most tiles of the anyres grid, thumbnail not counted.
-        decoder_short: the short side reaches at most so many pixels at the perception decoders.
-        decoder_long: the long side reaches at most so many pixels there.
+        decoder_short: most pixels of the short side at the perception decoders.
+        decoder_long: most pixels of the long side there.
         decoder_multiple: its canvas is padded to a multiple of this.
         segment_short: the same as decoder_short for [SEG], classes of pixels.
         segment_long: the same as decoder_long for [SEG].
@@ -50,7 +50,7 @@ class ProcessingConfig:
         segment_answer: the same for masks.
         ground_answer: the same for one expression.
         wording: "formats" puts commands of a known kind into the sentences that the released model
-            was trained on; "spoken" gives the model the command as it was said.
+            was trained on; "spoken" passes the command to the model unchanged.
     """
 
     vision_side: int = 336

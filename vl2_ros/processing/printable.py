@@ -1,12 +1,12 @@
-"""Text that strangers wrote, made safe for a terminal and a log."""
+"""Make untrusted text safe for a terminal and a log."""
 
 from __future__ import annotations
 
 import re
 
-# Control characters (a terminal obeys them), line separators (a log would show a line that nobody
-# wrote), what turns the direction of text or is not seen at all, and halves of surrogate pairs,
-# which no stream takes.
+# Control characters (a terminal obeys them), line separators (a log would show a forged line),
+# characters that turn the direction of text or are invisible, and halves of surrogate pairs,
+# which no stream accepts.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029"
     "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
@@ -18,8 +18,8 @@ def make_printable(text: object, *, most: int | None = None, keep_lines: bool = 
     r"""Replace what a terminal would obey or hide by visible escapes, such as `\x1b` and `\n`.
 
     Args:
-        text: as it came; what is no str is turned into one.
-        most: characters of `text` that are shown; the rest is cut, with its length told.
+        text: untrusted; other types are converted to str.
+        most: characters of `text` that are shown; the rest is cut and its length reported.
         keep_lines: leave line feeds, where several lines are wanted.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Names of keypoints to the lines that join them, for the categories that are known.
+"""Skeletons: the lines between named keypoints, for the known categories.
 
-Any list of names may be asked for; names that no skeleton knows are joined to nothing.
+Any list of names is allowed; names that no skeleton knows are joined to nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ARMS_AND_LEGS = tuple(
 )
 _FINGERS = ("thumb", "forefinger", "middle finger", "ring finger", "pinky finger")
 
-#: Category -> pairs of keypoint names. An edge whose ends are not both asked for is left out.
+#: Category -> pairs of keypoint names. An edge whose ends are not both requested is skipped.
 SKELETONS: Mapping[str, tuple[tuple[str, str], ...]] = {
     # COCO's 17 names.
     "person": (
@@ -80,7 +80,7 @@ def normalise_name(name: str) -> str:
 def find_edges(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """Return the edges among keypoints, as pairs of indices into the names.
 
-    The skeleton that joins most of the names is taken; () when none joins any.
+    The skeleton that joins most of the names is used; () when none joins any.
     """
     # "thumb1" and "thumb 1" are one name.
     places = {_without_spaces(normalise_name(name)): place for place, name in enumerate(names)}

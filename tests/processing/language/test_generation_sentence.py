@@ -41,7 +41,7 @@ def test_examples_in_the_texts_are_true() -> None:
 )
 def test_drawings_are_understood_with_their_captions(said: str, caption: str) -> None:
     asked = understand(said)
-    assert (asked.task, asked.wish) == (Task.DRAW, caption)
+    assert (asked.task, asked.image_prompt) == (Task.GENERATE, caption)
     assert asked.names == asked.keypoints == ()
 
 
@@ -74,7 +74,7 @@ def test_drawings_are_understood_with_their_captions(said: str, caption: str) ->
 )
 def test_edits_are_understood_with_their_instruction(said: str, instruction: str | None) -> None:
     asked = understand(said)
-    assert (asked.task, asked.wish) == (Task.EDIT, instruction or said.rstrip("?"))
+    assert (asked.task, asked.image_prompt) == (Task.EDIT, instruction or said.rstrip("?"))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_sentences_that_perception_is_trained_on_are_hardly_ever_taken_for_wishe
     commands = [one.question for one in examples if one.route is not Route.ANSWER]
     tasks = Counter(understand(command).task for command in commands)
     assert len(commands) > 5000 and tasks[Task.DETECT] > 100
-    assert tasks[Task.DRAW] + tasks[Task.EDIT] <= 3
+    assert tasks[Task.GENERATE] + tasks[Task.EDIT] <= 3
 
 
 @pytest.mark.parametrize("part", [",", ". ", "a picture of ", "look like ", "the ", "into ", "on "])

@@ -157,9 +157,9 @@ def test_names_with_special_tokens_open_no_slots(json_tokenizer: Tokenizer) -> N
 def test_length_is_checked_after_images_and_slots(json_tokenizer: Tokenizer) -> None:
     config = replace(SMALL, max_length=40)
     encode_question("find it", json_tokenizer, config)
-    with pytest.raises(InputError, match=r"tokens, the model takes 40"):
+    with pytest.raises(InputError, match=r"tokens, the model accepts 40"):
         encode_question("find it", json_tokenizer, config, (9,))
-    with pytest.raises(InputError, match=r"tokens, the model takes 40"):
+    with pytest.raises(InputError, match=r"tokens, the model accepts 40"):
         encode_conversation([("a", "x[GEN]" * 5)], json_tokenizer, config)
 
 
@@ -173,7 +173,7 @@ def test_no_object_named_raises(route: Route, names: list[str]) -> None:
 def test_too_many_names_raise() -> None:
     config = replace(SMALL, max_classes=3)
     direct_conversation(Route.DETECT, ["a", "b", "c"], config)
-    with pytest.raises(InputError, match="4 names were given, the model takes 3"):
+    with pytest.raises(InputError, match="4 names were given, the model accepts 3"):
         direct_conversation(Route.DETECT, ["a", "b", "c", "d"], config)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from vl2_ros.geometry import Letterbox
 from vl2_ros.processing.results.detection import semantic_map
-from vl2_ros.processing.results.detection_branch import InstanceLimits, make_branch, tell_counts
+from vl2_ros.processing.results.detection_branch import InstanceLimits, make_branch, list_counts
 from vl2_ros.structures import UNLABELLED, Branch, Detections, Route
 
 SQUARE = Letterbox(frame_hw=(8, 8), model_hw=(8, 8), padded_hw=(8, 8))
@@ -70,4 +70,4 @@ def test_counts_are_told_in_the_order_of_the_phrases() -> None:
         np.zeros((3, 4), np.float32), np.ones(3, np.float32), np.array([1, 1, 0]), ("b", "b", "a")
     )
     branch = Branch(Route.DETECT, ("a", "b", "c"), found)
-    assert tell_counts([branch]) == "a: 1, b: 2, c: 0"
+    assert list_counts([branch]) == "a: 1, b: 2, c: 0"

@@ -1,1 +1,1 @@
-"""Images to what the networks take, and back."""
+"""Image processing: inputs of the networks from images, and images from their outputs."""

@@ -1,4 +1,4 @@
-"""Both sides of the image generators: a frame to what an editor reads, pixels to an image.
+"""Pre- and post-processing of the image generators: an editor's input, an image of its pixels.
 
 Sizes, filter and rounding are those of diffusers' pipelines, which the released models were used
 with. Knows no latents.
@@ -12,7 +12,7 @@ from PIL import Image
 from vl2_ros.processing.images.preprocess import resize_bicubic
 from vl2_ros.structures import Frame
 
-#: Longest side at which a frame is edited unless told otherwise; editors were trained on less.
+#: Longest side at which a frame is edited by default; editors were trained on less.
 EDIT_LONG = 768
 #: Smallest side that the network's levels still divide.
 EDIT_SHORT = 64
@@ -59,7 +59,7 @@ def postprocess_image(pixels: np.ndarray, frame_hw: tuple[int, int] | None = Non
 
     Args:
         pixels: (3, H, W) float32, about -1..1; what lies outside is clipped.
-        frame_hw: height and width that it gets; None keeps its own.
+        frame_hw: height and width of the result; None keeps its own.
 
     Returns:
         (H, W, 3) uint8.

@@ -1,4 +1,4 @@
-"""An image file, or the bytes of one, to a `Frame`, in little more memory than the frame takes."""
+"""Read an image file, or its bytes, into a `Frame`, in little more memory than the frame needs."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def read_image(
     """Read one image.
 
     The EXIF orientation is applied, transparency is laid over white, 16-bit grey is scaled from
-    its full range to 8 bit, and of an animation the first image is taken. Beside its result it
-    takes at most 6 bytes a pixel, 7 for a progressive JPEG whose colours are as fine as its grey.
+    its full range to 8 bit, and of an animation the first image is read. Beside its result it
+    needs at most 6 bytes a pixel, 7 for a progressive JPEG whose colours are as fine as its grey.
 
     Args:
         source: path of a file, or the bytes of one.
@@ -229,7 +229,7 @@ def _to_array(
     mode = pixels.mode if isinstance(pixels, Image.Image) else ""
     if mode == "F":
         raise InputError(
-            f"{name} holds floating point pixels; expected 8 or 16 bit per channel, convert it"
+            f"{name} has floating point pixels; expected 8 or 16 bit per channel, convert it"
         )
     if isinstance(pixels, Image.Image) and mode.startswith("I"):
         _check_range(pixels, name)
@@ -286,6 +286,6 @@ def _check_range(image: Image.Image, name: str) -> None:
         least, most = min(least, int(values.min())), max(most, int(values.max()))
     if least < 0 or most > 65535:
         raise InputError(
-            f"{name} holds values from {least} to {most}; expected 8 or 16 bit "
+            f"{name} has values from {least} to {most}; expected 8 or 16 bit "
             "per channel, convert it"
         )

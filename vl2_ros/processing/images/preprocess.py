@@ -1,4 +1,4 @@
-"""A `Frame` to what the networks take: CLIP tiles, decoder pixels.
+"""Prepare a `Frame` for the networks: CLIP tiles, decoder pixels.
 
 The decoder's inverse step is `Letterbox`, made here and used by `processing.detection`.
 """
@@ -48,7 +48,7 @@ def choose_grid(frame_hw: tuple[int, int], side: int, max_tiles: int) -> tuple[i
     best, best_difference = (1, 1), float("inf")
     for columns, rows in grids:
         difference = abs(width / height - columns / rows)
-        # The larger grid of the same shape is taken only when the image has pixels for it.
+        # The larger grid of the same shape is chosen only when the image has pixels for it.
         enough = width * height > 0.5 * side * side * columns * rows
         if difference < best_difference or (difference == best_difference and enough):
             best, best_difference = (columns, rows), difference
@@ -161,7 +161,7 @@ def fit_letterbox(
     Args:
         frame_hw: height and width of the image, in pixels.
         config: sides and multiple.
-        canvases: those that an engine takes; none stands for any.
+        canvases: those that an engine accepts; none stands for any.
     """
     height, width = frame_hw
     factor = min(config.decoder_long / max(frame_hw), config.decoder_short / min(frame_hw))
@@ -221,7 +221,7 @@ def preprocess_decoder(
     Args:
         frame: the camera image.
         config: sides and multiple.
-        canvases: those that an engine takes; none stands for any.
+        canvases: those that an engine accepts; none stands for any.
 
     Returns:
         pixels (3, H, W) float32, ImageNet-normalised, zeros in the padding;
@@ -238,8 +238,8 @@ def fit_pose_letterbox(
 ) -> Letterbox:
     """Compute the pose decoder's size of an image (docs/spec/core.md, 9.3) and its padded canvas.
 
-    The short side decides, the other one is cut to whole pixels (the rule of DETR). Takes what
-    `fit_letterbox` does.
+    The short side decides, the other one is cut to whole pixels (the rule of DETR). Arguments are
+    those of `fit_letterbox`.
     """
     short, long = min(frame_hw), max(frame_hw)
     target = config.decoder_short
@@ -261,7 +261,7 @@ def resize_pose(rgb: np.ndarray, letterbox: Letterbox) -> np.ndarray:
 def preprocess_pose(
     frame: Frame, config: ProcessingConfig, canvases: Sequence[CanvasRange] = ()
 ) -> tuple[np.ndarray, np.ndarray, Letterbox]:
-    """Make the pose decoder's image; takes and returns what `preprocess_decoder` does.
+    """Make the pose decoder's image; arguments and results are those of `preprocess_decoder`.
 
     Size and filter differ from the detection decoder's, as they did in training.
     """

@@ -1,4 +1,4 @@
-"""What a user points at, to the masks that the region encoder takes."""
+"""Make the masks of visual prompts for the region encoder."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def region_mask(
     filled, its outline included.
 
     Args:
-        prompt: where somebody points.
+        prompt: where the command points.
         frame_hw: height and width of the image that it points into.
         config: gives the side S.
 

@@ -1,4 +1,4 @@
-"""Images of the training data to what a part that makes images should learn to make.
+"""Make the training targets of image generation and editing from images of a data set.
 
 Sizes are those of the released training (docs/spec/core.md, section 8). Nothing is mirrored: a
 sentence may name left and right.
@@ -19,7 +19,7 @@ _WHITE = 255
 
 
 def preprocess_drawn(frame: Frame, side: int = DRAWN_SIDE) -> np.ndarray:
-    """Make the target of a drawing: the whole image on a white square, scaled.
+    """Make the target of image generation: the whole image on a white square, scaled.
 
     Args:
         frame: an image of the data set.
@@ -79,7 +79,7 @@ def crop_shortest_edge(rgb: np.ndarray, side: int) -> np.ndarray:
     scaled_hw = int(side * height / short), int(side * width / short)
     image = Image.fromarray(np.ascontiguousarray(rgb))
     resized = np.array(image.resize(scaled_hw[::-1], Image.Resampling.BILINEAR))
-    # The middle goes to the even neighbour, as round() does it.
+    # The middle goes to the even neighbour, as in round().
     top, left = (round((length - side) / 2) for length in scaled_hw)
     return resized[top : top + side, left : left + side]
 

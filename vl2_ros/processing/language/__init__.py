@@ -1,1 +1,1 @@
-"""Sentences to prompts, token ids to answers."""
+"""Language processing: prompts from sentences, answers from token ids."""

@@ -1,4 +1,4 @@
-"""Generated ids to clean words and to what each routing token stands for.
+"""Parse generated ids into clean words and the phrase of each routing token.
 
 A routing token belongs to the words right before it: back to the previous routing token, a
 separator (comma, colon, semicolon, full stop, line break, " and ") or the `<det>` that opens the
@@ -16,7 +16,7 @@ from vl2_ros.model.language.tokens import ADDED_TOKENS, ROUTING_TABLES
 from vl2_ros.processing.language.tokenizer import BASE_SPECIAL_TOKENS, Tokenizer
 from vl2_ros.structures import Route
 
-#: Label of a group that no word was found for.
+#: Label of a group without a phrase.
 NAMELESS = "object"
 
 _ROUTES = {route.value: route for route in Route if route.value}
@@ -63,7 +63,7 @@ class SlotGroup:
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """An answer taken apart.
+    """A parsed answer.
 
     Attributes:
         text: the words, without routing, slot and bracket tokens.
@@ -75,14 +75,14 @@ class ParsedAnswer:
 
 
 def parse_answer(ids: Sequence[int], tokenizer: Tokenizer, command_text: str = "") -> ParsedAnswer:
-    """Take generated ids apart.
+    """Parse generated ids.
 
     The ids decide what a routing token is, so an answer that merely spells "[DET]" opens nothing.
 
     Args:
         ids: generated ids; slot ids may be there or not.
         tokenizer: tokenizer of the model.
-        command_text: what the user said; names a [GRD] that the answer gives no words for.
+        command_text: the user's sentence; names a [GRD] that the answer gives no words for.
     """
     pieces: list[str | Route] = []
     run: list[int] = []
@@ -101,7 +101,7 @@ def parse_answer(ids: Sequence[int], tokenizer: Tokenizer, command_text: str = "
 
 
 def parse_answer_text(text: str, command_text: str = "") -> ParsedAnswer:
-    """Take a trusted answer with routing tokens in the text apart, such as a training example."""
+    """Parse a trusted answer with routing tokens in the text, such as a training example."""
     pieces = [_ROUTES.get(piece, piece) for piece in _ROUTING.split(text)]
     return _parse_pieces(pieces, command_text)
 

@@ -1,4 +1,4 @@
-"""A command, its images and what it points at, to the prompt of one model.
+"""Write the prompt of one model for a command, its images and visual prompts.
 
 The forms of docs/spec/core.md, sections 7.4 and 7.5: plain commands, regions of the image (masks or
 talk), and examples in further images. Knows no tokenizer and no network.
@@ -36,11 +36,11 @@ _POINTING = re.compile(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CommandPrompt:
-    """What a model is asked, before it is written as token ids.
+    """The prompt of a model, before it is encoded as token ids.
 
     Attributes:
         format: question, and the answer where it is known.
-        frames: the images, in the order of the `<image>` marks; () for a drawing.
+        frames: the images, in the order of the `<image>` marks; () for image generation.
         region_frames: R indices into `frames`: the image that each region lies on.
         region_masks: (R, S, S) float32 of 0 and 1, in the order of the `<region>` marks; None
             without regions.
@@ -58,27 +58,27 @@ def write_prompt(
     config: ProcessingConfig,
     routes: Collection[Route] = tuple(Route),
 ) -> CommandPrompt:
-    """Write what a model is asked.
+    """Write the prompt for a command.
 
     Args:
         frame: the image that the command is about; decoders look at this one. None when there is
-            none, which only a drawing does without.
+            none, which only image generation allows.
         command: sentence, visual prompts and further images.
         config: processing of the model.
-        routes: what the model can answer. Who asks one for images that makes none is not given
-            the words of a request for images.
+        routes: those of the model. A request for images keeps its own words where the model
+            generates none.
 
     Raises:
         InputError: if a visual prompt lies outside of its image, the sentence speaks of regions
-            that nobody points at, its names cannot be used, `direct` is asked of a sentence
+            that have no visual prompt, its names cannot be used, `direct` is set for a sentence
             whose answer only the model knows, or an image is needed and there is none.
     """
     if frame is None:
-        prompt = _write_drawing(command, config, routes)
+        prompt = _write_without_image(command, config, routes)
     else:
         prompt = _write_about(frame, command, config, routes)
     if not command.direct:
-        # What the model says decides, also where the answer would be known.
+        # The model's answer decides, also where it would be known.
         return replace(prompt, format=replace(prompt.format, answer=None))
     if prompt.format.answer is None:
         raise InputError(
@@ -94,7 +94,7 @@ def _write_about(
     command.check_prompts(frame)
     if config.wording == "spoken" and (command.images or command.visual_prompts):
         raise InputError(
-            "this model takes sentences about one image; expected a command without visual "
+            "this model accepts sentences about one image; expected a command without visual "
             f"prompts and further images, got {len(command.visual_prompts)} and "
             f"{len(command.images)}; load a released checkpoint for them"
         )
@@ -103,43 +103,43 @@ def _write_about(
     if command.visual_prompts:
         return _write_regions(frame, command, config)
     asked = _understand(command, config, routes)
-    # A drawing is made of words alone: its prompts were trained without an image.
-    frames = () if asked.task is Task.DRAW else (frame, *command.images)
+    # Image generation needs words alone: its prompts were trained without an image.
+    frames = () if asked.task is Task.GENERATE else (frame, *command.images)
     return CommandPrompt(write_format(asked, command.text, config), frames)
 
 
-def _write_drawing(
+def _write_without_image(
     command: Command, config: ProcessingConfig, routes: Collection[Route]
 ) -> CommandPrompt:
-    """Write what a model is asked without an image."""
+    """Write the prompt for a command without an image."""
     if command.visual_prompts or command.images:
         raise InputError(
             "there is no image to look at; expected one, or a command without visual prompts and "
             f"further images, got {len(command.visual_prompts)} and {len(command.images)}"
         )
     asked = understand(command.text)
-    if asked.task is not Task.DRAW:
+    if asked.task is not Task.GENERATE:
         raise InputError(
             f"{command.text.strip()!r} is about an image and there is none; expected an image, "
-            'or a sentence that wants one drawn, such as "draw a red mug"'
+            'or a request for a new one, such as "draw a red mug"'
         )
     if Route.GENERATE not in routes:
         can = ", ".join(route.name.lower() for route in routes)
         raise InputError(
-            f"this model cannot draw; it can: {can}. Give an image to ask about, or load a "
-            "checkpoint that draws, where image_generation is not left out and its library is "
-            "installed: pip install 'vl2_ros[diffusion]'"
+            f"this model cannot generate images; its routes are: {can}. Give an image to ask "
+            "about, or load a checkpoint with image_generation, without excluding it, and install "
+            "its library: pip install 'vl2_ros[diffusion]'"
         )
     return CommandPrompt(write_format(asked, command.text, config), ())
 
 
 def _understand(command: Command, config: ProcessingConfig, routes: Collection[Route]) -> Asked:
-    """Find out what is asked of a model; what it was not trained to be asked is talk."""
+    """Parse the task of a command; tasks that the model was not trained on become TALK."""
     if config.wording == "spoken" and not command.direct:
         return Asked(Task.TALK)
     asked = understand(command.text)
-    needed = {Task.DRAW: Route.GENERATE, Task.EDIT: Route.EDIT}.get(asked.task)
-    # With further images, what to make of which is the model's to read.
+    needed = {Task.GENERATE: Route.GENERATE, Task.EDIT: Route.EDIT}.get(asked.task)
+    # With further images, the model itself reads which of them is meant.
     is_other = needed is not None and (needed not in routes or command.images)
     return Asked(Task.TALK) if is_other else asked
 
@@ -171,7 +171,7 @@ def _write_example(frame: Frame, command: Command, config: ProcessingConfig) -> 
         said = asked.names[0] if len(asked.names) == 1 else NAMELESS
         label = re.sub(r"^(?:same|other|similar) ", "", said) or NAMELESS
         written = TaskFormat(question, "It is here[DET].", (label,), {NAMELESS: label})
-    # The network takes the frame last, so that image i of the command is image i - 1.
+    # The network reads the frame last, so that image i of the command is image i - 1.
     moved = [replace(one, image=(one.image - 1) % (len(command.images) + 1)) for one in prompts]
     return _gather(written, (*command.images, frame), moved, config)
 
@@ -182,7 +182,7 @@ def _gather(
     prompts: Sequence[VisualPrompt],
     config: ProcessingConfig,
 ) -> CommandPrompt:
-    """Draw the prompts; `image` of each is its place in `frames`."""
+    """Draw the prompts; `image` of each is its index in `frames`."""
     masks = np.empty((len(prompts), config.vision_side, config.vision_side), np.float32)
     for mask, one in zip(masks, prompts, strict=True):
         mask[:] = region_mask(one, frames[one.image].frame_hw, config)
@@ -196,7 +196,7 @@ def place_regions(sentence: str, count: int) -> str:
     place of the first word that points ("this", "these things"); without one it is listed in front.
 
     Args:
-        sentence: what somebody said; untrusted.
+        sentence: the user's; untrusted.
         count: regions that are pointed at.
 
     Raises:

@@ -1,7 +1,7 @@
-"""A person's sentence to what it wants drawn, or changed in the image.
+"""Parse requests for image generation and editing out of a user's sentence.
 
-Patterns of English, as in `sentence`, which asks here. Where words could as well ask for something
-to be found ("draw a box around the mug", "make a mask of it"), they are not taken. Knows no model.
+Patterns of English, as in `parse`, which calls these. Sentences that could as well ask for
+detections ("draw a box around the mug", "make a mask of it") do not match. Knows no model.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 _IMAGE = r"(?:images?|pictures?|drawings?)"
-#: Kinds of images whose name is part of what is drawn.
+#: Kinds of images whose name is part of the prompt.
 _STYLED = (
     r"(?:photos?|photographs?|paintings?|sketch(?:es)?|illustrations?|cartoons?|portraits?|posters?"
     r"|logos?|icons?|collages?|comics?|renderings?|renders?|wallpapers?|scenes?|still li(?:f|v)es?"
@@ -20,7 +20,7 @@ _CREATE = r"(?:draw|paint|sketch|generate|create|make|produce|render|design|comp
 _DRAW = r"(?:draw|sketch|paint)"
 _FOR = r"(?: (?:me|us))?"
 _OF = r"(?: (?:of|with|showing|that shows|depicting)|:)"
-#: What is drawn onto images, and what is found in them: no thing to be drawn or changed.
+#: Annotations and detections: no thing to be generated or changed.
 _ANNOTATION = re.compile(
     r"\b(?:box(?:es)?|bounding|rectangles?|frames?|outlines?|contours?|silhouettes?|borders?"
     r"|edges?|lines?|circles?|ellipses?|ovals?|cross(?:es)?|dots?|points?|arrows?|polygons?"
@@ -34,7 +34,7 @@ _ANNOTATION = re.compile(
 )
 #: What follows only goes along with the thing: "a table with boxes on it".
 _BESIDE = re.compile(r"\b(?:with|wearing|holding|carrying|full of|made of)\b", re.IGNORECASE)
-#: Ways of speaking in which nobody paints.
+#: Idioms that ask for no image.
 _IDIOM = re.compile(
     r"^(?:(?:an?|the|some|any|your|my) )?(?:conclusions?|attention|curtains?|blinds?|breath|lots?"
     r"|comparisons?|distinctions?|near|back|up|out|on|over|from|closer|around)\b"
@@ -83,7 +83,7 @@ _EDITS = tuple(
 )
 #: With these, boxes and masks are more likely wanted than spoken of.
 _ADDING = re.compile(r"(?:make|add|put|paint|colou?r)\b", re.IGNORECASE)
-#: Nothing that can be drawn by somebody who does not see it.
+#: References that mean nothing without an image.
 _UNNAMED = re.compile(
     r"(?:it|this|that|them|these|those|me|us|him|her|here|there|what|whatever|everything|anything)"
     r"(?: .*)?",
@@ -116,16 +116,16 @@ _SECOND_REQUEST = re.compile(
 )
 
 
-def read_drawing(words: str) -> str | None:
-    """Find out which image somebody wants made who speaks of an image: its caption.
+def read_generation(words: str) -> str | None:
+    """Return the caption of an image that a sentence asks for by the word "image" or its like.
 
     Args:
         words: a sentence without courtesy.
 
     Example:
-        >>> read_drawing("generate an image of a red mug")
+        >>> read_generation("generate an image of a red mug")
         'a red mug'
-        >>> read_drawing("draw a mask of the red mug")
+        >>> read_generation("draw a mask of the red mug")
     """
     found = _CREATED.fullmatch(words) or _SHOWN.fullmatch(words)
     if found is None or _ANNOTATION.search(found["how"].strip()) or not _is_drawable(found["what"]):
@@ -134,13 +134,13 @@ def read_drawing(words: str) -> str | None:
     return (found["what"] if plain else found["whole"]).strip()
 
 
-def read_drawn_thing(words: str) -> str | None:
-    """Find out what somebody wants drawn who only says "draw"; asked last, when nothing else fits.
+def read_draw_request(words: str) -> str | None:
+    """Return the caption of a request that only says "draw"; tried last, when nothing else fits.
 
     Example:
-        >>> read_drawn_thing("draw me a red mug on a table")
+        >>> read_draw_request("draw me a red mug on a table")
         'a red mug on a table'
-        >>> read_drawn_thing("draw a box around the mug")
+        >>> read_draw_request("draw a box around the mug")
     """
     found = _DRAWN.fullmatch(words)
     if found is None or not _is_drawable(found["what"]):
@@ -155,7 +155,7 @@ def read_drawn_thing(words: str) -> str | None:
 
 
 def read_edit(words: str) -> str | None:
-    """Find out what somebody wants changed in the image: the instruction.
+    """Return the instruction of a request to change the image.
 
     Args:
         words: a sentence without courtesy.

@@ -1,4 +1,4 @@
-"""Names of keypoints: which ones a kind of thing has, and what people call them.
+"""Names of keypoints: those of each kind of thing, and their synonyms.
 
 The lists are those of the data that the pose decoder was trained on (COCO, CrowdPose, AP-10K,
 COCO-WholeBody hands), in their order.
@@ -77,7 +77,7 @@ _CATEGORIES = {
 }
 #: Known, but not in the list that "all keypoints" means.
 _FURTHER = {PERSON: ("head", "neck"), QUADRUPED: (), HAND: ()}
-#: What people say instead.
+#: Synonyms.
 _SYNONYMS = {"tail": "root of tail", "tail root": "root of tail", "foreleg": "front paw"}
 
 
@@ -119,7 +119,7 @@ def match_keypoints(words: str, category: str) -> tuple[str, ...]:
 
 
 def expand_keypoints(names: Sequence[str], category: str) -> tuple[str, ...]:
-    """Bring what people call keypoints to the names of training; none twice.
+    """Map synonyms of keypoints to the names of training; none twice.
 
     Args:
         names: such as "wrists" or "left elbow"; any for a kind of thing whose keypoints are not

@@ -1,8 +1,8 @@
-"""A person's sentence to what it asks for: the kind of task and the names in it.
+"""Parse a user's sentence: the kind of task and the names in it.
 
-Patterns of English, tried in the order of one table. A sentence that none fits is talk, which goes
-to the language model as it is. Chooses the wording of a prompt, never a decoder: that is the
-emitted routing token's part.
+Patterns of English, tried in the order of one table. A sentence that none matches is TALK, which
+goes to the language model as it is. The parsed task only selects the prompt template, never the
+decoder: that is the emitted routing token's part.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from enum import Enum
 
 from vl2_ros.errors import InputError
 from vl2_ros.processing.language.generation_sentence import (
-    read_drawing,
-    read_drawn_thing,
+    read_draw_request,
     read_edit,
+    read_generation,
 )
 from vl2_ros.processing.language.keypoint_names import (
     expand_keypoints,
@@ -26,7 +26,7 @@ from vl2_ros.processing.language.words import is_plural, split_names, strip_dete
 
 
 class Task(Enum):
-    """What a sentence asks for; the value says it for people."""
+    """Kinds of tasks; the value describes the expected answer."""
 
     DETECT = "boxes of named things"
     OUTLINE = "masks of named things"
@@ -35,26 +35,26 @@ class Task(Enum):
     REASON = "one thing that has to be thought of"
     COUNT = "how many things there are"
     POSE = "keypoints of named things"
-    DRAW = "a new image"
+    GENERATE = "a new image"
     EDIT = "the image with a change"
     TALK = "words"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a sentence asks for.
+    """The parsed task of a sentence.
 
     Attributes:
         task: the kind.
         names: the things, in the order of the sentence; one expression for GROUND.
         keypoints: names of keypoints in the words of training, for POSE.
-        wish: what is to be drawn or changed, for DRAW and EDIT.
+        image_prompt: caption or instruction, for GENERATE and EDIT.
     """
 
     task: Task
     names: tuple[str, ...] = ()
     keypoints: tuple[str, ...] = ()
-    wish: str = ""
+    image_prompt: str = ""
 
 
 _POLITE = re.compile(
@@ -109,7 +109,7 @@ _THOUGHT = re.compile(
     r"\b(?:can|could|would|should|might|used|use|helps?|allows?|needs?|makes?|keeps?)\b",
     re.IGNORECASE,
 )
-#: Words that are in no name: a list of names that holds one was no list of names.
+#: Words that are in no name: a list of names with one of them was no list of names.
 _NO_NAME = re.compile(
     r"\b(?:i|me|my|we|us|you|it|them|that|which|who|where|what|whatever|everything|anything|is|are|was"
     r"|were|be|do|does|did|then|first|if|but|not|else|find|detect|locate|segment|mask|outline|show"
@@ -133,10 +133,10 @@ _POINTING = re.compile(
 
 
 def understand(sentence: str) -> Asked:
-    """Find out what a sentence asks for.
+    """Parse the task of a sentence.
 
     Args:
-        sentence: what somebody said, in English.
+        sentence: the user's, in English.
 
     Raises:
         InputError: if it asks for keypoints that the thing does not have.
@@ -144,7 +144,7 @@ def understand(sentence: str) -> Asked:
     Example:
         >>> understand("Where are the person's wrists?").keypoints
         ('left wrist', 'right wrist')
-        >>> understand("please draw me a red mug").wish
+        >>> understand("please draw me a red mug").image_prompt
         'a red mug'
     """
     words = plain_words(sentence)
@@ -155,15 +155,15 @@ def understand(sentence: str) -> Asked:
         asked = reader(words)
         if asked is not None:
             return asked if _are_names(asked) else Asked(Task.TALK)
-    # Last: "draw" may also be how somebody asks for boxes, masks and poses.
-    drawn = read_drawn_thing(words)
-    return Asked(Task.TALK) if drawn is None else Asked(Task.DRAW, wish=drawn)
+    # Last: "draw" may also ask for boxes, masks and poses.
+    caption = read_draw_request(words)
+    return Asked(Task.TALK) if caption is None else Asked(Task.GENERATE, image_prompt=caption)
 
 
 def needs_image(sentence: str) -> bool:
-    """Tell whether a sentence can only be answered about an image; a drawing is about none."""
+    """Return whether a sentence needs an image to be answered; image generation does not."""
     try:
-        return understand(sentence).task is not Task.DRAW
+        return understand(sentence).task is not Task.GENERATE
     except InputError:
         return True
 
@@ -171,20 +171,20 @@ def needs_image(sentence: str) -> bool:
 def _read_image(words: str) -> Asked | None:
     edit = read_edit(words)
     if edit is not None:
-        return Asked(Task.EDIT, wish=edit)
-    drawing = read_drawing(words)
-    return None if drawing is None else Asked(Task.DRAW, wish=drawing)
+        return Asked(Task.EDIT, image_prompt=edit)
+    caption = read_generation(words)
+    return None if caption is None else Asked(Task.GENERATE, image_prompt=caption)
 
 
 def _are_names(asked: Asked) -> bool:
-    """Tell whether the names can be names; the description of one thing is freer."""
+    """Return whether the names can be names; the description of one thing is freer."""
     if asked.task is Task.GROUND:
         return not any(_SECOND_REQUEST.search(name) for name in asked.names)
     return not any(_NO_NAME.search(name) or len(name.split()) > _MOST_WORDS for name in asked.names)
 
 
 def plain_words(sentence: str) -> str:
-    """Drop courtesy at both ends of a sentence and put single spaces."""
+    """Remove courtesy at both ends of a sentence and repeated spaces."""
     words = re.sub(r"^where'?s\b", "where is", " ".join(sentence.split()), flags=re.IGNORECASE)
     for pattern in (_POLITE, _TAIL):
         while (shorter := pattern.sub("", words.rstrip(_MARKS), count=1)) != words:
@@ -193,7 +193,7 @@ def plain_words(sentence: str) -> str:
 
 
 def asks_for_mask(sentence: str) -> bool:
-    """Tell whether somebody who points wants what is there cut out, not talked about."""
+    """Return whether a command with visual prompts asks for masks, not for words."""
     words = plain_words(sentence)
     if re.match(rf"{_MASK}\b", words, re.IGNORECASE):
         return True
@@ -202,7 +202,7 @@ def asks_for_mask(sentence: str) -> bool:
 
 
 def names_nothing(words: str) -> bool:
-    """Tell whether words only point: "this", "the same thing", "them"."""
+    """Return whether words only point: "this", "the same thing", "them"."""
     return not words.strip() or _POINTING.match(words.strip()) is not None
 
 
@@ -250,7 +250,7 @@ def _ask_whole(what: str, kind: str) -> Asked | None:
 
 
 def _ask_parts(what: str, parts: str) -> Asked | None:
-    """Read keypoints that nobody called so: only when each of them is one."""
+    """Read keypoints that are not called so: only when each of them is one."""
     names = split_names(what)
     listed = _split_parts(parts)
     if not names or not listed or not all(match_keypoints(part, names[0]) for part in listed):

@@ -1,4 +1,4 @@
-"""Names of objects and keypoints to the fixed question and answer of one-pass poses."""
+"""Write the fixed question and answer of one-pass poses for names of objects and keypoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_OBJECTS = 100
 def clean_keypoint_names(names: Sequence[str], config: ProcessingConfig) -> tuple[str, ...]:
     """Make keypoint names ready for a prompt: lower case, no punctuation, no special tokens.
 
-    Any words will do; those of COCO, CrowdPose, AP-10K and hands also have skeleton edges.
+    Any words are allowed; those of COCO, CrowdPose, AP-10K and hands also have skeleton edges.
 
     Raises:
         InputError: if no keypoint is named, a name is blank, two are equal, or there are too many.
@@ -31,8 +31,8 @@ def clean_keypoint_names(names: Sequence[str], config: ProcessingConfig) -> tupl
         )
     if len(cleaned) > config.max_keypoints:
         raise InputError(
-            f"{len(cleaned)} keypoints were named, the model takes {config.max_keypoints} at once; "
-            "split the list into several calls"
+            f"{len(cleaned)} keypoints were named, the model accepts {config.max_keypoints} "
+            "at once; split the list into several calls"
         )
     twice = sorted(name for name, count in Counter(cleaned).items() if count > 1)
     if twice:
@@ -59,7 +59,7 @@ def pose_conversation(
     """
     if len(objects) > MAX_OBJECTS:
         raise InputError(
-            f"{len(objects)} objects were named, the pose decoder takes {MAX_OBJECTS} at once; "
+            f"{len(objects)} objects were named, the pose decoder accepts {MAX_OBJECTS} at once; "
             "split the list into several calls"
         )
     cleaned = clean_names(objects, config)

@@ -1,4 +1,4 @@
-"""Questions and answers to token ids: conversation text, patch tokens, slots, labels.
+"""Encode questions and answers as token ids: conversation, patch tokens, slots, labels.
 
 See docs/spec/core.md, section 7. Decodes nothing and knows no network.
 """
@@ -35,7 +35,7 @@ _DIRECT_QUESTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A stretch of the conversation: text, or the place of an image when `text` is None."""
+    """A part of the conversation: text, or an image when `text` is None."""
 
     text: str | None
     supervised: bool
@@ -60,7 +60,7 @@ def expand_routing(text: str, config: ProcessingConfig) -> str:
 
 
 def region_placeholder(number: int | None = None) -> str:
-    """Return the text that one region feature is put into; numbers count from 1."""
+    """Return the placeholder text of one region feature; numbers count from 1."""
     return f"<reg>region{'' if number is None else number}<region></reg>"
 
 
@@ -95,7 +95,7 @@ def encode_conversation(
 
     Raises:
         InputError: if there is no round, the images and `<image>` marks differ in number, or the
-            sequence is longer than the model takes.
+            sequence is longer than the model accepts.
     """
     tiles = [1] * image_count if tile_counts is None else list(tile_counts)
     if not rounds:
@@ -208,7 +208,7 @@ def _check_length(
 ) -> tuple[np.ndarray, np.ndarray]:
     if len(ids) > config.max_length:
         raise InputError(
-            f"the prompt has {len(ids)} tokens, the model takes {config.max_length}; shorten the "
+            f"the prompt has {len(ids)} tokens, the model accepts {config.max_length}; shorten the "
             "text or give fewer or smaller images"
         )
     return np.array(ids, dtype=np.int64), np.array(labels, dtype=np.int64)
@@ -230,7 +230,7 @@ def referring_answer(expression: str, config: ProcessingConfig) -> str:
 
 
 def _fill_answer(template: str, names: Sequence[str], route: Route) -> str:
-    # No str.format: names may hold braces.
+    # No str.format: names may contain braces.
     listed = ", ".join(f"{name}{route.value}" for name in names)
     return template.replace("{token}", route.value).replace("{names}", listed)
 
@@ -248,7 +248,7 @@ def clean_names(names: Sequence[str], config: ProcessingConfig) -> tuple[str, ..
         )
     if len(cleaned) > config.max_classes:
         raise InputError(
-            f"{len(cleaned)} names were given, the model takes {config.max_classes} at once; "
+            f"{len(cleaned)} names were given, the model accepts {config.max_classes} at once; "
             "split the list into several calls"
         )
     return cleaned
@@ -268,7 +268,7 @@ def direct_conversation(
         (question, answer) for `encode_conversation`.
 
     Raises:
-        InputError: if no object is named, too many are, or the route takes no names.
+        InputError: if no object is named, too many are, or the route has no names.
     """
     question = _DIRECT_QUESTIONS.get(route)
     if question is None:

@@ -1,4 +1,4 @@
-"""What is asked for, to the question and answer that the released model was trained on.
+"""Write the question and answer of a task in the format of the released model's training.
 
 Only the placement of names and tokens is the format (docs/spec/core.md, section 7.5), the wording
 around them is this project's own.
@@ -37,12 +37,12 @@ class TaskFormat:
     """A question, and the answer where it is known before anything is generated.
 
     Attributes:
-        question: trusted text; words of people in it are neutralised.
+        question: trusted text; the user's words in it are neutralised.
         answer: trusted text with routing tokens; None when only the model knows it.
-        phrases: what each routing token of `answer` stands for, in the person's words.
-        labels: names that the answer may use -> the person's words for them.
+        phrases: what each routing token of `answer` stands for, in the user's words.
+        labels: names that the answer may use -> the user's words for them.
         single: phrases that stand for one thing, so that only the best instance counts.
-        is_count: the numbers of instances are what was asked for.
+        is_count: the numbers of instances were requested.
     """
 
     question: str
@@ -54,11 +54,11 @@ class TaskFormat:
 
 
 def write_format(asked: Asked, sentence: str, config: ProcessingConfig) -> TaskFormat:
-    """Write the question and, where it is known, the answer for what a sentence asks for.
+    """Write the question and, where it is known, the answer of a parsed task.
 
     Args:
-        asked: what `understand` says of the sentence.
-        sentence: what somebody said; untrusted.
+        asked: what `understand` returns for the sentence.
+        sentence: the user's; untrusted.
         config: processing of the model.
 
     Raises:
@@ -74,21 +74,21 @@ def write_format(asked: Asked, sentence: str, config: ProcessingConfig) -> TaskF
         keypoints = clean_keypoint_names(asked.keypoints, config)
         question, answer = pose_conversation(asked.names, keypoints, config)
         return TaskFormat(question, answer, (*asked.names, *keypoints))
-    if asked.task in (Task.DRAW, Task.EDIT):
-        return _want_image(asked)
+    if asked.task in (Task.GENERATE, Task.EDIT):
+        return _format_image_request(asked)
     return _name_things(asked, config)
 
 
-def _want_image(asked: Asked) -> TaskFormat:
-    """Write the request for an image; the caption of a drawing is in lower case."""
-    wish = " ".join(neutralise(asked.wish).split()).rstrip(" .,;:!?")
+def _format_image_request(asked: Asked) -> TaskFormat:
+    """Write the request for an image; the caption of a new one is in lower case."""
+    prompt = " ".join(neutralise(asked.image_prompt).split()).rstrip(" .,;:!?")
     if asked.task is Task.EDIT:
-        question, answer = f"Change this picture: {wish}.", f"Here it is {Route.EDIT.value}."
+        question, answer = f"Change this picture: {prompt}.", f"Here it is {Route.EDIT.value}."
     else:
-        wish = " ".join(_CAPTION_MARKS.sub(" ", wish).lower().split())
-        question = f"Draw a picture of {wish}."
+        prompt = " ".join(_CAPTION_MARKS.sub(" ", prompt).lower().split())
+        question = f"Draw a picture of {prompt}."
         answer = f"Here it is {Route.GENERATE.value}."
-    return TaskFormat(question, answer, (asked.wish,))
+    return TaskFormat(question, answer, (asked.image_prompt,))
 
 
 def _name_things(asked: Asked, config: ProcessingConfig) -> TaskFormat:
@@ -106,7 +106,7 @@ def _name_things(asked: Asked, config: ProcessingConfig) -> TaskFormat:
 
 
 def interactive_format(count: int, config: ProcessingConfig) -> TaskFormat:
-    """Write question and answer for the masks of what somebody points at, region1 to `count`."""
+    """Write question and answer for the masks of visual prompts, region1 to `count`."""
     names = tuple(f"region{number}" for number in range(1, count + 1))
     question = f"Please segment {list_regions(count)} in this picture."
     return TaskFormat(question, detection_answer(names, config), names, single=frozenset(names))

@@ -1,4 +1,4 @@
-"""Text to token ids and back, with the special tokens of VisionLLM v2.
+"""Encode and decode text as token ids, with the special tokens of VisionLLM v2.
 
 Two kinds of folder are read: `tokenizer.json` (embedded model) through the `tokenizers` library,
 `tokenizer.model` (released Llama checkpoints) through `sentencepiece` with the added-token rules of
@@ -36,7 +36,7 @@ def neutralise(text: str) -> str:
 
 
 class Tokenizer(Protocol):
-    """What prompts and answers need of a tokenizer."""
+    """The interface of tokenizers."""
 
     @property
     def tokens(self) -> TokenIds:
@@ -67,14 +67,14 @@ class Tokenizer(Protocol):
         """
 
     def decode(self, ids: Sequence[int], *, keep_special: bool = False) -> str:
-        """Turn ids into text; special tokens are left out unless `keep_special`."""
+        """Decode ids into text; special tokens are skipped unless `keep_special`."""
 
 
 def load_tokenizer(folder: Path | str) -> Tokenizer:
     """Load the tokenizer of a checkpoint folder.
 
     Raises:
-        CheckpointError: if the folder holds no readable tokenizer of VisionLLM v2.
+        CheckpointError: if the folder has no readable tokenizer of VisionLLM v2.
     """
     folder = Path(folder)
     if is_file(folder / "tokenizer.json"):
@@ -103,7 +103,7 @@ class JsonTokenizer:
             pad = lookup("<unk>")
         if eos is None or bos is None or pad is None:
             raise CheckpointError(
-                "the tokenizer must hold <s>, </s> and <pad> or <unk>; use the tokenizer saved "
+                "the tokenizer must have <s>, </s> and <pad> or <unk>; use the tokenizer saved "
                 "with the checkpoint"
             )
         self.tokens = TokenIds.from_lookup(lookup, eos=eos, pad=pad, more_ends=more_ends)
@@ -130,7 +130,7 @@ class JsonTokenizer:
         return self.encode_parts([text if trusted else neutralise(text)])[0]
 
     def decode(self, ids: Sequence[int], *, keep_special: bool = False) -> str:
-        """Turn ids into text; special tokens are left out unless `keep_special`."""
+        """Decode ids into text; special tokens are skipped unless `keep_special`."""
         return _join_runs(
             ids, self._special, lambda run: str(self._backend.decode(run)), keep_special
         )
@@ -201,7 +201,7 @@ class SentencePieceTokenizer:
         return self.encode_parts([text if trusted else neutralise(text)])[0]
 
     def decode(self, ids: Sequence[int], *, keep_special: bool = False) -> str:
-        """Turn ids into text; special tokens are left out unless `keep_special`."""
+        """Decode ids into text; special tokens are skipped unless `keep_special`."""
         return _join_runs(ids, self._special, self._decode_run, keep_special)
 
     def _decode_run(self, ids: list[int]) -> str:

@@ -1,6 +1,6 @@
-"""English words to the names that networks are asked for: lists, articles, plurals.
+"""Turn English words into names for the networks: lists, articles, plurals.
 
-Knows no task and no model. What is not sure stays as it was said.
+Knows no task and no model. Uncertain words stay unchanged.
 """
 
 from __future__ import annotations
@@ -120,5 +120,5 @@ def _singular_word(word: str, *, is_alone: bool) -> str:
 
 
 def is_plural(name: str) -> bool:
-    """Tell whether a name speaks of several things."""
+    """Return whether a name means several things."""
     return singular(name) != name

@@ -1,1 +1,1 @@
-"""Outputs of the decoders to instances, poses and places in space."""
+"""Results: instances, poses and positions in space from the outputs of the decoders."""

@@ -1,7 +1,7 @@
-"""A calibrated camera: pixels to rays, with its lens undone as far as the lens model allows.
+"""A calibrated camera: rays of pixels, with the lens undone as far as the model allows.
 
 A lens model can be undone up to the angle at which it folds back: from there on two rays meet in
-one pixel. Solvers that do not know this angle return numbers beyond it, too; here they are NaN.
+one pixel. Solvers that do not know this angle also return numbers beyond it; here they are NaN.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class CameraModel:
     Attributes:
         matrix: (3, 3) float64 intrinsics in pixels; (0, 0) is the centre of the first pixel.
         distortion: (D,) float64 coefficients in OpenCV's order; none or all zero: no distortion,
-            which is a pinhole without lens for a fisheye, too, as in image_geometry.
+            which is a pinhole without lens also for a fisheye, as in image_geometry.
         frame_hw: height and width of the image that it belongs to.
         is_fisheye: the coefficients are those of the equidistant model.
-        rotation: (3, 3) float64 turns the camera's axes to those of the frame of the places.
+        rotation: (3, 3) float64 turns the camera's axes to those of the result's frame.
         origin_m: (3,) float64 metres, the camera's centre in that frame; not zero for the second
-            camera of a stereo pair, whose places are in the frame of the first.
+            camera of a stereo pair, whose results are in the frame of the first.
         max_angle_rad: up to this angle from the axis the lens can be undone.
     """
 
@@ -60,7 +60,7 @@ class CameraModel:
             values = getattr(self, name)
             if not np.isfinite(values).all():
                 raise InputError(
-                    f"the calibration holds numbers that are not finite: {name} "
+                    f"the calibration contains numbers that are not finite: {name} "
                     f"{values.ravel()[:14].tolist()}; calibrate the camera"
                 )
         self._check_count()
@@ -79,7 +79,7 @@ class CameraModel:
 
     @property
     def has_distortion(self) -> bool:
-        """Tell whether any coefficient is not zero."""
+        """Return whether any coefficient is not zero."""
         return bool(self.distortion.any())
 
     def cast_rays(self, points_xy: np.ndarray) -> np.ndarray:

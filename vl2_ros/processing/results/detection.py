@@ -1,4 +1,4 @@
-"""Outputs of the detection decoder to instances in camera pixels, and to class maps.
+"""Turn outputs of the detection decoder into instances in camera pixels and class maps.
 
 Formulas of docs/spec/grounding_dino.md, section 12. Masks are resized for the
 chosen queries only, and only where they are positive.
@@ -43,7 +43,7 @@ class Selection:
         return len(self.scores)
 
     def take(self, places: np.ndarray) -> Selection:
-        """Return the pairs at some places, in the order of these."""
+        """Return the pairs at some indices, in the order of these."""
         parts = (self.query_index, self.class_ids, self.scores, self.boxes_xyxy)
         return Selection(*(part[places] for part in parts))
 
@@ -104,7 +104,7 @@ def select_instances(
 
 
 def _best_first(values: np.ndarray, top_k: int) -> np.ndarray:
-    """Return the places of the largest values, the earlier first among equals.
+    """Return the indices of the largest values, the earlier first among equals.
 
     Logits, not scores, are compared: scores near 1 are equal in float32.
     """
@@ -164,7 +164,7 @@ def resize_masks(mask_logits: np.ndarray, letterbox: Letterbox) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _AxisResize:
-    """One axis of the way from mask logits to the camera frame.
+    """One axis of the resize from mask logits to the camera frame.
 
     Attributes:
         weights: (target, source), see `axis_weights`.

@@ -1,4 +1,4 @@
-"""All outputs of one call of the detection decoder to one branch of a result."""
+"""Turn the outputs of one call of the detection decoder into a branch of a result."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from vl2_ros.structures import Branch, Detections, LabelMap, Route
 
 @dataclass(frozen=True, slots=True)
 class InstanceLimits:
-    """Which instances are kept.
+    """The instances that are kept.
 
     Attributes:
         score_threshold: only scores above it.
-        max_instances: at most so many, best first.
-        with_masks: False leaves masks and label map out.
+        max_instances: most instances, best first.
+        with_masks: False skips masks and label map.
         single: phrases that stand for one thing, so that only their best query counts.
         nms_oks: of two poses more alike than this the better is kept; None keeps both.
     """
@@ -95,8 +95,8 @@ def _choose_instances(
     return group_detections(selection, phrases, letterbox.frame_hw, masks)
 
 
-def tell_counts(branches: Sequence[Branch]) -> str:
-    """Say how many there are of each phrase: "red mug: 2, bowl: 0"."""
+def list_counts(branches: Sequence[Branch]) -> str:
+    """Return the number of instances of each phrase: "red mug: 2, bowl: 0"."""
     return ", ".join(
         f"{phrase}: {count}"
         for branch in branches

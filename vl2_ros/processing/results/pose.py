@@ -1,4 +1,4 @@
-"""Outputs of the pose decoder to named keypoints in camera pixels, and what to ask it for."""
+"""Turn outputs of the pose decoder into named keypoints, and parse what to ask it for."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _SIGMAS = dict(zip(_COCO_NAMES, OKS_SIGMAS, strict=False))
 
 @dataclass(frozen=True, slots=True)
 class PoseRequest:
-    """Which routing tokens of an answer ask for poses.
+    """The routing tokens of an answer that ask for poses.
 
     Attributes:
-        objects: places of the [DET] tokens that name the objects.
-        keypoints: places of the [POSE] tokens, one per keypoint.
+        objects: indices of the [DET] tokens that name the objects.
+        keypoints: indices of the [POSE] tokens, one per keypoint.
     """
 
     objects: tuple[int, ...]
@@ -38,7 +38,7 @@ class PoseRequest:
 
 
 def find_pose_request(routes: Sequence[Route]) -> PoseRequest | None:
-    """Find what an answer asks the pose decoder for; None when it asks for nothing.
+    """Find the tokens of an answer that ask for poses; None when there are none.
 
     Objects come first: "I found: cat[DET]. The keypoints are here: nose[POSE], left ear[POSE]."
 
@@ -46,7 +46,7 @@ def find_pose_request(routes: Sequence[Route]) -> PoseRequest | None:
         routes: route of each routing token, in answer order.
 
     Raises:
-        RouteError: if keypoints are asked for and no object.
+        RouteError: if keypoints are requested and no object.
     """
     keypoints = tuple(place for place, route in enumerate(routes) if route is Route.POSE)
     if not keypoints:
@@ -84,7 +84,7 @@ def make_poses(
         frame_hw: height and width of the camera frame.
         top_k: most pairs.
         score_threshold: only scores above it are kept.
-        nms_oks: see `suppress_poses`; None keeps all, as evaluation wants.
+        nms_oks: see `suppress_poses`; None keeps all, as evaluation requires.
 
     Returns:
         Boxes clipped to the frame, best score first, with keypoints.
@@ -126,7 +126,7 @@ def place_keypoints(
     Args:
         points: (G, M, 2) x and y as shares of the unpadded image.
         selection: what was chosen.
-        count: keypoints that were asked for.
+        count: requested keypoints.
         frame_hw: height and width of the camera frame.
 
     Raises:
@@ -154,7 +154,7 @@ def suppress_poses(
         nms_oks: a pose is dropped when its similarity to a kept one is larger.
 
     Returns:
-        (j,) int64 places of those that stay, best score first.
+        (j,) int64 indices of those that are kept, best score first.
     """
     alike = pose_similarity(points_xy, selection.boxes_xyxy, keypoints)
     same = selection.class_ids[:, None] == selection.class_ids[None, :]

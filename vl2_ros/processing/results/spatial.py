@@ -16,9 +16,9 @@ from vl2_ros.errors import ShapeError
 from vl2_ros.processing.results.camera_model import CameraModel
 from vl2_ros.structures import Detections
 
-#: Without a mask, the depth of a box is that of its middle, so many of its sides wide and high.
+#: Without a mask, the depth of a box is that of its middle, this share of its sides wide and high.
 _MIDDLE_SHARE = 0.5
-#: The extent along the axis leaves out so much of the pixels on each end: edges mix two surfaces.
+#: Share of pixels at each end that the extent along the axis ignores: edges mix two surfaces.
 _TAIL_SHARE = 0.05
 #: Center, size, and that it is not placed.
 _NOWHERE = (0.0,) * 7
@@ -44,7 +44,7 @@ class DepthImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpatialView:
-    """What is needed to place the instances of one image in space.
+    """Calibration and depth, to place the instances of one image in space.
 
     Attributes:
         camera: of the image.
@@ -73,7 +73,7 @@ class SpatialView:
         return Boxes3D(centers_m * is_placed[:, None], sizes_m, is_placed)
 
     def explain_unseen(self, found: Iterable[Detections]) -> str:
-        """Say why the lens keeps instances from being placed; empty when it keeps none.
+        """Return why the lens keeps instances from being placed; empty when all are placed.
 
         Args:
             found: instances on the camera image, in any number of parts.
@@ -146,7 +146,7 @@ class Boxes3D:
 
     Attributes:
         centers_m: (N, 3) float64, the middle of the visible surface.
-        sizes_m: (N, 3) float64 extent along x, y and z; z is only as deep as what is seen.
+        sizes_m: (N, 3) float64 extent along x, y and z; z is only as deep as the visible surface.
         is_placed: (N,) bool; False where no depth is known or the lens cannot be undone; the other
             values are 0 then.
     """
