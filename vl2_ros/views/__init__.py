@@ -1,1 +1,1 @@
-"""Results as people and other programs see them: overlays and JSON."""
+"""Views of results for people and other programs: overlays and JSON."""

@@ -1,6 +1,6 @@
-"""The image files that an answer leaves: what was drawn or edited, and what was found.
+"""Write the image files of an answer: generated or edited images, and the overlay.
 
-One name is enough: it goes to the image that was made, else to the overlay. A second image gets
+One name is enough: it goes to the generated image, else to the overlay. A second image gets
 `_2` behind it, the overlay of an answer that has both `_overlay`.
 """
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFiles:
-    """What was written.
+    """The written files.
 
     Attributes:
-        overlay: the image with what was found drawn in; None when there is none.
+        overlay: the image with the detections drawn in; None when there is none.
         images: one for each of the result's.
         document: the JSON; None when there is none.
     """
@@ -35,7 +35,7 @@ class AnswerFiles:
     document: Path | None = None
 
     def name_them(self) -> str:
-        """Say where they are, for the end of a line."""
+        """Return the paths, for the end of a line."""
         named = [f", image: {path.resolve()}" for path in self.images]
         if self.overlay is not None:
             named.append(f", overlay: {self.overlay.resolve()}")
@@ -43,11 +43,11 @@ class AnswerFiles:
 
 
 def save_answer(frame: Frame | None, sentence: str, result: Result, path: Path) -> AnswerFiles:
-    """Write what an answer has to show.
+    """Write the images and the overlay of an answer.
 
     Args:
-        frame: the image that was asked about; None without one.
-        sentence: what was asked.
+        frame: the image that the command is about; None without one.
+        sentence: the command.
         result: the answer.
         path: name of the first file.
 
@@ -63,7 +63,7 @@ def save_answer(frame: Frame | None, sentence: str, result: Result, path: Path) 
 
 
 def save_images(result: Result, path: Path) -> tuple[Path, ...]:
-    """Write the drawn and edited images of an answer; none when it has none.
+    """Write the generated and edited images of an answer; none when it has none.
 
     Raises:
         InputError: if a file cannot be written.

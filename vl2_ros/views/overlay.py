@@ -1,6 +1,6 @@
-"""A frame and its result to an image for people: tinted masks, contours, boxes, skeletons, labels.
+"""Draw a result onto its frame, for people: tinted masks, contours, boxes, skeletons, labels.
 
-What was drawn or edited stands beside the frame.
+Generated and edited images are shown beside the frame.
 
 Sizes follow the image, colours follow the phrase: the same phrase has the same colour everywhere.
 """
@@ -38,12 +38,12 @@ STRIP_COLOR: Color = (24, 26, 31)
 STRIP_TEXT_COLOR: Color = (240, 242, 246)
 STRIP_SOFT_COLOR: Color = (150, 156, 168)
 SHADOW_COLOR: Color = (12, 13, 16)
-#: Shapes are drawn so many times larger and scaled down, which smooths their edges.
+#: Factor by which shapes are drawn larger and then scaled down, which smooths their edges.
 SUPERSAMPLING = 4
-#: Images with a shorter side are enlarged, at most so many times.
+#: Images with a shorter side are enlarged, at most by this factor.
 MIN_SIDE = 320
 MAX_ZOOM = 4
-#: An image beside the frame is at most so many times wider than high; wider ones are squeezed.
+#: Largest ratio of width to height of an image beside the frame; wider ones are squeezed.
 MAX_BESIDE = 4
 
 
@@ -73,15 +73,16 @@ class DrawnInstance:
 def draw_overlay(
     frame: Frame, result: Result, *, caption: bool = True, question: str = ""
 ) -> np.ndarray:
-    """Draw what was found onto the frame and set what was made beside it.
+    """Draw the detections onto the frame and put generated images beside it.
 
-    Small frames are enlarged, so that labels fit; drawn and edited images get the frame's height.
+    Small frames are enlarged, so that labels fit; generated and edited images get the height of
+    the frame.
 
     Args:
         frame: the image that the result is about; not changed.
         result: the answer.
         caption: add a strip with the answer text below the image.
-        question: what was asked; stands above the answer in the strip.
+        question: the command; shown above the answer in the strip.
 
     Returns:
         (zoom * H + strip, zoom * W + beside, 3) uint8 RGB; zoom is a whole number, 1 when the
@@ -126,14 +127,14 @@ def _collect_instances(result: Result) -> Iterator[DrawnInstance]:
 
 
 def _set_beside(canvas: Image.Image, images: Sequence[GeneratedImage], unit: float) -> Image.Image:
-    """Add drawn and edited images at the right, in the canvas's height, a strip between."""
+    """Add generated and edited images at the right, in the canvas's height, a strip between."""
     if not images:
         return canvas
     height, gap = canvas.height, max(2, round(4 * unit))
     parts = [np.asarray(canvas)]
     for image in images:
         width = max(1, round(image.rgb.shape[1] * height / image.rgb.shape[0]))
-        # A drawing may be of any shape; nobody wants one that is longer than all the rest.
+        # A generated image may have any shape; none may be wider than all the rest.
         width = min(width, MAX_BESIDE * height)
         parts.append(np.full((height, gap, 3), STRIP_COLOR, np.uint8))
         parts.append(cv2.resize(image.rgb, (width, height), interpolation=cv2.INTER_AREA))
@@ -315,7 +316,7 @@ def _shared_area(one: tuple[int, ...], other: tuple[int, ...]) -> float:
 
 
 def _draw_caption(width: int, question: str, result: Result, unit: float) -> Image.Image:
-    """Draw the question in grey, the answer in white, and what was found how fast in small grey."""
+    """Draw the question in grey, the answer in white, and counts and times in small grey."""
     large, small = _load_font(15.5 * unit), _load_font(12.0 * unit)
     margin = max(3, round(11 * unit))
     rows = [

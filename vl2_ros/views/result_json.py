@@ -1,4 +1,4 @@
-"""A `Result` to plain JSON values, masks as COCO run lengths."""
+"""Convert a `Result` to plain JSON values, masks as COCO run lengths."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any
         of poses also keypoints with name, xy and score, and skeleton_edges, pairs of indices into
         them), `counts`
         of them for each phrase, `classes` of the label map (class_id, label, pixels), `images`
-        that were drawn or edited (route, width, height, seed, steps, scheduler; no pixels),
+        that were generated or edited (route, width, height, seed, steps, scheduler; no pixels),
         `stage_ms`, and what names the command and the frame.
     """
     return {
@@ -44,7 +44,7 @@ def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any
             phrase: count
             for branch in result.branches
             for phrase, count in zip(branch.phrases, branch.counts, strict=True)
-            if phrase  # what a node did not find has no words on the wire
+            if phrase  # phrases that a node found nothing for have no words on the wire
         },
         "classes": [
             row

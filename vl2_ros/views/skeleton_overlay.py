@@ -1,4 +1,4 @@
-"""Keypoints of one instance onto an image: lines along its skeleton, a dot on every keypoint."""
+"""Draw the keypoints of one instance: lines along its skeleton, a dot on every keypoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def draw_skeleton(
     *,
     extra: float = 0.0,
 ) -> None:
-    """Draw a skeleton; points that are not finite are left out.
+    """Draw a skeleton; points that are not finite are skipped.
 
     Args:
         rgb: (H, W, 3) uint8, drawn on.
