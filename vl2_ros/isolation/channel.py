@@ -1,4 +1,4 @@
-"""Messages between this process and its own child: pickles on a private socket, arrays in memory.
+"""Messages between this process and its child: pickles on a private socket, arrays in memory.
 
 A message with large arrays travels in an anonymous memory file of its own, whose descriptor goes
 through the socket. The receiver maps it, and its arrays are views of that mapping: they are not
@@ -94,7 +94,7 @@ class Channel:
             raise ChannelClosed(f"the other end is gone: {error}") from error
 
     def _receive_header(self) -> tuple[bytes, list[int]]:
-        # Descriptors that children of this process must not inherit, where the system can say so.
+        # Descriptors that children of this process must not inherit, where the system supports it.
         flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
         try:
             head, files, _, _ = socket.recv_fds(self._socket, _HEADER.size, 1, flags)
@@ -118,7 +118,7 @@ class Channel:
 
 
 def _pickle(message: Any) -> list[Any]:
-    """Return the pickle, then the memory of the arrays that it leaves out."""
+    """Return the pickle, then the memory of the arrays that are not in it."""
     arrays: list[memoryview] = []
 
     def stays_inside(buffer: pickle.PickleBuffer) -> bool:
@@ -144,7 +144,7 @@ def _align(position: int) -> int:
 
 
 def _write(file: int, parts: Sequence[Any]) -> int:
-    """Write the sizes of the parts, then each part at an aligned place; return the size of all."""
+    """Write the sizes of the parts, then each part at an aligned offset; return the size of all."""
     table = struct.pack(f"<{len(parts)}Q", *(len(part) for part in parts))
     position = 0
     for part in (table, *parts):

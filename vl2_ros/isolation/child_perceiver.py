@@ -28,16 +28,16 @@ _log = logging.getLogger(__name__)
 
 
 def can_isolate() -> bool:
-    """Tell whether this system can hand files from process to process, as arrays travel."""
+    """Return whether this system can pass files between processes, which arrays need."""
     return hasattr(socket, "send_fds")
 
 
 class _NotBegunError(EngineError):
-    """A process ended before it said anything of a run."""
+    """A process ended before it reported anything of a run."""
 
 
 class ChildPerceiver:
-    """A `Perceiver` whose work is done in a process of its own.
+    """A `Perceiver` that runs in a process of its own.
 
     The process is killed when it hangs, and started anew whenever it has ended; meanwhile each run
     waits a little and then fails with the reason. One run at a time, as with every perceiver.
@@ -77,7 +77,7 @@ class ChildPerceiver:
 
     @property
     def info(self) -> ModelInfo:
-        """Return what the model says of itself."""
+        """Return name, identity, backend and routes of the model."""
         return self._supervisor.info
 
     @property
@@ -96,7 +96,7 @@ class ChildPerceiver:
         Yields:
             The perceiver's events. Where there is none for a while the present stage is reported
             again, so that the caller can stop; `restart` while there is no process, `wait` while it
-            works on what was stopped before.
+            works on a run that was stopped before.
 
         Raises:
             InputError: if `memory` is no handle.
@@ -115,7 +115,7 @@ class ChildPerceiver:
         raise EngineError(reason)
 
     def close(self) -> None:
-        """End the process within seconds; twice is harmless. A run that goes on fails."""
+        """End the process within seconds; twice is harmless. A run that is not done fails."""
         self._supervisor.close()
         self._memories.close()
 

@@ -1,4 +1,4 @@
-"""Whether the CUDA context of this process still works, asked of the driver itself."""
+"""Ask the driver whether the CUDA context of this process still works."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNUSED = (3, 4)
 
 
 def is_cuda_lost(driver: Any = None) -> bool:
-    """Tell whether the calling thread's CUDA context answers every call with an error from now on.
+    """Return whether the calling thread's CUDA context fails every call from now on.
 
     After an illegal access or a failed assertion on the device, no call works until the process
     ends, whatever library makes it. Running out of memory is no such error.
@@ -19,7 +19,7 @@ def is_cuda_lost(driver: Any = None) -> bool:
         driver: the functions of libcuda; None loads it.
 
     Returns:
-        False where CUDA is not used, too.
+        False also where CUDA is not used.
     """
     if driver is None:
         try:

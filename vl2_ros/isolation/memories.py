@@ -1,4 +1,4 @@
-"""Memory of watches that stays in the perceiver's process, and what stands for it on this side."""
+"""Handles of the memory of watches, which stays in the perceiver's process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MemoryHandle:
 
 
 class MemoryHandles:
-    """Makes the handles of one perceiver and reports those that nobody refers to any more.
+    """Makes the handles of one perceiver and reports those that are not referred to any more.
 
     Args:
         forget: called with the number of each such handle, on a thread that may wait for long.
@@ -56,7 +56,6 @@ def read_number(memory: object) -> int | None:
         return None
     if not isinstance(memory, MemoryHandle):
         raise InputError(
-            "memory must be None or what the last result of the watch carried, got "
-            f"{type(memory).__name__}"
+            f"memory must be None or that of the watch's last result, got {type(memory).__name__}"
         )
     return memory.number

@@ -1,4 +1,4 @@
-"""What this process and the perceiver's process say to each other."""
+"""Messages between this process and the perceiver's process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Close the run before its next event, or do not begin it; forget its memory, too."""
+    """Close the run before its next event, or do not begin it; also forget its memory."""
 
     number: int
 
@@ -101,9 +101,9 @@ class Failed:
     missing: str = ""
 
     def make_error(self) -> VL2Error | ModuleNotFoundError:
-        """Return the error as it is raised on this side; others become EngineError.
+        """Return the error as it is raised on this side; EngineError for classes that are not ours.
 
-        Of a class that is not in `errors` the nearest base there is taken.
+        A class that is not in `errors` becomes its nearest base there.
         """
         if self.missing:
             return ModuleNotFoundError(self.text, name=self.missing)

@@ -1,4 +1,4 @@
-"""Opens the perceiver that process parameters describe: here, or in a process of its own."""
+"""Open the perceiver that process parameters describe: here, or in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One perceiver process, seen from here: started, listened to, killed, and why it ended."""
+"""The handle of one perceiver process: starts it, receives its messages, kills it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class PerceiverHandle:
-    """Starts a perceiver process and stores what it says; never used again once it is gone.
+    """Starts a perceiver process and stores its messages; never used again once it is gone.
 
     To be made by a thread that lives as long as the process is to: Linux ends the process with it.
 
@@ -50,14 +50,14 @@ class PerceiverHandle:
         load: pickle of a callable that makes the perceiver.
 
     Attributes:
-        inbox: what the process says, in order; at its end None.
+        inbox: messages of the process, in order; at its end None.
         gone: set when the process has ended, or is given up.
-        info: what the process last said of its model; None before it has loaded.
-        has_answered: a run came to its result.
+        info: the last info of its model; None before it has loaded.
+        has_answered: a run has given its result.
     """
 
     def __init__(self, load: bytes) -> None:
-        """Start the process; it says `Loaded` or `Failed` when it has loaded.
+        """Start the process; it sends `Loaded` or `Failed` when it has loaded.
 
         Raises:
             EngineError: if the system starts no further process.
@@ -84,18 +84,18 @@ class PerceiverHandle:
         return self._process.pid
 
     def describe_end(self) -> str:
-        """Tell how the process ended and what it did then; to be asked once it is gone."""
+        """Return how the process ended and what it did then; to be called once it is gone."""
         with self._lock:
             doing = f"in stage {self._stage}" if self._running else "while idle"
             return f"{self._reason} {doing}"
 
     def find_silence_s(self) -> float:
-        """Return for how long the process has worked without a word, in seconds; 0 when idle."""
+        """Return for how long the process has worked without a message, in seconds; 0 when idle."""
         with self._lock:
             return time.monotonic() - self._last_sign_s if self._running else 0.0
 
     def run(self, message: Run) -> None:
-        """Hand a run over; its events come to the inbox.
+        """Send a run; its events come to the inbox.
 
         Raises:
             EngineError: if there is no memory for its images.
@@ -121,7 +121,7 @@ class PerceiverHandle:
         self._send(Forget(number))
 
     def kill(self, reason: str) -> None:
-        """End the process by force; what it says after that is not heard.
+        """End the process by force; its later messages are not received.
 
         Args:
             reason: reported as the process's end, unless it has ended already.
@@ -155,10 +155,10 @@ class PerceiverHandle:
         try:
             self._channel.send(message)
         except ChannelClosed:
-            pass  # the inbox reports the end
+            pass  # the reader of the inbox sees the end
         except OSError as error:
             raise EngineError(
-                f"the images cannot be handed to the perceiver process: {error}; free memory"
+                f"the images cannot be passed to the perceiver process: {error}; free memory"
             ) from error
 
     def _listen(self) -> None:
@@ -170,7 +170,7 @@ class PerceiverHandle:
         except ChannelClosed:
             pass
         except Exception as error:  # a message that cannot be read, or no memory for it
-            _log.exception("the perceiver process said what cannot be read")
+            _log.exception("a message of the perceiver process cannot be read")
             self.kill(f"was killed as its message could not be read ({error})")
         finally:
             self._end()
@@ -187,7 +187,7 @@ class PerceiverHandle:
                 self.has_answered = True
 
     def _end(self) -> None:
-        """Say how it ended, for good."""
+        """Store why it ended and mark it as gone."""
         if not self._wait():
             self._process.kill()
             self._wait()

@@ -1,4 +1,4 @@
-"""The process that holds the perceiver: loads it, runs commands, and ends with its parent."""
+"""The perceiver's process: loads it, runs commands, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def main(handle: int) -> None:
 
 
 class _Inbox:
-    """What the parent wants, received on a thread of its own, and the runs that it canceled."""
+    """Messages of the parent, received on a thread of its own, and the runs that it canceled."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -78,7 +78,7 @@ class _Inbox:
                 message: Order = self._channel.receive()
                 if isinstance(message, Cancel):
                     self._last_canceled = message.number
-                    # Its result may be on its way already, where nobody reads it any more.
+                    # Its result may be on its way already, where it is not read any more.
                     self._wanted.put(Forget(message.number))
                 elif isinstance(message, Load | Run | Forget):
                     self._wanted.put(message)
@@ -121,7 +121,7 @@ def _serve(inbox: _Inbox, channel: Channel) -> None:
 def _answer(
     perceiver: Perceiver, run: Run, memories: dict[int, object], inbox: _Inbox, channel: Channel
 ) -> Failed | None:
-    """Run a command and send what happens; what its result keeps stays here."""
+    """Run a command and send its events; the memory of its result stays here."""
     try:
         if inbox.is_canceled(run.number):
             return None
@@ -132,13 +132,13 @@ def _answer(
                 channel.send(Happened(run.number, _keep(event, run.number, memories)))
     except ChannelClosed:
         raise
-    except BaseException as error:  # SystemExit of a native library, too: the process lives on
+    except BaseException as error:  # also SystemExit of a native library: the process lives on
         return describe_failure(error, run.number)
     return None
 
 
 def _keep(event: Event, number: int, memories: dict[int, object]) -> Event:
-    """Return the event as the parent gets it: the number of the run in place of its memory."""
+    """Return the event as the parent receives it: the number of the run in place of its memory."""
     if not isinstance(event, ResultEvent) or event.memory is None:
         return event
     memories[number] = event.memory
@@ -163,7 +163,7 @@ def _belong_to_parent() -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
     if sys.platform == "linux":
-        # Beside the end of the socket, which nobody hears who is stopped or hangs with the GIL.
+        # The end of the socket is not enough: a stopped process, or a hang with the GIL, misses it.
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
         # Where memory runs out, the kernel is to end this process before the node.
         with contextlib.suppress(OSError):

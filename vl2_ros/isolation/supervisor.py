@@ -1,4 +1,4 @@
-"""Keeps one perceiver process running: loads it, kills it when it hangs, starts it anew."""
+"""Keep one perceiver process running: load it, kill it when it hangs, restart it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vl2_ros.isolation.messages import Failed, Loaded
 from vl2_ros.isolation.perceiver_handle import PerceiverHandle
 from vl2_ros.structures import ModelInfo
 
-#: How often a process is looked after, in seconds.
+#: Seconds between two checks of a process.
 _PERIOD_S = 0.1
 #: The longest pause before a start, in seconds.
 _MOST_PAUSE_S = 30.0
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """When a perceiver process counts as hung.
+    """Limits after which a perceiver process counts as hung.
 
     Attributes:
         stall_s: seconds without an event of a run.
@@ -42,7 +42,7 @@ class Watchdog:
 
 
 class Supervisor:
-    """Has a loaded process at hand whenever that is possible.
+    """Keeps a loaded process ready whenever that is possible.
 
     Its one thread starts every process, as Linux ends a process with the thread that started it.
 
@@ -81,7 +81,7 @@ class Supervisor:
 
     @property
     def info(self) -> ModelInfo:
-        """Return what the process last said of its model."""
+        """Return the last info of the process about its model."""
         process = self._process
         info = (process and process.info) or self._info
         assert info is not None
@@ -112,7 +112,7 @@ class Supervisor:
             return self._find()
 
     def explain_absence(self) -> str:
-        """Tell why there is no process now, and when to ask again."""
+        """Return why there is no process now, and when to ask again."""
         with self._changed:
             pause_s = self._next_start_s - time.monotonic()
             when = f"is started again in {pause_s:.0f} s" if pause_s > 1 else "is being restarted"
@@ -166,7 +166,7 @@ class Supervisor:
         return process
 
     def _await_info(self, process: PerceiverHandle) -> ModelInfo:
-        """Wait until the process has loaded; raise as it says otherwise."""
+        """Wait until the process has loaded; raise its error otherwise."""
         limit_s = self._watchdog.load_s
         try:
             message = process.inbox.get(timeout=limit_s)
@@ -199,12 +199,12 @@ class Supervisor:
         looks = 0
         while not process.gone.wait(_PERIOD_S):
             looks = looks + 1 if process.find_silence_s() > stall_s else 0
-            # Twice: where this process was stopped, what was said meanwhile must be read first.
+            # Twice: where this process was stopped, messages sent meanwhile must be read first.
             if looks > 1:
                 process.kill(f"was killed after hanging for {stall_s:g} s")
 
     def _pause(self, end: str, losses: int) -> None:
-        """Tell of the end of a process and wait, longer after each loss but the first."""
+        """Log the end of a process and wait, longer after each loss but the first."""
         pause_s = min(2.0 ** (losses - 2), _MOST_PAUSE_S) if losses > 1 else 0.0
         with self._changed:
             if self._is_closed:

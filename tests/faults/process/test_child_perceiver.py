@@ -280,7 +280,7 @@ class TestMemory:
             assert remember(perceiver, memory)[0] == "2"
 
     def test_that_is_no_handle_is_refused(self, shared):
-        with pytest.raises(InputError, match="what the last result of the watch carried, got int"):
+        with pytest.raises(InputError, match="None or that of the watch's last result, got int"):
             list(shared.run(make_frame(), Command("remember"), 1))
 
     def test_of_none_is_none(self, shared):
