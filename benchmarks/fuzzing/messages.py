@@ -62,7 +62,7 @@ _FOUND = Detections(
     class_ids=np.zeros(1, np.int64),
     labels=("mug",),
 )
-#: How often a type is chosen, where it is not 1: what holds much is damaged often.
+#: How often a type is chosen, where it is not 1: types with many fields are damaged often.
 _WEIGHTS = {COMMAND: 8, RESULT: 10, CAMERA_INFO: 3}
 # Linux reports the peak of a process, and resets it on request.
 _STATUS, _PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")

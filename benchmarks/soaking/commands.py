@@ -120,9 +120,9 @@ class CommandMaker:
 
     def _make_with_image(self) -> Fields:
         # The second has less data than its size needs, the third none.
-        held, encoding = self._random.choice(((64, "rgb8"), (50, "rgb8"), (0, ""), (64, "what")))
+        rows, encoding = self._random.choice(((64, "rgb8"), (50, "rgb8"), (0, ""), (64, "what")))
         image = self._make(
-            IMAGE, height=64, width=64, step=192, encoding=encoding, data=_make_noise(held * 192)
+            IMAGE, height=64, width=64, step=192, encoding=encoding, data=_make_noise(rows * 192)
         )
         prompt = self._make_prompt(PromptKind.BOX.value, [(8, 8), (40, 40)], image=1)
         text = "find everything that looks like this"

@@ -29,7 +29,7 @@ from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Status
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.recordings.bag import read_images
-from vl2_ros.recordings.camera_player import hold_camera, open_camera
+from vl2_ros.recordings.camera_player import open_camera, step_camera
 from vl2_ros.structures import Frame
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 
@@ -51,7 +51,7 @@ class Stage:
         self.steps: queue.SimpleQueue[bool] = queue.SimpleQueue()
         _, publish = open_camera(self.transports["vl2_camera"], bag, onto=CAMERA)
         self.camera = threading.Thread(
-            target=hold_camera, args=(read_images(bag), publish, self.steps)
+            target=step_camera, args=(read_images(bag), publish, self.steps)
         )
         self.camera.start()
 

@@ -10,7 +10,7 @@ from tests.node.scripted_perceiver import ScriptedPerceiver
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.recordings.bag import read_images
-from vl2_ros.recordings.camera_player import hold_camera, open_camera
+from vl2_ros.recordings.camera_player import open_camera, step_camera
 from vl2_ros.transports.dds.transport import DdsTransport
 
 
@@ -33,7 +33,7 @@ class LiveNode:
         self.steps: queue.SimpleQueue[bool] = queue.SimpleQueue()
         _, publish = open_camera(self._camera, bag, onto=camera)
         self._thread = threading.Thread(
-            target=hold_camera, args=(read_images(bag), publish, self.steps)
+            target=step_camera, args=(read_images(bag), publish, self.steps)
         )
         self._thread.start()
 

@@ -40,7 +40,7 @@ CHANCES |= {"color_chance"}
 
 
 def make_view(number, kinds=None):
-    """Rectangles on a grid; the first pixel holds the number of the view."""
+    """Rectangles on a grid; the first pixel is the number of the view."""
     rng = np.random.default_rng(number)
     rgb = rng.integers(0, 255, size=(HEIGHT, WIDTH, 3), dtype=np.uint8)
     rgb[0, 0] = number

@@ -14,10 +14,10 @@ from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos
 from vl2_ros.recordings import camera_player
 from vl2_ros.recordings.bag import read_images
 from vl2_ros.recordings.camera_player import (
-    hold_camera,
     open_camera,
     play_camera,
     repeat_recording,
+    step_camera,
 )
 from vl2_ros.recordings.mcap_writer import write_recording
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
@@ -112,7 +112,7 @@ def test_image_is_repeated_until_the_next_step(bag):
         if sent.count(sent[-1]) == 3:
             steps.put(True)
 
-    assert hold_camera(read_images(bag), publish, steps, rate_hz=1000.0) == 3
+    assert step_camera(read_images(bag), publish, steps, rate_hz=1000.0) == 3
     first = sent[0]
     assert sent == [first + index * PERIOD_NS for index in range(3) for _ in range(3)]
 
@@ -121,7 +121,7 @@ def test_end_of_steps_ends_the_repetition(bag):
     steps: queue.SimpleQueue[bool] = queue.SimpleQueue()
     for step in (True, False):
         steps.put(step)
-    assert hold_camera(read_images(bag), lambda recorded: None, steps) == 2
+    assert step_camera(read_images(bag), lambda recorded: None, steps) == 2
 
 
 @pytest.mark.parametrize("compressed", [False, True])

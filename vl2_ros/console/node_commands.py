@@ -298,7 +298,7 @@ def camera(
         images = camera_player.repeat_recording(recording, topic=topic, loop=playing.loop)
         display.print_text(f"{name} in ROS domain {link.domain_id}; Ctrl-C ends it")
         if playing.step:
-            camera_player.hold_camera(images, publish, terminal.read_steps(), rate_hz=rate)
+            camera_player.step_camera(images, publish, terminal.read_steps(), rate_hz=rate)
         else:
             camera_player.play_camera(images, publish, threading.Event(), rate_hz=rate)
 

@@ -99,7 +99,7 @@ def play_camera(
     return count
 
 
-def hold_camera(
+def step_camera(
     images: Iterable[RecordedImage],
     publish: Publish,
     steps: queue.SimpleQueue[bool],
