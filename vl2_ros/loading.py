@@ -29,7 +29,7 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.parts import CORE_GRAPHS, IMAGE_PARTS, PARTS
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.language.tokenizer import load_tokenizer
-from vl2_ros.runtime.engine import Engines, tell_switched_off
+from vl2_ros.runtime.engine import Engines, explain_switched_off
 from vl2_ros.runtime.files.engine_files import EngineFiles, read_engine_files
 from vl2_ros.runtime.files.engine_folders import FOLDER as ENGINES_FOLDER
 from vl2_ros.runtime.files.engine_folders import find_folder, may_have_engines
@@ -185,7 +185,7 @@ def _switch_off(files: EngineFiles, without: Collection[str]) -> EngineFiles:
 def _complete(loaded: Engines, folder: Path, device: str, without: Collection[str]) -> Engines:
     """Note what was switched off; add what makes images, which torch runs beside any engines."""
     values = _read_config(folder)
-    loaded = replace(loaded, absent={name: tell_switched_off(name) for name in without})
+    loaded = replace(loaded, absent={name: explain_switched_off(name) for name in without})
     if not _makes_images(values):
         return loaded
     try:

@@ -72,7 +72,7 @@ def test_a_part_over_the_budget_is_refused_with_both_sizes_and_frees_nothing():
     memory = PartMemory(25 * MB)
     Loader("small").make_part("small", memory).get()
     large = Loader("large", 30)
-    with pytest.raises(EngineError, match=r"image_editing takes 30.0 MB.*25.0 MB.*memory_budget_m"):
+    with pytest.raises(EngineError, match=r"image_editing needs 30.0 MB.*25.0 MB.*memory_budget_m"):
         large.make_part("image_editing", memory).get()
     assert memory.loaded == ("small",) and large.loads == 0
 

@@ -163,7 +163,7 @@ class ProcessingConfig:
         known = {item.name for item in fields(cls)}
         if not known.issuperset(values):
             unknown = shorten(sorted(set(values) - known))
-            raise ConfigError(f"{path} must hold the fields of ProcessingConfig, got {unknown}")
+            raise ConfigError(f"{path} must have the fields of ProcessingConfig, got {unknown}")
         # Settings saved before these fields were there: commands went as spoken, and one size
         # served every route.
         earlier = {"wording": "spoken"} | {

@@ -1,1 +1,1 @@
-"""What executes graphs: the engine seam, inference backends, loops over engines."""
+"""Execution of graphs: the engine interface, inference backends, loops over engines."""

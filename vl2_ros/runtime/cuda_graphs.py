@@ -1,7 +1,7 @@
-"""A function of tensors, recorded on the GPU once per set of shapes, then replayed.
+"""Record a function of tensors on the GPU once per set of shapes, then replay it.
 
-Replay launches all kernels of the function at once, which helps where each is short and Python is
-what takes the time. Elsewhere than on CUDA the function is called as it is.
+Replay launches all kernels of the function at once, which helps where each is short and Python
+takes most of the time. Elsewhere than on CUDA the function is called as it is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Recording:
-    """A recorded call and the memory that it reads and writes in every replay."""
+    """A recorded call, with the memory that it reads and writes in every replay."""
 
     graph: torch.cuda.CUDAGraph
     inputs: tuple[Tensor, ...]
@@ -40,21 +40,21 @@ class GraphReplay:
     """Calls a function, by replay where the same shapes came before.
 
     A shape is recorded when it comes for the second time, up to a bound; all others run eagerly,
-    and so does for good what cannot be recorded, such as code that reads a tensor's values. What
-    is returned is a copy, which no later call overwrites. Calls from several threads take turns;
+    and so does for good what cannot be recorded, such as code that reads a tensor's values. The
+    result is a copy, which no later call overwrites. Calls from several threads take turns;
     all must be on the same stream, as they are by default.
 
     Args:
         call: takes tensors of one device, returns a tuple of tensors; must not depend on their
             values but through tensor operations, and its weights must stay where they are.
-        most_shapes: recordings that are kept; each holds the memory of one call.
+        most_shapes: recordings that are kept; each keeps the memory of one call.
         compiled: put torch.compile before it, which takes minutes for each set of shapes.
     """
 
     def __init__(
         self, call: TensorFunction, *, most_shapes: int = 8, compiled: bool = False
     ) -> None:
-        """Keep the function; nothing is recorded yet.
+        """Store the function; nothing is recorded yet.
 
         Raises:
             ConfigError: if the bound is negative.
@@ -115,7 +115,7 @@ class GraphReplay:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         try:
-            # Other threads may go on using the device meanwhile.
+            # Other threads may continue to use the device meanwhile.
             with torch.cuda.graph(
                 graph, pool=self._pool, stream=side, capture_error_mode="thread_local"
             ):
@@ -134,7 +134,7 @@ class GraphReplay:
 
 
 def _renew_generator(device: torch.device) -> None:
-    """Give the device a random state that does not wait for a recording to go on."""
+    """Give the device a random state that does not wait for a recording to continue."""
     generator = torch.cuda.default_generators[device.index]
     fresh = torch.Generator(device).manual_seed(generator.initial_seed())
     generator.graphsafe_set_state(fresh)

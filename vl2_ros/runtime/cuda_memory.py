@@ -1,6 +1,6 @@
-"""Device memory and streams for engines that take addresses: torch's CUDA allocator and streams.
+"""Device memory and streams for engines that need addresses: torch's CUDA allocator and streams.
 
-The seam under `TensorRTEngine`: tests put host memory in its place.
+The interface below `TensorRTEngine`: tests replace it by host memory.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from vl2_ros.runtime.engine import Array
 
 
 class DeviceMemory(Protocol):
-    """Where an engine's tensors live, and on which stream it works.
+    """Device and stream of an engine's tensors.
 
     Attributes:
         device: torch's name of it, such as `cuda:0`.
-        name: what plans are built for, such as `NVIDIA Orin sm_87`.
+        name: of the device that plans are built for, such as `NVIDIA Orin sm_87`.
     """
 
     device: str
@@ -96,7 +96,7 @@ class CudaMemory:
         return int(torch.cuda.current_stream(self._device).cuda_stream)
 
     def upload(self, array: Array) -> Tensor:
-        """Copy from pinned memory, so that the copy runs while Python goes on."""
+        """Copy from pinned memory, so that the copy runs while Python continues."""
         if hasattr(array, "__dlpack__") and not hasattr(array, "__array__"):
             array = torch.from_dlpack(array)
         tensor = torch.as_tensor(array)

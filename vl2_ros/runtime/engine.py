@@ -1,6 +1,6 @@
-"""The seam between the flow and whatever executes a graph.
+"""The interface between the flow and inference backends.
 
-Arrays are numpy on the CPU. An engine on an accelerator may hand out its own DLPack-able arrays;
+Arrays are numpy on the CPU. An engine on an accelerator may return its own DLPack-able arrays;
 the flow passes those on to the next engine unread.
 """
 
@@ -24,7 +24,7 @@ Array = Any
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What a loaded engine says of itself.
+    """Properties of a loaded engine.
 
     Attributes:
         graph: name of the graph, such as `detection_decoder`.
@@ -32,8 +32,8 @@ class EngineInfo:
         device: where it runs, such as `cpu` or `cuda:0`.
         inputs: tensor names that `run` needs.
         outputs: tensor names that `run` returns.
-        identity: hash of the file that it came from; empty where a checkpoint is run itself.
-        canvases: sizes of `pixels` that a perception decoder takes; empty where it takes any.
+        identity: hash of its file; empty where a checkpoint runs on PyTorch.
+        canvases: sizes of `pixels` that a perception decoder accepts; empty where it accepts any.
     """
 
     graph: str
@@ -50,19 +50,19 @@ class Engine(Protocol):
 
     @property
     def info(self) -> EngineInfo:
-        """Return what the engine is."""
+        """Return the info of the engine."""
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Execute the graph once.
 
         Raises:
-            EngineError: if an input is missing or of another shape than the graph takes.
+            EngineError: if an input is missing or of another shape than the graph accepts.
         """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LanguageStep:
-    """What one call of the language model gives.
+    """The result of one call of the language model.
 
     Attributes:
         last_logits: (V,) float32 numpy, logits of the token after the last one fed.
@@ -99,27 +99,27 @@ class LanguageModel(Protocol):
 
     @property
     def info(self) -> EngineInfo:
-        """Return what the engine is."""
+        """Return the info of the engine."""
 
     def open_session(self) -> LanguageSession:
         """Start with an empty cache."""
 
 
 class ImageGenerator(Protocol):
-    """Draws or edits images: a mapper, a denoiser in a loop, and an autoencoder."""
+    """Generates or edits images: a mapper, a denoiser in a loop, and an autoencoder."""
 
     @property
     def info(self) -> EngineInfo:
-        """Return what the denoiser is."""
+        """Return the info of the denoiser."""
 
     def generate(
         self, states: Array, options: ImageOptions, source: Frame | None = None
     ) -> Generator[ProgressEvent, None, GeneratedImage]:
-        """Make one image, yielding after every denoising step; closing it stops there.
+        """Generate one image, yielding after every denoising step; closing it stops there.
 
         Args:
             states: (K, C) super-link states of one routing token.
-            options: what is None takes the model's default.
+            options: None means the model's default.
             source: the image to edit; read by editors only.
 
         Raises:
@@ -130,7 +130,7 @@ class ImageGenerator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """Everything that the flow executes; what the checkpoint lacks is None or not in a mapping.
+    """All engines of the flow; parts that the checkpoint lacks are None or not in a mapping.
 
     Attributes:
         vision_encoder: serves every command with an image.
@@ -138,7 +138,7 @@ class Engines:
         decoders: perception part of `model.parts.PERCEPTION_PARTS` -> its engine.
         region_encoder: serves visual prompts.
         image_generators: one for GENERATE and one for EDIT.
-        absent: part of the network -> why it is not there, where there is more to say than that
+        absent: part of the network -> why it is not loaded, where the reason is another than that
             the checkpoint lacks it.
     """
 
@@ -151,7 +151,7 @@ class Engines:
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """Return what answers can open."""
+        """Return the routes that answers can open."""
         return tuple(
             route
             for route, part in ROUTE_PARTS.items()
@@ -160,16 +160,16 @@ class Engines:
 
     @property
     def identity(self) -> str:
-        """Hash of the files of the engines, 16 digits; empty where a checkpoint is run itself."""
+        """Hash of the files of the engines, 16 digits; empty where a checkpoint runs on PyTorch."""
         parts = (
             *(self.vision_encoder, self.language_model, self.region_encoder),
             *self.decoders.values(),
         )
-        told = "".join(part.info.identity for part in parts if part is not None)
-        return hashlib.sha256(told.encode()).hexdigest()[:16] if told else ""
+        identities = "".join(part.info.identity for part in parts if part is not None)
+        return hashlib.sha256(identities.encode()).hexdigest()[:16] if identities else ""
 
     def find_decoder(self, route: Route) -> Engine:
-        """Return the engine that finds what a perception route asks for.
+        """Return the engine of a perception route.
 
         Raises:
             RouteError: if there is none.
@@ -202,8 +202,8 @@ class Engines:
         )
 
 
-def tell_switched_off(part: str) -> str:
-    """Say why a part is absent that was left out on purpose, and how it comes back."""
+def explain_switched_off(part: str) -> str:
+    """Return why a part was excluded by option, and how to load it."""
     return (
         "it was switched off when the model was loaded; load it again without naming "
         f"{part} in `without`"

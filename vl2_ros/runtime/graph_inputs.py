@@ -1,6 +1,6 @@
-"""Checks that every engine makes of what it is given, against the graph table.
+"""Check the inputs of engines against the graph table.
 
-Looks at names, dtypes and shapes only, so arrays of any library will do.
+Reads names, dtypes and shapes only, so arrays of any library work.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from vl2_ros.geometry import CanvasRange
 from vl2_ros.model.graphs import GraphSpec, TensorSpec
 from vl2_ros.runtime.engine import Array
 
-#: One kind: whoever calls does not know an engine's precision.
+#: One kind: the caller does not know an engine's precision.
 _FLOATS = ("float16", "bfloat16", "float32")
 _SIDES = ("height", "width")
 #: Far more pixels of a side than any image has.
@@ -22,15 +22,15 @@ _ANY_SIDE = 1 << 20
 def find_canvases(
     spec: GraphSpec, ranges: Iterable[Mapping[str, tuple[int, int]]]
 ) -> tuple[CanvasRange, ...]:
-    """Return the canvas sizes of a graph whose padding is told by a pixel mask.
+    """Return the canvas sizes of a graph whose padding is given by a pixel mask.
 
     Args:
         spec: row of the table.
-        ranges: for each range of shapes that the engine takes, name of an axis -> least and most;
-            an axis that is not there takes any size.
+        ranges: for each range of shapes that the engine accepts, name of an axis -> least and
+            most; an axis that is not there may have any size.
 
     Returns:
-        one for each range; none where the graph has no pixel mask or takes any size.
+        one for each range; none where the graph has no pixel mask or accepts any size.
     """
     if "pixel_mask" not in spec.input_names:
         return ()
@@ -48,11 +48,11 @@ def check_graph_inputs(
 
     Args:
         spec: row of the table.
-        inputs: arrays by name; others than the graph's are not looked at.
-        sizes: name of an axis -> what the engine takes, where that is known and fixed.
+        inputs: arrays by name; others than the graph's are ignored.
+        sizes: name of an axis -> its size in the engine, where that is known and fixed.
 
     Raises:
-        EngineError: naming the input, what was expected of it and what came.
+        EngineError: naming the input, what was expected and what came.
     """
     missing = [name for name in spec.input_names if name not in inputs]
     if missing:
@@ -77,7 +77,7 @@ def _check_dtype(graph: str, tensor: TensorSpec, dtype: str) -> None:
 def _check_shape(
     graph: str, tensor: TensorSpec, shape: tuple[int, ...], known: dict[str, tuple[int, str]]
 ) -> None:
-    """Check one shape; `known` learns the sizes of axes that have none yet, and from where."""
+    """Check one shape; sizes of new axes, and their source, are added to `known`."""
     axes = ", ".join(str(axis) for axis in tensor.axes)
     if len(shape) != len(tensor.axes):
         raise EngineError(f"{graph} takes {tensor.name} of shape ({axes}), got {shape}")

@@ -1,6 +1,6 @@
-"""Parts of a network that are loaded at first use, and freed again to stay within a budget.
+"""Load parts of a network at first use, and free them again to stay within a budget.
 
-Knows no tensor library: what loads a part says how large it is. One caller at a time, as
+Knows no tensor library: the loader of a part returns its size. One caller at a time, as
 everywhere in the flow; an image must be finished or closed before the next call.
 """
 
@@ -21,7 +21,7 @@ _MB = 1e6
 
 
 class PartMemory:
-    """Which parts are loaded, the least recently used first, and how much they may take."""
+    """The loaded parts, the least recently used first, and their budget."""
 
     def __init__(
         self, budget_bytes: int | None = None, release: Callable[[], None] = lambda: None
@@ -29,7 +29,7 @@ class PartMemory:
         """Start with nothing loaded.
 
         Args:
-            budget_bytes: most that loaded parts may take together; None sets no limit.
+            budget_bytes: most memory of all loaded parts; None sets no limit.
             release: gives freed memory back to the system; called after parts were freed.
         """
         self._budget_bytes = budget_bytes
@@ -38,7 +38,7 @@ class PartMemory:
 
     @property
     def used_bytes(self) -> int:
-        """Return what the loaded parts take together."""
+        """Return the bytes of all loaded parts."""
         return sum(part.nbytes for part in self._loaded)
 
     @property
@@ -63,7 +63,7 @@ class PartMemory:
         budget_mb, needed_mb = self._budget_bytes / _MB, part.expected_bytes / _MB
         if part.expected_bytes > self._budget_bytes:
             raise EngineError(
-                f"{part.name} takes {needed_mb:.1f} MB, which is more than the memory budget of "
+                f"{part.name} needs {needed_mb:.1f} MB, which is more than the memory budget of "
                 f"{budget_mb:.1f} MB; raise memory_budget_mb, or name {part.name} in `without`"
             )
         freed = []
@@ -77,7 +77,7 @@ class PartMemory:
 
 
 class LazyPart(Generic[T]):
-    """One part: loaded when it is first wanted, and again after it was freed."""
+    """One part: loaded at first use, and again after it was freed."""
 
     def __init__(
         self,
@@ -90,9 +90,9 @@ class LazyPart(Generic[T]):
 
         Args:
             name: for messages.
-            load: returns the part and the bytes that it takes.
+            load: returns the part and its bytes.
             memory: shared by all parts of a network.
-            expected_bytes: what it takes while it is loaded, known beforehand.
+            expected_bytes: its size, known before it is loaded.
         """
         self.name = name
         self.expected_bytes = expected_bytes
@@ -103,7 +103,7 @@ class LazyPart(Generic[T]):
 
     @property
     def is_loaded(self) -> bool:
-        """Tell whether it takes memory now."""
+        """Return whether it is loaded."""
         return self._value is not None
 
     def get(self) -> T:
@@ -120,7 +120,7 @@ class LazyPart(Generic[T]):
         return self._value
 
     def unload(self) -> None:
-        """Let go of the part; its memory is free when nobody else holds it."""
+        """Drop the part; its memory is freed with its last reference."""
         self._value, self.nbytes = None, 0
 
 
@@ -128,7 +128,7 @@ class LazyEngine:
     """An `Engine` whose part is loaded with its first run."""
 
     def __init__(self, info: EngineInfo, part: LazyPart[Engine]) -> None:
-        """Keep the part; `info` is what its engine will say of itself."""
+        """Store the part; `info` is that of its engine."""
         self.info = info
         self._part = part
 
@@ -141,12 +141,12 @@ class LazyImageGenerator:
     """An `ImageGenerator` whose part is loaded with its first image."""
 
     def __init__(self, info: EngineInfo, part: LazyPart[ImageGenerator]) -> None:
-        """Keep the part; `info` is what its denoiser will say of itself."""
+        """Store the part; `info` is that of its denoiser."""
         self.info = info
         self._part = part
 
     def generate(
         self, states: Array, options: ImageOptions, source: Frame | None = None
     ) -> Generator[ProgressEvent, None, GeneratedImage]:
-        """Make one image; see `ImageGenerator.generate`."""
+        """Generate one image; see `ImageGenerator.generate`."""
         return (yield from self._part.get().generate(states, options, source))

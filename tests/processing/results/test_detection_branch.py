@@ -5,7 +5,7 @@ import pytest
 
 from vl2_ros.geometry import Letterbox
 from vl2_ros.processing.results.detection import semantic_map
-from vl2_ros.processing.results.detection_branch import InstanceLimits, make_branch, list_counts
+from vl2_ros.processing.results.detection_branch import InstanceLimits, list_counts, make_branch
 from vl2_ros.structures import UNLABELLED, Branch, Detections, Route
 
 SQUARE = Letterbox(frame_hw=(8, 8), model_hw=(8, 8), padded_hw=(8, 8))

@@ -20,7 +20,7 @@ from tests.runtime.diffusion.diffusion_parts import (
 )
 from tests.runtime.onnxruntime_backend.onnx_files import read_one
 from vl2_ros.model.graphs import GRAPHS
-from vl2_ros.runtime.diffusion.denoise import denoise, draw_noise, guide_drawing, guide_editing
+from vl2_ros.runtime.diffusion.denoise import denoise, draw_noise, guide_editing, guide_generation
 from vl2_ros.runtime.diffusion.schedulers import make_scheduler
 from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 from vl2_ros.runtime.torch_backend.diffusion import make_float_engine
@@ -68,7 +68,7 @@ def test_onnx_runtime_makes_torch_s_latents_and_image(route, tmp_path):
     if route is Route.EDIT:
         guidance = guide_editing(words, parts.no_words, source, 7.5, 1.5)
     else:
-        guidance = guide_drawing(words, parts.no_words, 7.5)
+        guidance = guide_generation(words, parts.no_words, 7.5)
     name = "euler_ancestral"
     runs = [
         torch.cat(list(_denoise(engine, name, parts, guidance)))
@@ -92,7 +92,7 @@ def _denoise(engine, name, parts, guidance, steps=8):
 
 def test_rows_of_a_drawing_are_no_words_and_words():
     words, no_words = torch.ones(1, 77, 4), torch.zeros(1, 77, 4)
-    guidance = guide_drawing(words, no_words, 3.0)
+    guidance = guide_generation(words, no_words, 3.0)
     assert guidance.prompt_embeds[:, 0, 0].tolist() == [0, 1]
     noise = torch.tensor([2.0, 5.0]).reshape(2, 1, 1, 1)
     assert guidance.combine(noise).item() == 2 + 3 * (5 - 2)
@@ -121,7 +121,7 @@ def test_engines_get_float32_numpy_of_the_graph_s_shape_and_the_loop_stays_put()
         return (latents * 0.1,)
 
     words = torch.randn(1, 77, 4)
-    guidance = guide_drawing(words, torch.zeros_like(words), 7.5)
+    guidance = guide_generation(words, torch.zeros_like(words), 7.5)
     engine = make_float_engine("denoiser", look, CPU)
     parts = replace(make_parts(Route.GENERATE))
     steps = list(_denoise(engine, "pndm", parts, guidance, steps=3))
@@ -157,7 +157,7 @@ def test_every_step_of_the_reference_drawing_is_ours(golden_dir):
     folder = "stable-diffusion-v1-5"
     scheduler = _golden_scheduler(golden_dir, folder, "pndm", 3)
     assert torch.equal(scheduler.timesteps, known["timesteps"])
-    guidance = guide_drawing(known["mapping_feature"], known["negative_embeds"], 7.5)
+    guidance = guide_generation(known["mapping_feature"], known["negative_embeds"], 7.5)
     engine = _golden_denoiser(golden_dir, folder, "sd")
     steps = list(denoise(engine, scheduler, guidance, known["init_latents"], torch.Generator()))
     torch.testing.assert_close(torch.stack(steps), known["step_latents"], rtol=0, atol=1e-3)

@@ -134,8 +134,8 @@ def test_a_folder_without_engines_says_what_was_expected(tmp_path):
     [
         ({"format": 2}, "format 2, this version reads 1 to 1; update vl2_ros"),
         ({"format": "1"}, "format '1'"),
-        ({"checkpoint": None}, "must hold"),
-        ({"graphs": {}}, "must hold"),
+        ({"checkpoint": None}, "must have"),
+        ({"graphs": {}}, "must have"),
         ({"graphs": {"oven": GRAPH}}, "engine of 'oven'; this version knows vision_encoder"),
         ({"graphs": {"vision_encoder": {"file": "x"}}}, "describes the engine of vision_encoder"),
         ({"graphs": {"vision_encoder": GRAPH | {"axes": {"tiles": [1, 2]}}}}, "describes"),

@@ -62,5 +62,5 @@ def test_a_device_that_is_not_there_is_told(calls):
 
 def test_without_pycuda_tensors_are_the_way(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycuda", None)
-    with pytest.raises(EngineError, match="pip install pycuda, or hand in torch tensors"):
+    with pytest.raises(EngineError, match="pip install pycuda, or pass torch tensors"):
         primary_context().__enter__()

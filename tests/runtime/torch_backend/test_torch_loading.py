@@ -157,9 +157,9 @@ def test_an_unknown_part_or_a_budget_of_nothing_is_refused(weights):
 
 def test_a_decoder_over_the_budget_is_refused_when_it_is_wanted(weights):
     engines = load_torch_engines(weights, memory_budget_mb=0.01)
-    with pytest.raises(EngineError, match=r"detection_decoder takes .* MB.*budget of 0.0 MB"):
+    with pytest.raises(EngineError, match=r"detection_decoder needs .* MB.*budget of 0.0 MB"):
         engines.decoders["detection_decoder"].run(DETECTION)
-    with pytest.raises(EngineError, match=r"image_editing takes .* MB"):
+    with pytest.raises(EngineError, match=r"image_editing needs .* MB"):
         draw(engines, Route.EDIT)
 
 

@@ -1,6 +1,6 @@
-"""Noise to latents: a scheduler and guidance around a denoiser engine, one call a step.
+"""Denoise latents: a scheduler and guidance around a denoiser engine, one call a step.
 
-Speaks to engines by tensor name only, so that every backend is stepped alike. Latents are float32
+Calls engines by tensor name only, so that every backend is stepped alike. Latents are float32
 torch tensors where the engine runs, and stay there from the first step to the last.
 """
 
@@ -19,14 +19,14 @@ from vl2_ros.runtime.engine import Array, Engine
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guidance:
-    """The rows of a denoising step, and how their noises become one.
+    """The rows of a denoising step, and how their noises are combined.
 
-    Made by `guide_drawing` and `guide_editing`. P is 1 without guidance.
+    Made by `guide_generation` and `guide_editing`. P is 1 without guidance.
 
     Attributes:
         prompt_embeds: (P, 77, D) float32.
-        image_latents: (P, 4, h, w) float32, what each row sees of the source; None to draw.
-        scale: how strongly the words count.
+        image_latents: (P, 4, h, w) float32, what each row sees of the source; None to generate.
+        scale: how strongly the prompt counts.
         image_scale: how strongly the source counts; read for P = 3 only.
     """
 
@@ -41,7 +41,7 @@ class Guidance:
         return len(self.prompt_embeds)
 
     def combine(self, noise: torch.Tensor) -> torch.Tensor:
-        """Bring the noises (P, 4, h, w) of the rows to one (1, 4, h, w)."""
+        """Combine the noises (P, 4, h, w) of the rows into one (1, 4, h, w)."""
         if self.images == 1:
             return noise
         if self.image_latents is None:
@@ -55,8 +55,8 @@ class Guidance:
         )
 
 
-def guide_drawing(words: torch.Tensor, no_words: torch.Tensor, scale: float) -> Guidance:
-    """Hold the words against none, where they are to count more than they do by themselves.
+def guide_generation(words: torch.Tensor, no_words: torch.Tensor, scale: float) -> Guidance:
+    """Guide by the prompt against the empty prompt (classifier-free guidance).
 
     Args:
         words: (1, 77, D) float32.
@@ -75,7 +75,7 @@ def guide_editing(
     scale: float,
     image_scale: float,
 ) -> Guidance:
-    """Hold words and source against the source alone, and the source against nothing.
+    """Guide by prompt and source against the source alone, and by the source against nothing.
 
     Args:
         words: (1, 77, D) float32.
@@ -101,16 +101,16 @@ def denoise(
     latents: torch.Tensor,
     generator: torch.Generator,
 ) -> Iterator[torch.Tensor]:
-    """Take noise out of latents, step by step.
+    """Denoise latents step by step.
 
     Nothing in the loop waits for an accelerator: the scheduler's numbers are on the CPU.
 
     Args:
         denoiser: the `denoiser` graph.
-        scheduler: from `make_scheduler`, fresh.
-        guidance: from `guide_drawing` or `guide_editing`.
+        scheduler: a new one from `make_scheduler`.
+        guidance: from `guide_generation` or `guide_editing`.
         latents: (1, 4, h, w) float32 standard normal noise, where the guidance is.
-        generator: on the CPU; schedulers that add noise at every step take it from here.
+        generator: on the CPU; schedulers that add noise at every step use it.
 
     Yields:
         (1, 4, h, w) latents after each of the scheduler's time steps; the last are the result.
@@ -133,7 +133,7 @@ def _step(
     times: tuple[torch.Tensor, torch.Tensor],
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Take one step; `times` is the time as the scheduler and as the engine want it."""
+    """Take one step; `times` is the time as the scheduler and as the engine expect it."""
     rows = scheduler.scale_model_input(torch.cat([latents] * guidance.images), times[0])
     if guidance.image_latents is not None:
         rows = torch.cat([rows, guidance.image_latents], dim=1)
@@ -144,7 +144,7 @@ def _step(
 
 
 def _extra(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
-    """Return what else a scheduler's step takes: not every one draws noise."""
+    """Return further arguments of a scheduler's step: not every one samples noise."""
     takes_noise = "generator" in inspect.signature(scheduler.step).parameters
     return {"return_dict": False} | ({"generator": generator} if takes_noise else {})
 
@@ -152,17 +152,17 @@ def _extra(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
 def draw_noise(
     size_hw: tuple[int, int], generator: torch.Generator, device: torch.device
 ) -> torch.Tensor:
-    """Draw (1, 4, h, w) float32 standard normal latents: the same for a seed on every device."""
+    """Sample (1, 4, h, w) float32 standard normal latents: the same for a seed on every device."""
     return torch.randn((1, 4, *size_hw), generator=generator).to(device)
 
 
 def to_array(tensor: torch.Tensor) -> Array:
-    """Hand a tensor to an engine: numpy on the CPU, without a copy; itself elsewhere."""
+    """Convert a tensor for an engine: numpy on the CPU, without a copy; itself elsewhere."""
     return tensor.numpy() if tensor.device.type == "cpu" else tensor
 
 
 def to_tensor(array: Array, device: torch.device) -> torch.Tensor:
-    """Take an engine's array as float32, without a copy where it is one already."""
+    """Convert an engine's array to float32, without a copy where it is one already."""
     if not isinstance(array, np.ndarray | torch.Tensor):
         array = torch.from_dlpack(array)
     return torch.as_tensor(array).to(device=device, dtype=torch.float32)

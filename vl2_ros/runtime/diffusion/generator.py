@@ -1,4 +1,4 @@
-"""Super-link states to an image: mapper, denoising loop and autoencoder, all through engines.
+"""Generate an image from super-link states: mapper, denoising loop, autoencoder, by engines.
 
 Defaults of each route are those of diffusers' pipelines, which the released models were trained
 beside (docs/spec/core.md, section 8).
@@ -24,8 +24,8 @@ from vl2_ros.runtime.diffusion.denoise import (
     Guidance,
     denoise,
     draw_noise,
-    guide_drawing,
     guide_editing,
+    guide_generation,
     to_array,
     to_tensor,
 )
@@ -36,21 +36,21 @@ from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, ProgressEven
 STAGE = "diffusion"
 GUIDANCE = 7.5
 IMAGE_GUIDANCE = 1.5
-#: Steps unless told otherwise.
+#: Default number of steps.
 STEPS = {Route.GENERATE: 50, Route.EDIT: 100}
-#: Distilled weights need few steps, and have the guidance in them.
+#: Distilled weights need few steps, and include the guidance.
 DISTILLED_STEPS, DISTILLED_GUIDANCE = 4, 1.0
-#: Drawn seeds are short enough to be said and typed, and never 0, which is none in messages.
+#: Sampled seeds are short enough to be typed, and never 0, which means none in messages.
 _MAX_DRAWN_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class DiffusionSettings:
-    """What goes with the weights of an image generator.
+    """Settings that belong to the weights of an image generator.
 
     Attributes:
         scheduler: content of its scheduler_config.json.
-        image_hw: height and width of a drawn image unless told otherwise, in pixels.
+        image_hw: default height and width of a generated image, in pixels.
         latent_scale: what the autoencoder's latents are multiplied by to have deviation 1.
         block: pixels that one latent stands for, along each side.
         is_fixed: whether the engines were built for `image_hw` alone.
@@ -82,7 +82,7 @@ class DiffusionEngines:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What an image is made with, nothing left open."""
+    """All options of an image, without defaults."""
 
     size_hw: tuple[int, int]
     seed: int
@@ -93,7 +93,7 @@ class _Plan:
 
 
 class DiffusionGenerator:
-    """Draws images, or edits frames; an `ImageGenerator` over any backend's engines."""
+    """Generates images, or edits frames; an `ImageGenerator` over any backend's engines."""
 
     def __init__(
         self,
@@ -103,14 +103,14 @@ class DiffusionGenerator:
         no_words: Array,
         is_unsafe: Callable[[Array], bool] | None = None,
     ) -> None:
-        """Keep the parts.
+        """Store the parts.
 
         Args:
             route: GENERATE or EDIT.
-            engines: what does the arithmetic.
-            settings: what goes with the weights.
+            engines: execute the graphs.
+            settings: those of the weights.
             no_words: (1, 77, D) float32, the text encoder's embedding of "".
-            is_unsafe: tells of pixels (3, H, W), about -1..1, whether they must not be shown; None
+            is_unsafe: whether pixels (3, H, W), about -1..1, must not be shown; None
                 where the checkpoint has no such check.
 
         Raises:
@@ -124,23 +124,23 @@ class DiffusionGenerator:
         self._settings = settings
         self._is_unsafe = is_unsafe
         self._own_scheduler = name_scheduler(settings.scheduler)
-        # A torch without CUDA may stand beside engines that have it; those take arrays of the CPU.
+        # torch may be without CUDA while engines have it; those accept arrays of the CPU.
         reachable = torch.cuda.is_available()
         self._device = torch.device(engines.denoiser.info.device if reachable else "cpu")
         self._no_words = to_tensor(no_words, self._device)
 
     @property
     def info(self) -> EngineInfo:
-        """Return what the denoiser is."""
+        """Return the info of the denoiser."""
         return self._engines.denoiser.info
 
     def generate(
         self, states: Array, options: ImageOptions, source: Frame | None = None
     ) -> Generator[ProgressEvent, None, GeneratedImage]:
-        """Make one image; see `ImageGenerator.generate`.
+        """Generate one image; see `ImageGenerator.generate`.
 
         There is an event for every call of the denoiser, which are more than the steps with some
-        schedulers: PNDM looks twice at the second time.
+        schedulers: PNDM evaluates the second time twice.
         """
         plan = self._plan(options, source)
         scheduler = make_scheduler(plan.scheduler, self._settings.scheduler, plan.steps)
@@ -162,8 +162,8 @@ class DiffusionGenerator:
             raise InputError("the answer edits an image, but there is none; give one to edit")
         if self._route is Route.GENERATE and options.image_guidance is not None:
             raise InputError(
-                "image_guidance says how strongly an edit keeps to its source, and the answer "
-                f"draws a new image; expected none, got {options.image_guidance}"
+                "image_guidance sets how strongly an edit keeps to its source, and the answer "
+                f"generates a new image; expected none, got {options.image_guidance}"
             )
         scheduler = options.scheduler or self._own_scheduler
         check_scheduler(scheduler, self._own_scheduler)
@@ -195,7 +195,7 @@ class DiffusionGenerator:
             height, width = settings.image_hw
             raise InputError(
                 f"the engines were built for images of {width}x{height} pixels, got size_hw "
-                f"{wanted}; leave it out, or build engines for it"
+                f"{wanted}; omit it, or build engines for it"
             )
         if wanted[0] % settings.block or wanted[1] % settings.block:
             raise InputError(
@@ -207,7 +207,7 @@ class DiffusionGenerator:
         mapped = self._engines.prompt_mapper.run({"super_link": states[None]})
         words = to_tensor(mapped["prompt_embeds"], self._device)
         if self._engines.vae_encoder is None or self._route is Route.GENERATE or source is None:
-            return guide_drawing(words, self._no_words, plan.guidance)
+            return guide_generation(words, self._no_words, plan.guidance)
         pixels = preprocess_source(source, plan.size_hw)[None]
         encoded = self._engines.vae_encoder.run({"pixels": pixels})
         latents = to_tensor(encoded["latents"], self._device)
@@ -219,12 +219,12 @@ class DiffusionGenerator:
         pixels = to_numpy(self._engines.vae_decoder.run({"latents": unscaled})["pixels"])[0]
         if not np.isfinite(pixels).all():
             raise EngineError(
-                "the image came out as NaN or infinity; use another scheduler, a lower guidance, "
+                "the generated image is NaN or infinite; use another scheduler, a lower guidance, "
                 "or a wider precision than float16"
             )
         if self._is_unsafe is not None and self._is_unsafe(pixels):
             raise InputError(
-                "the safety checker of the checkpoint refuses the image that came out; ask for "
+                "the safety checker of the checkpoint refuses the generated image; ask for "
                 "something else, or with another seed"
             )
         return pixels

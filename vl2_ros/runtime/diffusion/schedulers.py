@@ -1,4 +1,4 @@
-"""Names of schedulers to diffusers' schedulers, set up from a checkpoint's own settings."""
+"""Make diffusers' schedulers by name, with the settings of a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diffusers.utils import logging as diffusers_logging
 
 from vl2_ros.errors import CheckpointError, InputError
 
-#: What a person says -> the class that it means; the order of the names is `SCHEDULERS`'.
+#: Name of a scheduler -> its class; the order of the names is that of `SCHEDULERS`.
 CLASSES: Mapping[str, str] = {
     "ddim": "DDIMScheduler",
     "dpm++": "DPMSolverMultistepScheduler",
@@ -21,7 +21,7 @@ CLASSES: Mapping[str, str] = {
     "pndm": "PNDMScheduler",
 }
 _NAMES = {class_name: name for name, class_name in CLASSES.items()}
-#: What the schedulers of latents have in common, where a file is silent; as released files say it.
+#: Common defaults of schedulers of latents, where a file has none; values of released files.
 _LATENT_DEFAULTS = {"set_alpha_to_one": False, "skip_prk_steps": True, "steps_offset": 1}
 
 
@@ -47,7 +47,7 @@ def check_scheduler(name: str, own: str) -> None:
     end in each step, which only distilled weights can; their settings name it.
 
     Args:
-        name: of the scheduler that is asked for.
+        name: of the requested scheduler.
         own: of the scheduler that the checkpoint's settings are for.
 
     Raises:
@@ -56,7 +56,7 @@ def check_scheduler(name: str, own: str) -> None:
     if name == "lcm" and own != "lcm":
         raise InputError(
             "the scheduler lcm needs weights that were distilled for it, whose "
-            f"scheduler_config.json names LCMScheduler; this checkpoint's is {own}. Take dpm++ "
+            f"scheduler_config.json names LCMScheduler; this checkpoint's is {own}. Use dpm++ "
             "with 15 to 25 steps to be fast"
         )
 
@@ -75,9 +75,9 @@ def make_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Any:
         a fresh diffusers scheduler; it counts its steps, so it serves one image.
 
     Raises:
-        InputError: if it cannot take so many steps.
+        InputError: if it cannot take this many steps.
     """
-    # Settings that another class has and this one has not are no news.
+    # Settings that this class does not have are ignored.
     logger = diffusers_logging.get_logger("diffusers.configuration_utils")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -91,7 +91,7 @@ def make_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Any:
     finally:
         logger.setLevel(level)
     trained, times = scheduler.config.num_train_timesteps, scheduler.timesteps
-    # PNDM looks at a time twice on purpose; the others would stumble over their own index.
+    # PNDM evaluates a time twice on purpose; the others would fail on their own index.
     repeated = name != "pndm" and len(times.unique()) < len(times)
     if repeated or int(times.max()) >= trained:
         raise _too_many(name, steps, f"the model was trained on {trained} times")

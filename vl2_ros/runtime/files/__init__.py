@@ -1,1 +1,1 @@
-"""Engine files, their folders and what they were made from."""
+"""Engine files, their folders and the identity of their checkpoint."""

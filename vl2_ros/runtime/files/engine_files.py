@@ -1,15 +1,15 @@
-"""A folder of engine files to what is in it: `engines.json`, read and checked.
+"""Read and check `engines.json`, the index of a folder of engine files.
 
     {"format": 1, "checkpoint": "<identity>", "graphs": {
         "language_model": {"file": "language_model.onnx", "sha256": "...", "precision": "float32",
                            "axes": {"layers": 4, "past": [0, 128, 1024]}}},
      "embeddings": {"file": "embeddings.safetensors", "sha256": "..."}}
 
-A graph that does not hold its weights names their file under `weights`. Embeddings that are
+A graph that does not contain its weights names their file under `weights`. Embeddings that are
 tensors of that file have their names under `tables`.
 
 Axes are those of the graph table: a number where the file fixes one, else least, best and most.
-Knows no inference library, and not what is inside of the files.
+Knows no inference library and does not open the engines.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class EngineFile:
     Attributes:
         graph: name in the graph table.
         path: its file.
-        sha256: what the bytes of the file hash to, 64 hexadecimal digits.
+        sha256: hash of the file, 64 hexadecimal digits.
         precision: such as `float32`.
         axes: name of an axis -> its size; least, best and most where it changes.
         built_with: library and version that built it, such as `tensorrt 10.3.0`; empty: any.
         built_for: device that it was built for, such as `NVIDIA Orin sm_87`; empty: any.
-        portable: later versions of the same major version may load it, too.
+        portable: later versions of the same major version may also load it.
         weights: file beside it that holds its weights, and the hash of that; None: it holds them.
     """
 
@@ -118,7 +118,7 @@ class EngineFile:
         """Return the size of an axis that the file fixes.
 
         Raises:
-            EngineError: if `engines.json` does not say it.
+            EngineError: if `engines.json` does not have it.
         """
         size = self.axes.get(axis)
         if not isinstance(size, int):
@@ -131,14 +131,14 @@ class EngineFile:
 
 @dataclass(frozen=True, slots=True)
 class EngineFiles:
-    """What a folder of engines holds.
+    """The contents of a folder of engines.
 
     Attributes:
         folder: where it is.
         checkpoint: identity of the checkpoint that they were made from.
         graphs: name of a graph -> its file.
         embeddings: where word embeddings and query tables of the language model are.
-        embeddings_sha256: what that file hashes to; empty: nobody wrote it down.
+        embeddings_sha256: hash of that file; empty: not recorded.
         embeddings_tables: table -> its name in that file, where that is another one.
     """
 
@@ -157,7 +157,7 @@ class EngineFiles:
         """
         if not self.embeddings_sha256:
             raise EngineError(
-                f"{self.folder / FILE_NAME} has no sha256 of {EMBEDDINGS}, so nobody can tell "
+                f"{self.folder / FILE_NAME} has no sha256 of {EMBEDDINGS}, so it is unknown "
                 f"whether it belongs to these engines; {_AGAIN}"
             )
         _check_weights(self.embeddings, self.embeddings_sha256, "the embeddings")
@@ -208,7 +208,7 @@ def read_engine_files(folder: Path) -> EngineFiles:
     checkpoint, graphs = document.get("checkpoint"), document.get("graphs")
     if not isinstance(checkpoint, str) or not isinstance(graphs, dict) or not graphs:
         raise EngineError(
-            f"{path} must hold the texts and tables checkpoint and graphs, got "
+            f"{path} must have the texts and tables checkpoint and graphs, got "
             f"{shorten(document)}; {_AGAIN}"
         )
     files = {name: _read_graph(path, name, entry) for name, entry in graphs.items()}
@@ -236,7 +236,7 @@ def _check_bytes(path: Path, sha256: str, what: str) -> None:
 
 
 def _check_weights(path: Path, sha256: str, what: str) -> None:
-    """Do as `_check_bytes` for a file that several engines share: read it once until it changes."""
+    """Check a file that several engines share as `_check_bytes` does, once until it changes."""
     try:
         found = path.stat()
     except OSError as error:

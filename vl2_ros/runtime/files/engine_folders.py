@@ -1,4 +1,4 @@
-"""Where the engines of a checkpoint are: in its folder, or in the user's cache.
+"""Find the engines of a checkpoint: in its folder, or in the user's cache.
 
 They take long to build, so they never go to a folder that is emptied at a restart.
 """
@@ -17,13 +17,13 @@ FOLDER = "engines"
 
 
 def cache_root() -> Path:
-    """Return the user's folder for what can be made again: `$XDG_CACHE_HOME` or `~/.cache`."""
+    """Return the user's folder for reproducible files: `$XDG_CACHE_HOME` or `~/.cache`."""
     named = os.environ.get("XDG_CACHE_HOME")
     return (Path(named) if named else Path.home() / ".cache") / "vl2_ros"
 
 
 def may_have_engines(weights: Path) -> bool:
-    """Tell whether it is worth knowing the identity of a checkpoint: engines lie about."""
+    """Return whether any engines exist, so that the identity of a checkpoint is needed."""
     return (
         is_file(weights / FILE_NAME)
         or is_folder(weights / FOLDER)
@@ -67,10 +67,10 @@ def find_folder(weights: Path, identity: str, backend: str) -> Path | None:
 
 
 def _serves(folder: Path, backend: str) -> bool:
-    """Tell whether engines are for a backend; ONNX files as exported are ONNX Runtime's."""
+    """Return whether engines are for a backend; ONNX files as exported are ONNX Runtime's."""
     try:
         files = read_engine_files(folder).graphs.values()
     except EngineError:
-        # Whoever loads them says what is wrong.
+        # Loading them reports what is wrong.
         return True
     return all((one.built_with or "onnxruntime").partition(" ")[0] == backend for one in files)

@@ -1,4 +1,4 @@
-"""A folder of engine files to the engines that the flow executes, whatever library runs them."""
+"""Load a folder of engine files as the engines of the flow, with any inference library."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load_exported_engines(files: EngineFiles, tokens: TokenIds, load: LoadEngine
         load: loads one engine.
 
     Raises:
-        EngineError: if a file is missing, damaged or holds another graph, or as `load` raises.
+        EngineError: if a file is missing, damaged or of another graph, or as `load` raises.
     """
     language = files.require("language_model")
     layers, heads, width = (language.fixed_size(axis) for axis in ("layers", "heads", "head_width"))

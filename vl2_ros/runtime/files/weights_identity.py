@@ -1,7 +1,7 @@
-"""A checkpoint folder to its identity: a hash over every byte that engines are made from.
+"""Compute the identity of a checkpoint: a hash over every byte that engines are made from.
 
 Hashing gigabytes takes a while, so each file's hash is kept in the user's cache until the file
-changes, and a large checkpoint may be hashed beside its loading. Loads no weights.
+changes, and a large checkpoint may be hashed while it loads. Loads no weights.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from vl2_ros.documents import is_file, read_json_object, write_whole
 from vl2_ros.errors import CheckpointError, VL2Error
 from vl2_ros.runtime.files.engine_folders import cache_root
 
-#: What stands for an identity that is not known yet, and for one that will never be.
+#: Values of an identity that is not known yet, and of one that will never be.
 PENDING = "pending"
 UNKNOWN = "unknown"
-#: Bytes that are hashed at once rather than beside: a fraction of a second.
+#: Bytes that are hashed at once, not in the background: a fraction of a second.
 MAX_WAITED_BYTES = 256 << 20
 
 _DIGITS = 16
@@ -32,9 +32,9 @@ _CHUNK_BYTES = 4 << 20
 _CACHE_FILE = "hashes.json"
 _CACHE_FORMAT = 1
 _MAX_ENTRIES = 1000
-#: A file that changed so little ago may change again within one tick of the file system's clock.
+#: A file that changed this recently may change again within one tick of the file system's clock.
 _SETTLED_NS = 2_000_000_000
-#: So that hashing takes the cores that loading and answering leave.
+#: So that hashing only uses cores that loading and answering leave idle.
 _NICE = 19
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class HashCache:
     """The hashes of files, kept in one JSON file of the user; a damaged one counts as empty.
 
     Args:
-        path: of that file; None takes the one in the user's cache.
+        path: of that file; None: the one in the user's cache.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -110,7 +110,7 @@ def identify_weights(folder: Path, cache: HashCache | None = None) -> str:
 
     Args:
         folder: of the checkpoint.
-        cache: of hashes; None takes the user's.
+        cache: of hashes; None: the user's.
 
     Returns:
         16 hexadecimal digits.
@@ -137,8 +137,8 @@ class WeightsIdentity:
 
     Args:
         folder: of the checkpoint.
-        cache: of hashes; None takes the user's.
-        max_waited_bytes: so many bytes without a known hash are hashed at once.
+        cache: of hashes; None: the user's.
+        max_waited_bytes: most bytes without a known hash that are hashed at once.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class WeightsIdentity:
         return self._text
 
     def start(self) -> None:
-        """Begin to hash on a thread of its own, unless it is known or begun."""
+        """Start to hash on a thread of its own, unless it is known or started."""
         with self._lock:
             if self._text == PENDING and self._thread is None:
                 self._thread = threading.Thread(
@@ -192,7 +192,7 @@ class WeightsIdentity:
         try:
             self._text = identify_weights(self._folder, self._cache)
         except Exception as error:
-            # Loading tells what is wrong with the files; here nobody waits for an error.
+            # Loading reports what is wrong with the files; here an error has no receiver.
             _log.warning("the identity of %s stays unknown: %s", self._folder, error)
             self._text = UNKNOWN
 
@@ -223,7 +223,7 @@ def _read_sizes(folder: Path) -> dict[str, int]:
 
 
 def _describe(path: Path) -> list[int]:
-    """Return what changes with a file: size, times, place on the disk."""
+    """Return the attributes that change with a file: size, times, inode."""
     found = path.stat()
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev]
 

@@ -1,1 +1,1 @@
-"""The language model as calls of an engine."""
+"""The language model on an engine."""

@@ -1,4 +1,4 @@
-"""The language model as calls of one graph: embeddings looked up here, the cache passed through.
+"""The language model on one graph: embeddings are looked up here, the cache is passed through.
 
 Serves every backend whose engine runs `language_model`; needs numpy only. Does for ids what
 `VisionLLM.embed` does with tensors.
@@ -18,13 +18,13 @@ from vl2_ros.model.language.slots import find_slots, slot_counts
 from vl2_ros.model.language.tokens import ROUTING_TABLES, TokenIds
 from vl2_ros.runtime.engine import Array, Engine, EngineInfo, LanguageStep, to_numpy
 
-#: Name in the file of embeddings; each query table of `ROUTING_TABLES` stands under its own name.
+#: Name in the file of embeddings; each query table of `ROUTING_TABLES` has its own name there.
 TOKEN_EMBEDDINGS = "embed_tokens"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddingTables:
-    """What stands for ids at the entrance of the language model.
+    """Input embeddings of the language model.
 
     Attributes:
         tokens: ids of the special tokens.
@@ -107,12 +107,12 @@ class EmbeddingTables:
 def load_embedding_tables(
     path: Path, tokens: TokenIds, names: Mapping[str, str] | None = None
 ) -> EmbeddingTables:
-    """Read the tables that stand beside the engines.
+    """Read the tables beside the engines.
 
     Args:
         path: a safetensors file.
         tokens: ids of the special tokens.
-        names: table -> its name in the file, which then has other tensors, too; by default all of
+        names: table -> its name in the file, which then also has other tensors; by default all of
             the file are tables under their own names.
 
     Raises:
@@ -124,7 +124,7 @@ def load_embedding_tables(
         with safetensors.safe_open(path, framework="numpy") as file:
             stored = names or {name: name for name in file.keys()}  # noqa: SIM118 (no mapping)
             arrays = {table: file.get_tensor(name) for table, name in stored.items()}
-    # The library says of no file what it may raise.
+    # The library does not document what it may raise.
     except Exception as error:
         raise EngineError(
             f"cannot read the embeddings {path}: {error}; export the engines again"
@@ -191,7 +191,7 @@ class GraphLanguageModel:
     def __init__(
         self, engine: Engine, tables: EmbeddingTables, cache_shape: tuple[int, int, int]
     ) -> None:
-        """Keep the parts."""
+        """Store the parts."""
         self._engine = engine
         self._tables = tables
         self._cache_shape = cache_shape
@@ -215,7 +215,7 @@ def _substitute(embeds: np.ndarray, where: np.ndarray, features: Array | None, n
     wanted, given = int(where.sum()), 0 if rows is None else int(np.prod(rows.shape[:-1]))
     if wanted != given:
         raise InputError(
-            f"the row holds {wanted} {name} ids, got {given} features for them; they must be equal"
+            f"the row has {wanted} {name} ids, got {given} features for them; they must be equal"
         )
     if rows is None or not given:
         return

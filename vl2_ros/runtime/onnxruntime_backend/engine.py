@@ -1,6 +1,6 @@
-"""Engines that run ONNX files with ONNX Runtime; the only file that imports it.
+"""Run ONNX files with ONNX Runtime; the only file that imports it.
 
-On the CPU inputs are read where they are and outputs are handed out where they were written: no
+On the CPU inputs are read where they are and outputs are returned where they were written: no
 copies. On CUDA inputs are uploaded; outputs come to the host, but for the cache of the language
 model, which stays there.
 """
@@ -24,7 +24,7 @@ from vl2_ros.runtime.engine import Array, EngineInfo, to_numpy
 from vl2_ros.runtime.files.engine_files import EngineFile
 from vl2_ros.runtime.graph_inputs import check_graph_inputs, find_canvases
 
-#: What the library raises; its own errors have no base of their own.
+#: Errors of the library, which have no common base.
 _FOREIGN_ERRORS = (
     states.EPFail,
     states.EngineError,
@@ -54,15 +54,15 @@ _ERRORS_ONLY = 3
 
 @dataclass(frozen=True, slots=True)
 class OnnxOptions:
-    """How sessions are set up.
+    """Options of sessions.
 
     Attributes:
-        threads: that compute one graph; 0 takes the physical cores.
+        threads: that compute one graph; 0: one for each physical core.
         spinning: threads that have nothing to do keep a core busy for a moment, which is faster
-            only where no other process wants it.
+            only where no other process needs it.
         memory_arena: keep freed memory for the next run: faster, and the process stays as large
             as its largest run.
-        tensorrt: let the TensorRT execution provider take what it can; builds its own engines
+        tensorrt: let the TensorRT execution provider run what it can; builds its own engines
             when a graph first runs, which takes minutes.
     """
 
@@ -112,7 +112,7 @@ def choose_providers(device: str, *, tensorrt: bool = False) -> list[tuple[str, 
     missing = [name for name in wanted if name not in there]
     if missing:
         raise EngineError(
-            f"{device!r} was asked for, but this onnxruntime has no {', '.join(missing)}, only "
+            f"{device!r} was requested, but this onnxruntime has no {', '.join(missing)}, only "
             f"{', '.join(there)}; pip install onnxruntime-gpu in place of onnxruntime, or use cpu"
         )
     place = {"device_id": index or "0"}
@@ -127,7 +127,7 @@ def find_runtime() -> str:
 
 
 def find_device(device: str = "cpu") -> str:
-    """Return what optimised graphs are made for: the execution provider and the architecture.
+    """Return the target of optimised graphs: the execution provider and the architecture.
 
     Raises:
         EngineError: if this build of ONNX Runtime does not know the device.
@@ -156,11 +156,11 @@ def optimise_graph(onnx: Path, out: Path, *, device: str = "cpu") -> None:
 class OnnxArray:
     """An output that stays on the accelerator, for the next run; `to_numpy` brings it to the host.
 
-    It lends its memory over DLPack, too.
+    It also lends its memory over DLPack.
     """
 
     def __init__(self, value: Any) -> None:
-        """Keep the library's own value."""
+        """Store the library's own value."""
         self.value = value
         self.shape = tuple(value.shape())
         self.dtype = _DTYPES[value.data_type()]
@@ -170,7 +170,7 @@ class OnnxArray:
         return self.value.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        """Say where the memory is."""
+        """Return where the memory is."""
         kind, index = self.value.__dlpack_device__()
         return kind, index
 
@@ -200,7 +200,7 @@ class OnnxEngine:
             options: threads and memory.
 
         Raises:
-            EngineError: if the file is missing, damaged or holds another graph, or the device is
+            EngineError: if the file is missing, damaged or of another graph, or the device is
                 not there.
         """
         providers = choose_providers(device, tensorrt=options.tensorrt)
@@ -256,7 +256,7 @@ class OnnxEngine:
         ]
 
     def _take(self, name: str, array: Array) -> Array:
-        """Return what the session takes: contiguous and of the file's width of floats."""
+        """Convert an input for the session: contiguous and of the file's width of floats."""
         if isinstance(array, OnnxArray) and self._place is not None:
             return array
         return np.ascontiguousarray(to_numpy(array), self._dtypes[name])
@@ -278,7 +278,7 @@ def _open_session(
         f"loading {path}", "expected a complete ONNX file, export the engines again"
     ):
         session = onnxruntime.InferenceSession(str(path), setup, providers=providers)
-    # A provider whose libraries are missing is left out with a warning only.
+    # A provider whose libraries are missing is skipped with a warning only.
     lost = [name for name, _ in providers if name not in session.get_providers()]
     if lost:
         raise EngineError(
@@ -291,11 +291,11 @@ def _open_session(
 def _check_graph(
     file: EngineFile, spec: GraphSpec, inputs: Mapping[str, Any], outputs: list[str]
 ) -> None:
-    """Check that a file holds the graph that it is named for, in dtypes that numpy knows."""
+    """Check that a file contains the graph that it is named for, in dtypes that numpy knows."""
     spare = set(outputs) - set(spec.output_names) - _OPTIONAL_OUTPUTS
     lacking = set(spec.output_names) - set(outputs)
-    told = {name: len(one.shape) for name, one in inputs.items() if one.type in _DTYPES}
-    if told != {one.name: len(one.axes) for one in spec.inputs} or spare or lacking:
+    shapes = {name: len(one.shape) for name, one in inputs.items() if one.type in _DTYPES}
+    if shapes != {one.name: len(one.axes) for one in spec.inputs} or spare or lacking:
         raise EngineError(
             f"{file.path} is not the graph {spec.name}: expected {', '.join(spec.input_names)} -> "
             f"{', '.join(spec.output_names)}, got {', '.join(inputs)} -> {', '.join(outputs)}; "

@@ -1,6 +1,6 @@
-"""An ONNX file to a TensorRT plan.
+"""Build a TensorRT plan from an ONNX file.
 
-Written for TensorRT 10.3 (JetPack 6) to 11.4. Networks are strongly typed: the ONNX file says at
+Written for TensorRT 10.3 (JetPack 6) to 11.4. Networks are strongly typed: the ONNX file defines at
 which precision each operator runs, as version 11 has no other way.
 """
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Monitor(trt.IProgressMonitor):
-    """Hands the phases of a build on; what the listener raises cancels the build."""
+    """Reports the phases of a build; an exception of the listener cancels the build."""
 
     def __init__(self, listener: Callable[[BuildProgress], None]) -> None:
         trt.IProgressMonitor.__init__(self)
@@ -31,16 +31,16 @@ class _Monitor(trt.IProgressMonitor):
         self.raised: BaseException | None = None
 
     def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: Any) -> None:
-        self._tell(self._phases.start(phase_name, parent_phase, int(num_steps)))
+        self._report(self._phases.start(phase_name, parent_phase, int(num_steps)))
 
     def step_complete(self, phase_name: str, step: Any) -> bool:
-        self._tell(self._phases.step(phase_name, int(step)))
+        self._report(self._phases.step(phase_name, int(step)))
         return self.raised is None
 
     def phase_finish(self, phase_name: str) -> None:
-        self._tell(self._phases.finish(phase_name))
+        self._report(self._phases.finish(phase_name))
 
-    def _tell(self, progress: BuildProgress) -> None:
+    def _report(self, progress: BuildProgress) -> None:
         if self.raised is not None:
             return
         try:
@@ -52,14 +52,14 @@ class _Monitor(trt.IProgressMonitor):
 
 @dataclass(frozen=True, slots=True)
 class PlanOrder:
-    """What a plan shall be.
+    """The settings of a plan.
 
     Attributes:
         graph: name in the graph table.
         shapes: for each optimisation profile the sizes of every changing axis.
-        workspace_bytes: scratch memory that a layer may take.
+        workspace_bytes: scratch memory that a layer may use.
         optimization_level: 0 (fast build) to 5 (fast engine).
-        version_compatible: runs with later versions of the same major, too.
+        version_compatible: also runs with later versions of the same major.
     """
 
     graph: str
@@ -84,7 +84,7 @@ def build_plan(
         out: file to write.
         order: shapes and limits.
         timing_cache: measured times of kernels; read where it is there, and written after.
-        progress: told at every phase; what it raises ends the build.
+        progress: called at every phase; an exception of it ends the build.
 
     Raises:
         EngineError: if the file cannot be parsed, naming its nodes, or the build failed.
@@ -111,10 +111,10 @@ def build_plan(
         raise monitor.raised
     if plan is None:
         raise EngineError(
-            f"TensorRT could not build {order.graph} from {onnx}: {logger.tell()}; if memory was "
-            "short, lower workspace_mb or the greatest shapes of the profile"
+            f"TensorRT could not build {order.graph} from {onnx}: {logger.last_errors()}; if "
+            "memory was short, lower workspace_mb or the greatest shapes of the profile"
         )
-    # The stubs do not say that it is a buffer.
+    # The stubs do not declare it as a buffer.
     out.write_bytes(bytes(cast(Any, plan)))
     if timing_cache is not None:
         _write_timing_cache(cache, timing_cache)
@@ -125,10 +125,11 @@ def _parse(onnx: Path, network: trt.INetworkDefinition, logger: LibraryLog) -> N
     if parser.parse_from_file(str(onnx)):
         return
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
-    told = [f"node {one.node_name()!r} ({one.node_operator()}): {one.desc()}" for one in errors]
+    causes = [f"node {one.node_name()!r} ({one.node_operator()}): {one.desc()}" for one in errors]
     raise EngineError(
-        f"TensorRT {trt.__version__} cannot read {onnx}: {'; '.join(told) or logger.tell()}; "
-        "export the engines again, or leave the graph out of the profile"
+        f"TensorRT {trt.__version__} cannot read {onnx}: "
+        f"{'; '.join(causes) or logger.last_errors()}; "
+        "export the engines again, or remove the graph from the profile"
     )
 
 

@@ -1,6 +1,6 @@
-"""Phases of a long build, one inside another, to one share and a time that is left.
+"""Compute the share done and the time left of a build with nested phases.
 
-Knows no inference library; the clock is handed in.
+Knows no inference library; the clock is an argument.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BuildProgress:
-    """How far a build is.
+    """The progress of a build.
 
     Attributes:
-        stage: what is done now, in the builder's words.
+        stage: the present phase, in the builder's words.
         share: of the build that is done, 0 to 1.
-        eta_s: seconds left if it goes on as fast as so far; None while nothing is done.
+        eta_s: seconds left at the present speed; None while nothing is done.
     """
 
     stage: str
@@ -36,7 +36,7 @@ class PhaseTree:
     """The open phases of one build.
 
     A phase inside another counts as one step of it. Builders open further phases at the root; each
-    is taken for the rest of what is left, so the share never falls.
+    counts as the rest of what is left, so the share never falls.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,19 +47,19 @@ class PhaseTree:
         self._share = 0.0
 
     def start(self, name: str, parent: str | None, steps: int) -> BuildProgress:
-        """Open a phase of so many steps inside another, or at the root if that is not open."""
+        """Open a phase of `steps` steps inside another, or at the root if that is not open."""
         names = [phase.name for phase in self._open]
         depth = names.index(parent) + 1 if parent in names else 0
         del self._open[depth:]
         self._open.append(_Phase(name, max(1, steps)))
-        return self._tell(name)
+        return self._report(name)
 
     def step(self, name: str, step: int) -> BuildProgress:
         """Count a step, numbered from 0, of an open phase as done."""
         for phase in self._open:
             if phase.name == name:
                 phase.done = min(phase.steps, step + 1)
-        return self._tell(name)
+        return self._report(name)
 
     def finish(self, name: str) -> BuildProgress:
         """Close a phase and what is open in it."""
@@ -68,13 +68,13 @@ class PhaseTree:
             depth = names.index(name)
             if depth == 0:
                 self._open[0].done = self._open[0].steps
-                told = self._tell(name)
+                progress = self._report(name)
                 self._open.clear()
-                return told
+                return progress
             del self._open[depth:]
-        return self._tell(name)
+        return self._report(name)
 
-    def _tell(self, stage: str) -> BuildProgress:
+    def _report(self, stage: str) -> BuildProgress:
         share, weight = 0.0, 1.0
         for phase in self._open:
             share += weight * phase.done / phase.steps

@@ -1,4 +1,4 @@
-"""Engines that run TensorRT plans; this file and `tensorrt_build.py` alone import TensorRT.
+"""Run TensorRT plans; this file and `tensorrt_build.py` alone import TensorRT.
 
 Written for TensorRT 10.3 (JetPack 6) to 11.4. Arrays are torch tensors on the device; numpy arrays
 are uploaded from pinned memory.
@@ -44,20 +44,20 @@ _log = logging.getLogger(__name__)
 
 
 class LibraryLog(trt.ILogger):
-    """Hands the library's messages to Python's logging and remembers the last errors."""
+    """Passes the library's messages to Python's logging and remembers the last errors."""
 
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
         self.errors: deque[str] = deque(maxlen=3)
 
     def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-        """Take a message of the library."""
+        """Log a message of the library."""
         if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
             self.errors.append(msg)
         level = logging.WARNING if severity == trt.ILogger.Severity.WARNING else logging.DEBUG
         _log.log(level, "%s", msg)
 
-    def tell(self) -> str:
+    def last_errors(self) -> str:
         """Return the last errors on one line."""
         return "; ".join(self.errors) or "TensorRT gave no reason"
 
@@ -102,13 +102,13 @@ class TensorRTEngine:
         Args:
             file: from `read_engine_files`.
             device: cuda or cuda:1.
-            trusted: plans that may be loaded; None takes the user's list.
-            memory: where tensors live; None takes the device's.
+            trusted: plans that may be loaded; None: the user's list.
+            memory: where tensors live; None: the device's.
             replay: record fixed shapes as CUDA graphs.
 
         Raises:
             EngineError: if the device is not there, or the plan is missing, changed, not trusted,
-                of another GPU or version, or holds another graph.
+                of another GPU or version, or is another graph.
         """
         self._memory = CudaMemory(device) if memory is None else memory
         file.check_built(find_runtime(), self._memory.name)
@@ -121,7 +121,7 @@ class TensorRTEngine:
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise EngineError(
-                f"TensorRT {trt.__version__} cannot load {file.path}: {self._log.tell()}; "
+                f"TensorRT {trt.__version__} cannot load {file.path}: {self._log.last_errors()}; "
                 f"{_BUILD_AGAIN}"
             )
         names = self._list_tensors()
@@ -162,7 +162,7 @@ class TensorRTEngine:
         context = self._open_context(profile)
         for name, tensor in zip(self.info.inputs, tensors, strict=True):
             self._require(context.set_input_shape(name, tuple(tensor.shape)), f"shape of {name}")
-            # An empty tensor has no address, and the library takes none of 0.
+            # An empty tensor has no address, and the library does not accept 0.
             place = tensor if tensor.numel() else self._memory.empty((1,), tensor.dtype)
             self._require(context.set_tensor_address(name, place.data_ptr()), f"address of {name}")
         outputs = []
@@ -182,8 +182,8 @@ class TensorRTEngine:
             context = self._engine.create_execution_context()
             if context is None:
                 raise EngineError(
-                    f"no memory for running {self._spec.name}: {self._log.tell()}; free some, or "
-                    "build with smaller shapes"
+                    f"no memory for running {self._spec.name}: {self._log.last_errors()}; free "
+                    "some, or build with smaller shapes"
                 )
             handle = self._memory.stream_handle()
             chosen = context.set_optimization_profile_async(profile, handle)
@@ -192,23 +192,23 @@ class TensorRTEngine:
         return self._contexts[profile]
 
     def _take(self, name: str, array: Array) -> Tensor:
-        """Bring an input to the device, at the width of floats that the plan takes."""
+        """Bring an input to the device, at the plan's width of floats."""
         return self._memory.upload(array).to(self._dtypes[name]).contiguous()
 
     def _choose_profile(self, shapes: Mapping[str, Shape]) -> int:
         for index, ranges in enumerate(self._ranges):
             if all(_fits(shapes[name], *ranges[name]) for name in shapes):
                 return index
-        told = [{name: (r[0], r[2]) for name, r in ranges.items()} for ranges in self._ranges]
+        built = [{name: (r[0], r[2]) for name, r in ranges.items()} for ranges in self._ranges]
         raise EngineError(
             f"{self.info.graph} got the shapes {dict(shapes)}, which lie in no range that it was "
-            f"built for: {told}; widen the profile and {_BUILD_AGAIN}"
+            f"built for: {built}; widen the profile and {_BUILD_AGAIN}"
         )
 
     def _require(self, worked: bool, what: str) -> None:
         if not worked:
             raise EngineError(
-                f"TensorRT refused the {what} in {self._spec.name}: {self._log.tell()}"
+                f"TensorRT refused the {what} in {self._spec.name}: {self._log.last_errors()}"
             )
 
     def _list_tensors(self) -> tuple[list[str], list[str]]:
@@ -237,7 +237,7 @@ class TensorRTEngine:
             or self._engine.get_tensor_location(name) != trt.TensorLocation.DEVICE
         ):
             raise EngineError(
-                f"{self._spec.name} has {name} as {kind} at a place that cannot be used; "
+                f"{self._spec.name} has {name} as {kind} at a location that cannot be used; "
                 f"{_BUILD_AGAIN}"
             )
         return _DTYPES[kind]

@@ -1,6 +1,6 @@
-"""PyCUDA in the CUDA context that torch and TensorRT use; needed only by who brings PyCUDA arrays.
+"""Use PyCUDA in the CUDA context of torch and TensorRT; needed only for PyCUDA arrays.
 
-Engines take PyCUDA's arrays as they take torch's, without a copy, if both are of one context.
+Engines accept PyCUDA's arrays as they accept torch's, without a copy, if both are of one context.
 `pycuda.autoinit` would make a context of its own, in which torch's memory cannot be reached.
 """
 
@@ -30,7 +30,7 @@ def primary_context(index: int = 0) -> Iterator[Any]:
         import pycuda.driver as driver
     except ImportError as error:
         raise EngineError(
-            f"PyCUDA cannot be loaded ({error}); pip install pycuda, or hand in torch tensors, "
+            f"PyCUDA cannot be loaded ({error}); pip install pycuda, or pass torch tensors, "
             "which need nothing more"
         ) from error
     try:

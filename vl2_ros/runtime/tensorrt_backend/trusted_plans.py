@@ -1,8 +1,8 @@
-"""Which TensorRT plans this user lets into the process: a list of sha256, one a line.
+"""The list of TensorRT plans that this user trusts: sha256, one a line.
 
 A plan is code: the library runs what is in it without checks. Its hash in `engines.json` shows only
 that both came together. So plans that were built here are listed when they are built, and plans
-from elsewhere when somebody says so.
+from elsewhere by `vl2 engines trust`.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ def find_trust_file() -> Path:
 
 
 class TrustedPlans:
-    """The user's list, and what a profile adds to it."""
+    """The user's list, and the additions of a profile."""
 
     def __init__(self, path: Path | None = None, further: Iterable[str] = ()) -> None:
-        """Keep where the list is; it is read anew at every question.
+        """Store the path of the list; it is read anew at every check.
 
         Args:
-            path: of the list; None takes the user's.
-            further: sha256 to trust beside it, such as those of a profile.
+            path: of the list; None: the user's.
+            further: sha256 to trust as well, such as those of a profile.
         """
         self.path = find_trust_file() if path is None else path
         self._further = frozenset(further)
 
     def __contains__(self, sha256: str) -> bool:
-        """Tell whether the plan with this hash may be loaded."""
+        """Return whether the plan with this hash may be loaded."""
         return sha256 in self._further or sha256 in self._read()
 
     def require(self, sha256: str, path: Path) -> None:
-        """Refuse a plan that nobody vouched for.
+        """Refuse a plan that is not trusted.
 
         Raises:
-            EngineError: with the way out.
+            EngineError: with the next step.
         """
         if sha256 not in self:
             raise EngineError(
@@ -59,7 +59,7 @@ class TrustedPlans:
 
         Args:
             sha256: 64 hexadecimal digits.
-            note: why, for whoever reads the list.
+            note: why, for readers of the list.
 
         Returns:
             False if it was there already.

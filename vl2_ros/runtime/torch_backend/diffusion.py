@@ -1,4 +1,4 @@
-"""The networks that make images, as engines of eager torch behind one generator."""
+"""Run the networks of image generation as engines of eager torch behind one generator."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_torch_generator(
         route: GENERATE or EDIT.
         device: where it runs.
         cuda_graphs: on CUDA, record a denoising step and replay it.
-        safety_checker: what it refuses is an error in place of an image.
+        safety_checker: an image that it refuses becomes an error.
     """
     with torch.inference_mode():
         no_words = network.encode_empty().float()

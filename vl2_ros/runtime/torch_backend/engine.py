@@ -1,6 +1,6 @@
-"""Engines that run a checkpoint with torch, eagerly or by replay of CUDA graphs.
+"""Run a checkpoint on PyTorch, eagerly or by replay of CUDA graphs.
 
-On the CPU arrays are numpy views of the tensors (no copy); on CUDA the tensors themselves travel.
+On the CPU arrays are numpy views of the tensors (no copy); on CUDA they are the tensors themselves.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _to_tensor(array: Array, device: torch.device) -> torch.Tensor:
     if tensor.device == device:
         return tensor
     if device.type == "cuda" and tensor.device.type == "cpu":
-        # From pinned memory the upload goes on while the host prepares the next kernels.
+        # From pinned memory the upload continues while the host prepares the next kernels.
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
@@ -43,11 +43,11 @@ class TorchEngine:
         module: Callable[..., tuple[Tensor, ...]],
         device: torch.device,
     ) -> None:
-        """Keep the module.
+        """Store the module.
 
         Args:
             spec: names of its inputs and outputs.
-            module: takes and returns tensors in the order of `spec`; on `device`.
+            module: accepts and returns tensors in the order of `spec`; on `device`.
             device: where it runs.
         """
         self._spec = spec
@@ -80,7 +80,7 @@ def make_engine(
         model: the network, on `device`.
         name: of the graph.
         device: where it runs.
-        cuda_graphs: record it for shapes that come again, see `GraphReplay`; nothing elsewhere.
+        cuda_graphs: record it for repeated shapes, see `GraphReplay`; nothing elsewhere.
 
     Raises:
         ConfigError: if the network has no such part.
@@ -123,7 +123,7 @@ class TorchLanguageModel:
     """The LLM and its super-link tables."""
 
     def __init__(self, model: VisionLLM, device: torch.device) -> None:
-        """Keep the network."""
+        """Store the network."""
         self._model = model
         self._device = device
         self.info = EngineInfo(

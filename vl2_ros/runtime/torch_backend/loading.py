@@ -1,4 +1,4 @@
-"""A checkpoint folder to engines of eager torch: what is loaded at once, later, or not at all."""
+"""Load a checkpoint folder as engines of eager torch: at once, at first use, or not at all."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from vl2_ros.runtime.engine import (
     EngineInfo,
     Engines,
     ImageGenerator,
-    tell_switched_off,
+    explain_switched_off,
 )
 from vl2_ros.runtime.lazy import LazyEngine, LazyImageGenerator, LazyPart, PartMemory
 from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
 from vl2_ros.structures import Route
 
-#: Bytes of a value of the parts that make images, on CUDA: bfloat16, but for a few.
+#: Bytes of a value of image generation and editing, on CUDA: bfloat16, but for a few.
 _IMAGE_BYTES_ON_CUDA = 2.25
 _MB = 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """What becomes of the parts of a checkpoint."""
+    """When the parts of a checkpoint are loaded."""
 
     now: frozenset[str]
     later: frozenset[str]
@@ -56,19 +56,19 @@ def load_torch_engines(
 ) -> Engines:
     """Load a checkpoint folder and wrap its parts as engines.
 
-    What makes images is loaded when the first one is wanted. With a budget the perception
-    decoders are, too, so that all decoders share it. The region encoder is small, and the vision
-    encoder works for it, so it is always there.
+    Image generation and editing are loaded at first use. With a budget the perception decoders
+    are as well, so that all decoders share it. The region encoder is small, and the vision
+    encoder works for it, so it is always loaded.
 
     Args:
         weights: a released VisionLLM v2 folder or one saved by vl2_ros.
         device: a torch device; on `cpu` weights are widened to float32, on `cuda` the language
             side and denoisers run in bfloat16 and all else in float32.
-        without: those of `model.parts.PARTS` that are left out.
-        memory_budget_mb: most that loaded decoders may take together, in millions of bytes;
-            it counts their weights, not what they compute with.
+        without: those of `model.parts.PARTS` that are skipped.
+        memory_budget_mb: most memory of all loaded decoders, in millions of bytes;
+            it counts their weights, not their activations.
         cuda_graphs: on `cuda`, replay vision encoder, perception decoders and denoising steps for
-            shapes that come again; the recordings hold memory.
+            repeated shapes; the recordings keep memory.
 
     Raises:
         CheckpointError: if the folder is not a complete checkpoint.
@@ -78,7 +78,7 @@ def load_torch_engines(
     target = _find_device(device)
     if memory_budget_mb is not None and not 0 < memory_budget_mb < math.inf:
         raise ConfigError(
-            f"memory_budget_mb must be above 0, got {memory_budget_mb}; leave it out for no limit"
+            f"memory_budget_mb must be above 0, got {memory_budget_mb}; omit it for no limit"
         )
     config = read_checkpoint_config(weights)
     choice = _choose_parts(config, without, is_tight=memory_budget_mb is not None)
@@ -111,7 +111,7 @@ def load_torch_engines(
 def add_torch_generators(
     engines: Engines, weights: Path, *, device: str = "cpu", without: Collection[str] = ()
 ) -> Engines:
-    """Add what makes images, run by torch, to engines of another backend.
+    """Add image generation and editing on PyTorch to engines of another backend.
 
     Args:
         engines: of the same checkpoint, with no image generators.
@@ -139,13 +139,15 @@ def _find_device(device: str) -> torch.device:
     except RuntimeError as error:
         raise EngineError(f"unknown device {device!r}; expected cpu, cuda or cuda:0") from error
     if target.type == "cuda" and not torch.cuda.is_available():
-        raise EngineError(f"{device!r} was asked for, but torch sees no CUDA device; use cpu")
+        raise EngineError(f"{device!r} was requested, but torch sees no CUDA device; use cpu")
     return target
 
 
 def _choose_parts(config: CheckpointConfig, without: Collection[str], *, is_tight: bool) -> _Choice:
     check_part_names(without, "`without`")
-    switched_off = {name: tell_switched_off(name) for name in config.model.parts if name in without}
+    switched_off = {
+        name: explain_switched_off(name) for name in config.model.parts if name in without
+    }
     absent = {**config.unavailable, **switched_off}
     present = set(config.model.parts) - set(absent)
     later = present & {*IMAGE_PARTS, *(PERCEPTION_PARTS if is_tight else ())}
@@ -153,7 +155,7 @@ def _choose_parts(config: CheckpointConfig, without: Collection[str], *, is_tigh
 
 
 class _LaterParts:
-    """Parts of one checkpoint that are loaded when they are wanted."""
+    """Parts of one checkpoint that are loaded at first use."""
 
     def __init__(
         self,
@@ -171,7 +173,7 @@ class _LaterParts:
         self._expected: dict[str, int] = {}
 
     def expect(self, names: Collection[str], folders: Mapping[str, DiffusionFolder]) -> None:
-        """Find out what parts will take, as a budget has to know."""
+        """Return the sizes of parts before they are loaded, for the budget."""
         values = describe_checkpoint(self._weights).parts
         for name in names:
             is_half = self._device.type == "cuda" and name in IMAGE_PARTS
@@ -230,7 +232,7 @@ class _LaterParts:
 
 
 def _checker_bytes(folder: DiffusionFolder) -> int:
-    """Return what a safety checker takes in float32; each of its files holds all of it, or half."""
+    """Return the bytes of a safety checker in float32; each of its files has all of it, or half."""
     if folder.safety_checker is None:
         return 0
     files = (path for path in folder.safety_checker.glob("*") if path.suffix != ".json")
@@ -238,7 +240,7 @@ def _checker_bytes(folder: DiffusionFolder) -> int:
 
 
 def count_bytes(module: nn.Module) -> int:
-    """Return what the weights of a module take; shared ones count once."""
+    """Return the bytes of the weights of a module; shared ones count once."""
     return sum(one.nbytes for one in (*module.parameters(), *module.buffers()))
 
 
