@@ -1,4 +1,4 @@
-"""What a VisionLLM network is made of, as one frozen value; reads the released `config.json` too.
+"""The configuration of a VisionLLM network; also reads the released `config.json`.
 
 Knows no tensor library, so that every layer may read it.
 """
@@ -21,7 +21,7 @@ from vl2_ros.model.pose.config import PoseConfig
 #: Hidden states of the vision encoder that the region encoder reads.
 REGION_LEVELS = 3
 
-# A released config.json holds all defaults of its nested configs; only these shape the network.
+# A released config.json has all defaults of its nested configs; only these shape the network.
 _SHARED_KEYS = frozenset(
     {
         "hidden_size",
@@ -95,9 +95,9 @@ class ModelConfig:
         use_region_encoder: whether visual prompts (masks) can be encoded.
         detection: the detection decoder, or None when there is none.
         pose: the pose decoder, or None when there is none.
-        image_generation: what draws images, or None when there is nothing.
+        image_generation: of image generation, or None when there is none.
         image_editing: what edits images, or None when there is nothing.
-        table_init_std: spread of fresh query tables; the released ones were drawn from N(0, 1).
+        table_init_std: spread of fresh query tables; the released ones were sampled from N(0, 1).
         attention: transformers' attention kernel, `eager` or `sdpa`.
     """
 
@@ -117,7 +117,7 @@ class ModelConfig:
     image_editing: DiffusionConfig | None = None
 
     def __post_init__(self) -> None:
-        """Check what would otherwise fail late and without a name."""
+        """Check values that would otherwise fail late and without a name."""
         for part, values, known in (
             ("vision", self.vision, _VISION_KEYS),
             ("llm", self.llm, _LLM_KEYS),
@@ -230,7 +230,7 @@ class ModelConfig:
     def from_release(cls, release: Mapping[str, Any]) -> ModelConfig:
         """Read a released config (model_type visionllmv2).
 
-        Parts that make images are not in it: their sizes stand in folders of their own.
+        Image generation and editing are not in it: their sizes are in folders of their own.
 
         Raises:
             ConfigError: if it is another model, or a variant that is not supported.
@@ -278,7 +278,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Read what `to_dict` wrote.
+        """Read the output of `to_dict`.
 
         Raises:
             ConfigError: if a field is unknown or missing.
@@ -334,7 +334,7 @@ class ModelConfig:
 
 
 def _select(values: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:
-    # A null means "default of the class that reads it", so it is left out.
+    # A null means "default of the class that reads it", so it is skipped.
     return {key: values[key] for key in sorted(keys & set(values)) if values[key] is not None}
 
 

@@ -1,4 +1,4 @@
-"""VisionLLM to the modules behind the graph table: tensors in and out in the order of the table.
+"""The modules of the graph table, out of VisionLLM: tensors in and out in the table's order.
 
 One small module per graph, so that eager engines and the exporter run the same code.
 """
@@ -25,7 +25,7 @@ class VisionEncoderGraph(nn.Module):
     """Tiles to tokens of the LLM and, where the model has a region encoder, its maps."""
 
     def __init__(self, model: VisionLLM) -> None:
-        """Keep the parts that are used, so that what is done to this module stays with them."""
+        """Store only the parts that are used, so that changes of this module affect no others."""
         super().__init__()
         self.vision_encoder, self.projector = model.vision_encoder, model.projector
         self._encode = model.encode_images
@@ -131,7 +131,7 @@ def _list_seen(token_mask: Tensor, past_mask: Tensor) -> Tensor:
 
 
 class _CacheTensors:
-    """What a layer needs of transformers' `Cache`: its past, joined with what it adds."""
+    """The part of transformers' `Cache` that a layer needs: its past, joined with its own."""
 
     def __init__(self, past_keys: Sequence[Tensor], past_values: Sequence[Tensor]) -> None:
         self._past_keys, self._past_values = past_keys, past_values
@@ -149,7 +149,7 @@ class _CacheTensors:
 class DecoderGraph(nn.Module):
     """A perception decoder on the images of a batch.
 
-    Its `forward` takes arguments, and its output has attributes, of the names in the graph table.
+    Its `forward` has arguments, and its output has attributes, of the names in the graph table.
     """
 
     def __init__(self, model: VisionLLM, name: str) -> None:
@@ -157,7 +157,7 @@ class DecoderGraph(nn.Module):
 
         Args:
             model: the network.
-            name: one of `PERCEPTION_PARTS`, which is the name of the graph, too.
+            name: one of `PERCEPTION_PARTS`, which is also the name of the graph.
 
         Raises:
             ConfigError: if the network has none.

@@ -67,7 +67,7 @@ class GraphSpec:
 
     @property
     def is_layered(self) -> bool:
-        """Tell whether it has tensors for each layer of the network."""
+        """Return whether it has tensors for each layer of the network."""
         return any(one.is_layered for one in (*self.inputs, *self.outputs))
 
 
@@ -172,7 +172,7 @@ GRAPHS: Mapping[str, GraphSpec] = {
             (TensorSpec("prompt_embeds", "float32", (1, 77, "text_width")),),
             _TOLERANCE,
         ),
-        # One denoising step; latents have 4 channels to draw, 8 to edit.
+        # One denoising step; latents have 4 channels to generate, 8 to edit.
         GraphSpec(
             "denoiser",
             (
@@ -203,7 +203,7 @@ GRAPHS: Mapping[str, GraphSpec] = {
 
 
 def with_region_maps(spec: GraphSpec) -> GraphSpec:
-    """Add to the vision encoder what the region encoder reads."""
+    """Add the region encoder's inputs to the outputs of the vision encoder."""
     return replace(spec, outputs=(*spec.outputs, _REGION_MAPS))
 
 

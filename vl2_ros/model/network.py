@@ -1,7 +1,7 @@
-"""VisionLLM: pixels and token ids into logits and super-link states, in one pass or step by step.
+"""VisionLLM: logits and super-link states of pixels and token ids, in one pass or in steps.
 
 Composed of the vision encoder, the projector, the region encoder, the LLM with the super link, the
-two perception decoders and the parts that draw and edit images. Released weights:
+two perception decoders, image generation and image editing. Released weights:
 OpenGVLab/VisionLLMv2 (arXiv 2406.08394).
 """
 
@@ -32,12 +32,12 @@ IGNORED_LABEL = -100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VisionFeatures:
-    """What the vision encoder gives for n tiles.
+    """The vision encoder's output for n tiles.
 
     Attributes:
         image_tokens: (n, N, C) tokens for the LLM.
         region_maps: three (n, Cv, g, g) maps for the region encoder, shallow to deep; empty when
-            they were not asked for.
+            they were not requested.
     """
 
     image_tokens: Tensor
@@ -46,13 +46,13 @@ class VisionFeatures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LanguageOutput:
-    """What one pass of the LLM gives.
+    """The output of one pass of the LLM.
 
     Attributes:
-        logits: (B, T, V) float32; None where only the loss was asked for.
+        logits: (B, T, V) float32; None where only the loss was requested.
         hidden: (B, T, C) states after the final norm.
         loss: mean cross entropy over the supervised tokens of the batch, or None without labels.
-        input_embeds: (B, T, C) what entered the LLM.
+        input_embeds: (B, T, C) input of the LLM.
     """
 
     logits: Tensor | None
@@ -63,7 +63,7 @@ class LanguageOutput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepOutput:
-    """What one call with the cache gives.
+    """The output of one call with the cache.
 
     Attributes:
         last_logits: (1, V) float32, for the token after the last one fed.
@@ -141,7 +141,7 @@ class VisionLLM(nn.Module):
             masks: (R, S, S), non-zero inside, on the frame of the squashed whole image.
             region_maps: three (n, Cv, g, g) maps from `encode_images`.
             image_index: (R,) the tile that each region reads.
-            max_points: use only the first so many pixels of each mask; None uses all.
+            max_points: most pixels of each mask that are used, the first ones; None uses all.
 
         Returns:
             (R, C) features, one per `<region>`.
@@ -183,7 +183,7 @@ class VisionLLM(nn.Module):
         masks = [mask for mask in regions or () if mask is not None and len(mask)]
         if batch is None:
             if masks:
-                raise InputError("regions need an image, but no row holds <im_patch> ids")
+                raise InputError("regions need an image, but no row has <im_patch> ids")
             return None, None
         features = self.encode_images(batch.pixels, with_region_maps=bool(masks))
         image_tokens = features.image_tokens.flatten(0, 1)
@@ -325,7 +325,7 @@ def _substitute(embeds: Tensor, where: Tensor, features: Tensor | None, name: st
     given = 0 if features is None else features.shape[:-1].numel()
     if wanted != given:
         raise InputError(
-            f"the rows hold {wanted} {name} ids, got {given} features for them; they must be equal"
+            f"the rows have {wanted} {name} ids, got {given} features for them; they must be equal"
         )
     if features is None or not given:
         return embeds

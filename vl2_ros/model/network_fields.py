@@ -1,6 +1,6 @@
 """Kinds and ranges of the fields that transformers' encoder and language model are made from.
 
-The library takes whatever stands in a file; what cannot be meant is refused before it works on it.
+The library accepts any value of a file; senseless ones are refused before it uses them.
 Knows no tensor library.
 """
 

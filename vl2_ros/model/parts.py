@@ -1,4 +1,4 @@
-"""The parts that a network may do without, in one table: a row says all that others must know.
+"""The optional parts of a network, in one table that all others read.
 
 The network, its configuration, the loaders, the exporter, `without` and the check that engines are
 complete read it, so that a new decoder is one row here and its folder. Knows no tensor library.
@@ -28,13 +28,13 @@ class Part:
     Attributes:
         name: attribute of `VisionLLM`, first name of its tensors, and name of its engine; it is
             loaded alone under this name, and switched off by it.
-        config_field: field of `ModelConfig` that says whether the network has it.
+        config_field: field of `ModelConfig`, None or False where the network lacks the part.
         config: class of that field's value; None for a switch.
         graphs: those of `graphs.GRAPHS` that execute it.
         routes: what it serves.
         query_table: table of the super link that fills the slots of these routes.
         read_from: graph that gives more outputs where the network has this part.
-        image_kind: `generation` or `editing` for a part that makes images, else empty.
+        image_kind: `generation` or `editing` for image generation and editing, else empty.
         release_switch: name of its switch in a released `config.json`.
         release_config: name of the object with its sizes there; empty for a switch alone.
         library: package that it needs besides those of every network.
@@ -55,7 +55,7 @@ class Part:
     extra: str = ""
 
 
-_DRAWING_GRAPHS = ("prompt_mapper", "denoiser", "vae_decoder")
+_GENERATION_GRAPHS = ("prompt_mapper", "denoiser", "vae_decoder")
 _ROWS = (
     Part(
         "region_encoder",
@@ -89,7 +89,7 @@ _ROWS = (
         "image_generation",
         config_field="image_generation",
         config=DiffusionConfig,
-        graphs=_DRAWING_GRAPHS,
+        graphs=_GENERATION_GRAPHS,
         routes=(Route.GENERATE,),
         query_table="gen",
         image_kind="generation",
@@ -102,7 +102,7 @@ _ROWS = (
         "image_editing",
         config_field="image_editing",
         config=DiffusionConfig,
-        graphs=(*_DRAWING_GRAPHS, "vae_encoder"),
+        graphs=(*_GENERATION_GRAPHS, "vae_encoder"),
         routes=(Route.EDIT,),
         query_table="edit",
         image_kind="editing",
@@ -119,7 +119,7 @@ PARTS: Mapping[str, Part] = {part.name: part for part in _ROWS}
 PERCEPTION_PARTS: Mapping[str, Part] = {
     name: part for name, part in PARTS.items() if part.routes and not part.image_kind
 }
-#: Parts that make images.
+#: Image generation and editing.
 IMAGE_PARTS: Mapping[str, Part] = {name: part for name, part in PARTS.items() if part.image_kind}
 #: Route -> the part that serves it.
 ROUTE_PARTS: Mapping[Route, Part] = {

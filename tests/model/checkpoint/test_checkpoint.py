@@ -191,7 +191,7 @@ def test_parts_that_cannot_be_built_are_left_out_with_the_reason(release, caplog
     with caplog.at_level(logging.INFO):
         load_model(release)
     for part, key in (("image_generation", "sd_config"), ("image_editing", "ip2p_config")):
-        assert f"left out {part}: config.json switches {part} on, but has no {key}" in caplog.text
+        assert f"skipped {part}: config.json switches {part} on, but has no {key}" in caplog.text
         assert f"'{part}': 1" in caplog.text
 
 

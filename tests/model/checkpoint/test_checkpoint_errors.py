@@ -107,7 +107,7 @@ def test_release_with_the_tokenizer_of_another_model(release):
 def test_folder_without_weights(release):
     for path in release.glob("model*"):
         path.unlink()
-    with pytest.raises(CheckpointError, match=r"holds no weights; expected model\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"has no weights; expected model\.safetensors"):
         load_model(release)
 
 
@@ -185,13 +185,15 @@ def test_pickled_object_is_refused_and_not_run(bin_release, tmp_path, monkeypatc
 @pytest.mark.parametrize("content", [{"epoch": 3}, {"model": {"a": torch.ones(2)}}, {3: None}])
 def test_bin_with_something_other_than_tensors(bin_release, content):
     torch.save(content, next(bin_release.glob("*-00001-of-00003.bin")))
-    with pytest.raises(CheckpointError, match="holds a .*expected named tensors only"):
+    with pytest.raises(CheckpointError, match="contains a .*expected named tensors only"):
         load_model(bin_release)
 
 
 def test_bin_that_is_one_tensor(bin_release):
     torch.save(torch.ones(3), next(bin_release.glob("*-00001-of-00003.bin")))
-    with pytest.raises(CheckpointError, match="holds a Tensor; expected a dict of named tensors"):
+    with pytest.raises(
+        CheckpointError, match="contains a Tensor; expected a dict of named tensors"
+    ):
         load_model(bin_release)
 
 
@@ -202,7 +204,7 @@ def test_weights_that_are_not_finite(tmp_path, weights, form, value):
     bad = weights["vl_bridge.2.bias"].clone()
     bad[3] = value
     edit_shard(folder, form, "vl_bridge.2.bias", bad)
-    with pytest.raises(CheckpointError, match=r"projector\.2\.bias holds NaN or infinity"):
+    with pytest.raises(CheckpointError, match=r"projector\.2\.bias contains NaN or infinity"):
         load_model(folder)
 
 
@@ -210,7 +212,7 @@ def test_one_nan_in_the_file_of_ours(saved):
     tensors = load_file(saved / "model.safetensors")
     tensors["super_link.det.weight"][0, 0] = float("nan")
     save_file(tensors, saved / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"super_link\.det\.weight holds NaN"):
+    with pytest.raises(CheckpointError, match=r"super_link\.det\.weight contains NaN"):
         load_model(saved)
 
 

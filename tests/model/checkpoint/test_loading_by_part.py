@@ -204,7 +204,7 @@ def test_missing_diffusion_folders_take_only_their_parts_away(lone_release, capl
     with caplog.at_level(logging.WARNING):
         network = load_model(lone_release)
     assert network.image_generation is None and network.pose_decoder is not None
-    assert "left out image_editing: no Stable Diffusion folder" in caplog.text
+    assert "skipped image_editing: no Stable Diffusion folder" in caplog.text
 
 
 @pytest.mark.golden

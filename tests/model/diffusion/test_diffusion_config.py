@@ -188,7 +188,7 @@ def test_a_tokenizer_in_one_file_gives_the_same(golden_dir, tmp_path):
     one_file = CaptionTokenizer(tmp_path / "tokenizer", 77)(captions)
     assert one_file.tolist() == CaptionTokenizer(original / "tokenizer", 77)(captions).tolist()
     (tmp_path / "tokenizer" / "tokenizer.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"tokenizer\.json holds no vocabulary"):
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json has no vocabulary"):
         DiffusionFolder(tmp_path).read_unconditional_ids(77)
 
 

@@ -98,7 +98,7 @@ def test_one_that_is_named_but_missing_is_not_passed_over(tmp_path):
     with pytest.raises(CheckpointError, match=r"names a safety checker in model_index\.json, but"):
         load_safety_checker(DiffusionFolder(tmp_path))
     DiffusionFolder(tmp_path).copy_companions(tmp_path / "copy")
-    with pytest.raises(CheckpointError, match="is not there; copy that folder, too"):
+    with pytest.raises(CheckpointError, match="is not there; copy that folder as well"):
         load_safety_checker(DiffusionFolder(tmp_path / "copy"))
 
 

@@ -221,7 +221,7 @@ def test_training_moves_keypoints_to_their_targets() -> None:
 
 def test_targets_must_be_of_what_is_asked_for() -> None:
     decoder = make_decoder().train()
-    with pytest.raises(ShapeError, match="asks for 3 keypoints, its targets hold 2"):
+    with pytest.raises(ShapeError, match="asks for 3 keypoints, its targets have 2"):
         decoder.compute_losses(**make_batch([2], [3]), targets=make_targets([1], [2]))
     with pytest.raises(ShapeError, match="expected is_visible"):
         PoseTargets(

@@ -1,4 +1,4 @@
-"""The `config.json` of a checkpoint folder into a model configuration and token ids, and back."""
+"""Read the `config.json` of a checkpoint into a model configuration and token ids; write it."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _LLAMA_END = 2
 
 @dataclass(frozen=True, slots=True)
 class CheckpointConfig:
-    """What `config.json` says.
+    """The contents of `config.json`.
 
     Attributes:
         is_release: whether tensors bear the names of the released model, else ours.
         model: sizes and switches of the network.
         tokens: ids of the special tokens in the checkpoint's vocabulary.
-        folders: part that makes images -> its tokenizer, scheduler and safety checker.
+        folders: image generation or editing -> its tokenizer, scheduler and safety checker.
         unavailable: part that the checkpoint has but that cannot be built -> why, and what to do.
     """
 
@@ -64,7 +64,7 @@ def read_checkpoint_config(folder: Path) -> CheckpointConfig:
     """Read the configuration of a released checkpoint or of one of ours.
 
     Raises:
-        CheckpointError: if the folder is none, or holds another model or a broken `config.json`.
+        CheckpointError: if the folder is none, or has another model or a broken `config.json`.
         ConfigError: if the model is a variant that is not supported.
     """
     if is_file(folder):
@@ -108,10 +108,10 @@ def read_checkpoint_config(folder: Path) -> CheckpointConfig:
 def _add_image_parts(
     config: CheckpointConfig, checkpoint: Path, values: Mapping[str, Any]
 ) -> CheckpointConfig:
-    """Add the parts that make images, where their folders are on this machine.
+    """Add image generation and editing, where their folders are on this machine.
 
-    One that is missing or broken takes nothing else away: it is noted with the reason, for whoever
-    asks for the part.
+    One that is missing or broken affects no other part: it is noted with the reason, for the error
+    when the part is requested.
     """
     model = config.model
     folders: dict[str, DiffusionFolder] = {}
@@ -211,7 +211,7 @@ def _find_token_ids(folder: Path, model: ModelConfig) -> TokenIds:
         )
     ends = check_end_ids("eos_token_id", model.llm.get("eos_token_id")) or (_LLAMA_END,)
     end = _LLAMA_END if _LLAMA_END in ends else ends[0]
-    # The pad is <unk>, id 0, whatever [PAD] says (docs/spec/core.md, section 2).
+    # The pad is <unk>, id 0, whatever [PAD] is (docs/spec/core.md, section 2).
     return TokenIds.from_lookup(
         table.get,
         eos=table.get("</s>", end),

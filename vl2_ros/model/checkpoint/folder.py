@@ -1,7 +1,7 @@
-"""Checkpoint folders into networks and back: the released layout and our own.
+"""Load networks from checkpoint folders and save them: the released layout and our own.
 
 A released folder (model_type `visionllmv2`) is read as it was published, safetensors or `.bin`,
-whole or in shards. Our own (model_type `vl2_ros`) holds `config.json` and safetensors with our
+whole or in shards. Our own (model_type `vl2_ros`) has `config.json` and safetensors with our
 names. Loading keeps the weights once in memory, plus a small window of the file being read; parts
 of the network that are not wanted are not read.
 """
@@ -51,7 +51,7 @@ DECODERS = tuple(part.name for part in PARTS.values() if part.routes)
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """What a checkpoint folder holds.
+    """The contents of a checkpoint folder.
 
     Attributes:
         name: name of the folder.
@@ -91,11 +91,11 @@ def load_model(
         path: a released VisionLLM v2 folder or one written by `save_model`.
         dtype: of all floating-point weights; what is computed at construction keeps its own.
         device: where the weights go, one tensor at a time.
-        strict: False keeps fresh values where weights are missing and leaves out unexpected ones.
+        strict: False keeps fresh values where weights are missing and skips unexpected ones.
         progress: called after every tensor.
         parts: which of `parts.PARTS` come with the language side, each of which the checkpoint
             must have; others are None in the network and not read. By default all that can be
-            built: one whose Stable Diffusion folder is missing is left out with a warning.
+            built: one whose Stable Diffusion folder is missing is skipped with a warning.
 
     Raises:
         CheckpointError: if the folder, a file, a name, a shape or a value is not as expected, or a
@@ -140,7 +140,7 @@ def save_model(model: VisionLLM, path: str | Path, *, dtype: torch.dtype = torch
     """Write a checkpoint folder in our own layout, each file whole or not at all.
 
     The language model's tokenizer and the processing settings are the caller's to write beside it;
-    what the parts that make images need is copied into `diffusion/`.
+    files of image generation and editing are copied into `diffusion/`.
 
     Args:
         model: on any device.
@@ -170,8 +170,8 @@ def convert_checkpoint(
 ) -> None:
     """Write a released checkpoint in our own layout: safetensors shards with our names.
 
-    Values keep their dtype. The new folder needs no Stable Diffusion folder: what serving takes
-    from them is copied. A part that cannot be built is left out with a warning; keep the source for
+    Values keep their dtype. The new folder needs no Stable Diffusion folder: what serving needs
+    from them is copied. A part that cannot be built is skipped with a warning; keep the source for
     it. `config.json` is written last, so a folder that has it is complete.
 
     Args:
@@ -206,9 +206,9 @@ def convert_checkpoint(
 
 
 def describe_checkpoint(path: str | Path) -> CheckpointInfo:
-    """Say what a checkpoint folder holds, without reading a weight.
+    """Describe the contents of a checkpoint folder, without reading a weight.
 
-    Whether the tensors of a part that makes images fit is seen when it is loaded.
+    Whether the tensors of image generation and editing fit is checked when they are loaded.
 
     Raises:
         CheckpointError: if it is no checkpoint, or one that does not fit its configuration.
@@ -216,11 +216,11 @@ def describe_checkpoint(path: str | Path) -> CheckpointInfo:
     """
     folder = Path(path)
     config = read_checkpoint_config(folder)
-    # The parts that make images are counted as they are stored: to build them takes seconds.
+    # Image generation and editing are counted as stored: to build them takes seconds.
     opened = open_checkpoint(folder, parts=set(config.model.parts) - set(IMAGE_PARTS))
     known = opened.plan.targets | {
         name: found
-        for name, found in opened.plan.left_out.items()
+        for name, found in opened.plan.skipped.items()
         if found[0].part in config.model.parts
     }
     dtypes: Counter[str] = Counter()

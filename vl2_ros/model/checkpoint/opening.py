@@ -1,4 +1,4 @@
-"""A checkpoint folder to an empty network, or one part of it, with a place for every tensor.
+"""Open a checkpoint as an empty network, or one part of it, with a place for every tensor.
 
 Nothing is read but names and shapes; a checkpoint that does not fit is refused here.
 """
@@ -26,7 +26,7 @@ from vl2_ros.model.parts import IMAGE_PARTS, check_part_names
 
 logger = logging.getLogger(__name__)
 
-#: Told the bytes of the checkpoint read so far and in all.
+#: Called with the bytes of the checkpoint read so far and in all.
 Progress = Callable[[int, int], None]
 
 
@@ -35,7 +35,7 @@ class OpenedCheckpoint:
     """A checkpoint whose names and shapes are known to fit a network, not yet read.
 
     Attributes:
-        config: what the folder says; `config.model` has the parts that are opened.
+        config: of the folder; `config.model` has the parts that are opened.
         files: where the tensors are.
         model: a `VisionLLM`, or a bare module with one part in it.
         places: name of a tensor in `model` -> its place.
@@ -57,7 +57,7 @@ def open_checkpoint(
     Args:
         folder: of the checkpoint.
         strict: whether every tensor must have its place, and every place its tensor.
-        parts: those of `parts.PARTS` that are wanted; None takes all that can be had.
+        parts: those of `parts.PARTS` to open; None opens all that are available.
 
     Raises:
         CheckpointError: if something does not fit, or a wanted part is not to be had.
@@ -67,7 +67,7 @@ def open_checkpoint(
     known = {*config.model.parts, *config.unavailable}
     if parts is None:
         for name, reason in config.unavailable.items():
-            logger.warning("%s: left out %s: %s", folder, name, reason)
+            logger.warning("%s: skipped %s: %s", folder, name, reason)
     else:
         _check_parts(config, parts, folder)
     model_config = config.model if parts is None else config.model.keep_parts(parts)
@@ -75,12 +75,12 @@ def open_checkpoint(
     model = build(model_config, config.tokens)
     for name in set(IMAGE_PARTS) & set(model_config.parts):
         model.get_submodule(name).folder = config.folders[name]
-    left_out = known - set(model_config.parts)
-    return _fit(folder, config, model, left_out.__contains__, strict=strict)
+    skipped = known - set(model_config.parts)
+    return _fit(folder, config, model, skipped.__contains__, strict=strict)
 
 
 def open_part(folder: Path, part: str) -> OpenedCheckpoint:
-    """Find a place for every tensor of one part; all others are left out.
+    """Find a place for every tensor of one part; all others are skipped.
 
     Raises:
         CheckpointError: if something does not fit, or the part is not to be had.
@@ -124,14 +124,14 @@ def _fit(
     folder: Path,
     config: CheckpointConfig,
     model: nn.Module,
-    is_left_out: Callable[[str], bool],
+    is_skipped: Callable[[str], bool],
     *,
     strict: bool,
 ) -> OpenedCheckpoint:
     files = find_weight_files(folder)
     places = find_places(model)
     plan = plan_loading(
-        iterate_tensors(files), places, is_release=config.is_release, is_left_out=is_left_out
+        iterate_tensors(files), places, is_release=config.is_release, is_skipped=is_skipped
     )
     problems = plan.describe_problems(strict=strict)
     if problems:
@@ -140,10 +140,10 @@ def _fit(
         )
     if plan.missing or plan.unexpected:
         logger.warning(
-            "%s: %d tensors keep fresh values: %s; %d are left out: %s",
+            "%s: %d tensors keep fresh values: %s; %d are skipped: %s",
             *(folder, len(plan.missing), plan.missing, len(plan.unexpected), plan.unexpected),
         )
-    if plan.left_out:
-        counts = Counter(found[0].part for found in plan.left_out.values())
+    if plan.skipped:
+        counts = Counter(found[0].part for found in plan.skipped.values())
         logger.info("%s: tensors of parts that are not loaded: %s", folder, dict(counts))
     return OpenedCheckpoint(config, files, model, places, plan)

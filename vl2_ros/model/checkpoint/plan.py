@@ -1,4 +1,4 @@
-"""Which stored tensor goes where in a network, and what does not fit; looks at names and shapes.
+"""Plan which stored tensor goes where in a network, and what does not fit, by name and shape.
 
 Made before a single value is read, so that a wrong checkpoint is refused at once.
 """
@@ -23,7 +23,7 @@ class Place:
     Attributes:
         names: its state-dict names; more than one where modules share it.
         shape: its shape.
-        is_float: whether it holds floating-point numbers, else integers.
+        is_float: whether it has floating-point numbers, else integers.
     """
 
     names: tuple[str, ...]
@@ -40,7 +40,7 @@ class LoadPlan:
         missing: names of the network that nothing fills.
         unexpected: stored names that fit nowhere.
         mismatched: one line per tensor of another shape, or integers in place of floats.
-        left_out: the same as `targets` for tensors of parts that are not wanted.
+        skipped: the same as `targets` for tensors of parts that are not wanted.
         total_bytes: size of the stored tensors in `targets`.
     """
 
@@ -48,11 +48,11 @@ class LoadPlan:
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[str, ...]
-    left_out: dict[str, list[KeyTarget]]
+    skipped: dict[str, list[KeyTarget]]
     total_bytes: int
 
     def describe_problems(self, *, strict: bool) -> str:
-        """Say what does not fit, or return "" when nothing is in the way of loading."""
+        """Return what does not fit; "" when everything can be loaded."""
         problems = [_summarise("of another shape or kind", self.mismatched)]
         if strict:
             problems.append(_summarise("missing", self.missing))
@@ -77,27 +77,26 @@ def plan_loading(
     places: dict[str, Place],
     *,
     is_release: bool,
-    is_left_out: Callable[[str], bool],
+    is_skipped: Callable[[str], bool],
 ) -> LoadPlan:
     """Find a place for every stored tensor.
 
     Args:
-        stored: names and tensors; only shapes are looked at.
+        stored: names and tensors; only shapes are read.
         places: from `find_places`.
         is_release: whether names are those of the release, to be translated first.
-        is_left_out: told the part that a tensor belongs to (the first of our names), says whether
-            that is not wanted.
+        is_skipped: whether a part, the first of our names of a tensor, is not loaded.
     """
     targets: dict[str, list[KeyTarget]] = {}
     unexpected: list[str] = []
     mismatched: list[str] = []
-    left_out: dict[str, list[KeyTarget]] = {}
+    skipped: dict[str, list[KeyTarget]] = {}
     filled: set[str] = set()
     total_bytes = 0
     for name, tensor in stored:
         found = rename_key(name) if is_release else [KeyTarget(name)]
-        if found and is_left_out(found[0].part):
-            left_out[name] = found
+        if found and is_skipped(found[0].part):
+            skipped[name] = found
             continue
         if found is None or any(target.name not in places for target in found):
             unexpected.append(name)
@@ -110,9 +109,9 @@ def plan_loading(
             filled.update(places[target.name].names)
         # The blocks of a packed tensor are of one shape: one line is enough.
         if not _fits(tensor, found[0], places[found[0].name]):
-            mismatched.append(_tell_shapes(name, tensor, found[0], places[found[0].name]))
+            mismatched.append(_describe_shapes(name, tensor, found[0], places[found[0].name]))
     missing = tuple(name for name in places if name not in filled)
-    return LoadPlan(targets, missing, tuple(unexpected), tuple(mismatched), left_out, total_bytes)
+    return LoadPlan(targets, missing, tuple(unexpected), tuple(mismatched), skipped, total_bytes)
 
 
 def _fits(tensor: Tensor, target: KeyTarget, place: Place) -> bool:
@@ -124,7 +123,7 @@ def _fits(tensor: Tensor, target: KeyTarget, place: Place) -> bool:
     return tensor.ndim > 0 and tensor.shape == Size((rows, *place.shape[1:]))
 
 
-def _tell_shapes(name: str, tensor: Tensor, target: KeyTarget, place: Place) -> str:
+def _describe_shapes(name: str, tensor: Tensor, target: KeyTarget, place: Place) -> str:
     expected = str(tuple(place.shape)) + (f" x {target.blocks}" if target.blocks > 1 else "")
     if tensor.is_floating_point() != place.is_float:
         expected = f"{'float' if place.is_float else 'integer'} {expected}"

@@ -1,4 +1,4 @@
-"""State-dict names of the released VisionLLM v2 checkpoints to the names here, as one table.
+"""Map state-dict names of released VisionLLM v2 checkpoints to the names here, as one table.
 
 Knows names and row blocks, no file. A name is translated alone, so that a loader can stream shards.
 """
@@ -33,7 +33,7 @@ _VAE_ATTENTION = r"^(image_\w+\.vae\..*\.attentions\.\d+\.)"
 _POSE_LAYER = r"^(pose_decoder\.decoder\.layers\.\d+)\."
 
 #: Rewrites, all applied in this order: top modules, backbones, the rest of the detection decoder,
-#: the rest of the pose decoder, what makes images.
+#: the rest of the pose decoder, image generation and editing.
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -119,7 +119,7 @@ _REWRITES = tuple(
         (_POSE_LAYER + r"linear", r"\1.fc"),
         (_POSE + r"decoder\.norm\.", r"\1decoder.layer_norm."),
         (_POSE + r"decoder\.ref_point_head\.", r"\1decoder.reference_points_head."),
-        # The parts that make images are diffusers' and transformers' behind the mapper.
+        # Image generation and editing are diffusers' and transformers' behind the mapper.
         (r"^sd\.", "image_generation."),
         (r"^ip2p\.", "image_editing."),
         (_IMAGES + r"llm2sd_mapper_queries$", r"\1prompt_mapper.queries"),
@@ -214,7 +214,7 @@ def rename_release_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     they are, so that a strict load lists them.
 
     Raises:
-        CheckpointError: if names of one shared tensor hold different values.
+        CheckpointError: if names of one shared tensor have different values.
     """
     renamed: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -238,6 +238,6 @@ def check_alias(name: str, known: Tensor, other: Tensor) -> None:
     if known is other or known.is_meta or torch.equal(known, other):
         return
     raise CheckpointError(
-        f"{name}: the checkpoint holds this shared tensor under several names with different "
+        f"{name}: the checkpoint has this shared tensor under several names with different "
         "values; expected one value, the file is damaged or of another model"
     )

@@ -1,4 +1,4 @@
-"""Weight files of a checkpoint folder into a stream of named tensors, a few at a time in memory.
+"""Read the weight files of a checkpoint as a stream of named tensors, a few in memory.
 
 Reads safetensors and PyTorch `.bin` files, whole or in shards. Knows no network and no names.
 """
@@ -22,7 +22,7 @@ INDEX_SUFFIX = ".index.json"
 #: Single files in the order in which they are looked for; each may be an index of shards instead.
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
-#: A mapped file is opened anew after so many bytes, so that pages already read are given back.
+#: Bytes after which a mapped file is opened anew, so that pages already read are given back.
 _MIN_WINDOW_BYTES = 16 * 2**20
 _WINDOW_SHARE = 50
 
@@ -35,7 +35,7 @@ _MAX_NAME_BYTES = 255
 
 @dataclass(frozen=True, slots=True)
 class WeightFiles:
-    """The files that hold the weights of one checkpoint.
+    """The files of the weights of one checkpoint.
 
     Attributes:
         paths: shards in the order in which they are read; all of them exist.
@@ -68,19 +68,19 @@ def find_weight_files(folder: Path) -> WeightFiles:
         if is_file(folder / (name + INDEX_SUFFIX)):
             return _read_index(folder / (name + INDEX_SUFFIX))
     expected = ", ".join(f"{name} or {name}{INDEX_SUFFIX}" for name in WEIGHT_FILES)
-    raise CheckpointError(f"{folder} holds no weights; expected {expected}")
+    raise CheckpointError(f"{folder} has no weights; expected {expected}")
 
 
 def iterate_tensors(
     files: WeightFiles, wanted: Collection[str] | None = None
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yield every stored tensor, or every wanted one, with its name, shard after shard.
+    """Yield every stored tensor, or every requested one, with its name, shard after shard.
 
     A tensor is a view of a mapped file and costs no memory until it is read. Copy what is to stay
     and drop the view before asking for the next one: then at most a small window is in memory.
 
     Raises:
-        CheckpointError: if a shard is damaged, holds something other than tensors, or lacks a
+        CheckpointError: if a shard is damaged, contains something other than tensors, or lacks a
             tensor that the index promises.
     """
     window = max(_MIN_WINDOW_BYTES, files.total_bytes // _WINDOW_SHARE)
@@ -103,7 +103,7 @@ class _SafetensorsShard:
         self._path = path
         try:
             self._file = safe_open(path, framework="pt")
-        # The library says of no file what it may raise.
+        # The library does not document what it may raise.
         except Exception as error:
             raise _damaged(path, error) from error
 
@@ -128,17 +128,17 @@ class _BinShard:
             raise _damaged(path, error) from error
         if not isinstance(state, dict):
             raise CheckpointError(
-                f"{path} holds a {type(state).__name__}; expected a dict of named tensors"
+                f"{path} contains a {type(state).__name__}; expected a dict of named tensors"
             )
         for name, value in state.items():
             if not isinstance(name, str) or not isinstance(value, Tensor):
                 raise CheckpointError(
-                    f"{path} holds a {type(value).__name__} under {shorten(name)}; "
+                    f"{path} contains a {type(value).__name__} under {shorten(name)}; "
                     "expected named tensors only, save the bare state dict"
                 )
             if value.layout is not torch.strided or value.is_quantized:
                 raise CheckpointError(
-                    f"{path} holds {shorten(name)} as {value.layout}, {value.dtype}; expected "
+                    f"{path} contains {shorten(name)} as {value.layout}, {value.dtype}; expected "
                     "dense numbers, save the tensors dense"
                 )
         self._state: dict[str, Tensor] = state
@@ -180,7 +180,7 @@ def _read_index(index: Path) -> WeightFiles:
 
 
 def _is_bare_name(name: object) -> bool:
-    """Tell whether a value is the name of a file, without folders."""
+    """Return whether a value is the name of a file, without folders."""
     return (
         isinstance(name, str)
         and Path(name).name == name
@@ -193,7 +193,7 @@ def _check_promise(path: Path, promised: frozenset[str], names: list[str]) -> No
     absent = sorted(promised - set(names))
     if absent:
         raise CheckpointError(
-            f"the index places {len(absent)} tensors in {path.name} that it does not hold: "
+            f"the index places {len(absent)} tensors in {path.name} that it does not contain:  "
             f"{shorten(absent[:5])}; index and weight files must be of the same checkpoint"
         )
 
@@ -208,7 +208,7 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
         return CheckpointError(f"{path} is a git-lfs pointer, not weights; run `git lfs pull`")
     if isinstance(error, pickle.UnpicklingError):
         return CheckpointError(
-            f"{path} holds pickled objects other than tensors; it was not loaded, since that "
+            f"{path} contains pickled objects other than tensors; it was not loaded, since that "
             "could run code. Expected a state dict of tensors only"
         )
     if path.suffix == ".safetensors":

@@ -1,4 +1,4 @@
-"""Networks without weights, and single weights put into them with their values checked."""
+"""Build networks without weights, and fill in single weights with their values checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def build_empty_model(config: ModelConfig, tokens: TokenIds) -> VisionLLM:
     """Make a network whose weights take no memory and whose computed buffers are real.
 
     Weights are on the meta device. Tables that are computed at construction and never stored,
-    such as rotary frequencies and window indices, hold their values.
+    such as rotary frequencies and window indices, have their values.
     """
     with _mapped_errors(), _WeightsOnMeta():
         return VisionLLM(config, tokens)
@@ -40,7 +40,7 @@ def build_empty_part(config: ModelConfig, part: str) -> nn.Module:
 
 @contextmanager
 def _mapped_errors() -> Iterator[None]:
-    """Say that a network cannot be built; transformers raises anything for sizes that clash."""
+    """Raise ConfigError for a network that cannot be built, as transformers raises anything."""
     try:
         yield
     except VL2Error:
@@ -86,8 +86,8 @@ def copy_checked(
         low, high = value.aminmax()
         if not (low.isfinite() and high.isfinite()):
             raise CheckpointError(
-                f"{name} holds NaN or infinity as {str(wanted).removeprefix('torch.')}; expected "
-                "finite weights, copy the checkpoint again or choose a wider dtype"
+                f"{name} contains NaN or infinity as {str(wanted).removeprefix('torch.')}; "
+                "expected finite weights, copy the checkpoint again or choose a wider dtype"
             )
     return value
 
@@ -106,7 +106,7 @@ def fill_place(model: nn.Module, place: Place, value: Tensor) -> None:
 
 
 def move_computed_buffers(model: nn.Module, device: str | torch.device) -> None:
-    """Bring the buffers that no file holds to the device of the weights, in their own dtype."""
+    """Bring the buffers that no file contains to the device of the weights, in their own dtype."""
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
             setattr(module, name, buffer.to(device))

@@ -1,4 +1,4 @@
-"""Named tensors into safetensors files, each file whole or not at all."""
+"""Write named tensors into safetensors files, each file whole or not at all."""
 
 from __future__ import annotations
 

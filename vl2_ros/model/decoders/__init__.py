@@ -1,1 +1,1 @@
-"""What the detection and the pose decoder share: scene, queries, transformer, targets, losses."""
+"""Shared by the detection and pose decoders: scene, queries, transformer, targets, losses."""

@@ -1,4 +1,4 @@
-"""What a perception decoder's backbone is made of; values of a JSON file to declared types.
+"""The configuration of a perception decoder's backbone, read from JSON with declared types.
 
 Knows no tensor library.
 """
@@ -41,7 +41,7 @@ _MAX_STAGES, _MAX_BLOCKS, _MAX_WIDTH = 8, 256, 1 << 14
 _MAX_PLACES = 1 << 22
 #: Most of a decoder's counts and widths, and of its layers and token levels.
 _MAX_FIELD, _MAX_LAYERS = 1 << 20, 256
-#: Fields of a backbone config that shape the network; a released JSON holds many more.
+#: Fields of a backbone config that shape the network; a released JSON has many more.
 _BACKBONE_FIELDS: Mapping[str, frozenset[str]] = {
     "swin": frozenset(
         (*_INT_BACKBONE_FIELDS, *_FLOAT_BACKBONE_FIELDS)
@@ -111,7 +111,7 @@ def declared_values(config: DataclassInstance) -> dict[str, Any]:
 
 
 def clean_backbone(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what shapes the backbone, with the types that transformers insists on."""
+    """Keep the fields that shape the backbone, with the types that transformers requires."""
     values = check_object("backbone_config", values)
     kind = values.get("model_type")
     if not isinstance(kind, str) or kind not in _BACKBONE_FIELDS:
@@ -122,7 +122,7 @@ def clean_backbone(values: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: values[name] for name in sorted(known & set(values)) if values[name] is not None}
     for name in kept:
         kept[name] = _check_backbone_field(name, kept[name])
-    # What is not said is as in the smallest Swin.
+    # Missing fields are those of the smallest Swin.
     window, blocks = kept.get("window_size", 7), sum(kept.get("depths", (2, 2, 6, 2)))
     if kind == "swin" and window**4 * blocks > _MAX_PLACES:
         raise ConfigError(

@@ -1,6 +1,6 @@
 """Denoising queries for training: noised copies of the targets that the decoder must repair.
 
-From DINO (arXiv 2203.03605): every group holds each object once as a positive (small noise) and
+From DINO (arXiv 2203.03605): every group has each object once as a positive (small noise) and
 once as a negative (large noise) query.
 """
 
@@ -88,7 +88,7 @@ def count_groups(dn_number: int, size: int) -> int:
 
 
 class DenoisingSettings(Protocol):
-    """What a decoder's configuration must hold here, for detection and pose alike."""
+    """Fields that a decoder's configuration needs here, for detection and pose alike."""
 
     @property
     def dn_number(self) -> int:
@@ -121,7 +121,7 @@ def prepare_denoising(
         targets: the batch's objects.
         classes: (B, N, D) class features before the encoder.
         settings: how many and how noisy.
-        generator: source of the noise; None takes torch's.
+        generator: source of the noise; None: torch's.
         noise: draws in place of the generator's.
         logit_eps: see `inverse_sigmoid`.
     """

@@ -69,7 +69,7 @@ class QuerySelection(nn.Module):
             count: queries wanted; fewer come when the image has fewer tokens.
         """
         proposals = make_proposals(image.is_padding, image.level_sizes)
-        # A dropped token is zeroed, not left out: it competes with the score of the norm's bias.
+        # A dropped token is zeroed, not removed: it competes with the score of the norm's bias.
         dropped = proposals.isinf().any(-1, keepdim=True)
         features = self.norm(self.projection(encoded.masked_fill(dropped, 0.0)))
         logits = self.class_logits(features, classes)

@@ -1,4 +1,4 @@
-"""Pixels and class conditions to one encoded scene: the front half of both perception decoders."""
+"""Encode pixels and class conditions as one scene: the first half of both decoders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vl2_ros.model.decoders.transformer import (
 
 
 class SceneSizes(TransformerSizes, Protocol):
-    """What a decoder configuration must hold here, for detection and pose alike."""
+    """Fields that a decoder configuration needs here, for detection and pose alike."""
 
     @property
     def backbone_config(self) -> Mapping[str, Any]:

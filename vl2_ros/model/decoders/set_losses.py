@@ -18,7 +18,7 @@ from vl2_ros.model.decoders.targets import TargetBatch
 
 
 class LossWeights(Protocol):
-    """What a decoder's configuration must hold for `total_loss`."""
+    """Fields that a decoder's configuration needs for `total_loss`."""
 
     @property
     def loss_weights(self) -> Mapping[str, float]:
@@ -110,7 +110,7 @@ def _class_losses(
 
 
 def total_loss(losses: dict[str, Tensor], config: LossWeights) -> Tensor:
-    """Return the weighted sum of what a decoder's `compute_losses` gave."""
+    """Return the weighted sum of the losses of a decoder's `compute_losses`."""
     weights = config.loss_weights
     return torch.stack(
         [weights[name.split("_")[1]] * value for name, value in losses.items()]

@@ -1,4 +1,4 @@
-"""What an image should yield in training, per image and padded to a batch."""
+"""Training targets, per image and padded to a batch."""
 
 from __future__ import annotations
 

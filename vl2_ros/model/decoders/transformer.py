@@ -52,7 +52,7 @@ _BACKBONES = {"swin": SwinConfig, "resnet": ResNetConfig}
 
 
 class TransformerSizes(Protocol):
-    """What a decoder configuration must hold here, beside the fields of `_TRANSFORMER_FIELDS`."""
+    """Fields that a decoder configuration needs here, beside those of `_TRANSFORMER_FIELDS`."""
 
     @property
     def d_model(self) -> int:
@@ -76,7 +76,7 @@ def build_backbone(values: dict[str, Any], stages: tuple[str, ...]) -> nn.Module
     config._attn_implementation = "eager"
     backbone = AutoBackbone.from_config(config)
     if hasattr(backbone, "swin"):
-        backbone.swin.layernorm = nn.Identity()  # normalises an output that nobody reads
+        backbone.swin.layernorm = nn.Identity()  # normalises an output that is not read
     return backbone
 
 
@@ -93,7 +93,7 @@ def make_transformer_config(sizes: TransformerSizes) -> GroundingDinoConfig:
 
 
 class ImageTextEncoder(GroundingDinoEncoder):
-    """Transformers' encoder, in an exported graph for images of any size, too."""
+    """Transformers' encoder, also in an exported graph for images of any size."""
 
     @staticmethod
     def get_reference_points(

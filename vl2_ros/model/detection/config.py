@@ -1,4 +1,4 @@
-"""What a detection decoder is made of, as one frozen value; reads the released `gdino_config` too.
+"""The configuration of a detection decoder; also reads the released `gdino_config`.
 
 Knows no tensor library. Every default is the behaviour of the released 7B model.
 """
@@ -54,7 +54,7 @@ class DetectionConfig:
         label_noise_ratio: twice the share of denoising queries that get another class.
         box_noise_scale: jitter of denoising boxes in half box sides.
         dn_labelbook_size: classes that label noise may draw from.
-        mask_loss_points: points per mask in the loss; 0 takes every pixel of the mask features.
+        mask_loss_points: points per mask in the loss; 0: every pixel of the mask features.
         mask_loss_oversample: candidate points per kept point.
         mask_loss_importance: share of points kept for being uncertain.
         mask_loss_layers: `all` trains masks of every prediction set, `last` of the last layer only.
@@ -190,7 +190,7 @@ class DetectionConfig:
         Args:
             release: the object as parsed.
             llm_width: channels of the LLM, used where `l_hidden_size` is absent.
-            num_embs: super-link states per class, used where the object does not say.
+            num_embs: super-link states per class, used where the object does not have it.
 
         Raises:
             ConfigError: if it needs a part that is not built here.
@@ -224,7 +224,7 @@ class DetectionConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DetectionConfig:
-        """Read what `to_dict` wrote.
+        """Read the output of `to_dict`.
 
         Raises:
             ConfigError: if a field is unknown or missing.

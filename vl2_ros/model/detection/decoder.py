@@ -166,7 +166,7 @@ class DetectionDecoder(SceneEncoder):
             class_mask: see `forward`.
             targets: one per image.
             pixel_mask: see `forward`.
-            generator: source of denoising noise and mask points; None takes torch's.
+            generator: source of denoising noise and mask points; None: torch's.
             noise: denoising draws in place of the generator's.
             sample_points: mask points in place of the generator's.
 

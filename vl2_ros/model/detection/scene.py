@@ -11,7 +11,7 @@ from vl2_ros.model.decoders.scene_encoder import EncodedScene
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectionOutput:
-    """What the last decoder layer says.
+    """The output of the last decoder layer.
 
     Attributes:
         pred_logits: (B, Q, N) float32, -inf for padded classes.
@@ -40,7 +40,7 @@ class DetectionOutput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectionScene(EncodedScene):
-    """An encoded scene with what masks are made from.
+    """An encoded scene with the features of masks.
 
     Attributes:
         mask_features: (B, M, h, w).

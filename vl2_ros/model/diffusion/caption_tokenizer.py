@@ -1,4 +1,4 @@
-"""Captions to the ids that a part that makes images encodes them from; used in training only."""
+"""Tokenize captions for image generation and editing; used in training only."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class CaptionTokenizer:
             length: ids of every caption.
 
         Raises:
-            CheckpointError: if the folder holds no such tokenizer.
+            CheckpointError: if the folder has no such tokenizer.
         """
-        # Read first: what is not a folder would be taken for a name on a hub.
+        # Read first: a path that is no folder would be used as a name on a hub.
         read_vocabulary(folder)
         from transformers import CLIPTokenizer
 

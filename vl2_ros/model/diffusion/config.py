@@ -1,6 +1,6 @@
-"""What a decoder of images (drawing or editing) is made of, as one frozen value.
+"""The configuration of image generation or editing, as one frozen value.
 
-Knows no tensor library. A release says little of it in `sd_config` and `ip2p_config`; the networks'
+Knows no tensor library. A release has little of it in `sd_config` and `ip2p_config`; the networks'
 own sizes stand in the local Stable Diffusion folder that those name (docs/spec/core.md, section 8).
 """
 
@@ -21,14 +21,14 @@ from vl2_ros.documents import (
 )
 from vl2_ros.errors import ConfigError
 
-#: Heads of the mapper's attention, and its feed-forward width in widths; no release says them.
+#: Heads of the mapper's attention, and its feed-forward width in widths; no release has them.
 MAPPER_HEADS = 8
 MAPPER_EXPANSION = 4
 #: States that stand in for an encoded text, as many as Stable Diffusion's text encoder gives.
 NUM_CONDITIONS = 77
 #: What the autoencoder of Stable Diffusion 1 divides its latents' spread out by.
 DEFAULT_SCALING = 0.18215
-#: Drawing starts from latents alone; editing reads the source image's latents beside them.
+#: Generation starts from latents alone; editing reads the source image's latents beside them.
 KINDS: Mapping[str, int] = {"generation": 1, "editing": 2}
 
 #: Parts of a Stable Diffusion folder -> fields of the configuration.
@@ -66,7 +66,7 @@ _COUNTS: Mapping[str, int] = {
 }
 #: Those that some networks have one of for each block.
 _LISTED = ("attention_head_dim", "layers_per_block", "transformer_layers_per_block")
-#: What shapes a text encoder; its file holds all defaults of its library beside them.
+#: What shapes a text encoder; its file has all defaults of its library beside them.
 _TEXT_KEYS = frozenset(
     {
         *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
@@ -166,7 +166,7 @@ class DiffusionConfig:
 
     @property
     def scaling_factor(self) -> float:
-        """What latents are multiplied by before noise is added."""
+        """Factor of latents before noise is added."""
         return float(self.vae.get("scaling_factor") or DEFAULT_SCALING)
 
     @property
@@ -176,7 +176,7 @@ class DiffusionConfig:
 
     @property
     def pixels_per_latent(self) -> int:
-        """Side of the square of pixels that one latent place stands for; 8 in a release."""
+        """Side of the square of pixels that one latent stands for; 8 in a release."""
         return int(2 ** (len(self.vae["block_out_channels"]) - 1))
 
     @property
@@ -223,12 +223,12 @@ class DiffusionConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DiffusionConfig:
-        """Read what `to_dict` wrote.
+        """Read the output of `to_dict`.
 
         Raises:
             ConfigError: if a field is unknown or missing.
         """
-        values = check_object("the part that makes images", values)
+        values = check_object("the configuration of image generation", values)
         known = {item.name for item in fields(cls)}
         unknown = sorted(set(values) - known)
         missing = sorted({"kind", "unconditional_ids", *COMPONENTS.values()} - set(values))
@@ -298,7 +298,7 @@ def _check_component(name: str, values: Mapping[str, Any]) -> None:
 
 
 def _clean(values: Mapping[str, Any], field: str) -> dict[str, Any]:
-    """Leave out what says where a config came from, and a dtype that it was once loaded with."""
+    """Remove the origin of a config, and a dtype that it was once loaded with."""
     if field == "text_encoder":
         return {name: values[name] for name in sorted(_TEXT_KEYS & set(values))}
     kept = {name: value for name, value in values.items() if not name.startswith("_")}

@@ -1,4 +1,4 @@
-"""A local Stable Diffusion folder: where it is, what its parts are, what the empty text is.
+"""A local Stable Diffusion folder: its location, its parts, the ids of the empty text.
 
 Reads JSON only; weights come from the checkpoint. Nothing is ever looked up on a network.
 """
@@ -22,7 +22,7 @@ from vl2_ros.documents import (
 from vl2_ros.errors import CheckpointError
 from vl2_ros.model.diffusion.config import COMPONENTS
 
-#: Folder of a converted checkpoint that holds one folder for each part that makes images.
+#: Folder of a converted checkpoint with one folder each for image generation and editing.
 COMPANIONS = "diffusion"
 
 _INDEX = "model_index.json"
@@ -53,7 +53,7 @@ class DiffusionFolder:
         """Folder of the checker that looks for unsafe images.
 
         Also where `model_index.json` names one that is missing, so that it cannot be lost unseen;
-        None where the folder neither holds nor names one.
+        None where the folder neither has nor names one.
 
         Raises:
             CheckpointError: if `model_index.json` is broken.
@@ -63,7 +63,7 @@ class DiffusionFolder:
 
     @property
     def feature_extractor(self) -> Path | None:
-        """Folder that says how the safety checker's images are prepared."""
+        """Folder of the settings that prepare the safety checker's images."""
         folder = self.path / _SAFETY[1]
         return folder if is_file(folder / "preprocessor_config.json") else None
 
@@ -82,7 +82,7 @@ class DiffusionFolder:
         """Return the ids of the empty text: start, end, then padding up to `length`.
 
         Raises:
-            CheckpointError: if the tokenizer does not say them.
+            CheckpointError: if the tokenizer does not have them.
         """
         special: dict[str, Any] = {}
         for file in ("special_tokens_map.json", "tokenizer_config.json"):
@@ -104,7 +104,7 @@ class DiffusionFolder:
         return any(named) if isinstance(named, list) else bool(named)
 
     def copy_companions(self, target: Path) -> None:
-        """Copy what serving needs beside the weights: tokenizer, scheduler, safety checker.
+        """Copy the other files that serving needs: tokenizer, scheduler, safety checker.
 
         Args:
             target: the new folder; made if missing.
@@ -141,7 +141,7 @@ def read_vocabulary(tokenizer: Path) -> dict[str, Any]:
         return dict(whole["model"]["vocab"]) | added
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{tokenizer / 'tokenizer.json'} holds no vocabulary ({type(error).__name__}: {error})"
+            f"{tokenizer / 'tokenizer.json'} has no vocabulary ({type(error).__name__}: {error})"
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""Super-link states to images: a prompt mapper and the networks of Stable Diffusion.
+"""Generate images from super-link states: a prompt mapper and Stable Diffusion's networks.
 
-One class draws (Stable Diffusion 1.5) and edits (InstructPix2Pix); what differs is the width of the
-denoiser's input and what is trained. Steps and schedules are the runtime's.
+One class generates (Stable Diffusion 1.5) and edits (InstructPix2Pix); they differ in the width of
+the denoiser's input and in what is trained. Steps and schedules are the runtime's.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ class ImageGeneratorNetwork(nn.Module):
         return self.text_encoder(input_ids=input_ids).last_hidden_state
 
     def encode_empty(self) -> Tensor:
-        """Encode the empty text, which guidance holds a prompt against; (1, 77, D)."""
+        """Encode the empty text, which guidance compares a prompt with; (1, 77, D)."""
         device = self.text_encoder.get_input_embeddings().weight.device
         return self.encode_text(torch.tensor([self.config.unconditional_ids], device=device))
 
     def denoise(self, latents: Tensor, timesteps: Tensor, prompt_embeds: Tensor) -> Tensor:
-        """Say what is noise in the latents.
+        """Predict the noise in the latents.
 
         Args:
-            latents: (B, 4, h, w) to draw; (B, 8, h, w) to edit, the unscaled latents of the source
-                behind the noisy ones.
+            latents: (B, 4, h, w) to generate; (B, 8, h, w) to edit, the unscaled latents of the
+                source behind the noisy ones.
             timesteps: (B,) or (1,).
             prompt_embeds: (B, 77, D).
 
@@ -84,8 +84,8 @@ def _build_diffusion(config: DiffusionConfig) -> tuple[Any, Any]:
         from diffusers.models import AutoencoderKL, UNet2DConditionModel
     except ImportError as error:
         raise ConfigError(
-            "drawing and editing need diffusers; install vl2_ros[diffusion], or leave these parts "
-            "out"
+            "image generation and editing need diffusers; install vl2_ros[diffusion], or exclude "
+            "these parts"
         ) from error
     try:
         return (

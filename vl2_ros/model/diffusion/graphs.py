@@ -1,4 +1,4 @@
-"""The executable graphs of a part that makes images, as modules that `graphs.GRAPHS` lists.
+"""The executable graphs of image generation and editing, as modules of `graphs.GRAPHS`.
 
 Each takes its inputs in the order of the table and returns its outputs, in order, as a tuple.
 """
@@ -83,10 +83,10 @@ _GRAPHS: Mapping[str, Callable[[ImageGeneratorNetwork], nn.Module]] = {
 
 
 def build_diffusion_graph(name: str, network: ImageGeneratorNetwork) -> nn.Module:
-    """Wrap what a graph executes; weights are shared with the network.
+    """Wrap the module of a graph; weights are shared with the network.
 
     Args:
-        name: one of `graphs.GRAPHS` that a part that makes images runs on.
+        name: one of `graphs.GRAPHS` that belongs to image generation or editing.
         network: in eval mode.
 
     Raises:

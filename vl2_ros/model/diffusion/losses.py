@@ -1,4 +1,4 @@
-"""Training loss of the parts that make images: noise, and captions (docs/spec/core.md, 8)."""
+"""Training loss of image generation and editing: noise, captions (docs/spec/core.md, 8)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CAPTION_WEIGHT = 0.1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageTargets:
-    """What n images should become.
+    """The training targets of n images.
 
     Attributes:
         target_pixels: (n, 3, H, W) in -1..1.
-        source_pixels: (n, 3, H, W) in -1..1, the images to edit; None to draw.
+        source_pixels: (n, 3, H, W) in -1..1, the images to edit; None to generate.
         caption_ids: (n, 77) ids of captions, of the instruction for an edit; None trains without.
     """
 
@@ -33,7 +33,7 @@ class ImageTargets:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DiffusionDraws:
-    """What chance decides in one step of training.
+    """The random values of one step of training.
 
     Attributes:
         posterior: (n, 4, h, w) normal, places the latents within what the autoencoder allows.
@@ -51,7 +51,7 @@ class DiffusionDraws:
     def sample(
         cls, config: DiffusionConfig, pixels: Tensor, generator: torch.Generator | None = None
     ) -> DiffusionDraws:
-        """Draw for images (n, 3, H, W); a generator must be of the CPU, and decides alone."""
+        """Sample for images (n, 3, H, W); a generator must be of the CPU, and decides alone."""
         side = config.pixels_per_latent
         count, _, height, width = pixels.shape
         shape = (count, config.latent_channels, height // side, width // side)
@@ -80,7 +80,7 @@ class DiffusionLosses:
 
     @property
     def total(self) -> Tensor:
-        """What is added to the language loss."""
+        """The sum that is added to the language loss."""
         return self.image if self.caption is None else self.image + CAPTION_WEIGHT * self.caption
 
 
@@ -128,10 +128,10 @@ def diffusion_losses(
 
 
 def noise_levels(config: DiffusionConfig) -> Tensor:
-    """Return what share of a latent's variance is left after each training step, (steps,) float32.
+    """Return the share of a latent's variance left after each training step, (steps,) float32.
 
     Raises:
-        ConfigError: if diffusers does not know the schedule, or not noise is to be told.
+        ConfigError: if diffusers does not know the schedule, or noise is not what is predicted.
     """
     kind = config.scheduler.get("prediction_type") or "epsilon"
     if kind != "epsilon":

@@ -1,4 +1,4 @@
-"""Super-link states to what stands in for an encoded text (docs/spec/core.md, section 8)."""
+"""Map super-link states to the embedding that replaces an encoded text (docs/spec/core.md, 8)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PromptMapper(nn.Module):
         return self.decoder(self.queries.expand(len(super_link), -1, -1), memory)
 
     def encode(self, super_link: Tensor) -> Tensor:
-        """Return what the queries read, (n, Kg, D)."""
+        """Return the result of the queries, (n, Kg, D)."""
         return self.encoder(self.projection(super_link))
 
 

@@ -1,7 +1,7 @@
-"""The safety checker that a Stable Diffusion folder may carry: images to whether they are unsafe.
+"""The safety checker that a Stable Diffusion folder may have: finds unsafe images.
 
 A release has no weights of it; they are read from the folder. Images of a folder that neither
-holds nor names one cannot be checked.
+has nor names one cannot be checked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vl2_ros.model.diffusion.folder import DiffusionFolder
 
 
 class SafetyChecker(nn.Module):
-    """Tells images that should not be shown; it does not change them."""
+    """Finds images that should not be shown; it does not change them."""
 
     def __init__(self, classifier: nn.Module, processor: Any) -> None:
         """Wrap diffusers' classifier and the processor of its images."""
@@ -28,7 +28,7 @@ class SafetyChecker(nn.Module):
 
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> list[bool]:
-        """Say of each image whether it is unsafe.
+        """Return for each image whether it is unsafe.
 
         Args:
             pixels: (B, 3, H, W), -1..1; what lies outside is clipped.
@@ -48,7 +48,7 @@ def load_safety_checker(
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
 ) -> SafetyChecker | None:
-    """Load the safety checker of a folder; None where the folder neither holds nor names one.
+    """Load the safety checker of a folder; None where the folder neither has nor names one.
 
     Raises:
         CheckpointError: if it is missing though named, incomplete or damaged; then nothing may be
@@ -59,12 +59,12 @@ def load_safety_checker(
     if not folder.safety_checker.is_dir():
         raise CheckpointError(
             f"{folder.path} names a safety checker in model_index.json, but {folder.safety_checker}"
-            " is not there; copy that folder, too"
+            " is not there; copy that folder as well"
         )
     if folder.feature_extractor is None:
         raise CheckpointError(
-            f"{folder.path} carries a safety checker, but no feature_extractor that says how its "
-            "images are prepared; copy that folder, too"
+            f"{folder.path} has a safety checker, but no feature_extractor with the settings of "
+            "its images; copy that folder as well"
         )
     processor = _read_processor(folder.feature_extractor)
     classifier = _read_classifier(folder.safety_checker).to(device=device, dtype=dtype)

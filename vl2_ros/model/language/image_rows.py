@@ -1,4 +1,4 @@
-"""Rows of images of different split counts into one encode batch, and which split a region reads.
+"""Collect images of different tile counts into one batch, and choose the tile of a region.
 
 A row is one conversation. Its images are split into tiles (the whole image last), all splits of
 all rows are encoded together (docs/spec/core.md, sections 3.4 and 4).
@@ -36,7 +36,7 @@ def gather_rows(
     patch_counts: Sequence[int],
     tokens_per_tile: int,
 ) -> ImageBatch | None:
-    """Collect the tiles of the rows that hold image tokens; the other rows' tiles are skipped.
+    """Collect the tiles of the rows that have image tokens; the other rows' tiles are skipped.
 
     Args:
         images: per row (n_i, 3, S, S) or (3, S, S) or None; or one tensor (B, 3, S, S).
@@ -44,7 +44,7 @@ def gather_rows(
         tokens_per_tile: image tokens that one tile gives.
 
     Returns:
-        The batch to encode, or None when no row holds image tokens.
+        The batch to encode, or None when no row has image tokens.
 
     Raises:
         InputError: if the tiles of a row do not give as many tokens as its ids ask for.

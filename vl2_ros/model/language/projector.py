@@ -1,4 +1,4 @@
-"""Vision encoder's patch tokens into tokens of the LLM's width (docs/spec/core.md, 3.2 and 3.3)."""
+"""Project the vision encoder's patch tokens to the LLM's width (docs/spec/core.md, 3.2, 3.3)."""
 
 from __future__ import annotations
 

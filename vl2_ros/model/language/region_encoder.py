@@ -1,4 +1,4 @@
-"""Visual prompts, masks on the squashed image, to an LLM token each (docs/spec/core.md, 4)."""
+"""Encode visual prompts, masks on the squashed image, as LLM tokens (docs/spec/core.md, 4)."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class ChannelNorm(nn.Module):
 class RegionEncoder(nn.Module):
     """Pools image features under a mask, every pixel of the mask counting the same.
 
-    The released code draws at most 2304 mask pixels at random; all pixels are the expectation of
-    that draw, and give the same feature every time.
+    The released code samples at most 2304 mask pixels at random; all pixels are the expectation of
+    that sample, and give the same feature every time.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -75,7 +75,7 @@ class RegionEncoder(nn.Module):
             pixels: (R, 3, S, S) normalised tile of each region.
             masks: (R, S, S), non-zero inside; an empty one gives the bias of the last layer.
             region_maps: three (R, Cv, g, g) feature maps of those tiles, shallow to deep.
-            max_points: use only the first so many mask pixels, row by row; None uses all.
+            max_points: most mask pixels that are used, row by row; None uses all.
 
         Returns:
             (R, C) features.
@@ -90,7 +90,7 @@ class RegionEncoder(nn.Module):
         level = self.embed_masks(pixels, masks)
         total = torch.zeros_like(level, dtype=torch.float32)
         for region_map in region_maps:
-            level = level + region_map  # a running sum: each level holds those before it
+            level = level + region_map  # a running sum: each level includes those before it
             total = total + level
         pooled = _pool_under_masks(total / len(region_maps), masks, max_points)
         return self.up_dim(pooled.to(self.up_dim.weight.dtype))

@@ -1,4 +1,4 @@
-"""Where the super-link slots are in a row of ids: insert them, find them, read states at them.
+"""Insert super-link slots into a row of ids, find them, and read the states at them.
 
 Ids and slicing only: serves numpy arrays and tensors alike and imports neither library
 (docs/spec/core.md, section 5).
@@ -60,7 +60,7 @@ def insert_slots(ids: Iterable[int], tokens: TokenIds, counts: Mapping[int, int]
     """Write slot ids after every routing token that has none yet, left to right.
 
     Args:
-        ids: one row; may hold routing tokens with and without slots.
+        ids: one row; may have routing tokens with and without slots.
         tokens: ids of the special tokens.
         counts: slots per routing id, from `slot_counts`.
 
@@ -98,7 +98,7 @@ def _new_slot_ids(route: str, tokens: TokenIds, count: int) -> list[int]:
 
 
 def _count_leading(ids: Sequence[int], known: set[int]) -> int:
-    return next((place for place, value in enumerate(ids) if value not in known), len(ids))
+    return next((index for index, value in enumerate(ids) if value not in known), len(ids))
 
 
 def find_slots(ids: Iterable[int], tokens: TokenIds, counts: Mapping[int, int]) -> list[SlotSpan]:

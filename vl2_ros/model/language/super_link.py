@@ -1,4 +1,4 @@
-"""The super link: query tables in the LLM's input, its states at their places out to a decoder.
+"""The super link: query tables in the LLM's input, its states at them as a decoder's input.
 
 Right after every routing token there are K (or Kg) slots. The LLM reads the query table there,
 whatever ids sit in the row, and its last states there are the decoder's condition
@@ -78,7 +78,7 @@ class SuperLink(nn.Module):
         complete = [insert_slots(row, self.tokens, self.counts) for row in rows]
         longest = max(len(row) for row in complete)
         ids = [row + [self.tokens.pad] * (longest - len(row)) for row in complete]
-        mask = [[place < len(row) for place in range(longest)] for row in complete]
+        mask = [[index < len(row) for index in range(longest)] for row in complete]
         device = self.table("[DET]").device
         return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
@@ -96,18 +96,18 @@ class SuperLink(nn.Module):
             InputError: if a row ends before the slots of a routing token do.
         """
         rows: list[int] = []
-        places: list[int] = []
+        indices: list[int] = []
         queries: list[Tensor] = []
         for row, row_ids in enumerate(ids.tolist()):
             for span in find_slots(row_ids, self.tokens, self.counts):
                 rows += [row] * span.count
-                places += range(span.start, span.start + span.count)
+                indices += range(span.start, span.start + span.count)
                 queries.append(self.table(span.route))
         if not queries:
             return embeds
         index = (
             torch.tensor(rows, device=embeds.device),
-            torch.tensor(places, device=embeds.device),
+            torch.tensor(indices, device=embeds.device),
         )
         return embeds.index_put(index, torch.cat(queries).to(embeds.dtype))
 
@@ -170,7 +170,7 @@ def pack_groups(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseCondition:
-    """What the pose decoder is asked for.
+    """The conditions of the pose decoder.
 
     Attributes:
         objects: (B, 100, K, C) object classes, zero padded.

@@ -1,6 +1,6 @@
-"""Files beside a tokenizer to ids: added tokens, and what ends an answer.
+"""Read the ids of added tokens, and of those that end an answer, from a tokenizer's files.
 
-Every reader of a checkpoint folder takes them from here, so that all find the same ones.
+Every reader of a checkpoint folder uses these functions, so that all find the same ones.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class AddedToken:
 def read_added_tokens(folder: Path) -> dict[str, AddedToken]:
     """Read the added tokens of `added_tokens.json` and of `tokenizer_config.json`.
 
-    Either file may be missing, or say nothing of them: transformers 5 writes the second alone.
+    Either file may be missing, or have none of them: transformers 5 writes the second alone.
 
     Raises:
         CheckpointError: naming what is wrong in them.
@@ -116,7 +116,7 @@ def read_object(path: Path) -> dict[str, Any]:
 def _add_token(
     added: dict[str, AddedToken], token: Any, index: Any, strips: Mapping[str, Any]
 ) -> None:
-    """Note one added token; strips are both on where nothing is said."""
+    """Note one added token; both strips are on by default."""
     check_int(f"id of the token {shorten(token)}", index, most=_MAX_ID, error=CheckpointError)
     if not isinstance(token, str) or not token:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Special tokens of VisionLLM v2; what each routing token opens (docs/spec/core.md, 2 and 5).
+"""Special tokens of VisionLLM v2, and the slots of each routing token (docs/spec/core.md, 2, 5).
 
 Strings and ids only; knows no tokenizer library and no tensor.
 """
@@ -124,7 +124,7 @@ class TokenIds:
     def slot_ids(self, count: int) -> list[int]:
         """Return the ids written into `count` slots: [EMB], [EMB2].. up to 8, else [EMB] repeated.
 
-        The ids only mark the places; the input embedding comes from the query table.
+        The ids only mark the positions; the input embedding comes from the query table.
         """
         if count <= len(self.slots):
             return list(self.slots[:count])

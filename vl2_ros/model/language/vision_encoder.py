@@ -1,4 +1,4 @@
-"""Pixels of square tiles into patch features of the CLIP vision tower.
+"""Encode square tiles as patch features of the CLIP vision tower.
 
 The tower is transformers' CLIPVisionModel; its post-layernorm is loaded but never read
 (docs/spec/core.md, section 3.1).
@@ -14,7 +14,7 @@ from vl2_ros.model.config import ModelConfig
 
 
 class VisionEncoder(CLIPVisionModel):
-    """The CLIP tower, computed only as deep as somebody reads."""
+    """The CLIP tower, computed only as deep as its outputs are read."""
 
     @classmethod
     def build(cls, config: ModelConfig) -> VisionEncoder:

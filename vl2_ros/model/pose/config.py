@@ -1,4 +1,4 @@
-"""What a pose decoder is made of, as one frozen value; reads the released `unipose_config` too.
+"""The configuration of a pose decoder; also reads the released `unipose_config`.
 
 Knows no tensor library. Every default is the behaviour of the released 7B model, except for
 `group_mask`.
@@ -14,7 +14,7 @@ from vl2_ros.documents import check_object, shorten, take_object
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.decoders.backbone_config import declared_values, name_swin
 
-#: Rows of the first of the two tables of slot sizes; the second holds the rest.
+#: Rows of the first of the two tables of slot sizes; the second has the rest.
 BODY_SLOTS = 17
 #: How far a keypoint may be off, for object keypoint similarity: slot by slot of the data set,
 #: whatever the species (COCO's person, then a fortieth for all further slots).
@@ -217,7 +217,7 @@ class PoseConfig:
             release: the object as parsed; `backbone` names the Swin, sizes in an object `swin`
                 take precedence.
             llm_width: channels of the LLM, used where `l_hidden_size` is absent.
-            num_embs: super-link states per prompt, used where the object does not say.
+            num_embs: super-link states per prompt, used where the object does not have it.
 
         Raises:
             ConfigError: if it needs a part that is not built here.
@@ -261,7 +261,7 @@ class PoseConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PoseConfig:
-        """Read what `to_dict` wrote.
+        """Read the output of `to_dict`.
 
         Raises:
             ConfigError: if a field is unknown or missing.

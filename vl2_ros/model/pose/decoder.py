@@ -1,4 +1,4 @@
-"""The pose decoder: pixels, super-link groups of classes and of keypoint names into poses.
+"""The pose decoder: poses from pixels and super-link groups of classes and keypoint names.
 
 UniPose of VisionLLM v2: ED-Pose and X-Pose (arXiv 2302.01593, 2310.08530) with states of the LLM in
 place of a text encoder. The detection decoder's parts up to the box queries; then the best boxes
@@ -155,7 +155,7 @@ class PoseDecoder(SceneEncoder):
         normed, entering = [], [boxes]
         attended = attended_classes(scene.class_mask)
         for layer in layers:
-            # The gradient of a layer ends at its references; the heads' goes one layer further.
+            # The gradient of a layer ends at its references; the heads' reaches one layer further.
             reference = entering[-1].detach()
             states = run_decoder_layer(
                 self.decoder,
@@ -230,7 +230,7 @@ class PoseDecoder(SceneEncoder):
             keypoint_mask: see `forward`.
             targets: one per image.
             pixel_mask: see `forward`.
-            generator: source of denoising noise; None takes torch's.
+            generator: source of denoising noise; None: torch's.
             noise: denoising draws in place of the generator's.
 
         Returns:
@@ -264,7 +264,7 @@ class PoseDecoder(SceneEncoder):
         noise: DenoisingNoise | None = None,
     ) -> tuple[PosePredictions, PoseTargetBatch]:
         """Return the predictions of all layers and the padded targets; see `compute_losses`."""
-        # Label noise draws from padded classes, too, so they are part of the network.
+        # Label noise also samples padded classes, so they are part of the network.
         missing = max(0, self.config.max_text_len - class_mask.shape[1])
         super_link = nn.functional.pad(super_link, (0, 0, 0, 0, 0, missing))
         class_mask = nn.functional.pad(class_mask, (0, missing))
@@ -342,4 +342,4 @@ class PoseDecoder(SceneEncoder):
                 "the list into several calls"
             )
         if not mask.shape[1]:
-            raise InputError("no keypoint is asked for; name at least one, such as 'nose'")
+            raise InputError("no keypoint is named; name at least one, such as 'nose'")

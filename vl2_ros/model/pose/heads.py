@@ -1,4 +1,4 @@
-"""Heads of the pose decoder: boxes to groups of queries, states to boxes and keypoints.
+"""Heads of the pose decoder: queries from boxes, boxes and keypoints from states.
 
 Geometry is float32 and relative to the valid image.
 """
@@ -30,7 +30,7 @@ class PoseHeads(nn.Module):
         self.box = FloatMLP(width, width, 4, 3)
         self.keypoint = FloatMLP(width, width, 2, 3)
         self.keypoint_size = FloatMLP(width, width, 2, 3)
-        # Logits of a keypoint's size in sizes of the box: by slot, whatever is asked for there.
+        # Logits of a keypoint's size in sizes of the box: by slot, whatever keypoint that is.
         self.slot_sizes = nn.Embedding(BODY_SLOTS, 2)
         self.further_slot_sizes = nn.Embedding(num_keypoints - BODY_SLOTS, 2)
         for head in (self.box, self.keypoint, self.keypoint_size):
@@ -38,12 +38,12 @@ class PoseHeads(nn.Module):
             nn.init.zeros_(head.layers[-1].bias)
 
     def refine(self, reference: Tensor, states: Tensor, groups: QueryGroups | None) -> Tensor:
-        """Move boxes (B, Q, 4) by what states (B, Q, D), not normed, say.
+        """Refine boxes (B, Q, 4) by states (B, Q, D), which are not normed.
 
         Args:
             reference: cxcywh of boxes and keypoints.
             states: of the same queries.
-            groups: tells which are keypoints; None when none are.
+            groups: which queries are keypoints; None when none are.
         """
         return (inverse_sigmoid(reference, POSE_LOGIT_EPS) + self._move(states, groups)).sigmoid()
 

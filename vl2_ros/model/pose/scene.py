@@ -11,7 +11,7 @@ from vl2_ros.model.decoders.scene_encoder import EncodedScene
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseOutput:
-    """What the last decoder layer says of the G best objects, best first.
+    """The output of the last decoder layer for the G best objects, best first.
 
     There is no score per keypoint: the network learns none.
 
@@ -29,7 +29,7 @@ class PoseOutput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseScene(EncodedScene):
-    """An encoded scene with the keypoints that are asked for.
+    """An encoded scene with the requested keypoints.
 
     Attributes:
         keypoints: (B, M, D) keypoint features, 0 in padding.
@@ -48,7 +48,7 @@ class PoseScene(EncodedScene):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerStates:
-    """What one stage of the decoder went through, L layers.
+    """The states of one stage of the decoder, L layers.
 
     Attributes:
         states: L times (B, Q, D), normed, after each layer.
@@ -82,7 +82,7 @@ class PoseStates:
     front: int
 
     def split(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Part what the stage of the groups holds, (B, P + G * (1 + M), C).
+        """Split the values of the stage of the groups, (B, P + G * (1 + M), C).
 
         Returns:
             Denoising queries (B, P, C), boxes (B, G, C) and keypoints (B, G, M, C).

@@ -1,4 +1,4 @@
-"""What an image should yield in the training of poses, per image and padded to a batch."""
+"""Training targets of poses, per image and padded to a batch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from vl2_ros.model.pose.config import OKS_SIGMAS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseTargets:
-    """The n objects of one image and their M keypoints, in the order in which they are asked for.
+    """The n objects of one image and their M keypoints, in the requested order.
 
     Attributes:
         objects: boxes and classes.
         keypoints_xy_norm: (n, M, 2) relative to the valid image, without padding.
         is_visible: (n, M) bool, false where a keypoint is not labelled.
         areas_norm: (n,) area of each object, as a share of the image's.
-        sigmas: (M,) how far each keypoint may be off, see `OKS_SIGMAS`; None takes the first M of
-            these, which fits keypoints asked for in the order of the data set.
+        sigmas: (M,) how far each keypoint may be off, see `OKS_SIGMAS`; None uses the first M of
+            these, which fits keypoints requested in the order of the data set.
     """
 
     objects: ObjectTargets
@@ -76,7 +76,7 @@ class PoseTargetBatch:
 
         Raises:
             ShapeError: if there are not B of them, a class index names no real class, or the
-                keypoints are not as many as are asked for.
+                keypoints are not as many as requested.
         """
         objects = TargetBatch.stack([target.objects for target in targets], class_mask)
         batch, slots = keypoint_mask.shape
@@ -91,7 +91,7 @@ class PoseTargetBatch:
             count, given = target.is_visible.shape
             if given != asked[row]:
                 raise ShapeError(
-                    f"image {row} asks for {asked[row]} keypoints, its targets hold {given}"
+                    f"image {row} asks for {asked[row]} keypoints, its targets have {given}"
                 )
             points[row, :count, :given] = target.keypoints_xy_norm.to(device, torch.float32)
             visible[row, :count, :given] = target.is_visible.to(device, torch.float32)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-#: Up to so many tokens the matrix form is used on a CPU; it grows with tokens times queries.
+#: Most tokens for which the matrix form is used on a CPU; it grows with tokens times queries.
 _MATRIX_TOKENS = 512
 
 

@@ -1,4 +1,4 @@
-"""Backbone maps and a pixel mask to the flat token sequence of a multi-scale transformer.
+"""Flatten backbone maps and a pixel mask into the tokens of a multi-scale transformer.
 
 Positions, ratios and reference geometry are float32.
 """

@@ -22,7 +22,7 @@ class MaskLossConfig:
     """How masks are compared.
 
     Attributes:
-        points: points per mask; 0 takes every pixel of the prediction.
+        points: points per mask; 0: every pixel of the prediction.
         oversample: candidates per point.
         importance: share of points that are the most uncertain candidates.
     """
