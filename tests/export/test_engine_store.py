@@ -91,7 +91,7 @@ def test_the_identity_does_not_depend_on_the_order_of_options():
 
 def test_built_engines_load_and_compute_what_torch_did(source, store):
     report = build_engines(PROFILE, source, store, CountingBuilder())
-    assert report.built == ("prompt_mapper",) and report.left_out == ()
+    assert report.built == ("prompt_mapper",) and report.skipped == ()
     files = read_engine_files(store.folder)
     assert files.checkpoint == "checkpoint-a"
     assert files.embeddings.read_bytes() == b"tables of checkpoint-a"

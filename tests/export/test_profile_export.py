@@ -61,7 +61,7 @@ def test_the_embedded_models_graphs_become_engines_that_compute_what_torch_does(
     store = EngineStore(tmp_path / "engines")
     report = build_engines(PROFILE, exported, store, CountingBuilder())
     assert report.built == ("vision_encoder", "language_model")
-    assert report.left_out == ("pose_decoder",)
+    assert report.skipped == ("pose_decoder",)
     assert store.checkpoint == identify_weights(EMBEDDED_WEIGHTS)
     worst = max(miss.difference for one in report.engines for miss in one.misses)
     assert 0 < worst < 1e-5

@@ -307,5 +307,5 @@ def test_network_refuses_too_many_keypoints_or_none(network):
     decoder = network.pose_decoder
     with pytest.raises(InputError, match="at most 68 keypoints fit in one call, got 69"):
         decoder(pixels, states[:, :1], one, states, torch.ones(1, 69, dtype=torch.bool))
-    with pytest.raises(InputError, match="no keypoint is asked for"):
+    with pytest.raises(InputError, match="no keypoint is named"):
         decoder(pixels, states[:, :1], one, states[:, :0], one[:, :0])

@@ -308,6 +308,6 @@ def _print_report(report: BuildReport, store: EngineStore, *, as_json: bool) -> 
         display.print_json({"folder": str(store.folder), "engines": rows, "misses": misses})
         return
     display.print_rows(rows)
-    if report.left_out:
-        display.print_text(f"the checkpoint has no {', '.join(report.left_out)}")
+    if report.skipped:
+        display.print_text(f"the checkpoint has no {', '.join(report.skipped)}")
     display.print_text(f"engines: {store.folder.resolve()}")

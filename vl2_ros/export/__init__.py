@@ -1,1 +1,1 @@
-"""Graphs to engine files of other libraries and machines, built, checked and kept."""
+"""Export graphs as engine files for other libraries and machines, check and store them."""

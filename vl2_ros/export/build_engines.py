@@ -1,4 +1,4 @@
-"""A folder of exported ONNX files and a profile to a folder of engines that the runtime loads."""
+"""Build the engines of a profile from a folder of exported ONNX files."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from vl2_ros.runtime.engine import Engine
 from vl2_ros.runtime.files.engine_files import EngineFile, read_engine_files
 from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
 
-#: Told the graph and how far its build is.
+#: Called with the graph and the progress of its build.
 GraphListener = Callable[[str, BuildProgress], None]
 
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What a build made.
+    """The result of a build.
 
     Attributes:
         engines: all that the profile names and the checkpoint has.
         built: names of those that were not there before.
-        left_out: graphs of the profile that the checkpoint lacks.
+        skipped: graphs of the profile that the checkpoint lacks.
     """
 
     engines: tuple[StoredEngine, ...]
     built: tuple[str, ...]
-    left_out: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
 def build_engines(
@@ -58,7 +58,7 @@ def build_engines(
         source: folder of exported ONNX files with stored inputs.
         store: where the engines go.
         builder: of the profile's backend.
-        progress: told how far each graph is.
+        progress: called with the progress of each graph.
 
     Raises:
         EngineError: if the folder cannot be used, or naming every graph that failed.
@@ -140,7 +140,7 @@ def compare_with_torch(engine: Engine, *, source: EngineFile) -> list[OutputMiss
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a check of one engine found.
+    """The result of a check of one engine.
 
     Attributes:
         graph: its name.

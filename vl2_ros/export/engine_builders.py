@@ -1,4 +1,4 @@
-"""The seam between the store and the libraries that build engines: one class per backend."""
+"""The interface between the store and the libraries that build engines: a class per backend."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Builder(Protocol):
         runtime: library and version, such as `tensorrt 10.3.0`.
         device_name: what engines are built for, such as `NVIDIA Orin sm_87`.
         options: what else the engines depend on.
-        is_portable: later versions of the same major may load the engines, too.
+        is_portable: later versions of the same major may also load the engines.
     """
 
     suffix: str
@@ -114,7 +114,7 @@ class TensorRTBuilder:
 
     Args:
         profile: of the machine.
-        trusted: list that accepted plans are put on; None takes the user's.
+        trusted: list that accepted plans are added to; None: the user's.
     """
 
     suffix = ".plan"

@@ -1,4 +1,4 @@
-"""A checkpoint folder to a folder of ONNX engines: graphs, embeddings and `engines.json`.
+"""Export a checkpoint as ONNX engines: graphs, embeddings and `engines.json`.
 
 Graphs hold their weights, or lie beside the checkpoint's own and refer to them.
 `runtime.engine_files` reads what is written here. Knows which sizes a network has, and which may
@@ -38,12 +38,12 @@ from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, FORMAT
 from vl2_ros.runtime.files.weights_identity import identify_weights
 from vl2_ros.runtime.language.graph_language import TOKEN_EMBEDDINGS
 
-#: Most regions of one command, and most rows of one call, where nobody says another number.
+#: Default for the most regions of one command, and the most rows of one call.
 _MOST_REGIONS, _MOST_ROWS = 16, 8
 _SIDES = ("height", "width")
 #: The file of weights in a checkpoint folder that graphs may refer to.
 WEIGHTS = WEIGHT_FILES[0]
-#: What is looked up outside of the graphs -> its name in the network and in that file.
+#: Table that is looked up outside of the graphs -> its name in the network and in that file.
 _TABLES: Mapping[str, str] = {
     TOKEN_EMBEDDINGS: "llm.model.embed_tokens.weight",
     **{name: f"super_link.{name}.weight" for name in TABLES},
@@ -51,7 +51,7 @@ _TABLES: Mapping[str, str] = {
 
 
 class GraphRequest(Protocol):
-    """How one graph is wanted."""
+    """The settings of one graph."""
 
     @property
     def precision(self) -> str:
@@ -90,13 +90,13 @@ def export_engines(
         weights: a checkpoint folder, released or saved by vl2_ros.
         out: folder to write to; engines of the same names are replaced. In the checkpoint folder
             itself graphs and embeddings refer to its `model.safetensors`.
-        graphs: name -> how it is wanted; one that the checkpoint lacks is left out. None takes
+        graphs: name -> its settings; one that the checkpoint lacks is skipped. None exports
             every graph of the checkpoint in float32.
         decoder_hw: height and width of the perception decoders' images, which then are fixed.
-            None leaves them open where the backbone can (ResNet), and takes the sides that the
+            None leaves them open where the backbone can (ResNet), and uses the sides that the
             model was trained on where not (Swin).
         is_compact: see `export_onnx`; files for TensorRT are better without.
-        progress: told the name of each graph before it is exported.
+        progress: called with the name of each graph before it is exported.
 
     Returns:
         Path of `engines.json`, which is written last.
@@ -269,7 +269,7 @@ def _plain(size: AxisSize) -> int | list[int]:
 
 
 def _write_embeddings(model: VisionLLM, path: Path) -> None:
-    """Write what is looked up outside of the graphs, at half size where that loses nothing."""
+    """Write the tables that are looked up outside of the graphs, at half size where exact."""
     arrays = {}
     for name, parameter in _TABLES.items():
         wide = model.get_parameter(parameter).detach().float().numpy()

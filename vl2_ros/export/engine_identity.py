@@ -1,4 +1,4 @@
-"""What an engine depends on, and the hash of it: another hash, another engine."""
+"""The dependencies of an engine, and their hash: another hash, another engine."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class EngineRecipe:
 
     @classmethod
     def from_json(cls, document: Any) -> EngineRecipe:
-        """Read what `to_json` wrote.
+        """Read the output of `to_json`.
 
         Raises:
             EngineError: if it is anything else.

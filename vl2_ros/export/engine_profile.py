@@ -1,6 +1,6 @@
-"""A YAML file of `engines/` to what is built for one kind of machine.
+"""Read a YAML file of `engines/`: the engines that are built for one kind of machine.
 
-Knows no inference library: it says which backend shall run which graph, at which precision, for
+Knows no inference library: it names the backend that runs each graph, at which precision, for
 which range of shapes, and what the build may take.
 """
 
@@ -108,18 +108,18 @@ class GraphProfile:
 
 @dataclass(frozen=True, slots=True)
 class EngineProfile:
-    """What `vl2 engines build` makes for one kind of machine.
+    """The engines that `vl2 engines build` makes for one kind of machine.
 
     Attributes:
         name: stem of the file.
         backend: onnxruntime or tensorrt.
-        graphs: name -> how it is built; a graph that the checkpoint lacks is left out.
+        graphs: name -> how it is built; a graph that the checkpoint lacks is skipped.
         device: cpu, cuda or cuda:1.
         decoder_hw: height and width of the images of the perception decoders in pixels, padded;
             None leaves them open where the network can (see `export_engines`).
-        drawn_hw: height and width of drawn and edited images, in pixels.
+        generated_hw: height and width of generated and edited images, in pixels.
         workspace_mb: scratch memory that a TensorRT build may take.
-        memory_budget_mb: of all engines together; bounds the scratch memory, too. None: no bound.
+        memory_budget_mb: of all engines together; also bounds the scratch memory. None: no bound.
         optimization_level: of TensorRT's builder, 0 (fast build) to 5 (fast engine).
         version_compatible: the plan also runs with later versions of TensorRT of the same major.
         trusted: sha256 of plans built elsewhere that may be loaded.
@@ -130,7 +130,7 @@ class EngineProfile:
     graphs: Mapping[str, GraphProfile]
     device: str = "cpu"
     decoder_hw: tuple[int, int] | None = None
-    drawn_hw: tuple[int, int] = (512, 512)
+    generated_hw: tuple[int, int] = (512, 512)
     workspace_mb: int = 1024
     memory_budget_mb: int | None = None
     optimization_level: int = 3
@@ -163,12 +163,12 @@ class EngineProfile:
             raise ConfigError(
                 f"optimization_level must be 0 to 5, got {shorten(self.optimization_level)}"
             )
-        for name, multiple in (("decoder_hw", 1), ("drawn_hw", 8)):
+        for name, multiple in (("decoder_hw", 1), ("generated_hw", 8)):
             _check_sides(name, getattr(self, name), multiple)
         for sha256 in self.trusted:
             if not _SHA256.fullmatch(sha256):
                 raise ConfigError(
-                    f"trusted must hold sha256 of 64 lower-case hex digits: {shorten(sha256)}"
+                    f"trusted must contain sha256 of 64 lower-case hex digits: {shorten(sha256)}"
                 )
 
     @property
@@ -240,7 +240,7 @@ def load_profile(path: Path) -> EngineProfile:
 
 
 def read_profile(name: str, document: Any) -> EngineProfile:
-    """Make a profile from what the YAML file holds.
+    """Make a profile from the contents of the YAML file.
 
     Raises:
         ConfigError: if a key is unknown or missing, or a value has another type or range.
@@ -252,7 +252,7 @@ def read_profile(name: str, document: Any) -> EngineProfile:
     values = dict(document)
     precision = values.pop("precision", "float32")
     values["graphs"] = _read_graphs(values["graphs"], precision)
-    for key in ("decoder_hw", "drawn_hw"):
+    for key in ("decoder_hw", "generated_hw"):
         if values.get(key) is not None:
             values[key] = _read_numbers(key, values[key], 2)
     if "trusted" in values:
@@ -295,7 +295,7 @@ def _check_types(values: Mapping[str, Any]) -> None:
 
 def _read_graphs(document: Any, precision: Any) -> dict[str, GraphProfile]:
     if not isinstance(document, dict):
-        raise ConfigError(f"graphs must hold a key for each graph, got {shorten(document)}")
+        raise ConfigError(f"graphs must have a key for each graph, got {shorten(document)}")
     graphs = {}
     for name, entry in document.items():
         entry = {} if entry is None else entry
@@ -309,7 +309,7 @@ def _read_graphs(document: Any, precision: Any) -> dict[str, GraphProfile]:
             _check_keys(entry, {"precision", "shapes"}, set())
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from error
-        # A key without a value is null in YAML, and says as little as none.
+        # A key without a value is null in YAML, and means the same as none.
         entry = {key: value for key, value in entry.items() if value is not None}
         shapes = entry.get("shapes", [{}])
         if not isinstance(shapes, list) or not all(isinstance(one, dict) for one in shapes):

@@ -1,4 +1,4 @@
-"""A folder of built engines: built once, accepted when they compute what torch does, kept whole.
+"""A folder of built engines: built once, accepted when they agree with torch, written whole.
 
     engines.json                        the engines to load, read by the runtime
     embeddings.safetensors              what the language model needs beside its graph
@@ -50,7 +50,7 @@ from vl2_ros.runtime.files.engine_files import (
 from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
 
 TIMING_CACHE = "timing.cache"
-#: In a folder of exported files: what they were made from.
+#: In a folder of exported files: the recipe that they were made from.
 EXPORT_FILE = "export.json"
 _OWN_FILE = re.compile(r"[a-z_]+\.[0-9a-f]{16}\.(onnx|plan|json)(\.part)?")
 
@@ -85,7 +85,7 @@ class EngineStore:
     Args:
         folder: made when something is built.
         lock_timeout_s: seconds to wait for another process that builds there.
-        on_wait: told once when there is another one.
+        on_wait: called once when there is another one.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class EngineStore:
         lock_timeout_s: float = 3600.0,
         on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Keep where it is."""
+        """Store the path."""
         self.folder = folder
         self._timeout_s = lock_timeout_s
         self._on_wait = on_wait
@@ -123,11 +123,11 @@ class EngineStore:
         """Return the engine of a graph, built if the store has none of this recipe.
 
         Args:
-            source: the exported ONNX file; its axes say what the file fixes.
+            source: the exported ONNX file; its axes give the sizes that the file fixes.
             profile: precision and shapes.
             builder: makes and loads the engine.
             gate: decides whether a new engine is accepted.
-            progress: told how far a build is.
+            progress: called with the progress of a build.
 
         Raises:
             EngineError: if the source is damaged or of another graph, the build failed, an output
@@ -212,7 +212,7 @@ class EngineStore:
     def _is_published(
         self, checkpoint: str, rows: Mapping[str, Any], embeddings: Path | None
     ) -> bool:
-        """Tell whether nothing is to be written, so that a folder may be read-only."""
+        """Return whether nothing is to be written, so that a folder may be read-only."""
         there = self.folder / EMBEDDINGS
         index = self._read_index(checkpoint)
         return all(index.get(graph) == row for graph, row in rows.items()) and (
@@ -243,7 +243,7 @@ class EngineStore:
         return dict(graphs) if same and isinstance(graphs, dict) else {}
 
     def list_engines(self) -> list[StoredEngine]:
-        """Return every accepted engine, by graph, the newest first; damaged JSON is left out."""
+        """Return every accepted engine, by graph, the newest first; damaged JSON is skipped."""
         found = [_read_sidecar(path) for path in sorted(self.folder.glob("*.json"))]
         stored = [one for one in found if one is not None]
         return sorted(stored, key=lambda one: (one.recipe.graph, -one.built_at))
@@ -255,7 +255,7 @@ class EngineStore:
         return read_engine_files(self.folder).graphs
 
     def clean(self, *, everything: bool = False) -> list[Path]:
-        """Delete engines that `engines.json` does not name, and what broken builds left.
+        """Delete engines that `engines.json` does not name, and files of interrupted builds.
 
         Args:
             everything: also those that it names, itself, and the measured times.
@@ -311,7 +311,7 @@ def _accept(misses: Sequence[OutputMiss], new: EngineFile, folder: Path) -> None
     if any(one.is_over for one in misses):
         raise EngineError(
             f"the new engine of {new.graph} ({new.built_with}, {new.precision}) is too far from "
-            f"torch and was not taken: {describe_misses(misses)}; what was in {folder} before "
+            f"torch and was rejected: {describe_misses(misses)};  what was in {folder} before "
             "stays; give the graph a wider precision in the profile"
         )
 
@@ -350,7 +350,7 @@ def _to_json(stored: StoredEngine) -> dict[str, Any]:
 
 
 def _read_sidecar(path: Path) -> StoredEngine | None:
-    """Read what belongs to one engine; None for any other or damaged JSON file."""
+    """Read the JSON file of one engine; None for any other or damaged file."""
     try:
         document = read_json_object(path, EngineError)
         recipe, entry = EngineRecipe.from_json(document["recipe"]), document["engine"]

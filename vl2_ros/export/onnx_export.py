@@ -58,7 +58,7 @@ def export_onnx(
         spec: row of the graph table.
         axes: size of every named axis of the inputs. One that is a range stays open in the file,
             and is not bounded by it. The graph is traced with the best size; where a map inside
-            has a side of 1 then, the tracer takes that for a rule and other sizes fail when run.
+            has a side of 1 then, the tracer treats that as a rule and other sizes fail when run.
         path: the file; weights over the limit go into a second one beside it.
         precision: `float32` or `float16`.
         is_compact: store float32 weights as float16 where that loses nothing.
@@ -136,12 +136,12 @@ def _example_size(spec: GraphSpec, axis: int | str, axes: Mapping[str, AxisSize]
     size = axes[axis]
     if isinstance(size, int):
         return size
-    # Sizes of 0 and 1 would be taken for fixed ones.
+    # Sizes of 0 and 1 would be treated as fixed ones.
     return max(2, size[1])
 
 
 def _open_axes(spec: GraphSpec, axes: Mapping[str, AxisSize]) -> tuple[dict[int, Any], ...]:
-    """Return for each input: index of an axis that stays open -> what the tracer wants for it."""
+    """Return for each input: index of an axis that stays open -> its value for the tracer."""
     open_ones = {
         axis for axis, size in axes.items() if not isinstance(size, int) and size[0] != size[2]
     }
@@ -197,7 +197,7 @@ def _check_open_axes(model: onnx_ir.Model, spec: GraphSpec, axes: Mapping[str, A
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's notes about packages that nobody needs here to itself."""
+    """Suppress the exporter's notes about packages that are not needed here."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -220,7 +220,7 @@ def _symbols(model: onnx_ir.Model, spec: GraphSpec) -> dict[str, str]:
 
 
 def _name_axes(model: onnx_ir.Model, names: Mapping[str, str]) -> None:
-    """Call open axes as the table does, in place of the tracer's symbols."""
+    """Name open axes as in the table, in place of the tracer's symbols."""
 
     def rename(dim: Any) -> Any:
         if not isinstance(dim, onnx_ir.SymbolicDim) or not dim.value:

@@ -1,7 +1,7 @@
-"""An ONNX file against TensorRT's table of operators, before a robot has to find out.
+"""Check an ONNX file against TensorRT's table of operators, before it is built on a robot.
 
 The table is that of TensorRT 10.0 and 10.1 (onnx-tensorrt 10.1, docs/operators.md, Apache-2.0);
-JetPack 6 ships 10.3. Every node is looked at, also inside of branches, loops and local functions.
+JetPack 6 ships 10.3. Every node is checked, also inside of branches, loops and local functions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vl2_ros.errors import EngineError
 from vl2_ros.export.operator_rules import RULES, NodeView
 
 TABLE_FILE = Path(__file__).parent / "tensorrt_operators.json"
-#: So many nodes are named in one error.
+#: Most nodes that are named in one error.
 _NAMED = 12
 _TYPE_NAMES: Mapping[int, str] = {
     TensorProto.FLOAT: "FP32",
@@ -46,7 +46,7 @@ _TYPE_VARIABLES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class OperatorRow:
-    """What the table says of one operator.
+    """The row of one operator in the table.
 
     Attributes:
         is_supported: whether the parser knows it.
@@ -68,7 +68,7 @@ class OperatorProblem:
         node: name of the node.
         output: name of its first output.
         types: types that the operator works on there.
-        reason: what the table says.
+        reason: the table's entry.
     """
 
     operator: str
@@ -98,13 +98,13 @@ def read_operator_table() -> Mapping[str, OperatorRow]:
 
 
 def check_operators(path: Path) -> None:
-    """Check that TensorRT's parser takes every node of a file.
+    """Check that TensorRT's parser accepts every node of a file.
 
     Args:
         path: an ONNX file; weights beside it are not read.
 
     Raises:
-        EngineError: naming the nodes outside of the table and what the table says.
+        EngineError: naming the nodes outside of the table and the table's entries.
     """
     try:
         model = onnx.load(str(path), load_external_data=False)
@@ -113,15 +113,15 @@ def check_operators(path: Path) -> None:
         raise EngineError(f"cannot read {path} as an ONNX file: {error}; export again") from error
     if problems:
         more = len(problems) - _NAMED
-        told = [str(one) for one in problems[:_NAMED]] + ([f"and {more} more"] if more > 0 else [])
+        named = [str(one) for one in problems[:_NAMED]] + ([f"and {more} more"] if more > 0 else [])
         raise EngineError(
-            f"{path.name} has nodes outside of TensorRT's table of operators: {'; '.join(told)}; "
+            f"{path.name} has nodes outside of TensorRT's table of operators: {'; '.join(named)}; "
             "change the module behind the graph"
         )
 
 
 def find_problems(model: ModelProto) -> Iterator[OperatorProblem]:
-    """Yield the nodes of a model that the table does not take."""
+    """Yield the nodes of a model that the table does not allow."""
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     model = onnx.shape_inference.infer_shapes(model)
@@ -131,7 +131,7 @@ def find_problems(model: ModelProto) -> Iterator[OperatorProblem]:
 
 @dataclass(slots=True)
 class _Scope:
-    """What is known of the values that a graph can see, by name."""
+    """Known properties of the values that a graph can see, by name."""
 
     types: dict[str, int] = field(default_factory=dict)
     shapes: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
@@ -139,7 +139,7 @@ class _Scope:
     producers: dict[str, NodeProto] = field(default_factory=dict)
 
     def extend(self, graph: GraphProto) -> _Scope:
-        """Add what a graph defines; a subgraph sees what is around it."""
+        """Add the definitions of a graph; a subgraph sees those around it."""
         known = (self.types, self.shapes, self.constants, self.producers)
         scope = _Scope(*(dict(one) for one in known))  # type: ignore[arg-type]
         for value in (*graph.input, *graph.output, *graph.value_info):
@@ -186,7 +186,7 @@ def _check_graph(graph: GraphProto, around: _Scope, opset: int) -> Iterator[Oper
 
 
 def _judge(node: NodeProto, types: tuple[str, ...], scope: _Scope) -> str:
-    """Return why the table does not take a node, or nothing."""
+    """Return why the table does not allow a node, or nothing."""
     if node.domain not in ("", "ai.onnx"):
         return f"the table has no operators of the domain {node.domain!r}"
     row = read_operator_table().get(node.op_type)

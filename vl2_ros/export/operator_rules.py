@@ -30,7 +30,7 @@ _RESIZE_DEFAULTS = {
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A node, and what is known of the values around it.
+    """A node, and known properties of the values around it.
 
     Attributes:
         node: the node.
@@ -53,19 +53,19 @@ class NodeView:
         return default
 
     def has_input(self, index: int) -> bool:
-        """Tell whether an optional input is given."""
+        """Return whether an optional input is given."""
         return len(self.node.input) > index and bool(self.node.input[index])
 
     def is_constant(self, index: int) -> bool:
-        """Tell whether an input is a constant."""
+        """Return whether an input is a constant."""
         return self.node.input[index] in self.constants
 
     def value(self, index: int) -> np.ndarray | None:
-        """Return the value of a constant input that the file holds."""
+        """Return the value of a constant input that the file contains."""
         return self.constants.get(self.node.input[index])
 
     def bound(self, name: str) -> int | None:
-        """Return a number that a value cannot exceed, if the nodes before it tell one."""
+        """Return an upper bound of a value, if the nodes before it give one."""
         known = self.constants.get(name)
         if known is not None:
             return int(known.max())
@@ -83,7 +83,7 @@ class NodeView:
         return None if shape is None else len(shape)
 
     def uses_output(self, index: int) -> bool:
-        """Tell whether an optional output is given."""
+        """Return whether an optional output is used."""
         return len(self.node.output) > index and bool(self.node.output[index])
 
 

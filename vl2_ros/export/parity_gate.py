@@ -1,4 +1,4 @@
-"""A new engine against torch, on inputs that were stored with torch's outputs."""
+"""Compare a new engine with torch, on inputs that were stored with torch's outputs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class OutputMiss:
 
     @property
     def is_over(self) -> bool:
-        """Tell whether it is more than allowed."""
+        """Return whether it is more than allowed."""
         return not self.difference <= self.allowed
 
     def to_json(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class OutputMiss:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One call of a graph: inputs, and what float32 torch on the CPU made of them."""
+    """One call of a graph: inputs, and the outputs of float32 torch on the CPU."""
 
     inputs: Mapping[str, np.ndarray]
     outputs: Mapping[str, np.ndarray]
@@ -126,7 +126,7 @@ def _difference(got: np.ndarray, expected: np.ndarray) -> float:
 
 
 def describe_misses(misses: Sequence[OutputMiss]) -> str:
-    """Say by how much each output misses, those over the line first."""
+    """Return by how much each output misses, those over the limit first."""
     ordered = sorted(misses, key=lambda one: (not one.is_over, one.output))
     return ", ".join(
         f"{one.output} by {one.difference:.2g} of its largest value, allowed {one.allowed:.2g}"

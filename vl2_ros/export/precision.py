@@ -1,6 +1,6 @@
 """The float32 and the float16 form of a graph's module.
 
-The float16 form is strongly typed, as TensorRT 11 wants it: the graph itself says where it is
+The float16 form is strongly typed, as TensorRT 11 requires: the graph itself says where it is
 narrow. Weights and products are float16; normalisations, softmax, boxes, class logits and
 deformable sampling stay float32, where float16 would move boxes by pixels. Tensors at the edge
 have the dtypes of the table (`TensorSpec.dtype_at`).
@@ -20,7 +20,7 @@ from vl2_ros.model.decoders.prediction_heads import ClassLogits, FloatMLP
 from vl2_ros.model.graphs import GraphSpec
 
 PRECISIONS = ("float32", "float16")
-#: Parts that say themselves that they compute in float32; their weights stay wide, too.
+#: Parts that declare that they compute in float32; their weights also stay wide.
 _WIDE_MODULES = (ClassLogits, FloatMLP, nn.GroupNorm, nn.LayerNorm)
 _WIDE_FUNCTIONS = (
     *(torch.softmax, Tensor.softmax, nn.functional.softmax),
@@ -38,7 +38,7 @@ class GraphForm(nn.Module):
         """Set the precision of the weights.
 
         Args:
-            module: takes and returns tensors in the order of `spec`; float32.
+            module: accepts and returns tensors in the order of `spec`; float32.
             spec: row of the table.
             precision: one of `PRECISIONS`.
 
@@ -92,5 +92,5 @@ class _WideFunctions(TorchFunctionMode):
             name: one.float() if isinstance(one, Tensor) else one for name, one in kwargs.items()
         }
         result = func(*wide, **named)
-        # Who names a dtype gets it.
+        # A dtype that is named is used.
         return result if kwargs.get("dtype") is not None else result.to(torch.float16)

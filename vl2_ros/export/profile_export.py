@@ -1,4 +1,4 @@
-"""A checkpoint and a profile to exported ONNX files with stored calls for the parity gate.
+"""Export the ONNX files of a profile, with stored calls for the parity gate.
 
 What is there already, of the same checkpoint, profile and versions, is not exported again.
 """
@@ -45,8 +45,8 @@ def export_for_profile(
         weights: a checkpoint folder.
         folder: to write to; files of the same names are replaced.
         lock_timeout_s: seconds to wait for another process that exports there.
-        on_wait: told when there is one.
-        progress: told the name of each graph.
+        on_wait: called when there is one.
+        progress: called with the name of each graph.
 
     Returns:
         The folder.
@@ -104,7 +104,7 @@ def store_calls(model: VisionLLM, file: EngineFile, graph: GraphProfile) -> None
 def make_inputs(model: VisionLLM, spec: GraphSpec, sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
     """Return inputs of a graph that look like those of its use.
 
-    What comes from the language model is made by it, from words drawn by chance: noise in place of
+    Outputs of the language model are made by it, from random words: noise in place of
     embeddings, of its cache or of its states has another scale, at which float16 errs otherwise.
     Images are noise.
 
@@ -129,7 +129,7 @@ def make_inputs(model: VisionLLM, spec: GraphSpec, sizes: Mapping[str, int]) -> 
 
 
 def _draw_words(model: VisionLLM, rows: int, count: int) -> Tensor:
-    """Return (rows, count, C) embeddings of words drawn by chance."""
+    """Return (rows, count, C) embeddings of random words."""
     table = model.llm.get_input_embeddings()
     generator = torch.Generator().manual_seed(0)
     ids: Tensor = torch.randint(table.num_embeddings, (rows, count), generator=generator)
@@ -169,7 +169,7 @@ def _describe_graph(graph: GraphProfile) -> Mapping[str, Any]:
 
 
 def _is_current(folder: Path, wanted: Mapping[str, Any]) -> bool:
-    """Tell whether a folder holds whole files of what is wanted."""
+    """Return whether a folder has complete files of all requested graphs."""
     try:
         if read_json_object(folder / EXPORT_FILE, EngineError) != wanted:
             return False

@@ -48,7 +48,7 @@ def describe_embeddings(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def mapped_writes(folder: Path) -> Iterator[None]:
-    """Say what to do when writing into a folder fails."""
+    """Turn failures of writing into a folder into errors with advice."""
     try:
         yield
     except OSError as error:
@@ -63,7 +63,7 @@ def mapped_writes(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a place to write to, which takes the name when the body is through, else goes.
+    """Yield a path to write to; it is renamed to `path` after the body, or deleted if that fails.
 
     Raises:
         EngineError: if it cannot be written.
@@ -96,7 +96,7 @@ def locked(
     Args:
         folder: made where it is not there.
         timeout_s: seconds to wait for another process.
-        on_wait: told once that another process builds.
+        on_wait: called once when another process builds.
 
     Raises:
         EngineError: if the wait was too long, or the folder cannot be written.

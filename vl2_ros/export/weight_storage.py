@@ -1,7 +1,7 @@
 """Weights of an ONNX model stored small: at half their size, or as a reference to a checkpoint.
 
-A checkpoint that was saved as float16 has values that float16 holds exactly. They are stored so,
-each with one node that widens it; ONNX Runtime does that once, when it loads the file.
+A checkpoint that was saved as float16 has values that float16 represents exactly. They are stored
+so, each with one node that widens it; ONNX Runtime does that once, when it loads the file.
 """
 
 from __future__ import annotations
