@@ -16,17 +16,23 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 # What needs neither torch nor a process, a DDS domain or a renderer beside it.
 QUICK := tests/datasets/test_commands.py
 
-.PHONY: help demo test slow quick check train engines clean
+# Without torch, on the numpy of ROS 2 on Ubuntu 24.04; OpenCV 5 needs a newer one.
+NUMPY1 := .venv-numpy1
+NUMPY1_TESTS := tests/test_structures.py tests/test_geometry.py tests/processing tests/views \
+	tests/node tests/flow/test_pipeline.py
+
+.PHONY: help demo test test-numpy1 slow quick check train engines clean
 
 help:
 	@echo "make demo    run a recorded camera and a node, ask over DDS, write overlay images"
 	@echo "make quick   the tests of the loop while coding: a minute, no processes, exports, DDS, rendering"
 	@echo "make test    ruff, mypy and all tests but the slow ones (import contracts are one of them)"
 	@echo "make slow    the slow tests; .ci/run runs them after make test"
+	@echo "make test-numpy1  the tests without torch on numpy 1.26; .ci/run runs them, too"
 	@echo "make check   ruff and mypy only"
 	@echo "make train   train the embedded model again (hours)"
 	@echo "make engines export the embedded model to ONNX again (minutes)"
-	@echo "make clean   remove .venv and what the tools left"
+	@echo "make clean   remove the virtual environments and what the tools left"
 
 demo: $(VENV)/.demo
 	$(BIN)/vl2 demo
@@ -36,6 +42,10 @@ test: check
 
 slow: $(VENV)/.test
 	$(PYTEST) -m slow
+
+test-numpy1: $(NUMPY1)/.test
+	$(NUMPY1)/bin/python -c 'import numpy; assert numpy.__version__.startswith("1.26."), numpy'
+	OMP_NUM_THREADS=1 $(NUMPY1)/bin/python -m pytest -m "not slow" $(NUMPY1_TESTS)
 
 quick: $(VENV)/.test
 	$(PYTEST) -m "not slow" $(QUICK)
@@ -58,7 +68,7 @@ engines: $(VENV)/.test
 		export(weights, weights, progress=print)"
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NUMPY1) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.python: $(INSTALLED_FROM)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -75,9 +85,20 @@ $(VENV)/.demo: $(VENV)/.python
 
 # torch first and alone, so that nothing else chooses its build.
 $(VENV)/.torch: $(VENV)/.python
-	$(PIP) torch==2.13.0
+	$(PIP) torch
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch
 	$(PIP) --editable '.[torch,diffusion,export,release,sim,train,eval,dev]'
 	@touch $(VENV)/.demo $@
+
+$(NUMPY1)/.test: $(INSTALLED_FROM)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || \
+		{ echo "numpy 1.26 needs Python <= 3.12; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@test -x $(NUMPY1)/bin/python || $(PYTHON) -m venv $(NUMPY1)
+	@grep -vE '^(numpy|opencv-python-headless)==' constraints.txt > $(NUMPY1)/constraints.txt
+	@echo 'numpy==1.26.*' >> $(NUMPY1)/constraints.txt
+	$(NUMPY1)/bin/python -m pip install --disable-pip-version-check \
+		--constraint $(NUMPY1)/constraints.txt --editable '.[release]' \
+		hypothesis pycocotools pytest pyyaml
+	@touch $@

@@ -5,7 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
-TORCH = ["torch==2.13.0", "transformers>=5.20,<6"]
+# A range: a robot's own build, such as a Jetson's, stays. What was run is in constraints.txt.
+TORCH = ["torch>=2.6,<3", "transformers>=5.20,<6"]
 DIFFUSION = [*TORCH, "diffusers>=0.35", "accelerate>=1.0"]
 EXPORT = [*TORCH, "filelock>=3.12", "onnx>=1.19", "onnxscript>=0.5", "pyyaml>=6"]
 SIM = ["mujoco>=3.17", "scipy>=1.13"]
@@ -71,7 +72,7 @@ setup(
     install_requires=[
         "lz4>=4.3",
         "mcap>=1.2",
-        "numpy>=2.0",
+        "numpy>=1.26",
         "onnxruntime>=1.20",
         "opencv-python-headless>=4.10",
         "pillow>=11",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from packaging.requirements import Requirement
 
 from vl2_ros.cli import app
 from vl2_ros.node.cameras.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
@@ -266,7 +267,45 @@ def test_versions_agree():
     assert f"\n{version} " in (REPOSITORY / "CHANGELOG.rst").read_text()
 
 
-def test_torch_is_pinned_everywhere_the_same():
-    pin = "torch==2.13.0"
-    for name in ("setup.py", "constraints.txt", "Makefile"):
-        assert pin in (REPOSITORY / name).read_text(), name
+def read_requirements() -> list[Requirement]:
+    """Every requirement that setup.py names, extras included."""
+    strings = (
+        node.value
+        for node in ast.walk(ast.parse((REPOSITORY / "setup.py").read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    return [Requirement(one) for one in strings if re.fullmatch(r"[a-z.-]+[>=<]{1,2}\d\S*", one)]
+
+
+def read_pins() -> dict[str, list[str]]:
+    """Package -> versions that constraints.txt pins, one for each range of Pythons."""
+    pins: dict[str, list[str]] = {}
+    for line in (REPOSITORY / "constraints.txt").read_text().splitlines():
+        if found := re.match(r"([\w.-]+)==([\w.]+)", line):
+            pins.setdefault(found[1], []).append(found[2])
+    return pins
+
+
+def test_metadata_asks_for_ranges_and_every_pin_lies_in_them():
+    """An exact pin in the metadata would replace a robot's own build of torch."""
+    requirements, pins = read_requirements(), read_pins()
+    assert {"torch", "numpy"} <= {one.name for one in requirements}
+    assert all(one.specifier and "==" not in str(one.specifier) for one in requirements)
+    for one in requirements:
+        for pinned in pins.get(one.name, ()):
+            assert pinned in one.specifier, f"{one} refuses the pinned {pinned}"
+    assert pins["torch"] == ["2.13.0"]
+
+
+def test_the_makefile_installs_what_the_constraints_pin():
+    text = (REPOSITORY / "Makefile").read_text().replace("\\\n", " ")
+    installs = [line for line in text.splitlines() if "pip install" in line]
+    assert len(installs) == 2 and all("--constraint " in line for line in installs)
+    assert "torch==" not in text
+
+
+def test_the_oldest_numpy_of_the_metadata_is_the_one_that_is_tested():
+    (numpy,) = (one for one in read_requirements() if one.name == "numpy")
+    assert str(numpy.specifier) == ">=1.26"
+    assert "numpy==1.26.*" in (REPOSITORY / "Makefile").read_text()
+    assert "make test-numpy1" in (REPOSITORY / ".ci" / "run").read_text()
