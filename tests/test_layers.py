@@ -154,6 +154,19 @@ def test_one_branch_is_known_by_name_in_few_files():
     assert len(outside) <= MOST_FILES_OF_A_BRANCH, sorted(map(str, outside))
 
 
+def test_the_node_catches_everything_in_one_file_alone():
+    broad = re.compile(r"^\s*except( \(?(Base)?Exception\b.*)?:", flags=re.M)
+    folders = ("node", "flow", "processing", "structures")
+    files = {
+        str(path.relative_to(PACKAGE))
+        for folder in folders
+        for path in (PACKAGE / folder).rglob("*.py")
+        if broad.search(path.read_text(encoding="utf-8"))
+    }
+    # The second reads a tokenizer with a library that raises anything.
+    assert files == {"node/guarded.py", "processing/language/tokenizer.py"}
+
+
 def test_no_module_is_a_drawer():
     drawers = {"utils", "common", "misc", "helpers", "base", "core", "manager"}
     for path in PACKAGE.rglob("*.py"):

@@ -25,13 +25,6 @@ def cxcywh_to_xyxy(boxes_cxcywh: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes_cxcywh[:, :2] - half, boxes_cxcywh[:, :2] + half], axis=1)
 
 
-def xyxy_to_cxcywh(boxes_xyxy: np.ndarray) -> np.ndarray:
-    """Convert (N, 4) boxes from corners to centre and size, in the same unit and dtype."""
-    _check_boxes(boxes_xyxy, "boxes_xyxy")
-    low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
-    return np.concatenate([(low + high) / 2, high - low], axis=1)
-
-
 def box_areas(boxes_xyxy: np.ndarray) -> np.ndarray:
     """Return the (N,) areas of corner boxes; a box turned inside out has area 0."""
     _check_boxes(boxes_xyxy, "boxes_xyxy")
@@ -104,11 +97,6 @@ class Letterbox:
         frame_hw: height and width of the camera frame, in pixels.
         model_hw: height and width of the resized frame, in network pixels.
         padded_hw: height and width of the canvas that the network sees.
-
-    Example:
-        >>> letterbox = Letterbox(frame_hw=(480, 640), model_hw=(240, 320), padded_hw=(256, 320))
-        >>> letterbox.to_frame(np.array([[10.0, 20.0, 400.0, 260.0]]))
-        array([[ 20.,  40., 640., 480.]])
     """
 
     frame_hw: tuple[int, int]
@@ -121,43 +109,6 @@ class Letterbox:
             raise ShapeError(f"letterbox sizes must be at least 1, got {self}")
         if self.padded_hw[0] < self.model_hw[0] or self.padded_hw[1] < self.model_hw[1]:
             raise ShapeError(f"padded_hw must not be smaller than model_hw, got {self}")
-
-    @property
-    def scale_xy(self) -> tuple[float, float]:
-        """Return network pixels per camera pixel along x and y."""
-        return self.model_hw[1] / self.frame_hw[1], self.model_hw[0] / self.frame_hw[0]
-
-    def to_frame(self, boxes_xyxy: np.ndarray) -> np.ndarray:
-        """Map boxes from network pixels to camera pixels, clipped to the frame.
-
-        Args:
-            boxes_xyxy: (N, 4) float corners in network pixels; N may be 0.
-
-        Returns:
-            (N, 4) corners in camera pixels, same order and dtype.
-
-        Raises:
-            ShapeError: if the array is not (N, 4).
-        """
-        _check_boxes(boxes_xyxy, "boxes_xyxy")
-        scale = np.array(self.scale_xy * 2, dtype=boxes_xyxy.dtype)
-        # Clip last: the padding can contain boxes that lie outside the frame.
-        return clip_boxes(boxes_xyxy / scale, self.frame_hw)
-
-    def to_model(self, boxes_xyxy: np.ndarray) -> np.ndarray:
-        """Map boxes from camera pixels to network pixels.
-
-        Args:
-            boxes_xyxy: (N, 4) float corners in camera pixels; N may be 0.
-
-        Returns:
-            (N, 4) corners in network pixels, same order and dtype.
-
-        Raises:
-            ShapeError: if the array is not (N, 4).
-        """
-        _check_boxes(boxes_xyxy, "boxes_xyxy")
-        return np.asarray(boxes_xyxy * np.array(self.scale_xy * 2, dtype=boxes_xyxy.dtype))
 
 
 def clip_boxes(boxes_xyxy: np.ndarray, frame_hw: tuple[int, int]) -> np.ndarray:

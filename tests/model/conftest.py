@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vl2_ros.model.checkpoint.release_keys import rename_release_keys
+from tests.model.renamed_release import rename_release_keys
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.model.renamed_release import rename_release_keys
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.checkpoint.release_keys import rename_release_keys
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.diffusion.config import DiffusionConfig
 from vl2_ros.model.diffusion.prompt_mapper import PromptMapper

@@ -31,9 +31,9 @@ class Loader:
 def test_a_part_is_loaded_once_at_first_use():
     loader, memory = Loader(), PartMemory()
     part = loader.make_part("pose_decoder", memory)
-    assert (loader.loads, part.is_loaded, memory.used_bytes) == (0, False, 0)
+    assert (loader.loads, part.nbytes, memory.used_bytes) == (0, 0, 0)
     assert part.get() == part.get() == "part"
-    assert (loader.loads, part.is_loaded, memory.used_bytes) == (1, True, 10 * MB)
+    assert (loader.loads, part.nbytes, memory.used_bytes) == (1, 10 * MB, 10 * MB)
 
 
 def test_the_least_recently_used_part_is_freed_first():
@@ -47,7 +47,7 @@ def test_the_least_recently_used_part_is_freed_first():
     assert memory.loaded == ("b", "a") and not released
     parts["c"].get()
     assert memory.loaded == ("a", "c") and released == [1]
-    assert not parts["b"].is_loaded
+    assert parts["b"].nbytes == 0
     parts["b"].get()
     assert memory.loaded == ("c", "b")
     assert {name: loader.loads for name, loader in loaders.items()} == {"a": 1, "b": 2, "c": 1}

@@ -43,21 +43,26 @@ def test_recipe_without_time_raises():
         EmbeddedRecipe(minutes=0)
 
 
-def test_run_writes_a_checkpoint_that_answers_and_resumes(cache, tmp_path):
+def test_run_writes_a_checkpoint_that_answers_and_resumes(cache, tmp_path, monkeypatch, caplog):
     steps = []
+    monkeypatch.setattr("vl2_ros.training.trainer.bfloat16_is_faster", lambda: False)
     train_embedded(
         tmp_path, cache, recipe=RECIPE, workers=1, on_step=lambda *row: steps.append(row)
     )
     state = torch.load(tmp_path / "training_state.pt", weights_only=True)
-    assert state["step"] >= 1
+    assert state["step"] >= 1 and state["autocast"] is False
     result = load_pipeline(LoadOptions(tmp_path, "cpu")).answer(
         Frame(np.zeros((480, 640, 3), np.uint8)), Command("find the mug", max_new_tokens=4)
     )
     assert "language" in result.stage_ms
+    # A resumed run computes as it began, whatever this machine's clock says now.
+    monkeypatch.setattr("vl2_ros.training.trainer.bfloat16_is_faster", lambda: True)
+    caplog.set_level("INFO", "vl2_ros.training.trainer")
     longer = replace(RECIPE, minutes=state["elapsed_s"] / 60 + 0.01)
     train_embedded(tmp_path, cache, recipe=longer, workers=1)
     resumed = torch.load(tmp_path / "training_state.pt", weights_only=True)
-    assert resumed["step"] > state["step"]
+    assert resumed["step"] > state["step"] and resumed["autocast"] is False
+    assert "autocast to bfloat16: False, as in the interrupted run" in caplog.text
     assert (tmp_path / "model.safetensors").stat().st_size < 32e6
 
 

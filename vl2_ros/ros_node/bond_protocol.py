@@ -75,7 +75,7 @@ class BondProtocol:
         with self._lock:
             if not self._is_begun or self._former:
                 return False
-            return bool(self._sister) or now_s - self._changed_s < CONNECT_S
+            return self.is_formed or now_s - self._changed_s < CONNECT_S
 
     def receive(
         self, bond_id: str, instance_id: str, is_active: bool, timeout_s: float, now_s: float
@@ -109,7 +109,7 @@ class BondProtocol:
             # It said that it has ended; this was on its way before.
             return Change.NONE, None
         if instance_id != self._sister:
-            if self._sister and now_s - self._heard_s < self._sister_timeout_s:
+            if self.is_formed and now_s - self._heard_s < self._sister_timeout_s:
                 return Change.CROWDED, None
             self._sister, self._former = instance_id, ""
             self._note(timeout_s, now_s)

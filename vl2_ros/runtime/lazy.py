@@ -101,11 +101,6 @@ class LazyPart(Generic[T]):
         self._memory = memory
         self._value: T | None = None
 
-    @property
-    def is_loaded(self) -> bool:
-        """Return whether it is loaded."""
-        return self._value is not None
-
     def get(self) -> T:
         """Return the part, loading it where needed.
 

@@ -120,10 +120,8 @@ class Trainer(ABC):
         self._step = 0
         self._elapsed_s = 0.0
         self._clock = time.monotonic()
-        self._resume()
+        self._autocast = self._choose_autocast(self._resume())
         self._first_step = self._step
-        self._autocast = self._device.type == "cpu" and bfloat16_is_faster()
-        logger.info("autocast to bfloat16: %s", self._autocast)
 
     @abstractmethod
     def compute_step(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -175,6 +173,19 @@ class Trainer(ABC):
         self._processing.save(self._out)
         self.model.load_state_dict(current)
 
+    def _choose_autocast(self, interrupted: bool | None) -> bool:
+        """Return whether to use bfloat16, as the interrupted run did or by timing this machine."""
+        if interrupted is not None:
+            logger.info("autocast to bfloat16: %s, as in the interrupted run", interrupted)
+            return interrupted
+        if self._device.type != "cpu":
+            logger.info("autocast to bfloat16: False, it is used on CPUs only")
+            return False
+        # The same on every worker: their gradients are averaged.
+        chosen = self._group.average([], float(bfloat16_is_faster())) > 0.5
+        logger.info("autocast to bfloat16: %s, by timing", chosen)
+        return chosen
+
     def _optimise(self) -> dict[str, torch.Tensor]:
         since_start = self._step - self._first_step
         share = learning_rate_share(self._recipe, since_start, self.elapsed_share)
@@ -222,6 +233,7 @@ class Trainer(ABC):
         row |= {
             "step": self._step,
             "minutes": round(self._elapsed_s / 60.0, 2),
+            "bfloat16": float(self._autocast),
         }
         with (self._out / "training_log.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -235,19 +247,21 @@ class Trainer(ABC):
             "optimizer": self._optimizer.state_dict(),
             "step": self._step,
             "elapsed_s": self._elapsed_s,
+            "autocast": self._autocast,
             "recipe": asdict(self._recipe),
         }
         part = self._out / f"{STATE_FILE}.part"
         torch.save(state, part)
         part.replace(self._out / STATE_FILE)
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool | None:
+        """Take up an interrupted run; return its use of bfloat16, None when there is no run."""
         path = self._out / STATE_FILE
         if not path.exists():
             if (self._out / "model.safetensors").exists():
                 self.model.load_state_dict(load_model(self._out).state_dict())
                 self._average = {k: v.clone() for k, v in self.model.state_dict().items()}
-            return
+            return None
         try:
             state = torch.load(path, weights_only=True, map_location=self._device)
             self.model.load_state_dict(state["model"])
@@ -255,6 +269,7 @@ class Trainer(ABC):
             self._labellers.load_state_dict(state["labellers"])
             self._optimizer.load_state_dict(state["optimizer"])
             self._step, self._elapsed_s = int(state["step"]), float(state["elapsed_s"])
+            autocast = bool(state["autocast"])
         # Unpickling damaged bytes can raise any kind of error.
         except Exception as error:
             raise CheckpointError(
@@ -262,3 +277,4 @@ class Trainer(ABC):
                 "it to start from the weights beside it"
             ) from error
         logger.info("resumed at step %d, %.1f minutes", self._step, self._elapsed_s / 60.0)
+        return autocast

@@ -17,6 +17,7 @@ from tests.model.checkpoint.fake_release import (
     make_weights,
     write_release,
 )
+from tests.model.renamed_release import rename_release_keys
 from vl2_ros.errors import CheckpointError
 from vl2_ros.model.checkpoint.folder import (
     convert_checkpoint,
@@ -24,7 +25,6 @@ from vl2_ros.model.checkpoint.folder import (
     load_model,
     save_model,
 )
-from vl2_ros.model.checkpoint.release_keys import rename_release_keys
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import ADDED_TOKENS, TokenIds
 from vl2_ros.model.network import VisionLLM

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.model.renamed_release import rename_release_keys
 from vl2_ros.errors import CheckpointError
-from vl2_ros.model.checkpoint.release_keys import rename_key, rename_release_keys
+from vl2_ros.model.checkpoint.release_keys import rename_key
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vl2_ros.model.checkpoint.release_keys import rename_release_keys
+from tests.model.renamed_release import rename_release_keys
 from vl2_ros.model.detection.config import DetectionConfig
 from vl2_ros.model.detection.decoder import DetectionDecoder
 

@@ -55,7 +55,7 @@ def make_scheduler(network, steps):
 
 
 def to_image(network, latents):
-    pixels = network.decode_latents(latents / network.config.scaling_factor)
+    pixels = network.vae.decode(latents / network.config.scaling_factor).sample
     return (pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vl2_ros.model.checkpoint.release_keys import rename_release_keys
+from tests.model.renamed_release import rename_release_keys
 from vl2_ros.model.diffusion.config import DiffusionConfig
 from vl2_ros.model.diffusion.prompt_mapper import PromptMapper
 from vl2_ros.model.language.super_link import insert_slots

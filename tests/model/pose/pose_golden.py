@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.model.detection.detection_golden import Group
-from vl2_ros.model.checkpoint.release_keys import rename_release_keys
+from tests.model.renamed_release import rename_release_keys
 from vl2_ros.model.pose.config import PoseConfig
 from vl2_ros.model.pose.decoder import PoseDecoder
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from tests.model.checkpoint.release_tables import ReleaseSizes, unipose_keys
 from tests.model.detection.detection_golden import Group
 from tests.model.pose.pose_golden import TOLERANCE, assert_close, lay_out
-from vl2_ros.model.checkpoint.release_keys import rename_key, rename_release_keys
+from tests.model.renamed_release import rename_release_keys
+from vl2_ros.model.checkpoint.release_keys import rename_key
 from vl2_ros.model.decoders.query_selection import SelectedQueries
 from vl2_ros.model.pose.config import PoseConfig
 from vl2_ros.model.pose.decoder import PoseDecoder

@@ -6,7 +6,6 @@ Knows names and row blocks, no file. A name is translated alone, so that a loade
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -205,28 +204,6 @@ def rename_key(name: str) -> list[KeyTarget] | None:
                 KeyTarget(f"{prefix}.{part}.{kind}", block, 3) for block, part in enumerate(parts)
             ]
     return [KeyTarget(renamed)] if _OURS.match(renamed) else None
-
-
-def rename_release_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Translate a whole released state dict.
-
-    Shared heads may come under one or all of their names. Names that no release has are kept as
-    they are, so that a strict load lists them.
-
-    Raises:
-        CheckpointError: if names of one shared tensor have different values.
-    """
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        targets = rename_key(name)
-        if targets is None:
-            renamed[name] = tensor
-            continue
-        for target in targets:
-            part = target.take(tensor)
-            known = renamed.setdefault(target.name, part)
-            check_alias(target.name, known, part)
-    return renamed
 
 
 def check_alias(name: str, known: Tensor, other: Tensor) -> None:

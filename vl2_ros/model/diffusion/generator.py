@@ -73,10 +73,6 @@ class ImageGeneratorNetwork(nn.Module):
         """Encode images (B, 3, H, W) in -1..1 to the mode of their latents, unscaled."""
         return self.vae.encode(pixels).latent_dist.mode()
 
-    def decode_latents(self, latents: Tensor) -> Tensor:
-        """Decode unscaled latents (B, 4, h, w) to images (B, 3, H, W), about -1..1."""
-        return self.vae.decode(latents, return_dict=False)[0]
-
 
 def _build_diffusion(config: DiffusionConfig) -> tuple[Any, Any]:
     """Make the autoencoder and the denoiser with fresh weights."""

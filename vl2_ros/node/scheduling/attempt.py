@@ -56,7 +56,8 @@ class Attempt:
 
         Raises:
             InputError: if an image or the command cannot be used.
-            Exception: whatever the perceiver raises.
+            BaseException: what the perceiver raises, a panic of a native library included; the
+                worker catches it with `guarded.catch_failure`.
         """
         if self.is_stopped():
             return
