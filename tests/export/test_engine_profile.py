@@ -53,11 +53,14 @@ def test_prompts_and_steps_of_any_length_fit_a_shipped_profile(path):
 def test_axes_cover_all_ranges_of_a_graph():
     graphs = {
         "language_model": {
-            "shapes": [{"tokens": [1, 64, 512], "past": 0}, {"tokens": 1, "past": [1, 100, 900]}]
+            "shapes": [
+                {"rows": 1, "tokens": [1, 64, 512], "past": 0},
+                {"rows": [1, 2, 4], "tokens": 1, "past": [1, 100, 900]},
+            ]
         }
     }
     profile = read_profile("x", SMALL | {"graphs": graphs}).graphs["language_model"]
-    assert profile.axes == {"tokens": (1, 64, 512), "past": (0, 0, 900)}
+    assert profile.axes == {"rows": (1, 1, 4), "tokens": (1, 64, 512), "past": (0, 0, 900)}
     assert profile.precision == "float32"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 #: Smaller ones are not worth a node.
 _LEAST_VALUES = 256
-_DTYPES: dict[str, np.dtype] = {"F16": np.dtype(np.float16), "F32": np.dtype(np.float32)}
+_DTYPES: Mapping[str, np.dtype] = {"F16": np.dtype(np.float16), "F32": np.dtype(np.float32)}
 _ONNX_DTYPES = {"F16": onnx_ir.DataType.FLOAT16, "F32": onnx_ir.DataType.FLOAT}
 
 
