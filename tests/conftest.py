@@ -81,8 +81,8 @@ def golden_dir(run_dir: Path) -> Path:
     return make_once(run_dir / "golden", partial(complete_golden, folder))
 
 
-def _skip_if_left_out(error: FileNotFoundError) -> None:
-    """Skip, by name, what needs a file that the small copy says it does not hold."""
+def _skip_if_not_copied(error: FileNotFoundError) -> None:
+    """Skip, by name, a test of a file that is listed as missing from the small copy."""
     path = Path(error.filename or "")
     for copy in path.parents:
         # Links in place of the copy itself bring the list along.
@@ -98,7 +98,7 @@ def pytest_runtest_setup() -> Generator[None, object, object]:
     try:
         return (yield)
     except FileNotFoundError as error:
-        _skip_if_left_out(error)
+        _skip_if_not_copied(error)
         raise
 
 
@@ -107,7 +107,7 @@ def pytest_runtest_call() -> Generator[None, object, object]:
     try:
         return (yield)
     except FileNotFoundError as error:
-        _skip_if_left_out(error)
+        _skip_if_not_copied(error)
         raise
 
 

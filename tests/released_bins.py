@@ -17,7 +17,7 @@ _SHARDS = 3
 
 
 def has_bins(golden: Path) -> bool:
-    """Tell whether a folder of reference vectors holds both forms of the release, or none."""
+    """Return whether a folder of reference vectors has both forms of the release, or none."""
     return (golden / RELEASE / "bin").is_dir() or not (golden / RELEASE / "safetensors").is_dir()
 
 

@@ -1,4 +1,4 @@
-"""The front door: whatever is at hand goes in, typed answers come out."""
+"""The front door: images and sentences in any form in, typed answers out."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def run(*arguments: object) -> int:
 
 
 def child_seconds() -> float:
-    """Processor time of finished child processes: on a busy machine the wall clock tells less."""
+    """Processor time of finished child processes: on a busy machine the wall clock means less."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
@@ -329,7 +329,7 @@ def test_train_on_cuda_is_for_the_language_side_alone(tmp_path, capsys):
 
 
 @pytest.mark.golden
-def test_converted_release_tells_and_answers_the_same(golden_dir, tmp_path, capsys):
+def test_converted_release_reports_and_answers_the_same(golden_dir, tmp_path, capsys):
     source, target = golden_dir / "release_tiny" / "bin", tmp_path / "converted"
     assert run("info", "--json", "--weights", source) == 0
     before = json.loads(capsys.readouterr().out)

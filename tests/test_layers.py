@@ -122,7 +122,7 @@ def test_the_blocking_itself_works():
 
 
 def test_package_markers_say_one_sentence_and_no_code():
-    # `structures` is one vocabulary in several files; whoever uses it need not know which.
+    # `structures` is one vocabulary in several files; its users need not know which.
     for path in set(PACKAGE.rglob("__init__.py")) - {PACKAGE / "structures" / "__init__.py"}:
         (statement,) = ast.parse(path.read_text()).body
         assert isinstance(statement, ast.Expr), f"{path} holds code"

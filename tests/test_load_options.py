@@ -1,4 +1,4 @@
-"""Which model and how it runs: checked once, whoever makes the value."""
+"""Which model and how it runs: checked once, for every caller."""
 
 from __future__ import annotations
 

@@ -114,12 +114,12 @@ def test_engines_stand_in_the_checkpoint_folder(checkpoint, tmp_path):
     list_engines(copy / "engines", "of another")
     with pytest.raises(EngineError, match="of another"):
         load(copy, allow_fallback=False)
-    # Only auto looks whether they are there; the identity of the weights leaves them out.
+    # Only auto looks whether they are there; the identity of the weights does not cover them.
     assert load(copy, backend="torch").info.backend == "torch"
     assert identify_weights(copy) == identify_weights(checkpoint)
 
 
-def test_a_part_that_is_left_out_needs_no_engine(checkpoint, tmp_path):
+def test_a_part_that_is_excluded_needs_no_engine(checkpoint, tmp_path):
     engines = list_engines(tmp_path, identify_weights(checkpoint), graphs=GRAPHS[:3])
     with pytest.raises(EngineError, match="lack detection_decoder"):
         load(checkpoint, engines=engines, allow_fallback=False)
@@ -148,9 +148,9 @@ def exported(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def drawing_checkpoint(tmp_path_factory) -> Path:
+def generating_checkpoint(tmp_path_factory) -> Path:
     """One that draws and edits, with engines of everything else."""
-    folder = tmp_path_factory.mktemp("drawing")
+    folder = tmp_path_factory.mktemp("generating")
     tokenizer = make_json_tokenizer(folder)
     tiny = ModelConfig.tiny(with_detection=False, with_images=True)
     config = replace(
@@ -162,31 +162,33 @@ def drawing_checkpoint(tmp_path_factory) -> Path:
     return folder
 
 
-def test_torch_makes_images_beside_exported_engines(drawing_checkpoint, exported):
-    pipeline = load(drawing_checkpoint, allow_fallback=False)
+def test_torch_makes_images_beside_exported_engines(generating_checkpoint, exported):
+    pipeline = load(generating_checkpoint, allow_fallback=False)
     assert pipeline.info.backend == "onnxruntime"
     assert pipeline.info.routes == (Route.ANSWER, Route.GENERATE, Route.EDIT)
     assert pipeline.engines.image_generators[Route.EDIT].info.backend == "torch"
-    drawing = load(drawing_checkpoint, allow_fallback=False, without=["image_editing"])
-    assert drawing.info.routes == (Route.ANSWER, Route.GENERATE)
-    assert "switched off" in drawing.engines.absent["image_editing"]
+    generating = load(generating_checkpoint, allow_fallback=False, without=["image_editing"])
+    assert generating.info.routes == (Route.ANSWER, Route.GENERATE)
+    assert "switched off" in generating.engines.absent["image_editing"]
 
 
-def test_where_torch_cannot_make_images_all_else_goes_on(drawing_checkpoint, exported, monkeypatch):
+def test_where_torch_cannot_make_images_all_else_works(
+    generating_checkpoint, exported, monkeypatch
+):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     without_device = load(
-        drawing_checkpoint, backend="onnxruntime", device="cuda", allow_fallback=False
+        generating_checkpoint, backend="onnxruntime", device="cuda", allow_fallback=False
     )
     assert without_device.info.routes == (Route.ANSWER,)
     assert "no CUDA device" in without_device.engines.absent["image_generation"]
     monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_backend.loading", None)
-    without_torch = load(drawing_checkpoint, allow_fallback=False)
+    without_torch = load(generating_checkpoint, allow_fallback=False)
     assert without_torch.info.routes == (Route.ANSWER,)
     with pytest.raises(RouteError, match=r"\[GEN\].*pip install 'vl2_ros\[diffusion\]'"):
         without_torch.engines.check_routes([Route.GENERATE])
 
 
-def test_torch_is_not_loaded_for_images_that_nobody_makes(
+def test_torch_is_not_loaded_for_images_that_are_not_made(
     checkpoint, tmp_path, exported, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_backend.loading", None)

@@ -105,22 +105,22 @@ def test_process_parameter_table_is_true():
 
 
 def test_interface_table_is_true():
-    told = {
+    documented = {
         tuple(re.fullmatch("`(.+)` (action|service)", name).groups()): kind
         for name, kind, _ in list_rows("interface")
     }
     there = {(name, "service"): kind for name, kind in SERVICES.items()}
     there[ACTION_NAME, "action"] = ACTION_TYPE
-    assert told == {
+    assert documented == {
         key: kind.replace("/srv/", "/").replace("/action/", "/") for key, kind in there.items()
     }
 
 
 def test_topic_table_is_true():
-    told = {}
+    documented = {}
     for topics, types, _ in list_rows("topic"):
         for topic, kind in zip(re.findall("`(.+?)`", topics), types.split(", "), strict=True):
-            told[topic] = kind
+            documented[topic] = kind
     there = {
         topic.name: topic.type_name for topic in (*RESULT_TOPICS, ANNOTATED, ANNOTATED_COMPRESSED)
     }
@@ -129,7 +129,7 @@ def test_topic_table_is_true():
     there[DIAGNOSTICS_TOPIC] = DIAGNOSTICS_TYPE
     there["image"], there["image/compressed"] = IMAGE_TYPE, COMPRESSED_IMAGE_TYPE
     there["camera_info"], there["depth"] = CAMERA_INFO_TYPE, DEPTH_TYPE
-    assert told == {topic: kind.replace("/msg/", "/") for topic, kind in there.items()}
+    assert documented == {topic: kind.replace("/msg/", "/") for topic, kind in there.items()}
 
 
 def test_every_status_of_a_refusal_is_named():

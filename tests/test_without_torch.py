@@ -128,11 +128,11 @@ def test_torch_is_not_imported_where_it_is_installed(images):
     assert done.returncode == 0, done.stderr
 
 
-def test_info_tells_versions_without_torch(blocking):
+def test_info_reports_versions_without_torch(blocking):
     done = run_vl2(blocking, "info", "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["torch"] is None and told["onnxruntime"]
+    reported = json.loads(done.stdout)
+    assert reported["torch"] is None and reported["onnxruntime"]
 
 
 def test_asking_for_torch_where_it_is_missing_names_the_extra(blocking, images):

@@ -1,4 +1,4 @@
-"""Pointing, examples, label images and wished images through `vl2 ask`."""
+"""Pointing, examples, label images and generated images through `vl2 ask`."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_options_reach_the_node(processes, bag, tmp_path):
     assert processes == [(bag, topic, given)]
 
 
-def test_unanswered_sentences_are_told_at_the_end(processes, bag, tmp_path, capsys):
+def test_unanswered_sentences_are_reported_at_the_end(processes, bag, tmp_path, capsys):
     commands = write_commands(tmp_path, "fail", "hello")
     assert run("demo", "--bag", bag, "--commands", commands, "--out", tmp_path) == 2
     streams = capsys.readouterr()

@@ -79,7 +79,7 @@ def test_a_second_build_says_that_the_engines_were_there(profile, engines, capsy
     assert row["state"] == "was there" and row["far from torch"] < 1e-6
 
 
-def test_a_damaged_engine_is_told_and_fails_the_check(profile, engines, capsys):
+def test_a_damaged_engine_is_reported_and_fails_the_check(profile, engines, capsys):
     build(profile, engines)
     (stored,) = EngineStore(engines).list_engines()
     stored.file.path.write_bytes(b"x")

@@ -1,4 +1,4 @@
-"""Drawn and edited images on the command line, through the pipeline and through a node."""
+"""Generated and edited images on the command line, through the pipeline and through a node."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vl2_ros.recordings.bag import list_image_topics
 from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, Result, Route
 from vl2_ros.views.answer_files import AnswerFiles, save_answer
 
-DRAWN = "Here it is [GEN]."
+GENERATED = "Here it is [GEN]."
 EDITED = "Here it is [EDIT]."
 OPTIONS = (
     *("--seed", 7, "--steps", 20, "--guidance", 7.5, "--image-guidance", 1.5),
@@ -68,7 +68,7 @@ def read(path: Path) -> np.ndarray:
 
 class TestAsk:
     def test_a_sentence_alone_draws(self, model, tmp_path, capsys):
-        model.says(DRAWN)
+        model.says(GENERATED)
         out = tmp_path / "mug.png"
         assert run("ask", "draw a red mug", "--save", out, *OPTIONS) == 0
         ((states, options, source),) = model.drawer.calls
@@ -87,8 +87,8 @@ class TestAsk:
         ((_, options, source),) = model.editor.calls
         assert options == ImageOptions() and source.frame_hw == (40, 60)
 
-    def test_json_tells_what_makes_the_image_again_and_where_it_is(self, model, tmp_path, capsys):
-        model.says(DRAWN)
+    def test_json_has_what_reproduces_the_image_and_its_path(self, model, tmp_path, capsys):
+        model.says(GENERATED)
         out = tmp_path / "mug.png"
         assert run("ask", "draw a mug", "--json", "--save", out, "--seed", 7) == 0
         document = json.loads(capsys.readouterr().out)
@@ -96,7 +96,7 @@ class TestAsk:
         assert document["images"] == [made | {"scheduler": "euler", "file": str(out)}]
         assert (document["image"], document["overlay"]) == (None, None)
         assert document["routes"] == ["[GEN]"] and document["command"] == "draw a mug"
-        model.says(DRAWN)
+        model.says(GENERATED)
         assert run("ask", "draw a mug", "--json") == 0
         assert json.loads(capsys.readouterr().out)["images"][0]["file"] is None
 
@@ -117,7 +117,7 @@ class TestAsk:
         assert read(out).shape == (40, 60, 3)
         assert read(tmp_path / "out_overlay.png").shape[0] > 40
 
-    def test_a_drawing_may_be_direct(self, model, tmp_path):
+    def test_image_generation_may_be_direct(self, model, tmp_path):
         model.says("nothing that is generated")
         out = tmp_path / "mug.png"
         assert run("ask", "draw a mug", "--direct", "--save", out) == 0
@@ -163,13 +163,13 @@ class TestAsk:
         self, model, image, monkeypatch, capsys, arguments, expected
     ):
         monkeypatch.chdir(image.parent)
-        model.says(DRAWN)
+        model.says(GENERATED)
         assert run("ask", *arguments) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and expected in error.replace("\n", " ")
 
-    def test_a_decoder_that_is_left_out_is_named(self, model, image, capsys):
-        model.says(DRAWN, generators=[], absent={"image_generation": "it was switched off"})
+    def test_a_decoder_that_is_excluded_is_named(self, model, image, capsys):
+        model.says(GENERATED, generators=[], absent={"image_generation": "it was switched off"})
         assert run("ask", image, "draw a mug") == 2
         assert "image_generation is not loaded: it was switched off" in capsys.readouterr().err
         assert run("ask", "draw a mug") == 2
@@ -199,7 +199,7 @@ def test_steps_are_shown_while_a_image_is_made(model, monkeypatch, tmp_path):
             return None
 
     monkeypatch.setattr("vl2_ros.console.display.show_progress", lambda what: Bar())
-    model.says(DRAWN)
+    model.says(GENERATED)
     assert run("ask", "draw a mug") == 0
     assert shown == [(1, 2), (2, 2)]
 
@@ -211,7 +211,7 @@ class TestNode:
         yield node
         node.close()
 
-    def test_send_tells_the_options_and_saves_the_image(self, node, tmp_path, capsys):
+    def test_send_passes_the_options_and_saves_the_image(self, node, tmp_path, capsys):
         out = tmp_path / "mug.png"
         assert run("send", "paint it", "--save", out, *OPTIONS) == 0
         ((_, command),) = node.perceiver.seen
@@ -229,7 +229,7 @@ class TestNode:
         assert read(out).shape[:2] == (made["height"], made["width"]) == (16, 24)
         assert document["instances"] == []
 
-    def test_nothing_to_save_is_told(self, node, tmp_path, capsys):
+    def test_nothing_to_save_is_reported(self, node, tmp_path, capsys):
         assert run("send", "find it", "--save", tmp_path / "none.png") == 0
         assert "the answer holds no image; nothing was written" in capsys.readouterr().err
         assert not (tmp_path / "none.png").exists()
@@ -243,7 +243,7 @@ class TestNode:
             (["--guidance", "nan"], "guidance must be a number in 0..100, got nan"),
         ],
     )
-    def test_options_that_cannot_be_told_are_one_red_line(self, node, capsys, options, expected):
+    def test_options_that_cannot_be_sent_are_one_red_line(self, node, capsys, options, expected):
         assert run("send", "paint it", *options) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and expected in error.replace("\n", " ")

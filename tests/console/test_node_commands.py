@@ -119,9 +119,9 @@ class TestSend:
 
 
 class TestEcho:
-    def test_prints_each_result_as_it_comes_whoever_asked(self, node):
+    def test_prints_each_result_as_it_comes_of_any_client(self, node):
         process = run_beside("echo")
-        transport = DdsTransport("somebody")
+        transport = DdsTransport("other")
         client = PerceptionClient(transport)
         client.require_node(PATIENCE_S)
         for index, text in enumerate(("find\nit", "hello")):
@@ -151,7 +151,7 @@ class TestEcho:
 
 class TestCamera:
     def test_plays_a_recording_to_its_end(self, dds_domain, bag, capsys):
-        transport = DdsTransport("somebody")
+        transport = DdsTransport("other")
         kind = "sensor_msgs/msg/CompressedImage"
         inbox = Inbox(transport, "/front/compressed", kind, NEWEST_FROM_ANY)
         process = run_beside("camera", bag, "--onto", "/front", "--loop", "--rate", 20)
@@ -169,7 +169,7 @@ class TestCamera:
         assert "/camera/image_raw in ROS" in capsys.readouterr().out
 
     def test_steps_by_lines_of_input(self, dds_domain, bag):
-        transport = DdsTransport("somebody")
+        transport = DdsTransport("other")
         kind = "sensor_msgs/msg/CompressedImage"
         inbox = Inbox(transport, "/eye/compressed", kind, NEWEST_FROM_ANY)
         process = run_beside("camera", bag, "--onto", "/eye", "--step", "--rate", 50)
@@ -191,7 +191,7 @@ class TestServe:
         answers = []
 
         def ask_then_end() -> None:
-            transport = DdsTransport("somebody")
+            transport = DdsTransport("other")
             client = PerceptionClient(transport, node_name="eyes", namespace="robot")
             client.require_node(PATIENCE_S)
             answers.extend(client.follow(client.send("find it", camera="/front"), PATIENCE_S))
@@ -225,16 +225,18 @@ class TestServe:
         assert "/robot/eyes looks at /back, /camera/image_raw" in out
         assert f"ROS domain {dds_domain}" in out and "model scripted on cpu" in out
 
-    def test_what_is_loaded_on_ros_is_told_by_parameters(self, monkeypatch):
-        told = {}
-        monkeypatch.setattr("vl2_ros.console.ros_node.run", lambda **options: told.update(options))
+    def test_the_model_on_ros_is_set_by_parameters(self, monkeypatch):
+        passed = {}
+        monkeypatch.setattr(
+            "vl2_ros.console.ros_node.run", lambda **options: passed.update(options)
+        )
         options = ("--without", "pose_decoder", "--memory-budget-mb", 5, "--image-steps", 9)
         assert run("serve", "--transport", "ros", *options, "--device", "cpu") == 0
-        values = told["parameters"]
+        values = passed["parameters"]
         assert (values["without"], values["memory_budget_mb"]) == (["pose_decoder"], 5.0)
         assert (values["image_steps"], values["autostart"]) == (9, True)
         assert run("serve", "--transport", "ros") == 0
-        assert told["parameters"]["without"] == [""]
+        assert passed["parameters"]["without"] == [""]
 
     def test_end_of_input_ends_it_when_asked_for(self, dds_domain, perceiver, monkeypatch):
         read_end, write_end = os.pipe()
@@ -251,7 +253,7 @@ class TestServe:
             singular = name.removesuffix("s") if name in ("cameras", "depth_topics") else name
             option = f"--{singular.replace('_', '-')}"
             assert f" {option} " in out, option
-        # Those of its own keep their texts, too.
+        # Those of its own also keep their texts.
         assert "Other name of a topic" in out and "--end-with-input" not in out
 
     @pytest.mark.parametrize(
@@ -312,7 +314,7 @@ class TestBag:
         assert [frame.stamp_ns for frame, _ in perceiver.seen] == STAMPS[::2]
         assert list_image_topics(out) == ()
 
-    def test_failures_are_counted_and_told(self, bag, perceiver, tmp_path, capsys):
+    def test_failures_are_counted_and_reported(self, bag, perceiver, tmp_path, capsys):
         assert run("bag", bag, tmp_path / "results.mcap", "-c", "fail") == 0
         streams = capsys.readouterr()
         assert "4 of them without an answer, the first: EngineError: the" in streams.err

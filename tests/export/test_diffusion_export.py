@@ -1,4 +1,4 @@
-"""Graphs that draw and edit as ONNX files: what torch computes, and nothing TensorRT lacks."""
+"""Graphs of image generation and editing as ONNX files: equal to torch, fit for TensorRT."""
 
 from __future__ import annotations
 

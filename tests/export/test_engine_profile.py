@@ -121,7 +121,7 @@ def test_a_profile_that_cannot_be_used_is_refused_with_what_was_expected(
     assert str(path) in str(caught.value)
 
 
-def test_what_is_no_yaml_or_no_profile_is_told(tmp_path):
+def test_what_is_no_yaml_or_no_profile_is_reported(tmp_path):
     (tmp_path / "x.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match=r"cannot read the profile .*x\.yaml"):
         load_profile(tmp_path / "x.yaml")

@@ -213,7 +213,7 @@ def test_a_folder_that_cannot_be_made_or_written_says_what_to_do(source, tmp_pat
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineError, match="cannot write engines to .*file.*--engines"):
         build_engines(PROFILE, source, EngineStore(tmp_path / "file" / "x"), CountingBuilder())
-    # Nobody may write there, root included.
+    # No user may write there, root included.
     with pytest.raises(EngineError, match="cannot write engines to /proc.*--engines"):
         build_engines(PROFILE, source, EngineStore(Path("/proc/engines")), CountingBuilder())
 
@@ -263,7 +263,7 @@ def test_a_graph_exported_at_another_precision_is_not_built(source, store):
         build_engines(half, source, store, CountingBuilder())
 
 
-def test_missing_stored_inputs_are_told(source, store):
+def test_missing_stored_inputs_are_reported(source, store):
     sample = source / "prompt_mapper.sample0.npz"
     sample.write_bytes(sample.read_bytes()[:100])
     with pytest.raises(EngineError, match="cannot read the stored inputs"):
@@ -277,13 +277,13 @@ def test_missing_stored_inputs_are_told(source, store):
 def test_an_engine_of_another_machine_fails_its_check(source, store):
     build_engines(PROFILE, source, store, CountingBuilder())
     (file,) = store.published().values()
-    for changes, told in (
+    for changes, problem in (
         ({"built_for": "NVIDIA Orin sm_87"}, "for NVIDIA Orin sm_87, here is onnxruntime"),
         ({"built_with": "onnxruntime 0.9.0"}, "built with onnxruntime 0.9.0"),
         ({"built_with": "tensorrt 10.3.0"}, "built with tensorrt 10.3.0"),
     ):
         other = replace(file, **changes)
-        assert told in verify_engine(other, CountingBuilder(), source).problem
+        assert problem in verify_engine(other, CountingBuilder(), source).problem
         with pytest.raises(EngineError, match="build it here with `vl2 engines build`"):
             OnnxEngine(other)
 

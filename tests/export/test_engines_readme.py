@@ -1,4 +1,4 @@
-"""engines/README.md tells the truth about graphs, profiles and commands."""
+"""engines/README.md is right about graphs, profiles and commands."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def test_the_graph_table_is_that_of_the_code():
 
 
 def test_every_axis_that_changes_is_named():
-    (told,) = re.findall(r"all but these: (.*?)\.\n", README, flags=re.S)
-    assert re.findall("`(.+?)`", told) == list(DYNAMIC_AXES)
+    (documented,) = re.findall(r"all but these: (.*?)\.\n", README, flags=re.S)
+    assert re.findall("`(.+?)`", documented) == list(DYNAMIC_AXES)
 
 
-def test_every_shipped_profile_is_told_with_its_backend():
+def test_every_shipped_profile_is_documented_with_its_backend():
     backends = {"ONNX Runtime": "onnxruntime", "TensorRT": "tensorrt"}
-    told = {name.strip("`"): backends[kind] for name, kind, *_ in list_rows("profile")}
+    documented = {name.strip("`"): backends[kind] for name, kind, *_ in list_rows("profile")}
     shipped = list_shipped_profiles()
-    assert told == {name: load_profile(path).backend for name, path in shipped.items()}
+    assert documented == {name: load_profile(path).backend for name, path in shipped.items()}
 
 
 @pytest.mark.parametrize("line", re.findall(r"vl2 engines \w+(?: --[^`\n]*)?", README))

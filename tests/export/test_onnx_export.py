@@ -1,4 +1,4 @@
-"""Graphs as ONNX files: what torch computes, for every size that may come, with nothing else in."""
+"""Graphs as ONNX files: equal to torch for every size that may come, with nothing else in."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def make_file(
     return helper.make_model(graph, opset_imports=opsets, functions=list(functions), ir_version=9)
 
 
-def tell(model: onnx.ModelProto) -> list[str]:
+def check(model: onnx.ModelProto) -> list[str]:
     return [str(one) for one in find_problems(model)]
 
 
@@ -84,7 +84,7 @@ def test_an_unsupported_operator_is_named_with_node_output_and_type(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "expected"),
     [
         (one_node("NonZero", [("x", INT64, [4])]), "INT64.*allows FP16, FP32, not INT64"),
         (one_node("NonZero", [("x", BOOL, [4])]), "not BOOL"),
@@ -160,12 +160,12 @@ def test_an_unsupported_operator_is_named_with_node_output_and_type(tmp_path):
         ),
     ],
 )
-def test_types_and_restrictions_of_the_table_are_looked_at(model, told):
-    problems = tell(model)
-    assert bool(problems) == bool(told), problems
+def test_types_and_restrictions_of_the_table_are_looked_at(model, expected):
+    problems = check(model)
+    assert bool(problems) == bool(expected), problems
     for problem in problems:
         assert "'planted'" in problem
-        assert re.search(told, problem), problem
+        assert re.search(expected, problem), problem
 
 
 def test_a_number_of_best_ones_that_is_computed_may_be_bounded():
@@ -175,8 +175,8 @@ def test_a_number_of_best_ones_that_is_computed_may_be_bounded():
         helper.make_node("TopK", ["x", "k"], ["values", "indices"], name="best"),
     ]
 
-    def tell_bounded(most: int) -> list[str]:
-        return tell(
+    def check_bounded(most: int) -> list[str]:
+        return check(
             make_file(
                 nodes,
                 inputs=[("x", FLOAT, [1, "n"]), ("tokens", INT64, [])],
@@ -184,8 +184,8 @@ def test_a_number_of_best_ones_that_is_computed_may_be_bounded():
             )
         )
 
-    assert tell_bounded(50) == []
-    assert "K is 5000" in tell_bounded(5000)[0]
+    assert check_bounded(50) == []
+    assert "K is 5000" in check_bounded(5000)[0]
 
 
 def branch(name: str, operator: str):
@@ -202,7 +202,7 @@ def test_nodes_in_branches_are_looked_at():
         name="choice",
     )
     model = make_file([node], inputs=[("c", BOOL, []), ("x", FLOAT, [2, 2])])
-    (problem,) = tell(model)
+    (problem,) = check(model)
     assert problem.startswith("Bernoulli 'inner_Bernoulli' (output 'else_y', FP32)")
 
 
@@ -213,13 +213,13 @@ def test_nodes_in_local_functions_are_looked_at_with_their_types():
     )
     call = helper.make_node("Find", ["x"], ["y"], domain="local", name="call")
     model = make_file([call], inputs=[("x", INT64, [4])], functions=[function], domains=["local"])
-    (problem,) = tell(model)
+    (problem,) = check(model)
     assert problem.startswith("NonZero") and "INT64" in problem
 
 
 def test_other_domains_are_refused():
     node = helper.make_node("FusedMatMul", ["x", "x"], ["y"], domain="com.microsoft", name="fused")
-    (problem,) = tell(make_file([node], inputs=[("x", FLOAT, [2, 2])], domains=["com.microsoft"]))
+    (problem,) = check(make_file([node], inputs=[("x", FLOAT, [2, 2])], domains=["com.microsoft"]))
     assert problem.startswith("FusedMatMul 'fused'") and "domain 'com.microsoft'" in problem
 
 
@@ -244,10 +244,10 @@ def test_a_loop_whose_output_grows_without_bound_is_refused():
     )
     node = helper.make_node("Loop", ["turns", "", "x"], ["end", "rows"], body=body, name="grow")
     model = make_file([node], inputs=[("turns", INT64, []), ("x", FLOAT, [2])])
-    (problem,) = tell(model)
+    (problem,) = check(model)
     assert "1 outputs grow with each turn" in problem
     known = make_file([node], inputs=[("x", FLOAT, [2])], constants=[constant("turns", 3)])
-    assert tell(known) == []
+    assert check(known) == []
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path):

@@ -104,7 +104,7 @@ def test_what_changed_is_exported_again(exported, no_export, tmp_path, monkeypat
     with pytest.raises(EngineError, match="stop"):
         export_for_profile(profile, EMBEDDED_WEIGHTS, folder)
     assert len(no_export) == 1
-    # What it was made from is told last, so a broken export is never taken for a whole one.
+    # Its recipe is written last, so a broken export never counts as a complete one.
     assert not (folder / "export.json").exists()
 
 
@@ -118,7 +118,7 @@ def test_exported_files_are_deleted_and_others_stay(exported, tmp_path):
     assert {path.name for path in folder.iterdir()} == {"notes.txt", "engines.lock"}
 
 
-def test_a_checkpoint_without_any_graph_of_the_profile_is_told(tmp_path):
+def test_a_checkpoint_without_any_graph_of_the_profile_is_reported(tmp_path):
     lone = {"pose_decoder": PROFILE.graphs["pose_decoder"]}
     with pytest.raises(ConfigError, match="none of the graphs pose_decoder"):
         export_for_profile(replace(PROFILE, graphs=lone), EMBEDDED_WEIGHTS, tmp_path / "onnx")

@@ -112,7 +112,7 @@ def test_another_gpu_or_version_builds_its_own_plan(trt, source, tmp_path, trust
     assert len(store.list_engines()) == 1
 
 
-def test_without_the_library_the_way_out_is_told(monkeypatch):
+def test_without_the_library_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     for name in ("engine", "build"):
         monkeypatch.delitem(sys.modules, f"vl2_ros.runtime.tensorrt_backend.{name}", raising=False)

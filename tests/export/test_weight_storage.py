@@ -72,12 +72,12 @@ def test_a_graph_refers_to_weights_and_computes_the_same(network, tmp_path, dtyp
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
     model = onnx.load(path, load_external_data=False)
     outside = [one for one in model.graph.initializer if one.external_data]
-    told = [{entry.key: entry.value for entry in one.external_data} for one in outside]
-    assert {one["location"] for one in told} == {"model.safetensors"}
+    references = [{entry.key: entry.value for entry in one.external_data} for one in outside]
+    assert {one["location"] for one in references} == {"model.safetensors"}
     size = dtype.itemsize
     shapes = {(32, 16, 3, 3), (30, 32), (10, 30)}
     assert {tuple(one.dims) for one in outside} <= shapes | {one[::-1] for one in shapes}
-    assert sorted(int(one["length"]) for one in told) == [300 * size, 960 * size, 4608 * size]
+    assert sorted(int(one["length"]) for one in references) == [300 * size, 960 * size, 4608 * size]
     # Nothing that is worth a node is left inside.
     inside = [one for one in model.graph.initializer if not one.external_data]
     assert all(np.prod(one.dims) < 256 for one in inside)

@@ -17,7 +17,7 @@ MS = 1_000_000
 
 
 class MuteError(Exception):
-    """An error that cannot be told, as extension modules have."""
+    """An error that has no text, as extension modules have."""
 
     def __str__(self) -> str:
         raise MuteError
@@ -34,7 +34,7 @@ def rig() -> Iterator[Rig]:
     rig.close()
 
 
-def test_an_error_that_cannot_be_told_is_a_failed_answer():
+def test_an_error_that_cannot_be_shown_is_a_failed_answer():
     perceiver = StepwisePerceiver(failures={"mute": MuteError()})
     with running_node(perceiver) as (node, log):
         node.put_image("image", make_image(1))
@@ -46,7 +46,7 @@ def test_an_error_that_cannot_be_told_is_a_failed_answer():
         assert log.wait_for_final("b").status is Status.OK
 
 
-def test_a_listener_whose_error_cannot_be_told_keeps_no_other_from_its_answer():
+def test_a_listener_whose_error_cannot_be_shown_keeps_no_other_from_its_answer():
     def fail(answer):
         raise MuteError
 
@@ -57,7 +57,7 @@ def test_a_listener_whose_error_cannot_be_told_keeps_no_other_from_its_answer():
             assert log.wait_for_final(name).status is Status.EXPIRED
 
 
-def test_text_that_no_message_can_hold_is_told_with_marks(rig):
+def test_text_that_no_message_can_contain_is_reported_with_marks(rig):
     # Names of files hold such halves of letters where the disk has bytes that are no UTF-8.
     error = EngineError("cannot read engine_\udcff.onnx")
     with pytest.MonkeyPatch.context() as patch:
@@ -104,7 +104,7 @@ def test_a_side_topic_that_cannot_be_counted_costs_no_result(rig, monkeypatch):
     assert "~/detections: TransportError: no status" in result.message
 
 
-def test_a_perceiver_that_does_not_tell_its_model_costs_no_result(rig, monkeypatch):
+def test_a_perceiver_without_info_costs_no_result(rig, monkeypatch):
     monkeypatch.setattr(type(rig.perceiver), "info", property(lambda self: 1 // 0), raising=False)
     del rig.perceiver.__dict__["info"]
     rig.command("a", "find it")

@@ -1,4 +1,4 @@
-"""Wrong stamps of a camera blind nobody, and what is left out is counted."""
+"""Wrong stamps of a camera stop no answers, and skipped images are counted."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def rig() -> Iterator[Rig]:
 
 def test_one_image_of_the_future_blinds_its_camera_for_a_moment_only(camera):
     camera.raw(1 * S + YEAR)
-    # The raw driver is gone, the compressed one goes on with the right time.
+    # The raw driver is gone, the compressed one continues with the right time.
     for tenth in range(1, 31):
         camera.now_s += 0.1
         camera.compressed(1 * S + tenth * S // 10)
@@ -89,7 +89,7 @@ def test_a_recording_that_begins_again_is_looked_at(camera):
     assert camera.stamps == [0, S, 2 * S] * 2
 
 
-def test_a_clock_that_steps_back_blinds_nobody(camera):
+def test_a_clock_that_steps_back_stops_no_answers(camera):
     camera.compressed(100 * S)
     camera.now_s += 0.1
     camera.compressed(40 * S)
@@ -115,7 +115,7 @@ def test_a_watch_goes_on_through_a_loop_of_a_recording_and_a_step_of_the_clock(r
     assert [stamp_of(one) for one in rig.results.wait_for("w")] == stamps
 
 
-def test_what_is_left_out_is_in_the_diagnostics(rig):
+def test_skipped_images_are_in_the_diagnostics(rig):
     rig.start(diagnostics_period_s=0.1)
     inbox = Inbox(rig.client, "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", Qos())
     camera, twin = rig.open_camera(), rig.open_camera("/image/compressed", compressed=True)

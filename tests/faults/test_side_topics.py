@@ -26,7 +26,7 @@ def rig() -> Iterator[Rig]:
     rig.close()
 
 
-def test_a_topic_that_cannot_be_sent_is_told_in_the_result(rig, monkeypatch):
+def test_a_topic_that_cannot_be_sent_is_reported_in_the_result(rig, monkeypatch):
     detections, segments = rig.subscribe("~/detections"), rig.subscribe("~/segmentation")
     publish = rig.harness.bus.publish
 
@@ -45,7 +45,7 @@ def test_a_topic_that_cannot_be_sent_is_told_in_the_result(rig, monkeypatch):
 
 
 @pytest.mark.parametrize("maker", ["DETECTIONS", "SEGMENTATION", "LABEL_IMAGE", "LABEL_INFO"])
-def test_a_message_that_cannot_be_made_is_told_in_the_result(rig, monkeypatch, maker):
+def test_a_message_that_cannot_be_made_is_reported_in_the_result(rig, monkeypatch, maker):
     topic = getattr(result_messages, maker)
     rig.subscribe(topic.name)
 
@@ -63,7 +63,7 @@ def test_a_message_that_cannot_be_made_is_told_in_the_result(rig, monkeypatch, m
     assert topic.name in result.message and "too large" in result.message
 
 
-def test_an_overlay_that_cannot_be_drawn_is_told_in_the_result(rig, monkeypatch):
+def test_an_overlay_that_cannot_be_drawn_is_reported_in_the_result(rig, monkeypatch):
     rig.subscribe("~/annotated")
 
     def fail(*_, **__):

@@ -26,7 +26,7 @@ from vl2_ros.runtime.files.weights_identity import (
     identify_weights,
 )
 
-#: Long enough that a sample of 4 MB from each end would leave out the middle.
+#: Long enough that a sample of 4 MB from each end would miss the middle.
 ROWS, WIDTH, TENSORS = 1 << 10, 1 << 10, 6
 
 
@@ -102,7 +102,7 @@ def test_a_file_is_read_once_until_it_changes(folder, monkeypatch):
     assert opened == ["model.safetensors"]
     assert identify_weights(folder) == first
     assert opened == ["model.safetensors"]
-    age(folder / "model.safetensors")  # another time: nobody knows what was written
+    age(folder / "model.safetensors")  # another time: its contents are unknown
     assert identify_weights(folder) == first
     assert opened == ["model.safetensors"] * 2
 
@@ -143,7 +143,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(folder, cache):
     assert identify_weights(folder) == identify_weights(folder)
 
 
-def test_weights_that_cannot_be_read_are_told(folder):
+def test_weights_that_cannot_be_read_are_reported(folder):
     (folder / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"cannot read .*config\.json.*copy the checkpoint"):
         identify_weights(folder)
@@ -258,7 +258,7 @@ def test_changed_weights_are_noticed_by_each_engine(embedded):
         files.check_embeddings()
 
 
-def test_embeddings_that_nobody_hashed_do_not_answer(embedded):
+def test_embeddings_without_a_hash_do_not_answer(embedded):
     path = embedded / FILE_NAME
     document = json.loads(path.read_text())
     del document["embeddings"]

@@ -23,12 +23,12 @@ from vl2_ros.structures import (
     StageEvent,
 )
 
-DRAWN = "Here it is [GEN]."
+GENERATED = "Here it is [GEN]."
 EDITED = "Here it is [EDIT]."
 
 
 class Generator:
-    """Two steps; a drawing is grey, an edit its source upside down."""
+    """Two steps; a generated image is grey, an edit its source upside down."""
 
     info = EngineInfo("denoiser", "scripted", "cpu", (), ())
 
@@ -80,9 +80,9 @@ def make_pipeline(tokenizer, answer, *, detection=None, generators=(), absent=No
     return Pipeline(engines, tokenizer, CONFIG)
 
 
-def test_a_drawing_comes_with_the_result(tokenizer, frame):
+def test_a_generated_image_comes_with_the_result(tokenizer, frame):
     drawer = Generator(Route.GENERATE)
-    pipeline = make_pipeline(tokenizer, DRAWN, generators=[drawer])
+    pipeline = make_pipeline(tokenizer, GENERATED, generators=[drawer])
     options = ImageOptions(seed=3, steps=2)
     result = pipeline.answer(frame, Command("draw a mug", id="a", image_options=options))
     (image,) = result.images
@@ -112,8 +112,8 @@ def test_an_edit_gets_the_frame_and_keeps_its_pixels(tokenizer, frame):
     assert (image.rgb == frame.rgb[::-1]).all()
 
 
-def test_steps_are_told_between_stage_and_result(tokenizer, frame):
-    pipeline = make_pipeline(tokenizer, DRAWN, generators=[Generator(Route.GENERATE)])
+def test_steps_are_reported_between_stage_and_result(tokenizer, frame):
+    pipeline = make_pipeline(tokenizer, GENERATED, generators=[Generator(Route.GENERATE)])
     events = list(pipeline.run(frame, Command("draw a mug")))
     place = events.index(StageEvent("diffusion"))
     steps = [ProgressEvent("diffusion", step, 2) for step in (1, 2)]
@@ -123,7 +123,7 @@ def test_steps_are_told_between_stage_and_result(tokenizer, frame):
 
 def test_closing_the_run_stops_before_the_next_step(tokenizer, frame):
     drawer = Generator(Route.GENERATE)
-    run = make_pipeline(tokenizer, DRAWN, generators=[drawer]).run(frame, Command("draw"))
+    run = make_pipeline(tokenizer, GENERATED, generators=[drawer]).run(frame, Command("draw"))
     for event in run:
         if isinstance(event, ProgressEvent):
             break
@@ -169,9 +169,9 @@ def test_a_route_that_is_switched_off_says_why_it_is_not_there(tokenizer, frame)
         pipeline.answer(frame, Command("find the mug"))
 
 
-def test_a_drawing_needs_no_frame_and_no_vision(tokenizer):
+def test_image_generation_needs_no_frame_and_no_vision(tokenizer):
     drawer = Generator(Route.GENERATE)
-    pipeline = make_pipeline(tokenizer, DRAWN, generators=[drawer])
+    pipeline = make_pipeline(tokenizer, GENERATED, generators=[drawer])
     result = pipeline.answer(None, Command("draw a red mug"))
     assert (result.stamp_ns, result.frame_id) == (0, "")
     assert len(result.images) == 1

@@ -96,8 +96,8 @@ def test_other_routes_of_the_answer_go_to_their_own_decoder(tokenizer, frame):
     detection = DetectionDecoder()
     pipeline = make_pipeline(tokenizer, answer, PoseDecoder(), detection)
     branches = pipeline.answer(frame, Command("all of it", score_threshold=0.5)).branches
-    told = [(branch.route, branch.phrases) for branch in branches]
-    assert told == [
+    found = [(branch.route, branch.phrases) for branch in branches]
+    assert found == [
         (Route.SEGMENT, ("table",)),
         (Route.POSE, ("cat",)),
         (Route.DETECT, ("cup",)),
@@ -118,7 +118,7 @@ def test_direct_poses_need_no_generation_and_take_any_names(tokenizer, frame):
     assert decoder.calls[0]["keypoint_link"].shape == (1, 2, 2, WIDTH)
 
 
-def test_poses_that_repeat_a_better_one_are_left_out_of_answers(tokenizer, frame):
+def test_poses_that_repeat_a_better_one_are_dropped_from_answers(tokenizer, frame):
     class Twice(PoseDecoder):
         def run(self, inputs):
             output = super().run(inputs)

@@ -28,7 +28,7 @@ TOPICS = {
 
 def test_parameter_file_has_every_parameter_with_its_default_unit_and_range():
     text = (LAUNCH / "perception.yaml").read_text()
-    told = yaml.safe_load(text)["/**"]["ros__parameters"]
+    written = yaml.safe_load(text)["/**"]["ros__parameters"]
     there = {}
     comments = " ".join(re.findall(r"# (.*)", text))
     for table in (ProcessParameters, NodeParameters):
@@ -40,8 +40,8 @@ def test_parameter_file_has_every_parameter_with_its_default_unit_and_range():
             assert note.text in comments, item.name
             if note.least is not None:
                 assert f"{note.text} [{note.least:g} to {note.most:g}]" in comments
-    assert told == there
-    assert {name: type(value) for name, value in told.items()} == {
+    assert written == there
+    assert {name: type(value) for name, value in written.items()} == {
         name: type(value) for name, value in there.items()
     }
 

@@ -115,7 +115,7 @@ class ScriptedPerceiver:
     def _make_image(
         self, frame: Frame, command: Command, route: Route
     ) -> Generator[Event, None, GeneratedImage]:
-        """An edit is the frame turned into its negative, a drawing is even grey."""
+        """An edit is the frame turned into its negative, a generated image is even grey."""
         options = command.image_options
         steps = options.steps or STEPS
         yield StageEvent("diffusion")

@@ -34,7 +34,7 @@ def test_a_waiting_ask_is_canceled_before_cancel_returns(perceiver):
         assert node.cancel("b") == 1
         assert log.statuses() == [("b", Status.CANCELED)]
         assert log.threads[0] is threading.current_thread()
-        assert node.cancel("b") == node.cancel("nobody") == 0
+        assert node.cancel("b") == node.cancel("unknown") == 0
         perceiver.go()
         log.wait_for(3)
     assert [name for name, _ in perceiver.runs] == ["a", "c"]
@@ -57,7 +57,7 @@ def test_a_running_ask_stops_before_its_next_step(perceiver):
     assert answer.frame is not None and answer.frame.stamp_ns == 1
 
 
-def test_a_running_drawing_stops_before_its_next_denoising_step():
+def test_a_running_generation_stops_before_its_next_denoising_step():
     perceiver, heard = StepwisePerceiver(draws=True), []
     perceiver.hold()
     with running_node(perceiver) as (node, log):
@@ -74,7 +74,7 @@ def test_a_running_drawing_stops_before_its_next_denoising_step():
     assert steps == [ProgressEvent("diffusion", 1, STEPS)]
 
 
-def test_a_drawing_past_its_deadline_stops_before_its_next_denoising_step(clock):
+def test_a_generation_past_its_deadline_stops_before_its_next_denoising_step(clock):
     perceiver = StepwisePerceiver(draws=True)
     perceiver.hold()
     with running_node(perceiver) as (node, log):

@@ -78,7 +78,7 @@ def test_only_the_first_of_a_key_has_a_traceback(clock, caplog):
     assert "ZeroDivisionError: a bug" in caplog.text
 
 
-def test_end_of_a_flood_is_told_once(clock, lines):
+def test_end_of_a_flood_is_reported_once(clock, lines):
     log = RepeatedLog(LOGGER, 60.0, clock)
     for _ in range(5):
         log.log(logging.WARNING, "busy", "the queue is full")

@@ -127,7 +127,7 @@ BAD_COMMANDS = {
 
 
 @pytest.mark.parametrize("name", BAD_COMMANDS)
-def test_bad_command_is_answered_invalid_and_disturbs_nobody(rig, name):
+def test_bad_command_is_answered_invalid_and_disturbs_no_other(rig, name):
     fields, expected = BAD_COMMANDS[name]
     rig.start()
     camera = rig.open_camera()
@@ -183,7 +183,7 @@ def test_duplicate_id_is_refused_and_the_first_goes_on(rig):
 @pytest.mark.parametrize(
     ("text", "expected"), [("fail", "engine is out of memory"), ("crash", "ZeroDivisionError")]
 )
-def test_failing_perceiver_is_told_and_the_node_lives_on(rig, text, expected):
+def test_failing_perceiver_is_reported_and_the_node_lives_on(rig, text, expected):
     rig.start()
     rig.show(rig.open_camera(), 1 * MS)
     rig.command("a", text)
@@ -213,7 +213,7 @@ def test_prompts_and_images_reach_the_perceiver(rig):
     assert command.score_threshold == 0.75
 
 
-def test_nothing_but_what_is_kept_for_late_ones_is_made_for_nobody(rig, monkeypatch):
+def test_without_subscribers_only_what_is_kept_for_late_ones_is_made(rig, monkeypatch):
     rig.start()
     rig.show(rig.open_camera(), 1 * MS)
     published: list[str] = []
@@ -279,7 +279,7 @@ def test_server_starts_once_and_stops_twice(rig):
     rig.server.stop()
 
 
-def test_stopped_server_leaves_no_thread_and_listens_to_nobody(rig):
+def test_stopped_server_leaves_no_thread_and_has_no_subscriptions(rig):
     before = set(threading.enumerate())
     rig.start()
     rig.show(rig.open_camera(), 1 * MS)

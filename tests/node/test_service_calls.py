@@ -77,7 +77,7 @@ def test_refused_watch_says_why_and_publishes_its_result(rig):
     assert rig.results.wait_for("v")[0].status == Status.INVALID
 
 
-def test_info_tells_what_answers(rig):
+def test_info_reports_the_model(rig):
     rig.start(cameras=("left", "right"))
     info = call(ServiceCalls(TYPES, lambda: rig.server, "9.9"), "get_info")
     assert (info.version, info.model, info.model_identity) == ("9.9", "scripted", "0123abcd")

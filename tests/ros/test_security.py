@@ -130,6 +130,6 @@ def test_camera_may_not_ask(secured):
 
 
 def test_process_without_an_enclave_is_refused(keystore):
-    done = keystore.ask("/nobody", 3)
+    done = keystore.ask("/unknown", 3)
     assert done.returncode != 0
-    assert "nobody" in done.stdout + done.stderr
+    assert "unknown" in done.stdout + done.stderr

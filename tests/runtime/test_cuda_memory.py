@@ -11,7 +11,7 @@ from vl2_ros.runtime.cuda_memory import CudaMemory
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu", "cuda:99"])
-def test_a_device_that_is_not_there_is_told(device):
+def test_a_device_that_is_not_there_is_reported(device):
     with pytest.raises(EngineError, match="expected cuda|needs a CUDA device|is not there"):
         CudaMemory(device)
 

@@ -1,4 +1,4 @@
-"""What is checked of the inputs of every graph, whoever executes it."""
+"""Checks of the inputs of every graph, on any backend."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_an_engine_loads_with_its_first_run():
 
 
 def test_a_generator_loads_with_its_first_image_and_passes_its_events_on():
-    class Drawing:
+    class Generator:
         info = INFO
 
         def generate(self, states, options, source=None):
@@ -113,7 +113,7 @@ def test_a_generator_loads_with_its_first_image_and_passes_its_events_on():
             rgb = np.zeros((64, 64, 3), np.uint8)
             return GeneratedImage(Route.GENERATE, rgb, options.seed, 1, "euler")
 
-    loader = Loader(Drawing())
+    loader = Loader(Generator())
     lazy = LazyImageGenerator(INFO, loader.make_part("image_generation", PartMemory()))
     run = lazy.generate(np.zeros((2, 3)), ImageOptions(seed=4))
     assert loader.loads == 0

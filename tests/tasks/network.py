@@ -53,7 +53,7 @@ def make_frame(height: int, width: int, seed: int = 0) -> Frame:
 
 
 class Dictated:
-    """A language session that runs the network and then says what it was told to."""
+    """A language session that runs the network and then says what it was set to."""
 
     def __init__(self, network: Network, session: TorchLanguageSession) -> None:
         self._network, self._session = network, session

@@ -103,7 +103,7 @@ def test_prompt_without_its_image(network):
 
 
 @pytest.mark.parametrize("sentence", ["what is region 3?", "is region0 red?"])
-def test_region_that_nobody_points_at(network, sentence):
+def test_region_without_a_visual_prompt(network, sentence):
     refuse(network, "but 1 regions are pointed at", sentence, visual_prompts=(point(3, 3),))
 
 

@@ -1,4 +1,4 @@
-"""Drawings and edits, from a sentence to the network's input (docs/spec/core.md, 7.5)."""
+"""Image generation and editing, from a sentence to the network's input (docs/spec/core.md, 7.5)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FRAME = make_frame(*ODD_HW)
 IMAGE = "<48>\n"
 COUNTS = {"num_embs": PROCESSING.num_embs, "num_embs_gen": PROCESSING.num_embs_gen}
 #: sentence, question, answer, route
-WISHES = {
-    "drawing": (
+REQUESTS = {
+    "generation": (
         "Draw me a Red Mug (on a table)!",
         "Draw a picture of a red mug on a table.",
         "Here it is [GEN].",
@@ -45,15 +45,15 @@ def feed(network: Network, command: Command, frame=FRAME, routes=tuple(Route)):
     return network.prompt_text(), inputs.ids, features, step
 
 
-@pytest.mark.parametrize("name", WISHES)
+@pytest.mark.parametrize("name", REQUESTS)
 def test_sentence_becomes_the_trained_question(network, name):
-    sentence, question, _, _ = WISHES[name]
+    sentence, question, _, _ = REQUESTS[name]
     text, *_ = feed(network, Command(sentence))
     assert text == f"<s>USER: {question} ASSISTANT:"
 
 
-def test_a_drawing_needs_no_image_and_looks_at_none(network):
-    sentence, question, _, _ = WISHES["drawing"]
+def test_generation_needs_no_image_and_uses_none(network):
+    sentence, question, _, _ = REQUESTS["generation"]
     with_one, ids, features, _ = feed(network, Command(sentence))
     without, other_ids, _, _ = feed(network, Command(sentence), frame=None)
     assert with_one == without == f"<s>USER: {question} ASSISTANT:"
@@ -61,9 +61,9 @@ def test_a_drawing_needs_no_image_and_looks_at_none(network):
     assert features.image_tokens is None and network.vision.calls == []
 
 
-@pytest.mark.parametrize("name", WISHES)
+@pytest.mark.parametrize("name", REQUESTS)
 def test_direct_answers_hold_the_slots_of_images(network, name):
-    sentence, question, answer, route = WISHES[name]
+    sentence, question, answer, route = REQUESTS[name]
     text, ids, _, _ = feed(network, Command(sentence, direct=True))
     written = answer.replace(route.value, route.value + "[EMB]" * 6)
     assert text == f"<s>USER: {question} ASSISTANT: {written}</s>"
@@ -71,9 +71,9 @@ def test_direct_answers_hold_the_slots_of_images(network, name):
     assert prompt.format.answer == answer and len(prompt.format.phrases) == 1
 
 
-@pytest.mark.parametrize("name", WISHES)
+@pytest.mark.parametrize("name", REQUESTS)
 def test_direct_states_are_those_that_generation_would_give(network, name):
-    sentence, _, answer, route = WISHES[name]
+    sentence, _, answer, route = REQUESTS[name]
     tokens = network.tokenizer.tokens
     _, ids, _, step = feed(network, Command(sentence, direct=True))
     (group,) = gather_slots(step.hidden, ids.tolist(), tokens, slot_counts(tokens, **COUNTS))
@@ -88,9 +88,9 @@ def test_direct_states_are_those_that_generation_would_give(network, name):
     np.testing.assert_allclose(states, group.states, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", WISHES)
+@pytest.mark.parametrize("name", REQUESTS)
 def test_a_model_that_makes_no_images_is_asked_as_before(network, name):
-    sentence = WISHES[name][0]
+    sentence = REQUESTS[name][0]
     can = (Route.ANSWER, Route.DETECT)
     text, *_ = feed(network, Command(sentence), routes=can)
     assert text == f"<s>USER: {IMAGE}{sentence} ASSISTANT:"
@@ -132,12 +132,12 @@ def test_further_images_leave_the_sentence_as_it_is():
         ("draw it", {}, tuple(Route), "is about an image"),
     ],
 )
-def test_without_a_image_only_drawings_are_taken(sentence, changes, routes, expected):
+def test_without_an_image_only_generation_is_accepted(sentence, changes, routes, expected):
     with pytest.raises(InputError, match=expected):
         write_prompt(None, Command(sentence, **changes), PROCESSING, routes)
 
 
-def test_special_tokens_in_wishes_open_nothing(network):
+def test_special_tokens_in_requests_open_nothing(network):
     _, ids, _, _ = feed(network, Command("draw a mug [GEN] <image> [EMB]"))
     tokens = network.tokenizer.tokens
     assert not set(ids.tolist()) & {*tokens.routing, *tokens.slots, tokens.image_patch}

@@ -148,7 +148,7 @@ def test_an_edit_comes_back_on_its_topic_pixel_on_pixel(rig, json_tokenizer):
     np.testing.assert_array_equal(image.data.reshape(rgb.shape), rgb[::-1])
 
 
-def test_a_drawing_asked_by_a_sentence_alone(rig, json_tokenizer):
+def test_a_generation_asked_by_a_sentence_alone(rig, json_tokenizer):
     start_with(rig, json_tokenizer, "Here it is [GEN].", make_frame(*ODD_HW).rgb)
     rig.say("draw a red mug")
     (result,) = rig.results.wait()

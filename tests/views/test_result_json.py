@@ -142,7 +142,7 @@ def test_poses_list_named_keypoints_and_edges():
     assert row["skeleton_edges"] == [[0, 1]]
 
 
-def test_images_are_told_by_what_makes_them_again():
+def test_images_are_listed_with_what_reproduces_them():
     image = GeneratedImage(Route.EDIT, np.zeros((48, 64, 3), np.uint8), 2**62, 20, "dpm++")
     document = json.loads(json.dumps(result_to_json(Result("", 0, "", "Here.", images=(image,)))))
     assert document["routes"] == ["[EDIT]"] and document["instances"] == []

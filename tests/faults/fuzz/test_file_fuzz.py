@@ -182,7 +182,7 @@ def test_wrong_kinds_at_the_top_of_a_configuration(config, changes):
         read_checkpoint_config(config.parent)
 
 
-def test_sizes_that_clash_are_told_by_the_network(release, tmp_path):
+def test_sizes_that_clash_are_reported_by_the_network(release, tmp_path):
     for path in release.iterdir():
         os.link(path, tmp_path / path.name)
     config = tmp_path / "config.json"

@@ -59,7 +59,7 @@ def test_results_find_long_ids_and_anonymous_commands(accounting):
     ledger.expect("", "7: find the mug " + "y" * 100)
     ledger.receive(result("x" * 256))
     ledger.receive(result("chosen by the node", text=("7: find the mug " + "y" * 100)[:60]))
-    ledger.receive(result("nobody", status=Status.INVALID))
+    ledger.receive(result("unknown", status=Status.INVALID))
     counted = ledger.summarize()
     assert counted["lost"] == counted["doubles"] == 0
     assert counted["results_of_no_command"] == {"INVALID": 1}

@@ -24,13 +24,13 @@ HW = (1500, 2000)
 IMAGES = 2
 
 
-class DrawingPerceiver(ScriptedPerceiver):
+class MaskPerceiver(ScriptedPerceiver):
     """Draws what the command points at, as the pipeline does, before it answers."""
 
     def run(self, frame: Frame, command: Command, memory: object = None):
         frames = (frame, *command.images)
         config = ProcessingConfig(vision_side=336, vision_tokens=576)
-        self.drawn = [
+        self.masks = [
             region_mask(one, frames[one.image].frame_hw, config) for one in command.visual_prompts
         ]
         yield from super().run(frame, command, memory)
@@ -41,7 +41,7 @@ class Node:
 
     def __init__(self) -> None:
         bus = MemoryBus()
-        self.perceiver = DrawingPerceiver()
+        self.perceiver = MaskPerceiver()
         self.client = MemoryTransport(bus, "client")
         parameters = NodeParameters(max_frame_age_s=0.0)
         self.server = PerceptionServer(self.perceiver, MemoryTransport(bus), parameters)
@@ -81,7 +81,7 @@ def main() -> None:
     node = Node()
     node.ask("warm", (64, 64), 3)
     growth = measure_growth(lambda: node.ask("measured", HW, MAX_VISUAL_PROMPTS))
-    assert len(node.perceiver.drawn) == MAX_VISUAL_PROMPTS
+    assert len(node.perceiver.masks) == MAX_VISUAL_PROMPTS
     pixels = (IMAGES + 1) * HW[0] * HW[1]
     sys.stdout.write(json.dumps({"growth": growth, "pixels": pixels}))
     node.server.stop()

@@ -97,7 +97,7 @@ class FrameCount:
 class FaultyPerceiver:
     """Does what a command says, in stage "vision"; else answers with its process and the frame.
 
-    "count" yields words for ever; the answer's text tells how many runs were closed before. What
+    "count" yields words for ever; the answer's text is how many runs were closed before. What
     begins with "remember" counts frames in a memory, "remember badly" with an answer that cannot
     be pickled; "memories" is answered with the number of memories that are alive.
     """
@@ -166,7 +166,7 @@ def make_frame(value: int = 7, hw: tuple[int, int] = (8, 12)) -> Frame:
 
 
 def hold_a_child() -> None:
-    """Keep a perceiver process and tell its number; the parent of a test about parents."""
+    """Keep a perceiver process and print its number; the parent of a test about parents."""
     from vl2_ros.isolation.child_perceiver import ChildPerceiver
 
     perceiver = ChildPerceiver(FaultyPerceiver)

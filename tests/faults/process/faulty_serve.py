@@ -1,4 +1,4 @@
-"""`vl2 serve` as a process of its own with a perceiver that hangs when it is told to."""
+"""`vl2 serve` as a process of its own with a perceiver that hangs on request."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class TestCrash:
         with closing(ChildPerceiver(FaultyPerceiver)) as perceiver:
             before = find_pid(answer(perceiver))
             os.kill(before, signal.SIGKILL)
-            # Asked at once, before anybody can know: the run was not begun, so it is done anew.
+            # Asked at once, before the end can be known: the run was not begun, so it is done anew.
             assert find_pid(answer(perceiver)) != before
 
     def test_of_the_gpu_is_an_error_then_a_restart(self, caplog):
@@ -127,10 +127,10 @@ class TestCrash:
             (0, None, 201, False),  # nor by this thread
             (0, 1234, 0, False),
             (0, 1234, 700, True),  # an illegal access
-            (710, None, 710, True),  # a failed assertion, told by any call
+            (710, None, 710, True),  # a failed assertion, reported by any call
         ],
     )
-    def test_of_the_gpu_is_told_by_its_driver(self, get_code, context, sync_code, is_lost):
+    def test_of_the_gpu_is_reported_by_its_driver(self, get_code, context, sync_code, is_lost):
         class Driver:
             def cuCtxGetCurrent(self, pointer: object) -> int:  # noqa: N802 - CUDA's name
                 pointer._obj.value = context
@@ -171,7 +171,7 @@ class TestHang:
             events.close()
         assert seen == [StageEvent("vision")] * 3
 
-    def test_of_a_run_that_nobody_waits_for_is_killed_too(self, caplog, clock):
+    def test_of_a_run_that_is_not_waited_for_is_also_killed(self, caplog, clock):
         with closing(ChildPerceiver(FaultyPerceiver, STRICT)) as perceiver:
             before = find_pid(answer(perceiver))
             events = perceiver.run(make_frame(), Command("hang"))
@@ -369,7 +369,7 @@ class TestLoading:
         with pytest.raises(EngineError, match="after loading for 1 s in stage load"):
             ChildPerceiver(partial(faulty_perceiver.make_late, 3600.0), Watchdog(load_s=1.0))
 
-    def test_that_fails_later_is_tried_again_and_told_meanwhile(self, tmp_path, caplog):
+    def test_that_fails_later_is_tried_again_and_reported_meanwhile(self, tmp_path, caplog):
         caplog.set_level(logging.INFO)
         load = partial(faulty_perceiver.make_at_start, str(tmp_path), (1, 4))
         with closing(ChildPerceiver(load)) as perceiver:
@@ -381,9 +381,9 @@ class TestLoading:
             events.close()
             assert answer_in_time(perceiver)
             wait_until(lambda: perceiver.info.name == "start 4", "the fourth start has loaded")
-        told = [line for line in caplog.text.splitlines() if "it is started again in" in line]
-        assert [line.rpartition(" in ")[2] for line in told] == ["0 s", "1 s", "2 s"]
-        assert "could not be loaded again: EngineError" in told[1]
+        logged = [line for line in caplog.text.splitlines() if "it is started again in" in line]
+        assert [line.rpartition(" in ")[2] for line in logged] == ["0 s", "1 s", "2 s"]
+        assert "could not be loaded again: EngineError" in logged[1]
         assert "the restarted perceiver is another" in caplog.text
 
 

@@ -77,7 +77,7 @@ def test_a_hanging_job_is_reported_with_its_stage(perceiver):
         assert report.idle_s > 0.1
         perceiver.go()
         log.wait_for_final("a")
-        wait_until(lambda: not node.report().is_stalled, "it goes on")
+        wait_until(lambda: not node.report().is_stalled, "it continues")
 
 
 def test_a_job_that_gives_signs_does_not_hang(perceiver, clock):

@@ -110,7 +110,7 @@ def test_a_stop_from_a_callback_changes_nothing(rig):
     assert not rig.server.is_active
 
 
-def test_who_is_told_of_a_failure_may_stop_the_server(rig, monkeypatch):
+def test_the_callback_of_a_failure_may_stop_the_server(rig, monkeypatch):
     monkeypatch.setattr(PerceptionNode, "_work", lambda self: None)
     stopped: list[bool] = []
     rig.start(on_failure=lambda reason: stopped.append(rig.server.stop()), diagnostics_period_s=0.1)
@@ -189,7 +189,7 @@ def test_diagnostics_count_what_could_not_be_read(rig):
     assert rig.server.node.report().answer_counts[Status.INVALID] == 1
 
 
-def test_the_end_of_a_flood_of_failures_is_told(rig, monkeypatch, caplog):
+def test_the_end_of_a_flood_of_failures_is_reported(rig, monkeypatch, caplog):
     rig.start(diagnostics_period_s=0.1)
     repeated = rig.server.node._repeated
     monkeypatch.setattr(repeated, "_period_s", 0.2)
@@ -197,7 +197,7 @@ def test_the_end_of_a_flood_of_failures_is_told(rig, monkeypatch, caplog):
     for name in ("a", "b", "c"):
         rig.command(name, "crash")
         rig.results.wait_for(name)
-    wait_until(lambda: "more times in the last" in caplog.text, "the count is told")
+    wait_until(lambda: "more times in the last" in caplog.text, "the count is logged")
 
 
 def test_an_image_on_its_way_at_the_stop_is_not_looked_at_later():

@@ -1,4 +1,4 @@
-"""Whatever is raised on a thread of the node, the thread goes on and the command is answered."""
+"""Whatever is raised on a thread of the node, the thread continues and the command is answered."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_worker_that_has_ended_ends_the_process(rig, monkeypatch):
     monkeypatch.setattr(PerceptionNode, "_work", lambda self: None)
     # However rare the diagnostics are.
     rig.start(diagnostics_period_s=3600.0, on_failure=reasons.append)
-    wait_until(lambda: reasons, "the failure is told")
+    wait_until(lambda: reasons, "the failure is reported")
     assert "worker or its timekeeper has ended" in reasons[0]
     rig.server.stop()
     assert len(reasons) == 1

@@ -136,7 +136,7 @@ def test_vl2_serve_survives_the_end_of_its_perceiver_process(dds_domain):
     camera = run_beside("camera", recording, "--loop")
     names = ("--camera", "/camera/image_raw", "--max-frame-age-s", 0, "--device", "cpu")
     node = run_beside("serve", *names, "--watchdog", "on", "--command-deadline-s", 60)
-    transport = DdsTransport("somebody")
+    transport = DdsTransport("other")
     try:
         client = PerceptionClient(transport)
         client.require_node(PATIENCE_S)
@@ -152,9 +152,9 @@ def test_vl2_serve_survives_the_end_of_its_perceiver_process(dds_domain):
         (other,) = list_children(node.pid)
         assert other != child
         node.terminate()
-        _, told = node.communicate(timeout=PATIENCE_S)
+        _, logged = node.communicate(timeout=PATIENCE_S)
         assert node.returncode == 0
-        assert "was ended by signal 9 (SIGKILL" in told and "Traceback" not in told
+        assert "was ended by signal 9 (SIGKILL" in logged and "Traceback" not in logged
         assert list_children(node.pid) == [] and not Path(f"/proc/{other}").exists()
     finally:
         transport.close()

@@ -187,7 +187,7 @@ def test_safetensors_are_taken_before_bin(tmp_path, weights):
     load_model(tmp_path)
 
 
-def test_parts_that_cannot_be_built_are_left_out_with_the_reason(release, caplog):
+def test_parts_that_cannot_be_built_are_skipped_with_the_reason(release, caplog):
     with caplog.at_level(logging.INFO):
         load_model(release)
     for part, key in (("image_generation", "sd_config"), ("image_editing", "ip2p_config")):

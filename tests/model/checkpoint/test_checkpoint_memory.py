@@ -157,12 +157,12 @@ def test_a_part_alone_takes_its_own_weights_and_no_others(with_images, tmp_path,
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.parametrize("left_out", [(*IMAGE_PARTS,), ("detection_decoder", *IMAGE_PARTS)])
-def test_parts_that_are_left_out_take_no_memory(with_images, tmp_path, weights, left_out):
+@pytest.mark.parametrize("excluded", [(*IMAGE_PARTS,), ("detection_decoder", *IMAGE_PARTS)])
+def test_parts_that_are_excluded_take_no_memory(with_images, tmp_path, weights, excluded):
     stored = describe_checkpoint(with_images).part_bytes
-    names = ("pose_decoder", *left_out)
+    names = ("pose_decoder", *excluded)
     size_mib, peak_mib = measure(f"without:{','.join(names)}", with_images, tmp_path, weights)
-    kept = sum(stored.values()) - sum(stored[name] for name in left_out)
+    kept = sum(stored.values()) - sum(stored[name] for name in excluded)
     assert size_mib == pytest.approx(kept / 2**20)
     assert peak_mib <= size_mib + SLACK_MIB, f"{peak_mib:.0f} MiB for {size_mib:.0f} MiB"
-    assert sum(stored[name] for name in left_out) / 2**20 > 2 * SLACK_MIB
+    assert sum(stored[name] for name in excluded) / 2**20 > 2 * SLACK_MIB

@@ -350,7 +350,7 @@ def test_a_saved_release_keeps_its_companions_and_can_be_saved_in_place(root, tm
 
 
 @pytest.mark.golden
-def test_a_safety_checker_in_the_folder_is_told_and_kept(lone_release, root, tmp_path):
+def test_a_safety_checker_in_the_folder_is_reported_and_kept(lone_release, root, tmp_path):
     copy_tree(root / "checkpoints", lone_release / "checkpoints")
     folder = lone_release / "checkpoints" / "stable-diffusion-v1-5"
     for name, file in (

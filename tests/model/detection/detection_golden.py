@@ -22,7 +22,7 @@ class Group:
     """Tensors and description of one golden group."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        # First the file whose absence is told with its name.
+        # First the file whose absence is reported by name.
         self.info: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
         self.tensors = load_file(folder / f"{name}.safetensors")
 

@@ -104,12 +104,12 @@ def draw(group: Group, seed: int, rows: int, classes: int) -> tuple[Tensor, Tens
 
 
 def find_seed(group: Group, classes: int) -> int | None:
-    """Return the seed that gives the stored draws; the other cases were drawn from it too."""
+    """Return the seed that gives the stored draws; the other cases were sampled from it as well."""
     stored = stored_draws(group)
     for seed in range(2000):
         if torch.equal(torch.rand(1, generator=torch.Generator().manual_seed(seed)), stored[0][:1]):
-            drawn = draw(group, seed, len(stored[0]), classes)
-            if all(torch.equal(a, b.to(a.dtype)) for a, b in zip(drawn, stored, strict=True)):
+            sampled = draw(group, seed, len(stored[0]), classes)
+            if all(torch.equal(a, b.to(a.dtype)) for a, b in zip(sampled, stored, strict=True)):
                 return seed
     return None
 

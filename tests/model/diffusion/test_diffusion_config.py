@@ -1,4 +1,4 @@
-"""What a part that makes images is made of: checks, files, round trips."""
+"""The configuration of image generation and editing: checks, files, round trips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawing and editing of full size, without their weights, against the published counts."""
+"""Image generation and editing of full size, without weights, against the published counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The modules behind the graphs of drawing and editing, against the graph table."""
+"""The modules behind the graphs of image generation and editing, against the graph table."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_graph_holds_the_weights_that_it_runs_on_and_no_others(network):
     assert counts["vae_encoder"] == counts["vae_decoder"]
 
 
-def test_drawing_needs_no_encoder_of_images():
+def test_generation_needs_no_encoder_of_images():
     assert "vae_encoder" not in IMAGE_PARTS["image_generation"].graphs
     assert set(IMAGE_PARTS["image_editing"].graphs) < set(GRAPHS)
 

@@ -1,4 +1,4 @@
-"""The training loss of drawing and editing against its formula, written once more."""
+"""The training loss of image generation and editing against a second form of its formula."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ def test_what_does_not_fit_is_refused(network):
             diffusion_losses(network, states, small)
 
 
-def test_a_schedule_that_tells_velocity_is_refused():
+def test_a_schedule_that_predicts_velocity_is_refused():
     config = DiffusionConfig.tiny()
     velocity = {**config.scheduler, "prediction_type": "v_prediction"}
     with pytest.raises(ConfigError, match="prediction_type must be epsilon"):

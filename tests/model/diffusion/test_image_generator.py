@@ -1,4 +1,4 @@
-"""The networks of drawing and editing against the reference runs of a complete tiny release.
+"""The networks of generation and editing against reference runs of a complete tiny release.
 
 The loops are written out here with diffusers' schedulers; the product's are the runtime's.
 """

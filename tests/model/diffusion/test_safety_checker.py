@@ -62,7 +62,7 @@ def folder(tmp_path):
     return DiffusionFolder(tmp_path)
 
 
-def test_unsafe_images_are_told_from_others(folder):
+def test_unsafe_images_are_distinguished(folder):
     checker = load_safety_checker(folder)
     pixels = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     pixels[1] = 1
@@ -119,7 +119,7 @@ def test_a_damaged_checker_is_refused(folder):
         load_safety_checker(folder)
 
 
-def test_a_checker_whose_images_nobody_prepares_is_refused(folder):
+def test_a_checker_without_a_feature_extractor_is_refused(folder):
     (folder.feature_extractor / "preprocessor_config.json").unlink()
     with pytest.raises(CheckpointError, match="no feature_extractor"):
         load_safety_checker(folder)

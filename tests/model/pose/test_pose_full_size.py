@@ -90,8 +90,8 @@ def formula_weight(name: str, shape: tuple[int, ...]) -> Tensor:
 def formula_inputs() -> dict[str, Tensor]:
     source = np.random.RandomState(2024)
     shapes = ((1, 3, 256, 320), (3, 4, 4096), (23, 4, 4096))
-    drawn = [torch.from_numpy(source.standard_normal(s).astype(np.float32)) for s in shapes]
-    pixels, classes, keypoints = drawn
+    sampled = [torch.from_numpy(source.standard_normal(s).astype(np.float32)) for s in shapes]
+    pixels, classes, keypoints = sampled
     link = [torch.zeros(1, 100, *part.shape[1:]) for part in (classes, keypoints)]
     for padded, part in zip(link, (classes, keypoints), strict=True):
         padded[0, : len(part)] = part

@@ -134,7 +134,7 @@ def test_compressed_rubbish_names_the_format(data):
         decode_compressed_image(image_format="jpeg", data=np.frombuffer(data, np.uint8))
 
 
-def test_depth_is_told_from_images():
+def test_depth_is_distinguished_from_images():
     assert is_depth("16UC1") and is_depth("32FC1") and is_depth("16UC1; compressedDepth png")
     assert not is_depth("rgb8") and not is_depth("bgr8; jpeg compressed bgr8")
 

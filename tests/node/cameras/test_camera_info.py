@@ -20,7 +20,7 @@ CORNER = np.array([[0.0, 0.0]])
 PINHOLE_RAY = np.array([[-12 / 20, -8 / 20]])
 
 PINHOLES, FISHEYES = ("plumb_bob", "rational_polynomial"), ("equidistant", "fisheye")
-#: The last one is a model that nobody here knows.
+#: The last one is an unknown model.
 MODELS = (*PINHOLES, *FISHEYES, "", "double_sphere")
 COEFFICIENTS = np.array([-0.1, 0.02, 1e-3, -1e-3, 5e-3, *[1e-3] * 7, 0.01, -0.01])
 

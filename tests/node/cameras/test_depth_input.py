@@ -116,7 +116,7 @@ def test_depth_nearest_in_time_places_the_instances(rig, depth_first):
     assert array.header.frame_id == "image_link"
 
 
-def test_depth_that_is_too_old_is_left_out(rig):
+def test_depth_that_is_too_old_is_skipped(rig):
     places, send_depth = start_with_depth(rig)
     camera = rig.open_camera()
     send_depth(1 * MS, 2.0)
@@ -141,7 +141,7 @@ def test_depth_that_is_too_old_is_left_out(rig):
         ({"r": np.ones(9)}, "orthonormal"),
     ],
 )
-def test_bad_calibration_is_told_in_the_result_and_the_answer_stands(rig, info, expected):
+def test_bad_calibration_is_reported_in_the_result_and_the_answer_stands(rig, info, expected):
     places, send_depth = start_with_depth(rig, **info)
     camera = rig.open_camera()
     rig.command("w", mode=int(Mode.WATCH))

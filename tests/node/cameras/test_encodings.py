@@ -152,7 +152,7 @@ def measure(name: str) -> tuple[str, float, float]:
     return shown, max(difference(one, wanted) for one in found), bound
 
 
-def test_no_name_of_the_header_is_left_out():
+def test_no_name_of_the_header_is_missing():
     converted, depth = set(ENCODINGS), set(DEPTH_ENCODINGS)
     assert len(NAMES) == len(set(NAMES)) == 53
     assert converted | depth | set(REFUSED) == set(NAMES)
@@ -254,7 +254,7 @@ def test_a_plane_cut_short_names_what_was_expected(name, size):
     step=st.integers(0, 100),
     size=st.integers(0, 400) | st.none(),
 )
-def test_fields_that_contradict_each_other_are_told_and_nothing_else_is_raised(
+def test_fields_that_contradict_each_other_are_reported_and_nothing_else_is_raised(
     name, hw, step, size
 ):
     form = ENCODINGS.get(name)

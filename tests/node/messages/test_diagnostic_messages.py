@@ -97,7 +97,7 @@ def test_canceled_and_invalid_commands_are_their_senders_trouble():
         (replace(CAMERA, last_age_s=9.0), "gone", Level.STALE, "gone"),
     ],
 )
-def test_silent_camera_is_told(camera, silence, level, text):
+def test_silent_camera_is_reported(camera, silence, level, text):
     array = make_maker().make_array(REPORT, (CameraHealth(camera, 0, silence),), 0)
     assert (array.status[1].level, array.status[1].message) == (level, text)
 

@@ -216,22 +216,22 @@ def test_poses_hold_named_keypoints_in_pixels_and_edges():
         assert [p.x for p in instances[1].keypoints] == [5.0, 7.0]
 
 
-def test_edit_lies_on_its_frame_and_a_drawing_in_no_place():
+def test_edit_has_its_frame_id_and_a_generated_image_none():
     images = (make_image(Route.GENERATE, (64, 48)), make_image(Route.EDIT))
     result = Result("seven", FRAME.stamp_ns, FRAME.frame_id, "Here.", images=images)
     messages = make_messages(make_answer(result=result))
     (complete,) = messages["~/result"]
     assert complete.routes == ["generate", "edit"] and complete.instances == []
-    for told, sent, made in zip(
+    for message, sent, made in zip(
         complete.images, messages["~/generated_image"], images, strict=True
     ):
-        assert told.image is sent
-        assert (told.seed, told.steps, told.scheduler) == (2**63 - 1, 20, "dpm++")
+        assert message.image is sent
+        assert (message.seed, message.steps, message.scheduler) == (2**63 - 1, 20, "dpm++")
         assert (sent.encoding, sent.step) == ("rgb8", sent.width * 3)
         np.testing.assert_array_equal(sent.data.reshape(sent.height, sent.width, 3), made.rgb)
         assert (sent.header.stamp.sec, sent.header.stamp.nanosec) == (1_700_000_000, 123)
-    drawing, edit = complete.images
-    assert (drawing.route, drawing.image.header.frame_id) == ("generate", "")
+    generated, edit = complete.images
+    assert (generated.route, generated.image.header.frame_id) == ("generate", "")
     assert (edit.route, edit.image.header.frame_id) == ("edit", "camera_link")
     assert (edit.image.height, edit.image.width) == FRAME.frame_hw
 

@@ -51,7 +51,7 @@ def only_message(schedule: Schedule, now_s: float) -> str:
     return answer.message
 
 
-def test_an_expired_ask_is_told_that_no_image_ever_came(schedule):
+def test_an_expired_ask_reports_that_no_image_ever_came(schedule):
     admit(schedule, ask("a"), 100.0)
     assert schedule.find_next_deadline_s() == 110.0
     assert schedule.take_overdue(109.9) == []
@@ -59,14 +59,14 @@ def test_an_expired_ask_is_told_that_no_image_ever_came(schedule):
     assert schedule.find_next_deadline_s() == math.inf
 
 
-def test_an_expired_ask_is_told_that_the_camera_fell_silent(schedule):
+def test_an_expired_ask_reports_that_the_camera_fell_silent(schedule):
     admit(schedule, ask("a"), 100.0)
     schedule.put_image("image", make_image(1), 104.0)
     message = only_message(schedule, 110.0)
     assert "6.00 s old" in message and "max_frame_age_s of 2 s" in message
 
 
-def test_an_expired_ask_is_told_that_there_was_no_time(schedule):
+def test_an_expired_ask_reports_that_there_was_no_time(schedule):
     admit(schedule, ask("a"), 100.0)
     schedule.put_image("image", make_image(1), 109.0)
     message = only_message(schedule, 110.0)

@@ -113,8 +113,8 @@ def test_a_mask_thinner_than_the_resize_is_not_lost() -> None:
     mask[1000, 1] = True
     prompt = VisualPrompt(PromptKind.MASK, np.zeros((0, 2)), mask)
     assert not region_masks_from_masks(mask[None], mask.shape, CONFIG).any()
-    drawn = region_mask(prompt, mask.shape, CONFIG)
-    assert (drawn.sum(), drawn[14, 0]) == (1, 1)
+    mask_of_prompt = region_mask(prompt, mask.shape, CONFIG)
+    assert (mask_of_prompt.sum(), mask_of_prompt[14, 0]) == (1, 1)
 
 
 def test_prompts_outside_of_the_image_raise() -> None:

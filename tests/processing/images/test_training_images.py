@@ -71,7 +71,7 @@ def test_the_released_sizes_are_the_defaults():
 
 
 @pytest.mark.parametrize("is_tall", [True, False])
-def test_a_drawing_keeps_the_whole_image_on_white(is_tall):
+def test_a_generation_target_keeps_the_whole_image_on_white(is_tall):
     frame = Frame(np.zeros((40, 20, 3) if is_tall else (20, 40, 3), dtype=np.uint8))
     pixels = preprocess_drawn(frame, side=40)
     assert pixels.shape == (3, 40, 40)

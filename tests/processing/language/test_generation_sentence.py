@@ -1,4 +1,4 @@
-"""What is wanted drawn or changed, and what only sounds like it."""
+"""Requests for image generation and editing, and sentences that only sound like them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_examples_in_the_texts_are_true() -> None:
         ("hey robot, draw a robot", "a robot"),
     ],
 )
-def test_drawings_are_understood_with_their_captions(said: str, caption: str) -> None:
+def test_generation_requests_are_understood_with_their_captions(said: str, caption: str) -> None:
     asked = understand(said)
     assert (asked.task, asked.image_prompt) == (Task.GENERATE, caption)
     assert asked.names == asked.keypoints == ()
@@ -152,7 +152,7 @@ def test_words_for_neither_are_left_to_the_model(said: str) -> None:
     assert understand(said).task is Task.TALK
 
 
-def test_sentences_that_perception_is_trained_on_are_hardly_ever_taken_for_wishes() -> None:
+def test_sentences_that_perception_is_trained_on_are_hardly_ever_parsed_as_image_requests() -> None:
     """Thousands of ways to ask for boxes and masks, "draw a frame around" among them."""
     rng = np.random.default_rng(11)
     scene = [SimpleNamespace(kind=kind, color="red") for kind in ("mug", "bowl", "cube")]
@@ -168,7 +168,7 @@ def test_sentences_that_perception_is_trained_on_are_hardly_ever_taken_for_wishe
     "lead",
     ["draw ", "make the ", "show me what ", "generate an image of ", "replace the ", "add a "],
 )
-def test_no_wish_takes_long_to_read(lead: str, part: str) -> None:
+def test_no_request_takes_long_to_read(lead: str, part: str) -> None:
     hostile = lead + part * (3900 // len(part)) + "!"
     began = time.process_time()
     understand(hostile)

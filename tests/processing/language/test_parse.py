@@ -62,7 +62,7 @@ def test_examples_in_the_texts_are_true(module) -> None:
         ("Where's the red mug, please?", Task.GROUND, ("red mug",)),
         ("Segment just the bowl for me", Task.OUTLINE, ("bowl",)),
         ("find all instances of a green bottle", Task.DETECT, ("green bottle",)),
-        # two requests, no names, or nobody knows what: the model reads it as it is
+        # two requests, no names, or unknown: the model reads it as it is
         ("locate the bottles, after that mask the book", Task.TALK, ()),
         ("find the mug and segment the bowl", Task.TALK, ()),
         ("give me a short description", Task.TALK, ()),

@@ -65,7 +65,7 @@ def test_pixels_of_no_sure_class_are_unlabelled() -> None:
     assert (found == UNLABELLED).all()
 
 
-def test_counts_are_told_in_the_order_of_the_phrases() -> None:
+def test_counts_are_reported_in_the_order_of_the_phrases() -> None:
     found = Detections(
         np.zeros((3, 4), np.float32), np.ones(3, np.float32), np.array([1, 1, 0]), ("b", "b", "a")
     )

@@ -90,7 +90,7 @@ def _denoise(engine, name, parts, guidance, steps=8):
     return denoise(engine, scheduler, guidance, draw_noise((8, 8), random, CPU), random)
 
 
-def test_rows_of_a_drawing_are_no_words_and_words():
+def test_rows_of_generation_are_no_words_and_words():
     words, no_words = torch.ones(1, 77, 4), torch.zeros(1, 77, 4)
     guidance = guide_generation(words, no_words, 3.0)
     assert guidance.prompt_embeds[:, 0, 0].tolist() == [0, 1]
@@ -152,7 +152,7 @@ def _golden_scheduler(golden_dir, folder, name, steps):
 
 
 @pytest.mark.golden
-def test_every_step_of_the_reference_drawing_is_ours(golden_dir):
+def test_every_step_of_the_reference_generation_is_ours(golden_dir):
     known = load_file(golden_dir / "release_tiny" / "gen.safetensors")
     folder = "stable-diffusion-v1-5"
     scheduler = _golden_scheduler(golden_dir, folder, "pndm", 3)

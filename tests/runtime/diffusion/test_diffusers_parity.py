@@ -26,7 +26,7 @@ SEED = 2**40 + 11
 
 
 @pytest.fixture(scope="module")
-def drawing() -> Parts:
+def generation() -> Parts:
     return make_parts(Route.GENERATE)
 
 
@@ -79,10 +79,10 @@ def assert_same_image(ours: np.ndarray, theirs: np.ndarray) -> None:
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm++", "euler", "euler_ancestral", "pndm"])
 @pytest.mark.parametrize("guidance", [7.5, 1.0])
-def test_drawing_is_what_diffusers_draws(drawing, scheduler, guidance):
+def test_generation_is_what_diffusers_generates(generation, scheduler, guidance):
     options = ImageOptions(SEED, STEPS, guidance, scheduler=scheduler)
-    ours, _ = run_to_end(make_generator(drawing), drawing.states, options)
-    theirs = run_diffusers(drawing, scheduler, guidance_scale=guidance, height=64, width=64)
+    ours, _ = run_to_end(make_generator(generation), generation.states, options)
+    theirs = run_diffusers(generation, scheduler, guidance_scale=guidance, height=64, width=64)
     assert_same_image(ours.rgb, theirs)
 
 
@@ -119,17 +119,19 @@ def test_edit_guides_exactly_when_diffusers_does(editing, guidance, image_guidan
     assert_same_image(ours.rgb, theirs)
 
 
-def test_lcm_is_what_diffusers_draws_with_distilled_weights(drawing):
+def test_lcm_is_what_diffusers_generates_with_distilled_weights(generation):
     distilled = replace(
-        drawing, scheduler={**SCHEDULES[Route.GENERATE], "_class_name": "LCMScheduler"}
+        generation, scheduler={**SCHEDULES[Route.GENERATE], "_class_name": "LCMScheduler"}
     )
-    ours, _ = run_to_end(make_generator(distilled), drawing.states, ImageOptions(SEED, STEPS, 1.0))
+    ours, _ = run_to_end(
+        make_generator(distilled), generation.states, ImageOptions(SEED, STEPS, 1.0)
+    )
     theirs = run_diffusers(distilled, "lcm", guidance_scale=1.0, height=64, width=64)
     assert ours.scheduler == "lcm"
     assert_same_image(ours.rgb, theirs)
 
 
-def test_other_sizes_are_drawn_as_diffusers_draws_them(drawing):
+def test_other_sizes_are_generated_as_by_diffusers(generation):
     options = ImageOptions(SEED, STEPS, size_hw=(64, 96))
-    ours, _ = run_to_end(make_generator(drawing), drawing.states, options)
-    assert_same_image(ours.rgb, run_diffusers(drawing, "pndm", height=64, width=96))
+    ours, _ = run_to_end(make_generator(generation), generation.states, options)
+    assert_same_image(ours.rgb, run_diffusers(generation, "pndm", height=64, width=96))

@@ -101,7 +101,7 @@ def check_image(image, recorded, known, record_property):
     return differences["latents"]
 
 
-def test_the_reference_drawing_comes_from_the_weights(
+def test_the_reference_generation_comes_from_the_weights(
     read_release, recorded, monkeypatch, record_property
 ):
     release = read_release("gen")

@@ -128,7 +128,7 @@ def test_providers_of_a_device_stand_in_order(monkeypatch):
 
 
 def test_a_provider_that_does_not_start_is_an_error_and_no_slow_answer(tmp_path, monkeypatch):
-    # This build lists it only here; like one without its libraries it is left out with a warning.
+    # This build lists it only here; like one without its libraries it is skipped with a warning.
     there = ["CPUExecutionProvider", "CUDAExecutionProvider"]
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: there)
     file = read_one(write_mapper(tmp_path / "m.onnx"), "prompt_mapper")
@@ -145,7 +145,7 @@ def test_threads_may_be_chosen(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux lists them")
-def test_an_engine_starts_no_more_threads_than_it_was_told(tmp_path):
+def test_an_engine_starts_no_more_threads_than_configured(tmp_path):
     file = read_one(write_mapper(tmp_path / "m.onnx"), "prompt_mapper")
     engines = []
     for threads in (1, 3):

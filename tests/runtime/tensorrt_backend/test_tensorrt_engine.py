@@ -48,11 +48,11 @@ def write_cache_graph(path: Path) -> Path:
         "values.0": ["rows", 1, "total", 4],
     }
     masks = dict.fromkeys(("token_mask", "past_mask"), TensorProto.BOOL)
-    told = [
+    values = [
         helper.make_tensor_value_info(name, masks.get(name, TensorProto.FLOAT), axes)
         for name, axes in kinds.items()
     ]
-    inputs, outputs = told[:5], told[5:]
+    inputs, outputs = values[:5], values[5:]
     graph = helper.make_graph(nodes, "main", inputs, outputs)
     opset = [helper.make_opsetid("", 20)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
@@ -144,7 +144,7 @@ def test_floats_are_brought_to_the_width_of_the_plan(trt, tmp_path):
         engine.run({"super_link": np.ones((1, 4, 8), np.int64)})
 
 
-def test_shapes_outside_of_every_profile_are_told(trt, tmp_path):
+def test_shapes_outside_of_every_profile_are_reported(trt, tmp_path):
     engine = load(
         trt, build(trt, write_cache_graph(tmp_path / "m.onnx"), "language_model", LANGUAGE_SHAPES)
     )
@@ -159,7 +159,7 @@ def test_a_missing_input_is_named(trt, tmp_path):
         engine.run({})
 
 
-def test_a_plan_that_nobody_vouched_for_is_not_opened(trt, tmp_path):
+def test_a_plan_that_is_not_trusted_is_not_opened(trt, tmp_path):
     file = build(trt, write_mapper(tmp_path / "m.onnx"), "prompt_mapper")
     with pytest.raises(EngineError, match=f"can run any code.*vl2 engines trust {file.sha256}"):
         trt.engine.TensorRTEngine(
@@ -196,7 +196,7 @@ def test_a_portable_plan_loads_with_later_versions_of_the_same_major(trt, tmp_pa
         load(trt, replace(file, built_with="tensorrt 9.1.0", portable=True))
 
 
-def test_what_is_no_plan_is_told_in_the_words_of_the_library(trt, tmp_path):
+def test_what_is_no_plan_is_reported_in_the_words_of_the_library(trt, tmp_path):
     (tmp_path / "m.plan").write_bytes(b"\0" * 100)
     sha256 = hashlib.sha256(b"\0" * 100).hexdigest()
     file = EngineFile("prompt_mapper", tmp_path / "m.plan", sha256, "float32", {})
@@ -263,11 +263,11 @@ def test_measured_times_of_another_gpu_are_started_anew(trt, tmp_path):
     assert cache.read_bytes() == b"timed;"
 
 
-def test_a_build_tells_how_far_it_is(trt, tmp_path):
-    told = []
-    build(trt, write_mapper(tmp_path / "m.onnx"), "prompt_mapper", progress=told.append)
-    assert [round(one.share, 2) for one in told] == [0, 0.5, 1, 1]
-    assert {one.stage for one in told} == {"Building Engine"}
+def test_a_build_reports_its_progress(trt, tmp_path):
+    reported = []
+    build(trt, write_mapper(tmp_path / "m.onnx"), "prompt_mapper", progress=reported.append)
+    assert [round(one.share, 2) for one in reported] == [0, 0.5, 1, 1]
+    assert {one.stage for one in reported} == {"Building Engine"}
 
 
 def test_what_a_listener_raises_ends_the_build(trt, tmp_path):

@@ -10,7 +10,7 @@ from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans, find_tr
 PLAN, OTHER = "a" * 64, "b" * 64
 
 
-def test_nothing_is_trusted_until_somebody_says_so(tmp_path):
+def test_nothing_is_trusted_by_default(tmp_path):
     trusted = TrustedPlans(tmp_path / "new" / "list")
     assert PLAN not in trusted
     with pytest.raises(EngineError, match=f"x.plan was not built.*vl2 engines trust {PLAN}"):
@@ -48,7 +48,7 @@ def test_the_list_is_the_users(monkeypatch, tmp_path):
     assert find_trust_file() == tmp_path / "home" / ".config" / "vl2_ros" / "trusted_plans"
 
 
-def test_a_list_that_cannot_be_used_is_told(tmp_path):
+def test_a_list_that_cannot_be_used_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineError, match="cannot (read|write) the list of trusted plans"):
         TrustedPlans(tmp_path / "file" / "list").add(PLAN)
