@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ from tests.recordings.recordings import (
     record_old_database,
 )
 from vl2_ros.clients.client import PerceptionClient
+from vl2_ros.console import terminal
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.node.transport import NEWEST_FROM_ANY
@@ -243,6 +245,12 @@ class TestServe:
         with os.fdopen(read_end) as text, os.fdopen(write_end, "w") as pipe:
             monkeypatch.setattr(sys, "stdin", text)
             threading.Timer(0.5, pipe.close).start()
+            assert run("serve", "--end-with-input", "--device", "cpu") == 0
+
+    def test_input_that_has_ended_before_ends_it_too(self, dds_domain, perceiver, monkeypatch):
+        """Also in a job of a shell, which begins with signals ignored."""
+        with terminal.ignore_signals():
+            monkeypatch.setattr(sys, "stdin", io.StringIO())
             assert run("serve", "--end-with-input", "--device", "cpu") == 0
 
     def test_every_parameter_of_the_node_is_an_option(self, capsys, monkeypatch):

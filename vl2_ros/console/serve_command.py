@@ -37,12 +37,24 @@ def serve(
     """Run the node: images and commands in, typed results out, until Ctrl-C."""
     return_freed_memory()
     remaps = terminal.read_remaps(remap)
-    if end_with_input:
-        terminal.interrupt_at_end_of_input()
-    if address.transport == "ros":
-        set_domain(address.domain)
-        _serve_ros(settings, process, address, remaps)
-        return
+    # From here on an interrupt is an end, also that of input which ended before the model loads.
+    with terminal.end_quietly():
+        if end_with_input:
+            terminal.interrupt_at_end_of_input()
+        if address.transport == "ros":
+            set_domain(address.domain)
+            _serve_ros(settings, process, address, remaps)
+        else:
+            _serve_dds(settings, process, address, remaps)
+
+
+def _serve_dds(
+    settings: NodeParameters,
+    process: ProcessParameters,
+    address: NodeAddress,
+    remaps: Mapping[str, str],
+) -> None:
+    """Run the node on plain DDS, and print one line when it answers."""
     link = open_transport(address, address.node_name, namespace=address.namespace, remap=remaps)
     failure = terminal.Failure()
     # The order of the end: commands answered, perceiver closed, transport closed.
