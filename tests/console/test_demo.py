@@ -50,7 +50,7 @@ def test_asks_one_sentence_a_image_and_writes_what_it_got(processes, bag, tmp_pa
     printed = capsys.readouterr().out
     assert str(out) in printed.replace("\n", "")
     assert "answer to" in printed and "model scripted on numpy cpu" in printed
-    assert processes == [(bag, None, ["--device", "auto", "--backend", "auto"])]
+    assert processes == [(bag, None, [])], "defaults are the node's own"
 
 
 def test_images_that_were_made_are_files_of_their_own(processes, bag, tmp_path):
@@ -70,10 +70,10 @@ def test_options_reach_the_node(processes, bag, tmp_path):
     commands = write_commands(tmp_path, "hello")
     topic = "/camera/image_raw/compressed"
     options = ("--weights", tmp_path, "--device", "cpu", "--topic", topic, "--out", tmp_path)
-    options += ("--backend", "torch", "--engines", tmp_path)
+    options += ("--backend", "torch", "--engines", tmp_path, "--without", "pose_decoder")
     assert run("demo", "--bag", bag, "--commands", commands, *options) == 0
-    given = ["--device", "cpu", "--backend", "torch"]
-    given += ["--weights", str(tmp_path), "--engines", str(tmp_path)]
+    given = ["--weights", str(tmp_path), "--device", "cpu", "--backend", "torch"]
+    given += ["--engines", str(tmp_path), "--without", "pose_decoder"]
     assert processes == [(bag, topic, given)]
 
 

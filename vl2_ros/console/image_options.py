@@ -10,12 +10,14 @@ import typer
 
 from vl2_ros.console.groups import complete
 from vl2_ros.errors import InputError
+from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.parameter_table import note_of
 
 if TYPE_CHECKING:
     from vl2_ros.structures import ImageOptions
 
-#: As in `structures.image_options`, which brings numpy.
-_SCHEDULERS = ("ddim", "dpm++", "euler", "euler_ancestral", "lcm", "pndm")
+#: Without `auto`, which is a node's.
+_SCHEDULERS = note_of("image_scheduler", NodeParameters).choices[1:]
 
 
 @dataclass(frozen=True, slots=True)
