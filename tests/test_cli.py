@@ -136,7 +136,7 @@ def test_ask_prints_answer_and_instances(pipeline, image, capsys):
     assert pipeline.loaded == [LoadOptions(device="cpu")]
 
 
-def test_ask_json_is_one_document_a_image(pipeline, image, tmp_path, capsys):
+def test_ask_json_is_one_document_an_image(pipeline, image, tmp_path, capsys):
     weights = tmp_path / "weights"
     assert run("ask", image, image, "find it", "--json", "--weights", weights) == 0
     documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

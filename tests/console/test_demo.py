@@ -36,7 +36,7 @@ def write_commands(folder: Path, *lines: str) -> Path:
     return path
 
 
-def test_asks_one_sentence_a_image_and_writes_what_it_got(processes, bag, tmp_path, capsys):
+def test_asks_one_sentence_an_image_and_writes_what_it_got(processes, bag, tmp_path, capsys):
     commands = write_commands(tmp_path, "# spoken", "segment it", "", "what is there?")
     out = tmp_path / "deep" / "out"
     assert run("demo", "--bag", bag, "--commands", commands, "--out", out) == 0

@@ -188,7 +188,7 @@ class TestAsk:
         assert document["images"] == [] and document["text"]
 
 
-def test_steps_are_shown_while_a_image_is_made(model, monkeypatch, tmp_path):
+def test_steps_are_shown_while_an_image_is_made(model, monkeypatch, tmp_path):
     shown = []
 
     class Bar:

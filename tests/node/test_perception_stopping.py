@@ -164,7 +164,7 @@ def test_an_answered_ask_cannot_be_canceled(perceiver):
     assert log.statuses() == [("a", Status.OK), ("b", Status.OK)]
 
 
-def test_waiting_for_a_image_in_vain_expires_and_names_the_camera(perceiver):
+def test_waiting_for_an_image_in_vain_expires_and_names_the_camera(perceiver):
     with running_node(perceiver, cameras=("/front/image_raw",)) as (node, log):
         node.submit(ask("a", deadline_s=0.05))
         answer = log.wait_for_final("a")

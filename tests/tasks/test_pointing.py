@@ -147,7 +147,7 @@ def test_ten_regions_at_once(network):
 
 
 @pytest.mark.parametrize("aspect", ["pad", "resize"])
-def test_regions_of_a_image_that_is_not_tiled_lie_on_all_of_it(network, aspect):
+def test_regions_of_an_image_that_is_not_tiled_lie_on_all_of_it(network, aspect):
     """Neither padding nor the cropped borders may move what is pointed at."""
     from vl2_ros.processing.images.regions import preprocess_region_square
 
@@ -172,7 +172,7 @@ SECOND = make_frame(90, 300, seed=2)
 
 
 @pytest.mark.parametrize("direct", [False, True])
-def test_the_thing_of_an_example_is_found_in_a_image_of_another_size(network, direct):
+def test_the_thing_of_an_example_is_found_in_an_image_of_another_size(network, direct):
     network.see(
         np.array([[3.0], [2.0]], np.float32), np.array([[0.75, 0.5, 0.5, 1]] * 2, np.float32)
     )

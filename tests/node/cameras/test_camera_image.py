@@ -140,7 +140,7 @@ def test_depth_is_distinguished_from_images():
 
 
 @pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
-def test_depth_is_refused_as_a_image(encoding):
+def test_depth_is_refused_as_an_image(encoding):
     with pytest.raises(TransportError, match=r"contains depth; expected a colour or grey image"):
         decode(np.zeros((2, 2, 1), np.uint16), encoding)
     with pytest.raises(TransportError, match="contains depth"):

@@ -149,7 +149,7 @@ def test_generation_ignores_the_frame(generation):
     assert alone.rgb.tobytes() == beside.rgb.tobytes()
 
 
-def test_an_edit_without_a_image_is_refused(editing):
+def test_an_edit_without_an_image_is_refused(editing):
     with pytest.raises(InputError, match="give one to edit"):
         run_to_end(make_generator(editing), editing.states, FEW)
 
