@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.released_bins import complete_golden, has_bins
+from tests.golden_release import complete_golden, has_both_forms
 from vl2_ros.model.language.tokens import ADDED_TOKENS
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 
@@ -76,7 +76,7 @@ def make_once(folder: Path, make: Callable[[Path], object]) -> Path:
 def golden_dir(run_dir: Path) -> Path:
     """The folder of the reference vectors; a missing one is a failure, never a skip."""
     folder = find_golden_dir()
-    if has_bins(folder):
+    if has_both_forms(folder):
         return folder
     return make_once(run_dir / "golden", partial(complete_golden, folder))
 
