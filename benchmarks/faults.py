@@ -131,8 +131,8 @@ def node_is_terminated(stage: Stage) -> Times:
     served.child.terminate()
     heard_s = [stage.wait_for_result(one, (Status.CANCELED,), 3.0) for one in waiting]
     answered_s = stage.wait_until_answering()
-    told_s = [one for one in heard_s if one is not None]
-    return since(began_s, max(told_s) if len(told_s) == len(waiting) else None, answered_s)
+    reported_s = [one for one in heard_s if one is not None]
+    return since(began_s, max(reported_s) if len(reported_s) == len(waiting) else None, answered_s)
 
 
 FAULTS: tuple[Callable[[Stage], Times], ...] = (

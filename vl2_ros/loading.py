@@ -200,7 +200,7 @@ def _complete(loaded: Engines, folder: Path, device: str, without: Collection[st
 
 
 def _makes_images(values: Mapping[str, Any]) -> bool:
-    """Tell from a config.json, ours or a release's, so that torch is not loaded for nothing."""
+    """Return whether a config.json asks for image generation, so that torch is not loaded for nothing."""
     own = take_object(values, "model", error=CheckpointError)
     return any(
         own.get(part.config_field) or values.get(part.release_switch)
@@ -224,7 +224,7 @@ def _check_completeness(files: EngineFiles, folder: Path, without: Collection[st
     if missing:
         raise EngineError(
             f"the engines in {files.folder} lack {', '.join(missing)}, which the checkpoint has; "
-            "export them, too"
+            "export them as well"
         )
 
 

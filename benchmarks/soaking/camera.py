@@ -68,7 +68,7 @@ def play(transport: DdsTransport, options: argparse.Namespace, stop: threading.E
     while not all(one.count_subscribers() for one in publishers.values()):
         if stop.wait(0.01):
             return
-    due_s = told_s = time.monotonic()
+    due_s = reported_s = time.monotonic()
     for count, row in enumerate(itertools.cycle(rows), start=1):
         header = make_header(transport.types)
         for type_name, fields in row.items():
@@ -76,8 +76,8 @@ def play(transport: DdsTransport, options: argparse.Namespace, stop: threading.E
             publishers[type_name].publish(message)
         if count == 1:
             emit(first=time.monotonic())
-        if time.monotonic() - told_s >= 1.0:
-            told_s = time.monotonic()
+        if time.monotonic() - reported_s >= 1.0:
+            reported_s = time.monotonic()
             emit(count=count)
         due_s = max(due_s + 1.0 / options.rate, time.monotonic())
         if stop.wait(due_s - time.monotonic()):

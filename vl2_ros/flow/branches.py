@@ -94,8 +94,8 @@ def _group(conditions: Sequence[Condition]) -> dict[Route, list[Condition]]:
     # Objects whose pose is requested are found with it, by the pose decoder.
     taken = set() if request is None else {*request.objects, *request.keypoints}
     groups: dict[Route, list[Condition]] = {}
-    for place, condition in enumerate(conditions):
-        route = Route.POSE if place in taken else condition.route
+    for index, condition in enumerate(conditions):
+        route = Route.POSE if index in taken else condition.route
         groups.setdefault(route, []).append(condition)
     return groups
 

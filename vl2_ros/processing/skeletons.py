@@ -83,11 +83,11 @@ def find_edges(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     The skeleton that joins most of the names is used; () when none joins any.
     """
     # "thumb1" and "thumb 1" are one name.
-    places = {_without_spaces(normalise_name(name)): place for place, name in enumerate(names)}
+    indices = {_without_spaces(normalise_name(name)): index for index, name in enumerate(names)}
 
     def join(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[int, int], ...]:
         ends = [(_without_spaces(one), _without_spaces(other)) for one, other in pairs]
-        return tuple((places[a], places[b]) for a, b in ends if a in places and b in places)
+        return tuple((indices[a], indices[b]) for a, b in ends if a in indices and b in indices)
 
     # The longest list wins, the first among equals.
     return max((join(pairs) for pairs in SKELETONS.values()), key=len)

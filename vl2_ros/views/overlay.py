@@ -116,9 +116,9 @@ def _collect_instances(result: Result) -> Iterator[DrawnInstance]:
     for branch in result.branches:
         found = branch.detections
         for index, (box, score, label) in enumerate(found):
-            place = phrases.index(label) if label in phrases else index
+            color_index = phrases.index(label) if label in phrases else index
             mask = None if found.masks is None else found.masks[index]
-            color = PALETTE[place % len(PALETTE)]
+            color = PALETTE[color_index % len(PALETTE)]
             drawn = DrawnInstance(box, mask, label, score, color)
             if found.keypoints is not None:
                 points = found.keypoints.points_xy[index]

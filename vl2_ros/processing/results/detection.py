@@ -42,10 +42,10 @@ class Selection:
         """Return k."""
         return len(self.scores)
 
-    def take(self, places: np.ndarray) -> Selection:
+    def take(self, indices: np.ndarray) -> Selection:
         """Return the pairs at some indices, in the order of these."""
         parts = (self.query_index, self.class_ids, self.scores, self.boxes_xyxy)
-        return Selection(*(part[places] for part in parts))
+        return Selection(*(part[indices] for part in parts))
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -186,9 +186,9 @@ class _AxisResize:
 
     def reach(self, positive: np.ndarray) -> tuple[slice, slice]:
         """Return the targets that read a positive source, and the sources that these read."""
-        places = np.flatnonzero(positive)
-        start = int(np.searchsorted(self.last, places[0], side="left"))
-        stop = int(np.searchsorted(self.first, places[-1], side="right"))
+        indices = np.flatnonzero(positive)
+        start = int(np.searchsorted(self.last, indices[0], side="left"))
+        stop = int(np.searchsorted(self.first, indices[-1], side="right"))
         if start >= stop:
             return slice(0, 0), slice(0, 0)
         return slice(start, stop), slice(int(self.first[start]), int(self.last[stop - 1]) + 1)

@@ -48,11 +48,11 @@ def find_pose_request(routes: Sequence[Route]) -> PoseRequest | None:
     Raises:
         RouteError: if keypoints are requested and no object.
     """
-    keypoints = tuple(place for place, route in enumerate(routes) if route is Route.POSE)
+    keypoints = tuple(index for index, route in enumerate(routes) if route is Route.POSE)
     if not keypoints:
         return None
     ahead = enumerate(routes[: keypoints[0]])
-    objects = tuple(place for place, route in ahead if route is Route.DETECT)
+    objects = tuple(index for index, route in ahead if route is Route.DETECT)
     if not objects:
         raise RouteError(
             f"the answer names {len(keypoints)} keypoints by [POSE] but no object by [DET] before "
@@ -160,9 +160,9 @@ def suppress_poses(
     same = selection.class_ids[:, None] == selection.class_ids[None, :]
     repeats = same & (alike > nms_oks)
     kept: list[int] = []
-    for place in range(len(selection)):
-        if not repeats[kept, place].any():
-            kept.append(place)
+    for index in range(len(selection)):
+        if not repeats[kept, index].any():
+            kept.append(index)
     return np.array(kept, dtype=np.int64)
 
 

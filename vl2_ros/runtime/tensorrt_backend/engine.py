@@ -170,7 +170,7 @@ class TensorRTEngine:
             shape = read_sizes(context.get_tensor_shape(name))
             self._require(min(shape, default=0) >= 0, f"shape {shape} of {name}")
             output = self._memory.empty(shape, self._dtypes[name])
-            self._require(context.set_tensor_address(name, output.data_ptr()), f"place of {name}")
+            self._require(context.set_tensor_address(name, output.data_ptr()), f"address of {name}")
             outputs.append(output)
         handle = self._memory.stream_handle()
         self._require(context.execute_async_v3(handle), "start of the graph")
