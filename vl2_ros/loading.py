@@ -200,7 +200,7 @@ def _complete(loaded: Engines, folder: Path, device: str, without: Collection[st
 
 
 def _makes_images(values: Mapping[str, Any]) -> bool:
-    """Return whether a config.json asks for image generation, so that torch is not loaded for nothing."""
+    """Return whether a config.json asks for image generation or editing, without loading torch."""
     own = take_object(values, "model", error=CheckpointError)
     return any(
         own.get(part.config_field) or values.get(part.release_switch)
