@@ -52,6 +52,11 @@ def _mapped_errors() -> Iterator[None]:
         ) from error
 
 
+#: Names of torch's fills, and of the wrappers that transformers puts in their place. They write
+#: nothing to a weight on the meta device, but take half of the time that the network is made in.
+_FILLS = frozenset({"normal_", "uniform_", "kaiming_uniform_"})
+
+
 class _WeightsOnMeta(TorchFunctionMode):
     """Make `torch.empty`, which modules call for weights only, allocate nothing.
 
@@ -60,6 +65,10 @@ class _WeightsOnMeta(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         kwargs = dict(kwargs or {})
+        if getattr(func, "__name__", "") in _FILLS:
+            weight = args[0] if args else kwargs["tensor"]
+            if weight.is_meta:
+                return weight
         if func is torch.empty and kwargs.get("device") is None:
             kwargs["device"] = "meta"
         return func(*args, **kwargs)
