@@ -13,8 +13,9 @@ TENSORRT_FILES := vl2_ros/runtime/tensorrt_backend/build.py vl2_ros/runtime/tens
 # A process a core; each takes one thread, so that they do not fight over the cores.
 WORKERS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
-# What needs neither torch nor a process, a DDS domain or a renderer beside it.
-QUICK := tests/datasets/test_commands.py
+# What starts no process, exports nothing, joins no DDS domain and renders nothing.
+QUICK := $(addprefix tests/,processing node views flow tasks launch model/language model/decoders \
+	datasets/test_commands.py datasets/test_spoken.py test_structures.py test_geometry.py test_readme.py)
 
 # Without torch, on the numpy of ROS 2 on Ubuntu 24.04; OpenCV 5 needs a newer one.
 NUMPY1 := .venv-numpy1

@@ -66,6 +66,7 @@ def test_run_writes_a_checkpoint_that_answers_and_resumes(cache, tmp_path, monke
     assert (tmp_path / "model.safetensors").stat().st_size < 32e6
 
 
+@pytest.mark.slow
 def test_new_run_starts_from_the_weights_of_another_checkpoint(cache, tmp_path):
     train_embedded(tmp_path / "first", cache, recipe=RECIPE, workers=1)
     first = load_model(tmp_path / "first").state_dict()
@@ -83,6 +84,7 @@ def make_untrained(folder: Path, cache: Path) -> EmbeddedTrainer:
     return EmbeddedTrainer(folder, cache, RECIPE)
 
 
+@pytest.mark.slow
 def test_steps_on_one_batch_lower_every_part_of_the_loss(cache, tmp_path):
     trainer = make_untrained(tmp_path, cache)
     batch = trainer.next_batch()
