@@ -8,7 +8,7 @@ import pytest
 
 from tests.node.wire import wait_until
 from tests.ros.running_node import PATIENCE_S, wait_for
-from vl2_ros.node.request import Mode, Status
+from vl2_ros.node.request import Mode, Status, WatchMode
 from vl2_ros.structures import Route, StageEvent
 
 pytestmark = pytest.mark.ros
@@ -243,14 +243,17 @@ def test_services_start_list_and_stop_watches(running, client):
         command = client.make("vl2_ros/msg/VisionCommand", mode=int(Mode.ASK), **fields)
         return client.call("watch", Watch, command=command)
 
-    started = watch(id="w", text="find it", rate_hz=5.0)
+    started = watch(id="w", text="find it", rate_hz=5.0, watch_mode=int(WatchMode.CACHED))
     assert (started.accepted, started.id, started.message) == (True, "w", "")
     refused = watch(id="v", text="find it")
     assert not refused.accepted and "at most 1" in refused.message
     empty = watch(text="")
     assert not empty.accepted and "is empty" in empty.message
+    unknown = watch(text="find it", watch_mode=200)
+    assert not unknown.accepted and "watch_mode must be one of" in unknown.message
     (state,) = client.call("list_watches", ListWatches).watches
     assert (state.id, state.text, state.camera, state.rate_hz) == ("w", "find it", "image", 5.0)
+    assert state.watch_mode == WatchMode.CACHED
     assert client.call("stop", Stop, id="w").stopped == 1
     nothing = client.call("stop", Stop, id="w")
     assert nothing.stopped == 0 and "nothing to stop" in nothing.message

@@ -24,6 +24,14 @@ IMAGE = "/camera/image_raw"
 BAG = REPOSITORY / "vl2_ros" / "embedded" / "demo" / "tabletop.mcap"
 #: Loading the model on a busy machine.
 PATIENCE_S = 120.0
+#: Asks about the first image of a recording, without the torch fallback.
+FRONT_DOOR = """
+import sys, vl2
+from vl2_ros.recordings.bag import read_frames
+model = vl2.load(backend="onnxruntime", allow_fallback=False)
+answer = model(next(read_frames(sys.argv[1])), "find every cube")
+print(vl2.__file__, model.info.backend, *[route.name for route in answer.routes], sep="\\n")
+"""
 
 
 class Robot:
@@ -113,6 +121,7 @@ def test_topic_echo_shows_a_result(robot):
     said, _ = listener.communicate(timeout=PATIENCE_S)
     assert "command_id: mine" in said
     assert "- detect" in said
+    assert re.search(r"^raw_text: .*\[DET\]", said, flags=re.M)
 
 
 def test_action_sends_feedback_and_result(robot):
@@ -215,3 +224,14 @@ def test_symlink_install_works_and_builds_again():
     check = "import vl2_ros.msg, vl2_ros.cli; print(vl2_ros.msg.VisionResult().status)"
     done = run_in_ros(["python3", "-c", check], domain_id=1, symlink=True)
     assert (done.returncode, done.stdout.strip()) == (0, "0"), done.stderr
+
+
+@pytest.mark.parametrize("symlink", [False, True])
+def test_front_door_is_installed_and_runs_the_shipped_engines(symlink):
+    """Of a symlink install too, whose graphs and weights are links into the sources."""
+    prefix = build_workspace(symlink=symlink)
+    done = run_in_ros(["python3", "-c", FRONT_DOOR, str(BAG)], domain_id=1, symlink=symlink)
+    assert done.returncode == 0, done.stderr
+    file, *printed = done.stdout.splitlines()
+    assert prefix in Path(file).parents
+    assert printed == ["onnxruntime", "DETECT"]
