@@ -215,9 +215,12 @@ def test_launch_test_of_the_demo_passes(dds_domain):
 
 def test_symlink_install_works_and_builds_again():
     prefix = build_workspace(symlink=True)
+    (package,) = prefix.glob("lib/python3*/site-packages/vl2_ros")
+    stale = package / "stale.py"
+    stale.symlink_to("removed.py")
     build_workspace.cache_clear()
     assert build_workspace(symlink=True) == prefix
-    (package,) = prefix.glob("lib/python3*/site-packages/vl2_ros")
+    assert not stale.is_symlink()
     assert (package / "errors.py").is_symlink()
     assert (package / "msg" / "__init__.py").is_file()
     assert (package / "wire" / "msg" / "VisionResult.msg").is_file()

@@ -47,8 +47,19 @@ def build_workspace(*, symlink: bool = False) -> Path:
         done = subprocess.run(
             command, capture_output=True, text=True, cwd=WORKSPACES.parent.parent, timeout=BUILD_S
         )
-    assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
+        _remove_stale(base)
     return base / "install"
+
+
+def _remove_stale(base: Path) -> None:
+    """Remove files of an earlier build that have left the sources: an install keeps them."""
+    manifests = (base / "build" / "vl2_ros").glob("*install_manifest.txt")
+    installed = {line for one in manifests for line in one.read_text().splitlines()}
+    for path in (base / "install").glob("lib/python3*/site-packages/vl2*/**/*"):
+        is_file = path.is_symlink() or path.is_file()
+        if is_file and path.suffix != ".pyc" and str(path) not in installed:
+            path.unlink()
 
 
 @cache
