@@ -223,6 +223,12 @@ def test_a_module_that_closes_an_open_axis_is_refused(tmp_path):
         export_onnx(Counting(), ROWS, {"count": (1, 3, 8)}, tmp_path / "rows.onnx")
 
 
+def test_a_range_of_one_size_fixes_the_axis(tmp_path):
+    export_onnx(Scale(), ROWS, {"count": (1, 1, 1)}, tmp_path / "rows.onnx")
+    (one,) = open_session(tmp_path / "rows.onnx").get_inputs()
+    assert one.shape == [1, 4]
+
+
 def test_the_size_of_every_axis_is_asked_for(tmp_path):
     with pytest.raises(ConfigError, match="rows needs the size of the axis 'count'"):
         export_onnx(Scale(), ROWS, {"other": 3}, tmp_path / "rows.onnx")

@@ -137,14 +137,16 @@ def _example_size(spec: GraphSpec, axis: int | str, axes: Mapping[str, AxisSize]
     if isinstance(size, int):
         return size
     # Sizes of 0 and 1 would be treated as fixed ones.
-    return max(2, size[1])
+    return max(2, size[1]) if _is_open(size) else size[1]
+
+
+def _is_open(size: AxisSize) -> bool:
+    return not isinstance(size, int) and size[0] != size[2]
 
 
 def _open_axes(spec: GraphSpec, axes: Mapping[str, AxisSize]) -> tuple[dict[int, Any], ...]:
     """Return for each input: index of an axis that stays open -> its value for the tracer."""
-    open_ones = {
-        axis for axis, size in axes.items() if not isinstance(size, int) and size[0] != size[2]
-    }
+    open_ones = {axis for axis, size in axes.items() if _is_open(size)}
     # Not bounded: a bound that the tracer cannot prove would be an error.
     dynamic = torch.export.Dim.DYNAMIC
     return tuple(
