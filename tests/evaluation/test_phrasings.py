@@ -57,6 +57,7 @@ def test_expected_phrases_are_written_as_answers_write_them():
     assert not set(UNSEEN_NOUNS) & set(OTHER_NOUNS)
 
 
+@pytest.mark.slow
 def test_training_never_says_a_held_out_sentence_or_its_frame(scene_of):
     sentences = {phrasing.sentence.lower().strip(" .!?") for phrasing in PHRASINGS}
     frames = {frame_of(phrasing.sentence) for phrasing in PHRASINGS}

@@ -43,6 +43,7 @@ def test_recipe_without_time_raises():
         EmbeddedRecipe(minutes=0)
 
 
+@pytest.mark.slow
 def test_run_writes_a_checkpoint_that_answers_and_resumes(cache, tmp_path, monkeypatch, caplog):
     steps = []
     monkeypatch.setattr("vl2_ros.training.trainer.bfloat16_is_faster", lambda: False)

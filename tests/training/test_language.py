@@ -77,6 +77,7 @@ def distance_after(trainer: LanguageTrainer, teacher, *, hold: float) -> float:
     return float(parts["moved"].detach())
 
 
+@pytest.mark.slow
 def test_frozen_copy_holds_the_slot_states(cache, init):
     teacher = load_model(init).requires_grad_(False)
     held, free = (
@@ -86,6 +87,7 @@ def test_frozen_copy_holds_the_slot_states(cache, init):
     assert held < 0.5 * free
 
 
+@pytest.mark.slow
 def test_steps_on_one_batch_teach_the_answers(trainer, init):
     teacher = load_model(init).requires_grad_(False)
     batch = trainer.next_batch()
@@ -118,6 +120,7 @@ def test_run_changes_the_llm_leaves_the_decoder_and_resumes(cache, init, tmp_pat
     assert resumed["step"] > state["step"]
 
 
+@pytest.mark.slow
 def test_batches_sampled_in_processes_differ_and_are_reproducible(cache, init):
     def first_ids(drawers: int) -> list[list[int]]:
         trainer = LanguageTrainer(init, cache, init, RECIPE, drawers=drawers)
