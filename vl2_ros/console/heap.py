@@ -11,6 +11,7 @@ _M_MMAP_THRESHOLD = -3
 _IMAGE_BYTES = 1 << 20
 #: Between two looks for pages that are free; one look takes a few milliseconds.
 _TRIM_PERIOD_S = 10.0
+_THREAD = "trim"
 
 
 def return_freed_memory() -> bool:
@@ -30,7 +31,8 @@ def return_freed_memory() -> bool:
         mallopt, trim = library.mallopt, library.malloc_trim
     except (AttributeError, OSError, TypeError):
         return False
-    threading.Thread(target=_trim_often, args=(trim,), name="trim", daemon=True).start()
+    if not any(thread.name == _THREAD for thread in threading.enumerate()):
+        threading.Thread(target=_trim_often, args=(trim,), name=_THREAD, daemon=True).start()
     return bool(mallopt(_M_MMAP_THRESHOLD, _IMAGE_BYTES))
 
 
