@@ -209,8 +209,16 @@ def test_goal_whose_answer_never_comes_ends_after_the_server(running, client, go
     from vl2_ros.ros_node import perceive_action
 
     monkeypatch.setattr(perceive_action, "_LAST_WAIT_S", 0.1)
-    monkeypatch.setattr(running.node._server, "submit", lambda *message, **listeners: "lost")
+    is_submitted = threading.Event()
+
+    def lose(*message, **listeners):
+        is_submitted.set()
+        return "lost"
+
+    monkeypatch.setattr(running.node._server, "submit", lose)
     handle = goals.send(id="lost")
+    # A goal that runs only after deactivate is BUSY.
+    assert is_submitted.wait(PATIENCE_S)
     assert client.change_state("deactivate")
     status, result = result_of(handle)
     assert (status, result.status) == (GoalStatus.STATUS_ABORTED, Status.FAILED)
