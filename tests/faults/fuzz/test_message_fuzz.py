@@ -51,6 +51,7 @@ def test_what_a_reader_does_not_promise_is_a_find(monkeypatch):
 
 # In a process of its own: memory that this one frees meanwhile would hide what is taken.
 _TAKES_MEMORY = """
+import numpy as np
 from benchmarks.fuzzing import messages
 from vl2_ros.node.cameras.camera_image import store_image
 
