@@ -48,10 +48,11 @@ def find_golden_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_dir(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all processes of one run share; see `make_once`."""
     own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    # Not the environment: a pytest that a test starts inherits that and is a run of its own.
+    return own.parent if hasattr(pytestconfig, "workerinput") else own
 
 
 def make_once(folder: Path, make: Callable[[Path], object]) -> Path:
