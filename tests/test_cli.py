@@ -23,6 +23,7 @@ from vl2_ros.structures import (
     Detections,
     Event,
     Frame,
+    ModelInfo,
     Result,
     ResultEvent,
     Route,
@@ -34,6 +35,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 class FakePipeline:
     """Finds one instance in the upper left quarter of every image."""
+
+    info = ModelInfo("fake", "0123", "numpy", "cpu", ())
 
     def __init__(self) -> None:
         self.asked: list[tuple[Frame, Command]] = []

@@ -32,9 +32,9 @@ from vl2_ros.structures import (
     Result,
     Route,
 )
+from vl2_ros.views.answer_document import AnswerSource, describe_answer
 from vl2_ros.views.answer_files import AnswerFiles, save_answer, save_json
 from vl2_ros.views.overlay import draw_overlay
-from vl2_ros.views.result_json import result_to_json
 
 #: What `Model` takes as an image; an array is (H, W, 3) uint8 in the order red, green, blue.
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Frame"
@@ -177,8 +177,14 @@ class Answer:
         )
 
     def to_json(self, *, with_masks: bool = True) -> dict[str, Any]:
-        """Return plain JSON values, see `vl2_ros.views.result_json.result_to_json`."""
-        return result_to_json(self.result, with_masks=with_masks)
+        """Return plain JSON values, see `vl2_ros.views.answer_document.describe_answer`."""
+        source = AnswerSource(
+            self.command.text,
+            model=self.model.name,
+            model_identity=self.model.identity,
+            engine=self.model.engine,
+        )
+        return describe_answer(self.result, source, with_masks=with_masks)
 
     def save(self, path: str | os.PathLike[str]) -> AnswerFiles:
         """Write the answer.

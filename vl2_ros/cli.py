@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands, so that `vl2 --help` answers a
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -58,11 +59,19 @@ eval_app = typer.Typer(no_args_is_help=True, help="Measure a model.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; an expected error is one red line and exit code 2."""
+    """Run the command line; an expected error is one red line and exit code 2.
+
+    With `--json` it is a document on standard output as well.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(args=None if arguments is None else list(arguments))
+        app(args=words)
     except VL2Error as error:
+        if "--json" in words:
+            from vl2_ros.views.answer_document import describe_error
+
+            display.print_json(describe_error(error))
         display.show_error(str(error))
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from typing import Any
+
+import jsonschema
 
 from vl2_ros.cli import main
+from vl2_ros.views.answer_document import SCHEMA_FILE
 
 
 def run(*arguments: object) -> int:
@@ -23,3 +28,8 @@ def run_beside(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE, text=True
     )
+
+
+def check_document(document: dict[str, Any]) -> None:
+    """Check a printed JSON document against the published schema."""
+    jsonschema.validate(document, json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.console.command_line import run
+from tests.console.command_line import check_document, run
 from vl2_ros.structures import (
     UNLABELLED,
     Branch,
@@ -19,6 +19,7 @@ from vl2_ros.structures import (
     Event,
     Frame,
     LabelMap,
+    ModelInfo,
     PromptKind,
     Result,
     ResultEvent,
@@ -28,6 +29,8 @@ from vl2_ros.structures import (
 
 class FakePipeline:
     """Labels the left half of every image as road when asked for labels."""
+
+    info = ModelInfo("fake", "0123", "numpy", "cpu", ())
 
     def __init__(self) -> None:
         self.asked: list[Command] = []
@@ -106,6 +109,48 @@ def test_label_image_and_legend(pipeline, image, tmp_path, capsys):
     assert run("ask", image, "label it", "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["classes"][0] == {"class_id": 0, "label": "road", "pixels": 1200}
+
+
+class TestFormat:
+    def test_is_printed_or_written(self, pipeline, image, tmp_path, capsys):
+        assert run("ask", image, image, "find it", "--format", "csv") == 0
+        printed = capsys.readouterr().out
+        assert len(printed.splitlines()) == 3
+        out = tmp_path / "rows.csv"
+        assert run("ask", image, image, "find it", "--format", "csv", "--out", out) == 0
+        assert out.read_text() == printed and capsys.readouterr().out == ""
+
+    def test_json_is_the_format_json(self, pipeline, image, capsys):
+        assert run("ask", image, "label it", "--json") == 0
+        document = json.loads(capsys.readouterr().out)
+        check_document(document)
+        assert run("ask", image, "label it", "--format", "json") == 0
+        again = json.loads(capsys.readouterr().out)
+        assert again | {"seconds": 0} == document | {"seconds": 0}
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            (["--format", "xml"], "--format must be one of json, coco, yolo, labelstudio, csv"),
+            (["--format", "yolo"], "is a folder of files; name it with --out FOLDER"),
+            (["--format", "csv", "--json"], "--json and --format csv exclude each other"),
+            (["--out", "a.csv"], "--out is the file of --format; name one"),
+            (["--format", "csv", "--out", "none/a.csv"], "lies in a folder that is not there"),
+            (["--format", "csv", "--out", "."], "is there already"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused_before_loading(
+        self, pipeline, image, options, expected, capsys
+    ):
+        assert run("ask", image, "find it", *options) == 2
+        assert expected in capsys.readouterr().err.replace("\n", "")
+        assert pipeline.asked == []
+
+    def test_error_is_an_object_on_standard_output(self, pipeline, image, capsys):
+        assert run("ask", "none.jpg", "find it", "--json") == 2
+        document = json.loads(capsys.readouterr().out)
+        check_document(document)
+        assert document["error"]["type"] == "InputError"
 
 
 @pytest.mark.parametrize(

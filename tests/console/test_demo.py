@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.console.command_line import run, run_beside
+from tests.console.command_line import check_document, run, run_beside
 from tests.console.node_process import LiveNode
 from tests.node.wire import PATIENCE_S, wait_until
 from tests.recordings.recordings import FIRST_STAMP_NS, PERIOD_NS
@@ -43,6 +43,8 @@ def test_asks_one_sentence_an_image_and_writes_what_it_got(processes, bag, tmp_p
     assert sorted(path.name for path in out.iterdir()) == ["00.png", "01.png", "results.jsonl"]
     assert Image.open(out / "00.png").width % 24 == 0
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    for row in rows:
+        check_document(row)
     assert [row["command"] for row in rows] == ["segment it", "what is there?"]
     assert [row["stamp_ns"] for row in rows] == STAMPS[:2]
     assert "mask" in rows[0]["instances"][0] and rows[0]["status"] == "OK"
@@ -64,6 +66,19 @@ def test_images_that_were_made_are_files_of_their_own(processes, bag, tmp_path):
     assert Image.open(out / "00_made.png").size == (24, 16)
     # Beside the enlarged frame.
     assert Image.open(out / "01.png").width > 2 * 24 * 4
+
+
+def test_results_in_another_format(processes, bag, tmp_path):
+    commands = write_commands(tmp_path, "segment it", "find it")
+    out = tmp_path / "out"
+    options = ("--bag", bag, "--commands", commands, "--out", out)
+    assert run("demo", *options, "--format", "coco") == 0
+    document = json.loads((out / "results.coco.json").read_text())
+    assert [row["file_name"] for row in document["images"]] == [
+        f"{Path(bag).stem}_{stamp}.jpg" for stamp in STAMPS[:2]
+    ]
+    assert "segmentation" in document["annotations"][0]
+    assert run("demo", *options, "--format", "xml") == 2
 
 
 def test_options_reach_the_node(processes, bag, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.console.command_line import run
+from tests.console.command_line import check_document, run
 from tests.console.node_process import LiveNode
 from tests.flow.test_pipeline import DetectionDecoder
 from tests.flow.test_pipeline_images import Generator, make_pipeline
@@ -271,6 +271,21 @@ def test_bag_makes_the_same_image_of_every_frame(bag, monkeypatch, tmp_path):
     assert topics == {"/vl2/generated_image": 4, "/vl2/annotated/compressed": 4}
     assert {command.image_options for _, command in perceiver.seen} == {EXPECTED}
     assert loaded == [LoadOptions(device="cpu", without=("pose_decoder",), memory_budget_mb=10.5)]
+
+
+def test_bag_lists_its_answers_beside_the_recording(bag, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("vl2_ros.loading.load_pipeline", lambda options: ScriptedPerceiver())
+    out = tmp_path / "results.mcap"
+    options = ("bag", bag, out, "-c", "find it", "-c", "segment it")
+    assert run(*options, "--format", "json") == 0
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    for row in rows:
+        check_document(row)
+    assert [row["command"] for row in rows] == ["find it", "segment it"] * 4
+    assert {row["image"] for row in rows} == {str(bag)} and rows[0]["model"] == "scripted"
+    assert str(tmp_path / "results.jsonl") in capsys.readouterr().out.replace("\n", "")
+    assert run(*options, "--format", "json", "--overwrite") == 2
+    assert "results.jsonl is there already" in capsys.readouterr().err.replace("\n", "")
 
 
 @pytest.mark.parametrize("text", ["", "512", "x", "512x", "5.5x7", "-8x8", "512*512", "8x8x8"])

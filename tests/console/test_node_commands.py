@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tests.console.command_line import run, run_beside
+from tests.console.command_line import check_document, run, run_beside
 from tests.console.node_process import LiveNode
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import PATIENCE_S, Inbox
@@ -64,6 +64,7 @@ class TestSend:
         options = ("--id", "mine", "--threshold", 0.5, "--camera", "/image", "--deadline", 60)
         assert run("send", "segment it", "--json", *options) == 0
         (document,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        check_document(document)
         assert (document["command_id"], document["command"]) == ("mine", "segment it")
         assert (document["status"], document["camera"]) == ("OK", "/image")
         assert document["stamp_ns"] == STAMPS[0] and document["frame_id"] == "camera_link"
@@ -109,7 +110,17 @@ class TestSend:
 
     def test_refusal_as_json_is_printed_too(self, node, capsys):
         assert run("send", "fail", "--json") == 2
-        assert json.loads(capsys.readouterr().out)["status"] == "FAILED"
+        streams = capsys.readouterr()
+        document = json.loads(streams.out)
+        check_document(document)
+        assert document["status"] == document["error"]["type"] == "FAILED"
+        assert "error: failed" in streams.err
+
+    def test_no_node_as_json_is_an_error_object(self, dds_domain, capsys):
+        assert run("send", "find it", "--timeout", 0.2, "--json") == 2
+        document = json.loads(capsys.readouterr().out)
+        check_document(document)
+        assert document["error"]["type"] == "TransportError"
 
     def test_no_node_is_one_red_line_that_says_what_to_do(self, dds_domain, capsys):
         assert run("send", "find it", "--timeout", 0.2, "--node-name", "eyes") == 2
@@ -141,6 +152,7 @@ class TestEcho:
         assert run("send", "find it") == 0
         out, _ = process.communicate(timeout=PATIENCE_S)
         (document,) = [json.loads(line) for line in out.splitlines()]
+        check_document(document)
         assert document["text"] == "answer to: find it" and process.returncode == 0
 
     def test_waiting_for_a_node_is_not_silent(self, dds_domain):

@@ -6,6 +6,7 @@ Everything heavy is imported inside the command, so that `vl2 --help` answers at
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vl2_ros.console import display
+from vl2_ros.console.answer_output import FormatName, check_format, open_format
 from vl2_ros.console.groups import Panel, group_options
 from vl2_ros.console.image_options import DrawOptions
 from vl2_ros.console.options import AsJson, Model, Threshold, load_model
 from vl2_ros.console.pointing import Pointing, make_command
 from vl2_ros.errors import EngineError, InputError
 from vl2_ros.views.answer_files import AnswerFiles, save_answer, save_labels
+from vl2_ros.views.formats.writer import Entry
 
 if TYPE_CHECKING:
     from vl2_ros.flow.pipeline import Pipeline
@@ -30,8 +33,13 @@ class Output:
     """What is written, and where."""
 
     as_json: AsJson = False
+    format_name: FormatName = ""
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File of --format, for yolo a folder; default: standard output."),
+    ] = None
     masks: Annotated[
-        bool, typer.Option("--masks", help="Include masks in the JSON, as run lengths.")
+        bool, typer.Option("--masks", help="Include masks in --json and --format.")
     ] = False
     save: Annotated[
         Path | None,
@@ -44,6 +52,27 @@ class Output:
         Path | None,
         typer.Option(help="File for the class of every pixel, a 16-bit PNG; one image only."),
     ] = None
+
+    @property
+    def format(self) -> str:
+        """Return the name of the format; empty where a person reads."""
+        return self.format_name or ("json" if self.as_json else "")
+
+    def check(self, image_count: int) -> None:
+        """Check what can be known before a model is loaded.
+
+        Raises:
+            InputError: if options do not fit each other or the images.
+        """
+        if self.labels is not None and image_count != 1:
+            raise InputError(f"--labels takes one image, got {image_count}")
+        if self.as_json and self.format_name not in ("", "json"):
+            raise InputError(f"--json and --format {self.format_name} exclude each other")
+        if self.out is not None and not self.format:
+            raise InputError(
+                "--out is the file of --format; name one, or use --save for an overlay"
+            )
+        check_format(self.format, self.out)
 
 
 @group_options
@@ -78,8 +107,7 @@ def ask(
     Options that point may be repeated; 120,80@1 points into the first example.
     """
     paths, sentence = _split_words(words)
-    if output.labels is not None and len(paths) != 1:
-        raise InputError(f"--labels takes one image, got {len(paths)}")
+    output.check(len(paths))
     command = make_command(
         sentence, pointing, threshold=threshold, direct=direct, image_options=drawing.make()
     )
@@ -114,24 +142,42 @@ def _answer_each(
     command: Command,
     output: Output,
 ) -> None:
-    for index, (path, frame) in enumerate(images):
-        began = time.perf_counter()
-        result = _find_result(pipeline, frame, command)
-        seconds = time.perf_counter() - began
-        files = AnswerFiles()
-        if output.save is not None:
-            is_one = len(images) == 1
-            name = output.save if is_one else output.save.with_stem(f"{output.save.stem}_{index}")
-            files = save_answer(frame, command.text, result, name)
-        if output.labels is not None:
-            save_labels(result, output.labels)
-        if output.as_json:
-            row = display.describe_answer(
-                path, command.text, result, seconds, files, with_masks=output.masks
+    from vl2_ros.views.answer_document import AnswerSource, describe_answer
+
+    with ExitStack() as stack:
+        writer = None
+        if output.format:
+            writer = stack.enter_context(
+                open_format(output.format, output.out, with_masks=output.masks)
             )
-            display.print_json(row)
-        else:
-            display.print_answer(path if len(images) > 1 else None, result, seconds, files)
+        for index, (path, frame) in enumerate(images):
+            began = time.perf_counter()
+            result = _find_result(pipeline, frame, command)
+            seconds = time.perf_counter() - began
+            files = AnswerFiles()
+            if output.save is not None:
+                is_one = len(images) == 1
+                stem = f"{output.save.stem}_{index}"
+                name = output.save if is_one else output.save.with_stem(stem)
+                files = save_answer(frame, command.text, result, name)
+            if output.labels is not None:
+                save_labels(result, output.labels)
+            if writer is None:
+                display.print_answer(path if len(images) > 1 else None, result, seconds, files)
+                continue
+            source = AnswerSource(
+                command.text,
+                path,
+                seconds=seconds,
+                overlay=files.overlay,
+                files=files.images,
+                model=pipeline.info.name,
+                model_identity=pipeline.info.identity,
+                engine=pipeline.info.engine,
+            )
+            document = describe_answer(result, source, with_masks=output.masks)
+            image_hw = None if frame is None else frame.frame_hw
+            writer.add(Entry(path or "", image_hw, result, document))
 
 
 def _find_result(pipeline: Pipeline, frame: Frame | None, command: Command) -> Result:

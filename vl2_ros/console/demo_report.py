@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vl2_ros.console.display import describe_answer, list_found, print_text
+from vl2_ros.console.answer_output import name_frame, open_format
+from vl2_ros.console.display import list_found, print_text
 from vl2_ros.errors import VL2Error
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.views.answer_files import AnswerFiles, save_images, save_overlay
+from vl2_ros.views.formats.writer import FORMATS, Entry
 
 if TYPE_CHECKING:
     from vl2_ros.clients.demo import DemoAnswer
@@ -21,13 +23,15 @@ class DemoReport:
     Args:
         recording: name of what the camera shows.
         out: folder of the images and results; made when it is not there.
+        format_name: format of the results beside the JSON; empty: none.
     """
 
-    def __init__(self, recording: str, out: Path) -> None:
+    def __init__(self, recording: str, out: Path, format_name: str = "") -> None:
         from rich.table import Table
 
-        self._recording, self._out = recording, out
+        self._recording, self._out, self._format = recording, out, format_name
         self._rows: list[dict[str, Any]] = []
+        self._entries: list[Entry] = []
         self._drawn, self._refused = 0, 0
         self._table = Table(title=f"{recording}: a camera, a node, asked over DDS", show_lines=True)
         for heading in ("command", "answer", "found (score, box in pixels, mask)", "s"):
@@ -40,6 +44,8 @@ class DemoReport:
         Raises:
             InputError: if the image cannot be written.
         """
+        from vl2_ros.views.answer_document import AnswerSource, describe_answer
+
         received, result = answer.received, answer.received.result
         overlay, number = None, f"{len(self._rows):02d}"
         if answer.frame is not None:
@@ -47,12 +53,25 @@ class DemoReport:
             save_overlay(answer.frame, answer.sentence, result, overlay)
             self._drawn += 1
         files = AnswerFiles(overlay, save_images(result, self._out / f"{number}_made.png"))
-        row = describe_answer(
-            self._recording, answer.sentence, result, answer.seconds, files, with_masks=True
+        source = AnswerSource(
+            answer.sentence,
+            self._recording,
+            camera=received.camera,
+            status=received.status.name,
+            message=received.message,
+            model=received.model,
+            model_identity=received.model_identity,
+            engine=received.engine,
+            seconds=answer.seconds,
+            overlay=files.overlay,
+            files=files.images,
         )
-        status = {"status": received.status.name, "message": received.message}
-        engine = {"model": received.model, "engine": received.engine}
-        self._rows.append({**row, **status, **engine})
+        row = describe_answer(result, source, with_masks=True)
+        self._rows.append(row)
+        if self._format:
+            image_hw = None if answer.frame is None else answer.frame.frame_hw
+            name = name_frame(Path(self._recording), result.stamp_ns)
+            self._entries.append(Entry(name, image_hw, result, row))
         if received.message:
             self._refused += 1
         said = make_printable(received.message or result.text, keep_lines=True)
@@ -67,6 +86,11 @@ class DemoReport:
         """
         results = self._out / "results.jsonl"
         results.write_text("".join(json.dumps(row) + "\n" for row in self._rows), encoding="utf-8")
+        if self._format:
+            out = self._out / f"results{FORMATS[self._format]}"
+            with open_format(self._format, out, with_masks=True) as writer:
+                for entry in self._entries:
+                    writer.add(entry)
         print_text(self._table)
         if self._rows:
             first = self._rows[0]

@@ -139,35 +139,6 @@ def _list_labels(branch: Branch) -> list[str]:
     ]
 
 
-def describe_answer(
-    image: str | None,
-    sentence: str,
-    result: Result,
-    seconds: float,
-    files: AnswerFiles,
-    *,
-    with_masks: bool,
-) -> dict[str, Any]:
-    """Make the JSON of one answer; the mask of an instance is run lengths."""
-    return {
-        "image": image,
-        "command": sentence,
-        **_describe_result(result, files.images, with_masks=with_masks),
-        "seconds": round(seconds, 4),
-        "overlay": None if files.overlay is None else str(files.overlay),
-    }
-
-
-def _describe_result(result: Result, images: Sequence[Path], *, with_masks: bool) -> dict[str, Any]:
-    """Make the JSON of a result; each of its images is named by its file, None without one."""
-    from vl2_ros.views.result_json import result_to_json
-
-    document = result_to_json(result, with_masks=with_masks)
-    for index, image in enumerate(document["images"]):
-        image["file"] = str(images[index]) if images else None
-    return document
-
-
 def print_answer(title: str | None, result: Result, seconds: float, files: AnswerFiles) -> None:
     """Print the text of an answer, what was found and made, the time and where the files are."""
     if title is not None:
@@ -183,20 +154,23 @@ def describe_received(received: ReceivedResult, images: Sequence[Path] = ()) -> 
 
     Args:
         received: the result.
-        images: files of what was drawn or edited, where they were written.
+        images: files of generated or edited images, where they were written.
     """
-    return {
-        "command": received.text,
-        "camera": received.camera,
-        "status": received.status.name,
-        "message": received.message,
-        "is_final": received.is_final,
-        "sequence": received.sequence,
-        **_describe_result(received.result, images, with_masks=True),
-        "model": received.model,
-        "model_identity": received.model_identity,
-        "engine": received.engine,
-    }
+    from vl2_ros.views.answer_document import AnswerSource, describe_answer
+
+    source = AnswerSource(
+        received.text,
+        camera=received.camera,
+        status=received.status.name,
+        message=received.message,
+        is_final=received.is_final,
+        sequence=received.sequence,
+        model=received.model,
+        model_identity=received.model_identity,
+        engine=received.engine,
+        files=images,
+    )
+    return describe_answer(received.result, source, with_masks=True)
 
 
 def format_received(received: ReceivedResult) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vl2_ros.console import display, terminal
+from vl2_ros.console.answer_output import FormatName, check_format, make_entry, open_format
 from vl2_ros.console.demo_report import DemoReport
 from vl2_ros.console.groups import Panel, group_options, write_options
 from vl2_ros.console.image_options import DrawOptions
@@ -33,6 +34,7 @@ from vl2_ros.console.options import (
 from vl2_ros.errors import VL2Error
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.views.answer_files import AnswerFiles, save_images
+from vl2_ros.views.formats.writer import FORMATS
 
 if TYPE_CHECKING:
     from vl2_ros.clients.received_result import ReceivedResult
@@ -112,6 +114,7 @@ def demo(
     out: Annotated[
         Path, typer.Option(help="Folder for the overlay images.", rich_help_panel="Output")
     ] = Path("vl2_demo"),
+    format_name: FormatName = "",
 ) -> None:
     """Run a camera and a node as processes, ask one sentence per image over DDS, draw the answers.
 
@@ -128,8 +131,9 @@ def demo(
     )
     from vl2_ros.transports.dds.transport import DdsTransport
 
+    check_format(format_name, out / "results" if format_name == "yolo" else None)
     questions = list_questions(bag, terminal.read_sentences(commands), topic=topic)
-    report = DemoReport(bag.name, out)
+    report = DemoReport(bag.name, out, format_name)
     domain = find_free_domain()
     # Both children and the DDS library read these.
     os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
@@ -173,6 +177,7 @@ def bag(
             help="Also record images with the results drawn in.", rich_help_panel="Output"
         ),
     ] = True,
+    format_name: FormatName = "",
     overwrite: Overwrite = False,
 ) -> None:
     """Ask about every image of a recording, and record typed results for Foxglove and ROS 2.
@@ -190,15 +195,23 @@ def bag(
     ]
     question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=annotated)
     check_output(source, out, overwrite=overwrite)
+    listed = out.with_name(f"{out.stem}{FORMATS[format_name]}") if format_name in FORMATS else None
+    check_format(format_name, listed)
     total = count_images(source, topic=topic) * len(commands)
     pipeline = load_model(model)
     refused: list[str] = []
-    with display.show_progress("asking") as show:
+    with ExitStack() as stack:
+        show = stack.enter_context(display.show_progress("asking"))
+        writer = None
+        if listed is not None:
+            writer = stack.enter_context(open_format(format_name, listed, with_masks=True))
         done = iter(range(1, total + 1))
 
         def follow(answer: Answer) -> None:
             if answer.message:
                 refused.append(answer.message)
+            if writer is not None:
+                writer.add(make_entry(answer, source, pipeline.info))
             show(next(done), total)
 
         count = answer_bag(pipeline, source, out, question, overwrite=overwrite, on_answer=follow)
@@ -207,6 +220,8 @@ def bag(
             f"{len(refused)} of them without an answer, the first: {make_printable(refused[0])}"
         )
     display.print_text(f"{count} results: {out.resolve()}")
+    if listed is not None:
+        display.print_text(f"as {format_name}: {listed.resolve()}")
 
 
 @group_options
@@ -318,4 +333,9 @@ def _show_received(
     if save is not None and not images and received.status.name == "OK":
         display.show_note(f"the answer holds no image; nothing was written to {save}")
     if is_refusal:
-        raise VL2Error(f"{received.status.name.lower()}: {make_printable(received.message)}")
+        error = f"{received.status.name.lower()}: {make_printable(received.message)}"
+        if not as_json:
+            raise VL2Error(error)
+        # The document has it already; raised, it would be printed as a second one.
+        display.show_error(error)
+        raise SystemExit(2)

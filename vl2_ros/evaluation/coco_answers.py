@@ -1,4 +1,4 @@
-"""Convert answers of `vl2 ask --json` to COCO results: images by file name, labels by name."""
+"""Convert answers of `vl2 ask` to COCO results: images by file name, labels by name."""
 
 from __future__ import annotations
 
@@ -18,6 +18,35 @@ _text = partial(check_text, error=InputError)
 def is_answer(row: Any) -> bool:
     """Return whether a JSON value is an answer rather than a row of results."""
     return isinstance(row, Mapping) and "instances" in row
+
+
+def is_data_set(value: Any) -> bool:
+    """Return whether a JSON value is a COCO data set rather than a row of results."""
+    return isinstance(value, Mapping) and "images" in value and "annotations" in value
+
+
+def list_data_set_rows(found: Mapping[str, Any], truth: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Make COCO results of a data set that has scores, as `vl2 ask --format coco` writes it.
+
+    Args:
+        found: its images are those of the truth by file name, its categories by name; checked.
+        truth: COCO annotations, checked.
+
+    Raises:
+        InputError: if an annotation has no score, or belongs to none of the images.
+    """
+    names = {row.get("id"): row.get("file_name") for row in found["images"]}
+    labels = {row.get("id"): str(row.get("name", "")) for row in found["categories"]}
+    rows = []
+    for index, row in enumerate(found["annotations"]):
+        what = f"annotation {index} of the results"
+        if "score" not in row:
+            raise InputError(f"{what} has no score; expected what `vl2 ask --format coco` writes")
+        image = _find_image({"image": names.get(row.get("image_id"))}, truth["images"], what)
+        label = labels.get(row.get("category_id"), "")
+        category = _find_category(label, truth).get("id", label)
+        rows.append(row | {"image_id": image, "category_id": category})
+    return rows
 
 
 def list_answer_rows(

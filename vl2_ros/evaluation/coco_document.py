@@ -25,7 +25,12 @@ from vl2_ros.documents import (
     shorten,
 )
 from vl2_ros.errors import InputError
-from vl2_ros.evaluation.coco_answers import is_answer, list_answer_rows
+from vl2_ros.evaluation.coco_answers import (
+    is_answer,
+    is_data_set,
+    list_answer_rows,
+    list_data_set_rows,
+)
 
 #: Most bytes of a file; the annotations of COCO's training images have half of it.
 MAX_FILE_BYTES = 1 << 30
@@ -80,7 +85,7 @@ def read_results(
 
     Args:
         source: rows of results, or answers as `vl2 ask --json` prints them; a file has a list of
-            them, or one JSON value a line.
+            them, one JSON value a line, or the data set that `--format coco` writes.
         truth: checked annotations, which answers name images and categories of.
         masks: whether masks are compared.
 
@@ -88,7 +93,9 @@ def read_results(
         InputError: naming what is wrong in them.
     """
     values = _read_rows(source) if isinstance(source, Path) else copy.deepcopy(list(source))
-    if any(is_answer(value) for value in values):
+    if len(values) == 1 and is_data_set(values[0]):
+        values = list_data_set_rows(read_truth(values[0]), truth)
+    elif any(is_answer(value) for value in values):
         values = list_answer_rows(values, truth, masks=masks)
     rows = [_without_nulls(_object("a result", value)) for value in values]
     for row in rows:
@@ -105,7 +112,9 @@ def _read_rows(path: Path) -> list[Any]:
         lines = [line for line in lines if line.strip()]
         return [parse_json(line, f"{path}, value {n}", InputError) for n, line in enumerate(lines)]
     value = parse_json(text, str(path), InputError)
-    return [value] if is_answer(value) else _list(f"{path}: COCO results", value)
+    return (
+        [value] if is_answer(value) or is_data_set(value) else _list(f"{path}: COCO results", value)
+    )
 
 
 def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,111 @@
+"""Where answers of a command go in a format: standard output, a file or a folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vl2_ros.console.groups import complete
+from vl2_ros.errors import InputError
+from vl2_ros.views.formats.writer import FORMATS, AnswerWriter, Entry, make_writer
+
+if TYPE_CHECKING:
+    from vl2_ros.node.request import Answer
+    from vl2_ros.structures import ModelInfo
+
+FormatName = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help=f"Format of the answers: {', '.join(FORMATS)}.",
+        autocompletion=complete(*FORMATS),
+        rich_help_panel="Output",
+    ),
+]
+
+
+def check_format(name: str, out: Path | None) -> None:
+    """Check a format and its target before a model is loaded.
+
+    Args:
+        name: as typed; empty: none.
+        out: file or folder; None: standard output.
+
+    Raises:
+        InputError: if there is no such format, it has nowhere to go, or the target is there.
+    """
+    if not name:
+        return
+    if name not in FORMATS:
+        raise InputError(f"--format must be one of {', '.join(FORMATS)}, got {name!r}")
+    if out is None and name == "yolo":
+        raise InputError("--format yolo is a folder of files; name it with --out FOLDER")
+    if out is not None and out.exists():
+        raise InputError(f"{out} is there already; name another file or delete it")
+    if out is not None and not out.resolve().parent.is_dir():
+        raise InputError(f"{out} lies in a folder that is not there; make {out.resolve().parent}")
+
+
+@contextmanager
+def open_format(name: str, out: Path | None, *, with_masks: bool) -> Iterator[AnswerWriter]:
+    """Open the writer of a format; it is closed in order unless the body raises.
+
+    Args:
+        name: one of `FORMATS`.
+        out: file, for yolo a folder; None: standard output.
+        with_masks: write masks where the format has them.
+
+    Raises:
+        InputError: if the target cannot be written.
+    """
+    if name == "yolo" and out is not None:
+        writer = make_writer(name, out, with_masks=with_masks)
+        yield writer
+        writer.close()
+    elif out is None:
+        writer = make_writer(name, sys.stdout, with_masks=with_masks)
+        yield writer
+        writer.close()
+        sys.stdout.flush()
+    else:
+        try:
+            file = out.open("w", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot write {out}: {error}; name another file") from error
+        with file:
+            writer = make_writer(name, file, with_masks=with_masks)
+            yield writer
+            writer.close()
+
+
+def name_frame(recording: Path, stamp_ns: int) -> str:
+    """Name an image of a recording, which is no file of its own."""
+    return f"{recording.stem}_{stamp_ns}.jpg"
+
+
+def make_entry(answer: Answer, recording: Path, info: ModelInfo) -> Entry:
+    """Make the entry of an answer about an image of a recording."""
+    from vl2_ros.structures import Result
+    from vl2_ros.views.answer_document import AnswerSource, describe_answer
+
+    result = answer.result or Result(answer.request_id, 0, "", "")
+    source = AnswerSource(
+        answer.text,
+        str(recording),
+        camera=answer.camera,
+        status=answer.status.name,
+        message=answer.message,
+        is_final=answer.is_final,
+        sequence=answer.sequence,
+        model=info.name,
+        model_identity=info.identity,
+        engine=info.engine,
+    )
+    document = describe_answer(result, source, with_masks=True)
+    image_hw = None if answer.frame is None else answer.frame.frame_hw
+    return Entry(name_frame(recording, result.stamp_ns), image_hw, result, document)

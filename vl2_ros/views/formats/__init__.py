@@ -1,0 +1,1 @@
+"""File formats of answers for labelling, training and tables."""
