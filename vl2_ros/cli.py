@@ -21,8 +21,8 @@ from vl2_ros.console.groups import complete, group_options
 from vl2_ros.console.options import (
     AsJson,
     Checkpoint,
+    Force,
     Model,
-    Overwrite,
     find_package_version,
     find_version,
     load_model,
@@ -46,6 +46,7 @@ EXTRAS = {
     "pycocotools": "eval",
     "faster_coco_eval": "eval",
     "filelock": "export",
+    "av": "video",
     "yaml": "export",
 }
 
@@ -275,14 +276,14 @@ def simulate(
     width: Annotated[int, typer.Option(help="Width of an image in pixels.")] = 640,
     height: Annotated[int, typer.Option(help="Height of an image in pixels.")] = 480,
     quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG quality.")] = 92,
-    overwrite: Overwrite = False,
+    force: Force = False,
 ) -> None:
     """Record a simulated camera that moves once around each tabletop scene."""
     from vl2_ros.recordings.bag import write_camera_bag
 
     with display.show_progress("rendering") as show:
         shots = _simulate_shots(seed or [HELD_OUT], count, (height, width), show)
-        written = write_camera_bag(out, shots, quality=quality, overwrite=overwrite)
+        written = write_camera_bag(out, shots, quality=quality, overwrite=force)
     display.print_text(f"{written} frames: {out.resolve()}")
 
 

@@ -182,8 +182,8 @@ def test_pointing_that_cannot_be_used_is_one_red_line(
     assert streams.err.startswith("error: ") and expected in streams.err.replace("\n", " ")
 
 
-def test_pointing_without_an_image_says_what_is_expected(pipeline, capsys):
+def test_pointing_without_an_image_says_what_is_expected(pipeline, image, capsys):
     assert run("ask", "what is this?", "--point", "3,4") == 2
     assert "expected images and then a sentence" in capsys.readouterr().err
-    assert run("ask", "a.png", "b.png", "label it", "--labels", "c.png") == 2
-    assert "--labels takes one image, got 2" in capsys.readouterr().err
+    assert run("ask", image, image, "label it", "--labels", "c.png") == 2
+    assert "--labels takes one image, got 2 sources" in capsys.readouterr().err

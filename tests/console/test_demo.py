@@ -68,7 +68,7 @@ def test_images_that_were_made_are_files_of_their_own(processes, bag, tmp_path):
     assert Image.open(out / "01.png").width > 2 * 24 * 4
 
 
-def test_results_in_another_format(processes, bag, tmp_path):
+def test_results_in_another_format(processes, bag, tmp_path, capsys):
     commands = write_commands(tmp_path, "segment it", "find it")
     out = tmp_path / "out"
     options = ("--bag", bag, "--commands", commands, "--out", out)
@@ -78,7 +78,17 @@ def test_results_in_another_format(processes, bag, tmp_path):
         f"{Path(bag).stem}_{stamp}.jpg" for stamp in STAMPS[:2]
     ]
     assert "segmentation" in document["annotations"][0]
-    assert run("demo", *options, "--format", "xml") == 2
+    assert run("demo", *options, "--format", "xml", "--force") == 2
+    assert run("demo", *options) == 2
+    assert "holds answers already; name another --out" in capsys.readouterr().err
+
+
+def test_results_without_images(processes, bag, tmp_path):
+    commands = write_commands(tmp_path, "segment it")
+    out = tmp_path / "out"
+    options = ("--bag", bag, "--commands", commands, "--out", out, "--no-images")
+    assert run("demo", *options) == 0
+    assert [path.name for path in out.iterdir()] == ["results.jsonl"]
 
 
 def test_options_reach_the_node(processes, bag, tmp_path):

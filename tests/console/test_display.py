@@ -22,7 +22,6 @@ from vl2_ros.console.display import (
 )
 from vl2_ros.node.request import Status
 from vl2_ros.structures import Branch, Detections, Result, Route
-from vl2_ros.views.answer_files import AnswerFiles
 
 FOUND = Detections(
     np.array([[1, 2, 30, 40]], np.float32),
@@ -72,7 +71,7 @@ def test_strangers_text_cannot_steer_the_terminal_or_forge_lines(received, capsy
     line = format_received(all_evil)
     assert len(line.splitlines()) == 1 and line.isprintable()
     print_received(all_evil, as_json=False)
-    print_answer(evil, result, 0.1, AnswerFiles(None, ()))
+    print_answer(evil, result, 0.1)
     print_facts({evil: evil, "more": {evil: evil}})
     print_rows([{"name": evil}])
     show_error(evil)

@@ -11,7 +11,7 @@ import typer
 from tests.console.commands import COMMANDS, ROOT, list_options
 from vl2_ros.console.ask_command import ask
 from vl2_ros.console.groups import Panel, group_options, write_options
-from vl2_ros.errors import ConfigError
+from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.parameter_table import parameter
 
@@ -93,20 +93,25 @@ def test_a_field_that_is_no_option_keeps_its_default():
 )
 def test_options_that_are_written_are_read_back(options, monkeypatch):
     loaded = []
-    monkeypatch.setattr("vl2_ros.console.ask_command._read_frames", lambda paths: [])
-    monkeypatch.setattr("vl2_ros.console.ask_command.load_model", loaded.append)
-    COMMANDS["ask"].main(["a.png", "find it", *write_options(options)], standalone_mode=False)
+
+    def load(options):
+        loaded.append(options)
+        raise InputError("loaded")
+
+    monkeypatch.setattr("vl2_ros.console.ask_command.load_model", load)
+    with pytest.raises(InputError, match="loaded"):
+        COMMANDS["ask"].main(["draw a mug", *write_options(options)], standalone_mode=False)
     assert loaded == [options]
 
 
 def test_a_value_out_of_range_is_the_tables_error():
     with pytest.raises(ConfigError, match="backend must be one of auto, torch"):
-        COMMANDS["ask"].main(["a.png", "find it", "--backend", "tvm"], standalone_mode=False)
+        COMMANDS["ask"].main(["draw a mug", "--backend", "tvm"], standalone_mode=False)
 
 
-def test_ask_has_four_panels_and_takes_few_parameters():
+def test_ask_has_five_panels_and_takes_few_parameters():
     panels = [panel for _, panel in list_options("ask")]
-    assert list(dict.fromkeys(panels)) == ["Model", "Point", "Draw", "Output"]
+    assert list(dict.fromkeys(panels)) == ["Model", "Point", "Draw", "Output", "Ask"]
     taken = inspect.signature(inspect.getclosurevars(ask).nonlocals["command"]).parameters
     assert len(taken) <= 7
 

@@ -155,8 +155,11 @@ class TestAsk:
             (["draw a mug", "--size", "500x512"], "multiples of 8 in 64..2048, got (512, 500)"),
             (["draw a mug", "--size", "99999x8"], "multiples of 8 in 64..2048"),
             (["draw a mug", "--scheduler", "magic"], "unknown scheduler 'magic'"),
-            (["draw a mug", "--save", "no/where.png"], "cannot write the image no/where.png"),
-            (["draw a mug", "--save", "mug.xyz"], "expected a name such as image.png"),
+            (
+                ["draw a mug", "--save", "no/where.png"],
+                "no/where.png lies in a folder",
+            ),
+            (["draw a mug", "--save", "mug.xyz"], "mug.xyz is no image; expected a name with .png"),
         ],
     )
     def test_what_cannot_be_used_is_one_red_line(
@@ -284,8 +287,8 @@ def test_bag_lists_its_answers_beside_the_recording(bag, monkeypatch, tmp_path, 
     assert [row["command"] for row in rows] == ["find it", "segment it"] * 4
     assert {row["image"] for row in rows} == {str(bag)} and rows[0]["model"] == "scripted"
     assert str(tmp_path / "results.jsonl") in capsys.readouterr().out.replace("\n", "")
-    assert run(*options, "--format", "json", "--overwrite") == 2
-    assert "results.jsonl is there already" in capsys.readouterr().err.replace("\n", "")
+    assert run(*options, "--format", "json") == 2
+    assert "results.mcap is there already" in capsys.readouterr().err.replace("\n", "")
 
 
 @pytest.mark.parametrize("text", ["", "512", "x", "512x", "5.5x7", "-8x8", "512*512", "8x8x8"])

@@ -330,7 +330,7 @@ class TestBag:
     def test_rate_topic_and_images_are_options(self, bag, perceiver, tmp_path):
         out = tmp_path / "results.mcap"
         topic = ("--topic", "/camera/image_raw/compressed")
-        assert run("bag", bag, out, "-c", "hello", "--rate", 5, "--no-annotated", *topic) == 0
+        assert run("bag", bag, out, "-c", "hello", "--rate", 5, "--no-images", *topic) == 0
         assert [frame.stamp_ns for frame, _ in perceiver.seen] == STAMPS[::2]
         assert list_image_topics(out) == ()
 
@@ -364,9 +364,9 @@ class TestBag:
         out.write_bytes(b"work of hours")
         assert run("bag", bag, out, "-c", "hello") == 2
         # Terminals are narrow: the line may be folded anywhere.
-        assert "add --overwrite to replace it" in " ".join(capsys.readouterr().err.split())
+        assert "add --force to replace it" in " ".join(capsys.readouterr().err.split())
         assert out.read_bytes() == b"work of hours" and perceiver.loaded == []
-        assert run("bag", bag, out, "-c", "hello", "--overwrite", "--no-annotated") == 0
+        assert run("bag", bag, out, "-c", "hello", "--force", "--no-images") == 0
         assert len(perceiver.seen) == 4
 
     def test_a_command_is_needed(self, bag, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The command that asks about image files.
+"""The command that asks about images.
 
 Everything heavy is imported inside the command, so that `vl2 --help` answers at once.
 """
@@ -6,73 +6,47 @@ Everything heavy is imported inside the command, so that `vl2 --help` answers at
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vl2_ros.console import display
-from vl2_ros.console.answer_output import FormatName, check_format, open_format
+from vl2_ros.console import display, terminal
 from vl2_ros.console.groups import Panel, group_options
 from vl2_ros.console.image_options import DrawOptions
-from vl2_ros.console.options import AsJson, Model, Threshold, load_model
+from vl2_ros.console.options import NEW_TOKENS, MaxNewTokens, Model, Threshold, load_model
+from vl2_ros.console.output.answers import AnswerOutput, Output
 from vl2_ros.console.pointing import Pointing, make_command
 from vl2_ros.errors import EngineError, InputError
-from vl2_ros.views.answer_files import AnswerFiles, save_answer, save_labels
-from vl2_ros.views.formats.writer import Entry
 
 if TYPE_CHECKING:
     from vl2_ros.flow.pipeline import Pipeline
+    from vl2_ros.sources.source import SourceImage
     from vl2_ros.structures import Command, Frame, Result
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
-    """What is written, and where."""
+class Asking:
+    """How a sentence is asked."""
 
-    as_json: AsJson = False
-    format_name: FormatName = ""
-    out: Annotated[
-        Path | None,
-        typer.Option(help="File of --format, for yolo a folder; default: standard output."),
-    ] = None
-    masks: Annotated[
-        bool, typer.Option("--masks", help="Include masks in --json and --format.")
-    ] = False
-    save: Annotated[
-        Path | None,
+    threshold: Threshold = 0.35
+    max_new_tokens: MaxNewTokens = NEW_TOKENS
+    rate: Annotated[
+        float,
         typer.Option(
-            help="File for the generated or edited image, else for an overlay; numbered when there "
-            "are several."
+            metavar="HZ", help="Most images a second of a video, webcam or stream; 0: every image."
         ),
-    ] = None
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="File for the class of every pixel, a 16-bit PNG; one image only."),
-    ] = None
-
-    @property
-    def format(self) -> str:
-        """Return the name of the format; empty where a person reads."""
-        return self.format_name or ("json" if self.as_json else "")
-
-    def check(self, image_count: int) -> None:
-        """Check what can be known before a model is loaded.
-
-        Raises:
-            InputError: if options do not fit each other or the images.
-        """
-        if self.labels is not None and image_count != 1:
-            raise InputError(f"--labels takes one image, got {image_count}")
-        if self.as_json and self.format_name not in ("", "json"):
-            raise InputError(f"--json and --format {self.format_name} exclude each other")
-        if self.out is not None and not self.format:
-            raise InputError(
-                "--out is the file of --format; name one, or use --save for an overlay"
-            )
-        check_format(self.format, self.out)
+    ] = 0.0
+    direct: Annotated[
+        bool,
+        typer.Option(
+            "--direct",
+            help="Teacher forcing: take the known form of the answer instead of generating it.",
+        ),
+    ] = False
 
 
 @group_options
@@ -80,114 +54,121 @@ def ask(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="[IMAGE...] SENTENCE",
-            help="Image files, then what to ask; generating an image needs no file.",
+            metavar="[SOURCE...] SENTENCE",
+            help="Images, .npy files, folders, patterns, videos, webcams (0, /dev/video0), "
+            "addresses (rtsp://, http://) or - for standard input, then what to ask; generating "
+            "an image needs no source.",
         ),
     ],
     model: Model,
     pointing: Annotated[Pointing, Panel("Point")],
     drawing: Annotated[DrawOptions, Panel("Draw")],
     output: Annotated[Output, Panel("Output")],
-    threshold: Threshold = 0.35,
-    direct: Annotated[
-        bool,
-        typer.Option(
-            "--direct",
-            help="Teacher forcing: take the known form of the answer instead of generating it.",
-            rich_help_panel="Model",
-        ),
-    ] = False,
+    asking: Annotated[Asking, Panel("Ask")],
 ) -> None:
-    """Ask a sentence about one or more images, each answered in turn, or generate an image.
+    """Ask a sentence about images from any source, each answered in turn, or generate an image.
 
     vl2 ask table.jpg "find the red mug and the bowl" --save overlay.png
+
+    vl2 ask clip.mp4 "find the mug" --save found.mp4
 
     vl2 ask "draw a red mug" --save mug.png --seed 7
 
     Options that point may be repeated; 120,80@1 points into the first example.
     """
-    paths, sentence = _split_words(words)
-    output.check(len(paths))
+    from vl2_ros.sources.source import find_source, read_sources
+
+    named, sentence = _split_words(words)
+    sources = [find_source(word) for word in named]
+    output.check(sources)
+    if not 0.0 <= asking.rate < float("inf"):
+        raise InputError(f"--rate must be zero or a positive number, got {asking.rate}")
     command = make_command(
-        sentence, pointing, threshold=threshold, direct=direct, image_options=drawing.make()
+        sentence,
+        pointing,
+        threshold=asking.threshold,
+        direct=asking.direct,
+        max_new_tokens=asking.max_new_tokens,
+        image_options=drawing.make(),
     )
-    frames = _read_frames(paths)
-    _answer_each(load_model(model), frames, command, output)
+    images = read_sources(sources)
+    if len(sources) == 1 and sources[0].is_single:
+        images = _read_only(images)
+    if any(source.is_moving for source in sources):
+        images = _choose_moments(images, asking.rate)
+    pipeline = load_model(model)
+    with ExitStack() as stack:
+        if any(source.is_live for source in sources):
+            stack.enter_context(terminal.end_quietly())
+        answers = stack.enter_context(closing(AnswerOutput(output, pipeline.info, sources)))
+        if not sources:
+            answers.add(None, None, command, *_find_result(pipeline, None, command))
+        for image in images:
+            _answer_image(pipeline, image, command, answers)
+        answers.finish()
+
+
+def _answer_image(
+    pipeline: Pipeline, image: SourceImage, command: Command, answers: AnswerOutput
+) -> None:
+    """Answer about one image; what is wrong with it does not end the others."""
+    if image.error is not None:
+        answers.add_error(image.name, command, image.error)
+        return
+    try:
+        result, seconds = _find_result(pipeline, image.frame, command)
+    except InputError as error:
+        if answers.is_one:
+            raise
+        answers.add_error(image.name, command, error)
+        return
+    answers.add(image.name, image.frame, command, result, seconds)
+
+
+def _read_only(images: Iterator[SourceImage]) -> Iterator[SourceImage]:
+    """Read the only image now, so that it is refused before a model is loaded."""
+    image = next(images)
+    if image.error is not None:
+        raise image.error
+    return chain([image], images)
+
+
+def _choose_moments(images: Iterator[SourceImage], rate_hz: float) -> Iterator[SourceImage]:
+    """Skip images of a video, so that at most `rate_hz` of each second remain; 0 keeps all."""
+    period_ns = round(1e9 / rate_hz) if rate_hz else 0
+    due_ns = None
+    for image in images:
+        stamp_ns = 0 if image.frame is None else image.frame.stamp_ns
+        # A stamp before the last one is of another video.
+        if due_ns is not None and due_ns - period_ns <= stamp_ns < due_ns:
+            continue
+        yield image
+        if image.frame is not None:
+            due_ns = stamp_ns + period_ns
 
 
 def _split_words(words: list[str]) -> tuple[list[str], str]:
-    """Split the arguments into image files and the sentence."""
+    """Split the arguments into sources and the sentence."""
     from vl2_ros.processing.language.parse import needs_image
 
-    *paths, sentence = words
-    if not paths and needs_image(sentence):
+    *named, sentence = words
+    if not named and needs_image(sentence):
         raise InputError(
             f"expected images and then a sentence, got only {sentence!r}; say for example: "
             'vl2 ask table.jpg "find the red mug", or without an image: vl2 ask "draw a red mug"'
         )
-    return paths, sentence
+    return named, sentence
 
 
-def _read_frames(paths: list[str]) -> list[tuple[str | None, Frame | None]]:
-    from vl2_ros.processing.images.preprocess import read_image
-
-    if not paths:
-        return [(None, None)]
-    return [(path, read_image(Path(path))) for path in paths]
-
-
-def _answer_each(
-    pipeline: Pipeline,
-    images: list[tuple[str | None, Frame | None]],
-    command: Command,
-    output: Output,
-) -> None:
-    from vl2_ros.views.answer_document import AnswerSource, describe_answer
-
-    with ExitStack() as stack:
-        writer = None
-        if output.format:
-            writer = stack.enter_context(
-                open_format(output.format, output.out, with_masks=output.masks)
-            )
-        for index, (path, frame) in enumerate(images):
-            began = time.perf_counter()
-            result = _find_result(pipeline, frame, command)
-            seconds = time.perf_counter() - began
-            files = AnswerFiles()
-            if output.save is not None:
-                is_one = len(images) == 1
-                stem = f"{output.save.stem}_{index}"
-                name = output.save if is_one else output.save.with_stem(stem)
-                files = save_answer(frame, command.text, result, name)
-            if output.labels is not None:
-                save_labels(result, output.labels)
-            if writer is None:
-                display.print_answer(path if len(images) > 1 else None, result, seconds, files)
-                continue
-            source = AnswerSource(
-                command.text,
-                path,
-                seconds=seconds,
-                overlay=files.overlay,
-                files=files.images,
-                model=pipeline.info.name,
-                model_identity=pipeline.info.identity,
-                engine=pipeline.info.engine,
-            )
-            document = describe_answer(result, source, with_masks=output.masks)
-            image_hw = None if frame is None else frame.frame_hw
-            writer.add(Entry(path or "", image_hw, result, document))
-
-
-def _find_result(pipeline: Pipeline, frame: Frame | None, command: Command) -> Result:
-    """Let the pipeline answer, and show the steps of a long stage."""
+def _find_result(pipeline: Pipeline, frame: Frame | None, command: Command) -> tuple[Result, float]:
+    """Let the pipeline answer, and show the steps of a long stage; return the seconds as well."""
     from vl2_ros.structures import ProgressEvent, ResultEvent
 
+    began = time.perf_counter()
     with display.show_progress("asking") as show:
         for event in pipeline.run(frame, command):
             if isinstance(event, ProgressEvent):
                 show(event.step, event.steps)
             if isinstance(event, ResultEvent):
-                return event.result
+                return event.result, time.perf_counter() - began
     raise EngineError("the run ended without a result")

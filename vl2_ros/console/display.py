@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,40 +18,85 @@ from typing import TYPE_CHECKING, Any
 
 from vl2_ros.processing.printable import make_printable
 
+#: Seconds between the lines of a command whose standard error is no terminal.
+STATUS_PERIOD_S = 10.0
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from vl2_ros.clients.received_result import ReceivedResult
     from vl2_ros.structures import Branch, Result
-    from vl2_ros.views.answer_files import AnswerFiles
 
 
 @contextmanager
 def show_progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on standard error while the body runs; a terminal only sees it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    """Show a bar on standard error while the body runs; without a terminal a line now and then."""
+    with _open_progress(what, None) as update:
+        yield lambda done, total: update(what, done, total)
 
 
 @contextmanager
 def show_stages(what: str) -> Iterator[Callable[[str, float], None]]:
-    """Show a bar whose words change on standard error while the body runs; for a terminal."""
+    """Show a bar whose words change while the body runs, as `show_progress` does."""
+    with _open_progress(what, 1.0) as update:
+        yield lambda stage, share: update(stage, share, 1.0)
+
+
+@contextmanager
+def _open_progress(
+    what: str, total: float | None
+) -> Iterator[Callable[[str, float, float | None], None]]:
+    """Open a bar in a terminal, status lines elsewhere; yield what is called with new numbers."""
     from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        status = _StatusLines(what)
+        try:
+            yield status.update
+        finally:
+            status.close()
+        return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        task = progress.add_task(what, total=1.0)
-        yield lambda stage, share: progress.update(task, description=stage, completed=share)
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+
+        def update(words: str, done: float, of: float | None) -> None:
+            progress.update(task, description=words, completed=done, total=of)
+
+        yield update
+
+
+class _StatusLines:
+    """Prints a line on standard error every `STATUS_PERIOD_S`; nothing for what ends before."""
+
+    def __init__(self, what: str) -> None:
+        self._words, self._numbers = what, ""
+        self._began = time.monotonic()
+        self._ended = threading.Event()
+        threading.Thread(target=self._follow, name="vl2-status", daemon=True).start()
+
+    def update(self, words: str, done: float, total: float | None) -> None:
+        """Keep the numbers of the next line."""
+        self._words = words
+        if total == 1.0:
+            self._numbers = f" {done:.0%}"
+        elif total:
+            self._numbers = f" {done:g} of {total:g}"
+
+    def close(self) -> None:
+        """Print nothing more."""
+        self._ended.set()
+
+    def _follow(self) -> None:
+        while not self._ended.wait(STATUS_PERIOD_S):
+            seconds = time.monotonic() - self._began
+            line = make_printable(f"{self._words}{self._numbers}, {seconds:.0f} s")
+            # One write, so that lines of several threads do not mix.
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
 
 
 def print_text(content: RenderableType) -> None:
@@ -139,14 +186,21 @@ def _list_labels(branch: Branch) -> list[str]:
     ]
 
 
-def print_answer(title: str | None, result: Result, seconds: float, files: AnswerFiles) -> None:
-    """Print the text of an answer, what was found and made, the time and where the files are."""
+def print_answer(title: str | None, result: Result, seconds: float) -> None:
+    """Print the text of an answer, what was found and made, and the time."""
     if title is not None:
         print_text(f"{title}:")
     print_text(result.text or "(no text)")
     if result.branches or result.images:
         print_text(list_found(result))
-    print_text(f"{seconds:.2f} s{files.name_them()}")
+    print_text(f"{seconds:.2f} s")
+
+
+def format_answer(name: str, result: Result, seconds: float) -> str:
+    """Put an answer about one image of a video on one line."""
+    parts = [name, result.text or "(no text)", *list_found(result).splitlines()]
+    line = " | ".join([*parts, f"{seconds * 1e3:.0f} ms"])
+    return make_printable(" ".join(line.splitlines()))
 
 
 def describe_received(received: ReceivedResult, images: Sequence[Path] = ()) -> dict[str, Any]:

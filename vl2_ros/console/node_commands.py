@@ -17,21 +17,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vl2_ros.console import display, terminal
-from vl2_ros.console.answer_output import FormatName, check_format, make_entry, open_format
-from vl2_ros.console.demo_report import DemoReport
 from vl2_ros.console.groups import Panel, group_options, write_options
 from vl2_ros.console.image_options import DrawOptions
 from vl2_ros.console.options import (
+    NEW_TOKENS,
     AsJson,
+    Force,
     Link,
+    MaxNewTokens,
     Model,
     NodeAddress,
-    Overwrite,
     Threshold,
     load_model,
     open_transport,
 )
-from vl2_ros.errors import VL2Error
+from vl2_ros.console.output.demo_report import RESULTS, DemoReport
+from vl2_ros.console.output.formats import FormatName, check_format, make_entry, open_format
+from vl2_ros.errors import InputError, VL2Error
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.views.answer_files import AnswerFiles, save_images
 from vl2_ros.views.formats.writer import FORMATS
@@ -54,6 +56,9 @@ ImageTopic = Annotated[
         help="Image topic of the recording; default: its only one.",
         rich_help_panel="Input",
     ),
+]
+Images = Annotated[
+    bool, typer.Option(help="Write images with the results drawn in.", rich_help_panel="Output")
 ]
 
 
@@ -90,10 +95,15 @@ class Playing:
 
     topic: ImageTopic = None
     onto: Annotated[
-        str | None, typer.Option(metavar="TOPIC", help="Topic to publish on; default: as recorded.")
+        str | None,
+        typer.Option(
+            metavar="TOPIC",
+            help="Topic to publish on; default: as recorded, else /camera/image_raw.",
+        ),
     ] = None
     rate: Annotated[
-        float | None, typer.Option(metavar="HZ", help="Images a second; default: as recorded.")
+        float | None,
+        typer.Option(metavar="HZ", help="Images a second; default: as recorded, of images 10."),
     ] = None
     loop: Annotated[bool, typer.Option("--loop", help="Start again at the end.")] = False
     step: Annotated[
@@ -115,6 +125,8 @@ def demo(
         Path, typer.Option(help="Folder for the overlay images.", rich_help_panel="Output")
     ] = Path("vl2_demo"),
     format_name: FormatName = "",
+    images: Images = True,
+    force: Force = False,
 ) -> None:
     """Run a camera and a node as processes, ask one sentence per image over DDS, draw the answers.
 
@@ -131,9 +143,11 @@ def demo(
     )
     from vl2_ros.transports.dds.transport import DdsTransport
 
-    check_format(format_name, out / "results" if format_name == "yolo" else None)
+    if (out / RESULTS).exists() and not force:
+        raise InputError(f"{out} holds answers already; name another --out, or add --force")
+    check_format(format_name, None if format_name != "yolo" else out.parent / "none", force=True)
     questions = list_questions(bag, terminal.read_sentences(commands), topic=topic)
-    report = DemoReport(bag.name, out, format_name)
+    report = DemoReport(bag.name, out, format_name, with_images=images)
     domain = find_free_domain()
     # Both children and the DDS library read these.
     os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
@@ -143,9 +157,9 @@ def demo(
         closing(DemoProcesses(bag, topic=topic, serve_options=write_options(model))) as children,
         display.show_progress(f"camera and node, ROS domain {domain}") as show,
     ):
-        client, images = PerceptionClient(transport), ReceivedImages(transport, CAMERA)
+        client, frames = PerceptionClient(transport), ReceivedImages(transport, CAMERA)
         answers = ask_images(
-            client, images, questions, step=children.show_next, check=children.check
+            client, frames, questions, step=children.show_next, check=children.check
         )
         for count, answer in enumerate(answers, start=1):
             report.add(answer)
@@ -171,14 +185,10 @@ def bag(
         ),
     ] = 0.0,
     threshold: Threshold = 0.35,
-    annotated: Annotated[
-        bool,
-        typer.Option(
-            help="Also record images with the results drawn in.", rich_help_panel="Output"
-        ),
-    ] = True,
+    max_new_tokens: MaxNewTokens = NEW_TOKENS,
+    images: Images = True,
     format_name: FormatName = "",
-    overwrite: Overwrite = False,
+    force: Force = False,
 ) -> None:
     """Ask about every image of a recording, and record typed results for Foxglove and ROS 2.
 
@@ -190,13 +200,19 @@ def bag(
 
     options = drawing.make()
     commands = [
-        Command(text, id=str(index), score_threshold=threshold, image_options=options)
+        Command(
+            text,
+            id=str(index),
+            score_threshold=threshold,
+            max_new_tokens=max_new_tokens,
+            image_options=options,
+        )
         for index, text in enumerate(command)
     ]
-    question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=annotated)
-    check_output(source, out, overwrite=overwrite)
+    question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=images)
+    check_output(source, out, overwrite=force)
     listed = out.with_name(f"{out.stem}{FORMATS[format_name]}") if format_name in FORMATS else None
-    check_format(format_name, listed)
+    check_format(format_name, listed, force=force)
     total = count_images(source, topic=topic) * len(commands)
     pipeline = load_model(model)
     refused: list[str] = []
@@ -214,7 +230,7 @@ def bag(
                 writer.add(make_entry(answer, source, pipeline.info))
             show(next(done), total)
 
-        count = answer_bag(pipeline, source, out, question, overwrite=overwrite, on_answer=follow)
+        count = answer_bag(pipeline, source, out, question, overwrite=force, on_answer=follow)
     if refused:
         display.show_note(
             f"{len(refused)} of them without an answer, the first: {make_printable(refused[0])}"
@@ -297,16 +313,29 @@ def echo(
 
 @group_options
 def camera(
-    recording: Annotated[
-        Path, typer.Argument(metavar="BAG", help="rosbag2 folder, .mcap or .db3.")
+    word: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Recording (rosbag2 folder, .mcap, .db3), video, webcam (0, /dev/video0), address "
+            "(rtsp://, http://), image, folder or pattern of images.",
+        ),
     ],
     playing: Annotated[Playing, Panel("Playback")],
     network: Annotated[Link, Panel("Network")],
 ) -> None:
-    """Publish the images of a recorded camera, as a camera does."""
+    """Publish the images of a recording, video, webcam, stream or of files, as a camera does.
+
+    Images of a recording keep their stamps, others get the time at which they are sent.
+    """
     from vl2_ros.recordings import camera_player
+    from vl2_ros.sources.source import is_recording
 
     topic, rate = playing.topic, playing.rate
+    if not is_recording(word):
+        _play_source(word, playing, network)
+        return
+    recording = Path(word)
     link = open_transport(network, "vl2_camera")
     with closing(link), terminal.end_quietly():
         name, publish = camera_player.open_camera(link, recording, topic=topic, onto=playing.onto)
@@ -316,6 +345,28 @@ def camera(
             camera_player.step_camera(images, publish, terminal.read_steps(), rate_hz=rate)
         else:
             camera_player.play_camera(images, publish, threading.Event(), rate_hz=rate)
+
+
+def _play_source(word: str, playing: Playing, network: Link) -> None:
+    """Publish what is no recording."""
+    from vl2_ros.clients.source_camera import CAMERA, SourceCamera, play_source
+    from vl2_ros.sources.source import find_source
+
+    if playing.topic is not None or playing.step:
+        raise InputError(f"--topic and --step are for recordings; {word} is none")
+    source = find_source(word)
+    link = open_transport(network, "vl2_camera")
+    with closing(link), terminal.end_quietly():
+        camera = SourceCamera(link, playing.onto or CAMERA)
+        display.print_text(f"{camera.name} in ROS domain {link.domain_id}; Ctrl-C ends it")
+        play_source(
+            source,
+            camera.publish,
+            threading.Event(),
+            rate_hz=playing.rate,
+            loop=playing.loop,
+            on_error=lambda name, error: display.show_note(f"{name}: {error}"),
+        )
 
 
 def _show_received(
@@ -329,7 +380,9 @@ def _show_received(
         display.print_received(received, as_json=as_json, images=images)
     elif not is_refusal:
         seconds = sum(result.stage_ms.values()) / 1e3
-        display.print_answer(None, result, seconds, AnswerFiles(None, images))
+        display.print_answer(None, result, seconds)
+        if named := AnswerFiles(None, images).name_them():
+            display.print_text(named)
     if save is not None and not images and received.status.name == "OK":
         display.show_note(f"the answer holds no image; nothing was written to {save}")
     if is_refusal:

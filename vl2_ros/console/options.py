@@ -26,10 +26,16 @@ if TYPE_CHECKING:
 Model = Annotated[LoadOptions, Panel("Model")]
 Checkpoint = Annotated[LoadOptions, Panel("Model", only=("weights",))]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel="Output")]
-Overwrite = Annotated[
+Force = Annotated[
     bool,
+    typer.Option("--force", help="Replace files that are there.", rich_help_panel="Output"),
+]
+#: As `Command` has it, whose module needs numpy.
+NEW_TOKENS = 192
+MaxNewTokens = Annotated[
+    int,
     typer.Option(
-        "--overwrite", help="Replace the output file if it exists.", rich_help_panel="Output"
+        min=1, help="Most generated tokens; the answer is cut there.", rich_help_panel="Model"
     ),
 ]
 Threshold = Annotated[

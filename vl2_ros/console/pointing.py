@@ -62,6 +62,7 @@ def make_command(
     *,
     threshold: float,
     direct: bool,
+    max_new_tokens: int,
     image_options: ImageOptions,
 ) -> Command:
     """Make the command of a sentence and of what the options point at.
@@ -78,6 +79,7 @@ def make_command(
         visual_prompts=tuple(_read_prompts(pointing)),
         images=tuple(read_image(path) for path in pointing.example),
         direct=direct,
+        max_new_tokens=max_new_tokens,
         image_options=image_options,
     )
 

@@ -97,7 +97,7 @@ def require_free(path: Path, *, overwrite: bool) -> None:
     """
     if path.exists() and not overwrite:
         raise TransportError(
-            f"{path} is there already; name another file, or add --overwrite to replace it"
+            f"{path} is there already; name another file, or add --force to replace it"
         )
 
 

@@ -35,11 +35,11 @@ class AnswerFiles:
     document: Path | None = None
 
     def name_them(self) -> str:
-        """Return the paths, for the end of a line."""
-        named = [f", image: {path.resolve()}" for path in self.images]
+        """Return the paths on one line; empty without any."""
+        named = [f"image: {path.resolve()}" for path in self.images]
         if self.overlay is not None:
-            named.append(f", overlay: {self.overlay.resolve()}")
-        return "".join(named)
+            named.append(f"overlay: {self.overlay.resolve()}")
+        return ", ".join(named)
 
 
 def save_answer(frame: Frame | None, sentence: str, result: Result, path: Path) -> AnswerFiles:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vl2_ros.console.answer_output import name_frame, open_format
 from vl2_ros.console.display import list_found, print_text
+from vl2_ros.console.output.formats import name_frame, open_format
 from vl2_ros.errors import VL2Error
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.views.answer_files import AnswerFiles, save_images, save_overlay
@@ -15,6 +15,9 @@ from vl2_ros.views.formats.writer import FORMATS, Entry
 
 if TYPE_CHECKING:
     from vl2_ros.clients.demo import DemoAnswer
+
+#: The file of documents, one a line.
+RESULTS = "results.jsonl"
 
 
 class DemoReport:
@@ -24,12 +27,16 @@ class DemoReport:
         recording: name of what the camera shows.
         out: folder of the images and results; made when it is not there.
         format_name: format of the results beside the JSON; empty: none.
+        with_images: draw overlays.
     """
 
-    def __init__(self, recording: str, out: Path, format_name: str = "") -> None:
+    def __init__(
+        self, recording: str, out: Path, format_name: str = "", *, with_images: bool = True
+    ) -> None:
         from rich.table import Table
 
         self._recording, self._out, self._format = recording, out, format_name
+        self._with_images = with_images
         self._rows: list[dict[str, Any]] = []
         self._entries: list[Entry] = []
         self._drawn, self._refused = 0, 0
@@ -48,7 +55,7 @@ class DemoReport:
 
         received, result = answer.received, answer.received.result
         overlay, number = None, f"{len(self._rows):02d}"
-        if answer.frame is not None:
+        if answer.frame is not None and self._with_images:
             overlay = self._out / f"{number}.png"
             save_overlay(answer.frame, answer.sentence, result, overlay)
             self._drawn += 1
@@ -84,7 +91,7 @@ class DemoReport:
         Raises:
             VL2Error: if a command was not answered.
         """
-        results = self._out / "results.jsonl"
+        results = self._out / RESULTS
         results.write_text("".join(json.dumps(row) + "\n" for row in self._rows), encoding="utf-8")
         if self._format:
             out = self._out / f"results{FORMATS[self._format]}"
@@ -95,7 +102,8 @@ class DemoReport:
         if self._rows:
             first = self._rows[0]
             print_text(f"answered by the model {first['model']} on {first['engine']}")
-        print_text(f"{self._drawn} overlay images: {self._out.resolve()}/*.png")
+        if self._with_images:
+            print_text(f"{self._drawn} overlay images: {self._out.resolve()}/*.png")
         print_text(f"typed results, masks included: {results.resolve()}")
         if self._refused:
             raise VL2Error(

@@ -1,4 +1,4 @@
-"""Where answers of a command go in a format: standard output, a file or a folder."""
+"""Answers in a format: to standard output, a file or a folder; checks of targets before work."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ FormatName = Annotated[
 ]
 
 
-def check_format(name: str, out: Path | None) -> None:
+def check_format(name: str, out: Path | None, *, force: bool = False) -> None:
     """Check a format and its target before a model is loaded.
 
     Args:
         name: as typed; empty: none.
         out: file or folder; None: standard output.
+        force: a file may be there already.
 
     Raises:
         InputError: if there is no such format, it has nowhere to go, or the target is there.
@@ -45,10 +46,24 @@ def check_format(name: str, out: Path | None) -> None:
         raise InputError(f"--format must be one of {', '.join(FORMATS)}, got {name!r}")
     if out is None and name == "yolo":
         raise InputError("--format yolo is a folder of files; name it with --out FOLDER")
-    if out is not None and out.exists():
-        raise InputError(f"{out} is there already; name another file or delete it")
-    if out is not None and not out.resolve().parent.is_dir():
-        raise InputError(f"{out} lies in a folder that is not there; make {out.resolve().parent}")
+    if out is not None:
+        check_target("--out", out, force=force and name != "yolo")
+
+
+def check_target(option: str, path: Path, *, force: bool) -> None:
+    """Check that a file can be made, before work is done for it.
+
+    Raises:
+        InputError: if it is there and not to be replaced, a folder, or in a folder that is not
+            there.
+    """
+    if path.is_dir() or (path.exists() and not force):
+        advice = "" if path.is_dir() else ", or add --force to replace it"
+        raise InputError(f"{option}: {path} is there already; name another file{advice}")
+    if not path.resolve().parent.is_dir():
+        raise InputError(
+            f"{option}: {path} lies in a folder that is not there; make {path.resolve().parent}"
+        )
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Output of the commands: answers, formats, overlays, the report of the demo."""

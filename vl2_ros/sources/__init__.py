@@ -1,0 +1,1 @@
+"""Images from files, folders, videos, webcams and streams, one at a time."""
