@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +21,7 @@ from vl2_ros.console.display import (
     print_text,
     show_error,
     show_note,
+    show_progress,
 )
 from vl2_ros.node.request import Status
 from vl2_ros.structures import Branch, Detections, Result, Route
@@ -116,3 +119,21 @@ def test_json_is_one_line_and_text_for_people_goes_to_standard_error(capsys):
     streams = capsys.readouterr()
     assert streams.out == '{"a": "b\\nc"}\n'
     assert streams.err == "a note\nerror: a [mistake]\n"
+
+
+def test_without_a_terminal_what_takes_long_prints_status_lines(monkeypatch, capsys):
+    monkeypatch.setattr("vl2_ros.console.display.STATUS_PERIOD_S", 0.02)
+    with show_progress("asking") as show:
+        show(3, 12)
+        deadline = time.monotonic() + 10
+        lines: list[str] = []
+        while not lines and time.monotonic() < deadline:
+            time.sleep(0.02)
+            lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"asking 3 of 12, \d+ s", lines[0])
+
+
+def test_what_is_short_prints_no_status_line(capsys):
+    with show_progress("asking"):
+        pass
+    assert capsys.readouterr().err == ""
