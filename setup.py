@@ -13,7 +13,7 @@ REPOSITORY = "https://vl2-ros.invalid/vl2_ros"
 TORCH = ["torch>=2.6,<3", "transformers>=5.20,<6"]
 DIFFUSION = [*TORCH, "diffusers>=0.35", "accelerate>=1.0"]
 EXPORT = [*TORCH, "filelock>=3.12", "onnx>=1.19", "onnxscript>=0.5", "pyyaml>=6"]
-SIM = ["mujoco>=3.17", "scipy>=1.13"]
+SIM = ["mujoco>=3.17"]
 DDS = ["cyclonedds>=11.0"]
 VIDEO = ["av>=14"]
 EVAL = ["faster-coco-eval>=1.8", "pycocotools>=2.0.11"]
@@ -123,6 +123,7 @@ setup(
         "rosbags>=0.11.9",
         "ruamel.yaml>=0.18",
         "safetensors>=0.5",
+        "scipy>=1.11",
         "tokenizers>=0.22",
         "typer>=0.15",
         "zstandard>=0.22",

@@ -50,6 +50,7 @@ TORCH_FREE_FOLDERS = (
     "runtime/language",
     "sim",
     "structures",
+    "tracking",
     "transports/memory.py",
     "transports/message_types.py",
     "views",

@@ -42,7 +42,6 @@ EXTRAS = {
     "diffusers": "diffusion",
     "sentencepiece": "release",
     "mujoco": "sim",
-    "scipy": "train",
     "pycocotools": "eval",
     "faster_coco_eval": "eval",
     "filelock": "export",

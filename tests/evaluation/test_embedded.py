@@ -59,6 +59,7 @@ def make_view(number, kinds=None):
         depth_m=np.ones((HEIGHT, WIDTH), np.float32),
         instance_map=instance_map,
         objects=tuple(objects),
+        pieces=tuple(range(len(objects))),
         intrinsics=CameraIntrinsics(100.0, 100.0, WIDTH / 2, HEIGHT / 2),
         world_from_camera=np.eye(4),
     )

@@ -22,6 +22,7 @@ from vl2_ros.flow.prompt_features import (
     encode_features,
     prepare_prompt,
 )
+from vl2_ros.flow.watch_memory import read_memory, remember_tracks
 from vl2_ros.model.language.slots import gather_slots, slot_counts
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.answer import parse_answer, parse_answer_text
@@ -139,17 +140,17 @@ class Pipeline:
         Args:
             frame: the image; None when there is none, which only image generation allows.
             command: the sentence and its limits.
-            memory: of the frame before; nothing is kept in it yet, so it is returned as it came.
+            memory: of the frame before in the same watch; None for the first one.
 
         Yields:
             StageEvent, TextEvent and ProgressEvent in the order of the flow; last one ResultEvent.
 
         Raises:
-            InputError: if the command or the image cannot be used.
+            InputError: if the command, the image or the memory cannot be used.
             RouteError: if the answer opened a route whose decoder is not loaded.
             EngineError: if an engine failed.
         """
-        clock = _Clock()
+        clock, kept = _Clock(), read_memory(memory)
         yield clock.enter("preprocess")
         prompt = write_prompt(frame, command, self.processing, self.info.routes)
         check_regions(prompt, self.engines)
@@ -165,6 +166,7 @@ class Pipeline:
             command.score_threshold, command.max_instances, single=prompt.format.single
         )
         branches, images = yield from self._decode(frame, command, spoken.conditions, limits, clock)
+        branches, kept = remember_tracks(frame, command, branches, kept)
         clock.leave()
         is_counted = prompt.format.is_count and branches
         yield ResultEvent(
@@ -178,7 +180,7 @@ class Pipeline:
                 images=images,
                 raw_text=spoken.raw_text,
             ),
-            memory,
+            kept,
         )
 
     def _decode(

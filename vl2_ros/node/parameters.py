@@ -132,6 +132,19 @@ class NodeParameters:
     max_new_tokens: int = _answer(
         192, "Most generated tokens of an answer, which is cut there", least=1, most=4096, live=True
     )
+    tracking: bool = _answer(
+        True,
+        "Track the objects of a watch: each gets an id that it keeps from result to result",
+        live=True,
+    )
+    track_hidden_frames: int = _answer(
+        20,
+        "Results of a watch in a row in which an object may be missing and keeps its id; after one "
+        "more its track ends",
+        least=0,
+        most=1000,
+        live=True,
+    )
     image_steps: int = _answer(
         0,
         "Denoising steps of a generated or edited image; fewer are faster; 0: the model's default",

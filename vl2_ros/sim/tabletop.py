@@ -60,6 +60,7 @@ class TabletopFrame:
         depth_m: (H, W) float32 distance along the optical axis.
         instance_map: (H, W) uint8, 0 = none, i + 1 = `objects[i]`.
         objects: objects with enough visible pixels.
+        pieces: index of each object's piece in the scene, the same from every viewpoint.
         intrinsics: the pinhole camera.
         world_from_camera: (4, 4) pose of the optical frame (x right, y down, z forward).
     """
@@ -68,6 +69,7 @@ class TabletopFrame:
     depth_m: np.ndarray
     instance_map: np.ndarray
     objects: tuple[TabletopObject, ...]
+    pieces: tuple[int, ...]
     intrinsics: CameraIntrinsics
     world_from_camera: np.ndarray
 
@@ -136,8 +138,16 @@ class TabletopSimulator:
         focal = 0.5 * self._height / np.tan(0.5 * scene.viewpoint.fovy_rad)
         intrinsics = CameraIntrinsics(focal, focal, 0.5 * self._width, 0.5 * self._height)
         pose = scene.viewpoint.world_from_camera()
-        objects, instance_map = self._label(scene, identity, depth_m, intrinsics, pose)
-        return TabletopFrame(rgb, depth_m, instance_map, objects, intrinsics, pose)
+        labelled, instance_map = self._label(scene, identity, depth_m, intrinsics, pose)
+        return TabletopFrame(
+            rgb=rgb,
+            depth_m=depth_m,
+            instance_map=instance_map,
+            objects=tuple(labelled.values()),
+            pieces=tuple(labelled),
+            intrinsics=intrinsics,
+            world_from_camera=pose,
+        )
 
     def _label(
         self,
@@ -146,10 +156,11 @@ class TabletopSimulator:
         depth_m: np.ndarray,
         intrinsics: CameraIntrinsics,
         world_from_camera: np.ndarray,
-    ) -> tuple[tuple[TabletopObject, ...], np.ndarray]:
+    ) -> tuple[dict[int, TabletopObject], np.ndarray]:
+        """Return the labelled object of each piece that is seen, and the instance map."""
         needed = MIN_VISIBLE_PIXELS * self._width * self._height / (320 * 240)
         renumber = np.zeros(256, dtype=np.uint8)
-        objects: list[TabletopObject] = []
+        objects: dict[int, TabletopObject] = {}
         for index, placed in enumerate(scene.pieces):
             if not placed.is_labelled:
                 continue
@@ -167,9 +178,9 @@ class TabletopSimulator:
             points = project_keypoints(
                 placed.piece.keypoints, depth_m, intrinsics, world_from_camera
             )
-            objects.append(TabletopObject(placed.kind, placed.color, box, count, points))
+            objects[index] = TabletopObject(placed.kind, placed.color, box, count, points)
             renumber[index + 1] = len(objects)
-        return tuple(objects), renumber[identity]
+        return objects, renumber[identity]
 
 
 def project_keypoints(

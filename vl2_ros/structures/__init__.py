@@ -17,6 +17,7 @@ from vl2_ros.structures.image_options import SCHEDULERS, ImageOptions
 from vl2_ros.structures.result import Branch, GeneratedImage, ModelInfo, Result
 from vl2_ros.structures.route import Route
 from vl2_ros.structures.run_lengths import RunLengths
+from vl2_ros.structures.tracking import TrackingOptions
 from vl2_ros.structures.visual_prompt import PROMPT_POINTS, PromptKind, VisualPrompt
 
 __all__ = [
@@ -46,5 +47,6 @@ __all__ = [
     "RunLengths",
     "StageEvent",
     "TextEvent",
+    "TrackingOptions",
     "VisualPrompt",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from vl2_ros.errors import InputError
 from vl2_ros.structures.frame import Frame
 from vl2_ros.structures.image_options import ImageOptions
+from vl2_ros.structures.tracking import TrackingOptions
 from vl2_ros.structures.visual_prompt import VisualPrompt
 
 MAX_COMMAND_CHARACTERS = 4_000
@@ -32,6 +33,7 @@ class Command:
             looked for.
         direct: the answer is written, not generated; only for sentences of a known form.
         image_options: how an image is generated or edited, where the answer is one.
+        tracking: how objects are tracked from one frame to the next; None: they are not.
     """
 
     text: str
@@ -43,6 +45,7 @@ class Command:
     images: tuple[Frame, ...] = ()
     direct: bool = False
     image_options: ImageOptions = field(default_factory=ImageOptions)
+    tracking: TrackingOptions | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""

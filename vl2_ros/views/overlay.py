@@ -3,6 +3,7 @@
 Generated and edited images are shown beside the frame.
 
 Sizes follow the image, colours follow the phrase: the same phrase has the same colour everywhere.
+Where objects are tracked, colours follow the track, so that one object keeps its colour.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ MAX_BESIDE = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrawnInstance:
-    """One instance with the colour of its phrase.
+    """One instance with the colour of its track or phrase.
 
     Attributes:
         box_xyxy: (4,) float corners in camera pixels.
         mask: (H, W) bool on the camera frame, or None.
-        label: the phrase.
+        label: the phrase, with the track where there is one.
         score: in 0..1.
         color: RGB.
         points_xy: (K, 2) keypoints in camera pixels, or None.
@@ -116,14 +117,24 @@ def _collect_instances(result: Result) -> Iterator[DrawnInstance]:
     for branch in result.branches:
         found = branch.detections
         for index, (box, score, label) in enumerate(found):
-            color_index = phrases.index(label) if label in phrases else index
+            track_id = 0 if found.track_ids is None else int(found.track_ids[index])
+            color = choose_color(track_id, phrases.index(label) if label in phrases else index)
             mask = None if found.masks is None else found.masks[index]
-            color = PALETTE[color_index % len(PALETTE)]
-            drawn = DrawnInstance(box, mask, label, score, color)
+            drawn = DrawnInstance(box, mask, name_instance(label, track_id), score, color)
             if found.keypoints is not None:
                 points = found.keypoints.points_xy[index]
                 drawn = replace(drawn, points_xy=points, edges=found.keypoints.edges)
             yield drawn
+
+
+def choose_color(track_id: int, phrase_number: int) -> Color:
+    """Return the colour of a track; of a phrase where the track is 0."""
+    return PALETTE[(track_id - 1 if track_id else phrase_number) % len(PALETTE)]
+
+
+def name_instance(label: str, track_id: int) -> str:
+    """Return the label with its track, such as `red mug #3`; alone where the track is 0."""
+    return f"{label} #{track_id}" if track_id else label
 
 
 def _set_beside(canvas: Image.Image, images: Sequence[GeneratedImage], unit: float) -> Image.Image:

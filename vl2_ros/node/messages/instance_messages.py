@@ -182,7 +182,7 @@ class InstanceMessages:
             header=self.make_header(frame),
             results=[self._make("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis)],
             bbox=self._make_box(found.boxes_xyxy[index]),
-            id=name_track(found, index),
+            id=name_track(track_of(found, index)),
         )
 
 
@@ -196,9 +196,8 @@ def track_of(found: Detections, index: int) -> int:
     return 0 if found.track_ids is None else int(found.track_ids[index])
 
 
-def name_track(found: Detections, index: int) -> str:
-    """Return what vision_msgs calls the id of a detection: its track; empty when it has none."""
-    track_id = track_of(found, index)
+def name_track(track_id: int) -> str:
+    """Return what vision_msgs calls the id of a detection: its track; empty where it is 0."""
     return str(track_id) if track_id else ""
 
 

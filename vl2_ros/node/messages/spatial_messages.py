@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from vl2_ros.node.messages.instance_messages import name_track
+from vl2_ros.node.messages.instance_messages import name_track, track_of
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.transport import MessageTypes
-from vl2_ros.views.overlay import PALETTE
+from vl2_ros.views.overlay import choose_color, name_instance
 
 MARKER_TYPE = "visualization_msgs/msg/Marker"
 # Constants of visualization_msgs/Marker.
@@ -83,7 +83,9 @@ class SpatialMessages:
         lifetime = self._make_duration(self._find_lifetime_s())
         for number, placed in enumerate(_list_placed(answer)):
             position, size = placed.center_m, placed.size_m
-            text = f"{placed.label} {placed.score:.2f}"
+            text = f"{name_instance(placed.label, placed.track_id)} {placed.score:.2f}"
+            # An object keeps its markers from frame to frame; those without a track count down.
+            marker = placed.track_id or -1 - number
             shared = {
                 "header": header,
                 "ns": namespace,
@@ -93,7 +95,7 @@ class SpatialMessages:
             }
             yield self._make(
                 MARKER_TYPE,
-                id=2 * number,
+                id=2 * marker,
                 type=_CUBE,
                 pose=self._make_pose(position),
                 scale=self._make_vector(*(max(float(one), 1e-3) for one in size)),
@@ -102,7 +104,7 @@ class SpatialMessages:
             above = position - (0.0, size[1] / 2 + _TEXT_HEIGHT_M, 0.0)
             yield self._make(
                 MARKER_TYPE,
-                id=2 * number + 1,
+                id=2 * marker + 1,
                 type=_TEXT,
                 text=text,
                 pose=self._make_pose(above),
@@ -134,7 +136,7 @@ class SpatialMessages:
             header=header,
             results=[with_pose],
             bbox=self._make("vision_msgs/msg/BoundingBox3D", center=pose, size=size),
-            id=placed.track,
+            id=name_track(placed.track_id),
         )
 
     def _make_pose(self, position_m: Any) -> Any:
@@ -149,11 +151,11 @@ class SpatialMessages:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Placed:
-    """An instance that has a depth; `track` is the id of its detection."""
+    """An instance that has a depth; `track_id` is 0 where it is not tracked."""
 
     label: str
     score: float
-    track: str
+    track_id: int
     center_m: np.ndarray
     size_m: np.ndarray
     color: tuple[int, int, int]
@@ -174,11 +176,12 @@ def _list_placed(answer: Answer) -> Iterator[_Placed]:
         boxes = answer.space.locate(found)
         for index, (_, score, label) in enumerate(found):
             if boxes.is_placed[index]:
+                track_id = track_of(found, index)
                 yield _Placed(
                     label=label,
                     score=score,
-                    track=name_track(found, index),
+                    track_id=track_id,
                     center_m=boxes.centers_m[index],
                     size_m=boxes.sizes_m[index],
-                    color=PALETTE[int(found.class_ids[index]) % len(PALETTE)],
+                    color=choose_color(track_id, int(found.class_ids[index])),
                 )

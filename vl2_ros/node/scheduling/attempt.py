@@ -15,7 +15,15 @@ from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.scheduling.jobs import Job, Watch
 from vl2_ros.processing.results.spatial import SpatialView
-from vl2_ros.structures import Command, Event, Frame, Result, ResultEvent, StageEvent
+from vl2_ros.structures import (
+    Command,
+    Event,
+    Frame,
+    Result,
+    ResultEvent,
+    StageEvent,
+    TrackingOptions,
+)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -100,7 +108,14 @@ class Attempt:
             visual_prompts=request.visual_prompts,
             images=images,
             image_options=parameters.fill_image_options(request.image_options),
+            tracking=self._choose_tracking(),
         )
+
+    def _choose_tracking(self) -> TrackingOptions | None:
+        parameters, job = self.parameters, self.job
+        if not (isinstance(job, Watch) and parameters.tracking):
+            return None
+        return TrackingOptions(parameters.track_hidden_frames, job.next_track_id)
 
     def _follow(self, events: Iterator[Event]) -> None:
         try:

@@ -112,6 +112,8 @@ class Watch(Job):
         result_count: results so far.
         memory: what the perceiver keeps from the last frame that it answered; None before the
             first one and once the watch has ended.
+        next_track_id: one past the ids of its tracks so far, also of those that a perceiver has
+            forgotten because its process was restarted.
     """
 
     due_s: float = field(init=False)
@@ -121,11 +123,20 @@ class Watch(Job):
     ready_since_s: float | None = None
     result_count: int = 0
     memory: object = None
+    next_track_id: int = 1
 
     def __post_init__(self) -> None:
         """Be due at once, and end after the duration."""
         self.due_s = self.waits_since_s
         self.ends_s = self.waits_since_s + (self.request.duration_s or math.inf)
+
+    def keep(self, memory: object, result: Result) -> None:
+        """Keep what the next frame needs of an answer."""
+        self.memory = memory
+        for branch in result.branches:
+            if branch.detections.track_ids is not None:
+                most = int(branch.detections.track_ids.max(initial=0))
+                self.next_track_id = max(self.next_track_id, most + 1)
 
     def plan_next(self, now_s: float) -> None:
         """Set when the next turn is due, after one that begins now.

@@ -143,7 +143,7 @@ class Schedule:
             sequence = job.result_count
             job.result_count += 1
             if attempt.result is not None:  # a frame that failed does not end a track
-                job.memory = attempt.memory
+                job.keep(attempt.memory, attempt.result)
         return job.make_answer(
             status,
             message,

@@ -1,0 +1,1 @@
+"""Tracking: the same object under the same id over the frames of a watch."""
