@@ -217,6 +217,30 @@ def eval_embedded(
         display.print_rows(list_rows(document), digits=".3f")
 
 
+@eval_app.command("tracks")
+@group_options
+def eval_tracks(
+    model: Model,
+    seeds: Annotated[
+        str, typer.Option(metavar="A:B", help="Scenes from A to B - 1; held out from 1000000 on.")
+    ] = f"{HELD_OUT}:{HELD_OUT + 8}",
+    frames: Annotated[int, typer.Option(min=1, help="Frames of the orbit around a scene.")] = 120,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the ids of a watch on simulated orbits with crossings and hidden objects."""
+    from vl2_ros.evaluation.embedded import list_rows
+    from vl2_ros.evaluation.orbits import evaluate_tracks
+
+    chosen = _choose_seeds(seeds, None)
+    pipeline = load_model(model)
+    with display.show_progress("evaluating") as show:
+        document = evaluate_tracks(pipeline, seeds=chosen, frames=frames, progress=show)
+    if as_json:
+        display.print_json(document)
+    else:
+        display.print_rows(list_rows(document), digits=".3f")
+
+
 @eval_app.command("coco")
 def eval_coco(
     truth: Annotated[Path, typer.Argument(metavar="TRUTH.json", help="COCO annotations.")],

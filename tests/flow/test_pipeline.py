@@ -7,9 +7,18 @@ import pytest
 
 from vl2_ros.errors import EngineError, InputError, RouteError
 from vl2_ros.flow.pipeline import Pipeline
+from vl2_ros.flow.watch_memory import WatchMemory
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep
-from vl2_ros.structures import Command, Frame, ResultEvent, Route, StageEvent, TextEvent
+from vl2_ros.structures import (
+    Command,
+    Frame,
+    ResultEvent,
+    Route,
+    StageEvent,
+    TextEvent,
+    TrackingOptions,
+)
 
 CONFIG = ProcessingConfig(
     vision_side=28,
@@ -164,11 +173,44 @@ def test_events_come_in_the_order_of_the_flow(tokenizer, frame):
     assert texts[-1].routes == (Route.DETECT,)
 
 
-def test_memory_is_the_callers_and_not_the_pipelines(tokenizer, frame):
-    pipeline = make_pipeline(tokenizer, "a mug", DetectionDecoder())
-    for memory in (memory_of_a_watch := object(), None, memory_of_a_watch):
-        *_, last = pipeline.run(frame, Command("find"), memory)
-        assert last.memory is memory
+def watch(pipeline, frame, tracking, memory=None):
+    *_, last = pipeline.run(frame, Command("find", tracking=tracking), memory)
+    ids = [one.detections.track_ids for one in last.result.branches]
+    return [None if one is None else one.tolist() for one in ids], last.memory
+
+
+def test_tracks_are_in_the_callers_memory_and_not_in_the_pipeline(tokenizer, frame):
+    pipeline = make_pipeline(tokenizer, "mug[DET], bowl[DET], mug[SEG]", DetectionDecoder())
+    first, memory = watch(pipeline, frame, TrackingOptions())
+    assert first == [[1, 2], [3]]
+    assert watch(pipeline, frame, TrackingOptions(first_id=6))[0] == [[6, 7], [8]]
+    # The same memory may be used again, as after a frame that failed.
+    for _ in range(2):
+        assert watch(pipeline, frame, TrackingOptions(), memory)[0] == first
+
+
+def test_nothing_is_tracked_unless_the_command_says_so(tokenizer, frame):
+    pipeline = make_pipeline(tokenizer, "mug[DET]", DetectionDecoder())
+    _, memory = watch(pipeline, frame, TrackingOptions())
+    assert watch(pipeline, frame, None, memory) == ([None], WatchMemory())
+    assert pipeline.answer(frame, Command("find")).detections.track_ids is None
+
+
+def test_an_answer_in_words_hides_the_tracks_of_its_watch(tokenizer, frame):
+    options = TrackingOptions(hidden_frames=1)
+    seeing = make_pipeline(tokenizer, "mug[DET]", DetectionDecoder())
+    silent = make_pipeline(tokenizer, "There is nothing.")
+    _, memory = watch(seeing, frame, options)
+    _, memory = watch(silent, frame, options, memory)
+    assert watch(seeing, frame, options, memory)[0] == [[1]]
+    _, memory = watch(silent, frame, options, memory)
+    assert watch(seeing, frame, options, memory)[0] == [[2]]
+
+
+def test_a_memory_of_another_kind_is_refused(tokenizer, frame):
+    pipeline = make_pipeline(tokenizer, "mug[DET]", DetectionDecoder())
+    with pytest.raises(InputError, match="that of the watch's last ResultEvent, got int"):
+        next(pipeline.run(frame, Command("find"), 3))
 
 
 def test_closing_the_run_stops_before_the_decoder(tokenizer, frame):

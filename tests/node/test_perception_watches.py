@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.node.stepwise_perceiver import (
@@ -17,6 +19,8 @@ from tests.node.stepwise_perceiver import (
 from vl2_ros.errors import EngineError, InputError
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Mode, Status
+from vl2_ros.node.scheduling.jobs import Watch
+from vl2_ros.structures import Branch, Detections, Result, Route, TrackingOptions
 
 
 @pytest.fixture
@@ -248,3 +252,33 @@ def test_a_frame_that_failed_leaves_the_memory_of_its_watch(perceiver):
         Status.OK,
     ]
     assert memories_of(perceiver, "w") == [None, FrameCount(1, "w"), FrameCount(1, "w")]
+
+
+def test_watches_are_tracked_as_the_parameters_say_and_asks_are_not(perceiver):
+    with running_node(perceiver, track_hidden_frames=4) as (node, log):
+        node.submit(watch("w"))
+        for stamp, tracking in ((1, True), (2, False), (3, True)):
+            node.change_parameters(replace(node.parameters, tracking=tracking))
+            node.put_image("image", make_image(stamp))
+            log.wait_for(stamp)
+        node.submit(ask("once"), on_answer=(own := AnswerLog()))
+        own.wait_for(1)
+    options = TrackingOptions(hidden_frames=4)
+    assert [one.tracking for one in perceiver.commands] == [options, None, options, None]
+
+
+def test_no_id_of_a_track_comes_again_when_the_perceiver_forgets():
+    job = Watch(request=watch("w"), camera="image", waits_since_s=0.0)
+    assert job.next_track_id == 1
+    for ids, expected in (([3, 0], 4), ([2], 4), ([], 4), ([9], 10)):
+        found = Detections(
+            boxes_xyxy=np.zeros((len(ids), 4), np.float32),
+            scores=np.ones(len(ids), np.float32),
+            class_ids=np.zeros(len(ids), np.int64),
+            labels=("mug",) * len(ids),
+            track_ids=np.array(ids, np.int64),
+        )
+        job.keep(None, Result("w", 0, "", "", (Branch(Route.DETECT, ("mug",), found),)))
+        assert job.next_track_id == expected
+    job.keep("memory", Result("w", 0, "", "", (Branch(Route.DETECT, (), Detections.empty()),)))
+    assert (job.memory, job.next_track_id) == ("memory", 10)

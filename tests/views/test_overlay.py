@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,29 @@ def test_same_phrase_has_one_colour_and_another_phrase_another():
     mug, bowl, other_mug = (image[250, 100 + 200 * index] for index in range(3))
     np.testing.assert_array_equal(mug, other_mug)
     assert (mug != bowl).any()
+
+
+def test_a_track_keeps_its_colour_and_another_track_has_another():
+    boxes = [(20, 200, 220, 400), (400, 200, 600, 400)]
+
+    def draw(*track_ids: int) -> np.ndarray:
+        result = make_result(boxes)
+        (branch,) = result.branches
+        found = replace(branch.detections, track_ids=np.array(track_ids))
+        tracked = replace(result, branches=(replace(branch, detections=found),))
+        return draw_overlay(make_frame(), tracked, caption=False)
+
+    def has_color(rgb: np.ndarray, number: int) -> bool:
+        return bool(np.all(rgb == PALETTE[number], axis=2).any())
+
+    for first, second in ((1, 2), (2, 1)):
+        left, right = np.split(draw(first, second), 2, axis=1)
+        assert has_color(left, first - 1) and not has_color(left, second - 1)
+        assert has_color(right, second - 1) and not has_color(right, first - 1)
+    # Where there is no track, the phrase has the colour and the label no number.
+    plain = draw_overlay(make_frame(), make_result(boxes), caption=False)
+    np.testing.assert_array_equal(draw(0, 0), plain)
+    assert (draw(1, 1) != plain).any()
 
 
 def test_labels_of_a_crowd_do_not_cover_each_other():

@@ -196,7 +196,7 @@ def bag(
     """
     from vl2_ros.recordings.bag import count_images
     from vl2_ros.recordings.bag_results import BagQuestion, answer_bag, check_output
-    from vl2_ros.structures import Command
+    from vl2_ros.structures import Command, TrackingOptions
 
     options = drawing.make()
     commands = [
@@ -206,6 +206,7 @@ def bag(
             score_threshold=threshold,
             max_new_tokens=max_new_tokens,
             image_options=options,
+            tracking=TrackingOptions(),
         )
         for index, text in enumerate(command)
     ]

@@ -45,7 +45,7 @@ class TrackedBoxes:
 
 @dataclass(slots=True)
 class TrackScorer:
-    """Running totals over the frames of a sequence; `add` is called for them in order.
+    """Running totals over the frames of sequences; `add` is called for them in order.
 
     Attributes:
         truth_count: true boxes so far.
@@ -56,18 +56,27 @@ class TrackScorer:
     truth_count: int = 0
     found_count: int = 0
     switches: int = 0
-    _together: Counter[tuple[int, int]] = field(default_factory=Counter)
+    _sequence: int = 0
+    _boxes_right: int = 0
+    _together: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     _last: dict[int, int] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Begin another sequence, whose ids have nothing to do with those before."""
+        self._sequence += 1
+        self._last.clear()
 
     def add(self, truth: TrackedBoxes, found: TrackedBoxes) -> None:
         """Compare one frame."""
         self.truth_count += len(truth.ids)
         self.found_count += len(found.ids)
         overlaps = box_iou(truth.boxes_xyxy, found.boxes_xyxy)
-        is_same_label = np.array(truth.labels, object)[:, None] == np.array(found.labels, object)
+        is_same_label = np.array(
+            [[one == other for other in found.labels] for one in truth.labels], np.bool_
+        ).reshape(overlaps.shape)
         is_match = is_same_label & (overlaps >= MATCH_IOU)
         for row, column in np.argwhere(is_match):
-            self._together[truth.ids[row], found.ids[column]] += 1
+            self._together[self._sequence, truth.ids[row], found.ids[column]] += 1
         self._count_switches(truth, found, np.where(is_match, overlaps, 0.0))
 
     def _count_switches(
@@ -80,6 +89,7 @@ class TrackScorer:
                     overlaps[row, column] += 1.0
         for row, column in zip(*linear_sum_assignment(overlaps, maximize=True), strict=True):
             if overlaps[row, column]:
+                self._boxes_right += 1
                 number, found_id = truth.ids[row], found.ids[column]
                 self.switches += self._last.get(number, found_id) != found_id
                 self._last[number] = found_id
@@ -93,11 +103,21 @@ class TrackScorer:
         count = self.truth_count + self.found_count
         return 2 * self._count_right() / count if count else 1.0
 
+    @property
+    def box_f1(self) -> float:
+        """Return the F1 of boxes whatever their ids, which no IDF1 exceeds."""
+        count = self.truth_count + self.found_count
+        return 2 * self._boxes_right / count if count else 1.0
+
     def _count_right(self) -> int:
         """Return the boxes that are right when each true track is given its best found one."""
-        truths = {number: row for row, number in enumerate({one for one, _ in self._together})}
-        founds = {number: row for row, number in enumerate({one for _, one in self._together})}
+        truths = _number({(sequence, truth) for sequence, truth, _ in self._together})
+        founds = _number({(sequence, found) for sequence, _, found in self._together})
         together = np.zeros((len(truths), len(founds)), np.int64)
-        for (truth_id, found_id), count in self._together.items():
-            together[truths[truth_id], founds[found_id]] = count
+        for (sequence, truth, found), count in self._together.items():
+            together[truths[sequence, truth], founds[sequence, found]] = count
         return int(together[linear_sum_assignment(together, maximize=True)].sum())
+
+
+def _number(keys: set[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    return {key: number for number, key in enumerate(sorted(keys))}

@@ -8,7 +8,7 @@ from vl2_ros.geometry import box_iou, cxcywh_to_xyxy
 from vl2_ros.tracking.motion import Motion
 
 #: Boxes that overlap less are not taken for one object for their overlap.
-_LEAST_IOU = 0.15
+_LEAST_IOU = 0.05
 #: Largest distance of centres, in standard deviations of where the track is expected.
 _MOST_DEVIATIONS = 3.0
 #: Largest distance of centres, in sizes of the box.

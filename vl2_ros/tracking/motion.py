@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 #: Standard deviation of a found box, as a share of its size.
-_BOX_DEVIATION = 0.05
+_BOX_DEVIATION = 0.08
 #: Of the speed of a new track, in sizes per second: a camera may turn.
-_SPEED_DEVIATION = 3.0
+_SPEED_DEVIATION = 4.0
 #: Of the change of speed in one second, in sizes per second.
 _TURN_DEVIATION = 1.5
 #: A hidden object is expected to come to rest: it moves on for at most so many seconds.

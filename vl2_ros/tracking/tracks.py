@@ -13,6 +13,9 @@ from vl2_ros.tracking.motion import Motion, start_motion
 
 #: Seconds between two frames without stamps.
 _UNSTAMPED_S = 0.1
+#: Sum of the scores of an object's first sightings in a row from which on it is tracked; a false
+#: find of a low score seldom comes twice at one place.
+_LEAST_EVIDENCE = 0.8
 #: Width and height of a box are at least so many pixels.
 _LEAST_SIDE = 1.0
 
@@ -27,7 +30,8 @@ class Tracks:
     Attributes:
         stamp_ns: of that frame.
         next_id: of the next new track.
-        ids: (M,) int64, 1 or more.
+        ids: (M,) int64, 1 or more; 0 while there is too little evidence of the object.
+        evidence: (M,) sum of its scores.
         names: M routes and phrases.
         motion: of the M boxes when they were last seen.
         unseen_s: (M,) seconds since then.
@@ -37,6 +41,7 @@ class Tracks:
     stamp_ns: int
     next_id: int
     ids: np.ndarray
+    evidence: np.ndarray
     names: tuple[Name, ...]
     motion: Motion
     unseen_s: np.ndarray
@@ -54,6 +59,7 @@ class Tracks:
             stamp_ns=0,
             next_id=1,
             ids=np.zeros(0, np.int64),
+            evidence=nothing,
             names=(),
             motion=start_motion(np.zeros((0, 4))),
             unseen_s=nothing,
@@ -82,34 +88,37 @@ def track_branches(
         The branches with `track_ids`, and the tracks after this frame.
     """
     before = Tracks.start() if tracks is None else tracks
-    found = _to_cxcywh([branch.detections.boxes_xyxy for branch in branches])
-    names = [(one.route, label) for one in branches for label in one.detections.labels]
+    found = [branch.detections for branch in branches]
+    boxes = _to_cxcywh([one.boxes_xyxy for one in found])
+    names = [(branch.route, label) for branch in branches for label in branch.detections.labels]
     unseen_s = before.unseen_s + _find_elapsed_s(before.stamp_ns, stamp_ns)
     expected = before.motion.predict(unseen_s)
-    rows, columns = associate(expected, found, _compare_names(before.names, names))
+    rows, columns = associate(expected, boxes, _compare_names(before.names, names))
 
-    ids = np.zeros(len(names), np.int64)
-    ids[columns] = before.ids[rows]
-    new = np.flatnonzero(ids == 0)
+    new = np.setdiff1d(np.arange(len(names)), columns)
+    seen = np.concatenate([columns, new])  # tracks of this frame, by the index of their instance
+    evidence = np.concatenate([np.zeros(0), *(one.scores for one in found)])[seen]
+    evidence[: len(rows)] += before.evidence[rows]
+    seen_ids = np.concatenate([before.ids[rows], np.zeros(len(new), np.int64)])
+    started = np.flatnonzero((seen_ids == 0) & (evidence >= _LEAST_EVIDENCE))
     first_id = max(before.next_id, options.first_id)
-    ids[new] = np.arange(first_id, first_id + len(new))
+    # In the order of the answer, the best score first.
+    seen_ids[started[np.argsort(seen[started])]] = np.arange(first_id, first_id + len(started))
+    ids = np.empty(len(names), np.int64)
+    ids[seen] = seen_ids
 
-    is_hidden = np.ones(len(before.ids), np.bool_)
-    is_hidden[rows] = False
-    kept = np.flatnonzero(is_hidden & (before.hidden < options.hidden_frames))
-    seen = expected.take(rows).correct(found[columns])
+    lost = np.setdiff1d(np.arange(len(before.ids)), rows)
+    kept = lost[(before.ids[lost] > 0) & (before.hidden[lost] < options.hidden_frames)]
+    motion = expected.take(rows).correct(boxes[columns]).join(start_motion(boxes[new]))
     after = Tracks(
         stamp_ns=stamp_ns,
-        next_id=first_id + len(new),
-        ids=np.concatenate([before.ids[rows], ids[new], before.ids[kept]]),
-        names=(
-            *(before.names[row] for row in rows),
-            *(names[index] for index in new),
-            *(before.names[row] for row in kept),
-        ),
-        motion=seen.join(start_motion(found[new])).join(before.motion.take(kept)),
-        unseen_s=np.concatenate([np.zeros(len(names)), unseen_s[kept]]),
-        hidden=np.concatenate([np.zeros(len(names), np.int64), before.hidden[kept] + 1]),
+        next_id=first_id + len(started),
+        ids=np.concatenate([seen_ids, before.ids[kept]]),
+        evidence=np.concatenate([evidence, before.evidence[kept]]),
+        names=(*(names[index] for index in seen), *(before.names[row] for row in kept)),
+        motion=motion.join(before.motion.take(kept)),
+        unseen_s=np.concatenate([np.zeros(len(seen)), unseen_s[kept]]),
+        hidden=np.concatenate([np.zeros(len(seen), np.int64), before.hidden[kept] + 1]),
     )
     return _with_ids(branches, ids), after
 

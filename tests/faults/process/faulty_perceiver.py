@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import EngineError, InputError, RouteError, ShapeError
+from vl2_ros.flow.watch_memory import read_memory, remember_tracks
 from vl2_ros.isolation import perceiver_process
 from vl2_ros.structures import (
+    Branch,
     Command,
+    Detections,
     Event,
     Frame,
     GeneratedImage,
@@ -99,7 +102,7 @@ class FaultyPerceiver:
 
     "count" yields words for ever; the answer's text is how many runs were closed before. What
     begins with "remember" counts frames in a memory, "remember badly" with an answer that cannot
-    be pickled; "memories" is answered with the number of memories that are alive.
+    be pickled; "track" finds a mug and tracks it as the flow does; "memories" is answered with the number of memories that are alive.
     """
 
     def __init__(self, name: str = "faulty") -> None:
@@ -128,12 +131,22 @@ class FaultyPerceiver:
             said: Any = Unpicklable() if command.text == "remember badly" else f"{kept.frames}"
             yield ResultEvent(Result(command.id, frame.stamp_ns, "", said), kept)
             return
+        if command.text == "track":
+            tracked, kept = remember_tracks(frame, command, [see_mug()], read_memory(memory))
+            yield ResultEvent(Result(command.id, frame.stamp_ns, "", "", tracked), kept)
+            return
         if command.text == "memories":
             yield ResultEvent(Result(command.id, frame.stamp_ns, "", f"{len(FrameCount.alive)}"))
             return
         image = GeneratedImage(Route.EDIT, frame.rgb, seed=1, steps=1, scheduler="none")
         text = f"{os.getpid()} {self.closed}"
         yield ResultEvent(Result(command.id, frame.stamp_ns, frame.frame_id, text, images=(image,)))
+
+
+def see_mug() -> Branch:
+    boxes = np.array([[10, 10, 30, 30]], np.float32)
+    found = Detections(boxes, np.ones(1, np.float32), np.zeros(1, np.int64), ("mug",))
+    return Branch(Route.DETECT, ("mug",), found)
 
 
 def make_late(seconds: float) -> FaultyPerceiver:

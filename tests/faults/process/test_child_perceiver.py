@@ -30,6 +30,7 @@ from vl2_ros.errors import (
     ShapeError,
     VL2Error,
 )
+from vl2_ros.flow.watch_memory import WatchMemory
 from vl2_ros.isolation.child_perceiver import ChildPerceiver
 from vl2_ros.isolation.cuda_health import is_cuda_lost
 from vl2_ros.isolation.supervisor import Watchdog
@@ -38,7 +39,15 @@ from vl2_ros.loading import load_pipeline
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perception import PerceptionNode
 from vl2_ros.node.request import Mode
-from vl2_ros.structures import Command, Frame, Result, ResultEvent, StageEvent, TextEvent
+from vl2_ros.structures import (
+    Command,
+    Frame,
+    Result,
+    ResultEvent,
+    StageEvent,
+    TextEvent,
+    TrackingOptions,
+)
 
 #: For the clock that a test moves on; no machine is so slow.
 STRICT = Watchdog(stall_s=600.0)
@@ -305,6 +314,41 @@ class TestMemory:
             wait_until(lambda: answer(shared, "memories").text == "0", "ended watches are freed")
         finally:
             node.stop()
+
+
+class TestTracks:
+    def test_stay_in_the_process_and_their_ids_with_the_objects(self, shared):
+        memory = None
+        for _ in range(3):
+            ids, memory = self.track(shared, memory)
+            assert ids == [1]
+        assert not isinstance(memory, WatchMemory)
+        assert self.track(shared)[0] == [1], "another watch begins anew"
+
+    def test_get_ids_that_were_not_used_after_a_crash(self):
+        with closing(ChildPerceiver(FaultyPerceiver)) as perceiver:
+            node = PerceptionNode(
+                perceiver, NodeParameters(max_frame_age_s=0.0), log := AnswerLog()
+            )
+            node.start()
+            try:
+                node.submit(ask("w", "track", mode=Mode.WATCH))
+                node.put_image("image", make_image(1))
+                log.wait_for(1)
+                os.kill(find_pid(answer(perceiver)), signal.SIGKILL)
+                answer_in_time(perceiver)
+                node.put_image("image", make_image(2))
+                answers = log.wait_for(2)
+            finally:
+                node.stop()
+        ids = [one.result.detections.track_ids.tolist() for one in answers[:2]]
+        assert ids == [[1], [2]]
+
+    def track(self, perceiver: ChildPerceiver, memory: object = None) -> tuple[list[int], object]:
+        command = Command("track", tracking=TrackingOptions())
+        *_, last = perceiver.run(make_frame(), command, memory)
+        assert isinstance(last, ResultEvent)
+        return last.result.detections.track_ids.tolist(), last.memory
 
 
 class TestErrors:

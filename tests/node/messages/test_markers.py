@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.node.messages.test_result_messages import MODEL, make_answer
+from tests.node.messages.test_result_messages import FRAME, MODEL, make_answer
+from tests.node.scripted_perceiver import make_detections
 from tests.node.wire import make_camera_info, make_depth, wait_until
 from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros.node.messages.result_messages import MARKERS, ResultMessages
@@ -208,3 +210,33 @@ def test_markers_of_a_watch_go_when_it_ends(rig, way):
         viewer.take(array)
     assert viewer.shown == {}
     assert rig.results.wait_for("w", 2)[-1].status == Status.ENDED
+
+
+def track(*track_ids: int) -> Answer:
+    found = replace(make_detections(FRAME), track_ids=np.array(track_ids))
+    return make_watch("w", found=found)
+
+
+def test_a_track_keeps_its_markers_and_its_colour(messages):
+    viewer = Viewer()
+    show(messages, viewer, track(3, 8))
+    before = viewer.shown
+    assert sorted(one.text for one in before.values() if one.type == 9) == [
+        "bowl #8 0.50",
+        "mug #3 0.90",
+    ]
+    show(messages, viewer, track(8, 3))
+    assert viewer.shown.keys() == before.keys()
+    for key, marker in viewer.shown.items():
+        assert marker.color == before[key].color
+    assert len({(one.color.r, one.color.g) for one in before.values()}) == 2
+
+
+def test_markers_with_and_without_a_track_have_ids_of_their_own(messages):
+    viewer = Viewer()
+    show(messages, viewer, track(1, 0))
+    assert len(viewer.shown) == 4
+    assert sorted(one.text for one in viewer.shown.values() if one.type == 9) == [
+        "bowl 0.50",
+        "mug #1 0.90",
+    ]
