@@ -5,7 +5,7 @@ hide each other. One object after the other is covered by a plain rectangle, in 
 `HIDDEN_FRAMES` frames. The truth is the segmentation of what remains visible. What is asked:
 
     exact_idf1          the tracker alone: it gets the true boxes, all under one phrase
-    model_idf1          the model's own boxes, one phrase for each kind that the scene has
+    model_idf1          the model's own boxes, found by the colour and kind of each object
     model_box_f1        the same boxes whatever their ids, which bounds model_idf1
     ..._switches        how often an object is found under another id than before
     seconds_per_answer  mean wall time of an answer
@@ -20,11 +20,17 @@ from typing import Protocol
 
 import numpy as np
 
+from vl2_ros.datasets.nouns import phrase_of
 from vl2_ros.errors import EngineError, InputError
 from vl2_ros.evaluation.track_scores import TrackedBoxes, TrackScorer
 from vl2_ros.geometry import masks_to_boxes
-from vl2_ros.sim.scene import sample_scene
-from vl2_ros.sim.tabletop import MIN_VISIBLE_PIXELS, TabletopFrame, TabletopSimulator
+from vl2_ros.sim.scene import PlacedPiece, sample_scene
+from vl2_ros.sim.tabletop import (
+    MIN_VISIBLE_PIXELS,
+    TabletopFrame,
+    TabletopObject,
+    TabletopSimulator,
+)
 from vl2_ros.structures import (
     Branch,
     Command,
@@ -63,7 +69,7 @@ class OrbitFrame:
 
     Attributes:
         frame: the image.
-        truth: visible objects; ids are pieces of the scene, labels their kinds.
+        truth: visible objects; ids are pieces of the scene, labels their colours and kinds.
     """
 
     frame: Frame
@@ -103,10 +109,14 @@ def _cover(view: TabletopFrame, piece: int, index: int) -> OrbitFrame:
     truth = TrackedBoxes(
         ids=[view.pieces[number] for number in seen],
         boxes_xyxy=masks_to_boxes(instance_map[None] == (seen + 1)[:, None, None]),
-        labels=[view.objects[number].kind for number in seen],
+        labels=[_name(view.objects[number]) for number in seen],
     )
     # Stamps begin at one period: 0 is an unknown stamp.
     return OrbitFrame(Frame(rgb, (index + 1) * PERIOD_NS, "camera"), truth)
+
+
+def _name(item: TabletopObject | PlacedPiece) -> str:
+    return phrase_of(item.color, item.kind)
 
 
 @dataclass(slots=True, eq=False)
@@ -135,10 +145,10 @@ class OrbitScores:
             self.exact.add(truth, list_tracked([branch]))
 
     def add_model(
-        self, pipeline: WatchedPipeline, orbit: Iterable[OrbitFrame], kinds: Iterable[str]
+        self, pipeline: WatchedPipeline, orbit: Iterable[OrbitFrame], phrases: Iterable[str]
     ) -> None:
-        """Watch an orbit with one command that names kinds."""
-        command = Command(f"find the {', the '.join(kinds)}", tracking=TrackingOptions())
+        """Watch an orbit with one command that names phrases."""
+        command = Command(f"find the {', the '.join(phrases)}", tracking=TrackingOptions())
         memory: object = None
         self.model.begin()
         for one in orbit:
@@ -188,7 +198,7 @@ def evaluate_tracks(
             placed = (one for one in sample_scene(seed).pieces if one.is_labelled)
             orbit = list(render_orbit(simulator, seed, frames))
             scores.add_exact(orbit)
-            scores.add_model(pipeline, orbit, dict.fromkeys(one.kind for one in placed))
+            scores.add_model(pipeline, orbit, dict.fromkeys(_name(one) for one in placed))
             progress(done, len(seeds))
     return scores.to_dict()
 
@@ -218,9 +228,7 @@ def _make_exact(truth: TrackedBoxes) -> tuple[Branch, TrackedBoxes]:
     return Branch(Route.DETECT, (_OBJECT,), found), replace(truth, labels=labels)
 
 
-def _run(
-    pipeline: WatchedPipeline, frame: Frame, command: Command, memory: object
-) -> ResultEvent:
+def _run(pipeline: WatchedPipeline, frame: Frame, command: Command, memory: object) -> ResultEvent:
     for event in pipeline.run(frame, command, memory):
         if isinstance(event, ResultEvent):
             return event

@@ -78,9 +78,7 @@ class Motion:
         return Motion(
             self.boxes_cxcywh + gain[:, None] * missed,
             self.speeds + speed_gain[:, None] * missed,
-            np.stack(
-                [(1 - gain) * place, (1 - gain) * joint, speed - speed_gain * joint], axis=1
-            ),
+            np.stack([(1 - gain) * place, (1 - gain) * joint, speed - speed_gain * joint], axis=1),
         )
 
 

@@ -102,7 +102,8 @@ class FaultyPerceiver:
 
     "count" yields words for ever; the answer's text is how many runs were closed before. What
     begins with "remember" counts frames in a memory, "remember badly" with an answer that cannot
-    be pickled; "track" finds a mug and tracks it as the flow does; "memories" is answered with the number of memories that are alive.
+    be pickled; "track" finds a mug and tracks it as the flow does; "memories" is answered with the
+    number of memories that are alive.
     """
 
     def __init__(self, name: str = "faulty") -> None:
