@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from vl2_ros.cli import main
 from vl2_ros.evaluation.coco import CocoScorer
 from vl2_ros.evaluation.embedded import make_truth
+from vl2_ros.evaluation.orbits import OrbitScores, render_orbit
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
@@ -70,6 +72,16 @@ def test_most_objects_of_unseen_scenes_are_found_and_named(pipeline, views):
     # A guard against shipping broken weights; the numbers come from `vl2 eval embedded`.
     assert scorer.boxes().ap50 > 0.5
     assert scorer.masks().ap50 > 0.5
+
+
+def test_objects_of_a_watch_keep_their_ids_while_they_cross_and_are_covered(pipeline):
+    with TabletopSimulator(width=640, height=480) as simulator:
+        orbit = list(islice(render_orbit(simulator, HELD_OUT_SEED + 1, 120), 36))
+    phrases = sorted({label for one in orbit for label in one.truth.labels})
+    scores = OrbitScores()
+    scores.add_model(pipeline, orbit, phrases)
+    # As above: the numbers come from `vl2 eval tracks`.
+    assert scores.model.idf1 >= 0.8
 
 
 def test_odd_image_sizes_give_boxes_and_masks_of_that_size(pipeline, views):

@@ -55,6 +55,13 @@ def test_line_breaks_in_answers_make_no_second_line(received, text):
     assert "two lines" in line and len(line.splitlines()) == 1
 
 
+def test_an_instance_is_listed_with_its_track(received):
+    branch = Branch(Route.DETECT, FOUND.labels, replace(FOUND, track_ids=np.array([4])))
+    tracked = replace(received.result, branches=(branch,))
+    assert list_found(tracked) == "[DET] red [mug] #4 (0.88, 1 2 30 40)"
+    assert list_found(received.result) == "[DET] red [mug] (0.88, 1 2 30 40)"
+
+
 EVIL = "\x1b[2J\x9b31m\u202eevil\x07\u2028"
 
 

@@ -155,16 +155,16 @@ def _format(value: object) -> str:
 
 
 def list_found(result: Result) -> str:
-    """List one instance a line: label, score, box and mask size; then the images made."""
+    """List one instance a line: label, track, score, box, mask size; then the images made."""
     lines = []
     for branch in result.branches:
         found = branch.detections
         if not len(found):
             lines.append(f"{branch.route.value} nothing above the threshold")
-        for index, (box, score, label) in enumerate(found):
+        for index, (box, score, _) in enumerate(found):
             corners = " ".join(f"{value:.0f}" for value in box)
             mask = "" if found.masks is None else f", {int(found.masks[index].sum())} px"
-            name = make_printable(label)
+            name = make_printable(found.get_title(index))
             lines.append(f"{branch.route.value} {name} ({score:.2f}, {corners}{mask})")
         lines += _list_labels(branch)
     for image in result.images:

@@ -14,7 +14,7 @@ hide each other. One object after the other is covered by a plain rectangle, in 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -203,7 +203,7 @@ def evaluate_tracks(
     return scores.to_dict()
 
 
-def list_tracked(branches: Iterable[Branch]) -> TrackedBoxes:
+def list_tracked(branches: Sequence[Branch]) -> TrackedBoxes:
     """Return the instances of a frame that have a track."""
     found = join_branches(branches)
     if found.track_ids is not None:

@@ -120,6 +120,15 @@ class Detections:
         for box, score, label in zip(self.boxes_xyxy, self.scores, self.labels, strict=True):
             yield box, float(score), label
 
+    def get_track_id(self, index: int) -> int:
+        """Return the track of an instance; 0 where it has none."""
+        return 0 if self.track_ids is None else int(self.track_ids[index])
+
+    def get_title(self, index: int) -> str:
+        """Return the label with its track, such as `red mug #3`; alone where it has none."""
+        track_id = self.get_track_id(index)
+        return f"{self.labels[index]} #{track_id}" if track_id else self.labels[index]
+
     def __getitem__(self, key: DetectionIndex) -> Detections:
         """Return the instances that `key` selects, in its order.
 

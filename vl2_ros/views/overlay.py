@@ -117,10 +117,10 @@ def _collect_instances(result: Result) -> Iterator[DrawnInstance]:
     for branch in result.branches:
         found = branch.detections
         for index, (box, score, label) in enumerate(found):
-            track_id = 0 if found.track_ids is None else int(found.track_ids[index])
+            track_id = found.get_track_id(index)
             color = choose_color(track_id, phrases.index(label) if label in phrases else index)
             mask = None if found.masks is None else found.masks[index]
-            drawn = DrawnInstance(box, mask, name_instance(label, track_id), score, color)
+            drawn = DrawnInstance(box, mask, found.get_title(index), score, color)
             if found.keypoints is not None:
                 points = found.keypoints.points_xy[index]
                 drawn = replace(drawn, points_xy=points, edges=found.keypoints.edges)
@@ -130,11 +130,6 @@ def _collect_instances(result: Result) -> Iterator[DrawnInstance]:
 def choose_color(track_id: int, phrase_number: int) -> Color:
     """Return the colour of a track; of a phrase where the track is 0."""
     return PALETTE[(track_id - 1 if track_id else phrase_number) % len(PALETTE)]
-
-
-def name_instance(label: str, track_id: int) -> str:
-    """Return the label with its track, such as `red mug #3`; alone where the track is 0."""
-    return f"{label} #{track_id}" if track_id else label
 
 
 def _set_beside(canvas: Image.Image, images: Sequence[GeneratedImage], unit: float) -> Image.Image:

@@ -77,8 +77,8 @@ def _list_instances(branch: Branch, *, with_masks: bool) -> list[dict[str, Any]]
             "score": round(score, 4),
             "box_xyxy": [round(float(value), 2) for value in box],
         }
-        if found.track_ids is not None and found.track_ids[index]:
-            row["track_id"] = int(found.track_ids[index])
+        if track_id := found.get_track_id(index):
+            row["track_id"] = track_id
         if with_masks and found.masks is not None:
             row["mask"] = encode_rle(found.masks[index])
         if found.keypoints is not None:

@@ -94,7 +94,7 @@ class InstanceMessages:
                 label=label,
                 class_id=int(found.class_ids[index]),
                 score=score,
-                track_id=track_of(found, index),
+                track_id=found.get_track_id(index),
                 box=self._make_box(box),
                 mask=self._make_mask(None if found.masks is None else found.masks[index]),
                 keypoints=self._make_keypoints(found.keypoints, index),
@@ -182,18 +182,13 @@ class InstanceMessages:
             header=self.make_header(frame),
             results=[self._make("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis)],
             bbox=self._make_box(found.boxes_xyxy[index]),
-            id=name_track(track_of(found, index)),
+            id=name_track(found.get_track_id(index)),
         )
 
 
 def _flatten_edges(keypoints: Keypoints | None) -> np.ndarray:
     edges = () if keypoints is None else keypoints.edges
     return np.array(edges, dtype=np.uint16).reshape(-1)
-
-
-def track_of(found: Detections, index: int) -> int:
-    """Return the track of an instance; 0 when it has none."""
-    return 0 if found.track_ids is None else int(found.track_ids[index])
 
 
 def name_track(track_id: int) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from vl2_ros.node.messages.instance_messages import name_track, track_of
+from vl2_ros.node.messages.instance_messages import name_track
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.transport import MessageTypes
-from vl2_ros.views.overlay import choose_color, name_instance
+from vl2_ros.views.overlay import choose_color
 
 MARKER_TYPE = "visualization_msgs/msg/Marker"
 # Constants of visualization_msgs/Marker.
@@ -83,7 +83,7 @@ class SpatialMessages:
         lifetime = self._make_duration(self._find_lifetime_s())
         for number, placed in enumerate(_list_placed(answer)):
             position, size = placed.center_m, placed.size_m
-            text = f"{name_instance(placed.label, placed.track_id)} {placed.score:.2f}"
+            text = f"{placed.title} {placed.score:.2f}"
             # An object keeps its markers from frame to frame; those without a track count down.
             marker = placed.track_id or -1 - number
             shared = {
@@ -154,6 +154,7 @@ class _Placed:
     """An instance that has a depth; `track_id` is 0 where it is not tracked."""
 
     label: str
+    title: str
     score: float
     track_id: int
     center_m: np.ndarray
@@ -176,9 +177,10 @@ def _list_placed(answer: Answer) -> Iterator[_Placed]:
         boxes = answer.space.locate(found)
         for index, (_, score, label) in enumerate(found):
             if boxes.is_placed[index]:
-                track_id = track_of(found, index)
+                track_id = found.get_track_id(index)
                 yield _Placed(
                     label=label,
+                    title=found.get_title(index),
                     score=score,
                     track_id=track_id,
                     center_m=boxes.centers_m[index],
