@@ -261,3 +261,22 @@ def test_a_track_is_continued_by_a_low_score():
     watch = Watch()
     assert watch.see_at((100, 100)) == [1]
     assert [see_scored(watch, 0.36, 102.0) for _ in range(3)] == [[1]] * 3
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_boxes_that_are_nowhere_disturb_no_other(value):
+    watch = Watch()
+    for _ in range(3):
+        lost = make_branch([(value, 100), (100, 100)])
+        assert watch.see(lost)[1] == 2
+    assert watch.see_at((100, 100)) == [2]
+
+
+def test_hidden_tracks_are_bounded_and_the_last_seen_ones_stay():
+    watch = Watch(hidden_frames=1000)
+    for step in range(25):
+        centers = [(100.0 * number, 1000.0 * step) for number in range(100)]
+        watch.see_at(*centers)
+        assert watch.tracks is not None and len(watch.tracks.ids) <= 1000
+    assert watch.see_at((0, 24_000), (100, 24_000)) == [2401, 2402]
+    assert watch.see_at((0, 0)) == [2501]

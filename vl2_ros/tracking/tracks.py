@@ -16,6 +16,10 @@ _UNSTAMPED_S = 0.1
 #: Sum of the scores of an object's first sightings in a row from which on it is tracked; a false
 #: find of a low score seldom comes twice at one place.
 _LEAST_EVIDENCE = 0.8
+#: Hidden objects are forgotten early where there are more tracks than this.
+_MOST_TRACKS = 1_000
+#: Where a corner counts as that is nowhere, in pixels.
+_FAR = 1e6
 #: Width and height of a box are at least so many pixels.
 _LEAST_SIDE = 1.0
 
@@ -100,19 +104,16 @@ def track_branches(
     evidence = np.concatenate([np.zeros(0), *(one.scores for one in found)])[seen]
     evidence[: len(rows)] += before.evidence[rows]
     seen_ids = np.concatenate([before.ids[rows], np.zeros(len(new), np.int64)])
-    started = np.flatnonzero((seen_ids == 0) & (evidence >= _LEAST_EVIDENCE))
     first_id = max(before.next_id, options.first_id)
-    # In the order of the answer, the best score first.
-    seen_ids[started[np.argsort(seen[started])]] = np.arange(first_id, first_id + len(started))
+    next_id = _start_ids(seen_ids, evidence, seen, first_id)
     ids = np.empty(len(names), np.int64)
     ids[seen] = seen_ids
 
-    lost = np.setdiff1d(np.arange(len(before.ids)), rows)
-    kept = lost[(before.ids[lost] > 0) & (before.hidden[lost] < options.hidden_frames)]
+    kept = _find_kept(before, rows, options.hidden_frames, _MOST_TRACKS - len(seen))
     motion = expected.take(rows).correct(boxes[columns]).join(start_motion(boxes[new]))
     after = Tracks(
         stamp_ns=stamp_ns,
-        next_id=first_id + len(started),
+        next_id=next_id,
         ids=np.concatenate([seen_ids, before.ids[kept]]),
         evidence=np.concatenate([evidence, before.evidence[kept]]),
         names=(*(names[index] for index in seen), *(before.names[row] for row in kept)),
@@ -123,8 +124,26 @@ def track_branches(
     return _with_ids(branches, ids), after
 
 
+def _start_ids(ids: np.ndarray, evidence: np.ndarray, order: np.ndarray, first_id: int) -> int:
+    """Set the ids of tracks that have none and enough evidence; return the next free one.
+
+    They are numbered in the order of the answer, which has the best score first.
+    """
+    started = np.flatnonzero((ids == 0) & (evidence >= _LEAST_EVIDENCE))
+    ids[started[np.argsort(order[started])]] = np.arange(first_id, first_id + len(started))
+    return first_id + len(started)
+
+
+def _find_kept(before: Tracks, seen: np.ndarray, hidden_frames: int, most: int) -> np.ndarray:
+    """Return the tracks whose objects are hidden and that do not end, the last seen ones first."""
+    lost = np.setdiff1d(np.arange(len(before.ids)), seen)
+    kept = lost[(before.ids[lost] > 0) & (before.hidden[lost] < hidden_frames)]
+    return kept[np.argsort(before.hidden[kept], kind="stable")][: max(0, most)]
+
+
 def _to_cxcywh(boxes_xyxy: Sequence[np.ndarray]) -> np.ndarray:
     corners = np.concatenate([np.zeros((0, 4)), *boxes_xyxy])
+    corners = np.nan_to_num(corners, posinf=_FAR, neginf=-_FAR)
     sides = np.maximum(corners[:, 2:] - corners[:, :2], _LEAST_SIDE)
     return np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, sides], axis=1)
 
