@@ -138,7 +138,8 @@ def _find_kept(before: Tracks, seen: np.ndarray, hidden_frames: int, most: int) 
     """Return the tracks whose objects are hidden and that do not end, the last seen ones first."""
     lost = np.setdiff1d(np.arange(len(before.ids)), seen)
     kept = lost[(before.ids[lost] > 0) & (before.hidden[lost] < hidden_frames)]
-    return kept[np.argsort(before.hidden[kept], kind="stable")][: max(0, most)]
+    last_seen_first = np.argsort(before.hidden[kept], kind="stable")
+    return np.asarray(kept[last_seen_first[: max(0, most)]])
 
 
 def _to_cxcywh(boxes_xyxy: Sequence[np.ndarray]) -> np.ndarray:
