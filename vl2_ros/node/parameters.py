@@ -80,6 +80,20 @@ class NodeParameters:
         "of topics named image_rect...; others are placed by K, D and R",
         choices=("auto", "always", "never"),
     )
+    target_frame: str = _answer(
+        "",
+        "Frame of 3-D results, such as base_link: they are moved there by the transforms of /tf at "
+        "the time of their image; empty: they stay in the camera's optical frame",
+        metavar="FRAME",
+    )
+    transform_timeout_s: float = _answer(
+        0.1,
+        "Most seconds to wait for the transform to target_frame; without one 3-D results stay in "
+        "the optical frame, and the result's message says so",
+        least=0.0,
+        most=10.0,
+        live=True,
+    )
     marker_lifetime_s: float = _answer(
         0.0,
         "Seconds after which viewers remove a marker; 0: when the next answer comes or the watch "

@@ -17,6 +17,7 @@ from functools import partial
 
 from vl2_ros.errors import ConfigError
 from vl2_ros.node.cameras.camera_buffer import BufferedImage
+from vl2_ros.node.frames.target_frame import TargetFrame
 from vl2_ros.node.guarded import catch_failure, describe_error, error_text
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
@@ -51,6 +52,7 @@ class PerceptionNode:
         perceiver: answers one command about one frame.
         parameters: of the node.
         on_answer: called with every answer to every request.
+        target_frame: where 3-D results are published; None: in the optical frame of their image.
     """
 
     def __init__(
@@ -58,10 +60,12 @@ class PerceptionNode:
         perceiver: Perceiver,
         parameters: NodeParameters,
         on_answer: Callable[[Answer], None],
+        target_frame: TargetFrame | None = None,
     ) -> None:
         """Store the parts; nothing runs before `start`."""
         self._perceiver = perceiver
         self._on_answer = on_answer
+        self._target_frame = target_frame
         self._schedule = Schedule(parameters)
         self._statistics = AnswerStatistics()
         self._last_error = ""
@@ -299,6 +303,7 @@ class PerceptionNode:
             parameters=self.parameters,
             is_stopped=lambda: self._schedule.is_stopped(job, time.monotonic()),
             log=self._repeated,
+            target_frame=self._target_frame,
             stage_ms={"queue": (time.monotonic() - job.waits_since_s) * 1e3},
         )
         failure = catch_failure("the perceiver", attempt.run, self._repeated)

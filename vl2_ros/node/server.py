@@ -15,6 +15,9 @@ from typing import Any
 
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.node.cameras.camera_input import CameraHealth, CameraInput, check_camera
+from vl2_ros.node.frames.frame_lookup import OpenFrames
+from vl2_ros.node.frames.target_frame import TargetFrame
+from vl2_ros.node.frames.transform_listener import TransformListener
 from vl2_ros.node.guarded import catch_failure, describe_error, error_text, guarded
 from vl2_ros.node.messages.command_messages import (
     Sender,
@@ -66,6 +69,7 @@ class PerceptionServer:
         parameters: of the node.
         on_failure: called once, with the reason, when no command can be answered any more, as a
             thread has ended; the process should end then, with a code that is not 0.
+        open_frames: opens the lookup of transforms into the parameter target_frame.
     """
 
     def __init__(
@@ -74,13 +78,15 @@ class PerceptionServer:
         transport: Transport,
         parameters: NodeParameters,
         on_failure: Callable[[str], None] = _LOG.critical,
+        open_frames: OpenFrames = TransformListener,
     ) -> None:
         """Store the parts; no topic is opened before `advertise` or `start`.
 
         Raises:
-            ConfigError: if the name of a camera is no topic name.
+            ConfigError: if a camera is no topic name, or target_frame no frame.
         """
-        self.node = PerceptionNode(perceiver, parameters, self._publish)
+        self._target_frame = TargetFrame(parameters.target_frame, transport, open_frames)
+        self.node = PerceptionNode(perceiver, parameters, self._publish, self._target_frame)
         self._transport = transport
         self._on_failure = on_failure
         self._log = RepeatedLog(_LOG)
@@ -212,6 +218,7 @@ class PerceptionServer:
         return self._result_messages.make_result(answer)
 
     def _subscribe(self) -> None:
+        self._target_frame.open()
         for camera in self._cameras.values():
             camera.subscribe()
         for topic, type_name, take in (
@@ -224,6 +231,7 @@ class PerceptionServer:
             )
 
     def _unsubscribe(self) -> None:
+        self._target_frame.close()
         for camera in self._cameras.values():
             camera.close()
         for subscription in self._subscriptions:
@@ -369,6 +377,7 @@ class PerceptionServer:
                     cameras,
                     self._transport.now_ns(),
                     lost_commands=sum(one.lost_count for one in self._subscriptions),
+                    frames=self._target_frame.report(),
                 )
             )
 

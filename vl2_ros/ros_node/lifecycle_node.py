@@ -17,6 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from vl2_ros.errors import ConfigError, VL2Error
+from vl2_ros.node.frames.transform_listener import TransformListener
 from vl2_ros.node.guarded import ends_process, guarded
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.node.perceiver import Perceiver, close_perceiver
@@ -30,6 +31,7 @@ from vl2_ros.ros_node.parameters import (
     read_parameters,
 )
 from vl2_ros.ros_node.perceive_action import PerceiveAction
+from vl2_ros.ros_node.tf2_frames import Tf2Frames
 from vl2_ros.transports.ros.executor import GuardedExecutor
 from vl2_ros.transports.ros.message_types import RosMessageTypes, find_class
 from vl2_ros.transports.ros.transport import RosTransport
@@ -204,7 +206,11 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
             raise ConfigError("the process ends")
         self._transport = RosTransport(self)
         self._server = PerceptionServer(
-            perceiver, self._transport, parameters, on_failure=self._on_failure
+            perceiver,
+            self._transport,
+            parameters,
+            on_failure=self._on_failure,
+            open_frames=Tf2Frames(self).open if parameters.target_frame else TransformListener,
         )
         self._server.advertise()
         if self._bond is None and process.bond_heartbeat_period > 0:

@@ -1,7 +1,8 @@
 """Report the node's state as a DiagnosticArray, one status per camera and one more.
 
 Levels: OK; WARN for a camera that never sent an image, for answers that failed or were refused
-and commands that were lost since the last message, and for a watch that gets no turn; STALE for a
+and commands that were lost since the last message, for a watch that gets no turn, and for a
+frame that cannot be moved into the target frame; STALE for a
 camera that fell silent; ERROR when the worker does not run or hangs in a stage.
 """
 
@@ -58,6 +59,7 @@ class DiagnosticMessages:
         stamp_ns: int,
         *,
         lost_commands: int = 0,
+        frames: Mapping[str, str] | None = None,
     ) -> Any:
         """Make the diagnostic_msgs/DiagnosticArray.
 
@@ -66,6 +68,8 @@ class DiagnosticMessages:
             cameras: the state of each camera.
             stamp_ns: time now, nanoseconds since the epoch.
             lost_commands: commands that the middleware has lost since the start.
+            frames: optical frame to why it cannot be moved into the target frame, empty where it
+                can; a status of its own where there are any.
         """
         seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
         stamp = self._make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
@@ -75,6 +79,7 @@ class DiagnosticMessages:
             status=[
                 self._make_worker(report, lost_commands),
                 *(self._make_camera(one) for one in cameras),
+                *([self._make_frames(frames)] if frames else []),
             ],
         )
         self._counts = dict(report.answer_counts)
@@ -147,6 +152,13 @@ class DiagnosticMessages:
             "publishers": str(health.publisher_count),
         }
         return self._make_status(level, f"camera {report.name}", text, values)
+
+    def _make_frames(self, frames: Mapping[str, str]) -> Any:
+        faults = [f"{frame}: {fault}" for frame, fault in frames.items() if fault]
+        level = Level.WARN if faults else Level.OK
+        text = "; ".join(faults) or "3-D results are in the target frame"
+        values = {frame: fault or "found" for frame, fault in frames.items()}
+        return self._make_status(level, "target_frame", text, values)
 
     def _make_status(self, level: Level, name: str, text: str, values: Mapping[str, str]) -> Any:
         return self._make(

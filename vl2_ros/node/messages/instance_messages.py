@@ -41,6 +41,13 @@ class InstanceMessages:
         stamp = self._make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
         return self._make("std_msgs/msg/Header", stamp=stamp, frame_id=frame.frame_id)
 
+    def make_space_header(self, answer: Answer) -> Any:
+        """Make the std_msgs/Header of what an answer has in space: stamp of its image, own frame."""
+        header = self.make_header(answer.frame)
+        if answer.space is not None and answer.space.frame_id:
+            header.frame_id = answer.space.frame_id
+        return header
+
     def make_image(self, pixels: np.ndarray, encoding: str, frame: Frame | None) -> Any:
         """Make a sensor_msgs/Image with the header of a frame.
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from vl2_ros.node.guarded import catch_failure, describe_error
 from vl2_ros.node.messages.instance_messages import InstanceMessages, route_name
+from vl2_ros.node.messages.point_messages import POINTS_TYPE, lift_masks, make_points
 from vl2_ros.node.messages.spatial_messages import SpatialMessages
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer, Status
@@ -46,6 +47,7 @@ ANSWER = ResultTopic("~/answer", "std_msgs/msg/String")
 DETECTIONS = ResultTopic("~/detections", "vision_msgs/msg/Detection2DArray")
 DETECTIONS_3D = ResultTopic("~/detections_3d", "vision_msgs/msg/Detection3DArray")
 MARKERS = ResultTopic("~/markers", "visualization_msgs/msg/MarkerArray")
+POINTS = ResultTopic("~/points", POINTS_TYPE)
 SEGMENTATION = ResultTopic("~/segmentation", "vl2_ros/msg/InstanceArray")
 LABEL_IMAGE = ResultTopic("~/label_image", "sensor_msgs/msg/Image")
 # Beside the image and kept for late subscribers, as vision_msgs asks for.
@@ -54,14 +56,14 @@ POSES = ResultTopic("~/poses", "vl2_ros/msg/InstanceArray")
 GENERATED_IMAGE = ResultTopic("~/generated_image", "sensor_msgs/msg/Image")
 
 #: Only sent for an image with depth and a calibration, and to clear markers.
-SPATIAL_TOPICS = (DETECTIONS_3D, MARKERS)
-_BOXES = (DETECTIONS, *SPATIAL_TOPICS)
+SPATIAL_TOPICS = (DETECTIONS_3D, MARKERS, POINTS)
+_BOXES = (DETECTIONS, DETECTIONS_3D, MARKERS)
 #: What an answer with each route is published on, beside ~/result.
 ROUTE_TOPICS: Mapping[Route, tuple[ResultTopic, ...]] = {
     Route.ANSWER: (ANSWER,),
     Route.DETECT: (ANSWER, *_BOXES),
     Route.GROUND: (ANSWER, *_BOXES),
-    Route.SEGMENT: (ANSWER, *_BOXES, SEGMENTATION, LABEL_INFO, LABEL_IMAGE),
+    Route.SEGMENT: (ANSWER, *_BOXES, POINTS, SEGMENTATION, LABEL_INFO, LABEL_IMAGE),
     Route.POSE: (ANSWER, *_BOXES, POSES),
     Route.GENERATE: (ANSWER, GENERATED_IMAGE),
     Route.EDIT: (ANSWER, GENERATED_IMAGE),
@@ -119,6 +121,7 @@ class ResultMessages:
             **_MAKERS,
             DETECTIONS_3D: self._make_detections_3d,
             MARKERS: self._make_markers,
+            POINTS: self._make_points,
         }
         self._find_info = find_info
         self._log = RepeatedLog(logging.getLogger(__name__))
@@ -189,12 +192,18 @@ class ResultMessages:
     ) -> list[Any]:
         if answer.space is None:
             return []
-        return [self._spatial.make_detections(answer, parts.make_header(answer.frame))]
+        return [self._spatial.make_detections(answer, parts.make_space_header(answer))]
 
     def _make_markers(
         self, parts: InstanceMessages, answer: Answer, found: AnswerParts
     ) -> list[Any]:
-        return self._spatial.make_markers(answer, parts.make_header(answer.frame))
+        return self._spatial.make_markers(answer, parts.make_space_header(answer))
+
+    def _make_points(
+        self, parts: InstanceMessages, answer: Answer, found: AnswerParts
+    ) -> list[Any]:
+        points = lift_masks(answer)
+        return [] if points is None else [make_points(parts, answer, points)]
 
     def _make_result(self, answer: Answer, found: AnswerParts, info: ModelInfo) -> Any:
         result = answer.result

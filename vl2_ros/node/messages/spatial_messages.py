@@ -16,6 +16,7 @@ import numpy as np
 from vl2_ros.node.messages.instance_messages import name_track
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.transport import MessageTypes
+from vl2_ros.processing.results.rigid_transform import find_quaternion
 from vl2_ros.views.overlay import choose_color
 
 MARKER_TYPE = "visualization_msgs/msg/Marker"
@@ -28,7 +29,7 @@ _ASK_NAMESPACE = "ask"
 
 
 class SpatialMessages:
-    """Makes the messages about things in space, in the optical frame of their image.
+    """Makes the messages about things in space, in the frame of the answer's view.
 
     Thread-safe; one for all answers of a node, as it knows which markers viewers still show.
 
@@ -82,7 +83,7 @@ class SpatialMessages:
     def _make_placed(self, answer: Answer, header: Any, namespace: str) -> Iterator[Any]:
         lifetime = self._make_duration(self._find_lifetime_s())
         for number, placed in enumerate(_list_placed(answer)):
-            position, size = placed.center_m, placed.size_m
+            size = placed.size_m
             text = f"{placed.title} {placed.score:.2f}"
             # An object keeps its markers from frame to frame; those without a track count down.
             marker = placed.track_id or -1 - number
@@ -97,17 +98,18 @@ class SpatialMessages:
                 MARKER_TYPE,
                 id=2 * marker,
                 type=_CUBE,
-                pose=self._make_pose(position),
+                pose=self._make_pose(placed.center_m, placed.rotation),
                 scale=self._make_vector(*(max(float(one), 1e-3) for one in size)),
                 **shared,
             )
-            above = position - (0.0, size[1] / 2 + _TEXT_HEIGHT_M, 0.0)
+            # Above in the image.
+            above = placed.center_m - placed.rotation[:, 1] * (size[1] / 2 + _TEXT_HEIGHT_M)
             yield self._make(
                 MARKER_TYPE,
                 id=2 * marker + 1,
                 type=_TEXT,
                 text=text,
-                pose=self._make_pose(above),
+                pose=self._make_pose(above, placed.rotation),
                 scale=self._make_vector(0.0, 0.0, _TEXT_HEIGHT_M),
                 **shared,
             )
@@ -121,7 +123,7 @@ class SpatialMessages:
         return self._make("builtin_interfaces/msg/Duration", sec=sec, nanosec=nanosec)
 
     def _make_detection(self, header: Any, placed: _Placed) -> Any:
-        pose = self._make_pose(placed.center_m)
+        pose = self._make_pose(placed.center_m, placed.rotation)
         size = self._make_vector(*(float(one) for one in placed.size_m))
         hypothesis = self._make(
             "vision_msgs/msg/ObjectHypothesis", class_id=placed.label, score=placed.score
@@ -139,10 +141,15 @@ class SpatialMessages:
             id=name_track(placed.track_id),
         )
 
-    def _make_pose(self, position_m: Any) -> Any:
+    def _make_pose(self, position_m: np.ndarray, rotation: np.ndarray) -> Any:
         x, y, z = (float(one) for one in position_m)
         return self._make(
-            "geometry_msgs/msg/Pose", position=self._make("geometry_msgs/msg/Point", x=x, y=y, z=z)
+            "geometry_msgs/msg/Pose",
+            position=self._make("geometry_msgs/msg/Point", x=x, y=y, z=z),
+            orientation=self._make(
+                "geometry_msgs/msg/Quaternion",
+                **dict(zip("xyzw", map(float, find_quaternion(rotation)), strict=True)),
+            ),
         )
 
     def _make_vector(self, x: float, y: float, z: float) -> Any:
@@ -151,7 +158,7 @@ class SpatialMessages:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Placed:
-    """An instance that has a depth; `track_id` is 0 where it is not tracked."""
+    """An instance that has a depth, and the axes of its box; `track_id` is 0 without a track."""
 
     label: str
     title: str
@@ -159,6 +166,7 @@ class _Placed:
     track_id: int
     center_m: np.ndarray
     size_m: np.ndarray
+    rotation: np.ndarray
     color: tuple[int, int, int]
 
 
@@ -186,4 +194,5 @@ def _list_placed(answer: Answer) -> Iterator[_Placed]:
                     center_m=boxes.centers_m[index],
                     size_m=boxes.sizes_m[index],
                     color=choose_color(track_id, int(found.class_ids[index])),
+                    rotation=boxes.rotation,
                 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from vl2_ros.errors import EngineError, InputError, TransportError
 from vl2_ros.node.cameras.camera_buffer import BufferedImage
+from vl2_ros.node.frames.target_frame import TargetFrame
 from vl2_ros.node.guarded import catch_failure, error_text
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perceiver import Perceiver
@@ -37,11 +38,12 @@ class Attempt:
         parameters: of the node, as they were when the attempt began.
         is_stopped: called before each step; True ends the attempt without a result.
         log: receives failures of listeners.
+        target_frame: where 3-D results are published; None: in the optical frame.
         stage_ms: wall time of each stage in milliseconds, queue and decode included.
         frame: the decoded image; None when it could not be decoded.
         space: calibration and depth of the image; None when there is no depth for it.
-        space_fault: why calibration or depth could not be used, or not for every instance; empty
-            when they could.
+        space_fault: why calibration, depth or target frame could not be used, or not for every
+            instance; empty when they could.
         result: the answer; None when there is none.
         memory: what the perceiver keeps for the next frame; None when there is no answer.
     """
@@ -52,6 +54,7 @@ class Attempt:
     parameters: NodeParameters
     is_stopped: Callable[[], bool]
     log: RepeatedLog
+    target_frame: TargetFrame | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
     frame: Frame | None = None
     space: SpatialView | None = None
@@ -95,6 +98,20 @@ class Attempt:
             found = (branch.detections for branch in self.result.branches)
             if unseen := self.space.explain_unseen(found):
                 self.space_fault = f"not everything is placed in space: {camera}: {unseen}"
+            self._move_space(frame, self.space)
+
+    def _move_space(self, frame: Frame, space: SpatialView) -> None:
+        """Move what was measured into the target frame, if an answer has anything in space."""
+        if self.target_frame is None or not (self.result and self.result.branches):
+            return
+        self.space, missing = self.target_frame.place(
+            space,
+            frame.frame_id,
+            frame.stamp_ns,
+            self.parameters.transform_timeout_s,
+            self.is_stopped,
+        )
+        self.space_fault = "; ".join(one for one in (self.space_fault, missing) if one)
 
     def _make_command(self, images: tuple[Frame, ...]) -> Command:
         request, parameters = self.job.request, self.parameters

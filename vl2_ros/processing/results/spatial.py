@@ -1,19 +1,20 @@
 """Place boxes and masks of an image in space by its registered depth and its calibration.
 
 Space is the optical frame of the camera (REP-103: x right, y down, z forward), in metres; that of
-the first camera for the second one of a stereo pair.
+the first camera for the second one of a stereo pair. A view that was moved has another frame.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vl2_ros.errors import ShapeError
 from vl2_ros.processing.results.camera_model import CameraModel
+from vl2_ros.processing.results.rigid_transform import RigidTransform
 from vl2_ros.structures import Detections
 
 #: Without a mask, the depth of a box is that of its middle, this share of its sides wide and high.
@@ -49,10 +50,23 @@ class SpatialView:
     Attributes:
         camera: of the image.
         depth: registered to the image; it may be smaller or larger.
+        frame_id: of space; empty: the optical frame of the image.
+        transform: how points of the optical frame become points of space; None: as they are.
     """
 
     camera: CameraModel
     depth: DepthImage
+    frame_id: str = ""
+    transform: RigidTransform | None = None
+
+    def move(self, frame_id: str, transform: RigidTransform) -> SpatialView:
+        """Return the view in another frame.
+
+        Args:
+            frame_id: of the frame.
+            transform: how points of the optical frame become points of it.
+        """
+        return replace(self, frame_id=frame_id, transform=transform)
 
     def locate(self, detections: Detections) -> Boxes3D:
         """Place instances by the depth of their visible surface.
@@ -66,11 +80,17 @@ class SpatialView:
             for index in range(len(detections))
         ]
         table = np.array(rows, np.float64).reshape(-1, 7)
-        centers_m = table[:, :3] @ self.camera.rotation.T + self.camera.origin_m
+        centers_m = self.place(table[:, :3])
         # The box around the turned box.
         sizes_m = table[:, 3:6] @ np.abs(self.camera.rotation).T
         is_placed = table[:, 6] > 0
-        return Boxes3D(centers_m * is_placed[:, None], sizes_m, is_placed)
+        rotation = np.eye(3) if self.transform is None else self.transform.rotation
+        return Boxes3D(centers_m * is_placed[:, None], sizes_m, is_placed, rotation)
+
+    def place(self, points_m: np.ndarray) -> np.ndarray:
+        """Turn (N, 3) float64 points, metres along the camera's own axes, into points of space."""
+        optical_m = points_m @ self.camera.rotation.T + self.camera.origin_m
+        return optical_m if self.transform is None else self.transform.apply(optical_m)
 
     def explain_unseen(self, found: Iterable[Detections]) -> str:
         """Return why the lens keeps instances from being placed; empty when all are placed.
@@ -142,15 +162,18 @@ class SpatialView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boxes3D:
-    """N boxes around the visible surfaces of instances, axes along those of space.
+    """N boxes around the visible surfaces of instances, axes along those of the optical frame.
 
     Attributes:
-        centers_m: (N, 3) float64, the middle of the visible surface.
-        sizes_m: (N, 3) float64 extent along x, y and z; z is only as deep as the visible surface.
+        centers_m: (N, 3) float64 in space, the middle of the visible surface.
+        sizes_m: (N, 3) float64 extent along x, y and z of the optical frame; z is only as deep as
+            the visible surface.
         is_placed: (N,) bool; False where no depth is known or the lens cannot be undone; the other
             values are 0 then.
+        rotation: (3, 3) float64, the axes of the optical frame in space, as columns.
     """
 
     centers_m: np.ndarray
     sizes_m: np.ndarray
     is_placed: np.ndarray
+    rotation: np.ndarray
