@@ -10,7 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from vl2_ros.node.frames.transform_listener import TRANSFORM_TYPE
 from vl2_ros.node.transport import MessageTypes, Qos, Transport
+from vl2_ros.processing.results.rigid_transform import RigidTransform
 
 #: No test is right only when something is fast: this is how long the slowest machine may take.
 PATIENCE_S = 30.0
@@ -125,6 +127,29 @@ def make_depth(types: MessageTypes, stamp_ns: int, values: np.ndarray, **changes
         "data": values.reshape(-1).view(np.uint8),
     }
     return types.make("sensor_msgs/msg/Image", **(fields | changes))
+
+
+def make_transforms(
+    types: MessageTypes,
+    child: str,
+    parent: str,
+    stamp_ns: int,
+    transform: RigidTransform,
+) -> Any:
+    """Make a TFMessage with the pose of one frame in its parent."""
+    numbers = dict(zip("xyzw", map(float, transform.quaternion_xyzw), strict=True))
+    shift = dict(zip("xyz", map(float, transform.translation_m), strict=True))
+    one = types.make(
+        "geometry_msgs/msg/TransformStamped",
+        header=make_header(types, stamp_ns, parent),
+        child_frame_id=child,
+        transform=types.make(
+            "geometry_msgs/msg/Transform",
+            translation=types.make("geometry_msgs/msg/Vector3", **shift),
+            rotation=types.make("geometry_msgs/msg/Quaternion", **numbers),
+        ),
+    )
+    return types.make(TRANSFORM_TYPE, transforms=[one])
 
 
 def make_points(types: MessageTypes, *points_xy: tuple[float, float]) -> list[Any]:

@@ -119,7 +119,7 @@ class TabletopSimulator:
 
     def render(self, seed: int) -> TabletopFrame:
         """Render the scene of a seed (0 or more); train below 1,000,000, hold out from there."""
-        return self._render_scene(sample_scene(seed))
+        return self.render_scene(sample_scene(seed))
 
     def render_orbit(self, seed: int, count: int) -> Iterator[TabletopFrame]:
         """Render one scene `count` times while the camera goes once around it."""
@@ -129,9 +129,10 @@ class TabletopSimulator:
             turn = 2.0 * np.pi * index / count
             elevation = start.elevation_rad + np.deg2rad(5.0) * np.sin(2.0 * turn)
             view = replace(start, azimuth_rad=start.azimuth_rad + turn, elevation_rad=elevation)
-            yield self._render_scene(replace(scene, viewpoint=view))
+            yield self.render_scene(replace(scene, viewpoint=view))
 
-    def _render_scene(self, scene: Scene) -> TabletopFrame:
+    def render_scene(self, scene: Scene) -> TabletopFrame:
+        """Render a scene, such as that of a seed seen from elsewhere."""
         owners = self._stage.pose(scene)
         rgb, depth_m = self._stage.draw_colors()
         identity = self._stage.draw_owners(owners)

@@ -57,10 +57,36 @@ def test_mask_keeps_the_background_out():
     depth[4:8, 30:40] = np.linspace(0.9, 1.1, 10)
     box = [28, 2, 42, 20]
     masked = make_view(depth).locate(make_detections(box, masks=mask))
-    np.testing.assert_allclose(masked.centers_m[0, 2], 1.0, atol=1e-6)
-    assert 0.1 < masked.sizes_m[0, 2] <= 0.2
+    # What lies further off than 0.09 m, half of the box's height, is not on it.
+    near, far = np.quantile(depth[4:8, 31:39], (0.05, 0.95))
+    # Between the middle of what is seen and its far end.
+    np.testing.assert_allclose(masked.centers_m[0, 2], (1.0 + far) / 2, atol=1e-6)
+    np.testing.assert_allclose(masked.sizes_m[0, 2], 1.0 + far - 2 * near, atol=1e-6)
     plain = make_view(depth).locate(make_detections(box))
     np.testing.assert_allclose(plain.centers_m[0, 2], 5.0)
+
+
+def test_the_middle_of_a_ball_lies_behind_what_is_seen_of_it():
+    radius, middle = 0.1, np.array([0.02, -0.01, 1.0])
+    x, y = np.meshgrid((np.arange(215) + 0.5 - 107.5) / 500, (np.arange(105) + 0.5 - 52.5) / 500)
+    rays = np.stack([x, y, np.ones_like(x)], axis=-1)
+    length = np.sum(rays**2, axis=-1)
+    along = rays @ middle
+    square = along**2 - length * (middle @ middle - radius**2)
+    mask = square > 0
+    depth = np.where(mask, (along - np.sqrt(np.maximum(square, 0))) / length, 2.0)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+    matrix = np.array([[500.0, 0, 107.0], [0, 500.0, 52.0], [0, 0, 1]])
+    view = make_view(depth.astype(np.float32), matrix=matrix, frame_hw=(105, 215))
+    boxes = view.locate(make_detections(box, masks=mask[None]))
+    surface_m = np.median(depth[mask])
+    assert middle[2] - surface_m > 0.06
+    np.testing.assert_allclose(boxes.centers_m[0], middle, atol=0.05)
+    assert abs(boxes.centers_m[0, 2] - middle[2]) < (middle[2] - surface_m) * 0.75
+    # Wholly in front of the table behind it.
+    assert boxes.centers_m[0, 2] + boxes.sizes_m[0, 2] / 2 < middle[2] + radius
+    np.testing.assert_allclose(boxes.sizes_m[0, :2], 2 * radius, rtol=0.1)
 
 
 def test_unknown_depth_places_nothing_and_spoils_nothing():

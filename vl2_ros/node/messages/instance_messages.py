@@ -42,7 +42,7 @@ class InstanceMessages:
         return self._make("std_msgs/msg/Header", stamp=stamp, frame_id=frame.frame_id)
 
     def make_space_header(self, answer: Answer) -> Any:
-        """Make the std_msgs/Header of what an answer has in space: stamp of its image, own frame."""
+        """Make the std_msgs/Header of what an answer has in space: its own frame_id."""
         header = self.make_header(answer.frame)
         if answer.space is not None and answer.space.frame_id:
             header.frame_id = answer.space.frame_id

@@ -28,9 +28,7 @@ class RigidTransform:
         return cls(np.eye(3), np.zeros(3))
 
     @classmethod
-    def from_quaternion(
-        cls, rotation_xyzw: ArrayLike, translation_m: ArrayLike
-    ) -> RigidTransform:
+    def from_quaternion(cls, rotation_xyzw: ArrayLike, translation_m: ArrayLike) -> RigidTransform:
         """Make a transform from a quaternion, which need not have length 1, and a translation.
 
         Args:

@@ -69,7 +69,7 @@ class SpatialView:
         return replace(self, frame_id=frame_id, transform=transform)
 
     def locate(self, detections: Detections) -> Boxes3D:
-        """Place instances by the depth of their visible surface.
+        """Place instances by the depth of their visible surface; their backs are estimated.
 
         Args:
             detections: N instances on the camera image; masks are used where there are any.
@@ -136,8 +136,14 @@ class SpatialView:
         width_m, height_m = right[0] - left[0], lower[1] - upper[1]
         # What lies further off than the thing is wide is seen past it, not on it.
         on_it = depths_m[np.abs(depths_m - distance_m) <= max(width_m, height_m) / 2]
-        near_m, far_m = np.quantile(on_it, (_TAIL_SHARE, 1 - _TAIL_SHARE)) if len(on_it) else (0, 0)
-        return (*middle, distance_m, width_m, height_m, far_m - near_m, 1.0)
+        near_m = far_m = distance_m
+        if len(on_it):
+            near_m, far_m = np.quantile(on_it, (_TAIL_SHARE, 1 - _TAIL_SHARE))
+        # The back is hidden: the middle of a thing lies behind that of its visible surface, but
+        # before the far end of that. So the box reaches as far behind it as in front of it.
+        center_m = (distance_m + far_m) / 2
+        depth_m = 2 * (center_m - near_m)
+        return (*middle / distance_m * center_m, center_m, width_m, height_m, depth_m, 1.0)
 
     def _collect_depths(self, box_xyxy: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         """Return the known depths in metres, (P,) float64, of a mask or of the middle of a box."""
@@ -162,12 +168,13 @@ class SpatialView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boxes3D:
-    """N boxes around the visible surfaces of instances, axes along those of the optical frame.
+    """N boxes around instances, axes along those of the optical frame.
 
     Attributes:
-        centers_m: (N, 3) float64 in space, the middle of the visible surface.
-        sizes_m: (N, 3) float64 extent along x, y and z of the optical frame; z is only as deep as
-            the visible surface.
+        centers_m: (N, 3) float64 in space, the middle of the instance as far as its visible surface
+            shows it.
+        sizes_m: (N, 3) float64 extent along x, y and z of the optical frame; z is 0 for a plane
+            that is seen from the front.
         is_placed: (N,) bool; False where no depth is known or the lens cannot be undone; the other
             values are 0 then.
         rotation: (3, 3) float64, the axes of the optical frame in space, as columns.
