@@ -82,8 +82,8 @@ def test_the_middle_of_a_ball_lies_behind_what_is_seen_of_it():
     boxes = view.locate(make_detections(box, masks=mask[None]))
     surface_m = np.median(depth[mask])
     assert middle[2] - surface_m > 0.06
-    np.testing.assert_allclose(boxes.centers_m[0], middle, atol=0.05)
-    assert abs(boxes.centers_m[0, 2] - middle[2]) < (middle[2] - surface_m) * 0.75
+    np.testing.assert_allclose(boxes.centers_m[0], middle, atol=0.06)
+    assert abs(boxes.centers_m[0, 2] - middle[2]) < (middle[2] - surface_m) * 0.8
     # Wholly in front of the table behind it.
     assert boxes.centers_m[0, 2] + boxes.sizes_m[0, 2] / 2 < middle[2] + radius
     np.testing.assert_allclose(boxes.sizes_m[0, :2], 2 * radius, rtol=0.1)
