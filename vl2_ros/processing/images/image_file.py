@@ -109,6 +109,35 @@ def read_stored_pixels(
     return _read_file(_open_bytes(source), "the image", max_pixels, _drop_alpha)[0]
 
 
+def read_grey16(source: bytes | memoryview, *, max_pixels: int = MAX_FRAME_PIXELS) -> np.ndarray:
+    """Read the values of a file of 16-bit grey, such as depth, as they are stored.
+
+    Args:
+        source: the bytes of a file.
+        max_pixels: an image whose header declares more is refused before it is decoded.
+
+    Returns:
+        (H, W) uint16.
+
+    Raises:
+        InputError: as `read_image`, and if the file has not one channel of 16 bit.
+    """
+    name = "the image"
+    image = _open_image(_open_bytes(source), name, max_pixels)
+    if not image.mode.startswith("I"):
+        raise InputError(f"{name} has pixels of kind {image.mode}; expected one channel of 16 bit")
+    try:
+        image.load()
+        _check_range(image, name)
+        return np.asarray(image).astype(np.uint16)
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        raise InputError(
+            f"{name} is truncated or damaged ({error}); expected a complete file"
+        ) from error
+
+
 class _View(io.RawIOBase):
     """Bytes as a file, without a copy of them."""
 
