@@ -70,8 +70,13 @@ def test_images_are_not_copied_when_made_and_when_read():
 
 
 def test_bytes_of_known_values():
-    keypoint = TYPES.make("vl2_ros/msg/Keypoint", name="abc", x=1.5, y=-2.0, score=0.25)
-    expected = b"\x00\x01\x00\x00" + struct.pack("<I4sfff", 4, b"abc\x00", 1.5, -2.0, 0.25)
+    position = TYPES.make("geometry_msgs/msg/Point", x=1.0, y=2.0, z=3.0)
+    keypoint = TYPES.make(
+        "vl2_ros/msg/Keypoint", name="abc", x=1.5, y=-2.0, score=0.25, position=position
+    )
+    # Four bytes before the doubles, which begin at a multiple of eight.
+    values = (4, b"abc\x00", 1.5, -2.0, 0.25, 1.0, 2.0, 3.0)
+    expected = b"\x00\x01\x00\x00" + struct.pack("<I4sfff4x3d", *values)
     assert bytes(TYPES.serialize(keypoint)) == expected
 
 

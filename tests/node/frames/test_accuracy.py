@@ -20,7 +20,7 @@ from vl2_ros.processing.results.spatial import DepthImage, SpatialView
 from vl2_ros.sim.pieces import Piece
 from vl2_ros.sim.scene import Scene, sample_scene
 from vl2_ros.sim.tabletop import TabletopFrame, TabletopSimulator
-from vl2_ros.structures import Command, Detections, Frame
+from vl2_ros.structures import Command, Detections, Frame, Keypoints
 
 HELD_OUT_SEED = 1_000_000
 DISTANCES_M = (0.5, 0.8, 1.2, 2.0)
@@ -127,6 +127,33 @@ def test_exact_masks_give_centres_within_15_millimetres(simulator, distance_m):
     assert len(errors_m) > 20
     assert np.median(errors_m) <= MOST_ERROR_M
     assert np.quantile(errors_m, 0.9) <= 2 * MOST_ERROR_M
+
+
+def test_exact_keypoints_are_within_15_millimetres(simulator):
+    errors_m = []
+    for seed in range(10):
+        view = look(simulator, seed)
+        for index, found in enumerate(view.frame.objects):
+            names = tuple(name for name, (_, _, is_seen) in found.keypoints.items() if is_seen)
+            points_xy = np.array([found.keypoints[name][:2] for name in names], np.float32)
+            placed_m = view.space.locate_keypoints(
+                Detections(
+                    list_boxes(view.frame)[index : index + 1],
+                    np.ones(1, np.float32),
+                    np.zeros(1, np.int64),
+                    (found.kind,),
+                    stack_masks(view.frame)[index : index + 1],
+                    Keypoints(names, points_xy.reshape(1, -1, 2), np.ones((1, len(names)))),
+                )
+            )[0]
+            twins = [one.piece for one in view.scene.pieces if is_of(one, found)]
+            for name, point_m in zip(names, placed_m, strict=True):
+                exact_m = WORLD_FROM_BASE.invert().apply(
+                    np.stack([piece.keypoints[name] for piece in twins])
+                )
+                errors_m.append(measure_m(point_m, exact_m))
+    assert len(errors_m) > 50
+    assert np.median(errors_m) <= MOST_ERROR_M
 
 
 def test_masks_of_the_embedded_model_give_centres_within_15_millimetres(simulator):

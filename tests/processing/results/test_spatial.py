@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from vl2_ros.errors import ShapeError
 from vl2_ros.processing.results.camera_model import CameraModel
+from vl2_ros.processing.results.rigid_transform import RigidTransform
 from vl2_ros.processing.results.spatial import DepthImage, SpatialView
-from vl2_ros.structures import Detections
+from vl2_ros.structures import Detections, Keypoints
 
 #: Focal length 100 pixels, the axis through the corner between pixels (20, 10).
 MATRIX = np.array([[100.0, 0.0, 19.5], [0.0, 100.0, 9.5], [0.0, 0.0, 1.0]])
@@ -159,6 +162,41 @@ def test_places_are_turned_and_moved_into_the_frame_of_the_calibration():
     np.testing.assert_allclose(turned.locate(box).sizes_m, [[height, width, depth]], atol=1e-12)
     nowhere = make_view(np.zeros(FRAME_HW, np.float32), origin_m=np.array([0.5, 0.0, 0.0]))
     assert not nowhere.locate(box).centers_m.any()
+
+
+def test_keypoints_are_placed_by_the_depth_around_them():
+    depth = np.full(FRAME_HW, 5.0, np.float32)
+    depth[2:19, 8:30] = 2.0
+    depth[10, 20] = 0.0
+    points = np.array([[[20.5, 10.5], [9.0, 3.0], [36.0, 10.0], [np.nan, 3.0], [-30.0, 400.0]]])
+    names = ("nose", "ear", "air", "nowhere", "outside")
+    found = replace(
+        make_detections([8, 2, 30, 19]),
+        keypoints=Keypoints(names, points.astype(np.float32), np.ones((1, 5), np.float32)),
+    )
+    view = make_view(depth)
+    (placed,) = view.locate_keypoints(found)
+    np.testing.assert_allclose(placed[0], [0.01, 0.01, 2.0], atol=1e-6)
+    np.testing.assert_allclose(placed[1], [-11 / 50, -7 / 50, 2.0], atol=1e-6)
+    # What is seen past the instance, or not at all, has no place.
+    assert not placed[2:].any()
+    transform = RigidTransform.from_quaternion([-0.5, 0.5, -0.5, 0.5], [1.0, 2.0, 3.0])
+    (moved,) = view.move("base_link", transform).locate_keypoints(found)
+    np.testing.assert_allclose(moved[:2], transform.apply(placed[:2]), atol=1e-9)
+    assert not moved[2:].any()
+
+
+def test_keypoints_of_an_instance_without_depth_have_no_place():
+    keypoints = Keypoints(("nose",), np.full((1, 1, 2), 5.0, np.float32), np.ones((1, 1)))
+    found = replace(make_detections([2, 2, 9, 9]), keypoints=keypoints)
+    assert not make_view(np.zeros(FRAME_HW, np.float32)).locate_keypoints(found).any()
+    plain = make_view(np.ones(FRAME_HW, np.float32))
+    assert plain.locate_keypoints(make_detections([2, 2, 9, 9])).shape == (1, 0, 3)
+    none = replace(
+        make_detections(),
+        keypoints=Keypoints(("nose",), np.zeros((0, 1, 2), np.float32), np.zeros((0, 1))),
+    )
+    assert plain.locate_keypoints(none).shape == (0, 1, 3)
 
 
 def test_depth_of_another_shape_is_refused():

@@ -68,6 +68,7 @@ def test_three_topics_have_the_target_frame_and_its_axes(rig):
     xyz = np.ascontiguousarray(rows[:, :12]).view(np.float32)
     np.testing.assert_allclose(xyz[:, 0], 6.5, atol=1e-5)
     assert boxes.wait()[-1].header.frame_id == "image_link"
+    assert rig.results.list()[-1].space_frame_id == "odom"
 
 
 def test_without_a_transform_results_stay_in_the_optical_frame_and_say_why(rig):

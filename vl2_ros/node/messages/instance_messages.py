@@ -10,6 +10,7 @@ import numpy as np
 from vl2_ros.node.messages.rle import encode_mask
 from vl2_ros.node.request import Answer
 from vl2_ros.node.transport import MessageTypes
+from vl2_ros.processing.results.spatial import SpatialView
 from vl2_ros.structures import (
     UNLABELLED,
     Branch,
@@ -42,10 +43,9 @@ class InstanceMessages:
         return self._make("std_msgs/msg/Header", stamp=stamp, frame_id=frame.frame_id)
 
     def make_space_header(self, answer: Answer) -> Any:
-        """Make the std_msgs/Header of what an answer has in space: its own frame_id."""
+        """Make the std_msgs/Header of what an answer has in space: the image's stamp, own frame."""
         header = self.make_header(answer.frame)
-        if answer.space is not None and answer.space.frame_id:
-            header.frame_id = answer.space.frame_id
+        header.frame_id = name_space_frame(answer) or header.frame_id
         return header
 
     def make_image(self, pixels: np.ndarray, encoding: str, frame: Frame | None) -> Any:
@@ -91,9 +91,10 @@ class InstanceMessages:
         """Make the std_msgs/String of an answer in words."""
         return self._make("std_msgs/msg/String", data=text)
 
-    def make_instances(self, branch: Branch) -> list[Any]:
+    def make_instances(self, branch: Branch, space: SpatialView | None) -> list[Any]:
         """Make a vl2_ros/Instance of each instance of a branch, in its order."""
         found = branch.detections
+        positions_m = None if space is None else space.locate_keypoints(found)
         return [
             self._make(
                 "vl2_ros/msg/Instance",
@@ -104,7 +105,9 @@ class InstanceMessages:
                 track_id=found.get_track_id(index),
                 box=self._make_box(box),
                 mask=self._make_mask(None if found.masks is None else found.masks[index]),
-                keypoints=self._make_keypoints(found.keypoints, index),
+                keypoints=self._make_keypoints(
+                    found.keypoints, index, None if positions_m is None else positions_m[index]
+                ),
                 skeleton_edges=_flatten_edges(found.keypoints),
             )
             for index, (box, score, label) in enumerate(found)
@@ -115,6 +118,7 @@ class InstanceMessages:
         return self._make(
             "vl2_ros/msg/InstanceArray",
             header=self.make_header(answer.frame),
+            space_frame_id=name_space_frame(answer),
             command_id=answer.request_id,
             route=route_name(branch.route),
             phrases=list(branch.phrases),
@@ -149,17 +153,34 @@ class InstanceMessages:
             threshold=branch.label_map.threshold if branch.label_map else 0.0,
         )
 
-    def _make_keypoints(self, keypoints: Keypoints | None, index: int) -> list[Any]:
+    def _make_keypoints(
+        self, keypoints: Keypoints | None, index: int, positions_m: np.ndarray | None
+    ) -> list[Any]:
+        """Make the keypoints of one instance; (K, 3) positions, or None without depth."""
         if keypoints is None:
             return []
+        if positions_m is None:
+            positions_m = np.zeros((len(keypoints.names), 3))
         rows = zip(
-            keypoints.names, keypoints.points_xy[index], keypoints.scores[index], strict=True
+            keypoints.names,
+            keypoints.points_xy[index],
+            keypoints.scores[index],
+            positions_m,
+            strict=True,
         )
         return [
             self._make(
-                "vl2_ros/msg/Keypoint", name=name, x=float(x), y=float(y), score=float(score)
+                "vl2_ros/msg/Keypoint",
+                name=name,
+                x=float(x),
+                y=float(y),
+                score=float(score),
+                position=self._make(
+                    "geometry_msgs/msg/Point",
+                    **dict(zip("xyz", map(float, position_m), strict=True)),
+                ),
             )
-            for name, (x, y), score in rows
+            for name, (x, y), score, position_m in rows
         ]
 
     def _make_mask(self, mask: np.ndarray | None) -> Any:
@@ -196,6 +217,13 @@ class InstanceMessages:
 def _flatten_edges(keypoints: Keypoints | None) -> np.ndarray:
     edges = () if keypoints is None else keypoints.edges
     return np.array(edges, dtype=np.uint16).reshape(-1)
+
+
+def name_space_frame(answer: Answer) -> str:
+    """Return the frame of what an answer has in space; empty without depth."""
+    if answer.space is None:
+        return ""
+    return answer.space.frame_id or (answer.frame.frame_id if answer.frame else "")
 
 
 def name_track(track_id: int) -> str:

@@ -14,7 +14,11 @@ from functools import cached_property
 from typing import Any
 
 from vl2_ros.node.guarded import catch_failure, describe_error
-from vl2_ros.node.messages.instance_messages import InstanceMessages, route_name
+from vl2_ros.node.messages.instance_messages import (
+    InstanceMessages,
+    name_space_frame,
+    route_name,
+)
 from vl2_ros.node.messages.point_messages import POINTS_TYPE, lift_masks, make_points
 from vl2_ros.node.messages.spatial_messages import SpatialMessages
 from vl2_ros.node.quiet_log import RepeatedLog
@@ -210,6 +214,7 @@ class ResultMessages:
         return self._make(
             RESULT.type_name,
             header=self._parts.make_header(answer.frame),
+            space_frame_id=name_space_frame(answer),
             command_id=answer.request_id,
             command_text=answer.text,
             camera=answer.camera,
@@ -251,7 +256,7 @@ class AnswerParts:
         """The branches with a vl2_ros/Instance of each of their instances."""
         result = self.answer.result
         return [
-            (branch, self._messages.make_instances(branch))
+            (branch, self._messages.make_instances(branch, self.answer.space))
             for branch in (result.branches if result else ())
         ]
 

@@ -21,6 +21,8 @@ from vl2_ros.structures import Detections
 _MIDDLE_SHARE = 0.5
 #: Share of pixels at each end that the extent along the axis ignores: edges mix two surfaces.
 _TAIL_SHARE = 0.05
+#: Pixels to each side of a keypoint whose depth counts.
+_AROUND = 2
 #: Center, size, and that it is not placed.
 _NOWHERE = (0.0,) * 7
 
@@ -74,18 +76,39 @@ class SpatialView:
         Args:
             detections: N instances on the camera image; masks are used where there are any.
         """
-        rays, is_seen = self._cast_boxes(detections)
-        rows = [
-            self._locate_one(detections, index, rays[index]) if is_seen[index] else _NOWHERE
-            for index in range(len(detections))
-        ]
-        table = np.array(rows, np.float64).reshape(-1, 7)
+        table = self._measure(detections)
         centers_m = self.place(table[:, :3])
         # The box around the turned box.
         sizes_m = table[:, 3:6] @ np.abs(self.camera.rotation).T
         is_placed = table[:, 6] > 0
         rotation = np.eye(3) if self.transform is None else self.transform.rotation
         return Boxes3D(centers_m * is_placed[:, None], sizes_m, is_placed, rotation)
+
+    def locate_keypoints(self, detections: Detections) -> np.ndarray:
+        """Place keypoints by the depth of the surface around their pixels.
+
+        Args:
+            detections: N instances on the camera image, with K keypoints each, or with none.
+
+        Returns:
+            (N, K, 3) float64 metres in space; 0 where the depth is unknown or not that of the
+            instance, or where the lens cannot be undone.
+        """
+        if detections.keypoints is None:
+            return np.zeros((len(detections), 0, 3))
+        table = self._measure(detections)
+        points_xy = detections.keypoints.points_xy.astype(np.float64)
+        depths_m = self._read_around(points_xy.reshape(-1, 2)).reshape(
+            *points_xy.shape[:2], (2 * _AROUND + 1) ** 2
+        )
+        # What lies further off than the instance is large is seen past it, not on it.
+        reach_m = np.where(table[:, 6] > 0, table[:, 3:6].max(axis=1, initial=0), np.nan)
+        is_on_it = np.abs(depths_m - table[:, None, 2:3]) <= reach_m[:, None, None]
+        depths_m = np.where(is_on_it, depths_m, np.nan)
+        rays = self.camera.cast_rays(points_xy.reshape(-1, 2)).reshape(points_xy.shape)
+        depth_m = _find_medians(depths_m)[..., None]
+        points_m = np.concatenate([rays * depth_m, depth_m], axis=-1)
+        return np.nan_to_num(self.place(points_m.reshape(-1, 3)).reshape(points_m.shape))
 
     def place(self, points_m: np.ndarray) -> np.ndarray:
         """Turn (N, 3) float64 points, metres along the camera's own axes, into points of space."""
@@ -109,6 +132,29 @@ class SpatialView:
             "degrees from the axis, where the lens model of camera_info cannot be undone; "
             "calibrate the camera up to its border, or ask about the rectified image"
         )
+
+    def _measure(self, detections: Detections) -> np.ndarray:
+        """Return (N, 7): center and size along the camera's own axes, and whether it is placed."""
+        rays, is_seen = self._cast_boxes(detections)
+        rows = [
+            self._locate_one(detections, index, rays[index]) if is_seen[index] else _NOWHERE
+            for index in range(len(detections))
+        ]
+        return np.array(rows, np.float64).reshape(-1, 7)
+
+    def _read_around(self, points_xy: np.ndarray) -> np.ndarray:
+        """Return (P, W) depths in metres around points of the image; NaN where it is unknown."""
+        height, width = self.depth.values.shape
+        scale = np.array([width, height]) / self.camera.frame_hw[::-1]
+        pixels = np.floor(np.nan_to_num(points_xy * scale, nan=-1e6).clip(-1e6, 1e6)).astype(int)
+        offsets = np.arange(-_AROUND, _AROUND + 1)
+        columns = pixels[:, 0, None, None] + offsets[None, None, :]
+        rows = pixels[:, 1, None, None] + offsets[None, :, None]
+        is_inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        values = self.depth.values[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+        is_known = is_inside & np.isfinite(values) & (values > 0)
+        depths_m = np.where(is_known, values.astype(np.float64) * self.depth.unit_m, np.nan)
+        return np.asarray(depths_m.reshape(len(points_xy), offsets.size**2))
 
     def _cast_boxes(self, detections: Detections) -> tuple[np.ndarray, np.ndarray]:
         """Return rays (N, 5, 2) of each box, and whether all of them are known.
@@ -164,6 +210,14 @@ class SpatialView:
             values = values[mask[np.ix_(rows, columns)]]
         known = values[np.isfinite(values) & (values > 0)].astype(np.float64)
         return np.asarray(known * self.depth.unit_m)
+
+
+def _find_medians(values: np.ndarray) -> np.ndarray:
+    """Return the medians of the last axis of (..., W), of what is not NaN; NaN where nothing is."""
+    # numpy's own warns where nothing is known.
+    ordered = np.sort(values, axis=-1)
+    middle = (np.sum(~np.isnan(values), axis=-1, keepdims=True) - 1).clip(0) // 2
+    return np.take_along_axis(ordered, middle, axis=-1)[..., 0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
