@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from vl2_ros.node.cameras.camera_input import CameraInput
+from vl2_ros.node.frames.transform_listener import TRANSFORM_TOPICS
 from vl2_ros.node.messages.result_messages import RESULT, RESULT_TOPICS
 from vl2_ros.node.names import resolve_topic
 from vl2_ros.node.parameters import NodeParameters
@@ -79,7 +80,7 @@ def test_node_may_do_what_it_does(cameras):
     outputs = [topic.name for topic in (*RESULT_TOPICS, ANNOTATED, ANNOTATED_COMPRESSED)]
     outputs += [DIAGNOSTICS_TOPIC, "bond", "/rosout", "/parameter_events", "~/transition_event"]
     assert enclave["publish"] == of_node(*outputs)
-    inputs = of_node(COMMAND_TOPIC, VISION_COMMAND_TOPIC, "bond", "/clock")
+    inputs = of_node(COMMAND_TOPIC, VISION_COMMAND_TOPIC, *TRANSFORM_TOPICS, "bond", "/clock")
     assert enclave["subscribe"] == inputs | cameras
     plain = (f"~/{name}" for name in (*OF_STATES, *OF_PARAMETERS, *OF_NODES))
     assert enclave["reply"] == of_node(*SERVICES, *plain)

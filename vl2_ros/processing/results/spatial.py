@@ -108,7 +108,9 @@ class SpatialView:
         rays = self.camera.cast_rays(points_xy.reshape(-1, 2)).reshape(points_xy.shape)
         depth_m = _find_medians(depths_m)[..., None]
         points_m = np.concatenate([rays * depth_m, depth_m], axis=-1)
-        return np.nan_to_num(self.place(points_m.reshape(-1, 3)).reshape(points_m.shape))
+        return np.asarray(
+            np.nan_to_num(self.place(points_m.reshape(-1, 3)).reshape(points_m.shape))
+        )
 
     def place(self, points_m: np.ndarray) -> np.ndarray:
         """Turn (N, 3) float64 points, metres along the camera's own axes, into points of space."""
