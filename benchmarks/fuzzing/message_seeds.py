@@ -8,6 +8,7 @@ import zlib
 import cv2
 import numpy as np
 
+from vl2_ros.node.frames.transform_listener import TRANSFORM_TYPE
 from vl2_ros.node.messages.result_messages import ResultMessages
 from vl2_ros.node.messages.rle import encode_mask
 from vl2_ros.node.request import Answer, Status
@@ -34,6 +35,7 @@ COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 RESULT = "vl2_ros/msg/VisionResult"
 COMMAND = "vl2_ros/msg/VisionCommand"
+_DEPTH_HEADER = np.frombuffer(struct.pack("<iff", 0, 10_100.0, -1_009.0), np.uint8)
 #: Channels and bytes of a value of encodings with different ways to RGB.
 _ENCODINGS = {"rgb8": (3, 1), "bgra8": (4, 1), "mono16": (1, 2), "bayer_rggb8": (1, 1)}
 _ENCODINGS |= {"yuyv": (2, 1), "rgb16": (3, 2), "32FC1": (1, 4), "16UC1": (1, 2)}
@@ -46,6 +48,9 @@ def make_seeds(types: StoreMessageTypes) -> list[tuple[str, bytes]]:
         *(_make_image(types, encoding) for encoding in _ENCODINGS),
         *(_make_compressed(types, suffix) for suffix in (".png", ".jpg", ".webp", ".bmp", ".tiff")),
         _make_declaring(types),
+        *(_make_compressed_depth(types, form) for form in ("16UC1", "32FC1")),
+        _make_rvl(types),
+        _make_transforms(types),
         _make_camera_info(types),
         _make_command(types, with_images=False),
         _make_command(types, with_images=True),
@@ -86,6 +91,32 @@ def _make_declaring(types: StoreMessageTypes):
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     data = np.frombuffer(b"\x89PNG\r\n\x1a\n" + chunk, np.uint8)
     return types.make(COMPRESSED, header=_make_header(types), format="png", data=data)
+
+
+def _make_compressed_depth(types: StoreMessageTypes, encoding: str):
+    values = np.linspace(0, 5_000, 12 * 16).astype(np.uint16).reshape(FRAME_HW)
+    png = cv2.imencode(".png", values)[1].reshape(-1)
+    data = np.concatenate([_DEPTH_HEADER, png])
+    form = f"{encoding}; compressedDepth png"
+    return types.make(COMPRESSED, header=_make_header(types), format=form, data=data)
+
+
+def _make_rvl(types: StoreMessageTypes):
+    """Make a depth image of two zeros, the values 5 and 6, and a zero."""
+    rest = np.frombuffer(struct.pack("<III", 5, 1, 0x22A12100), np.uint8)
+    data = np.concatenate([_DEPTH_HEADER, rest])
+    form = "16UC1; compressedDepth rvl"
+    return types.make(COMPRESSED, header=_make_header(types), format=form, data=data)
+
+
+def _make_transforms(types: StoreMessageTypes):
+    transforms = [
+        types.make(
+            "geometry_msgs/msg/TransformStamped", header=_make_header(types), child_frame_id=child
+        )
+        for child in ("camera_optical", "base_link")
+    ]
+    return types.make(TRANSFORM_TYPE, transforms=transforms)
 
 
 def _make_camera_info(types: StoreMessageTypes):

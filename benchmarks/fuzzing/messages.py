@@ -29,6 +29,8 @@ from vl2_ros.clients.received_result import read_result
 from vl2_ros.errors import InputError, TransportError
 from vl2_ros.node.cameras.camera_image import store_compressed_image, store_image
 from vl2_ros.node.cameras.depth_input import DEPTH_UNITS, read_camera_info, read_depth
+from vl2_ros.node.frames.transform_listener import TRANSFORM_TYPE, add_transforms
+from vl2_ros.node.frames.transform_tree import TransformTree
 from vl2_ros.node.messages.command_messages import (
     read_command,
     read_mode,
@@ -159,6 +161,7 @@ def _list_readers(server: PerceptionServer) -> dict[str, Read]:
         COMMAND: _read_vision_command,
         IMAGE: _read_image,
         COMPRESSED: _read_compressed,
+        TRANSFORM_TYPE: _read_transforms,
         CAMERA_INFO: _read_calibration,
         RESULT: _read_vision_result,
         "vl2_ros/srv/Watch_Request": call,
@@ -209,7 +212,7 @@ def _read_image(message: Any) -> None:
 
 def _read_depth_image(message: Any) -> None:
     try:
-        depth = read_depth(message)
+        depth = read_depth(message, max_pixels=_LIMITS.max_image_pixels)
     except InputError:
         return
     SpatialView(_CAMERA, depth).locate(_FOUND)
@@ -219,6 +222,15 @@ def _read_compressed(message: Any) -> None:
     image = store_compressed_image(message, max_pixels=_LIMITS.max_image_pixels)
     with suppress(InputError, TransportError):
         image.decode()
+    if "compressedDepth" in message.format:
+        _read_depth_image(message)
+
+
+def _read_transforms(message: Any) -> None:
+    tree = TransformTree()
+    add_transforms(tree, message, is_static=bool(len(message.transforms) % 2))
+    with suppress(InputError):
+        tree.find("camera_link", "camera_optical", 5_000_000_007)
 
 
 def _read_calibration(message: Any) -> None:

@@ -13,8 +13,10 @@ import numpy as np
 
 from vl2_ros.errors import InputError
 from vl2_ros.node.cameras.camera_info import is_rectified, read_camera_info
+from vl2_ros.node.cameras.compressed_depth import decode_compressed_depth
 from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos, Subscription, Transport
 from vl2_ros.processing.results.spatial import DepthImage, SpatialView
+from vl2_ros.structures import MAX_FRAME_PIXELS
 
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 DEPTH_TYPE = "sensor_msgs/msg/Image"
@@ -133,12 +135,20 @@ class DepthInput:
             match.offer(message, stamp_ns)
 
 
-def read_depth(message: Any) -> DepthImage:
-    """Read a depth image, a sensor_msgs/Image of encoding 16UC1 or 32FC1; no copy.
+def read_depth(message: Any, *, max_pixels: int = MAX_FRAME_PIXELS) -> DepthImage:
+    """Read a depth image of encoding 16UC1 or 32FC1, raw without a copy, or compressed.
+
+    Args:
+        message: a sensor_msgs/Image, or a sensor_msgs/CompressedImage of the form compressedDepth.
+        max_pixels: a compressed image that declares more is refused.
 
     Raises:
-        InputError: if the encoding is another one or the sizes contradict each other.
+        InputError: if the encoding is another one, the sizes contradict each other or compressed
+            data are damaged.
     """
+    if hasattr(message, "format"):
+        data = np.asarray(message.data)
+        return decode_compressed_depth(message.format, data, max_pixels=max_pixels)
     if message.encoding not in DEPTH_UNITS:
         raise InputError(
             f"the depth image has encoding {message.encoding!r}, expected 16UC1 (millimetres) "

@@ -46,22 +46,30 @@ class TransformListener:
             subscription.close()
 
     def _take(self, qos: Qos, message: Any) -> None:
-        for one in message.transforms:
-            stamp, rotation, shift = (
-                one.header.stamp,
-                one.transform.rotation,
-                one.transform.translation,
+        for fault in add_transforms(self._tree, message, is_static=qos.transient_local):
+            self._log.log(
+                logging.WARNING, "unusable", "skipped a transform: %s", make_printable(fault)
             )
-            try:
-                self._tree.add(
-                    one.child_frame_id,
-                    one.header.frame_id,
-                    int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec),
-                    (rotation.x, rotation.y, rotation.z, rotation.w),
-                    (shift.x, shift.y, shift.z),
-                    is_static=qos.transient_local,
-                )
-            except InputError as error:
-                self._log.log(
-                    logging.WARNING, "unusable", "skipped a transform: %s", make_printable(error)
-                )
+
+
+def add_transforms(tree: TransformTree, message: Any, *, is_static: bool) -> list[str]:
+    """Keep the transforms of a tf2_msgs/TFMessage; returns why others are skipped."""
+    faults = []
+    for one in message.transforms:
+        stamp, rotation, shift = (
+            one.header.stamp,
+            one.transform.rotation,
+            one.transform.translation,
+        )
+        try:
+            tree.add(
+                one.child_frame_id,
+                one.header.frame_id,
+                int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec),
+                (rotation.x, rotation.y, rotation.z, rotation.w),
+                (shift.x, shift.y, shift.z),
+                is_static=is_static,
+            )
+        except InputError as error:
+            faults.append(str(error))
+    return faults
