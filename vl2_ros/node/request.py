@@ -114,7 +114,7 @@ class Answer:
         camera: the requested camera.
         status: the outcome.
         message: what was expected, what came, what to do; when OK why something could not be
-            placed in space, else empty.
+            placed in space or in the target frame, else empty.
         frame: the image that was used; None when none was.
         space: calibration and depth of the image; None when there is no depth for it.
         result: the pipeline's; None unless OK.

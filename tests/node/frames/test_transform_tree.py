@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vl2_ros.errors import InputError
+from vl2_ros.node.frames import transform_tree
 from vl2_ros.node.frames.frame_lookup import MissingTransformError
 from vl2_ros.node.frames.transform_tree import CACHE_S, MOST_FRAMES, TransformTree
 from vl2_ros.processing.results.rigid_transform import RigidTransform
@@ -113,11 +114,20 @@ def test_a_circle_ends(tree):
         find(tree, "root", "a", 1.0)
 
 
-def test_memory_is_bounded(tree):
+def test_memory_is_bounded(tree, monkeypatch):
     for step in range(3000):
         add(tree, "camera", "base", step / 100)
-    (history,) = tree._histories.values()
-    assert len(history.links) == CACHE_S * 100 + 1
+    # The last ten seconds, and nothing before.
+    find(tree, "base", "camera", 29.99 - CACHE_S)
+    with pytest.raises(MissingTransformError, match="older than the oldest"):
+        find(tree, "base", "camera", 29.98 - CACHE_S)
+    monkeypatch.setattr(transform_tree, "MOST_LINKS", 100)
+    add(tree, "gripper", "base", 1.0)
+    add(tree, "camera", "base", 30.0)
+    # Its share of a hundred: half.
+    find(tree, "base", "camera", 29.51)
+    with pytest.raises(MissingTransformError, match="older than the oldest"):
+        find(tree, "base", "camera", 29.50)
     with pytest.raises(InputError, match=f"{MOST_FRAMES} frames already"):
         for index in range(MOST_FRAMES):
             add(tree, f"frame_{index}", "base", 1.0)

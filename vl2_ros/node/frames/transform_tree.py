@@ -20,7 +20,9 @@ from vl2_ros.processing.results.rigid_transform import RigidTransform
 #: Seconds for which transforms are kept, as in tf2.
 CACHE_S = 10.0
 #: More frames than any robot has; further ones are refused.
-MOST_FRAMES = 10_000
+MOST_FRAMES = 1_000
+#: Transforms of all frames together, some 70 MB; each frame keeps its share of the newest.
+MOST_LINKS = 200_000
 #: A longer chain of parents is a circle.
 _MOST_STEPS = 1_000
 #: So many transforms of one frame in a row that are older than all that is kept are a new time.
@@ -56,7 +58,8 @@ class _History:
     links: list[Link] = field(default_factory=list)
     old_count: int = 0
 
-    def add(self, stamp_ns: int, link: Link) -> None:
+    def add(self, stamp_ns: int, link: Link, most: int) -> None:
+        """Keep a link, and no more than `most`."""
         is_old = bool(self.stamps_ns) and stamp_ns < self.stamps_ns[-1] - _CACHE_NS
         self.old_count = self.old_count + 1 if is_old else 0
         if self.is_static or self.old_count >= _MOST_OLD:
@@ -71,6 +74,7 @@ class _History:
         self.stamps_ns.insert(index, stamp_ns)
         self.links.insert(index, link)
         gone = bisect_left(self.stamps_ns, self.stamps_ns[-1] - _CACHE_NS)
+        gone = max(gone, len(self.links) - most)
         del self.stamps_ns[:gone], self.links[:gone]
 
     def find(self, stamp_ns: int, frame: str) -> Link:
@@ -149,7 +153,8 @@ class TransformTree:
             history = self._histories.get(child)
             if history is None or history.is_static is not is_static:
                 history = self._histories[child] = _History(is_static)
-            history.add(stamp_ns, Link(parent, rotation_xyzw, translation_m))
+            most = MOST_LINKS // len(self._histories)
+            history.add(stamp_ns, Link(parent, rotation_xyzw, translation_m), most)
 
     def find(self, target: str, source: str, stamp_ns: int) -> RigidTransform:
         """Return how points of `source` become points of `target`; see `FrameLookup.find`."""
