@@ -14,6 +14,7 @@ from tests.node.wire import (
     make_transforms,
     wait_until,
 )
+from tests.ros.test_simulated_time import Simulator
 from vl2_ros.node.frames.frame_lookup import MissingTransformError
 from vl2_ros.node.frames.transform_listener import TRANSFORM_TOPICS, TRANSFORM_TYPE
 from vl2_ros.node.frames.transform_tree import TransformTree
@@ -227,3 +228,18 @@ def test_without_tf2_a_target_frame_is_refused_when_it_is_configured(
     assert not client.change_state("configure")
     assert client.get_state() == "unconfigured"
     assert "install the package tf2_ros_py" in caplog.text
+
+
+def test_transforms_of_a_simulation_that_starts_again_count(running, client):
+    running.start(target_frame="odom", use_sim_time=True, diagnostics_period_s=0.1)
+    client.activate()
+    robot, simulator = Robot(client), Simulator(client)
+    robot.wait()
+    robot.send_static()
+    for now_s, x in ((100, 4.0), (20, 7.0)):
+        simulator.set(now_s)
+        # More than ten seconds before what was kept, which tf2 would ignore.
+        robot.send(now_s * S, x)
+        robot.ask_until(now_s * S, lambda result: result.message == "")
+        center = robot.places.list()[-1].detections[0].bbox.center
+        np.testing.assert_allclose(center.position.x, x + 2.0, atol=1e-6)
