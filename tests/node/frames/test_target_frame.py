@@ -45,6 +45,7 @@ class ScriptedLookup:
 
     def find(self, target: str, source: str, stamp_ns: int) -> RigidTransform:
         self.looks += 1
+        self.source = source
         if self.fault is not None:
             raise self.fault
         return BASE_FROM_CAMERA
@@ -147,8 +148,14 @@ def test_an_image_without_stamp_or_frame_cannot_be_moved(frame, lookup, options,
     assert lookup.looks == 0
 
 
-def test_an_image_of_the_target_frame_needs_no_transform(frame, lookup):
-    view, fault = place(frame, source="base")
+def test_a_slash_before_the_optical_frame_is_dropped(frame, lookup):
+    assert place(frame, source="/camera")[1] == ""
+    assert lookup.source == "camera"
+
+
+@pytest.mark.parametrize("source", ["base", "/base"])
+def test_an_image_of_the_target_frame_needs_no_transform(frame, lookup, source):
+    view, fault = place(frame, source=source)
     assert (view.frame_id, fault, lookup.looks) == ("base", "", 0)
     np.testing.assert_array_equal(view.place(np.ones((1, 3))), np.ones((1, 3)))
 

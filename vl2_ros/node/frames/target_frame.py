@@ -117,7 +117,7 @@ class TargetFrame:
         timeout_s: float,
         is_stopped: Callable[[], bool],
     ) -> RigidTransform:
-        if source == self.name:
+        if source.removeprefix("/") == self.name:
             return RigidTransform.identity()
         if not source or stamp_ns <= 0:
             what = "frame_id" if not source else "stamp"
@@ -125,7 +125,8 @@ class TargetFrame:
         end_s = time.monotonic() + timeout_s
         while True:
             try:
-                return frames.find(self.name, source, stamp_ns)
+                # Some drivers still write the slash that ROS 1 had.
+                return frames.find(self.name, source.removeprefix("/"), stamp_ns)
             except MissingTransformError as error:
                 # A frame that was missing for the last image is not worth a wait for each image.
                 is_known = bool(self.report().get(source)) and not error.is_late
