@@ -16,7 +16,11 @@ from tests.node.wire import (
 )
 from tests.ros.test_simulated_time import Simulator
 from vl2_ros.node.frames.frame_lookup import MissingTransformError
-from vl2_ros.node.frames.transform_listener import TRANSFORM_TOPICS, TRANSFORM_TYPE
+from vl2_ros.node.frames.transform_listener import (
+    TRANSFORM_TOPICS,
+    TRANSFORM_TYPE,
+    TransformListener,
+)
 from vl2_ros.node.frames.transform_tree import TransformTree
 from vl2_ros.node.messages.result_messages import DETECTIONS_3D, RESULT
 from vl2_ros.node.request import Status
@@ -243,3 +247,38 @@ def test_transforms_of_a_simulation_that_starts_again_count(running, client):
         robot.ask_until(now_s * S, lambda result: result.message == "")
         center = robot.places.list()[-1].detections[0].bbox.center
         np.testing.assert_allclose(center.position.x, x + 2.0, atol=1e-6)
+
+
+def test_a_node_without_ros_hears_the_broadcasters_of_tf2(client):
+    pytest.importorskip("cyclonedds")
+    from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
+
+    from vl2_ros.transports.dds.transport import DdsTransport
+
+    def broadcast(broadcaster, child: str, parent: str, stamp_ns: int, pose: RigidTransform):
+        message = make_transforms(client.transport.types, child, parent, stamp_ns, pose)
+        broadcaster.sendTransform(list(message.transforms))
+
+    moving = TransformBroadcaster(client.node)
+    broadcast(StaticTransformBroadcaster(client.node), "camera", "base", 0, BASE_FROM_CAMERA)
+    transport = DdsTransport("without_ros")
+    lookup = TransformListener(transport)
+    try:
+
+        def is_found() -> bool:
+            for stamp_ns, x in ((100 * MS, 1.0), (200 * MS, 3.0)):
+                pose = RigidTransform(np.eye(3), np.array([x, 0.0, 0.0]))
+                broadcast(moving, "base", "odom", stamp_ns, pose)
+            try:
+                lookup.find("odom", "camera", 150 * MS)
+            except MissingTransformError:
+                return False
+            return True
+
+        wait_until(is_found, "the transforms have come")
+        found = lookup.find("odom", "camera", 150 * MS)
+        np.testing.assert_allclose(found.translation_m, [2.0, 0.0, 1.0], atol=1e-12)
+        np.testing.assert_allclose(found.rotation, BASE_FROM_CAMERA.rotation, atol=1e-12)
+    finally:
+        lookup.close()
+        transport.close()
