@@ -66,7 +66,11 @@ def test_rviz_shows_topics_of_the_node():
         "/vl2/annotated": "Image",
         "/vl2/label_image": "Image",
         "/vl2/markers": "MarkerArray",
+        "/vl2/points": "PointCloud2",
     }
+    # Points cost time and bandwidth, and are made for subscribers only.
+    (points,) = (one for one in displays if one["Class"].endswith("PointCloud2"))
+    assert points["Enabled"] is False
     assert kinds.keys() <= TOPICS.keys()
 
 
