@@ -217,6 +217,11 @@ class NodeParameters:
                 f"cameras, got {list(self.depth_topics)}"
             )
 
+        if self.target_frame.startswith("/") or self.target_frame != self.target_frame.strip():
+            raise ConfigError(
+                "target_frame must be the name of a frame, such as base_link, without a slash "
+                f"before it or spaces around it, got {self.target_frame!r}"
+            )
         if self.queue_mb < self.max_command_mb:
             raise ConfigError(
                 f"queue_mb must be at least max_command_mb, so that one command of that size fits, "

@@ -83,7 +83,7 @@ class PerceptionServer:
         """Store the parts; no topic is opened before `advertise` or `start`.
 
         Raises:
-            ConfigError: if a camera is no topic name, or target_frame no frame.
+            ConfigError: if the name of a camera is no topic name.
         """
         self._target_frame = TargetFrame(parameters.target_frame, transport, open_frames)
         self.node = PerceptionNode(perceiver, parameters, self._publish, self._target_frame)

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from vl2_ros.errors import ConfigError
 from vl2_ros.node.frames.frame_lookup import FrameLookup, MissingTransformError, OpenFrames
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.transport import Transport
@@ -33,17 +32,9 @@ class TargetFrame:
         name: of the target frame; empty: results stay in the optical frame of their image.
         transport: receives transforms.
         open_frames: opens the lookup.
-
-    Raises:
-        ConfigError: if the name is no frame of tf2.
     """
 
     def __init__(self, name: str, transport: Transport, open_frames: OpenFrames) -> None:
-        if name.startswith("/") or name != name.strip():
-            raise ConfigError(
-                f"target_frame must be the name of a frame, such as base_link, without a slash or "
-                f"a space before it, got {name!r}"
-            )
         self.name = name
         self._transport = transport
         self._open_frames = open_frames
