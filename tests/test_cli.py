@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -16,7 +17,10 @@ from vl2_ros.cli import EXTRAS, HELD_OUT, main
 from vl2_ros.console.node_commands import DEMO_BAG, DEMO_COMMANDS
 from vl2_ros.errors import RouteError
 from vl2_ros.load_options import LoadOptions
+from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.recordings.bag import PinholeCamera, read_frames
+from vl2_ros.sim.colors import COLORS
+from vl2_ros.sim.kinds import KINDS
 from vl2_ros.structures import (
     Branch,
     Command,
@@ -166,6 +170,45 @@ def test_ask_saves_overlays(pipeline, image, tmp_path, capsys):
     assert Image.open(tmp_path / "one.png").width % 60 == 0
     assert run("ask", image, image, "find it", "--save", tmp_path / "many.jpg") == 0
     assert (tmp_path / "many_0.jpg").exists() and (tmp_path / "many_1.jpg").exists()
+
+
+def test_version_is_one_line(capsys):
+    assert run("--version") == 0
+    assert re.fullmatch(r"vl2_ros \d+\.\d+\.\d+", capsys.readouterr().out.strip())
+
+
+@pytest.mark.parametrize("with_torch", [True, False])
+def test_info_shows_what_the_embedded_model_knows(monkeypatch, capsys, with_torch):
+    if not with_torch:
+        monkeypatch.setattr("vl2_ros.console.info_command.find_spec", lambda name: None)
+    assert run("info", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["knows"] == {"kinds": list(KINDS), "colors": list(COLORS)}
+    assert sum(document["parts"].values()) == document["parameters"] == 9_945_807
+    assert document["weights_mb"]["float32"] == 39.8
+    assert document["chance"].keys() <= document["measured"].keys()
+    monkeypatch.setenv("COLUMNS", "60")
+    assert run("info") == 0
+    printed = capsys.readouterr().out
+    assert "cylinder" in printed and "\u2026" not in printed, "nothing is cut"
+
+
+def test_card_has_the_numbers_of_the_page():
+    card = json.loads((EMBEDDED_WEIGHTS / "card.json").read_text())
+    page = (REPOSITORY / "docs" / "training.md").read_text()
+    rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", page, flags=re.M))
+    boxes = rows["boxes of all 12 kinds: AP50 / AP"].split(" / ")
+    assert [f"{card['measured'][name]:.2f}" for name in ("box AP50", "box AP")] == boxes
+    masks = rows["masks of all 12 kinds: AP50 / AP"].split(" / ")
+    assert [f"{card['measured'][name]:.2f}" for name in ("mask AP50", "mask AP")] == masks
+    for name, row in (
+        ("right routes", "right route on 212 hand-written sentences"),
+        ("routes and phrases", "right route and exactly the right phrases"),
+        ("counts 0 to 4", "how many of a kind, 0 to 4 equally often: right"),
+        ("yes or no", '"is there a red mug?", as often yes as no: right'),
+        ("colours", "colours of things: right"),
+    ):
+        assert f"{card['measured'][name]:.1%}".replace("%", " %") == rows[row]
 
 
 def test_ask_passes_the_threshold_and_the_default_is_the_commands(pipeline, image):

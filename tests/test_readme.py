@@ -49,8 +49,10 @@ MANUAL = {
 
 
 def find_commands(text: str) -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.S)
-    lines = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", text, flags=re.S)
+    lines = [
+        line.partition("  #")[0].strip(" &") for block in blocks for line in block.splitlines()
+    ]
     return [line for line in lines if line]
 
 
@@ -167,7 +169,7 @@ def test_vl2_commands_take_these_arguments(page, line):
 
 def test_commands_are_of_a_known_kind():
     for page, line in COMMANDS:
-        assert line.split()[0] in ("make", "vl2", "source", "colcon", "ros2"), (page, line)
+        assert line.split()[0] in ("make", "vl2", "source", "colcon", "ros2", "kill"), (page, line)
 
 
 def test_extras_that_are_named_exist():

@@ -9,21 +9,25 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vl2_ros.console import ask_command, display, engine_commands, node_commands, serve_command
+from vl2_ros.console import (
+    ask_command,
+    display,
+    engine_commands,
+    info_command,
+    node_commands,
+    serve_command,
+)
 from vl2_ros.console.groups import complete, group_options
 from vl2_ros.console.options import (
     AsJson,
-    Checkpoint,
     Force,
     Model,
-    find_package_version,
     find_version,
     load_model,
 )
@@ -55,6 +59,26 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Ask what a camera sees, in words, and get typed results.",
 )
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        display.print_text(f"vl2_ros {find_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
+        ),
+    ] = False,
+) -> None:
+    """Ask what a camera sees, in words, and get typed results."""
+
+
 eval_app = typer.Typer(no_args_is_help=True, help="Measure a model.")
 
 
@@ -91,48 +115,9 @@ for _panel, _command in (
     ("Node", node_commands.send),
     ("Node", node_commands.echo),
     ("Node", node_commands.camera),
+    ("Model", info_command.info),
 ):
     app.command(rich_help_panel=_panel)(_command)
-
-
-@app.command(rich_help_panel="Model")
-@group_options
-def info(model: Checkpoint, as_json: AsJson = False) -> None:
-    """Show versions, device and checkpoint contents."""
-    import platform
-
-    from vl2_ros.loading import find_weights
-
-    folder = find_weights(model)
-    document = {
-        "vl2_ros": find_version(),
-        "python": platform.python_version(),
-        "onnxruntime": find_package_version("onnxruntime", "onnxruntime-gpu"),
-        "torch": None,
-        "weights": str(folder),
-    }
-    if find_spec("torch") is None and not model.weights:
-        display.show_note("checkpoint contents are shown where torch is installed")
-    else:
-        document |= _describe(folder)
-    if as_json:
-        display.print_json(document)
-    else:
-        display.print_facts(document)
-
-
-def _describe(folder: Path) -> dict[str, Any]:
-    """Return torch, its device, and the contents of a checkpoint."""
-    from dataclasses import asdict
-
-    import torch
-
-    from vl2_ros.model.checkpoint.folder import describe_checkpoint
-
-    with display.show_progress("reading"):
-        checkpoint = asdict(describe_checkpoint(folder))
-    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"torch": torch.__version__, "cuda": cuda, **checkpoint}
 
 
 @app.command(rich_help_panel="Model")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -139,3 +140,15 @@ def test_a_shell_completes_commands_and_choices(words, expected, monkeypatch, ca
     with pytest.raises(SystemExit):
         ROOT.main([], prog_name="vl2")
     assert set(capsys.readouterr().out.split()) == expected
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_complete_choices(shell, monkeypatch, capsys):
+    monkeypatch.setenv("_VL2_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "vl2 ask --format ")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    with pytest.raises(SystemExit):
+        ROOT.main([], prog_name="vl2")
+    assert {"json", "coco", "yolo", "labelstudio", "csv"} <= set(
+        re.findall(r"\w+", capsys.readouterr().out)
+    )

@@ -164,6 +164,8 @@ def demo(
         for count, answer in enumerate(answers, start=1):
             report.add(answer)
             show(count, len(questions))
+    if bag == DEMO_BAG:
+        report.leave_input(bag)
     report.finish()
 
 

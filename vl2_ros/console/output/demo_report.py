@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from vl2_ros.views.formats.writer import FORMATS, Entry
 
 if TYPE_CHECKING:
     from vl2_ros.clients.demo import DemoAnswer
+    from vl2_ros.structures import Frame
 
 #: The file of documents, one a line.
 RESULTS = "results.jsonl"
@@ -40,6 +42,7 @@ class DemoReport:
         self._rows: list[dict[str, Any]] = []
         self._entries: list[Entry] = []
         self._drawn, self._refused = 0, 0
+        self._first_frame: Frame | None = None
         self._table = Table(title=f"{recording}: a camera, a node, asked over DDS", show_lines=True)
         for heading in ("command", "answer", "found (score, box in pixels, mask)", "s"):
             self._table.add_column(heading, justify="right" if heading == "s" else "left")
@@ -54,6 +57,7 @@ class DemoReport:
         from vl2_ros.views.answer_document import AnswerSource, describe_answer
 
         received, result = answer.received, answer.received.result
+        self._first_frame = self._first_frame or answer.frame
         overlay, number = None, f"{len(self._rows):02d}"
         if answer.frame is not None and self._with_images:
             overlay = self._out / f"{number}.png"
@@ -84,6 +88,14 @@ class DemoReport:
         said = make_printable(received.message or result.text, keep_lines=True)
         sentence = make_printable(answer.sentence)
         self._table.add_row(sentence, said, list_found(result), f"{answer.seconds:.2f}")
+
+    def leave_input(self, bag: Path) -> None:
+        """Leave the recording and its first image beside the answers, to try other commands on."""
+        from PIL import Image
+
+        shutil.copyfile(bag, self._out / bag.name)
+        if self._first_frame is not None:
+            Image.fromarray(self._first_frame.rgb).save(self._out / "table.jpg", quality=95)
 
     def finish(self) -> None:
         """Print the table and where everything is.
