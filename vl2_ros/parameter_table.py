@@ -6,6 +6,7 @@ ROS parameters, command-line options, the parameter file and rows of README are 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +58,19 @@ def note_of(name: str, table: type) -> ParameterNote:
             return note
     names = ", ".join(item.name for item in dataclasses.fields(table))
     raise ConfigError(f"there is no parameter {name!r}; expected one of: {names}")
+
+
+def write_list(values: Sequence[str]) -> list[str]:
+    """Return a list as parameter files and command lines can have it; `read_list` reads it.
+
+    None without an element can be written there: it becomes one of an empty text.
+    """
+    return list(values) or [""]
+
+
+def read_list(values: Sequence[str]) -> tuple[str, ...]:
+    """Return a list as it was before `write_list`; empty texts among others keep their places."""
+    return () if list(values) == [""] else tuple(values)
 
 
 def check_parameters(values: Any) -> None:

@@ -65,6 +65,14 @@ def test_a_command_gets_its_groups():
     )
 
 
+@pytest.mark.parametrize("cups", [(), ("", "bowl"), ("bowl", ""), ("", "")])
+def test_lists_keep_their_places_and_may_be_empty(cups):
+    noted = Noted(cups=cups)
+    words = write_options(noted)
+    assert len(words) == 2 * max(1, len(cups))
+    assert call("tea", *words)[1] == noted
+
+
 def test_options_stand_in_the_panel_of_their_group_or_note():
     command = make_app([])
     panels = {one.name: one.rich_help_panel for one in command.params if one.opts[0][0] == "-"}

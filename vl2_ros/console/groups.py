@@ -17,7 +17,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from typer.models import OptionInfo
 
-from vl2_ros.parameter_table import ParameterNote
+from vl2_ros.parameter_table import ParameterNote, read_list, write_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def write_options(group: Any) -> list[str]:
         if isinstance(value, bool):
             words.append(option if value else option.replace("--", "--no-", 1))
         else:
-            for one in value if isinstance(value, tuple) else (value,):
+            for one in write_list(value) if isinstance(value, tuple) else (value,):
                 words += [option, str(one)]
     return words
 
@@ -140,4 +140,4 @@ def _make_group(table: type, names: Sequence[str], values: Mapping[str, Any]) ->
         ConfigError: if the table refuses a value.
     """
     own = {name: values[name] for name in names}
-    return table(**{n: tuple(one) if isinstance(one, list) else one for n, one in own.items()})
+    return table(**{n: read_list(one) if isinstance(one, list) else one for n, one in own.items()})

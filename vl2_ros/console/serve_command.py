@@ -18,6 +18,7 @@ from vl2_ros.console.heap import return_freed_memory
 from vl2_ros.console.options import EndWithInput, NodeAddress, open_transport, set_domain
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
+from vl2_ros.parameter_table import write_list
 
 #: Fields of `ProcessParameters` that are options; the others are a lifecycle manager's.
 _OPTIONS = (*LoadOptions.__dataclass_fields__, "watchdog", "perceiver_stall_s")
@@ -97,7 +98,7 @@ def _serve_ros(
     words = [word for pair in rules.items() for word in ("-r", ":=".join(pair))]
     both = dataclasses.asdict(settings) | dataclasses.asdict(process)
     values = {
-        name: list(value) or [""] if isinstance(value, tuple) else value
+        name: write_list(value) if isinstance(value, tuple) else value
         for name, value in both.items()
     }
     ros_node.run(

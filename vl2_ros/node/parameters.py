@@ -23,6 +23,8 @@ _MAX_STEPS = 1_000
 #: As in `structures.frame`, for the same reason.
 _MAX_FRAME_PIXELS = 100_000_000
 
+_DEFAULT_DEPTH = ("depth",)
+
 _camera = partial(parameter, panel="Cameras")
 _command = partial(parameter, panel="Commands")
 _answer = partial(parameter, panel="Answers")
@@ -35,24 +37,27 @@ class NodeParameters:
 
     cameras: tuple[str, ...] = _camera(
         ("image",),
-        "Image topics, one camera each; the topic is the camera's name, the first is the default",
+        "Image topics, one camera each; commands name a camera by its topic, as here or remapped, "
+        "results as here; the first is the default",
         metavar="TOPIC",
     )
     image_transport: str = _camera(
         "auto",
         "Image transport: raw subscribes to <camera>, compressed to <camera>/compressed, auto to "
-        "both",
+        "compressed images only where there are no raw ones",
         choices=("auto", "raw", "compressed"),
     )
     image_reliability: str = _camera(
         "auto",
-        "Reliability of image subscriptions; auto is best effort, which matches every publisher",
+        "Reliability of the subscriptions of a camera; auto: reliable where every publisher of a "
+        "topic offers it, else best effort",
         choices=("auto", "reliable", "best_effort"),
     )
     depth_topics: tuple[str, ...] = _camera(
-        ("depth",),
-        "Registered depth of each camera, in the same order, 16UC1 in mm or 32FC1 in m; empty or "
-        "missing: none; its camera_info is expected beside the image",
+        _DEFAULT_DEPTH,
+        "Registered depth, one topic for each camera in the same order, an empty one for a camera "
+        "without depth, or an empty list for none; the default is the first camera's; 16UC1 in mm "
+        "or 32FC1 in m; its camera_info is expected beside the image",
         metavar="TOPIC",
     )
     depth_tolerance_s: float = _camera(
@@ -211,12 +216,12 @@ class NodeParameters:
             )
         if len(set(self.cameras)) != len(self.cameras):
             raise ConfigError(f"cameras must differ from each other, got {list(self.cameras)}")
-        if len(self.depth_topics) > len(self.cameras):
+        if len(self._list_depth_topics()) != len(self.cameras):
             raise ConfigError(
-                f"depth_topics must name at most one topic for each of the {len(self.cameras)} "
-                f"cameras, got {list(self.depth_topics)}"
+                f"depth_topics must have one topic for each of the {len(self.cameras)} cameras "
+                f'{list(self.cameras)}, "" for one without depth, or be empty, got '
+                f"{list(self.depth_topics)}"
             )
-
         if self.target_frame.startswith("/") or self.target_frame != self.target_frame.strip():
             raise ConfigError(
                 "target_frame must be the name of a frame, such as base_link, without a slash "
@@ -240,8 +245,13 @@ class NodeParameters:
 
     def find_depth_topic(self, camera: str) -> str:
         """Return the depth topic of a camera; empty when it has none."""
-        topics = dict(zip(self.cameras, self.depth_topics, strict=False))
-        return topics.get(camera, "")
+        return dict(zip(self.cameras, self._list_depth_topics(), strict=True)).get(camera, "")
+
+    def _list_depth_topics(self) -> tuple[str, ...]:
+        """Return one topic for each camera, if the parameter fits the cameras."""
+        if self.depth_topics not in ((), _DEFAULT_DEPTH):
+            return self.depth_topics
+        return (self.depth_topics + ("",) * len(self.cameras))[: len(self.cameras)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any
 
 from vl2_ros.errors import ConfigError, InputError
-from vl2_ros.node.cameras.camera_input import CameraHealth, CameraInput, check_camera
+from vl2_ros.node.cameras.camera_health import CameraHealth, CameraMonitor
+from vl2_ros.node.cameras.camera_input import CameraInput
 from vl2_ros.node.frames.frame_lookup import OpenFrames
 from vl2_ros.node.frames.target_frame import TargetFrame
 from vl2_ros.node.frames.transform_listener import TransformListener
@@ -48,8 +49,8 @@ _COMMAND_QOS = Qos(depth=4096, keep_all=True)
 #: Statuses that are always logged.
 _REPORTED = (Status.BUSY, Status.EXPIRED, Status.INVALID, Status.FAILED)
 
-#: Seconds between two checks that threads still run, however rare /diagnostics is.
-_LOOK_PERIOD_S = 1.0
+#: Most seconds between two looks at threads and at the publishers of cameras.
+_LOOK_PERIOD_S = 0.5
 #: Seconds without a command after which a burst of commands is over.
 _QUIET_S = 0.05
 #: Most seconds that `stop` waits for the end of a burst: a full queue of commands is read in it.
@@ -102,8 +103,15 @@ class PerceptionServer:
             camera: CameraInput(camera, parameters, transport, partial(self._put_image, camera))
             for camera in parameters.cameras
         }
+        # A camera may also be named by its topic, unless that is the name of another one.
+        self._names = {one.name: camera for camera, one in self._cameras.items()} | {
+            camera: camera for camera in self._cameras
+        }
+        self._monitors = {
+            camera: CameraMonitor(one, transport) for camera, one in self._cameras.items()
+        }
         self._subscriptions: list[Subscription] = []
-        self._silent: set[str] = set()
+        self._troubles: dict[str, str] = {}
         self._timer: threading.Thread | None = None
         self._stopping = threading.Event()
         self._has_failed = False
@@ -311,7 +319,7 @@ class PerceptionServer:
         on_answer: Callable[[Answer], None] | None = None,
     ) -> None:
         """Answer an unreadable message: INVALID, or FAILED where its sender is not at fault."""
-        camera = sender.camera or self.node.parameters.cameras[0]
+        camera = self._find_camera(sender.camera) or self.node.parameters.cameras[0]
         status, message = Status.INVALID, error_text(error)
         if not isinstance(error, InputError):
             status, message = Status.FAILED, f"it cannot be read: {describe_error(error)}"
@@ -326,7 +334,12 @@ class PerceptionServer:
         return replace(sender, id=refuse_id(sender.id)) if self.node.has(sender.id) else sender
 
     def _read_command(self, message: Any, sender: Sender) -> Request:
-        return read_command(message, sender, self.node.parameters)
+        request = read_command(message, sender, self.node.parameters)
+        return replace(request, camera=self._find_camera(request.camera))
+
+    def _find_camera(self, name: str) -> str:
+        """Return the camera that a command names, as the parameter has it."""
+        return self._names.get(name, name)
 
     def _publish(self, answer: Answer) -> None:
         # A watch that continues with failures would fill the log; diagnostics count them.
@@ -345,9 +358,11 @@ class PerceptionServer:
     def _supervise(self) -> None:
         report = guarded(self._report, "reporting diagnostics", self._log)
         look_after = guarded(self._look_after, "the supervisor", self._log)
+        follow = guarded(self._follow_publishers, "following the publishers of cameras", self._log)
         due_s = time.monotonic() + self.node.parameters.diagnostics_period_s
         while not self._stopping.wait(min(_LOOK_PERIOD_S, max(0.0, due_s - time.monotonic()))):
             look_after()
+            follow()
             if time.monotonic() >= due_s:
                 due_s = time.monotonic() + self.node.parameters.diagnostics_period_s
                 report()
@@ -362,14 +377,20 @@ class PerceptionServer:
             self._has_failed = True
             self._on_failure(failure)
 
+    def _follow_publishers(self) -> None:
+        for camera in self._cameras.values():
+            camera.update(time.monotonic())
+
     def _report(self) -> None:
         report = self.node.report()
-        active_s = time.monotonic() - self._active_since_s
+        now_s = time.monotonic()
+        active_s = now_s - self._active_since_s
         cameras = tuple(
-            check_camera(self._cameras[one.name], one, self.node.parameters, active_s)
+            self._monitors[one.name].check(one, self.node.parameters, active_s, now_s)
             for one in report.cameras
         )
-        self._warn_of_silence(cameras)
+        for health in cameras:
+            self._warn_of_camera(health)
         if self._diagnostics is not None:
             self._diagnostics.publish(
                 self._diagnostic_messages.make_array(
@@ -387,13 +408,13 @@ class PerceptionServer:
             return "the worker or its timekeeper has ended; the process must be started again"
         return self._transport.failure
 
-    def _warn_of_silence(self, cameras: tuple[CameraHealth, ...]) -> None:
-        """Log once when a camera falls silent, and once when it is back."""
-        for health in cameras:
-            name = health.report.name
-            if health.silence and name not in self._silent:
-                self._silent.add(name)
-                _LOG.warning("camera %s: %s", name, health.silence)
-            elif not health.silence and name in self._silent:
-                self._silent.discard(name)
-                _LOG.info("camera %s: images come again", name)
+    def _warn_of_camera(self, health: CameraHealth) -> None:
+        """Log when a camera falls silent or loses images, and when it is well again."""
+        name = health.report.name
+        kind = "silent" if health.silence else "loses images" if health.loss else ""
+        if kind == self._troubles.get(name, ""):
+            return
+        self._troubles[name] = kind
+        level = logging.WARNING if kind else logging.INFO
+        text = health.silence or health.loss or "images come again"
+        self._log.log(level, f"camera {name} {kind}", "camera %s: %s", name, text)

@@ -40,10 +40,24 @@ class Qos:
         return self.depth if self.latched is None else self.latched
 
 
-#: QoS of a camera subscription: it matches every publisher, and only the newest counts.
+#: QoS of an image subscription that matches every publisher, where only the newest counts.
 NEWEST_FROM_ANY = Qos(reliable=False, depth=1)
 #: Results: a subscriber that comes late sees the last one.
 LATCHED = Qos(transient_local=True, depth=1)
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherInfo:
+    """What is known of one publisher of a topic, whichever node it belongs to.
+
+    Attributes:
+        type_name: of its messages, such as `sensor_msgs/msg/Image`; as it came where it is no
+            type of ROS 2.
+        reliable: a reliable subscription receives from it.
+    """
+
+    type_name: str
+    reliable: bool
 
 
 class MessageTypes(Protocol):
@@ -76,6 +90,10 @@ class Subscription(Protocol):
     def lost_count(self) -> int:
         """Return how many messages the transport knows to have lost, best effort's included."""
 
+    @property
+    def reliable(self) -> bool:
+        """Return whether it is reliable, overrides of the transport included."""
+
     def close(self) -> None:
         """End the subscription; a running callback may still finish, a second call does nothing."""
 
@@ -101,6 +119,10 @@ class Transport(Protocol):
         a node receives nothing, and nothing else would notice.
         """
 
+    @property
+    def loss_advice(self) -> str:
+        """Return what helps when large messages are lost; empty where none is on its way."""
+
     def resolve(self, topic: str) -> str:
         """Return the absolute, remapped name of a topic."""
 
@@ -114,6 +136,9 @@ class Transport(Protocol):
 
     def count_publishers(self, topic: str) -> int:
         """Return how many publishers of a topic are known now, other types and QoS included."""
+
+    def find_publishers(self, topic: str) -> tuple[PublisherInfo, ...]:
+        """Return the publishers of a topic that are known now, other types and QoS included."""
 
     def now_ns(self) -> int:
         """Return the time of the transport's clock in nanoseconds since the epoch."""

@@ -16,7 +16,7 @@ from vl2_ros.node.names import resolve_topic
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED, ResultOutput
-from vl2_ros.node.transport import MessageTypes, Publisher, Qos, Subscription
+from vl2_ros.node.transport import MessageTypes, Publisher, PublisherInfo, Qos, Subscription
 from vl2_ros.recordings.bag import RecordedImage, read_images
 from vl2_ros.recordings.mcap_writer import RecordingWriter, require_free, write_recording
 from vl2_ros.structures import Command, Frame, Result, ResultEvent
@@ -171,6 +171,7 @@ class _RecordingTransport:
     question: BagQuestion
     time_ns: int = 0
     failure: str = ""
+    loss_advice: str = ""
 
     def resolve(self, topic: str) -> str:
         return resolve_topic(topic, self.question.node_name)
@@ -185,6 +186,9 @@ class _RecordingTransport:
 
     def count_publishers(self, topic: str) -> int:
         return 0
+
+    def find_publishers(self, topic: str) -> tuple[PublisherInfo, ...]:
+        return ()
 
     def now_ns(self) -> int:
         return self.time_ns

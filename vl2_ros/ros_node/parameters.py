@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter
 
 from vl2_ros.errors import ConfigError
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
-from vl2_ros.parameter_table import ParameterNote, note_of
+from vl2_ros.parameter_table import ParameterNote, note_of, read_list, write_list
 
 Table = TypeVar("Table", bound="NodeParameters | ProcessParameters")
 
@@ -27,8 +27,8 @@ def declare_parameters(node: Node, table: type) -> None:
         default: Any = item.default
         is_list = isinstance(default, tuple)
         descriptor = _describe(note_of(item.name, table), default)
-        # rclpy cannot infer the type of an empty list; see also `_make`.
-        node.declare_parameter(item.name, list(default) or [""] if is_list else default, descriptor)
+        # rclpy cannot infer the type of an empty list.
+        node.declare_parameter(item.name, write_list(default) if is_list else default, descriptor)
 
 
 def read_parameters(node: Node, table: type[Table]) -> Table:
@@ -87,10 +87,8 @@ def _read_values(node: Node, table: type) -> dict[str, Any]:
 
 def _make(table: type[Table], values: dict[str, Any]) -> Table:
     lists = {item.name for item in dataclasses.fields(table) if isinstance(item.default, tuple)}
-    # An empty list cannot be written in a parameter file, a list of one empty name can.
     fields: dict[str, Any] = {
-        name: tuple(one for one in value or () if one) if name in lists else value
-        for name, value in values.items()
+        name: read_list(value or ()) if name in lists else value for name, value in values.items()
     }
     return table(**fields)
 

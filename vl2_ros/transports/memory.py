@@ -18,7 +18,7 @@ from vl2_ros.errors import TransportError
 from vl2_ros.node.guarded import guarded
 from vl2_ros.node.names import resolve_topic
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.node.transport import Publisher, Qos, Subscription
+from vl2_ros.node.transport import Publisher, PublisherInfo, Qos, Subscription
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 _LOG = logging.getLogger(__name__)
@@ -66,10 +66,14 @@ class MemoryBus:
         with self._lock:
             return len(self._matches(publisher))
 
-    def count_publishers(self, topic: str) -> int:
-        """Return how many publishers a topic has, of any type and quality of service."""
+    def find_publishers(self, topic: str) -> tuple[PublisherInfo, ...]:
+        """Return the publishers of a topic, of any type and quality of service."""
         with self._lock:
-            return sum(one.topic == topic for one in self._publishers)
+            return tuple(
+                PublisherInfo(one.type_name, one.qos.reliable)
+                for one in self._publishers
+                if one.topic == topic
+            )
 
     def remove_subscription(self, subscription: _Subscription) -> None:
         """Forget one subscription."""
@@ -111,6 +115,8 @@ class MemoryTransport:
         remap: Mapping[str, str] | None = None,
     ) -> None:
         self.types = StoreMessageTypes()
+        #: Nothing is on its way within a process.
+        self.loss_advice = ""
         self._bus = bus
         self._node_name, self._namespace, self._remap = node_name, namespace, dict(remap or {})
         self._waiting: deque[_Subscription] = deque()
@@ -164,7 +170,11 @@ class MemoryTransport:
 
     def count_publishers(self, topic: str) -> int:
         """Return how many publishers of a topic there are, other types and QoS included."""
-        return self._bus.count_publishers(self.resolve(topic))
+        return len(self.find_publishers(topic))
+
+    def find_publishers(self, topic: str) -> tuple[PublisherInfo, ...]:
+        """Return the publishers of a topic, other types and QoS included."""
+        return self._bus.find_publishers(self.resolve(topic))
 
     def now_ns(self) -> int:
         """Return the time of day in nanoseconds since the epoch."""
@@ -264,6 +274,10 @@ class _Subscription:
 
     def __post_init__(self) -> None:
         self.queue = deque(maxlen=self.qos.depth)
+
+    @property
+    def reliable(self) -> bool:
+        return self.qos.reliable
 
     def deliver(self, message: Any) -> None:
         self.owner.store(self, message)

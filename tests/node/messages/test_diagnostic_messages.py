@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from vl2_ros.node.cameras.camera_input import CameraHealth
+from vl2_ros.node.cameras.camera_health import CameraHealth
 from vl2_ros.node.messages.diagnostic_messages import DiagnosticMessages, Level
 from vl2_ros.node.reports import CameraReport, NodeReport, WatchState
 from vl2_ros.node.request import Status
@@ -27,7 +27,7 @@ REPORT = NodeReport(
     is_worker_alive=True,
     last_error="",
 )
-HEALTHY = CameraHealth(CAMERA, 1, "")
+HEALTHY = CameraHealth(CAMERA, "/head/image", reliable=True, publisher_count=1, lost=3)
 
 
 def make_maker() -> DiagnosticMessages:
@@ -61,8 +61,10 @@ def test_healthy_node_is_ok_with_all_numbers():
         "received": "90",
         "used": "30",
         "dropped": "60",
-        "duplicates": "0",
+        "lost": "3",
         "last_age_s": "0.020",
+        "topic": "/head/image",
+        "reliability": "reliable",
         "publishers": "1",
     }
 
@@ -98,8 +100,17 @@ def test_canceled_and_invalid_commands_are_their_senders_trouble():
     ],
 )
 def test_silent_camera_is_reported(camera, silence, level, text):
-    array = make_maker().make_array(REPORT, (CameraHealth(camera, 0, silence),), 0)
+    health = replace(HEALTHY, report=camera, silence=silence)
+    array = make_maker().make_array(REPORT, (health,), 0)
     assert (array.status[1].level, array.status[1].message) == (level, text)
+
+
+def test_camera_that_loses_images_is_a_warning_with_its_rate():
+    health = replace(HEALTHY, loss="6 of 10 images were lost; do this", reliable=False)
+    (_, status) = make_maker().make_array(REPORT, (health,), 0).status
+    assert status.level == Level.WARN
+    assert status.message == "30.0 Hz; 6 of 10 images were lost; do this"
+    assert {one.key: one.value for one in status.values}["reliability"] == "best_effort"
 
 
 def test_message_can_be_written():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.node.wire import Inbox, make_compressed_image, make_image, stamp_of, wait_until
+from vl2_ros.node.cameras.camera_topic import SETTLE_S
 from vl2_ros.node.request import Mode, Status
 from vl2_ros.node.transport import Qos
 
@@ -41,21 +42,80 @@ def test_compressed_image_is_used(rig):
     assert frame.rgb[0, 0].tolist() == [200, 0, 0]
 
 
-def test_image_that_comes_raw_and_compressed_is_used_once(rig):
-    rig.start()
+def test_driver_of_raw_and_compressed_images_compresses_none(rig):
+    rig.start(depth_topics=())
     raw = rig.open_camera()
-    compressed = rig.open_camera("/image/compressed", compressed=True)
+    driver = rig.open("driver")
+    compressed = driver.advertise("/image/compressed", "sensor_msgs/msg/CompressedImage", Qos())
     rig.command("w", mode=int(Mode.WATCH))
-    rig.show(raw, 1 * MS)
-    rig.results.wait_for("w")
-    compressed.publish(make_compressed_image(rig.client.types, 1 * MS))
-    # The way of a command and its answer is long enough for the double to arrive.
-    rig.command("meanwhile")
-    rig.results.wait_for("meanwhile")
-    rig.show(compressed, 2 * MS, message=make_compressed_image(rig.client.types, 2 * MS))
+    for index in range(6):
+        rig.show(raw, index * MS)
+        assert compressed.count_subscribers() == 0
+        # Longer than the node takes to follow a change.
+        time.sleep(SETTLE_S / 2)
+    results = rig.results.wait_for("w", 6)
+    assert [stamp_of(result) for result in results] == [index * MS for index in range(6)]
+
+
+def test_raw_and_compressed_images_take_turns_as_their_drivers_do(rig):
+    rig.start(depth_topics=())
+    rig.command("w", mode=int(Mode.WATCH))
+    compressed = rig.open_camera("/image/compressed", compressed=True)
+    rig.show(compressed, 1 * MS, message=make_compressed_image(rig.client.types, 1 * MS))
+    raw = rig.open_camera()
+    wait_until(lambda: compressed.count_subscribers() == 0, "it is left for the raw images")
+    rig.show(raw, 2 * MS)
     results = rig.results.wait_for("w", 2)
     assert [stamp_of(result) for result in results] == [1 * MS, 2 * MS]
-    assert rig.received() == 2
+    assert rig.received() == 2, "the camera's counts go on"
+
+
+def test_subscription_becomes_as_reliable_as_its_publishers(rig):
+    rig.start(diagnostics_period_s=0.2)
+    diagnostics = Inbox(rig.client, "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", Qos())
+
+    def wait_for(reliability: str) -> None:
+        def is_said(message) -> bool:
+            values = {one.key: one.value for one in message.status[1].values}
+            return (values["topic"], values["reliability"]) == ("/image", reliability)
+
+        diagnostics.clear()
+        diagnostics.wait(1, is_said)
+
+    first = rig.open_camera()
+    wait_for("reliable")
+    rig.show(first, 1 * MS)
+    node = rig.open("another")
+    second = node.advertise("/image", "sensor_msgs/msg/Image", Qos(reliable=False))
+    wait_for("best_effort")
+    rig.show(second, 2 * MS)
+    rig.show(first, 3 * MS)
+    node.close()
+    wait_for("reliable")
+    rig.show(first, 4 * MS)
+    rig.command("a")
+    (result,) = rig.results.wait_for("a")
+    assert (result.status, stamp_of(result)) == (Status.OK, 4 * MS)
+
+
+def test_a_camera_is_also_named_by_its_topic(rig):
+    rig.start(cameras=("image", "rear"), options={"remap": {"rear": "/rear/image_raw"}})
+    rear = rig.open_camera("/rear/image_raw")
+    rig.show(rear, 3 * MS, name="rear")
+    for index, name in enumerate(("rear", "/rear/image_raw")):
+        rig.command(f"{index}", camera=name)
+        (result,) = rig.results.wait_for(f"{index}")
+        assert (result.status, result.camera, stamp_of(result)) == (Status.OK, "rear", 3 * MS)
+    # The results of a watch and a refusal have the camera's own name as well.
+    rig.command("w", mode=int(Mode.WATCH), camera="/rear/image_raw")
+    assert rig.results.wait_for("w")[0].camera == "rear"
+    assert [one.camera for one in rig.server.node.list_watches()] == ["rear"]
+    rig.command("bad", "", camera="/rear/image_raw")
+    assert rig.results.wait_for("bad")[0].camera == "rear"
+    rig.command("wrong", camera="/rear/image")
+    (refused,) = rig.results.wait_for("wrong")
+    assert refused.status == Status.INVALID
+    assert "there is no camera '/rear/image'; the node has: image, rear" in refused.message
 
 
 @pytest.mark.parametrize("reliable", [False, True])
@@ -98,7 +158,8 @@ def test_wrong_quality_of_service_is_a_warning_and_not_silence(rig, caplog):
     # ROS 2 has a byte here as bytes, the type library as a number.
     assert status.level in (1, b"\x01")
     assert "no image ever came on /image" in status.message
-    assert "reliable as image_reliability asks" in status.message
+    assert "but 1 of 1 publishers offer best effort" in status.message
+    assert "set image_reliability to auto" in status.message
     assert any(
         "/image" in one.getMessage() and "eliab" in one.getMessage() for one in caplog.records
     )
@@ -114,6 +175,13 @@ def test_namespace_and_remapping_move_the_topics(rig):
     rig.command("a")
     (result,) = rig.results.wait_for("a")
     assert (stamp_of(result), result.camera) == (3 * MS, "image")
+
+
+def test_compressed_topic_follows_the_raw_one(rig):
+    rig.start(
+        image_transport="compressed",
+        options={"namespace": "/robot", "remap": {"image": "/head/image_raw"}},
+    )
     compressed = rig.open_camera("/head/image_raw/compressed", compressed=True)
     rig.show(compressed, 4 * MS, message=make_compressed_image(rig.client.types, 4 * MS))
 

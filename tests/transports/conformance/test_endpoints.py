@@ -9,9 +9,10 @@ import pytest
 
 from tests.node.wire import Inbox, make_image, wait_until
 from vl2_ros.errors import TransportError
-from vl2_ros.node.transport import Qos
+from vl2_ros.node.transport import PublisherInfo, Qos
 
 COMMAND = "vl2_ros/msg/VisionCommand"
+STRING = "std_msgs/msg/String"
 
 
 def test_publishers_are_counted_whatever_they_send(rig):
@@ -22,6 +23,43 @@ def test_publishers_are_counted_whatever_they_send(rig):
     assert third.count_publishers("/other") == 0
     second.close()
     wait_until(lambda: third.count_publishers("/topic") == 1, "the second is forgotten")
+
+
+def test_publishers_are_known_by_type_and_reliability(rig):
+    first, second, third = rig.open("first"), rig.open("second"), rig.open("third")
+    assert third.find_publishers("/topic") == ()
+    first.advertise("/topic", STRING, Qos())
+    second.advertise("/topic", "sensor_msgs/msg/Image", Qos(reliable=False))
+    wait_until(lambda: len(third.find_publishers("/topic")) == 2, "both are known")
+    assert set(third.find_publishers("/topic")) == {
+        PublisherInfo(STRING, reliable=True),
+        PublisherInfo("sensor_msgs/msg/Image", reliable=False),
+    }
+    second.close()
+    wait_until(lambda: len(third.find_publishers("/topic")) == 1, "the second is forgotten")
+    assert third.find_publishers("/topic") == (PublisherInfo(STRING, reliable=True),)
+
+
+def test_names_that_are_exchanged_are_remapped_once(rig):
+    remap = {"/left": "/right", "/right": "/left"}
+    node, other = rig.open("node", remap=remap), rig.open("other")
+    other.advertise("/right", STRING, Qos())
+    wait_until(lambda: len(node.find_publishers("/left")) == 1, "the publisher is known")
+    assert node.find_publishers("/right") == ()
+
+
+@pytest.mark.parametrize("reliable", [False, True])
+def test_subscription_says_how_it_was_opened_also_the_second_time(rig, reliable):
+    sender, receiver = rig.open("sender"), rig.open("receiver")
+    for again in (False, True):
+        qos = Qos(reliable=reliable is not again)
+        subscription = receiver.subscribe("/topic", STRING, qos, lambda message: None)
+        assert subscription.reliable is qos.reliable
+        publisher = sender.advertise("/topic", STRING, Qos(reliable=False))
+        if not qos.reliable:
+            wait_until(lambda one=publisher: one.count_subscribers() == 1, "both have met")
+        subscription.close()
+        assert subscription.reliable is qos.reliable
 
 
 def test_message_of_another_type_is_refused(rig):

@@ -1,40 +1,33 @@
-"""Subscribe to one camera's topics, store its images, and explain missing ones."""
+"""Subscribe to one camera's topics and store its images."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from vl2_ros.node.cameras.camera_image import store_compressed_image, store_image
+from vl2_ros.node.cameras.camera_topic import CameraTopic, SettledChoice
 from vl2_ros.node.cameras.depth_input import DepthInput
 from vl2_ros.node.parameters import NodeParameters
-from vl2_ros.node.reports import CameraReport
 from vl2_ros.node.request import StoredImage
-from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos, Subscription, Transport
+from vl2_ros.node.transport import Transport
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
 
-#: Seconds within which both forms of one image arrive; stamps are not compared for longer, as the
-#: clock of a camera may have been wrong for a moment.
-_SAME_IMAGE_S = 1.0
-
-_RELIABILITY = {
-    "auto": NEWEST_FROM_ANY,
-    "best_effort": NEWEST_FROM_ANY,
-    "reliable": Qos(reliable=True, depth=1),
-}
+_log = logging.getLogger(__name__)
 
 
 class CameraInput:
-    """Subscribes to the image topics of one camera.
+    """Subscribes to the image topic of one camera, to its depth and its calibration.
 
-    Where a camera sends each image both raw and compressed, only the first of the two is kept,
-    so that no image is used twice.
+    Of the raw and the compressed topic only one is subscribed at a time, as drivers compress for
+    subscribers only: with the transport `auto` the raw one, the compressed one where a publisher
+    is there and none of raw images. Thread-safe.
 
     Args:
         camera: its topic, which is its name.
@@ -43,10 +36,9 @@ class CameraInput:
         store: called with each image, on the transport's thread.
 
     Attributes:
-        topics: absolute name and message type of each topic; the compressed one follows the raw
-            one where that is remapped.
+        name: of the raw topic, absolute and remapped; the compressed one follows it.
+        topics: those that may be subscribed, the first where nothing publishes.
         depth: its depth and calibration; None when no depth topic is named for it.
-        duplicates: images skipped because they had come in their other form already.
     """
 
     def __init__(
@@ -61,9 +53,16 @@ class CameraInput:
         Raises:
             ConfigError: if the camera's name is no topic name.
         """
-        name = transport.resolve(camera)
-        raw, compressed = (name, IMAGE_TYPE), (f"{name}/compressed", COMPRESSED_IMAGE_TYPE)
-        self.topics: tuple[tuple[str, str], ...] = {
+        self.name = transport.resolve(camera)
+        limit = parameters.max_image_pixels
+
+        def make(topic: str, type_name: str, keep: Callable[..., StoredImage]) -> CameraTopic:
+            take = partial(self._take, partial(keep, max_pixels=limit))
+            return CameraTopic(topic, type_name, parameters.image_reliability, 1, transport, take)
+
+        raw = make(camera, IMAGE_TYPE, store_image)
+        compressed = make(f"{self.name}/compressed", COMPRESSED_IMAGE_TYPE, store_compressed_image)
+        self.topics: tuple[CameraTopic, ...] = {
             "raw": (raw,),
             "compressed": (compressed,),
             "auto": (raw, compressed),
@@ -71,109 +70,81 @@ class CameraInput:
         depth_topic = parameters.find_depth_topic(camera)
         self.depth = (
             DepthInput(
-                name,
+                self.name,
                 depth_topic,
                 parameters.depth_tolerance_s,
                 transport,
                 parameters.image_rectified,
+                parameters.image_reliability,
             )
             if depth_topic
             else None
         )
-        self._max_pixels = parameters.max_image_pixels
-        self._qos = _RELIABILITY[parameters.image_reliability]
-        self._transport = transport
+        self._camera = camera
         self._store = store
-        self._subscriptions: list[Subscription] = []
-        self._last_topic, self._last_stamp_ns, self._last_s = "", 0, -math.inf
-        self.duplicates = 0
+        self._chosen = SettledChoice(self.topics[0])
+        self._lock = threading.Lock()
+        self._is_open = False
+
+    @property
+    def topic(self) -> CameraTopic:
+        """Return the image topic that is subscribed, or was the last."""
+        return self._chosen.value
+
+    @property
+    def lost_count(self) -> int:
+        """Return how many images the transport knows to have lost."""
+        return sum(topic.lost_count for topic in self.topics)
 
     def subscribe(self) -> None:
         """Open the subscriptions."""
-        for topic, type_name in self.topics:
-            store = store_image if type_name == IMAGE_TYPE else store_compressed_image
-            keep = partial(store, max_pixels=self._max_pixels)
-            take = partial(self._take, topic, keep)
-            subscription = self._transport.subscribe(topic, type_name, self._qos, take)
-            self._subscriptions.append(subscription)
-        if self.depth is not None:
-            self.depth.subscribe()
+        with self._lock:
+            self._is_open = True
+            self.topic.open()
+            if self.depth is not None:
+                self.depth.subscribe()
+
+    def update(self, now_s: float) -> None:
+        """Follow the publishers; to be called every second or oftener.
+
+        Args:
+            now_s: monotonic time.
+        """
+        with self._lock:
+            if not self._is_open:
+                return
+            before = self.topic
+            if self._chosen.update(self._find_best(), now_s):
+                before.close()
+                self.topic.open()
+                self._log_subscription()
+            elif before.update(now_s):
+                self._log_subscription()
+            if self.depth is not None:
+                self.depth.update(now_s)
 
     def close(self) -> None:
         """Close the subscriptions; `subscribe` opens them again."""
-        if self.depth is not None:
-            self.depth.close()
-        for subscription in self._subscriptions:
-            subscription.close()
-        self._subscriptions.clear()
+        with self._lock:
+            self._is_open = False
+            self.topic.close()
+            if self.depth is not None:
+                self.depth.close()
 
-    def count_publishers(self) -> int:
-        """Return how many publishers of the topics are known now."""
-        return sum(self._transport.count_publishers(topic) for topic, _ in self.topics)
+    def _find_best(self) -> CameraTopic:
+        """Return the first topic that has publishers; without any it stays as it is."""
+        return next((one for one in self.topics if one.list_publishers()), self.topic)
 
-    def _take(self, topic: str, keep: Callable[[Any], StoredImage], message: Any) -> None:
+    def _log_subscription(self) -> None:
+        _log.info(
+            "camera %s: subscribed to %s, %s, as its publishers are",
+            self._camera,
+            self.topic.name,
+            "reliable" if self.topic.reliable else "best effort",
+        )
+
+    def _take(self, keep: Callable[[Any], StoredImage], message: Any) -> None:
         image = keep(message)
-        now_s = time.monotonic()
-        # Stamps of one topic may jump back, as when a recording starts again; an image of the
-        # other topic that is not newer is the same one in its other form, if it comes soon after.
-        is_soon = now_s - self._last_s < _SAME_IMAGE_S
-        is_other = self._last_topic not in ("", topic)
-        if is_other and is_soon and image.stamp_ns <= self._last_stamp_ns:
-            self.duplicates += 1
-            return
-        self._last_topic, self._last_stamp_ns, self._last_s = topic, image.stamp_ns, now_s
         if self.depth is not None:
             image = replace(image, read_space=self.depth.match(image.stamp_ns).read)
         self._store(image)
-
-
-@dataclass(frozen=True, slots=True)
-class CameraHealth:
-    """The state of one camera.
-
-    Attributes:
-        report: counts of its images.
-        publisher_count: publishers of its topics that are known now.
-        silence: why no image comes and what to do; empty while images come.
-        duplicates: images skipped because they had come in their other form already.
-    """
-
-    report: CameraReport
-    publisher_count: int
-    silence: str
-    duplicates: int = 0
-
-
-def check_camera(
-    camera: CameraInput, report: CameraReport, parameters: NodeParameters, active_s: float
-) -> CameraHealth:
-    """Judge whether a camera has been silent for too long.
-
-    Args:
-        camera: its topics.
-        report: counts of its images.
-        parameters: gives camera_timeout_s.
-        active_s: seconds since the node began to listen.
-    """
-    count = camera.count_publishers()
-    silence = ""
-    if min(report.last_age_s, active_s) >= parameters.camera_timeout_s:
-        silence = _explain_silence(camera.topics, count, report, parameters)
-    return CameraHealth(report, count, silence, camera.duplicates)
-
-
-def _explain_silence(
-    topics: Sequence[tuple[str, str]], count: int, report: CameraReport, parameters: NodeParameters
-) -> str:
-    where = " or ".join(topic for topic, _ in topics)
-    if math.isinf(report.last_age_s):
-        came = f"no image ever came on {where}"
-    else:
-        came = f"no image came on {where} for {report.last_age_s:.1f} s"
-    if count == 0:
-        return f"{came}: nothing publishes there; start the camera, or name or remap its topic"
-    types = " or ".join(type_name for _, type_name in topics)
-    advice = f"check that it sends and that its type is {types}"
-    if parameters.image_reliability == "reliable":
-        advice += ", reliable as image_reliability asks"
-    return f"{came}, although {count} publish there; {advice}"

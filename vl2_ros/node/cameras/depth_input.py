@@ -13,8 +13,9 @@ import numpy as np
 
 from vl2_ros.errors import InputError
 from vl2_ros.node.cameras.camera_info import is_rectified, read_camera_info
+from vl2_ros.node.cameras.camera_topic import CameraTopic
 from vl2_ros.node.cameras.compressed_depth import decode_compressed_depth
-from vl2_ros.node.transport import NEWEST_FROM_ANY, Qos, Subscription, Transport
+from vl2_ros.node.transport import Transport
 from vl2_ros.processing.results.spatial import DepthImage, SpatialView
 from vl2_ros.structures import MAX_FRAME_PIXELS
 
@@ -25,7 +26,6 @@ DEPTH_TYPE = "sensor_msgs/msg/Image"
 DEPTH_UNITS = {"16UC1": ("u2", 1e-3), "32FC1": ("f4", 1.0)}
 #: Images that still wait for their depth, and depth images for theirs.
 _LOOK_BACK = 4
-_DEPTH_QOS = Qos(reliable=False, depth=_LOOK_BACK)
 
 
 class DepthMatch:
@@ -75,6 +75,7 @@ class DepthInput:
         tolerance_s: a depth image belongs to an image when their stamps lie within it.
         transport: receives the messages; one callback at a time.
         rectification: whether the image is a rectified one: auto, always or never.
+        reliability: of both subscriptions: auto, reliable or best_effort.
     """
 
     def __init__(
@@ -84,32 +85,39 @@ class DepthInput:
         tolerance_s: float,
         transport: Transport,
         rectification: str = "auto",
+        reliability: str = "auto",
     ) -> None:
-        self.camera_info_topic = image_topic.rpartition("/")[0] + "/camera_info"
-        self.depth_topic = transport.resolve(depth_topic)
+        info_topic = image_topic.rpartition("/")[0] + "/camera_info"
+        self.camera_info = CameraTopic(
+            info_topic, CAMERA_INFO_TYPE, reliability, 1, transport, self._take_camera_info
+        )
+        self.depth = CameraTopic(
+            depth_topic, DEPTH_TYPE, reliability, _LOOK_BACK, transport, self._take_depth
+        )
         self._rectified = is_rectified(image_topic, rectification)
         self._tolerance_ns = round(tolerance_s * 1e9)
-        self._transport = transport
-        self._subscriptions: list[Subscription] = []
         self._camera_info: Any = None
         self._matches: deque[DepthMatch] = deque(maxlen=_LOOK_BACK)
         self._depths: deque[tuple[Any, int]] = deque(maxlen=_LOOK_BACK)
 
     def subscribe(self) -> None:
         """Open the subscriptions."""
-        subscribe = self._transport.subscribe
-        self._subscriptions += [
-            subscribe(
-                self.camera_info_topic, CAMERA_INFO_TYPE, NEWEST_FROM_ANY, self._take_camera_info
-            ),
-            subscribe(self.depth_topic, DEPTH_TYPE, _DEPTH_QOS, self._take_depth),
-        ]
+        for topic in (self.camera_info, self.depth):
+            topic.open()
+
+    def update(self, now_s: float) -> None:
+        """Follow the publishers of both topics.
+
+        Args:
+            now_s: monotonic time.
+        """
+        for topic in (self.camera_info, self.depth):
+            topic.update(now_s)
 
     def close(self) -> None:
         """Close the subscriptions and drop what was received; `subscribe` opens them again."""
-        for subscription in self._subscriptions:
-            subscription.close()
-        self._subscriptions.clear()
+        for topic in (self.camera_info, self.depth):
+            topic.close()
         self._matches.clear()
         self._depths.clear()
 

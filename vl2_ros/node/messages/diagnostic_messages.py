@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
-from vl2_ros.node.cameras.camera_input import CameraHealth
+from vl2_ros.node.cameras.camera_health import CameraHealth
 from vl2_ros.node.reports import NodeReport
 from vl2_ros.node.request import Status
 from vl2_ros.node.transport import MessageTypes
@@ -140,6 +140,8 @@ class DiagnosticMessages:
         level, text = Level.OK, f"{report.rate_hz:.1f} Hz"
         if health.silence:
             level, text = Level.STALE if report.received else Level.WARN, health.silence
+        elif health.loss:
+            level, text = Level.WARN, f"{text}; {health.loss}"
         elif not report.received:
             text = "no image yet"
         values = {
@@ -147,8 +149,10 @@ class DiagnosticMessages:
             "received": str(report.received),
             "used": str(report.used),
             "dropped": str(report.dropped),
-            "duplicates": str(health.duplicates),
+            "lost": str(health.lost),
             "last_age_s": f"{report.last_age_s:.3f}",
+            "topic": health.topic,
+            "reliability": "reliable" if health.reliable else "best_effort",
             "publishers": str(health.publisher_count),
         }
         return self._make_status(level, f"camera {report.name}", text, values)

@@ -28,7 +28,7 @@ from cyclonedds.topic import Topic
 from vl2_ros.errors import TransportError
 from vl2_ros.node.guarded import guarded, log_failure
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.node.transport import LATCHED, Qos
+from vl2_ros.node.transport import LATCHED, PublisherInfo, Qos
 from vl2_ros.transports.dds.domain import join_domain, open_domain
 from vl2_ros.transports.dds.errors import named_errors
 from vl2_ros.transports.dds.graph import (
@@ -81,6 +81,11 @@ class Reader:
     wake: Callable[[], None]
     is_closed: bool = False
     lost_count: int = 0
+
+    @property
+    def reliable(self) -> bool:
+        """Return whether messages that are lost are sent again."""
+        return self.qos.reliable
 
     def close(self) -> None:
         """Stop listening; a callback that has begun may still run, a second call does nothing."""
@@ -232,10 +237,10 @@ class Endpoints:
             self._announce()
         return reader
 
-    def count_publishers(self, name: str) -> int:
-        """Return how many publishers of a topic are known now, our own included."""
+    def find_publishers(self, name: str) -> tuple[PublisherInfo, ...]:
+        """Return the publishers of a topic that are known now, our own included."""
         with self._lock:
-            return 0 if self._closing.is_set() else self._publishers.count(f"rt{name}")
+            return () if self._closing.is_set() else self._publishers.find(f"rt{name}")
 
     def close(self) -> None:
         """Leave the domain; afterwards no callback runs, unless one of them called this."""

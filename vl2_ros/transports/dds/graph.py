@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -12,10 +13,13 @@ import numpy as np
 from cyclonedds.builtin import BuiltinDataReader, BuiltinTopicDcpsPublication
 from cyclonedds.core import Entity, InstanceState, ReadCondition, SampleState, ViewState
 from cyclonedds.domain import DomainParticipant
+from cyclonedds.qos import Policy
 
 from vl2_ros.node.guarded import log_failure
 from vl2_ros.node.quiet_log import RepeatedLog
+from vl2_ros.node.transport import PublisherInfo
 from vl2_ros.processing.printable import make_printable
+from vl2_ros.transports.dds.idl_types import ros_type_name
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 #: Topic, type and enclave by which ROS 2 maps DDS endpoints to nodes.
@@ -61,8 +65,15 @@ def _make_gid(types: StoreMessageTypes, guid: UUID) -> Any:
     return types.make("rmw_dds_common/msg/Gid", data=np.frombuffer(guid.bytes, np.uint8))
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    topic: str
+    type_name: str
+    reliable: bool
+
+
 class KnownPublishers:
-    """Counts the publishers of each topic, of every type and quality of service.
+    """Knows the publishers of each topic, of every type and quality of service.
 
     Topics and types are named as DDS does, `rt/image` and `sensor_msgs::msg::dds_::Image_`.
     """
@@ -75,7 +86,7 @@ class KnownPublishers:
             self._reader, ViewState.Any | SampleState.Any | InstanceState.Any
         )
         self._lock = threading.Lock()
-        self._known: dict[UUID, tuple[str, str]] = {}
+        self._known: dict[UUID, _Known] = {}
         self._expected: dict[str, str] = {}
         #: Nothing is read any more, as the library could not read data of another participant.
         self.is_broken = False
@@ -85,7 +96,7 @@ class KnownPublishers:
         with self._lock:
             self._expected[topic] = type_name
             for known in self._known.values():
-                self._check(*known, only=topic)
+                self._check(known.topic, known.type_name, only=topic)
 
     def update(self) -> None:
         """Read what has changed; data that cannot be read ends the counting and is logged."""
@@ -105,14 +116,18 @@ class KnownPublishers:
                 if endpoint.sample_info.instance_state != InstanceState.Alive:
                     self._known.pop(endpoint.key, None)
                 elif endpoint.key not in self._known:
-                    self._known[endpoint.key] = (endpoint.topic_name, endpoint.type_name)
+                    self._known[endpoint.key] = _read_endpoint(endpoint)
                     self._check(endpoint.topic_name, endpoint.type_name)
 
-    def count(self, topic: str) -> int:
-        """Return how many publishers of a topic are known now."""
+    def find(self, topic: str) -> tuple[PublisherInfo, ...]:
+        """Return the publishers of a topic that are known now."""
         self.update()
         with self._lock:
-            return sum(known == topic for known, _ in self._known.values())
+            return tuple(
+                PublisherInfo(ros_type_name(one.type_name), one.reliable)
+                for one in self._known.values()
+                if one.topic == topic
+            )
 
     def _check(self, topic: str, type_name: str, only: str | None = None) -> None:
         expected = self._expected.get(topic, type_name)
@@ -126,3 +141,13 @@ class KnownPublishers:
                 make_printable(type_name, most=_NAME_LENGTH),
                 expected,
             )
+
+
+def _read_endpoint(endpoint: Any) -> _Known:
+    # What a writer does not say is DDS's default, and that is reliable.
+    policies = endpoint.qos
+    reliable = (
+        Policy.Reliability not in policies
+        or policies[Policy.Reliability] != Policy.Reliability.BestEffort
+    )
+    return _Known(endpoint.topic_name, endpoint.type_name, reliable)

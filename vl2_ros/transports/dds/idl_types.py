@@ -34,6 +34,14 @@ def dds_type_name(type_name: str) -> str:
     return f"{package}::{kind}::dds_::{name}_"
 
 
+def ros_type_name(dds_name: str) -> str:
+    """Return ROS 2's name of a type on the wire; one that is no type of ROS 2 as it is."""
+    parts = dds_name.split("::")
+    if len(parts) != 4 or parts[2] != "dds_" or not parts[3].endswith("_"):
+        return dds_name
+    return "/".join((parts[0], parts[1], parts[3].removesuffix("_")))
+
+
 class IdlTypes:
     """Makes each DDS type once."""
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from vl2_ros.errors import TransportError
 from vl2_ros.node.names import join_node_name, resolve_topic
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.node.transport import Qos, Subscription
+from vl2_ros.node.transport import PublisherInfo, Qos, Subscription
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.transports.dds.security import check_security
 from vl2_ros.transports.dds.settings import choose_domain
+from vl2_ros.transports.loss_advice import advise_dds, find_largest_buffer
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ class DdsTransport:
         """Return why nothing is read any more; empty while it is and after `close`."""
         return self._endpoints.failure
 
+    @property
+    def loss_advice(self) -> str:
+        """Return what helps when large messages are lost."""
+        return advise_dds(find_largest_buffer())
+
     def resolve(self, topic: str) -> str:
         """Return the absolute, remapped name of a topic.
 
@@ -120,7 +126,11 @@ class DdsTransport:
 
     def count_publishers(self, topic: str) -> int:
         """Return how many publishers of a topic are known now, other types and QoS included."""
-        return self._endpoints.count_publishers(self.resolve(topic))
+        return len(self.find_publishers(topic))
+
+    def find_publishers(self, topic: str) -> tuple[PublisherInfo, ...]:
+        """Return the publishers of a topic that are known now, other types and QoS included."""
+        return self._endpoints.find_publishers(self.resolve(topic))
 
     def now_ns(self) -> int:
         """Return the system's time in nanoseconds since the epoch."""

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
     QoSPolicyKind,
@@ -15,6 +17,8 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from vl2_ros.documents import shorten
+from vl2_ros.errors import TransportError
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.transport import Qos
 
@@ -36,6 +40,8 @@ __all__ = ["UnsupportedEventTypeError"]
 #: ROS 2 has one depth for what is under way and for what is kept for late subscribers. This one
 #: is enough for a burst, and small enough that generated images fit into memory.
 _MOST_LATCHED = 100
+#: Values of the parameter that overrides a subscription's reliability; None: as the node has it.
+_RELIABLE = {"system_default": None, "reliable": True, "best_effort": False}
 
 
 def make_profile(qos: Qos, *, is_publisher: bool) -> QoSProfile:
@@ -56,16 +62,51 @@ def make_profile(qos: Qos, *, is_publisher: bool) -> QoSProfile:
     )
 
 
-def make_overrides() -> QoSOverridingOptions:
-    """Let `qos_overrides.<topic>.<publisher|subscription>.<policy>` change an endpoint."""
-    return QoSOverridingOptions(
-        (
-            QoSPolicyKind.HISTORY,
-            QoSPolicyKind.DEPTH,
-            QoSPolicyKind.RELIABILITY,
-            QoSPolicyKind.DURABILITY,
+def make_overrides(*, is_publisher: bool) -> QoSOverridingOptions:
+    """Let `qos_overrides.<topic>.<publisher|subscription>.<policy>` change an endpoint.
+
+    The reliability of a subscription is none of them: see `declare_reliability`.
+    """
+    kinds = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.DURABILITY)
+    return QoSOverridingOptions((*kinds, QoSPolicyKind.RELIABILITY) if is_publisher else kinds)
+
+
+def declare_reliability(node: Node, topic: str, qos: Qos) -> bool:
+    """Declare the parameter that overrides the reliability of a topic's subscription.
+
+    rclpy's own would keep what the first subscription had when it is opened again with another
+    one. The default of this one is `system_default`: as the node has it.
+
+    Args:
+        node: of the subscription.
+        topic: absolute.
+        qos: as the node has it.
+
+    Returns:
+        Whether the subscription is to be reliable.
+
+    Raises:
+        TransportError: if the parameter names no reliability.
+    """
+    name = f"qos_overrides.{topic}.subscription.reliability"
+    if not node.has_parameter(name):
+        text = "Reliability of the subscription; system_default: as the node chooses"
+        descriptor = ParameterDescriptor(
+            description=text,
+            additional_constraints=f"one of {', '.join(_RELIABLE)}",
+            read_only=True,
         )
-    )
+        node.declare_parameter(name, "system_default", descriptor)
+    value = node.get_parameter(name).value
+    if value not in _RELIABLE:
+        raise TransportError(f"{name} must be one of {', '.join(_RELIABLE)}, got {shorten(value)}")
+    reliable = _RELIABLE[value]
+    return qos.reliable if reliable is None else reliable
+
+
+def is_reliable(profile: QoSProfile) -> bool:
+    """Return whether an endpoint is known to be reliable."""
+    return bool(profile.reliability == ReliabilityPolicy.RELIABLE)
 
 
 def watch_subscription(

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vl2_ros.errors import TransportError
 from vl2_ros.node.guarded import guarded
 from vl2_ros.node.names import join_node_name, resolve_topic
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.node.transport import MessageTypes, Publisher, Qos, Subscription
+from vl2_ros.node.transport import MessageTypes, Publisher, PublisherInfo, Qos, Subscription
+from vl2_ros.transports.loss_advice import advise_rmw, find_largest_buffer
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -83,6 +86,12 @@ class RosTransport:
             return CONTEXT_GONE
         return "" if self._find_failure is None else self._find_failure()
 
+    @property
+    def loss_advice(self) -> str:
+        """Return what helps when large messages are lost, by the middleware in use."""
+        middleware = import_with_rclpy("rclpy.utilities").get_rmw_implementation_identifier()
+        return advise_rmw(middleware, os.environ, find_largest_buffer())
+
     def resolve(self, topic: str) -> str:
         """Return the absolute, remapped name of a topic.
 
@@ -111,7 +120,7 @@ class RosTransport:
             self._qos.make_profile(qos, is_publisher=True),
             callback_group=self._group,
             event_callbacks=self._qos.warn_publisher(name, self._quiet_log),
-            qos_overriding_options=self._qos.make_overrides(),
+            qos_overriding_options=self._qos.make_overrides(is_publisher=True),
         )
         publisher = _RosPublisher(self._node, name, type_name, message_class, endpoint)
         self._publishers.append(publisher)
@@ -127,6 +136,7 @@ class RosTransport:
         """
         self._check_open(topic)
         name = self.resolve(topic)
+        qos = replace(qos, reliable=self._qos.declare_reliability(self._node, name, qos))
         guard = guarded(callback, f"the callback of {name}", self._quiet_log)
         subscription = _RosSubscription(self._node, name, qos, guard, self._quiet_log)
         try:
@@ -153,12 +163,21 @@ class RosTransport:
             event_callbacks=self._qos.watch_subscription(
                 subscription.name, self._quiet_log, on_lost
             ),
-            qos_overriding_options=self._qos.make_overrides(),
+            # Reliability is taken into account already, as it may change.
+            qos_overriding_options=self._qos.make_overrides(is_publisher=False),
         )
 
     def count_publishers(self, topic: str) -> int:
         """Return how many publishers of a topic are known now, other types and QoS included."""
         return int(self._node.count_publishers(self.resolve(topic)))
+
+    def find_publishers(self, topic: str) -> tuple[PublisherInfo, ...]:
+        """Return the publishers of a topic that are known now, other types and QoS included."""
+        # Remapped by rclpy, and only once.
+        return tuple(
+            PublisherInfo(one.topic_type, self._qos.is_reliable(one.qos_profile))
+            for one in self._node.get_publishers_info_by_topic(topic)
+        )
 
     def now_ns(self) -> int:
         """Return the node's time in nanoseconds since the epoch, simulated where it is."""
@@ -226,6 +245,10 @@ class _RosSubscription:
         self.name, self.qos = name, qos
         self.lost_count = 0
         self.endpoint: Any = None
+
+    @property
+    def reliable(self) -> bool:
+        return self.qos.reliable
 
     def take(self, message: Any) -> None:
         if not self._is_closed:
