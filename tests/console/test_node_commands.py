@@ -251,6 +251,12 @@ class TestServe:
         assert (values["image_steps"], values["autostart"]) == (9, True)
         assert run("serve", "--transport", "ros") == 0
         assert passed["parameters"]["without"] == [""]
+        cameras = ("--camera", "left", "--camera", "right")
+        depth = ("--depth-topic", "", "--depth-topic", "right/depth")
+        assert run("serve", "--transport", "ros", *cameras, *depth) == 0
+        assert passed["parameters"]["depth_topics"] == ["", "right/depth"]
+        assert run("serve", "--transport", "ros", *cameras, "--depth-topic", "") == 0
+        assert passed["parameters"]["depth_topics"] == [""]
 
     def test_end_of_input_ends_it_when_asked_for(self, dds_domain, perceiver, monkeypatch):
         read_end, write_end = os.pipe()
@@ -283,6 +289,7 @@ class TestServe:
             (["--queue-size", "0"], "queue_size must be at least 1, got 0"),
             (["--image-transport", "pigeon"], "image_transport must be one of auto, raw"),
             (["--camera", "a", "--camera", "a"], "cameras must differ"),
+            (["--depth-topic", "a", "--depth-topic", "b"], "depth_topics must have one topic"),
             (["--remap", "a=b"], "written from:=to, such as image:=/camera/image_raw"),
             (["--remap", "a b:=c"], "'a b' is no ROS name"),
             (["--node-name", "a b"], "node name 'a b' must be letters"),

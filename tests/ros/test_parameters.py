@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import pytest
 
+from tests.node.wire import make_image, wait_until
+from vl2_ros.node.cameras.camera_topic import SETTLE_S
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
+from vl2_ros.node.transport import Qos
 from vl2_ros.parameter_table import note_of
 
 pytestmark = pytest.mark.ros
@@ -95,6 +99,8 @@ def test_changes_at_once_are_all_made_or_none(running, client):
         ("queue_size", 0, "range"),
         ("image_transport", "smoke", "image_transport must be one of auto, raw, compressed"),
         ("cameras", ["a", "a"], "cameras must differ"),
+        ("cameras", ["", "a"], "cameras must name at least one image topic, got ['', 'a']"),
+        ("depth_topics", ["a", "b"], "depth_topics must have one topic for each of the 1 cameras"),
         ("score_threshold", "high", "type"),
     ],
 )
@@ -109,17 +115,67 @@ def test_bad_value_is_refused_with_a_reason_and_changes_nothing(
     assert client.get_parameter(name) == before
 
 
-def test_quality_of_service_can_be_overridden_by_parameter(running, client):
-    running.start(**{"qos_overrides./image.subscription.reliability": "reliable"})
+def reliability_of(client, topic: str) -> list[str]:
+    endpoints = client.node.get_subscriptions_info_by_topic(topic)
+    return [one.qos_profile.reliability.name for one in endpoints]
+
+
+def test_quality_of_service_that_is_overridden_stays(running, client):
+    overridden = "qos_overrides./image.subscription.reliability"
+    running.start(**{overridden: "best_effort"})
     client.activate()
-    (endpoint,) = client.node.get_subscriptions_info_by_topic("/image")
-    assert endpoint.qos_profile.reliability.name == "RELIABLE"
-    (other,) = client.node.get_subscriptions_info_by_topic("/image/compressed")
-    assert other.qos_profile.reliability.name == "BEST_EFFORT"
+    for topic in ("/image", "/depth"):
+        client.transport.advertise(topic, "sensor_msgs/msg/Image", Qos())
+    # The one is opened again, as its publisher is reliable; the other would have been by then.
+    wait_until(lambda: reliability_of(client, "/depth") == ["RELIABLE"], "depth is reliable")
+    time.sleep(SETTLE_S)
+    assert reliability_of(client, "/image") == ["BEST_EFFORT"]
+    assert client.get_parameter(overridden) == "best_effort"
+    assert client.get_parameter("qos_overrides./depth.subscription.reliability") == "system_default"
+
+
+def test_quality_of_service_that_is_none_is_an_error(running, client, caplog):
+    running.start(**{"qos_overrides./image.subscription.reliability": "sometimes"})
+    assert client.change_state("configure")
+    assert not client.change_state("activate")
+    assert (
+        "qos_overrides./image.subscription.reliability must be one of system_default, reliable, "
+        "best_effort, got 'sometimes'"
+    ) in caplog.text
 
 
 def test_names_can_be_remapped(running, client):
     running.start("-r", "image:=/head/image_raw", "-r", "depth:=/head/depth", cameras=["image"])
     client.activate()
-    for topic in ("image_raw", "image_raw/compressed", "depth", "camera_info"):
+    for topic in ("image_raw", "depth", "camera_info"):
         assert len(client.node.get_subscriptions_info_by_topic(f"/head/{topic}")) == 1, topic
+
+
+def test_a_remapped_camera_is_named_by_its_parameter_or_its_topic(running, client):
+    running.start("-r", "image:=/camera/image_raw")
+    client.activate()
+    camera = client.transport.advertise("/camera/image_raw", "sensor_msgs/msg/Image", Qos(depth=1))
+    inbox = client.listen()
+
+    def is_seen() -> bool:
+        camera.publish(make_image(client.transport.types))
+        time.sleep(0.05)
+        return running.node._server.node.report().cameras[0].received > 0
+
+    wait_until(is_seen, "an image has come")
+    for index, name in enumerate(("", "image", "/camera/image_raw")):
+        result = client.ask(inbox, f"{index}", camera=name)
+        assert (result.status, result.camera) == (0, "image"), name
+
+
+def test_depth_topics_keep_their_places(running, client):
+    """An empty one in front: the left camera must not be measured with the depth of the right."""
+    running.start(cameras=["left/image", "right/image"], depth_topics=["", "right/depth"])
+    client.activate()
+    count = {
+        topic: len(client.node.get_subscriptions_info_by_topic(topic))
+        for topic in ("/left/image", "/right/image", "/right/depth", "/right/camera_info")
+    }
+    assert set(count.values()) == {1}, count
+    assert client.node.get_subscriptions_info_by_topic("/left/camera_info") == []
+    assert running.node._server.node.parameters.depth_topics == ("", "right/depth")
