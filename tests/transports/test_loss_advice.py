@@ -11,15 +11,14 @@ from vl2_ros.transports.loss_advice import WANTED_BUFFER, advise_dds, advise_rmw
     ("rmw", "file", "variable"),
     [
         ("rmw_cyclonedds_cpp", "launch/cyclonedds.xml", "CYCLONEDDS_URI"),
-        ("rmw_fastrtps_cpp", "launch/fastdds.xml", "FASTDDS_DEFAULT_PROFILES_FILE"),
-        ("rmw_fastrtps_dynamic_cpp", "launch/fastdds.xml", "FASTDDS_DEFAULT_PROFILES_FILE"),
+        ("rmw_fastrtps_cpp", "launch/fastdds.xml", "FASTRTPS_DEFAULT_PROFILES_FILE"),
+        ("rmw_fastrtps_dynamic_cpp", "launch/fastdds.xml", "FASTRTPS_DEFAULT_PROFILES_FILE"),
     ],
 )
 def test_ros_names_the_file_of_its_middleware(rmw, file, variable):
     both = advise_rmw(rmw, {}, WANTED_BUFFER)
-    assert both.endswith(
-        f"start this node and the camera's driver with {file} of vl2_ros in {variable}"
-    )
+    assert both.endswith(f"the camera's driver with {file} of vl2_ros in {variable}")
+    assert "start this node, as perception.launch.py does" in both
     camera = advise_rmw(rmw, {variable: "file:///mine.xml"}, WANTED_BUFFER)
     assert camera == (
         f"this node has the settings of {variable}; start the camera's driver with {file} of "
@@ -27,9 +26,9 @@ def test_ros_names_the_file_of_its_middleware(rmw, file, variable):
     )
 
 
-def test_the_old_variable_of_fast_dds_counts():
-    advice = advise_rmw("rmw_fastrtps_cpp", {"FASTRTPS_DEFAULT_PROFILES_FILE": "a"}, WANTED_BUFFER)
-    assert advice.startswith("this node has the settings of FASTRTPS_DEFAULT_PROFILES_FILE")
+def test_the_variable_of_fast_dds_3_counts():
+    advice = advise_rmw("rmw_fastrtps_cpp", {"FASTDDS_DEFAULT_PROFILES_FILE": "a"}, WANTED_BUFFER)
+    assert advice.startswith("this node has the settings of FASTDDS_DEFAULT_PROFILES_FILE")
 
 
 def test_other_middleware_is_named():

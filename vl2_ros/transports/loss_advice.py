@@ -31,7 +31,8 @@ _CYCLONE = _Middleware("Cyclone DDS", "launch/cyclonedds.xml", ("CYCLONEDDS_URI"
 _FAST = _Middleware(
     "Fast DDS",
     "launch/fastdds.xml",
-    ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"),
+    # Up to version 2 it reads the first, from version 3 on the second.
+    ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"),
 )
 _BY_RMW = {
     "rmw_cyclonedds_cpp": _CYCLONE,
@@ -66,8 +67,9 @@ def advise_rmw(rmw: str, environment: Mapping[str, str], largest_buffer: int | N
         )
     else:
         advice = (
-            f"give {middleware.name} room for images: start this node and the camera's driver with "
-            f"{middleware.file} of vl2_ros in {middleware.variables[0]}"
+            f"give {middleware.name} room for images: start this node, as perception.launch.py "
+            f"does, and the camera's driver with {middleware.file} of vl2_ros in "
+            f"{middleware.variables[0]}"
         )
     return advice + _advise_system(largest_buffer)
 

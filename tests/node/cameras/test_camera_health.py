@@ -121,6 +121,20 @@ def test_images_that_come_but_far_fewer_than_sent_are_a_loss(rig):
     assert (health.loss, health.lost) == ("", 7)
 
 
+def test_images_that_are_missing_by_their_stamps_are_a_loss(rig):
+    """As most middleware reports none of those that it has lost."""
+    camera = Monitored(rig, RELIABLE)
+    for index in range(40):
+        if index % 4 != 1:
+            camera.input.gaps.note(index * 100_000_000)
+    health = camera.check(received=30, age_s=0.1)
+    assert health.loss == (
+        "10 of the last 39 images did not come: their stamps have gaps in a rate of 10.0 Hz; the "
+        "subscription is reliable already; enlarge the buffers"
+    )
+    assert camera.check(received=30, age_s=4.0).loss == "", "it is silent then"
+
+
 def test_few_lost_images_are_no_loss(rig):
     camera = Monitored(rig, RELIABLE)
     camera.check(age_s=0.1)

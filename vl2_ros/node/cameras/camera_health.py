@@ -70,10 +70,8 @@ class CameraMonitor:
             now_s: monotonic time.
         """
         is_silent = min(report.last_age_s, active_s) >= parameters.camera_timeout_s
-        loss = self._find_loss(report.received, now_s)
-        silence = self._explain_silence(report, parameters) if is_silent else ""
-        if loss and not is_silent:
-            loss = f"{loss}; {self._advise(parameters)}"
+        lost = self._find_lost(report.received, now_s)
+        loss = lost or self._find_missing(parameters.camera_timeout_s)
         topic = self._camera.topic
         return CameraHealth(
             report=report,
@@ -81,12 +79,12 @@ class CameraMonitor:
             reliable=topic.reliable,
             publisher_count=sum(len(one.list_all_publishers()) for one in self._camera.topics),
             lost=self._camera.lost_count,
-            silence=silence,
-            loss="" if is_silent else loss,
+            silence=self._explain_silence(report, parameters) if is_silent else "",
+            loss=f"{loss}; {self._advise(parameters)}" if loss and not is_silent else "",
         )
 
-    def _find_loss(self, received: int, now_s: float) -> str:
-        """Return how many of the last images were lost; empty while they are few."""
+    def _find_lost(self, received: int, now_s: float) -> str:
+        """Return how many images the transport knows to be lost; empty while they are few."""
         counts = self._counts
         counts.append((now_s, received, self._camera.lost_count))
         while len(counts) > 2 and now_s - counts[1][0] >= _LOSS_WINDOW_S:
@@ -98,6 +96,16 @@ class CameraMonitor:
         return (
             f"{lost} of {came + lost} images were lost on their way in the last "
             f"{last_s - first_s:.0f} s"
+        )
+
+    def _find_missing(self, longest_s: float) -> str:
+        """Return how many images are missing by their stamps; empty while they are few."""
+        found = self._camera.gaps.find_missing(longest_s)
+        if found is None or found.missing < _MOST_LOST_SHARE * found.sent:
+            return ""
+        return (
+            f"{found.missing} of the last {found.sent} images did not come: their stamps have gaps "
+            f"in a rate of {1.0 / found.period_s:.1f} Hz"
         )
 
     def _explain_silence(self, report: CameraReport, parameters: NodeParameters) -> str:

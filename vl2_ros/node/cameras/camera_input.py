@@ -12,6 +12,7 @@ from typing import Any
 from vl2_ros.node.cameras.camera_image import store_compressed_image, store_image
 from vl2_ros.node.cameras.camera_topic import CameraTopic, SettledChoice
 from vl2_ros.node.cameras.depth_input import DepthInput
+from vl2_ros.node.cameras.stamp_gaps import StampGaps
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import StoredImage
 from vl2_ros.node.transport import Transport
@@ -39,6 +40,7 @@ class CameraInput:
         name: of the raw topic, absolute and remapped; the compressed one follows it.
         topics: those that may be subscribed, the first where nothing publishes.
         depth: its depth and calibration; None when no depth topic is named for it.
+        gaps: the stamps of its last images.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class CameraInput:
             if depth_topic
             else None
         )
+        self.gaps = StampGaps()
         self._camera = camera
         self._store = store
         self._chosen = SettledChoice(self.topics[0])
@@ -117,9 +120,9 @@ class CameraInput:
             if self._chosen.update(self._find_best(), now_s):
                 before.close()
                 self.topic.open()
-                self._log_subscription()
+                self._begin_again()
             elif before.update(now_s):
-                self._log_subscription()
+                self._begin_again()
             if self.depth is not None:
                 self.depth.update(now_s)
 
@@ -135,7 +138,8 @@ class CameraInput:
         """Return the first topic that has publishers; without any it stays as it is."""
         return next((one for one in self.topics if one.list_publishers()), self.topic)
 
-    def _log_subscription(self) -> None:
+    def _begin_again(self) -> None:
+        self.gaps.clear()
         _log.info(
             "camera %s: subscribed to %s, %s, as its publishers are",
             self._camera,
@@ -145,6 +149,7 @@ class CameraInput:
 
     def _take(self, keep: Callable[[Any], StoredImage], message: Any) -> None:
         image = keep(message)
+        self.gaps.note(image.stamp_ns)
         if self.depth is not None:
             image = replace(image, read_space=self.depth.match(image.stamp_ns).read)
         self._store(image)
