@@ -20,6 +20,10 @@ from vl2_ros.node.transport import Transport
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
 
+#: Images that wait when the thread that stores them is late, so that none is lost by that; the
+#: newest of them is the one that is used.
+_WAITING = 4
+
 _log = logging.getLogger(__name__)
 
 
@@ -60,7 +64,7 @@ class CameraInput:
 
         def make(topic: str, type_name: str, keep: Callable[..., StoredImage]) -> CameraTopic:
             take = partial(self._take, partial(keep, max_pixels=limit))
-            return CameraTopic(topic, type_name, parameters.image_reliability, 1, transport, take)
+            return CameraTopic(topic, type_name, parameters.image_reliability, _WAITING, transport, take)
 
         raw = make(camera, IMAGE_TYPE, store_image)
         compressed = make(f"{self.name}/compressed", COMPRESSED_IMAGE_TYPE, store_compressed_image)
