@@ -15,6 +15,7 @@ from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED
 from vl2_ros.node.server import COMMAND_TOPIC, DIAGNOSTICS_TOPIC, VISION_COMMAND_TOPIC
 from vl2_ros.node.service_calls import ACTION_NAME, SERVICES
+from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 
 POLICY = Path(__file__).resolve().parents[2] / "launch" / "security" / "vl2_policy.xml"
 #: What rclpy opens for every lifecycle node with parameters.
@@ -53,26 +54,17 @@ def test_policy_has_the_version_and_the_enclaves_that_are_documented():
     assert text.count("<!--") == 1 and text.index("-->") < text.index("<policy")
 
 
-class Recorder:
-    """Takes down what a camera subscribes to."""
-
-    def __init__(self) -> None:
-        self.topics: set[str] = set()
-
-    def resolve(self, topic: str) -> str:
-        return resolve_topic(topic, "vl2", "/")
-
-    def subscribe(self, topic, *_):
-        self.topics.add(self.resolve(topic))
-
-
 @pytest.fixture
 def cameras() -> set[str]:
-    recorder, parameters = Recorder(), NodeParameters()
+    """Return what the node may subscribe to, one form of images after the other."""
+    transport, parameters = MemoryTransport(MemoryBus()), NodeParameters()
+    topics = set()
     for camera in parameters.cameras:
-        CameraInput(camera, parameters, recorder, lambda image: None).subscribe()
-    assert len(recorder.topics) == 4
-    return recorder.topics
+        one = CameraInput(camera, parameters, transport, lambda image: None)
+        topics |= {topic.name for topic in (*one.topics, one.depth.depth, one.depth.camera_info)}
+    transport.close()
+    assert len(topics) == 4
+    return topics
 
 
 def test_node_may_do_what_it_does(cameras):

@@ -64,7 +64,9 @@ class CameraInput:
 
         def make(topic: str, type_name: str, keep: Callable[..., StoredImage]) -> CameraTopic:
             take = partial(self._take, partial(keep, max_pixels=limit))
-            return CameraTopic(topic, type_name, parameters.image_reliability, _WAITING, transport, take)
+            return CameraTopic(
+                topic, type_name, parameters.image_reliability, _WAITING, transport, take
+            )
 
         raw = make(camera, IMAGE_TYPE, store_image)
         compressed = make(f"{self.name}/compressed", COMPRESSED_IMAGE_TYPE, store_compressed_image)
