@@ -30,7 +30,7 @@ from tests.node.wire import PATIENCE_S, Inbox, make_image, wait_until
 from vl2_ros.errors import ConfigError, TransportError
 from vl2_ros.node.transport import LATCHED, NEWEST_FROM_ANY, Qos
 from vl2_ros.transports.dds.graph import DISCOVERY_TOPIC, DISCOVERY_TYPE
-from vl2_ros.transports.dds.idl_types import IdlTypes
+from vl2_ros.transports.dds.idl_types import IdlTypes, ros_type_name
 from vl2_ros.transports.dds.transport import DdsTransport
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -96,6 +96,19 @@ def make_string(transport: DdsTransport, text: str):
 def send_until_matched(publisher, message, count: int = 1) -> None:
     wait_until(lambda: publisher.count_subscribers() >= count, "the subscription matches")
     publisher.publish(message)
+
+
+@pytest.mark.parametrize(
+    ("dds_name", "expected"),
+    [
+        ("sensor_msgs::msg::dds_::Image_", "sensor_msgs/msg/Image"),
+        ("HelloWorld", "HelloWorld"),
+        ("a::b::c::d_", "a::b::c::d_"),
+    ],
+)
+def test_types_of_other_programs_keep_their_names(dds_name, expected):
+    assert ros_type_name(dds_name) == expected
+
 
 
 def test_domain_comes_from_ros_unless_given(dds_domain, open_node, monkeypatch):
