@@ -110,7 +110,6 @@ def test_types_of_other_programs_keep_their_names(dds_name, expected):
     assert ros_type_name(dds_name) == expected
 
 
-
 def test_domain_comes_from_ros_unless_given(dds_domain, open_node, monkeypatch):
     assert open_node().domain_id == dds_domain
     other = dds_domain + 1

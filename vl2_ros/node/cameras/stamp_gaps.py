@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -18,6 +17,10 @@ import numpy as np
 _MOST_IMAGES, _LEAST_IMAGES = 64, 12
 #: How far from whole periods the gaps of a steady camera are, in periods, and how many of them.
 _STEADY_WITHIN, _STEADY_SHARE = 0.2, 0.9
+#: Periods of which a longer gap is a pause of the camera, in which nothing was sent.
+_PAUSE = 10
+#: Parts of the last images, each of which must have images that follow each other.
+_PARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Missing:
     """Images that did not come, of the last ones.
 
     Attributes:
-        missing: how many.
+        missing: how many, at least: a long gap counts as a pause.
         sent: how many were sent, by their stamps.
         period_s: seconds between two images of the camera.
     """
@@ -53,24 +56,22 @@ class StampGaps:
         with self._lock:
             self._stamps_ns.clear()
 
-    def find_missing(self, longest_s: float) -> Missing | None:
-        """Return how many images are missing; None of a camera that is not steady, or is new.
-
-        Args:
-            longest_s: a longer gap is a pause of the camera, as is a step back of its clock; only
-                images after that count.
-        """
+    def find_missing(self) -> Missing | None:
+        """Return how many images are missing; None of a camera that is not steady, or is new."""
         with self._lock:
-            gaps_s = [(after - before) / 1e9 for before, after in pairwise(self._stamps_ns)]
-        pauses = [index for index, gap_s in enumerate(gaps_s) if not 0.0 < gap_s <= longest_s]
-        gaps = np.array(gaps_s[pauses[-1] + 1 if pauses else 0 :])
-        if len(gaps) < _LEAST_IMAGES:
+            gaps_s = np.diff(np.array(self._stamps_ns, np.int64)) / 1e9
+        gaps_s = gaps_s[gaps_s > 0.0]
+        if len(gaps_s) < _LEAST_IMAGES:
             return None
-        shortest_s = np.quantile(gaps, 0.1)
-        period_s = float(np.median(gaps[gaps < 1.5 * shortest_s]))
-        periods = np.maximum(1, np.round(gaps / period_s))
-        is_whole = np.abs(gaps / period_s - periods) < _STEADY_WITHIN
-        if is_whole.mean() < _STEADY_SHARE:
+        shortest_s = np.quantile(gaps_s, 0.1)
+        period_s = float(np.median(gaps_s[gaps_s < 1.5 * shortest_s]))
+        periods = np.round(gaps_s / period_s)
+        is_pause = periods > _PAUSE
+        periods = periods[~is_pause]
+        is_whole = np.abs(gaps_s[~is_pause] / period_s - periods) < _STEADY_WITHIN
+        # A camera that has changed its rate has the short gaps at one end only.
+        has_short = [bool((part == 1).any()) for part in np.array_split(periods, _PARTS)]
+        if is_whole.mean() < _STEADY_SHARE or not all(has_short):
             return None
         sent = int(periods.sum())
-        return Missing(sent - len(gaps), sent, period_s)
+        return Missing(sent - len(periods), sent, period_s)
