@@ -59,7 +59,8 @@ class StampGaps:
     def find_missing(self) -> Missing | None:
         """Return how many images are missing; None of a camera that is not steady, or is new."""
         with self._lock:
-            gaps_s = np.diff(np.array(self._stamps_ns, np.int64)) / 1e9
+            stamps_s = np.array(self._stamps_ns, np.float64) / 1e9
+        gaps_s = stamps_s[1:] - stamps_s[:-1]
         gaps_s = gaps_s[gaps_s > 0.0]
         if len(gaps_s) < _LEAST_IMAGES:
             return None
