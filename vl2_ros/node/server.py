@@ -14,8 +14,7 @@ from functools import partial
 from typing import Any
 
 from vl2_ros.errors import ConfigError, InputError
-from vl2_ros.node.cameras.camera_health import CameraHealth, CameraMonitor
-from vl2_ros.node.cameras.camera_input import CameraInput
+from vl2_ros.node.cameras.camera_set import CameraSet
 from vl2_ros.node.frames.frame_lookup import OpenFrames
 from vl2_ros.node.frames.target_frame import TargetFrame
 from vl2_ros.node.frames.transform_listener import TransformListener
@@ -99,19 +98,8 @@ class PerceptionServer:
         self._diagnostic_messages = DiagnosticMessages(
             transport.types, transport.resolve("~").lstrip("/"), lambda: perceiver.info
         )
-        self._cameras = {
-            camera: CameraInput(camera, parameters, transport, partial(self._put_image, camera))
-            for camera in parameters.cameras
-        }
-        # A camera may also be named by its topic, unless that is the name of another one.
-        self._names = {one.name: camera for camera, one in self._cameras.items()} | {
-            camera: camera for camera in self._cameras
-        }
-        self._monitors = {
-            camera: CameraMonitor(one, transport) for camera, one in self._cameras.items()
-        }
+        self._cameras = CameraSet(parameters, transport, self._put_image, self._log)
         self._subscriptions: list[Subscription] = []
-        self._troubles: dict[str, str] = {}
         self._timer: threading.Thread | None = None
         self._stopping = threading.Event()
         self._has_failed = False
@@ -227,8 +215,7 @@ class PerceptionServer:
 
     def _subscribe(self) -> None:
         self._target_frame.open()
-        for camera in self._cameras.values():
-            camera.subscribe()
+        self._cameras.subscribe()
         for topic, type_name, take in (
             (COMMAND_TOPIC, COMMAND_TYPE, self._take_text),
             (VISION_COMMAND_TOPIC, VISION_COMMAND_TYPE, self._take_vision_command),
@@ -240,8 +227,7 @@ class PerceptionServer:
 
     def _unsubscribe(self) -> None:
         self._target_frame.close()
-        for camera in self._cameras.values():
-            camera.close()
+        self._cameras.close()
         for subscription in self._subscriptions:
             subscription.close()
         self._subscriptions.clear()
@@ -319,7 +305,7 @@ class PerceptionServer:
         on_answer: Callable[[Answer], None] | None = None,
     ) -> None:
         """Answer an unreadable message: INVALID, or FAILED where its sender is not at fault."""
-        camera = self._find_camera(sender.camera) or self.node.parameters.cameras[0]
+        camera = self._cameras.find_name(sender.camera) or self.node.parameters.cameras[0]
         status, message = Status.INVALID, error_text(error)
         if not isinstance(error, InputError):
             status, message = Status.FAILED, f"it cannot be read: {describe_error(error)}"
@@ -335,11 +321,7 @@ class PerceptionServer:
 
     def _read_command(self, message: Any, sender: Sender) -> Request:
         request = read_command(message, sender, self.node.parameters)
-        return replace(request, camera=self._find_camera(request.camera))
-
-    def _find_camera(self, name: str) -> str:
-        """Return the camera that a command names, as the parameter has it."""
-        return self._names.get(name, name)
+        return replace(request, camera=self._cameras.find_name(request.camera))
 
     def _publish(self, answer: Answer) -> None:
         # A watch that continues with failures would fill the log; diagnostics count them.
@@ -358,11 +340,11 @@ class PerceptionServer:
     def _supervise(self) -> None:
         report = guarded(self._report, "reporting diagnostics", self._log)
         look_after = guarded(self._look_after, "the supervisor", self._log)
-        follow = guarded(self._follow_publishers, "following the publishers of cameras", self._log)
+        follow = guarded(self._cameras.update, "following the publishers of cameras", self._log)
         due_s = time.monotonic() + self.node.parameters.diagnostics_period_s
         while not self._stopping.wait(min(_LOOK_PERIOD_S, max(0.0, due_s - time.monotonic()))):
             look_after()
-            follow()
+            follow(time.monotonic())
             if time.monotonic() >= due_s:
                 due_s = time.monotonic() + self.node.parameters.diagnostics_period_s
                 report()
@@ -377,20 +359,11 @@ class PerceptionServer:
             self._has_failed = True
             self._on_failure(failure)
 
-    def _follow_publishers(self) -> None:
-        for camera in self._cameras.values():
-            camera.update(time.monotonic())
-
     def _report(self) -> None:
         report = self.node.report()
         now_s = time.monotonic()
         active_s = now_s - self._active_since_s
-        cameras = tuple(
-            self._monitors[one.name].check(one, self.node.parameters, active_s, now_s)
-            for one in report.cameras
-        )
-        for health in cameras:
-            self._warn_of_camera(health)
+        cameras = self._cameras.check(report.cameras, self.node.parameters, active_s, now_s)
         if self._diagnostics is not None:
             self._diagnostics.publish(
                 self._diagnostic_messages.make_array(
@@ -407,14 +380,3 @@ class PerceptionServer:
         if not self.node.report().is_worker_alive and not self._stopping.is_set():
             return "the worker or its timekeeper has ended; the process must be started again"
         return self._transport.failure
-
-    def _warn_of_camera(self, health: CameraHealth) -> None:
-        """Log when a camera falls silent or loses images, and when it is well again."""
-        name = health.report.name
-        kind = "silent" if health.silence else "loses images" if health.loss else ""
-        if kind == self._troubles.get(name, ""):
-            return
-        self._troubles[name] = kind
-        level = logging.WARNING if kind else logging.INFO
-        text = health.silence or health.loss or "images come again"
-        self._log.log(level, f"camera {name} {kind}", "camera %s: %s", name, text)
