@@ -13,7 +13,12 @@ from packaging.requirements import Requirement
 
 from vl2_ros.cli import app
 from vl2_ros.node.cameras.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
-from vl2_ros.node.cameras.depth_input import CAMERA_INFO_TYPE, DEPTH_TYPE
+from vl2_ros.node.cameras.depth_input import (
+    CAMERA_INFO_TYPE,
+    COMPRESSED_DEPTH_TYPE,
+    COMPRESSED_SUFFIX,
+    DEPTH_TYPE,
+)
 from vl2_ros.node.frames.transform_listener import TRANSFORM_TOPICS, TRANSFORM_TYPE
 from vl2_ros.node.messages.result_messages import RESULT_TOPICS
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
@@ -133,6 +138,7 @@ def test_topic_table_is_true():
     there["image"], there["image/compressed"] = IMAGE_TYPE, COMPRESSED_IMAGE_TYPE
     there |= dict.fromkeys(TRANSFORM_TOPICS, TRANSFORM_TYPE)
     there["camera_info"], there["depth"] = CAMERA_INFO_TYPE, DEPTH_TYPE
+    there[f"depth{COMPRESSED_SUFFIX}"] = COMPRESSED_DEPTH_TYPE
     assert documented == {topic: kind.replace("/msg/", "/") for topic, kind in there.items()}
 
 

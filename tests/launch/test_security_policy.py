@@ -61,9 +61,10 @@ def cameras() -> set[str]:
     topics = set()
     for camera in parameters.cameras:
         one = CameraInput(camera, parameters, transport, lambda image: None)
-        topics |= {topic.name for topic in (*one.topics, one.depth.depth, one.depth.camera_info)}
+        depth = (*one.depth.depth.topics, one.depth.camera_info)
+        topics |= {topic.name for topic in (*one.topics, *depth)}
     transport.close()
-    assert len(topics) == 4
+    assert len(topics) == 5
     return topics
 
 

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any
 
 from vl2_ros.node.cameras.camera_image import store_compressed_image, store_image
-from vl2_ros.node.cameras.camera_topic import CameraTopic, SettledChoice
+from vl2_ros.node.cameras.camera_topic import CameraTopic
 from vl2_ros.node.cameras.depth_input import DepthInput
 from vl2_ros.node.cameras.stamp_gaps import StampGaps
+from vl2_ros.node.cameras.topic_choice import TopicChoice
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import StoredImage
 from vl2_ros.node.transport import Transport
@@ -70,11 +71,9 @@ class CameraInput:
 
         raw = make(camera, IMAGE_TYPE, store_image)
         compressed = make(f"{self.name}/compressed", COMPRESSED_IMAGE_TYPE, store_compressed_image)
-        self.topics: tuple[CameraTopic, ...] = {
-            "raw": (raw,),
-            "compressed": (compressed,),
-            "auto": (raw, compressed),
-        }[parameters.image_transport]
+        choices = {"raw": (raw,), "compressed": (compressed,), "auto": (raw, compressed)}
+        self._choice = TopicChoice(choices[parameters.image_transport])
+        self.topics = self._choice.topics
         depth_topic = parameters.find_depth_topic(camera)
         self.depth = (
             DepthInput(
@@ -84,6 +83,7 @@ class CameraInput:
                 transport,
                 parameters.image_rectified,
                 parameters.image_reliability,
+                limit,
             )
             if depth_topic
             else None
@@ -91,25 +91,24 @@ class CameraInput:
         self.gaps = StampGaps()
         self._camera = camera
         self._store = store
-        self._chosen = SettledChoice(self.topics[0])
         self._lock = threading.Lock()
         self._is_open = False
 
     @property
     def topic(self) -> CameraTopic:
         """Return the image topic that is subscribed, or was the last."""
-        return self._chosen.value
+        return self._choice.topic
 
     @property
     def lost_count(self) -> int:
         """Return how many images the transport knows to have lost."""
-        return sum(topic.lost_count for topic in self.topics)
+        return self._choice.lost_count
 
     def subscribe(self) -> None:
         """Open the subscriptions."""
         with self._lock:
             self._is_open = True
-            self.topic.open()
+            self._choice.open()
             if self.depth is not None:
                 self.depth.subscribe()
 
@@ -122,12 +121,7 @@ class CameraInput:
         with self._lock:
             if not self._is_open:
                 return
-            before = self.topic
-            if self._chosen.update(self._find_best(), now_s):
-                before.close()
-                self.topic.open()
-                self._begin_again()
-            elif before.update(now_s):
+            if self._choice.update(now_s):
                 self._begin_again()
             if self.depth is not None:
                 self.depth.update(now_s)
@@ -136,13 +130,9 @@ class CameraInput:
         """Close the subscriptions; `subscribe` opens them again."""
         with self._lock:
             self._is_open = False
-            self.topic.close()
+            self._choice.close()
             if self.depth is not None:
                 self.depth.close()
-
-    def _find_best(self) -> CameraTopic:
-        """Return the first topic that has publishers; without any it stays as it is."""
-        return next((one for one in self.topics if one.list_publishers()), self.topic)
 
     def _begin_again(self) -> None:
         self.gaps.clear()

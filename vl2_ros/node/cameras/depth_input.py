@@ -15,12 +15,16 @@ from vl2_ros.errors import InputError
 from vl2_ros.node.cameras.camera_info import is_rectified, read_camera_info
 from vl2_ros.node.cameras.camera_topic import CameraTopic
 from vl2_ros.node.cameras.compressed_depth import decode_compressed_depth
+from vl2_ros.node.cameras.topic_choice import TopicChoice
 from vl2_ros.node.transport import Transport
 from vl2_ros.processing.results.spatial import DepthImage, SpatialView
 from vl2_ros.structures import MAX_FRAME_PIXELS
 
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 DEPTH_TYPE = "sensor_msgs/msg/Image"
+COMPRESSED_DEPTH_TYPE = "sensor_msgs/msg/CompressedImage"
+#: What image_transport adds to the name of a topic for its compressed depth.
+COMPRESSED_SUFFIX = "/compressedDepth"
 
 #: sensor_msgs/Image.encoding of depth -> dtype and metres of the value 1 (REP-118).
 DEPTH_UNITS = {"16UC1": ("u2", 1e-3), "32FC1": ("f4", 1.0)}
@@ -31,10 +35,18 @@ _LOOK_BACK = 4
 class DepthMatch:
     """Calibration and depth of one image, as messages; read when a command uses the image."""
 
-    def __init__(self, stamp_ns: int, tolerance_ns: int, *, rectified: bool = False) -> None:
+    def __init__(
+        self,
+        stamp_ns: int,
+        tolerance_ns: int,
+        *,
+        rectified: bool = False,
+        max_pixels: int = MAX_FRAME_PIXELS,
+    ) -> None:
         self._stamp_ns = stamp_ns
         self._distance_ns = tolerance_ns + 1
         self._rectified = rectified
+        self._max_pixels = max_pixels
         self._depth: Any = None
         self.camera_info: Any = None
 
@@ -61,11 +73,15 @@ class DepthMatch:
                 f"camera_info is for {camera.frame_hw[1]}x{camera.frame_hw[0]} pixels, the image "
                 f"has {frame_hw[1]}x{frame_hw[0]}; publish the calibration of this image"
             )
-        return None if self._depth is None else SpatialView(camera, read_depth(self._depth))
+        if self._depth is None:
+            return None
+        return SpatialView(camera, read_depth(self._depth, max_pixels=self._max_pixels))
 
 
 class DepthInput:
     """Subscribes to the calibration and the depth of one camera.
+
+    Depth is raw, or compressed where a publisher of that is there and none of raw depth.
 
     The calibration is expected where image_transport has it: `camera_info` beside the image.
 
@@ -76,6 +92,7 @@ class DepthInput:
         transport: receives the messages; one callback at a time.
         rectification: whether the image is a rectified one: auto, always or never.
         reliability: of both subscriptions: auto, reliable or best_effort.
+        max_pixels: compressed depth of more is refused.
     """
 
     def __init__(
@@ -86,15 +103,26 @@ class DepthInput:
         transport: Transport,
         rectification: str = "auto",
         reliability: str = "auto",
+        max_pixels: int = MAX_FRAME_PIXELS,
     ) -> None:
         info_topic = image_topic.rpartition("/")[0] + "/camera_info"
         self.camera_info = CameraTopic(
             info_topic, CAMERA_INFO_TYPE, reliability, 1, transport, self._take_camera_info
         )
-        self.depth = CameraTopic(
-            depth_topic, DEPTH_TYPE, reliability, _LOOK_BACK, transport, self._take_depth
-        )
+
+        def make(topic: str, type_name: str) -> CameraTopic:
+            return CameraTopic(
+                topic, type_name, reliability, _LOOK_BACK, transport, self._take_depth
+            )
+
+        name = transport.resolve(depth_topic)
+        # A user may name the compressed topic itself.
+        named = name.removesuffix(COMPRESSED_SUFFIX)
+        compressed = make(f"{named}{COMPRESSED_SUFFIX}", COMPRESSED_DEPTH_TYPE)
+        raw = () if named != name else (make(depth_topic, DEPTH_TYPE),)
+        self.depth = TopicChoice((*raw, compressed))
         self._rectified = is_rectified(image_topic, rectification)
+        self._max_pixels = max_pixels
         self._tolerance_ns = round(tolerance_s * 1e9)
         self._camera_info: Any = None
         self._matches: deque[DepthMatch] = deque(maxlen=_LOOK_BACK)
@@ -123,7 +151,9 @@ class DepthInput:
 
     def match(self, stamp_ns: int) -> DepthMatch:
         """Start to collect calibration and depth for an image that has just come."""
-        match = DepthMatch(stamp_ns, self._tolerance_ns, rectified=self._rectified)
+        match = DepthMatch(
+            stamp_ns, self._tolerance_ns, rectified=self._rectified, max_pixels=self._max_pixels
+        )
         match.camera_info = self._camera_info
         for message, depth_stamp_ns in self._depths:
             match.offer(message, depth_stamp_ns)
