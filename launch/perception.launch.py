@@ -1,62 +1,64 @@
 """One node: `ros2 launch vl2_ros perception.launch.py image:=/camera/image_raw`."""
 
-from launch.actions import DeclareLaunchArgument
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.actions import OpaqueFunction
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
+from vl2_ros.ros_node import launching
+from vl2_ros.ros_node.launching import Argument
 
-#: Name, default and meaning of each argument.
+#: Parameters that have an argument; one that is not given is that of the parameter file.
+PARAMETERS = ("weights", "device", "backend", "autostart", "cameras", "depth_topics")
+PARAMETERS += ("image_transport", "image_reliability", "use_sim_time")
+#: Topics that an argument of the same name remaps.
+TOPICS = ("image", "depth")
 ARGUMENTS = (
-    ("image", "image", "image topic; <image>/compressed and camera_info beside it belong to it"),
-    ("depth", "depth", "registered depth topic, for positions in space"),
-    ("name", "vl2", "name of the node"),
-    ("namespace", "", "namespace of the node"),
-    ("weights", "", "checkpoint folder; by default the embedded model"),
-    ("device", "auto", "cpu, cuda, cuda:1, ..., or auto"),
-    ("respawn", "true", "restart the node when it ends"),
-    ("autostart", "true", "configure and activate at once; false: wait for a lifecycle manager"),
-    ("log_level", "info", "debug, info, warn or error"),
+    Argument("image", "", "topic that the camera image is remapped to; camera_info lies beside it"),
+    Argument("depth", "", "topic that depth is remapped to: registered depth, for 3-D positions"),
+    Argument("name", "vl2", "name of the node"),
+    Argument("namespace", "", "namespace of the node"),
+    Argument(
+        "params_file",
+        str(launching.find_launch_folder() / "perception.yaml"),
+        "parameters of the node; an argument that is given goes before it",
+    ),
+    Argument("respawn", "true", "restart the node when it ends"),
+    Argument("log_level", "info", "debug, info, warn or error"),
+    Argument(
+        "dds_settings",
+        "true",
+        "use cyclonedds.xml and fastdds.xml of this folder, unless the environment names others",
+    ),
+    *launching.make_parameter_arguments(PARAMETERS),
 )
 #: Seconds between the end of a node and the start of the next.
 RESPAWN_DELAY_S = 1.0
 
 
+def start(context: LaunchContext) -> list[Node]:
+    """Start the node, with what was given."""
+    given = context.launch_configurations
+    return [
+        Node(
+            package="vl2_ros",
+            executable="perception",
+            name=given["name"],
+            namespace=given["namespace"],
+            output="screen",
+            emulate_tty=True,
+            respawn=launching.is_true("respawn", given["respawn"]),
+            respawn_delay=RESPAWN_DELAY_S,
+            parameters=[
+                launching.find_params_file(context),
+                launching.read_parameters(context, PARAMETERS),
+            ],
+            remappings=launching.find_remappings(context, TOPICS),
+            ros_arguments=["--log-level", given["log_level"]],
+            additional_env=launching.find_environment(context),
+        )
+    ]
+
+
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the node."""
-    default_file = PathJoinSubstitution([FindPackageShare("vl2_ros"), "launch", "perception.yaml"])
-    arguments = {name: LaunchConfiguration(name) for name, *_ in ARGUMENTS}
-    node = Node(
-        package="vl2_ros",
-        executable="perception",
-        name=arguments["name"],
-        namespace=arguments["namespace"],
-        output="screen",
-        emulate_tty=True,
-        respawn=arguments["respawn"],
-        respawn_delay=RESPAWN_DELAY_S,
-        parameters=[
-            LaunchConfiguration("params_file"),
-            {
-                "weights": ParameterValue(arguments["weights"], value_type=str),
-                "device": ParameterValue(arguments["device"], value_type=str),
-                "autostart": ParameterValue(arguments["autostart"], value_type=bool),
-            },
-        ],
-        remappings=[("image", arguments["image"]), ("depth", arguments["depth"])],
-        ros_arguments=["--log-level", arguments["log_level"]],
-    )
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(name, default_value=value, description=text)
-                for name, value, text in ARGUMENTS
-            ),
-            DeclareLaunchArgument(
-                "params_file", default_value=default_file, description="parameters of the node"
-            ),
-            node,
-        ]
-    )
+    return LaunchDescription([*launching.declare(ARGUMENTS), OpaqueFunction(function=start)])

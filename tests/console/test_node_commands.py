@@ -201,6 +201,15 @@ class TestCamera:
 
 
 class TestServe:
+    @pytest.fixture(autouse=True)
+    def stay(self, monkeypatch):
+        """Return with the code of the process where `vl2 serve` would end it."""
+
+        def leave(code: int) -> None:
+            raise SystemExit(code)
+
+        monkeypatch.setattr("vl2_ros.console.terminal.leave_process", leave)
+
     def test_serves_until_it_is_interrupted(self, dds_domain, bag, perceiver, capsys, monkeypatch):
         answers = []
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import threading
 from typing import Any
 
-from tests.faults.process.faulty_serve import HangingPerceiver
+from tests.faults.process.faulty_serve import TORN_DOWN, HangingPerceiver
 from tests.ros.workspace import find_messages
 from vl2_ros.cli import main
 from vl2_ros.isolation import opening
@@ -30,6 +31,7 @@ def shut_down() -> None:
 
 
 if __name__ == "__main__":
+    atexit.register(print, TORN_DOWN)
     fault = sys.argv[1]
     find_messages()
     opening.open_perceiver = lambda process: HangingPerceiver()

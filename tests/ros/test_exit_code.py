@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from tests.faults.process.faulty_serve import TORN_DOWN
 from tests.node.wire import PATIENCE_S, wait_until
 from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.console.terminal import EXIT_FAILED
@@ -75,4 +76,5 @@ def test_a_process_that_is_well_ends_with_zero(start, client):
     PerceptionClient(client.transport).require_node(PATIENCE_S)
     process.send_signal(signal.SIGTERM)
     code, output = end_of(process)
-    assert (code, "Traceback" in output) == (0, False), output
+    assert (code, "Traceback" in output, TORN_DOWN in output) == (0, False, False), output
+    assert "ending; every command gets its answer" in output

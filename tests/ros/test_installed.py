@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
 import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import choose_domain
-from tests.ros.workspace import REPOSITORY, build_workspace, run_in_ros, start_in_ros
+from tests.ros.robot import PATIENCE_S, Robot
+from tests.ros.workspace import REPOSITORY, build_workspace, run_in_ros
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 IMAGE = "/camera/image_raw"
 BAG = REPOSITORY / "vl2_ros" / "embedded" / "demo" / "tabletop.mcap"
-#: Loading the model on a busy machine.
-PATIENCE_S = 120.0
 #: Asks about the first image of a recording, without the torch fallback.
 FRONT_DOOR = """
 import sys, vl2
@@ -32,60 +28,6 @@ model = vl2.load(backend="onnxruntime", allow_fallback=False)
 answer = model(next(read_frames(sys.argv[1])), "find every cube")
 print(vl2.__file__, model.info.backend, *[route.name for route in answer.routes], sep="\\n")
 """
-
-
-class Robot:
-    """A launched node and a camera, in a ROS domain of their own."""
-
-    def __init__(self, domain_id: int) -> None:
-        self.domain_id = domain_id
-        self._processes: list[subprocess.Popen[str]] = []
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        process = start_in_ros(list(words), domain_id=self.domain_id)
-        self._processes.append(process)
-        return process
-
-    def ros2(self, *words: str) -> str:
-        """Run a command of ROS 2; some say why they were refused on standard error."""
-        done = run_in_ros(
-            ["ros2", *words],
-            timeout_s=PATIENCE_S,
-            domain_id=self.domain_id,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def wait_for_state(self, state: str) -> None:
-        end = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                said = self.ros2("lifecycle", "get", "/vl2")
-            except AssertionError as error:
-                said = str(error)
-            if said.startswith(state):
-                return
-            assert time.monotonic() < end, said
-
-    def find_node(self) -> int | None:
-        """Return the process of the launched node; None when there is none."""
-        (group, *_) = (process.pid for process in self._processes)
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-                is_node = any(word.endswith(b"lib/vl2_ros/perception") for word in words)
-                if is_node and os.getpgid(int(folder.name)) == group:
-                    return int(folder.name)
-        return None
-
-    def close(self) -> str:
-        """End everything as Ctrl-C does; returns what the first process printed."""
-        outputs = [""]
-        for process in reversed(self._processes):
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGINT)
-                outputs.append(process.communicate(timeout=30)[0])
-        return outputs[-1]
 
 
 @pytest.fixture(scope="module")
@@ -193,10 +135,7 @@ def test_node_that_is_killed_comes_back_and_answers(robot):
     """As one that crashes: launch starts it again, and it configures itself."""
     killed = robot.find_node()
     os.kill(killed, signal.SIGKILL)
-    end = time.monotonic() + PATIENCE_S
-    while robot.find_node() in (None, killed):
-        assert time.monotonic() < end, "the node did not come back"
-        time.sleep(0.1)
+    robot.wait_for_node(other_than=killed)
     said = robot.ros2(
         *("run", "vl2_ros", "vl2", "send", "find every cube", "--json"),
         *("--transport", "ros", "--timeout", "60", "--deadline", "60"),

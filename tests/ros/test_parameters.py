@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.node.wire import make_image, wait_until
+from vl2_ros.errors import ConfigError
 from vl2_ros.node.cameras.camera_topic import SETTLE_S
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.node.transport import Qos
@@ -179,3 +180,12 @@ def test_depth_topics_keep_their_places(running, client):
     assert set(count.values()) == {1}, count
     assert client.node.get_subscriptions_info_by_topic("/left/camera_info") == []
     assert running.node._server.node.parameters.depth_topics == ("", "right/depth")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("cameras", "image"), ("score_threshold", 1), ("queue_size", 0)]
+)
+def test_value_of_another_type_or_range_is_a_config_error(running, name, value):
+    """In place of a traceback, as a parameter file or a launch argument may bring it."""
+    with pytest.raises(ConfigError, match=f"the parameter {name} must be like .*, got another"):
+        running.start(**{name: value})

@@ -47,26 +47,26 @@ def run(
     from vl2_ros.transports.ros.transport import import_with_rclpy
 
     return_freed_memory()
-    failure = terminal.Failure()
+    node_end = terminal.NodeEnd()
 
     def wait() -> None:
         with suppress(KeyboardInterrupt):
             terminal.wait_for_interrupt()
         ending.enter_context(terminal.ignore_signals())
-        failure.end_within(_END_S)
+        node_end.end_within(_END_S)
 
     with terminal.end_quietly(), ExitStack() as ending:
         hanging = import_with_rclpy("vl2_ros.ros_node.process").run_process(
             _load,
             find_version(),
             wait,
-            failure.note,
+            node_end.note,
             arguments=arguments,
             node_name=node_name,
             parameters=parameters,
         )
-        failure.reason = failure.reason or hanging
-    failure.end()
+        node_end.reason = node_end.reason or hanging
+    node_end.end()
 
 
 def _load(process: ProcessParameters) -> Perceiver:

@@ -57,7 +57,7 @@ def _serve_dds(
 ) -> None:
     """Run the node on plain DDS, and print one line when it answers."""
     link = open_transport(address, address.node_name, namespace=address.namespace, remap=remaps)
-    failure = terminal.Failure()
+    node_end = terminal.NodeEnd()
     # The order of the end: commands answered, perceiver closed, transport closed.
     with closing(link), terminal.end_quietly(), ExitStack() as ended:
         from vl2_ros.isolation.opening import open_perceiver
@@ -67,7 +67,7 @@ def _serve_dds(
         with display.show_progress("loading"):
             perceiver = open_perceiver(process)
         ended.callback(close_perceiver, perceiver)
-        server = PerceptionServer(perceiver, link, settings, on_failure=failure.note)
+        server = PerceptionServer(perceiver, link, settings, on_failure=node_end.note)
         try:
             server.start()
             cameras = ", ".join(link.resolve(name) for name in settings.cameras)
@@ -81,8 +81,8 @@ def _serve_dds(
             with terminal.ignore_signals():
                 is_ended = server.stop()
             if not is_ended:
-                failure.reason = failure.reason or "the worker hangs; the process ends without it"
-    failure.end()
+                node_end.reason = node_end.reason or "the worker hangs; the process ends without it"
+    node_end.end()
 
 
 def _serve_ros(

@@ -109,15 +109,29 @@ def interrupt_at_end_of_input() -> None:
     threading.Thread(target=follow, name="vl2-input", daemon=True).start()
 
 
-class Failure:
-    """Ends the process, with a code that restarts it, when a part that it needs has ended.
+def leave_process(code: int) -> None:
+    """End the process at once; what must be closed in order is closed before.
+
+    No thread that hangs is waited for, and the interpreter does not destroy its objects: with
+    PyTorch that takes seconds, and launch sends the next signal after five. What was logged is
+    out, as each line is written when it is logged; printed text may wait in a buffer.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # Who reads it may have ended before.
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+class NodeEnd:
+    """Ends the process of a node, with a code that restarts it when a part of it has failed.
 
     Attributes:
-        reason: why it must end; empty while it need not.
+        reason: why the node cannot continue; empty while it can.
     """
 
     def __init__(self) -> None:
-        """Begin without one."""
+        """Begin without a reason."""
         self.reason = ""
 
     def note(self, reason: str) -> None:
@@ -126,11 +140,10 @@ class Failure:
         _thread.interrupt_main()
 
     def end(self) -> None:
-        """Leave the process if there is a reason; no thread that hangs is waited for."""
+        """Leave the process, once the node is closed or when it cannot be."""
         if self.reason:
             display.show_error(self.reason)
-            sys.stdout.flush()
-            os._exit(EXIT_FAILED)
+        leave_process(EXIT_FAILED if self.reason else 0)
 
     def end_within(self, limit_s: float) -> None:
         """Leave the process after so many seconds, should it not have ended by itself."""

@@ -152,16 +152,21 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
         is_ended = self._stop()
         # Last: a publisher that is not active sends nothing.
         result = super().on_deactivate(state)
-        return result if is_ended else TransitionCallbackReturn.ERROR
+        if not is_ended:
+            return TransitionCallbackReturn.ERROR
+        _log.info("inactive; every command has its answer and the cameras are released")
+        return result
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Close the topics and free the model."""
         self._release()
+        _log.info("unconfigured; the model is freed")
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End everything, from whichever state."""
         self._release()
+        _log.info("finalized; only a new process can begin again")
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -190,6 +195,7 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
             What hangs, so that only the end of the process ends it; empty when nothing does.
         """
         self._is_ending = True
+        _log.info("ending; every command gets its answer")
         hanging = self._release()
         self._loaded.wait(timeout_s)
         return hanging

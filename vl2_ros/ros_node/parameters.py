@@ -11,6 +11,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -22,13 +23,24 @@ Table = TypeVar("Table", bound="NodeParameters | ProcessParameters")
 
 
 def declare_parameters(node: Node, table: type) -> None:
-    """Declare a parameter for each field of a table, with its description and range."""
+    """Declare a parameter for each field of a table, with its description and range.
+
+    Raises:
+        ConfigError: if a parameter file or an argument has a value of another type or range.
+    """
     for item in dataclasses.fields(table):
         default: Any = item.default
         is_list = isinstance(default, tuple)
         descriptor = _describe(note_of(item.name, table), default)
         # rclpy cannot infer the type of an empty list.
-        node.declare_parameter(item.name, write_list(default) if is_list else default, descriptor)
+        default = write_list(default) if is_list else default
+        try:
+            node.declare_parameter(item.name, default, descriptor)
+        except ParameterException as error:
+            raise ConfigError(
+                f"the parameter {item.name} must be like {default!r}, got another type or a value "
+                f"out of range: {error}; correct the parameter file or argument"
+            ) from error
 
 
 def read_parameters(node: Node, table: type[Table]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from vl2_ros.cli import main
 from vl2_ros.isolation import opening
 from vl2_ros.node.perception import PerceptionNode
 from vl2_ros.structures import Command, Event, Frame, StageEvent
+
+
+#: Printed when the interpreter destroys its objects at its end, which takes seconds with PyTorch.
+TORN_DOWN = "the interpreter was torn down"
 
 
 class HangingPerceiver(ScriptedPerceiver):
@@ -24,6 +29,7 @@ class HangingPerceiver(ScriptedPerceiver):
 
 
 if __name__ == "__main__":
+    atexit.register(print, TORN_DOWN, file=sys.stderr)
     opening.open_perceiver = lambda process: HangingPerceiver()
     if sys.argv[1] == "dead-worker":
         PerceptionNode._work = lambda self: None

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.process.faulty_serve import TORN_DOWN
 from tests.node.wire import PATIENCE_S, Inbox, make_image, wait_until
 from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.console.terminal import EXIT_FAILED
@@ -113,3 +114,4 @@ def test_a_process_that_is_well_ends_with_zero(start, client):
     client.require_node(PATIENCE_S)
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE_S) == 0
+    assert TORN_DOWN not in process.stderr.read()
