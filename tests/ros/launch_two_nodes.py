@@ -70,17 +70,17 @@ class TestNodes(unittest.TestCase):
     def ask(self, name: str) -> list[VisionResult]:
         """Ask one node, and return all results on its topic until its answer is there."""
         results: list[VisionResult] = []
-        answered = Future()
+        answered, results_of = Future(), f"{name}/result"
 
         def take(result: VisionResult) -> None:
             results.append(result)
             if result.status == VisionResult.OK and not answered.done():
                 answered.set_result(None)
 
-        self.node.create_subscription(VisionResult, f"{name}/result", take, 10)
+        self.node.create_subscription(VisionResult, results_of, take, 10)
         publisher = self.node.create_publisher(VisionCommand, f"{name}/vision_command", 10)
         end = time.monotonic() + PATIENCE_S
-        while publisher.get_subscription_count() < 1 or not self.node.count_publishers(f"{name}/result"):
+        while not (publisher.get_subscription_count() and self.node.count_publishers(results_of)):
             self.assertLess(time.monotonic(), end, f"{name} did not come")
             rclpy.spin_once(self.node, timeout_sec=0.1)
         publisher.publish(VisionCommand(id=f"for {name}", text="find every cube", deadline_s=60.0))

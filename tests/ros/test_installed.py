@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from tests.conftest import choose_domain
 from tests.ros.robot import PATIENCE_S, Robot
-from tests.ros.workspace import REPOSITORY, build_workspace, run_in_ros
+from tests.ros.workspace import REPOSITORY, build_workspace, run_colcon_test, run_in_ros
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
@@ -150,6 +151,18 @@ def test_launch_test_of_the_demo_passes(dds_domain):
     done = run_in_ros([launch_test, str(file)], timeout_s=300, domain_id=dds_domain)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"Ran 3 tests.*?OK", done.stdout + done.stderr, flags=re.S)
+
+
+def test_colcon_test_runs_a_quick_set():
+    results = run_colcon_test()
+    suites = [ElementTree.parse(path).getroot() for path in results.rglob("*.xunit.xml")]
+    counts = [
+        {name: int(one.get(name)) for name in ("tests", "failures", "errors")}
+        for suite in suites
+        for one in suite.iter("testsuite")
+    ]
+    assert len(counts) == 5 and all(one["tests"] > 0 for one in counts), counts
+    assert not any(one["failures"] or one["errors"] for one in counts), counts
 
 
 def test_symlink_install_works_and_builds_again():

@@ -34,22 +34,35 @@ _LIBRARIES = (
 @cache
 def build_workspace(*, symlink: bool = False) -> Path:
     """Build the package with colcon and return its install prefix; a failure is an error."""
-    colcon = shutil.which("colcon")
-    assert colcon, "rclpy is here but colcon is not: install python3-colcon-common-extensions"
     base = WORKSPACES / ("symlink" if symlink else "copy")
-    command = [colcon, "--log-base", str(base / "log"), "build", "--merge-install"]
-    command += ["--base-paths", str(REPOSITORY), "--packages-select", "vl2_ros"]
-    command += ["--build-base", str(base / "build"), "--install-base", str(base / "install")]
-    command += ["--symlink-install"] if symlink else []
     base.mkdir(parents=True, exist_ok=True)
     # Another worker of this run may build there.
     with FileLock(base / "build.lock"):
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=WORKSPACES.parent.parent, timeout=BUILD_S
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        _run_colcon(base, "build", *(["--symlink-install"] if symlink else []))
         _remove_stale(base)
     return base / "install"
+
+
+def run_colcon_test() -> Path:
+    """Run `colcon test` on the package as built and return the folder of its results."""
+    build_workspace()
+    base = WORKSPACES / "copy"
+    results = base / "build" / "vl2_ros" / "test_results"
+    shutil.rmtree(results, ignore_errors=True)
+    _run_colcon(base, "test")
+    return results
+
+
+def _run_colcon(base: Path, verb: str, *options: str) -> None:
+    colcon = shutil.which("colcon")
+    assert colcon, "rclpy is here but colcon is not: install python3-colcon-common-extensions"
+    command = [colcon, "--log-base", str(base / "log"), verb, "--merge-install", *options]
+    command += ["--base-paths", str(REPOSITORY), "--packages-select", "vl2_ros"]
+    command += ["--build-base", str(base / "build"), "--install-base", str(base / "install")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=WORKSPACES.parent.parent, timeout=BUILD_S
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _remove_stale(base: Path) -> None:
@@ -65,7 +78,9 @@ def _remove_stale(base: Path) -> None:
 @cache
 def find_messages() -> None:
     """Make `vl2_ros.msg`, `.srv` and `.action` of a build importable beside the working copy."""
-    prefix = build_workspace()
+    # `colcon test` runs on the build that it tests.
+    built = os.environ.get("VL2_ROS_INSTALL")
+    prefix = Path(built) if built else build_workspace()
     library_folder = prefix / "lib"
     # ROS looks for type supports in these folders each time; the linker read them at the start.
     paths = [str(library_folder), os.environ.get("LD_LIBRARY_PATH", "")]

@@ -14,13 +14,13 @@ from ament_index_python.packages import (
     get_package_prefix,
     get_package_share_directory,
 )
-from launch import LaunchContext
 from launch.action import Action
 from launch.actions import DeclareLaunchArgument, LogInfo
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
+from launch import LaunchContext
 from vl2_ros.errors import ConfigError
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.parameter_table import note_of
@@ -41,7 +41,9 @@ class Argument(NamedTuple):
 
 def make_parameter_arguments(names: Iterable[str]) -> list[Argument]:
     """Make arguments that set parameters of the node; by default the parameter file decides."""
-    return [Argument(name, "", f"{_look_up(name)[0]}; not given: that of params_file") for name in names]
+    return [
+        Argument(name, "", f"{_look_up(name)[0]}; not given: that of params_file") for name in names
+    ]
 
 
 def declare(arguments: Iterable[Argument]) -> list[DeclareLaunchArgument]:

@@ -13,7 +13,6 @@ from vl2_ros.isolation import opening
 from vl2_ros.node.perception import PerceptionNode
 from vl2_ros.structures import Command, Event, Frame, StageEvent
 
-
 #: Printed when the interpreter destroys its objects at its end, which takes seconds with PyTorch.
 TORN_DOWN = "the interpreter was torn down"
 
