@@ -71,10 +71,12 @@ def check_change(
     )
     of_node: NodeParameters | None = None
     for table in tables:
+        current = _read_values(node, table)
+        # What stays as it is changes nothing: `ros2 param load` sets all that a file has.
         wanted = {
             change.name: change.value
             for change in changes
-            if change.name in table.__dataclass_fields__
+            if change.name in current and not _is_same(change.value, current[change.name])
         }
         if not wanted:
             continue
@@ -85,7 +87,7 @@ def check_change(
                 f"ros2 lifecycle set {node.get_fully_qualified_name()} deactivate, then cleanup"
             ), None
         try:
-            changed = _make(table, _read_values(node, table) | wanted)
+            changed = _make(table, current | wanted)
         except ConfigError as error:
             return _refuse(str(error)), None
         if isinstance(changed, NodeParameters):
@@ -95,6 +97,11 @@ def check_change(
 
 def _read_values(node: Node, table: type) -> dict[str, Any]:
     return {item.name: node.get_parameter(item.name).value for item in dataclasses.fields(table)}
+
+
+def _is_same(value: Any, current: Any) -> bool:
+    # rclpy checks types after us, and 0 equals False.
+    return type(value) is type(current) and bool(value == current)
 
 
 def _make(table: type[Table], values: dict[str, Any]) -> Table:
