@@ -109,3 +109,35 @@ def test_levels_are_those_of_the_message():
     assert {level.name: level.value for level in Level} == {
         name: getattr(status, name) for name in ("OK", "WARN", "ERROR", "STALE")
     }
+
+
+#: What setup.py requires -> the key of rosdep for Ubuntu 22.04 and 24.04; None: it has none.
+ROSDEP_KEYS = {
+    "lz4": None,
+    "mcap": None,
+    "numpy": "python3-numpy",
+    "onnxruntime": "python3-onnxruntime-pip",
+    "opencv-python-headless": "python3-opencv",
+    "pillow": "python3-pil",
+    "rich": "python3-rich",
+    "rosbags": "python3-rosbags-pip",
+    "ruamel.yaml": "python3-ruamel.yaml",
+    "safetensors": None,
+    "tokenizers": None,
+    "typer": "python3-typer",
+    "zstandard": None,
+}
+
+
+def test_manifest_names_every_key_of_rosdep_and_the_manual_the_rest():
+    setup = (REPOSITORY / "setup.py").read_text()
+    (block,) = re.findall(r"install_requires=\[(.*?)\]", setup, flags=re.S)
+    assert set(re.findall(r'"([a-z.0-9-]+)[>=<]', block)) == ROSDEP_KEYS.keys()
+    manifest = (REPOSITORY / "package.xml").read_text()
+    keys = {key for key in ROSDEP_KEYS.values() if key}
+    assert {*re.findall(r">(python3-[^<]+)</exec_depend>", manifest)} == keys
+    (command,) = re.findall(
+        r"^.*venv/bin/pip install .*$", (REPOSITORY / "docs" / "node.md").read_text(), flags=re.M
+    )
+    for name in {name for name, key in ROSDEP_KEYS.items() if key is None}:
+        assert f" {name}" in command, name
