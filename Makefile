@@ -17,7 +17,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 QUICK := $(addprefix tests/,processing node views flow tasks launch model/language model/decoders \
 	datasets/test_commands.py datasets/test_spoken.py test_structures.py test_geometry.py test_readme.py)
 
-# Without torch, on the numpy of ROS 2 on Ubuntu 24.04; OpenCV 5 needs a newer one.
+# Without torch, on the oldest versions that setup.py allows, those of Ubuntu 24.04 where it has them.
 NUMPY1 := .venv-numpy1
 NUMPY1_TESTS := tests/test_structures.py tests/test_geometry.py tests/processing tests/views \
 	tests/node tests/flow/test_pipeline.py
@@ -97,8 +97,10 @@ $(NUMPY1)/.test: $(INSTALLED_FROM)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || \
 		{ echo "numpy 1.26 needs Python <= 3.12; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@test -x $(NUMPY1)/bin/python || $(PYTHON) -m venv $(NUMPY1)
-	@grep -vE '^(numpy|opencv-python-headless)==' constraints.txt > $(NUMPY1)/constraints.txt
-	@echo 'numpy==1.26.*' >> $(NUMPY1)/constraints.txt
+	@grep -vE '^(numpy|opencv-python-headless|pillow|rich|ruamel.yaml)==' constraints.txt \
+		> $(NUMPY1)/constraints.txt
+	@printf '%s\n' 'numpy==1.26.*' 'opencv-python-headless==4.6.*' 'pillow==10.2.*' 'rich==13.7.*' \
+		'ruamel.yaml==0.17.21' >> $(NUMPY1)/constraints.txt
 	$(NUMPY1)/bin/python -m pip install --disable-pip-version-check \
 		--constraint $(NUMPY1)/constraints.txt --editable '.[release]' \
 		hypothesis pycocotools pytest pyyaml

@@ -62,8 +62,7 @@ class VisionNavigator(Node):
     def hasSucceeded(self) -> bool:
         """Return whether the last goal was answered."""
         return (
-            self._result is not None
-            and self._result.result().status == GoalStatus.STATUS_SUCCEEDED
+            self._result is not None and self._result.result().status == GoalStatus.STATUS_SUCCEEDED
         )
 
     def _take_feedback(self, message: Perceive.Impl.FeedbackMessage) -> None:

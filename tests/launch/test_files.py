@@ -137,7 +137,9 @@ def test_manifest_names_every_key_of_rosdep_and_the_manual_the_rest():
     keys = {key for key in ROSDEP_KEYS.values() if key}
     assert {*re.findall(r">(python3-[^<]+)</exec_depend>", manifest)} == keys
     (command,) = re.findall(
-        r"^.*venv/bin/pip install .*$", (REPOSITORY / "docs" / "node.md").read_text(), flags=re.M
+        r"^~/vl2_venv/bin/pip install .*$",
+        (REPOSITORY / "docs" / "node.md").read_text(),
+        flags=re.M,
     )
     for name in {name for name, key in ROSDEP_KEYS.items() if key is None}:
         assert f" {name}" in command, name

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import choose_domain
-from tests.ros.robot import PATIENCE_S, Robot
+from tests.ros.installed.robot import PATIENCE_S, Robot
 from tests.ros.workspace import REPOSITORY, build_workspace, run_colcon_test, run_in_ros
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]

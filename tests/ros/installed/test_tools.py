@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.node.wire import PATIENCE_S, wait_until
-from tests.ros.workspace import HERE, ros_environment, run_in_ros
+from tests.ros.workspace import HERE, REPOSITORY, ros_environment, run_in_ros
 
 pytestmark = pytest.mark.ros
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 INTERFACES = sorted(
     path.relative_to(REPOSITORY).with_suffix("").as_posix()
     for kind in ("msg", "srv", "action")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.node.wire import wait_until
-from tests.ros.robot import PATIENCE_S, Robot
+from tests.ros.installed.robot import PATIENCE_S, Robot
 from tests.ros.workspace import run_in_ros
 
 pytestmark = pytest.mark.ros
