@@ -136,10 +136,7 @@ def test_manifest_names_every_key_of_rosdep_and_the_manual_the_rest():
     manifest = (REPOSITORY / "package.xml").read_text()
     keys = {key for key in ROSDEP_KEYS.values() if key}
     assert {*re.findall(r">(python3-[^<]+)</exec_depend>", manifest)} == keys
-    (command,) = re.findall(
-        r"^~/vl2_venv/bin/pip install .*$",
-        (REPOSITORY / "docs" / "node.md").read_text(),
-        flags=re.M,
-    )
+    manual = (REPOSITORY / "docs" / "node.md").read_text()
+    (command,) = re.findall(r"^~/vl2_venv/bin/pip install .*$", manual, flags=re.M)
     for name in {name for name, key in ROSDEP_KEYS.items() if key is None}:
         assert f" {name}" in command, name
