@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 import threading
 import weakref
 
@@ -63,6 +64,21 @@ def test_states_load_listen_and_free(running, client):
     inbox = client.listen()
     client.show_image()
     assert client.ask(inbox, "again").status == Status.OK
+
+
+def test_every_change_of_state_is_a_line_of_the_log(running, client, caplog):
+    running.start()
+    with caplog.at_level(logging.INFO):
+        client.activate()
+        for label in ("deactivate", "cleanup", "configure", "activate", "shutdown"):
+            assert client.change_state(label)
+    lines = [one.message for one in caplog.records if one.name.startswith("vl2_ros.ros_node")]
+    beginnings = [
+        re.match(r"(configured|active|inactive|unconfigured|finalized)\b", one)[0] for one in lines
+    ]
+    assert beginnings == ["configured", "active", "inactive", "unconfigured"] + [
+        *("configured", "active", "finalized")
+    ]
 
 
 def test_deactivate_ends_what_runs_with_an_answer(running, client):

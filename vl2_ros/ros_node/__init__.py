@@ -1,1 +1,1 @@
-"""The lifecycle node of ROS 2: parameters, bond, action, process."""
+"""The lifecycle node of ROS 2: parameters, bond, action, process, launch files."""
