@@ -75,7 +75,7 @@ def find_params_file(context: LaunchContext) -> str:
     Raises:
         ConfigError: if it does not exist; launch would start the node with defaults.
     """
-    path = context.launch_configurations["params_file"]
+    path = str(context.launch_configurations["params_file"])
     if not Path(path).is_file():
         raise ConfigError(
             f"params_file must be an existing file of parameters, got {path!r}; "
