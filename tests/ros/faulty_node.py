@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import atexit
 import sys
-import threading
 from typing import Any
 
 from tests.faults.process.faulty_serve import TORN_DOWN, HangingPerceiver
 from tests.ros.workspace import find_messages
 from vl2_ros.cli import main
+from vl2_ros.console import terminal
 from vl2_ros.isolation import opening
 from vl2_ros.node.perception import PerceptionNode
 
@@ -39,5 +39,12 @@ if __name__ == "__main__":
         PerceptionNode._work = lambda self: None
     later = {"dead-executor": break_executor, "shut-down": shut_down}.get(fault)
     if later is not None:
-        threading.Timer(2.0, later).start()
+        wait = terminal.wait_for_interrupt
+
+        def break_and_wait() -> None:
+            # The node is spun by now, however slow the machine is.
+            later()
+            wait()
+
+        terminal.wait_for_interrupt = break_and_wait
     main(["serve", "--transport", "ros", *sys.argv[2:]])
