@@ -123,6 +123,7 @@ ROSDEP_KEYS = {
     "rosbags": "python3-rosbags-pip",
     "ruamel.yaml": "python3-ruamel.yaml",
     "safetensors": None,
+    "scipy": "python3-scipy",
     "tokenizers": None,
     "typer": "python3-typer",
     "zstandard": None,
