@@ -72,12 +72,11 @@ def test_every_change_of_state_is_a_line_of_the_log(running, client, caplog):
         client.activate()
         for label in ("deactivate", "cleanup", "configure", "activate", "shutdown"):
             assert client.change_state(label)
-    lines = [one.message for one in caplog.records if one.name.startswith("vl2_ros.ros_node")]
-    beginnings = [
-        re.match(r"(configured|active|inactive|unconfigured|finalized)\b", one)[0] for one in lines
-    ]
-    assert beginnings == ["configured", "active", "inactive", "unconfigured"] + [
-        *("configured", "active", "finalized")
+    states = r"(configured|active|inactive|unconfigured|finalized)\b"
+    found = [re.match(states, one.message) for one in caplog.records]
+    assert [one[0] for one in found if one] == [
+        *("configured", "active", "inactive", "unconfigured"),
+        *("configured", "active", "finalized"),
     ]
 
 
