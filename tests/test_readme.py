@@ -174,7 +174,17 @@ def test_vl2_commands_take_these_arguments(page, line):
 
 
 def test_commands_are_of_a_known_kind():
-    known = {"make", "vl2", "source", "colcon", "ros2", "rosdep", "kill", "python3", "~/vl2_venv/bin/pip"}
+    known = {
+        "make",
+        "vl2",
+        "source",
+        "colcon",
+        "ros2",
+        "rosdep",
+        "kill",
+        "python3",
+        "~/vl2_venv/bin/pip",
+    }
     for page, line in COMMANDS:
         assert line.split()[0] in known, (page, line)
 
