@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from tests.node.scripted_perceiver import ScriptedPerceiver
+from tests.node.wire import wait_until
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.recordings.bag import read_images
@@ -36,6 +37,8 @@ class LiveNode:
             target=step_camera, args=(read_images(bag), publish, self.steps)
         )
         self._thread.start()
+        # Discovery, and the choice between raw and compressed images, take their time.
+        wait_until(lambda: self.server.node.report().cameras[0].received > 0, "an image has come")
 
     def show_next(self) -> None:
         """Stand in for `DemoProcesses.show_next`."""

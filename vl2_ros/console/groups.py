@@ -139,5 +139,12 @@ def _make_group(table: type, names: Sequence[str], values: Mapping[str, Any]) ->
     Raises:
         ConfigError: if the table refuses a value.
     """
-    own = {name: values[name] for name in names}
-    return table(**{n: read_list(one) if isinstance(one, list) else one for n, one in own.items()})
+    # An empty text is an empty list where the table says so; elsewhere it is what was typed.
+    noted = {item.name for item in dataclasses.fields(table) if "note" in item.metadata}
+    own = {}
+    for name in names:
+        value = values[name]
+        if isinstance(value, list):
+            value = read_list(value) if name in noted else tuple(value)
+        own[name] = value
+    return table(**own)
