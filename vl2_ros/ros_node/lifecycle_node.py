@@ -34,6 +34,7 @@ from vl2_ros.ros_node.perceive_action import PerceiveAction
 from vl2_ros.ros_node.tf2_frames import Tf2Frames
 from vl2_ros.transports.ros.executor import GuardedExecutor
 from vl2_ros.transports.ros.message_types import RosMessageTypes, find_class
+from vl2_ros.transports.ros.qos import make_server_profile
 from vl2_ros.transports.ros.transport import RosTransport
 
 #: Makes the model that the parameters of the process describe.
@@ -244,7 +245,13 @@ class PerceptionLifecycleNode(LifecycleNode):  # type: ignore[misc]
                     response.message = "this call failed, see the log of the node"
                 return response
 
-            self.create_service(find_class(type_name), name, answer, callback_group=group)
+            self.create_service(
+                find_class(type_name),
+                name,
+                answer,
+                qos_profile=make_server_profile(),
+                callback_group=group,
+            )
 
     def _find_server(self) -> PerceptionServer | None:
         return self._server

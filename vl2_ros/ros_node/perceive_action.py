@@ -25,6 +25,7 @@ from vl2_ros.node.service_calls import ACTION_NAME, ACTION_TYPE, INACTIVE
 from vl2_ros.node.transport import MessageTypes
 from vl2_ros.structures import Event, ProgressEvent, StageEvent, TextEvent
 from vl2_ros.transports.ros.message_types import find_class
+from vl2_ros.transports.ros.qos import make_server_profile
 
 #: How often a goal that runs looks whether it is to be canceled, in seconds.
 _LOOK_PERIOD_S = 0.01
@@ -74,6 +75,11 @@ class PerceiveAction:
             # Without an answer, as after a failure, rclpy rejects.
             goal_callback=guarded(self._admit, f"taking a goal of {ACTION_NAME}", self._quiet_log),
             cancel_callback=lambda handle: CancelResponse.ACCEPT,
+            goal_service_qos_profile=make_server_profile(),
+            cancel_service_qos_profile=make_server_profile(),
+            result_service_qos_profile=make_server_profile(),
+            # Of the status, each message has all goals: the last one is enough.
+            feedback_pub_qos_profile=make_server_profile(),
             result_timeout=_RESULT_KEPT_S,
         )
 

@@ -1,4 +1,4 @@
-"""Convert QoS to rclpy's, apply overrides from parameters and warn about mismatches."""
+"""Convert QoS to rclpy's, for topics and services, apply overrides and warn about mismatches."""
 
 from __future__ import annotations
 
@@ -43,6 +43,12 @@ _MOST_LATCHED = 100
 #: Values of the parameter that overrides a subscription's reliability; None: as the node has it.
 _RELIABLE = {"system_default": None, "reliable": True, "best_effort": False}
 
+#: Requests that may wait at a service or an action until the executor takes them, and replies and
+#: feedback until they are sent. ROS 2 keeps 10 and drops older ones without a word to either side,
+#: so that of 24 goals at once half are never heard of. Requests that wait are as large as commands,
+#: so this is no more than bursts need: every goal beyond the first few is answered BUSY at once.
+SERVER_DEPTH = 256
+
 
 def make_profile(qos: Qos, *, is_publisher: bool) -> QoSProfile:
     """Return the rclpy profile of a quality of service.
@@ -60,6 +66,11 @@ def make_profile(qos: Qos, *, is_publisher: bool) -> QoSProfile:
             DurabilityPolicy.TRANSIENT_LOCAL if qos.transient_local else DurabilityPolicy.VOLATILE
         ),
     )
+
+
+def make_server_profile() -> QoSProfile:
+    """Return the profile of a service, and of the services and the feedback of an action."""
+    return QoSProfile(depth=SERVER_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def make_overrides(*, is_publisher: bool) -> QoSOverridingOptions:
