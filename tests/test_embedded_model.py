@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from vl2_ros.evaluation.orbits import OrbitScores, render_orbit
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
+from vl2_ros.processing.images.image_file import read_image
+from vl2_ros.processing.language.words import plural, with_article
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.sim.tabletop import TabletopFrame, TabletopSimulator
 from vl2_ros.structures import Command, Frame, Route
@@ -101,3 +104,82 @@ def test_ask_writes_json_and_an_overlay_of_the_image(views, tmp_path: Path, caps
     document = json.loads(capsys.readouterr().out)
     assert document["routes"] == ["[DET]"]
     assert Image.open(overlay).width >= 640
+
+
+#: Photos that a checkout may lie beside; they may not be published.
+PHOTOS = sorted((Path(__file__).resolve().parents[2] / "shared/data/photos").glob("*.jpg"))
+#: A photo that may.
+CAT = Path(__file__).parent / "data/photos/sk_chelsea.jpg"
+REQUESTS = (
+    "find the cat and the mug",
+    "segment every person",
+    "where is the red ball?",
+    "find all the bottles, the box and the yellow banana",
+    "how many dogs are there?",
+)
+
+
+def test_simulated_frames_are_known_and_photos_are_not(pipeline, views):
+    known = [pipeline.answer(Frame(view.rgb), Command("hello")).in_domain for view in views]
+    assert known.count(True) >= len(views) - 1
+    assert pipeline.answer(read_image(CAT), Command("hello")).in_domain is False
+    flagged = [pipeline.answer(read_image(path), Command("hello")) for path in PHOTOS]
+    outside = [result.in_domain is False for result in flagged]
+    assert sum(outside) >= len(PHOTOS) * 30 / 32
+    assert all(result.message for result in flagged if result.in_domain is False)
+
+
+def test_backends_know_and_doubt_the_same(pipeline, views):
+    other = load_pipeline(LoadOptions(device="cpu", backend="torch"))
+    assert {pipeline.info.backend, other.info.backend} == {"onnxruntime", "torch"}
+    for frame in (Frame(views[0].rgb), read_image(CAT)):
+        one, two = (
+            each.answer(frame, Command("is there a red mug?")) for each in (pipeline, other)
+        )
+        assert one.in_domain == two.in_domain and one.text == two.text
+        assert one.answer_score == pytest.approx(two.answer_score, abs=1e-3)
+
+
+def test_yes_and_no_are_not_said_where_they_would_be_guesses(pipeline, views):
+    result = pipeline.answer(Frame(views[0].rgb), Command("is there a red mug?"))
+    assert result.raw_text.strip().lower().startswith(("yes", "no")) and 0 < result.answer_score < 1
+    is_sure = result.answer_score >= pipeline.calibration.least_answer_score
+    assert is_sure or result.text == "I am not sure."
+
+
+def list_claims(text: str) -> list[str]:
+    """Return the names that a sentence says are there."""
+    claimed = text.removeprefix("I found ").partition(". I looked for")[0].rstrip(".")
+    names = re.split(r", | and ", claimed)
+    return [name for name in names if not name.startswith(("no ", "nothing "))]
+
+
+@pytest.mark.slow
+def test_no_routed_answer_claims_what_has_no_instance(pipeline):
+    with TabletopSimulator(width=320, height=240) as simulator:
+        seeds = range(9_500_000, 9_500_100 - len(PHOTOS))
+        frames = [Frame(simulator.render(seed).rgb) for seed in seeds]
+    frames += [read_image(path) for path in PHOTOS]
+    checked, missed = 0, 0
+    for index, frame in enumerate(frames):
+        result = pipeline.answer(frame, Command(REQUESTS[index % len(REQUESTS)]))
+        if not result.branches:
+            continue
+        counts = {
+            phrase: count
+            for branch in result.branches
+            for phrase, count in zip(branch.phrases, branch.counts, strict=True)
+        }
+        there = {phrase: count for phrase, count in counts.items() if count}
+        if result.text.startswith("It is here"):
+            assert len(there) == len(counts), result.text
+            continue
+        claims = list_claims(result.text)
+        said = {
+            (with_article(phrase) if count == 1 else f"{count} {plural(phrase)}")
+            for phrase, count in there.items()
+        }
+        assert set(claims) == said, (result.text, counts)
+        checked += 1
+        missed += len(counts) - len(there)
+    assert checked > 50 and missed > 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,11 @@ from tests.conftest import make_json_tokenizer
 from vl2_ros.errors import ConfigError, EngineError, RouteError
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.load_options import LoadOptions
-from vl2_ros.loading import load_pipeline
+from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.model.checkpoint.folder import save_model
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.processing.calibration import Calibration
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine import EngineInfo, Engines
 from vl2_ros.runtime.files.engine_files import FILE_NAME
@@ -196,3 +198,14 @@ def test_torch_is_not_loaded_for_images_that_are_not_made(
     pipeline = load(checkpoint, engines=engines, allow_fallback=False)
     assert pipeline.info.routes == (Route.ANSWER,)
     assert pipeline.engines.absent == {}
+
+
+def test_limits_of_other_weights_are_not_taken(tmp_path, caplog):
+    folder = tmp_path / "own"
+    shutil.copytree(EMBEDDED_WEIGHTS, folder)
+    kept = load_pipeline(LoadOptions(weights=str(folder))).calibration
+    assert kept.domain is not None and kept.identity
+    Calibration(kept.domain, 0.5, "of another one").save(folder)
+    dropped = load_pipeline(LoadOptions(weights=str(folder))).calibration
+    assert dropped.domain is None and dropped.least_answer_score == 0.0
+    assert "belongs to other weights" in caplog.text

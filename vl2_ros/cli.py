@@ -171,6 +171,34 @@ def train(
     display.print_text(f"checkpoint: {out.resolve()}")
 
 
+@app.command(rich_help_panel="Model")
+@group_options
+def calibrate(
+    model: Model,
+    unlike: Annotated[
+        list[Path],
+        typer.Option(help="Folder of images unlike the training, such as photos; repeatable."),
+    ],
+    frames: Annotated[
+        int, typer.Option(min=1, help="Scenes to fit on; two thirds as many to choose limits on.")
+    ] = 1500,
+) -> None:
+    """Measure where a model trained on the simulator is at home, beside its weights."""
+    from vl2_ros.loading import find_weights
+    from vl2_ros.training.calibration import calibrate as find_limits
+
+    pipeline = load_model(model)
+    with display.show_progress("calibrating") as show:
+        calibration = find_limits(
+            pipeline,
+            unlike,
+            fit_frames=frames,
+            tune_frames=-(-2 * frames // 3),
+            progress=show,
+        )
+    display.print_text(f"calibration: {calibration.save(find_weights(model)).resolve()}")
+
+
 @eval_app.command("embedded")
 @group_options
 def eval_embedded(

@@ -27,6 +27,8 @@ from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.parts import CORE_GRAPHS, IMAGE_PARTS, PARTS
+from vl2_ros.processing.calibration import FILE_NAME as CALIBRATION
+from vl2_ros.processing.calibration import Calibration
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.runtime.engine import Engines, explain_switched_off
@@ -95,6 +97,7 @@ def load_pipeline(options: LoadOptions | None = None) -> Pipeline:
         processing,
         name=folder.resolve().name if options.weights else "embedded",
         identity=identity,
+        calibration=_load_calibration(folder, identity),
     )
 
 
@@ -233,6 +236,19 @@ def load_processing(folder: Path) -> ProcessingConfig:
     if is_file(folder / FILE_NAME):
         return ProcessingConfig.load(folder)
     return ProcessingConfig.from_model_config(_read_config(folder))
+
+
+def _load_calibration(folder: Path, identity: WeightsIdentity) -> Calibration:
+    """Read the limits of a checkpoint; those of other weights are not taken."""
+    calibration = Calibration.load(folder)
+    if not calibration.identity or calibration.identity == identity.wait():
+        return calibration
+    _log.warning(
+        "%s belongs to other weights, so no limits of the model are known; make it again with "
+        "vl2 calibrate",
+        shorten_path(folder / CALIBRATION),
+    )
+    return Calibration()
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

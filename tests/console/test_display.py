@@ -105,6 +105,20 @@ def test_refusal_shows_its_message_and_no_stamp(received):
     assert format_received(refused) == "EXPIRED  - /image | ask-1#3 | too late | 0 ms"
 
 
+def test_an_answer_with_a_message_shows_both(received):
+    noted = replace(received, message="it has no place in space")
+    assert " | I found it. | it has no place in space | [DET] " in format_received(noted)
+
+
+def test_what_a_person_should_know_goes_to_standard_error(received, capsys):
+    for in_domain, shown in ((None, False), (True, False), (False, True)):
+        result = replace(received.result, in_domain=in_domain)
+        print_answer(None, result, 0.1)
+        printed = capsys.readouterr()
+        assert ("unlike those that the model was trained on" in printed.err) == shown
+        assert "unlike" not in printed.out and len(printed.err.splitlines()) == shown
+
+
 def test_json_of_a_result_names_command_image_and_model(received):
     document = json.loads(json.dumps(describe_received(received)))
     assert document["command"] == "find it" and document["command_id"] == "ask-1"

@@ -21,6 +21,7 @@ from vl2_ros.evaluation.counting import draw_counting_views
 from vl2_ros.evaluation.embedded import evaluate_embedded, evaluate_views, list_rows
 from vl2_ros.evaluation.phrasings import load_phrasings
 from vl2_ros.evaluation.scene_answers import (
+    Said,
     SceneAnswerScores,
     parse_listing,
     score_best_listing,
@@ -35,6 +36,7 @@ HEIGHT, WIDTH = 96, 128
 KEYS = {"box_ap", "box_ap50", "mask_ap", "mask_ap50", "phrase_box_ap50", "route_accuracy"}
 KEYS |= {"phrase_accuracy", "seconds_per_answer", "any_kind_box_ap50", "listing_f1", "frames"}
 KEYS |= {"count_accuracy", "existence_accuracy", "color_accuracy"}
+KEYS |= {"yes_no_given", "yes_no_given_right"}
 CHANCES = {"route_chance", "phrase_chance", "listing_chance", "count_chance", "existence_chance"}
 CHANCES |= {"color_chance"}
 
@@ -172,7 +174,7 @@ class Talker:
 
     def __call__(self, question):
         self.asked.append(question)
-        return self._answer
+        return Said(self._answer)
 
 
 def score_words(views, say, *, counting=()):
@@ -201,6 +203,27 @@ def test_always_saying_yes_or_no_scores_a_half(said):
     assert scores["existence_accuracy"] == scores["existence_chance"] == 0.5
 
 
+def test_what_is_still_said_is_scored_beside_all_words():
+    views = [make_view(number) for number in range(12)]
+
+    def say(question):
+        if not question.startswith("Is there"):
+            return Said("")
+        color, kind = question.rstrip("?").split()[-2:]
+        view = views[len(asked) // 2]
+        asked.append(question)
+        is_there = (color, kind) in {(one.color, one.kind) for one in view.objects}
+        # Right where it is sure, and wrong where it is not.
+        return Said("Yes, there is one.", is_given=is_there)
+
+    asked = []
+    scores = score_words(views, say)
+    assert scores["existence_accuracy"] == scores["yes_no_given"] == 0.5
+    assert scores["yes_no_given_right"] == 1.0
+    silent = score_words(views, lambda question: Said("Yes.", is_given=False))
+    assert silent["yes_no_given"] == silent["yes_no_given_right"] == 0.0
+
+
 def test_what_is_asked_for_in_vain_shares_colour_or_kind_with_what_is_there():
     shared = Counter()
     for number in range(40):
@@ -223,9 +246,9 @@ def test_one_colour_for_everything_scores_the_stated_chance():
     chance = score_words(views, talker)["color_chance"]
     assert chance < 0.16
     best = max(
-        score_words(views, lambda question, c=color: f"The {question.split()[-1][:-1]} is {c}.")[
-            "color_accuracy"
-        ]
+        score_words(
+            views, lambda question, c=color: Said(f"The {question.split()[-1][:-1]} is {c}.")
+        )["color_accuracy"]
         for color in COLORS
     )
     assert best == pytest.approx(chance)

@@ -8,6 +8,7 @@ import pytest
 from vl2_ros.errors import EngineError, InputError, RouteError
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.flow.watch_memory import WatchMemory
+from vl2_ros.processing.calibration import Calibration, Domain
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep
 from vl2_ros.structures import (
@@ -141,7 +142,7 @@ def test_two_routes_call_the_decoder_once_each_in_order(tokenizer, frame):
     decoder = DetectionDecoder()
     answer = "I found: mug[DET]. Segmented: bowl[SEG]."
     result = make_pipeline(tokenizer, answer, decoder).answer(frame, Command("do both"))
-    assert (result.text, result.raw_text) == ("I found: mug. Segmented: bowl.", answer)
+    assert (result.text, result.raw_text) == ("I found a mug and a bowl.", answer)
     assert result.routes == (Route.DETECT, Route.SEGMENT)
     assert [branch.phrases for branch in result.branches] == [("mug",), ("bowl",)]
     assert len(decoder.calls) == 2
@@ -258,3 +259,59 @@ def test_decoder_that_gives_nan_raises(tokenizer, frame):
 
     with pytest.raises(EngineError, match="not finite"):
         make_pipeline(tokenizer, "mug[DET]", Broken()).answer(frame, Command("find"))
+
+
+def test_text_is_about_what_was_found(tokenizer, frame):
+    pipeline = make_pipeline(tokenizer, "I found: cat[DET], dog[DET].", DetectionDecoder())
+    result = pipeline.answer(frame, Command("find them", score_threshold=0.93))
+    assert (result.text, result.raw_text) == (
+        "I found a cat and no dog.",
+        "I found: cat[DET], dog[DET].",
+    )
+    # What is streamed are the model's own words.
+    pipeline = make_pipeline(tokenizer, "I found: cat[DET].", DetectionDecoder())
+    events = list(pipeline.run(frame, Command("find it", score_threshold=0.99)))
+    spoken = [event.text for event in events if isinstance(event, TextEvent)]
+    assert spoken[-1] == "I found: cat."
+    assert events[-1].result.text == "I found no cat."
+
+
+def make_calibrated(tokenizer, answer, calibration, decoder=None):
+    made = make_pipeline(tokenizer, answer, decoder)
+    return Pipeline(made.engines, tokenizer, CONFIG, calibration=calibration)
+
+
+@pytest.mark.parametrize(("least", "is_given"), [(0.0, True), (0.7, True), (0.75, False)])
+def test_a_yes_or_no_has_its_probability_and_is_given_from_the_limit_on(
+    tokenizer, frame, least, is_given
+):
+    calibration = Calibration(least_answer_score=least)
+    pipeline = make_calibrated(tokenizer, "Yes, there is a mug.", calibration)
+    result = pipeline.answer(frame, Command("is there a mug?"))
+    # The scripted logits are 1 for the token and 0 for all others.
+    assert result.answer_score == pytest.approx(1 / (1 + np.exp(-1.0)))
+    assert result.text == ("Yes, there is a mug." if is_given else "I am not sure.")
+    assert result.raw_text == "Yes, there is a mug."
+
+
+@pytest.mark.parametrize("answer", ["There is a mug.", "Yes, it is here: mug[DET].", "Nothing."])
+def test_other_answers_have_no_probability(tokenizer, frame, answer):
+    calibration = Calibration(least_answer_score=1.0)
+    pipeline = make_calibrated(tokenizer, answer, calibration, DetectionDecoder())
+    result = pipeline.answer(frame, Command("what?", score_threshold=0.5))
+    assert result.answer_score is None and result.text != "I am not sure."
+
+
+@pytest.mark.parametrize(("limit", "is_inside"), [(0.0, True), (-0.1, False)])
+def test_a_frame_is_compared_with_those_of_training(tokenizer, frame, limit, is_inside):
+    # The scripted features are all zero, and so is what is projected.
+    domain = Domain(np.zeros(2 * WIDTH), np.ones(2 * WIDTH), np.ones(2 * WIDTH), limit)
+    pipeline = make_calibrated(tokenizer, "A mug.", Calibration(domain))
+    result = pipeline.answer(frame, Command("what?"))
+    assert result.in_domain is is_inside
+    assert bool(result.message) is not is_inside
+
+
+def test_without_statistics_nothing_is_known_and_nothing_is_warned_of(tokenizer, frame):
+    result = make_pipeline(tokenizer, "A mug.").answer(frame, Command("what?"))
+    assert result.in_domain is None and result.message == ""

@@ -14,7 +14,8 @@ from vl2_ros.structures import (
     Result,
     Route,
 )
-from vl2_ros.views.overlay import MIN_SIDE, PALETTE, draw_overlay
+from vl2_ros.views.caption import UNLIKE_COLOR
+from vl2_ros.views.overlay import MIN_SIDE, PALETTE, choose_color, draw_overlay
 
 
 def make_frame(height: int = 480, width: int = 640, value: int = 128) -> Frame:
@@ -26,6 +27,7 @@ def make_result(
     labels: list[str] | None = None,
     masks: np.ndarray | None = None,
     text: str = "I found it.",
+    route: Route | None = None,
 ) -> Result:
     labels = labels or ["mug"] * len(boxes)
     phrases = tuple(dict.fromkeys(labels))
@@ -36,7 +38,8 @@ def make_result(
         labels=tuple(labels),
         masks=masks,
     )
-    branch = Branch(Route.DETECT if masks is None else Route.SEGMENT, phrases, detections)
+    route = route or (Route.DETECT if masks is None else Route.SEGMENT)
+    branch = Branch(route, phrases, detections)
     return Result("", 0, "", text, (branch,))
 
 
@@ -76,7 +79,7 @@ def test_hole_of_a_mask_keeps_the_image():
     np.testing.assert_array_equal(image[225:275, 225:275], frame.rgb[225:275, 225:275])
 
 
-def test_same_phrase_has_one_colour_and_another_phrase_another():
+def test_every_instance_has_a_colour_of_its_own():
     frame = make_frame()
     masks = np.zeros((3, 480, 640), bool)
     boxes = []
@@ -86,9 +89,60 @@ def test_same_phrase_has_one_colour_and_another_phrase_another():
         boxes.append((left, 200, left + 100, 300))
     result = make_result(boxes, ["mug", "bowl", "mug"], masks)
     image = draw_overlay(frame, result, caption=False)
-    mug, bowl, other_mug = (image[250, 100 + 200 * index] for index in range(3))
-    np.testing.assert_array_equal(mug, other_mug)
-    assert (mug != bowl).any()
+    seen = {tuple(image[250, 100 + 200 * index]) for index in range(3)}
+    assert len(seen) == 3 and (128, 128, 128) not in seen
+
+
+def test_colours_behind_the_palette_differ_too():
+    colors = [choose_color(0, index) for index in range(60)]
+    assert colors[: len(PALETTE)] == list(PALETTE)
+    assert len(set(colors)) == 60
+
+
+@pytest.mark.parametrize(
+    ("route", "question", "filled"),
+    [
+        (Route.DETECT, "find the mug", False),
+        (Route.GROUND, "where is the mug?", False),
+        (Route.SEGMENT, "", True),
+        (Route.DETECT, "segment every mug", True),
+        (Route.GROUND, "outline the mug left of the bowl", True),
+    ],
+)
+def test_masks_are_shown_where_they_were_asked_for(route, question, filled):
+    frame = make_frame()
+    masks = np.zeros((1, 480, 640), bool)
+    masks[0, 220:260, 220:260] = True
+    result = make_result([(200, 200, 300, 300)], masks=masks, route=route)
+    image = draw_overlay(frame, result, caption=False, question=question)
+    hit = touched(image, frame)
+    assert hit[240, 240] == filled
+    assert hit[200, 250] != filled, "the box is drawn where the mask is not"
+
+
+def test_texts_have_three_sizes():
+    def label_height(height: int) -> int:
+        frame = make_frame(height, height)
+        box = (height // 4, height // 2, height // 2, 3 * height // 4)
+        image = draw_overlay(frame, make_result([box]), caption=False)
+        # Above the box there is only its label.
+        rows = touched(image, frame)[: height // 2 - 8].any(axis=1)
+        return int(rows.sum())
+
+    small, also_small, middle, large = map(label_height, (480, 560, 960, 2000))
+    assert abs(small - also_small) <= 3
+    assert 1.4 * small < middle and 1.4 * middle < large
+
+
+def test_an_image_unlike_training_has_a_border_and_a_line():
+    frame = make_frame()
+    known = replace(make_result([]), in_domain=True)
+    unlike = replace(known, in_domain=False)
+    bare = draw_overlay(frame, unlike, caption=False)
+    assert (bare[[0, -1]] == UNLIKE_COLOR).all() and (bare[:, [0, -1]] == UNLIKE_COLOR).all()
+    np.testing.assert_array_equal(bare[20:-20, 20:-20], frame.rgb[20:-20, 20:-20])
+    assert not touched(draw_overlay(frame, known), frame).any()
+    assert draw_overlay(frame, unlike).shape[0] > draw_overlay(frame, known).shape[0]
 
 
 def test_a_track_keeps_its_colour_and_another_track_has_another():
@@ -176,12 +230,13 @@ def test_question_stands_above_the_answer():
 
 
 def test_lines_grow_with_the_image():
-    def line_share(scale: int) -> float:
+    def line_width(scale: int) -> int:
         frame = make_frame(480 * scale, 640 * scale)
         box = tuple(value * scale for value in (100, 100, 500, 400))
-        return float(touched(draw_overlay(frame, make_result([box]), caption=False), frame).mean())
+        image = draw_overlay(frame, make_result([box]), caption=False)
+        return int(touched(image, frame)[250 * scale, : 300 * scale].sum())
 
-    assert line_share(4) == pytest.approx(line_share(1), rel=0.35)
+    assert 2 * line_width(1) < line_width(4) < 5 * line_width(1)
 
 
 def make_pose(points, edges=((0, 1),), size=(480, 640)) -> tuple[Frame, Result]:

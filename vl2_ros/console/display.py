@@ -194,6 +194,7 @@ def print_answer(title: str | None, result: Result, seconds: float) -> None:
     if result.branches or result.images:
         print_text(list_found(result))
     print_text(f"{seconds:.2f} s")
+    show_message(result)
 
 
 def format_answer(name: str, result: Result, seconds: float) -> str:
@@ -201,6 +202,12 @@ def format_answer(name: str, result: Result, seconds: float) -> str:
     parts = [name, result.text or "(no text)", *list_found(result).splitlines()]
     line = " | ".join([*parts, f"{seconds * 1e3:.0f} ms"])
     return make_printable(" ".join(line.splitlines()))
+
+
+def show_message(result: Result) -> None:
+    """Print what a person should know beside an answer, one line on standard error."""
+    if result.message:
+        show_note(f"note: {result.message}")
 
 
 def describe_received(received: ReceivedResult, images: Sequence[Path] = ()) -> dict[str, Any]:
@@ -236,12 +243,18 @@ def format_received(received: ReceivedResult) -> str:
     parts = [
         f"{stamp} {received.camera}",
         f"{received.command_id}#{received.sequence}",
-        received.message if received.message else result.text or "(no text)",
+        *_list_words(received),
         *list_found(result).splitlines(),
         f"{sum(result.stage_ms.values()):.0f} ms",
     ]
     line = f"{received.status.name:8} " + " | ".join(parts)
     return make_printable(" ".join(line.splitlines()))
+
+
+def _list_words(received: ReceivedResult) -> list[str]:
+    """Return the text of an answer and its message; of none the message alone."""
+    words = [received.message] if received.message else []
+    return words if received.status.name != "OK" else [received.result.text or "(no text)", *words]
 
 
 def print_received(received: ReceivedResult, *, as_json: bool, images: Sequence[Path] = ()) -> None:

@@ -7,7 +7,7 @@ tables, counts as words.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -100,6 +100,26 @@ def color_answer(kind: str, objects: Sequence[SceneObject]) -> str:
     colors = join_listing([color for color in COLORS if color in found])
     several = count_matches(Thing(None, kind), objects) > 1
     return f"The {pluralize(kind)} are {colors}." if several else f"The {kind} is {colors}."
+
+
+def draw_existence(
+    objects: Sequence[SceneObject], rng: np.random.Generator
+) -> Iterator[tuple[Thing, bool]]:
+    """Draw a thing that is there, then one that is not but is of its colour or its kind.
+
+    Yields:
+        The thing, and whether it is there.
+    """
+    there = objects[int(rng.integers(len(objects)))]
+    pairs = {(item.color, item.kind) for item in objects}
+    if rng.random() < 0.5:
+        others = [(color, there.kind) for color in COLORS]
+    else:
+        others = [(there.color, kind) for kind in KINDS]
+    absent = [pair for pair in others if pair not in pairs]
+    yield Thing(there.color, there.kind), True
+    if absent:
+        yield Thing(*absent[int(rng.integers(len(absent)))]), False
 
 
 def sample_question(rng: np.random.Generator, objects: Sequence[SceneObject]) -> tuple[str, str]:

@@ -11,6 +11,8 @@ Frames are rendered at 640x480, twice the training width. What is asked:
     listing_f1 ...        questions answered in words, freely generated: what is there; whether
                           there is "a red mug", as often yes as no, where a no shares its colour or
                           its kind with something that is there; colours, each about as often
+    yes_no_given          share of the answers "yes" and "no" that are given, not "I am not sure.",
+                          and the share of those that is right; 0 where none is given
     count_accuracy        how many there are of a kind, 0 to 4 equally often, in scenes of their own
     ..._chance            what the best answer that is always the same scores on these questions
     seconds_per_answer    mean wall time of a "find the red mug" command on a fresh frame
@@ -30,7 +32,8 @@ from vl2_ros.errors import InputError
 from vl2_ros.evaluation.coco import CocoScorer, GroundTruth
 from vl2_ros.evaluation.counting import NUMBERS, draw_counting_views
 from vl2_ros.evaluation.phrasings import load_phrasings, score_phrasings
-from vl2_ros.evaluation.scene_answers import SceneAnswerScores
+from vl2_ros.evaluation.scene_answers import Said, SceneAnswerScores
+from vl2_ros.flow.sentence import NOT_SURE
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.sim.tabletop import TabletopFrame, TabletopSimulator
 from vl2_ros.structures import Branch, Command, Detections, Event, Frame, Result, Route
@@ -188,8 +191,10 @@ def make_truth(view: TabletopFrame, names: Sequence[str], *, with_masks: bool) -
     )
 
 
-def _say(pipeline: PerceptionPipeline, frame: Frame, question: str) -> str:
-    return pipeline.answer(frame, Command(question)).text
+def _say(pipeline: PerceptionPipeline, frame: Frame, question: str) -> Said:
+    result = pipeline.answer(frame, Command(question))
+    is_given = result.text != NOT_SURE
+    return Said(result.text if is_given else result.raw_text, is_given)
 
 
 def _add_kinds(

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from vl2_ros.datasets.scene_text import (
     color_answer,
     count_answer,
     count_matches,
+    draw_existence,
     existence_answer,
 )
 from vl2_ros.datasets.wording import Thing
@@ -51,12 +52,20 @@ def parse_listing(sentence: str) -> Counter[tuple[str, str]]:
     return found
 
 
+class Said(NamedTuple):
+    """An answer in words: the model's own, and whether they are given or "I am not sure." is."""
+
+    words: str
+    is_given: bool = True
+
+
 @dataclass(slots=True)
 class SceneAnswerScores:
     """Running totals over frames; every number is in 0..1.
 
     Beside each share of right answers stands its chance: what the best answer that is always the
-    same scores on the very questions that were asked.
+    same scores on the very questions that were asked. Words count whether they are given or not; of
+    yes and no stands beside it the share that is given, and what is right of that.
     """
 
     _listed: int = 0
@@ -66,10 +75,11 @@ class SceneAnswerScores:
         default_factory=lambda: {question: Counter() for question in QUESTIONS}
     )
     _right: Counter[str] = field(default_factory=Counter)
+    _given: list[bool] = field(default_factory=list)
 
     def ask(
         self,
-        say: Callable[[str], str],
+        say: Callable[[str], Said],
         objects: Sequence[SceneObject],
         rng: np.random.Generator,
     ) -> None:
@@ -80,7 +90,7 @@ class SceneAnswerScores:
             objects: what the frame shows.
             rng: draws what is asked about.
         """
-        listing = parse_listing(say("What is on the table?"))
+        listing = parse_listing(say("What is on the table?").words)
         truth = Counter((item.color, item.kind) for item in objects)
         self._listed += listing.total()
         self._listed_right += (listing & truth).total()
@@ -90,37 +100,32 @@ class SceneAnswerScores:
             self._ask_color(say, objects, rng)
 
     def ask_count(
-        self, say: Callable[[str], str], objects: Sequence[SceneObject], kind: str
+        self, say: Callable[[str], Said], objects: Sequence[SceneObject], kind: str
     ) -> None:
         """Ask how many there are of a kind, which may be none."""
         thing = Thing(None, kind)
-        said = say(f"How many {pluralize(kind)} are there?").strip()
+        said = say(f"How many {pluralize(kind)} are there?").words.strip()
         number = str(count_matches(thing, objects))
         self._note("count", number, said == count_answer(thing, objects))
 
     def _ask_existence(
         self,
-        say: Callable[[str], str],
+        say: Callable[[str], Said],
         objects: Sequence[SceneObject],
         rng: np.random.Generator,
     ) -> None:
         """Ask for one thing that is there and one that is not, but of its colour or its kind."""
-        there = objects[int(rng.integers(len(objects)))]
-        pairs = {(item.color, item.kind) for item in objects}
-        if rng.random() < 0.5:
-            others = [(color, there.kind) for color in COLORS]
-        else:
-            others = [(there.color, kind) for kind in KINDS]
-        absent = [pair for pair in others if pair not in pairs]
-        asked = [(there.color, there.kind), *([_pick(rng, absent)] if absent else [])]
-        for thing in (Thing(*pair) for pair in asked):
-            said = say(f"Is there {with_article(thing.phrase)}?").strip().split(",")[0]
+        for thing, _ in draw_existence(objects, rng):
+            said = say(f"Is there {with_article(thing.phrase)}?")
             right = existence_answer(thing, objects).split(",")[0]
-            self._note("existence", right, said == right)
+            is_right = said.words.strip().split(",")[0] == right
+            self._note("existence", right, is_right)
+            if said.is_given:
+                self._given.append(is_right)
 
     def _ask_color(
         self,
-        say: Callable[[str], str],
+        say: Callable[[str], Said],
         objects: Sequence[SceneObject],
         rng: np.random.Generator,
     ) -> None:
@@ -132,7 +137,7 @@ class SceneAnswerScores:
         asked = self._truths["color"]
         fewest = min(asked[item.color] for item in unique)
         item = _pick(rng, [item for item in unique if asked[item.color] == fewest])
-        said = say(f"What colour is the {item.kind}?").strip()
+        said = say(f"What colour is the {item.kind}?").words.strip()
         self._note("color", item.color, said == color_answer(item.kind, objects))
 
     def _note(self, question: str, truth: str, is_right: bool) -> None:
@@ -151,6 +156,10 @@ class SceneAnswerScores:
             asked = truths.total()
             scores[f"{question}_accuracy"] = self._right[question] / asked if asked else 0.0
             scores[f"{question}_chance"] = max(truths.values()) / asked if asked else 0.0
+            if question == "existence":
+                given = len(self._given)
+                scores["yes_no_given"] = given / asked if asked else 0.0
+                scores["yes_no_given_right"] = sum(self._given) / given if given else 0.0
         return scores
 
 

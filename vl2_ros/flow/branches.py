@@ -127,7 +127,8 @@ def _detect(
     )
     raw = {name: to_numpy(array)[0] for name, array in output.items()}
     phrases = tuple(condition.phrase for condition in asked)
-    return make_branch(raw, image.letterbox, route, phrases, look.limits)
+    joined = sized.joined_masks
+    return make_branch(raw, image.letterbox, route, phrases, look.limits, joined_masks=joined)
 
 
 def _find_poses(look: _Look, route: Route, asked: Sequence[Condition]) -> Branch:

@@ -23,10 +23,12 @@ class GeneratedToken:
     Attributes:
         token_id: its id; slot ids are never generated.
         slot_states: (K, C) super-link states when it is a routing token, else None.
+        logits: (V,) float32 that it was chosen by.
     """
 
     token_id: int
     slot_states: Array | None
+    logits: np.ndarray
 
 
 def count_slots(routing_token: str, num_embs: int, num_embs_gen: int) -> int:
@@ -68,21 +70,22 @@ def generate(
     """
     step = session.feed(prompt_ids, image_tokens, region_features)
     for index in range(max_new_tokens):
-        token_id = int(np.argmax(step.last_logits))
-        if not np.isfinite(step.last_logits[token_id]):
+        logits = step.last_logits
+        token_id = int(np.argmax(logits))
+        if not np.isfinite(logits[token_id]):
             raise EngineError(
-                f"the language model gave a logit of {step.last_logits[token_id]} for token "
+                f"the language model gave a logit of {logits[token_id]} for token "
                 f"{index}; expected finite numbers, check the weights and the precision"
             )
         if token_id in tokens.ends:
             return
         routing_token = tokens.routing.get(token_id)
         if routing_token is None:
-            yield GeneratedToken(token_id, None)
+            yield GeneratedToken(token_id, None, logits)
             # The last token is never fed: nothing would read the result.
             if index + 1 < max_new_tokens:
                 step = session.feed(np.array([token_id], dtype=np.int64))
             continue
         slots = tokens.slot_ids(count_slots(routing_token, num_embs, num_embs_gen))
         step = session.feed(np.array([token_id, *slots], dtype=np.int64))
-        yield GeneratedToken(token_id, step.hidden[1:])
+        yield GeneratedToken(token_id, step.hidden[1:], logits)

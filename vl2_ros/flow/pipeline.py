@@ -22,17 +22,20 @@ from vl2_ros.flow.prompt_features import (
     encode_features,
     prepare_prompt,
 )
+from vl2_ros.flow.sentence import NOT_SURE, write_sentence
 from vl2_ros.flow.watch_memory import read_memory, remember_tracks
 from vl2_ros.model.language.slots import gather_slots, slot_counts
+from vl2_ros.processing.calibration import Calibration
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.language.answer import parse_answer, parse_answer_text
+from vl2_ros.processing.language.answer import ParsedAnswer, parse_answer, parse_answer_text
 from vl2_ros.processing.language.command_prompt import CommandPrompt, write_prompt
 from vl2_ros.processing.language.pose_prompt import clean_keypoint_names, pose_conversation
 from vl2_ros.processing.language.prompt import direct_conversation
 from vl2_ros.processing.language.task_formats import TaskFormat
 from vl2_ros.processing.language.tokenizer import Tokenizer
-from vl2_ros.processing.results.detection_branch import InstanceLimits, list_counts
-from vl2_ros.runtime.engine import Array, Engines
+from vl2_ros.processing.language.yes_no import YesNoScorer
+from vl2_ros.processing.results.detection_branch import InstanceLimits
+from vl2_ros.runtime.engine import Array, Engines, to_numpy
 from vl2_ros.structures import (
     Branch,
     Command,
@@ -73,14 +76,16 @@ class _Spoken:
     """The answer of the language model.
 
     Attributes:
-        text: in words.
+        parsed: its words and what they say.
         raw_text: as generated, with its routing tokens.
         conditions: the routing tokens that it opened, in order.
+        score: see `Result.answer_score`.
     """
 
-    text: str
+    parsed: ParsedAnswer
     raw_text: str
     conditions: list[Condition]
+    score: float | None = None
 
 
 class Pipeline:
@@ -92,6 +97,7 @@ class Pipeline:
         processing: how its images and prompts are prepared.
         name: of the checkpoint.
         identity: hash that changes with its weights, or a callable that returns it or `pending`.
+        calibration: its limits; by default none are known.
     """
 
     def __init__(
@@ -102,11 +108,14 @@ class Pipeline:
         *,
         name: str = "",
         identity: str | Callable[[], str] = "",
+        calibration: Calibration | None = None,
     ) -> None:
         """Store the parts."""
         self.engines = engines
         self.tokenizer = tokenizer
         self.processing = processing
+        self.calibration = calibration or Calibration()
+        self._yes_no = YesNoScorer(tokenizer)
         language = engines.language_model.info
         self._find_identity = None if isinstance(identity, str) else identity
         self._info = ModelInfo(
@@ -168,20 +177,40 @@ class Pipeline:
         branches, images = yield from self._decode(frame, command, spoken.conditions, limits, clock)
         branches, kept = remember_tracks(frame, command, branches, kept)
         clock.leave()
-        is_counted = prompt.format.is_count and branches
         yield ResultEvent(
             Result(
                 command_id=command.id,
                 stamp_ns=frame.stamp_ns if frame else 0,
                 frame_id=frame.frame_id if frame else "",
-                text=list_counts(branches) if is_counted else spoken.text,
+                text=self._write_text(command, prompt, spoken, branches),
                 branches=branches,
                 stage_ms=clock.stage_ms,
                 images=images,
                 raw_text=spoken.raw_text,
+                in_domain=self._find_domain(frame, features),
+                answer_score=spoken.score,
             ),
             kept,
         )
+
+    def _write_text(
+        self, command: Command, prompt: CommandPrompt, spoken: _Spoken, branches: Sequence[Branch]
+    ) -> str:
+        """Write the text of the result: what was found, not what was announced."""
+        least = self.calibration.least_answer_score
+        if spoken.score is not None and spoken.score < least:
+            return NOT_SURE
+        return write_sentence(spoken.parsed, branches, command.text, prompt.format.single)
+
+    def _find_domain(self, frame: Frame | None, features: PromptFeatures) -> bool | None:
+        """Return whether the frame is like those of training; see `Result.in_domain`."""
+        domain = self.calibration.domain
+        if frame is None or domain is None or features.image_tokens is None:
+            return None
+        tokens = to_numpy(features.image_tokens)
+        # The frame is the last image, and the last tile of an image shows all of it.
+        tokens = tokens.reshape(-1, tokens.shape[-1])[-self.processing.vision_tokens :]
+        return domain.contains(tokens)
 
     def _decode(
         self,
@@ -216,6 +245,7 @@ class Pipeline:
         """Generate the answer, yielding its words as they come."""
         ids: list[int] = []
         states: list[Array] = []
+        logits: list[np.ndarray] = []
         for token in generate(
             self.engines.language_model.open_session(),
             prompt_ids,
@@ -227,6 +257,8 @@ class Pipeline:
             region_features=features.region_features,
         ):
             ids.append(token.token_id)
+            if len(logits) < self._yes_no.depth:
+                logits.append(token.logits)
             if token.slot_states is not None:
                 states.append(token.slot_states)
             parsed = parse_answer(ids, self.tokenizer, command.text)
@@ -237,7 +269,9 @@ class Pipeline:
             Condition(group.route, labels.get(group.phrase, group.phrase), slot_states)
             for group, slot_states in zip(parsed.groups, states, strict=True)
         ]
-        return _Spoken(parsed.text, self.tokenizer.decode(ids, keep_special=True), conditions)
+        raw_text = self.tokenizer.decode(ids, keep_special=True)
+        score = None if conditions else self._yes_no.score(parsed.text, ids, logits)
+        return _Spoken(parsed, raw_text, conditions, score)
 
     def _read(self, prompt: CommandPrompt, ids: np.ndarray, features: PromptFeatures) -> _Spoken:
         """Compute the states of a known answer, in one pass."""
@@ -251,7 +285,7 @@ class Pipeline:
             for group, phrase in zip(groups, prompt.format.phrases, strict=True)
         ]
         answer = prompt.format.answer or ""
-        return _Spoken(parse_answer_text(answer).text, answer, conditions)
+        return _Spoken(parse_answer_text(answer), answer, conditions)
 
     def detect(
         self,

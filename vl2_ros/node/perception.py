@@ -250,6 +250,7 @@ class PerceptionNode:
                 is_stalled=idle_s > schedule.parameters.stall_limit_s,
                 watches=schedule.describe_watches(now_s),
                 answer_counts=self._statistics.count(),
+                unlike_count=self._statistics.unlike_count,
                 stage_mean_ms=self._statistics.mean_ms(),
                 stage_max_ms=self._statistics.max_ms(),
                 is_worker_alive=bool(self._threads)

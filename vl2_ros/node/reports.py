@@ -71,6 +71,7 @@ class NodeReport:
         is_stalled: `idle_s` is over the node's stall_limit_s.
         watches: in the order they were given.
         answer_counts: answers since the node was made; every status is a key.
+        unlike_count: answers about images that are unlike those of training.
         stage_mean_ms: mean time of each stage over the last answers that were OK.
         stage_max_ms: longest time of each stage over the same answers.
         is_worker_alive: the worker and the timekeeper run.
@@ -85,6 +86,7 @@ class NodeReport:
     is_stalled: bool
     watches: tuple[WatchState, ...]
     answer_counts: Mapping[Status, int]
+    unlike_count: int
     stage_mean_ms: Mapping[str, float]
     stage_max_ms: Mapping[str, float]
     is_worker_alive: bool
@@ -97,11 +99,13 @@ class AnswerStatistics:
     def __init__(self) -> None:
         """Start at zero."""
         self._counts: Counter[Status] = Counter()
+        self.unlike_count = 0
         self._stage_ms: deque[Mapping[str, float]] = deque(maxlen=STAGE_WINDOW)
 
     def add(self, answer: Answer) -> None:
         """Count one answer; stage times only of one that is OK, as others stopped midway."""
         self._counts[answer.status] += 1
+        self.unlike_count += answer.result is not None and answer.result.in_domain is False
         if answer.status is Status.OK:
             self._stage_ms.append(answer.stage_ms)
 

@@ -49,6 +49,8 @@ class ProcessingConfig:
             its routing token, {token} the token alone.
         segment_answer: the same for masks.
         ground_answer: the same for one expression.
+        joined_masks: a thing's mask may reach to other things, so that parts of it that do not
+            touch its box are dropped.
         wording: "formats" puts commands of a known kind into the sentences that the released model
             was trained on; "spoken" passes the command to the model unchanged.
     """
@@ -73,6 +75,7 @@ class ProcessingConfig:
     segment_answer: str = "I found: {names}."
     ground_answer: str = "Sure, it is here{token}."
     wording: str = "formats"
+    joined_masks: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges and types."""

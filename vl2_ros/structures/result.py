@@ -11,6 +11,11 @@ from vl2_ros.errors import InputError, ShapeError
 from vl2_ros.structures.detections import Detections, Keypoints, LabelMap
 from vl2_ros.structures.route import Route
 
+#: Message of a result whose frame is unlike those of training.
+OUT_OF_DOMAIN = (
+    "the image is unlike those that the model was trained on; the answer may be wrong whatever its "
+    "scores"
+)
 #: Characters of a text that a repr shows.
 _SHOWN_CHARACTERS = 80
 
@@ -83,7 +88,7 @@ class Result:
         command_id: `Command.id` of the command that it answers.
         stamp_ns: `Frame.stamp_ns` of the frame that was used.
         frame_id: `Frame.frame_id` of the frame that was used.
-        text: the answer in words, without routing and slot tokens.
+        text: the answer in words; where something was looked for, about what was found.
         branches: one per route that the answer opened, in the order of first use.
         stage_ms: wall time of each stage in milliseconds.
         images: generated and edited images, in the order of the answer.
@@ -121,6 +126,11 @@ class Result:
         )
         parts = [repr(text), *map(repr, self.branches), *map(repr, self.images)]
         return f"Result({', '.join(parts)})"
+
+    @property
+    def message(self) -> str:
+        """Return what a person should know beside the answer; empty when there is nothing."""
+        return OUT_OF_DOMAIN if self.in_domain is False else ""
 
     @property
     def detections(self) -> Detections:

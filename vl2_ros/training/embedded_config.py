@@ -115,4 +115,5 @@ def embedded_processing_config() -> ProcessingConfig:
         detect_answer="I found: {names}.",
         segment_answer="Segmented: {names}.",
         ground_answer="It is here: {names}.",
+        joined_masks=True,
     )

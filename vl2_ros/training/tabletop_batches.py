@@ -154,12 +154,12 @@ def augment(
         cropped = instance_map
     if rng.random() < 0.5:
         rgb, cropped = rgb[:, ::-1], cropped[:, ::-1]
-    rgb = _relight(np.ascontiguousarray(rgb), rng)
+    rgb = relight(np.ascontiguousarray(rgb), rng)
     before = np.bincount(instance_map.ravel(), minlength=256)
     return _keep_visible(rgb, np.ascontiguousarray(cropped), objects, before)
 
 
-def _relight(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def relight(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Change brightness and contrast by about 10 %, sometimes add sensor noise or a soft focus."""
     gain, offset = rng.uniform(0.88, 1.12), rng.uniform(-10.0, 10.0)
     curve = np.clip(np.arange(256) * gain + offset, 0, 255).astype(np.uint8)

@@ -27,7 +27,7 @@ class AnswerSource:
         image: file or recording that the image is from; None without one.
         camera: name of the camera; empty without a node.
         status: OK, or why there is no answer: BUSY, CANCELED, EXPIRED, INVALID, FAILED.
-        message: what was expected, what came, what to do; empty when all is well.
+        message: what was expected, what came, what to do; empty: that of the result.
         is_final: False while a watch continues.
         sequence: counts the results of a watch.
         model: name of the checkpoint.
@@ -77,7 +77,7 @@ def describe_answer(result: Result, source: AnswerSource, *, with_masks: bool) -
         "command": source.command,
         "camera": source.camera,
         "status": source.status,
-        "message": source.message,
+        "message": source.message or result.message,
         "is_final": source.is_final,
         "sequence": source.sequence,
         **document,

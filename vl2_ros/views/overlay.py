@@ -2,12 +2,15 @@
 
 Generated and edited images are shown beside the frame.
 
-Sizes follow the image, colours follow the phrase: the same phrase has the same colour everywhere.
-Where objects are tracked, colours follow the track, so that one object keeps its colour.
+Lines follow the size of the image, texts have one of three sizes, and everything of one instance
+has one colour. Where objects are tracked, colours follow the track, so that one object keeps its
+colour. Masks are shown where they were asked for.
 """
 
 from __future__ import annotations
 
+import colorsys
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,10 +18,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vl2_ros.structures import Frame, GeneratedImage, Result
+from vl2_ros.errors import InputError
+from vl2_ros.processing.language.parse import Task, asks_for_mask, understand
+from vl2_ros.structures import Frame, GeneratedImage, Result, Route
+from vl2_ros.views.caption import STRIP_COLOR, UNLIKE_COLOR, Color, draw_caption, load_font
 from vl2_ros.views.skeleton_overlay import draw_skeleton
-
-Color = tuple[int, int, int]
 
 #: Bright on dark images, still visible on white ones, neighbours far apart in hue.
 PALETTE: tuple[Color, ...] = (
@@ -33,11 +37,12 @@ PALETTE: tuple[Color, ...] = (
     (255, 136, 62),
     (126, 140, 255),
 )
+#: Share of the colour circle between instances behind the palette; none comes near an earlier one.
+HUE_STEP = 0.618034
+#: Height of an image in pixels -> height of its texts, up to that image.
+TEXT_SIZES: tuple[tuple[float, float], ...] = ((600, 13), (1200, 22), (float("inf"), 44))
 FILL_SHARE = 0.34
 SHADOW_SHARE = 0.5
-STRIP_COLOR: Color = (24, 26, 31)
-STRIP_TEXT_COLOR: Color = (240, 242, 246)
-STRIP_SOFT_COLOR: Color = (150, 156, 168)
 SHADOW_COLOR: Color = (12, 13, 16)
 #: Factor by which shapes are drawn larger and then scaled down, which smooths their edges.
 SUPERSAMPLING = 4
@@ -50,11 +55,11 @@ MAX_BESIDE = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrawnInstance:
-    """One instance with the colour of its track or phrase.
+    """One instance with its colour.
 
     Attributes:
         box_xyxy: (4,) float corners in camera pixels.
-        mask: (H, W) bool on the camera frame, or None.
+        mask: (H, W) bool on the camera frame; None where the box is drawn.
         label: the phrase, with the track where there is one.
         score: in 0..1.
         color: RGB.
@@ -77,22 +82,28 @@ def draw_overlay(
     """Draw the detections onto the frame and put generated images beside it.
 
     Small frames are enlarged, so that labels fit; generated and edited images get the height of
-    the frame.
+    the frame. A frame that is unlike those of training gets a border.
 
     Args:
         frame: the image that the result is about; not changed.
         result: the answer.
         caption: add a strip with the answer text below the image.
-        question: the command; shown above the answer in the strip.
+        question: the command; shown above the answer in the strip. Masks are drawn for [SEG], and
+            for the other routes where it asks for them.
 
     Returns:
         (zoom * H + strip, zoom * W + beside, 3) uint8 RGB; zoom is a whole number, 1 when the
         shorter side has `MIN_SIDE` pixels; strip is 0 without a caption, beside without images.
     """
     zoom = min(MAX_ZOOM, -(-MIN_SIDE // min(frame.frame_hw)))
-    instances = [_enlarge(instance, zoom) for instance in _collect_instances(result)]
+    instances = [_enlarge(instance, zoom) for instance in _collect_instances(result, question)]
     rgb = _enlarge_image(frame.rgb, zoom)
     unit = max(0.6, min(rgb.shape[:2]) / 480.0)
+    text_px = next(size for height, size in TEXT_SIZES if rgb.shape[0] <= height)
+    if result.in_domain is False:
+        border = max(2, round(3 * unit))
+        height, width = rgb.shape[:2]
+        cv2.rectangle(rgb, (0, 0), (width - 1, height - 1), UNLIKE_COLOR, 2 * border - 1)
     # Weak ones first, so that the best stay on top.
     for instance in reversed(instances):
         if instance.mask is not None:
@@ -104,22 +115,23 @@ def draw_overlay(
     for instance in reversed(instances):
         _draw_outline(rgb, instance, instance.color, unit, extra=0.0)
     canvas = Image.fromarray(rgb)
-    _draw_chips(canvas, instances, unit)
+    _draw_chips(canvas, instances, text_px)
     canvas = _set_beside(canvas, result.images, unit)
     if not caption:
         return np.asarray(canvas)
-    strip = _draw_caption(canvas.width, question, result, unit)
+    strip = draw_caption(canvas.width, question, result, text_px)
     return np.concatenate([np.asarray(canvas), np.asarray(strip)], axis=0)
 
 
-def _collect_instances(result: Result) -> Iterator[DrawnInstance]:
-    phrases = list(dict.fromkeys(phrase for branch in result.branches for phrase in branch.phrases))
+def _collect_instances(result: Result, question: str) -> Iterator[DrawnInstance]:
+    numbers = itertools.count()
+    shows_masks = _asks_for_masks(question)
     for branch in result.branches:
         found = branch.detections
-        for index, (box, score, label) in enumerate(found):
-            track_id = found.get_track_id(index)
-            color = choose_color(track_id, phrases.index(label) if label in phrases else index)
-            mask = None if found.masks is None else found.masks[index]
+        masks = found.masks if shows_masks or branch.route is Route.SEGMENT else None
+        for index, (box, score, _) in enumerate(found):
+            color = choose_color(found.get_track_id(index), next(numbers))
+            mask = None if masks is None else masks[index]
             drawn = DrawnInstance(box, mask, found.get_title(index), score, color)
             if found.keypoints is not None:
                 points = found.keypoints.points_xy[index]
@@ -127,9 +139,21 @@ def _collect_instances(result: Result) -> Iterator[DrawnInstance]:
             yield drawn
 
 
-def choose_color(track_id: int, phrase_number: int) -> Color:
-    """Return the colour of a track; of a phrase where the track is 0."""
-    return PALETTE[(track_id - 1 if track_id else phrase_number) % len(PALETTE)]
+def choose_color(track_id: int, number: int) -> Color:
+    """Return the colour of a track; of the instance with a number where the track is 0."""
+    index = track_id - 1 if track_id else number
+    if index < len(PALETTE):
+        return PALETTE[index]
+    red, green, blue = colorsys.hsv_to_rgb(index * HUE_STEP % 1.0, 0.62, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _asks_for_masks(question: str) -> bool:
+    """Return whether a command asks for masks: a released model answers it with [DET]."""
+    try:
+        return asks_for_mask(question) or understand(question).task is Task.OUTLINE
+    except InputError:
+        return False
 
 
 def _set_beside(canvas: Image.Image, images: Sequence[GeneratedImage], unit: float) -> Image.Image:
@@ -230,7 +254,7 @@ def _draw_box(
     left, top, right, bottom = _crop_to_frame(box_xyxy, rgb.shape[:2])
     right, bottom = right - 1, bottom - 1
     arm = int(min(max(6.0, 14 * unit), (right - left) / 3, (bottom - top) / 3))
-    thin, thick = max(1, round(1.2 * unit + extra)), max(1, round(3.0 * unit + extra))
+    thin, thick = max(1, round(1.2 * unit + extra)), max(1, round(2.2 * unit + extra))
     cv2.rectangle(rgb, (left, top), (right, bottom), color, thin, cv2.LINE_AA)
     for x, y, right_way, down_way in (
         (left, top, 1, 1),
@@ -242,10 +266,6 @@ def _draw_box(
         cv2.line(rgb, (x, y), (x, y + down_way * arm), color, thick, cv2.LINE_AA)
 
 
-def _load_font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(max(9.0, size))
-
-
 def _text_color(background: Color) -> Color:
     """Return near-black or white, whichever stands out more."""
     red, green, blue = ((value / 255.0) ** 2.2 for value in background)
@@ -253,22 +273,22 @@ def _text_color(background: Color) -> Color:
     return (16, 18, 22) if luminance > 0.25 else (255, 255, 255)
 
 
-def _draw_chips(canvas: Image.Image, instances: list[DrawnInstance], unit: float) -> None:
-    font = _load_font(13.5 * unit)
+def _draw_chips(canvas: Image.Image, instances: list[DrawnInstance], text_px: float) -> None:
+    font = load_font(text_px)
     taken: list[tuple[int, ...]] = []
     for instance in instances:
-        chip = _make_chip(f"{instance.label}  {instance.score:.2f}", instance.color, font, unit)
+        chip = _make_chip(f"{instance.label}  {instance.score:.2f}", instance.color, font, text_px)
         place = _find_place(instance.box_xyxy, chip.size, canvas.size, taken)
         taken.append(place)
         canvas.paste(chip, (place[0], place[1]), chip)
 
 
 def _make_chip(
-    text: str, color: Color, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, unit: float
+    text: str, color: Color, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text_px: float
 ) -> Image.Image:
     left, top, right, bottom = font.getbbox("Ág" + text)
     text_left, _, text_right, _ = font.getbbox(text)
-    pad_x, pad_y = max(4, round(6 * unit)), max(2, round(3 * unit))
+    pad_x, pad_y = round(0.45 * text_px), round(0.22 * text_px)
     size = (int(text_right - text_left) + 2 * pad_x, int(bottom - top) + 2 * pad_y)
     large = (size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING)
     shape = Image.new("L", large, 0)
@@ -319,56 +339,3 @@ def _shared_area(one: tuple[int, ...], other: tuple[int, ...]) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     return float(max(0, width) * max(0, height))
-
-
-def _draw_caption(width: int, question: str, result: Result, unit: float) -> Image.Image:
-    """Draw the question in grey, the answer in white, and counts and times in small grey."""
-    large, small = _load_font(15.5 * unit), _load_font(12.0 * unit)
-    margin = max(3, round(11 * unit))
-    rows = [
-        (line, large, STRIP_SOFT_COLOR) for line in _wrap_text(question, large, width - 2 * margin)
-    ]
-    answer = result.text.strip() or "(no text)"
-    rows += [
-        (line, large, STRIP_TEXT_COLOR) for line in _wrap_text(answer, large, width - 2 * margin)
-    ]
-    rows.append((_summarise(result), small, STRIP_SOFT_COLOR))
-    height = 2 * margin + sum(_line_height(font) for _, font, _ in rows)
-    strip = Image.new("RGB", (width, height), STRIP_COLOR)
-    draw, top = ImageDraw.Draw(strip), margin
-    for line, font, color in rows:
-        draw.text((margin, top), line, font=font, fill=color)
-        top += _line_height(font)
-    return strip
-
-
-def _line_height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
-    _, _, _, bottom = font.getbbox("Ág")
-    return int(bottom * 1.25)
-
-
-def _wrap_text(
-    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int, max_lines: int = 4
-) -> list[str]:
-    if not text:
-        return []
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    if len(lines) > max_lines:
-        lines = [*lines[: max_lines - 1], lines[max_lines - 1] + " …"]
-    return lines
-
-
-def _summarise(result: Result) -> str:
-    count = sum(len(branch.detections) for branch in result.branches)
-    routes = " ".join(route.value for route in result.routes if route.value) or "text only"
-    parts = [routes, f"{count} found"] if result.branches else [routes]
-    parts += [f"seed {one.seed}, {one.steps} steps of {one.scheduler}" for one in result.images]
-    if result.stage_ms:
-        parts.append(f"{sum(result.stage_ms.values()):.0f} ms")
-    return "   ·   ".join(parts)

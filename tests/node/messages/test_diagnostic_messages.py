@@ -22,6 +22,7 @@ REPORT = NodeReport(
     is_stalled=False,
     watches=(WatchState("w", "find it", "image", 10.0, 0.0, 4),),
     answer_counts={status: 0 for status in Status} | {Status.OK: 5},
+    unlike_count=0,
     stage_mean_ms={"queue": 1.0, "language": 20.5},
     stage_max_ms={"queue": 2.0, "language": 44.25},
     is_worker_alive=True,
@@ -116,3 +117,13 @@ def test_camera_that_loses_images_is_a_warning_with_its_rate():
 def test_message_can_be_written():
     types = StoreMessageTypes()
     types.serialize(make_maker().make_array(REPORT, (HEALTHY,), 1))
+
+
+def test_answers_about_images_unlike_training_are_a_warning_once():
+    maker = make_maker()
+    report = replace(REPORT, unlike_count=2)
+    first, second = (maker.make_array(report, (), 0).status[0] for _ in range(2))
+    assert first.level == Level.WARN
+    assert first.message == "2 answers about images unlike those of training"
+    assert {one.key: one.value for one in first.values}["answers_unlike_training"] == "2"
+    assert second.level == Level.OK

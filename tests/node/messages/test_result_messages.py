@@ -119,6 +119,7 @@ def test_what_is_known_of_an_answer_stands_in_its_result(in_domain, name):
     (result,) = make_messages(replace(answer, result=known))["~/result"]
     assert (result.raw_text, result.answer_score) == ("It is.[DET]</s>", 0.75)
     assert result.in_domain == getattr(result, f"DOMAIN_{name}")
+    assert ("unlike those that the model was trained on" in result.message) == (not in_domain)
 
 
 def test_tracks_are_in_every_message_about_instances():

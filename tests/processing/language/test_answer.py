@@ -137,3 +137,34 @@ def test_every_training_answer_gives_back_its_phrases() -> None:
             groups = parse_answer_text(example.answer, example.question).groups
             assert tuple(group.phrase for group in groups) == example.phrases, example.answer
             assert tuple(group.route for group in groups) == example.routes
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I found: red mug[DET], the bowl[DET].",
+        "Segmented: cube[SEG].",
+        "It is here: red mug[GRD].",
+        "Sure, it is here[GRD].",
+        "I found: person[DET]. The keypoints are here: nose[POSE], left eye[POSE].",
+        "mug[DET][SEG]",
+        "<det>black and white cat</det>[DET]",
+    ],
+)
+def test_answers_that_only_name_things(answer: str) -> None:
+    assert parse_answer_text(answer).only_names
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "A <det>cat</det>[DET] sleeps in the sun.",
+        "I see a cat[DET] sleeping, and a dog[DET].",
+        "There is no cat[DET].",
+        "It is here[GRD] because a kettle boils water.",
+        "Yes, there is a mug.",
+        "\u627e\u5230\u4e86 \u732b[DET].",
+    ],
+)
+def test_answers_that_say_more(answer: str) -> None:
+    assert not parse_answer_text(answer).only_names

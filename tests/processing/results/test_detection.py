@@ -9,6 +9,7 @@ from vl2_ros.errors import EngineError, InputError, ShapeError
 from vl2_ros.geometry import Letterbox
 from vl2_ros.processing.results.detection import (
     Selection,
+    drop_parts_outside,
     group_detections,
     resize_map,
     resize_masks,
@@ -194,3 +195,34 @@ def test_sigmoid_has_no_overflow() -> None:
     values = sigmoid(np.array([-np.inf, -200, 0, 200, np.inf], np.float32))
     np.testing.assert_array_equal(values, [0, 0, 0.5, 1, 1])
     assert values.dtype == np.float32
+
+
+def make_parts(*corners: tuple[int, int, int, int]) -> np.ndarray:
+    mask = np.zeros((20, 30), np.bool_)
+    for x1, y1, x2, y2 in corners:
+        mask[y1:y2, x1:x2] = True
+    return mask
+
+
+def test_parts_that_do_not_touch_the_box_are_dropped() -> None:
+    body, touching, away = (4, 4, 10, 10), (9, 9, 14, 12), (20, 2, 24, 6)
+    masks = np.stack([make_parts(body, touching, away), make_parts(away), make_parts(body)])
+    boxes = np.array([(4, 4, 10, 10), (4, 4, 10, 10), (4, 4, 10, 10)], np.float32)
+    drop_parts_outside(masks, boxes)
+    np.testing.assert_array_equal(masks[0], make_parts(body, touching))
+    assert not masks[1].any(), "nothing of it lies in its box"
+    np.testing.assert_array_equal(masks[2], make_parts(body))
+
+
+@pytest.mark.parametrize(
+    "box", [(-9, -9, 40, 40), (25, 15, 60, 60), (-20, -20, -3, -3), (5.5, 5.5, 5.5, 5.5)]
+)
+def test_boxes_over_the_border_clear_only_what_they_do_not_touch(box) -> None:
+    mask = make_parts((0, 0, 3, 3), (5, 5, 8, 8), (26, 16, 30, 20))
+    masks = mask[None].copy()
+    drop_parts_outside(masks, np.array([box], np.float32))
+    x1, y1, x2, y2 = box
+    for part in ((0, 0, 3, 3), (5, 5, 8, 8), (26, 16, 30, 20)):
+        meets = x1 < part[2] and x2 > part[0] and y1 < part[3] and y2 > part[1]
+        left, top, right, bottom = part
+        assert masks[0, top:bottom, left:right].all() == meets

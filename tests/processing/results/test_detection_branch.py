@@ -5,7 +5,7 @@ import pytest
 
 from vl2_ros.geometry import Letterbox
 from vl2_ros.processing.results.detection import semantic_map
-from vl2_ros.processing.results.detection_branch import InstanceLimits, list_counts, make_branch
+from vl2_ros.processing.results.detection_branch import InstanceLimits, make_branch
 from vl2_ros.structures import UNLABELLED, Branch, Detections, Route
 
 SQUARE = Letterbox(frame_hw=(8, 8), model_hw=(8, 8), padded_hw=(8, 8))
@@ -70,4 +70,21 @@ def test_counts_are_reported_in_the_order_of_the_phrases() -> None:
         np.zeros((3, 4), np.float32), np.ones(3, np.float32), np.array([1, 1, 0]), ("b", "b", "a")
     )
     branch = Branch(Route.DETECT, ("a", "b", "c"), found)
-    assert list_counts([branch]) == "a: 1, b: 2, c: 0"
+    assert branch.counts == (1, 2, 0)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_mask_ends_with_its_thing_where_masks_are_joined(joined):
+    features = np.full((1, 8, 8), -8.0, np.float32)
+    features[0, :3, :3] = features[0, 6:, 6:] = 8.0
+    raw = {
+        "pred_logits": np.full((1, 1), 4.0, np.float32),
+        "pred_boxes": np.array([[0.25, 0.25, 0.5, 0.5]], np.float32),
+        "mask_queries": np.ones((1, 1), np.float32),
+        "mask_features": features,
+    }
+    branch = make_branch(
+        raw, SQUARE, Route.DETECT, ("a",), InstanceLimits(0.5, 10), joined_masks=joined
+    )
+    (mask,) = branch.detections.masks
+    assert mask[0, 0] and mask[-1, -1] == (not joined)

@@ -134,6 +134,7 @@ class AnswerOutput:
             self._writer = self._stack.enter_context(opened)
         self._saver = None if output.save is None else self._open_saver(output.save)
         self._count, self._failed = 0, 0
+        self._is_noted = False
 
     def _open_saver(self, path: Path) -> OverlaySaver:
         from vl2_ros.console.output.overlay_saver import FileSaver, FolderSaver, VideoSaver
@@ -180,8 +181,16 @@ class AnswerOutput:
             self._write(self._writer, name, frame, command, result, seconds, files)
         elif not self._is_moving and (named := files.name_them()):
             display.print_text(named)
+        if self._writer is not None or self._is_moving:
+            self._note(result)
         if failure is not None:
             raise failure
+
+    def _note(self, result: Result) -> None:
+        """Show the message of a result, once for all images of a video or a format."""
+        if result.message and not self._is_noted:
+            self._is_noted = True
+            display.show_message(result)
 
     def add_error(self, name: str, command: Command, error: VL2Error) -> None:
         """Print why an image has no answer; `finish` then ends with exit code 1."""

@@ -11,6 +11,7 @@ from vl2_ros.console.display import list_found, print_text
 from vl2_ros.console.output.formats import name_frame, open_format
 from vl2_ros.errors import VL2Error
 from vl2_ros.processing.printable import make_printable
+from vl2_ros.structures import Route
 from vl2_ros.views.answer_files import AnswerFiles, save_images, save_overlay
 from vl2_ros.views.formats.writer import FORMATS, Entry
 
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 
 #: The file of documents, one a line.
 RESULTS = "results.jsonl"
+
+
+#: Name of the weights that ship with the package.
+EMBEDDED = "embedded"
+#: Behind answers of the embedded model in plain words: counts, colours, lists, yes and no.
+WEAK = "(weak)"
+WEAK_WORDS = (
+    f"{WEAK}: answers in plain words come from the language model alone, and those of the embedded "
+    "weights are little better than chance; see docs/training.md"
+)
 
 
 class DemoReport:
@@ -43,6 +54,7 @@ class DemoReport:
         self._entries: list[Entry] = []
         self._drawn, self._refused = 0, 0
         self._first_frame: Frame | None = None
+        self._has_weak = False
         self._table = Table(title=f"{recording}: a camera, a node, asked over DDS", show_lines=True)
         for heading in ("command", "answer", "found (score, box in pixels, mask)", "s"):
             self._table.add_column(heading, justify="right" if heading == "s" else "left")
@@ -83,9 +95,13 @@ class DemoReport:
             image_hw = None if answer.frame is None else answer.frame.frame_hw
             name = name_frame(Path(self._recording), result.stamp_ns)
             self._entries.append(Entry(name, image_hw, result, row))
-        if received.message:
-            self._refused += 1
-        said = make_printable(received.message or result.text, keep_lines=True)
+        is_refused = received.status.name != "OK"
+        self._refused += is_refused
+        is_text = not is_refused and result.routes == (Route.ANSWER,)
+        is_weak = is_text and received.model == EMBEDDED
+        self._has_weak |= is_weak
+        words = received.message if is_refused else f"{result.text}{f' {WEAK}' if is_weak else ''}"
+        said = make_printable(words, keep_lines=True)
         sentence = make_printable(answer.sentence)
         self._table.add_row(sentence, said, list_found(result), f"{answer.seconds:.2f}")
 
@@ -117,6 +133,8 @@ class DemoReport:
         if self._with_images:
             print_text(f"{self._drawn} overlay images: {self._out.resolve()}/*.png")
         print_text(f"typed results, masks included: {results.resolve()}")
+        if self._has_weak:
+            print_text(WEAK_WORDS)
         if self._refused:
             raise VL2Error(
                 f"{self._refused} of {len(self._rows)} commands were not answered; the table and "

@@ -1,8 +1,8 @@
 """Report the node's state as a DiagnosticArray, one status per camera and one more.
 
-Levels: OK; WARN for a camera that never sent an image, for answers that failed or were refused
-and commands that were lost since the last message, for a watch that gets no turn, and for a
-frame that cannot be moved into the target frame; STALE for a
+Levels: OK; WARN for a camera that never sent an image, for answers that failed, were refused or
+are about images unlike those of training and commands that were lost since the last message, for a
+watch that gets no turn, and for a frame that cannot be moved into the target frame; STALE for a
 camera that fell silent; ERROR when the worker does not run or hangs in a stage.
 """
 
@@ -50,6 +50,7 @@ class DiagnosticMessages:
         self._node_name = node_name
         self._find_info = find_info
         self._counts: Mapping[Status, int] = {}
+        self._unlike_count = 0
         self._lost_commands = 0
 
     def make_array(
@@ -83,6 +84,7 @@ class DiagnosticMessages:
             ],
         )
         self._counts = dict(report.answer_counts)
+        self._unlike_count = report.unlike_count
         self._lost_commands = lost_commands
         return message
 
@@ -100,6 +102,7 @@ class DiagnosticMessages:
         }
         for status, count in report.answer_counts.items():
             values[f"answers_{status.name.lower()}"] = str(count)
+        values["answers_unlike_training"] = str(report.unlike_count)
         for watch in report.watches:
             values[f"watch_{watch.id}_waits_s"] = f"{watch.waits_s:.2f}"
         for stage, spent_ms in report.stage_mean_ms.items():
@@ -127,6 +130,9 @@ class DiagnosticMessages:
         }
         counts = [f"{count} {status.name.lower()}" for status, count in new.items() if count]
         trouble = [f"answers since the last message: {', '.join(counts)}"] if counts else []
+        if report.unlike_count > self._unlike_count:
+            unlike = report.unlike_count - self._unlike_count
+            trouble.append(f"{unlike} answers about images unlike those of training")
         if lost_commands > self._lost_commands:
             trouble.append(f"{lost_commands - self._lost_commands} commands were lost on their way")
         return trouble + [

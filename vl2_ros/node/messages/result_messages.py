@@ -168,7 +168,8 @@ class ResultMessages:
         Returns:
             The message; FAILED, with the reason, when the answer cannot be written.
         """
-        message = "; ".join(one for one in (answer.message, *failures) if one)
+        notes = (answer.message, answer.result.message if answer.result else "", *failures)
+        message = "; ".join(one for one in notes if one)
         answer = replace(answer, message=message)
         made: list[Any] = []
         failure = catch_failure(

@@ -46,6 +46,20 @@ _TAIL = re.compile(
     r"|(?:in|on|from) (?:the|this) (?:picture|image|photo|scene|view|frame))|[\s.?!,;]+)$",
     re.IGNORECASE,
 )
+#: Words of an answer that only announces: without its phrases it says nothing else.
+_ANNOUNCING = (
+    "sure yes okay ok well of course certainly here there it it's its this that they these those "
+    "is are was were be been i i've we we've you can could see seen look looking find found have "
+    "has detect detected locate located segment segmented spot spotted identify identified mark "
+    "marked mask masked outline outlined show shown give the a an some all every each and or as "
+    "in on at for to with your my their following requested asked below object objects thing "
+    "things item items result results detection detections segmentation masks box boxes bounding "
+    "region regions class classes keypoint keypoints key point points instance instances image "
+    "picture photo scene view location locations position positions respectively"
+)
+#: Letters of scripts that no sentence of ours is written in.
+_OTHER_SCRIPT = re.compile(r"[^\x00-\u024f\u2000-\u206f]")
+_WORD = re.compile(r"[^\W_]+(?:['’]\w+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +82,13 @@ class ParsedAnswer:
     Attributes:
         text: the words, without routing, slot and bracket tokens.
         groups: one per routing token, in answer order.
+        only_names: the answer says nothing beside what its routing tokens stand for, as
+            "I found: mug[DET]." does; "A dog[DET] runs." says more. False without groups.
     """
 
     text: str
     groups: tuple[SlotGroup, ...]
+    only_names: bool = False
 
 
 def parse_answer(ids: Sequence[int], tokenizer: Tokenizer, command_text: str = "") -> ParsedAnswer:
@@ -108,14 +125,28 @@ def parse_answer_text(text: str, command_text: str = "") -> ParsedAnswer:
 
 def _parse_pieces(pieces: Sequence[str | Route], command_text: str) -> ParsedAnswer:
     groups: list[SlotGroup] = []
-    words = ""
+    words, only_names = "", True
     for piece in pieces:
         if isinstance(piece, str):
             words += piece
             continue
         groups.append(SlotGroup(piece, _name_group(words, piece, groups, command_text)))
+        only_names = only_names and _only_announces(words, extract_phrase(words))
         words = ""
-    return ParsedAnswer(_clean_text(pieces), tuple(groups))
+    only_names = only_names and bool(groups) and _only_announces(words, "")
+    return ParsedAnswer(_clean_text(pieces), tuple(groups), only_names)
+
+
+def _only_announces(words: str, phrase: str) -> bool:
+    """Return whether words say nothing beside a phrase at their end."""
+    said = " ".join(_MARKS.sub(" ", words).split())
+    if _OTHER_SCRIPT.search(said) or phrase.lower().startswith("no "):
+        return False
+    if phrase:
+        before, _, after = said.rpartition(phrase)
+        said = f"{before} {after}"
+    words_said = _WORD.findall(said.lower().replace("’", "'"))
+    return set(words_said) <= set(_ANNOUNCING.split())
 
 
 def _clean_text(pieces: Sequence[str | Route]) -> str:

@@ -42,7 +42,6 @@ class TaskFormat:
         phrases: what each routing token of `answer` stands for, in the user's words.
         labels: names that the answer may use -> the user's words for them.
         single: phrases that stand for one thing, so that only the best instance counts.
-        is_count: the numbers of instances were requested.
     """
 
     question: str
@@ -50,7 +49,6 @@ class TaskFormat:
     phrases: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     single: frozenset[str] = frozenset()
-    is_count: bool = False
 
 
 def write_format(asked: Asked, sentence: str, config: ProcessingConfig) -> TaskFormat:
@@ -101,8 +99,7 @@ def _name_things(asked: Asked, config: ProcessingConfig) -> TaskFormat:
     trained = [_TRAINED_NAMES.get(name.lower(), name) for name in asked.names]
     question, answer = direct_conversation(route, trained, config)
     labels = {t: n for t, n in zip(trained, asked.names, strict=True) if t != n}
-    is_count = asked.task is Task.COUNT
-    return TaskFormat(question, answer, asked.names, labels, is_count=is_count)
+    return TaskFormat(question, answer, asked.names, labels)
 
 
 def interactive_format(count: int, config: ProcessingConfig) -> TaskFormat:

@@ -162,6 +162,26 @@ def resize_masks(mask_logits: np.ndarray, letterbox: Letterbox) -> np.ndarray:
     return masks
 
 
+def drop_parts_outside(masks: np.ndarray, boxes_xyxy: np.ndarray) -> None:
+    """Clear the parts of each mask that do not touch its box.
+
+    Args:
+        masks: (k, H, W) bool, changed.
+        boxes_xyxy: (k, 4) corners in pixels of the masks; may lie partly outside.
+    """
+    height, width = masks.shape[1:]
+    starts, stops = np.floor(boxes_xyxy[:, :2]), np.ceil(boxes_xyxy[:, 2:])
+    corners = np.clip(np.concatenate([starts, stops], axis=1), 0, [width, height, width, height])
+    for mask, (left, top, right, bottom) in zip(masks, corners.astype(np.int64), strict=True):
+        inside = mask[top:bottom, left:right]
+        # Most masks end with their box: nothing to number then.
+        if np.count_nonzero(inside) == np.count_nonzero(mask):
+            continue
+        _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+        touching = np.unique(parts[top:bottom, left:right][inside])
+        mask &= np.isin(parts, touching)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _AxisResize:
     """One axis of the resize from mask logits to the camera frame.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from vl2_ros.geometry import Letterbox
 from vl2_ros.processing.results.detection import (
+    drop_parts_outside,
     group_detections,
     resize_masks,
     select_instances,
@@ -43,6 +44,8 @@ def make_branch(
     route: Route,
     phrases: tuple[str, ...],
     limits: InstanceLimits,
+    *,
+    joined_masks: bool = False,
 ) -> Branch:
     """Choose instances and bring them, and for SEGMENT the class of each pixel, to the frame.
 
@@ -53,8 +56,11 @@ def make_branch(
         route: what opened the slots.
         phrases: what each class stands for.
         limits: which instances are kept.
+        joined_masks: see `ProcessingConfig`; the label map is of all things and stays.
     """
     found = _choose_instances(raw, letterbox, route, phrases, limits)
+    if joined_masks and found.masks is not None:
+        drop_parts_outside(found.masks, found.boxes_xyxy)
     if route is not Route.SEGMENT or not limits.with_masks:
         return Branch(route, phrases, found)
     class_ids = semantic_map(
@@ -93,12 +99,3 @@ def _choose_instances(
         queries = raw["mask_queries"][selection.query_index]  # (k, M)
         masks = resize_masks(np.tensordot(queries, raw["mask_features"], axes=1), letterbox)
     return group_detections(selection, phrases, letterbox.frame_hw, masks)
-
-
-def list_counts(branches: Sequence[Branch]) -> str:
-    """Return the number of instances of each phrase: "red mug: 2, bowl: 0"."""
-    return ", ".join(
-        f"{phrase}: {count}"
-        for branch in branches
-        for phrase, count in zip(branch.phrases, branch.counts, strict=True)
-    )
