@@ -39,7 +39,7 @@ PALETTE: tuple[Color, ...] = (
 )
 #: Share of the colour circle between instances behind the palette; none comes near an earlier one.
 HUE_STEP = 0.618034
-#: Height of an image in pixels -> height of its texts, up to that image.
+#: Shorter side of an image in pixels, up to which its texts have a height.
 TEXT_SIZES: tuple[tuple[float, float], ...] = ((600, 13), (1200, 22), (float("inf"), 44))
 FILL_SHARE = 0.34
 SHADOW_SHARE = 0.5
@@ -99,7 +99,7 @@ def draw_overlay(
     instances = [_enlarge(instance, zoom) for instance in _collect_instances(result, question)]
     rgb = _enlarge_image(frame.rgb, zoom)
     unit = max(0.6, min(rgb.shape[:2]) / 480.0)
-    text_px = next(size for height, size in TEXT_SIZES if rgb.shape[0] <= height)
+    text_px = next(size for side, size in TEXT_SIZES if min(rgb.shape[:2]) <= side)
     if result.in_domain is False:
         border = max(2, round(3 * unit))
         height, width = rgb.shape[:2]
