@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rosbags.interfaces import Nodetype
 
-from vl2_ros.transports.dds.graph import DISCOVERY_TYPE
+from vl2_ros.transports.dds.announcement import DISCOVERY_TYPE
 from vl2_ros.transports.dds.idl_types import IdlTypes, dds_type_name
 from vl2_ros.transports.message_types import StoreMessageTypes, read_definitions
 

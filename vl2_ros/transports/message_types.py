@@ -151,10 +151,14 @@ def read_definitions() -> dict[str, str]:
 
 
 class StoreMessageTypes:
-    """Makes, writes and reads messages as the dataclasses of the type library."""
+    """Makes, writes and reads messages as the dataclasses of the type library.
 
-    def __init__(self) -> None:
-        self.typestore = load_typestore()
+    Args:
+        typestore: the types; None takes those of `load_typestore`.
+    """
+
+    def __init__(self, typestore: Typestore | None = None) -> None:
+        self.typestore = typestore or load_typestore()
         self._defaults: dict[str, Mapping[str, Default]] = {}
         self._dtypes: dict[str, Mapping[str, np.dtype]] = {}
 

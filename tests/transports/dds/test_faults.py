@@ -17,7 +17,7 @@ from vl2_ros.node.transport import Qos
 pytest.importorskip("cyclonedds")
 
 from vl2_ros.transports.dds.endpoints import Endpoints
-from vl2_ros.transports.dds.graph import KnownPublishers
+from vl2_ros.transports.dds.graph import GraphReaders, KnownPublishers
 from vl2_ros.transports.dds.transport import DdsTransport
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -88,21 +88,23 @@ def test_thread_that_cannot_continue_logs_it_and_its_node_refuses(open_node, mon
     assert sender.failure == ""
 
 
-def test_unreadable_discovery_data_does_not_end_reading(open_node, monkeypatch, caplog):
+@pytest.mark.parametrize("kind", [KnownPublishers, GraphReaders])
+def test_unreadable_discovery_data_does_not_end_reading(open_node, monkeypatch, caplog, kind):
     node, sender = open_node(), open_node("sender")
     inbox = Inbox(node, "x", STRING, Qos())
 
     def fail(self) -> None:
         raise ValueError("no such policy")
 
-    monkeypatch.setattr(KnownPublishers, "_take", fail)
+    monkeypatch.setattr(kind, "_take", fail)
     publisher = sender.advertise("x", STRING, Qos())
     say(publisher, sender, "hello")
     inbox.wait()
     for one in (node, sender):
         assert one.failure == "" and one.count_publishers("x") in (0, 1)
     # The thread that fails first is the one that logs, maybe later than this one fails.
-    wait_until(lambda: caplog.text.count("counting publishers failed") == 2, "both nodes report it")
+    failed = f"{kind.purpose} failed"
+    wait_until(lambda: caplog.text.count(failed) == 2, "both nodes report it")
 
 
 def test_full_subscription_that_keeps_all_is_logged_and_does_not_block_the_sender(

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from cyclonedds.builtin import (
     BuiltinDataReader,
-    BuiltinTopicDcpsParticipant,
     BuiltinTopicDcpsPublication,
     BuiltinTopicDcpsSubscription,
 )
@@ -23,13 +22,11 @@ from cyclonedds.domain import DomainParticipant
 from cyclonedds.pub import DataWriter
 from cyclonedds.qos import Policy
 from cyclonedds.qos import Qos as DdsQos
-from cyclonedds.sub import DataReader
 from cyclonedds.topic import Topic
 
 from tests.node.wire import PATIENCE_S, Inbox, make_image, wait_until
 from vl2_ros.errors import ConfigError, TransportError
 from vl2_ros.node.transport import LATCHED, NEWEST_FROM_ANY, Qos
-from vl2_ros.transports.dds.graph import DISCOVERY_TOPIC, DISCOVERY_TYPE
 from vl2_ros.transports.dds.idl_types import IdlTypes, ros_type_name
 from vl2_ros.transports.dds.transport import DdsTransport
 
@@ -152,41 +149,6 @@ def test_endpoints_are_named_and_described_as_ros_does(dds_domain, open_node):
     assert Policy.Durability.TransientLocal in result.qos
     assert Policy.Reliability.BestEffort in image.qos
     assert Policy.History.KeepLast(1) in image.qos
-
-
-@pytest.mark.parametrize("is_publisher_first", [True, False])
-def test_the_node_and_its_endpoints_are_in_the_graph(dds_domain, open_node, is_publisher_first):
-    node = open_node("vl2", namespace="/robot/arm")
-    if is_publisher_first:
-        node.advertise("~/answer", STRING, Qos())
-    Inbox(node, "~/command", STRING, Qos())
-    if not is_publisher_first:
-        node.advertise("~/answer", STRING, Qos())
-    observer = DomainParticipant(dds_domain)
-    info_type = IdlTypes(node.types.typestore).plain(DISCOVERY_TYPE)
-    topic = Topic(observer, DISCOVERY_TOPIC, info_type)
-    latched = DdsQos(
-        Policy.Reliability.Reliable(0), Policy.Durability.TransientLocal, Policy.History.KeepLast(1)
-    )
-    reader = DataReader(observer, topic, latched)
-    wait_until(lambda: bool(reader.read(1)), "the graph has come")
-    (info,) = reader.take(10)
-    (entities,) = info.node_entities_info_seq
-    assert (entities.node_namespace, entities.node_name) == ("/robot/arm", "vl2")
-    readers = {one.key.bytes: one for one in read_all(observer, BuiltinTopicDcpsSubscription)}
-    writers = {one.key.bytes: one for one in read_all(observer, BuiltinTopicDcpsPublication)}
-    assert [readers[bytes(gid.data)].topic_name for gid in entities.reader_gid_seq] == [
-        "rt/robot/arm/vl2/command"
-    ]
-    assert [writers[bytes(gid.data)].topic_name for gid in entities.writer_gid_seq] == [
-        "rt/robot/arm/vl2/answer"
-    ]
-    participants = {one.key.bytes: one for one in read_all(observer, BuiltinTopicDcpsParticipant)}
-    assert Policy.Userdata(b"enclave=/;") in participants[bytes(info.gid.data)].qos
-
-
-def read_all(observer: DomainParticipant, builtin) -> list:
-    return [one for one in BuiltinDataReader(observer, builtin).take(100) if one.qos]
 
 
 def test_received_images_are_views_of_the_received_bytes(open_node):

@@ -13,8 +13,8 @@ from cyclonedds.qos import Policy
 from cyclonedds.qos import Qos as DdsQos
 
 from vl2_ros.errors import TransportError
+from vl2_ros.transports.dds.announcement import ENCLAVE
 from vl2_ros.transports.dds.errors import named_errors
-from vl2_ros.transports.dds.graph import ENCLAVE
 from vl2_ros.transports.dds.settings import find_last_index, is_loopback_asked, make_settings
 
 _WITHOUT_INDEX = (

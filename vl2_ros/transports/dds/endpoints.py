@@ -29,14 +29,14 @@ from vl2_ros.errors import TransportError
 from vl2_ros.node.guarded import guarded, log_failure
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.transport import LATCHED, PublisherInfo, Qos
-from vl2_ros.transports.dds.domain import join_domain, open_domain
-from vl2_ros.transports.dds.errors import named_errors
-from vl2_ros.transports.dds.graph import (
+from vl2_ros.transports.dds.announcement import (
     DISCOVERY_TOPIC,
     DISCOVERY_TYPE,
-    KnownPublishers,
     make_discovery_info,
 )
+from vl2_ros.transports.dds.domain import join_domain, open_domain
+from vl2_ros.transports.dds.errors import named_errors
+from vl2_ros.transports.dds.graph import GraphReaders, KnownPublishers
 from vl2_ros.transports.dds.idl_types import IdlTypes, dds_type_name
 from vl2_ros.transports.dds.qos import (
     OFFERED,
@@ -177,7 +177,7 @@ class Endpoints:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._failure = ""
-        self._is_detached = False
+        self._detached: set[object] = set()
         self._quiet_log = RepeatedLog(_log)
         self._topics: dict[str, Topic] = {}
         self._readers: list[Reader] = []
@@ -185,12 +185,14 @@ class Endpoints:
         self._domain = open_domain(domain_id, environment)
         self._participant = join_domain(domain_id)
         self._publishers = KnownPublishers(self._participant, self._quiet_log)
+        self._graph_readers = GraphReaders(self._participant, self._quiet_log, environment)
+        self._gid_bytes = 0
         self._wake = GuardCondition(self._participant)
         self._waitset = WaitSet(self._participant)
         self._waitset.attach(self._wake)
         self._waitset.attach(self._publishers.condition)
+        self._waitset.attach(self._graph_readers.condition)
         self._graph = self._open_writer(DISCOVERY_TOPIC, DISCOVERY_TYPE, LATCHED)
-        self._announce()
         self._thread = threading.Thread(target=self._run, name="vl2-dds-reader", daemon=True)
         self._thread.start()
 
@@ -280,12 +282,14 @@ class Endpoints:
         return Writer(name, endpoint, sample_type, self._quiet_log)
 
     def _announce(self) -> None:
-        readers = [one.endpoint for one in self._readers]
-        writers = [one.endpoint for one in self._writers if one.endpoint]
+        if not self._gid_bytes:
+            return
+        readers = [one.endpoint.guid for one in self._readers]
+        writers = [one.endpoint.guid for one in self._writers if one.endpoint]
         info = make_discovery_info(
-            self._types, self._participant, self._node_path, readers, writers
+            self._gid_bytes, self._participant.guid, self._node_path, readers, writers
         )
-        self._graph.write(self._types.serialize(info))
+        self._graph.write(info)
 
     def _run(self) -> None:
         failures = 0
@@ -302,7 +306,7 @@ class Endpoints:
 
     def _do_round(self) -> None:
         self._waitset.wait(dds_infinity)
-        self._update_publishers()
+        self._update_graph()
         with self._lock:
             self._drop_closed_readers()
             readers = tuple(self._readers)
@@ -323,12 +327,18 @@ class Endpoints:
         _log.critical("%s; the node receives nothing until it is started again", self._failure)
         self._closing.set()
 
-    def _update_publishers(self) -> None:
-        self._publishers.update()
-        if self._publishers.is_broken and not self._is_detached:
-            # It would wake this thread for ever.
-            self._waitset.detach(self._publishers.condition)
-            self._is_detached = True
+    def _update_graph(self) -> None:
+        for discovery in (self._publishers, self._graph_readers):
+            discovery.update()
+            if discovery.is_broken and discovery not in self._detached:
+                # It would wake this thread for ever.
+                self._waitset.detach(discovery.condition)
+                self._detached.add(discovery)
+        gid_bytes = self._graph_readers.gid_bytes
+        if gid_bytes not in (0, self._gid_bytes):
+            with self._lock:
+                self._gid_bytes = gid_bytes
+                self._announce()
 
     def _look(self) -> None:
         with self._lock:
@@ -369,4 +379,5 @@ class Endpoints:
             self._readers.clear()
             self._writers.clear()
             self._topics.clear()
-            del self._waitset, self._wake, self._publishers, self._participant, self._domain
+            del self._waitset, self._wake, self._publishers, self._graph_readers
+            del self._participant, self._domain
