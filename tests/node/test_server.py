@@ -232,6 +232,21 @@ def test_without_subscribers_only_what_is_kept_for_late_ones_is_made(rig, monkey
     assert results == ["/vl2/label_info", "/vl2/result", "/vl2/result"]
 
 
+def test_a_topic_whose_type_is_missing_is_skipped(rig, monkeypatch, caplog):
+    has = StoreMessageTypes.has
+    monkeypatch.setattr(
+        StoreMessageTypes, "has", lambda types, name: "LabelInfo" not in name and has(types, name)
+    )
+    with caplog.at_level(logging.INFO):
+        rig.start()
+    assert "~/label_info is not offered: vision_msgs/msg/LabelInfo is missing" in caplog.text
+    rig.show(rig.open_camera(), 1 * MS)
+    rig.command("a", "segment it")
+    (result,) = rig.results.wait_for("a")
+    assert (result.status, result.message) == (Status.OK, "")
+    assert rig.client.count_publishers(rig.name_of("~/label_info")) == 0
+
+
 def test_result_comes_after_the_topics_of_its_routes(rig):
     rig.start()
     order: list[str] = []

@@ -13,6 +13,7 @@ import cyclonedds.idl.types as idl
 import numpy as np
 import pytest
 from rosbags.interfaces import Nodetype
+from rosbags.typesys import Stores, get_typestore
 
 from vl2_ros.transports.dds.announcement import DISCOVERY_TYPE
 from vl2_ros.transports.dds.idl_types import IdlTypes, dds_type_name
@@ -159,3 +160,26 @@ def describe(hint: Any) -> str:
         return {str: "string", bool: "bool"}[hint]
     package, _, _, name = hint.__idl_typename__.split(".")
     return f"{package}/{name.removesuffix('_')}"
+
+
+@pytest.mark.parametrize("distro", ["HUMBLE", "KILTED", "LYRICAL"])
+def test_messages_have_the_same_fields_in_every_distribution(distro):
+    there = get_typestore(getattr(Stores, f"ROS2_{distro}"))
+    names = {*STANDARD, *OURS} - {DISCOVERY_TYPE}
+    while added := {part for name in names for part in list_parts(name)} - names:
+        names |= added
+    standard = {name for name in names if not name.startswith(("vl2_ros/", "vision_msgs/"))}
+    assert len(standard) > 20
+    for name in standard:
+        assert there.fielddefs[name][1] == STORE.fielddefs[name][1], name
+
+
+def list_parts(type_name: str) -> set[str]:
+    """Return the messages that are fields of a message."""
+    parts = set()
+    for _, (kind, detail) in STORE.fielddefs[type_name][1]:
+        if kind in (Nodetype.ARRAY, Nodetype.SEQUENCE):
+            kind, detail = detail[0]
+        if kind == Nodetype.NAME:
+            parts.add(detail)
+    return parts

@@ -30,6 +30,7 @@ ANNOTATED = ResultTopic("~/annotated", IMAGE_TYPE)
 ANNOTATED_COMPRESSED = ResultTopic("~/annotated/compressed", COMPRESSED_IMAGE_TYPE)
 
 _JPEG_QUALITY = 85
+_logger = logging.getLogger(__name__)
 
 
 class ResultOutput:
@@ -52,12 +53,13 @@ class ResultOutput:
         find_marker_lifetime_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._make = transport.types.make
-        self._log = RepeatedLog(logging.getLogger(__name__))
+        self._log = RepeatedLog(_logger)
         self._messages = ResultMessages(transport.types, find_info, find_marker_lifetime_s)
         self._parts = InstanceMessages(transport.types)
         self._publishers: dict[ResultTopic, Publisher] = {
             topic: transport.advertise(topic.name, topic.type_name, topic.qos)
             for topic in (*RESULT_TOPICS, ANNOTATED, ANNOTATED_COMPRESSED)
+            if _is_offered(topic, transport)
         }
 
     def publish(self, answer: Answer) -> None:
@@ -72,7 +74,8 @@ class ResultOutput:
         failures: list[str] = []
         parts = self._messages.open_parts(answer)
         for topic in self._messages.list_topics(answer):
-            self._try(topic.name, partial(self._publish_parts, topic, parts), failures)
+            if topic in self._publishers:
+                self._try(topic.name, partial(self._publish_parts, topic, parts), failures)
         self._try(ANNOTATED.name, partial(self._publish_annotated, answer), failures)
         result = self._messages.make_result(answer, parts, failures)
         send = self._publishers[RESULT].publish
@@ -122,3 +125,14 @@ class ResultOutput:
             format="rgb8; jpeg compressed bgr8",
             data=data.reshape(-1),
         )
+
+
+def _is_offered(topic: ResultTopic, transport: Transport) -> bool:
+    is_offered = not topic.is_optional or transport.types.has(topic.type_name)
+    if not is_offered:
+        _logger.info(
+            "%s is not offered: %s is missing; a newer release of its package has it",
+            topic.name,
+            topic.type_name,
+        )
+    return is_offered

@@ -72,6 +72,9 @@ class MessageTypes(Protocol):
                 are 1-D numpy arrays of the field's dtype.
         """
 
+    def has(self, type_name: str) -> bool:
+        """Return whether messages of a type can be made here."""
+
 
 class Publisher(Protocol):
     """One outgoing topic."""

@@ -190,6 +190,10 @@ class StoreMessageTypes:
         }
         return self.typestore.types[type_name](**values)
 
+    def has(self, type_name: str) -> bool:
+        """Return whether a type is known."""
+        return type_name in self.typestore.types
+
     def serialize(self, message: Any) -> memoryview:
         """Return a message as CDR, little endian, with its four bytes of encapsulation.
 
@@ -247,7 +251,7 @@ class StoreMessageTypes:
         )
 
     def _check_known(self, type_name: str) -> None:
-        if type_name not in self.typestore.types:
+        if not self.has(type_name):
             raise TransportError(
                 f"message type {type_name!r} is not known; expected a name such as "
                 "sensor_msgs/msg/Image, of ROS 2 Jazzy's own packages, vision_msgs or vl2_ros"

@@ -35,11 +35,13 @@ class ResultTopic:
         name: private to the node, such as `~/result`.
         type_name: such as `std_msgs/msg/String`.
         qos: of the publisher.
+        is_optional: skipped where the transport has no such type.
     """
 
     name: str
     type_name: str
     qos: Qos = Qos()
+    is_optional: bool = False
 
 
 # A late subscriber gets the last one or as many as it asks for, ten at most. Many more are kept
@@ -54,8 +56,9 @@ MARKERS = ResultTopic("~/markers", "visualization_msgs/msg/MarkerArray")
 POINTS = ResultTopic("~/points", POINTS_TYPE)
 SEGMENTATION = ResultTopic("~/segmentation", "vl2_ros/msg/InstanceArray")
 LABEL_IMAGE = ResultTopic("~/label_image", "sensor_msgs/msg/Image")
-# Beside the image and kept for late subscribers, as vision_msgs asks for.
-LABEL_INFO = ResultTopic("~/label_info", "vision_msgs/msg/LabelInfo", LATCHED)
+# Beside the image and kept for late subscribers, as vision_msgs asks for; its releases before 4.1
+# do not have the type.
+LABEL_INFO = ResultTopic("~/label_info", "vision_msgs/msg/LabelInfo", LATCHED, is_optional=True)
 POSES = ResultTopic("~/poses", "vl2_ros/msg/InstanceArray")
 GENERATED_IMAGE = ResultTopic("~/generated_image", "sensor_msgs/msg/Image")
 

@@ -67,6 +67,14 @@ class RosMessageTypes:
         except (AssertionError, AttributeError, TypeError) as error:
             raise TransportError(f"{type_name} cannot be made: {error}") from error
 
+    def has(self, type_name: str) -> bool:
+        """Return whether ROS 2 has a type here."""
+        try:
+            find_class(type_name)
+        except TransportError:
+            return False
+        return True
+
 
 @cache
 def _find_converters(type_name: str) -> Mapping[str, Convert]:
