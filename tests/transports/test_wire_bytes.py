@@ -37,6 +37,7 @@ STANDARD = (
     "vision_msgs/msg/LabelInfo",
     DISCOVERY_TYPE,
 )
+VISION_RESULT = "vl2_ros/msg/VisionResult"
 OURS = tuple(read_definitions())
 WORDS = ("", "mug", "red mug, left", "Müller", "物", "x" * 37)
 
@@ -160,6 +161,25 @@ def describe(hint: Any) -> str:
         return {str: "string", bool: "bool"}[hint]
     package, _, _, name = hint.__idl_typename__.split(".")
     return f"{package}/{name.removesuffix('_')}"
+
+
+def test_dds_learns_types_as_ros_2_declares_them():
+    byte, uint8 = (
+        find_member(*one)
+        for one in (("diagnostic_msgs/msg/DiagnosticStatus", "level"), (VISION_RESULT, "status"))
+    )
+    assert byte.member_type_id == uint8.member_type_id
+    assert byte.member_flags == uint8.member_flags
+
+
+def find_member(type_name: str, field: str) -> Any:
+    """Return how a field is declared to DDS."""
+    (whole, *_) = IDL.sample(type_name).__idl__.get_type_mapping().identifier_object_pair_complete
+    struct = whole.type_object.value.value
+    assert struct.struct_flags.IS_FINAL and not struct.struct_flags.IS_NESTED
+    assert struct.header.detail.type_name == dds_type_name(type_name)
+    (member,) = [one for one in struct.member_seq if one.detail.name == field]
+    return member.common
 
 
 @pytest.mark.parametrize("distro", ["HUMBLE", "KILTED", "LYRICAL"])

@@ -19,7 +19,8 @@ from rosbags.typesys.store import Typestore
 _idl: Any = cyclonedds.idl.types
 _NUMBERS: dict[str, Any] = {
     "bool": bool,
-    "byte": _idl.byte,
+    # As ROS 2 declares it to DDS, which keeps apart byte and uint8 where both sides declare types.
+    "byte": _idl.uint8,
     "char": _idl.uint8,
     **{name: getattr(_idl, name) for name in ("int8", "int16", "int32", "int64")},
     **{name: getattr(_idl, name) for name in ("uint8", "uint16", "uint32", "uint64")},
