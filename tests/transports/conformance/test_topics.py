@@ -35,7 +35,10 @@ TOPICS = {
 def test_route_decides_the_topics(rig):
     rig.start()
     silent = {topic.name for topic in SPATIAL_TOPICS}
-    names = [topic.name for topic in RESULT_TOPICS if topic.name not in silent]
+    # Not every release of vision_msgs has the types of all of them.
+    has = rig.client.types.has
+    offered = [topic for topic in RESULT_TOPICS if not topic.is_optional or has(topic.type_name)]
+    names = [topic.name for topic in offered if topic.name not in silent]
     inboxes = {name: rig.subscribe(name) for name in names}
     camera = rig.open_camera()
     rig.show(camera, 5 * MS)
@@ -44,7 +47,7 @@ def test_route_decides_the_topics(rig):
         for inbox in inboxes.values():
             inbox.clear()
         rig.command(word, f"{word} it")
-        expected = TOPICS[route] | {"~/result"}
+        expected = TOPICS[route] & {*names} | {"~/result"}
         for name in expected:
             (message,) = inboxes[name].wait()
             assert not hasattr(message, "header") or stamp_of(message) == 5 * MS
