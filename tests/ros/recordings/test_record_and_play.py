@@ -46,12 +46,13 @@ class Recorder:
 
         from vl2_ros.transports.ros.message_types import find_class
 
-        self.messages: Messages = {name: [] for name in topics}
+        has = client.transport.types.has
+        self.messages: Messages = {name: [] for name in topics if has(topics[name])}
         durability = {True: DurabilityPolicy.TRANSIENT_LOCAL, False: DurabilityPolicy.VOLATILE}
-        for name, type_name in topics.items():
-            is_latched = type_name in (RESULT.type_name, LABEL_INFO.type_name)
+        for name in self.messages:
+            is_latched = topics[name] in (RESULT.type_name, LABEL_INFO.type_name)
             client.node.create_subscription(
-                find_class(type_name),
+                find_class(topics[name]),
                 name,
                 self.messages[name].append,
                 QoSProfile(depth=100, durability=durability[is_latched]),
