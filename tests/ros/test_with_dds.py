@@ -105,5 +105,7 @@ def test_type_hashes_are_those_of_ros(client, type_name):
     find = client.node.get_publishers_info_by_topic
     wait_until(lambda: len(find("/hashed")) == 1, "the publisher is known")
     (endpoint,) = find("/hashed")
+    if not hasattr(endpoint, "topic_type_hash"):
+        pytest.skip("ros: types have no hashes before Iron")
     expected = StoreMessageTypes().hash_type(type_name)
     assert str(endpoint.topic_type_hash) == expected

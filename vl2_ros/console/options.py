@@ -82,14 +82,20 @@ def find_package_version(*names: str) -> str | None:
     return None
 
 
+#: Of a working copy that is not installed, as a package.xml has it.
+UNKNOWN_VERSION = "<version>unknown</version>"
+
+
 def find_version() -> str:
     """Return the version of this package, as pip or as colcon installed it."""
     installed = find_package_version("vl2_ros")
     if installed is None:
         # colcon: <prefix>/lib/python3.12/site-packages/vl2_ros and <prefix>/share/vl2_ros.
-        manifest = Path(__file__).parents[5] / "share" / "vl2_ros" / "package.xml"
-        text = manifest.read_text() if manifest.is_file() else "<version>unknown</version>"
-        installed = re.findall("<version>(.*?)</version>", text)[0]
+        # A working copy that lies less deep has no such folder.
+        prefixes = Path(__file__).parents[5:6]
+        manifests = [one / "share" / "vl2_ros" / "package.xml" for one in prefixes]
+        texts = [one.read_text() for one in manifests if one.is_file()]
+        installed = re.findall("<version>(.*?)</version>", "".join(texts) or UNKNOWN_VERSION)[0]
     return installed
 
 
