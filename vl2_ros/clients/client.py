@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vl2_ros.clients.received_result import ReceivedResult, read_result
@@ -20,10 +20,11 @@ from vl2_ros.node.request import Mode, WatchMode
 from vl2_ros.node.scheduling.schedule import refuse_id
 from vl2_ros.node.transport import MessageTypes, Qos, Transport
 from vl2_ros.processing.printable import make_printable
-from vl2_ros.structures import ImageOptions
+from vl2_ros.structures import ImageOptions, PromptKind, VisualPrompt
 
 COMMAND_TYPE = "vl2_ros/msg/VisionCommand"
 OPTIONS_TYPE = "vl2_ros/msg/ImageOptions"
+PROMPT_TYPE = "vl2_ros/msg/VisualPrompt"
 #: How often the graph is looked at while the node is not there yet, in seconds.
 _LOOK_PERIOD_S = 0.05
 #: Results that wait to be received. Enough for a burst; one more pushes out the oldest, so that
@@ -99,6 +100,7 @@ class PerceptionClient:
         watch_mode: WatchMode | None = None,
         deadline_s: float = 0.0,
         score_threshold: float = 0.0,
+        visual_prompts: Sequence[VisualPrompt] = (),
         image_options: ImageOptions | None = None,
     ) -> str:
         """Send a command; 0, empty and None leave the choice to the node.
@@ -113,14 +115,15 @@ class PerceptionClient:
             watch_mode: of a watch, how images after the first are answered.
             deadline_s: of an ask, seconds until the answer is worthless.
             score_threshold: instances scored below it are dropped, 0..1.
+            visual_prompts: where the sentence points in the camera's image; no masks.
             image_options: how an image is generated or edited.
 
         Returns:
             The id.
 
         Raises:
-            InputError: if an option is 0, which means the default in messages, or the id is longer
-                than a result repeats it.
+            InputError: if an option is 0, which means the default in messages, the id is longer
+                than a result repeats it, or a visual prompt is a mask.
         """
         if len(command_id) > MAX_ID_CHARACTERS:
             raise InputError(
@@ -138,6 +141,7 @@ class PerceptionClient:
             watch_mode=int(watch_mode or 0),
             deadline_s=deadline_s,
             score_threshold=score_threshold,
+            visual_prompts=[make_prompt_message(self._types, one) for one in visual_prompts],
             image_options=make_options_message(self._types, image_options or ImageOptions()),
         )
         self._commands.publish(message)
@@ -270,3 +274,17 @@ def make_options_message(types: MessageTypes, options: ImageOptions) -> Any:
         width=width,
         scheduler=options.scheduler,
     )
+
+
+def make_prompt_message(types: MessageTypes, prompt: VisualPrompt) -> Any:
+    """Make the vl2_ros/VisualPrompt of a command.
+
+    Raises:
+        InputError: if the prompt is a mask.
+    """
+    if prompt.kind is PromptKind.MASK:
+        raise InputError("masks are not sent to a node; point at the object with a polygon")
+    points = [
+        types.make("vision_msgs/msg/Point2D", x=float(x), y=float(y)) for x, y in prompt.points_xy
+    ]
+    return types.make(PROMPT_TYPE, kind=prompt.kind.value, image=prompt.image, points=points)

@@ -51,6 +51,10 @@ TransportName = Annotated[
         autocompletion=complete("dds", "ros"),
     ),
 ]
+Remaps = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FROM:=TO", help="Other name of a topic.", rich_help_panel="Network"),
+]
 EndWithInput = Annotated[
     bool, typer.Option("--end-with-input", hidden=True, help="End when standard input ends.")
 ]

@@ -15,7 +15,14 @@ import typer
 from vl2_ros.console import display, ros_node, terminal
 from vl2_ros.console.groups import Panel, group_options
 from vl2_ros.console.heap import return_freed_memory
-from vl2_ros.console.options import EndWithInput, NodeAddress, open_transport, set_domain
+from vl2_ros.console.options import (
+    EndWithInput,
+    NodeAddress,
+    Remaps,
+    open_transport,
+    set_domain,
+)
+from vl2_ros.console.view_command import DEFAULT_PORT, ViewPort, open_page_process
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.parameter_table import write_list
@@ -29,19 +36,23 @@ def serve(
     process: Annotated[ProcessParameters, Panel("Model", only=_OPTIONS)],
     settings: Annotated[NodeParameters, Panel("Node")],
     address: Annotated[NodeAddress, Panel("Network")],
-    remap: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FROM:=TO", help="Other name of a topic.", rich_help_panel="Network"),
-    ] = None,
+    remap: Remaps = None,
+    view: Annotated[
+        bool,
+        typer.Option("--view", help="Serve a page to look on and ask.", rich_help_panel="Page"),
+    ] = False,
+    view_port: ViewPort = DEFAULT_PORT,
     end_with_input: EndWithInput = False,
 ) -> None:
     """Run the node: images and commands in, typed results out, until Ctrl-C."""
     return_freed_memory()
     remaps = terminal.read_remaps(remap)
     # From here on an interrupt is an end, also that of input which ended before the model loads.
-    with terminal.end_quietly():
+    with terminal.end_quietly(), ExitStack() as beside:
         if end_with_input:
             terminal.interrupt_at_end_of_input()
+        if view:
+            beside.enter_context(open_page_process(address, remaps, view_port))
         if address.transport == "ros":
             set_domain(address.domain)
             _serve_ros(settings, process, address, remaps)

@@ -1,0 +1,107 @@
+"""The images of one camera for a live view: the newest, and those that a question may be about."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from vl2_ros.node.cameras.camera_input import CameraInput
+from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.request import StoredImage
+from vl2_ros.node.transport import Transport
+
+#: Images whose time of arrival is known; of a fast camera some seconds.
+_KNOWN_ARRIVALS = 300
+#: Images kept for a question: the newest when it is sent, and those that come next.
+_MOST_HELD = 8
+
+
+class LiveCamera:
+    """Subscribes to a camera while somebody looks.
+
+    Args:
+        name: of the camera, as the node calls it.
+        transport: receives the images.
+        image_transport: auto, raw or compressed, as of the node.
+        on_image: called after each image, on the transport's thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        transport: Transport,
+        image_transport: str,
+        on_image: Callable[[], None],
+    ) -> None:
+        """Resolve the topics; `open` subscribes.
+
+        Raises:
+            ConfigError: if the name is no topic name, or the transport none of the three.
+        """
+        self.name = name
+        self.topic = transport.resolve(name)
+        parameters = NodeParameters(
+            cameras=(name,), depth_topics=("",), image_transport=image_transport
+        )
+        self._input = CameraInput(name, parameters, transport, self._keep)
+        self._on_image = on_image
+        self._lock = threading.Lock()
+        self._is_open = False
+        self._newest: StoredImage | None = None
+        self._arrivals: OrderedDict[int, float] = OrderedDict()
+        self._held: dict[int, StoredImage] = {}
+        self._is_holding = False
+
+    def open(self) -> None:
+        """Subscribe, unless that is done."""
+        if not self._is_open:
+            self._is_open = True
+            self._input.subscribe()
+
+    def close(self) -> None:
+        """End the subscription; `open` begins again without an image."""
+        if self._is_open:
+            self._is_open = False
+            self._input.close()
+            with self._lock:
+                self._newest = None
+                self._held.clear()
+
+    @property
+    def newest(self) -> StoredImage | None:
+        """Return the newest image; None while there is none."""
+        with self._lock:
+            return self._newest
+
+    def find_arrival(self, stamp_ns: int) -> float | None:
+        """Return when the last image of a stamp came, by the monotonic clock; None: not known."""
+        with self._lock:
+            return self._arrivals.get(stamp_ns)
+
+    def hold(self) -> None:
+        """Keep the newest image and the next few, one of which a question is about."""
+        with self._lock:
+            self._held = {}
+            self._is_holding = True
+            if self._newest is not None:
+                self._held[self._newest.stamp_ns] = self._newest
+
+    def release(self, stamp_ns: int) -> StoredImage | None:
+        """Return the image of a stamp if it was held, and hold none any more."""
+        with self._lock:
+            found = self._held.get(stamp_ns)
+            self._held, self._is_holding = {}, False
+            return found
+
+    def _keep(self, image: StoredImage) -> None:
+        with self._lock:
+            self._newest = image
+            self._arrivals[image.stamp_ns] = time.monotonic()
+            self._arrivals.move_to_end(image.stamp_ns)
+            if len(self._arrivals) > _KNOWN_ARRIVALS:
+                self._arrivals.popitem(last=False)
+            if self._is_holding and len(self._held) < _MOST_HELD:
+                self._held[image.stamp_ns] = image
+        self._on_image()

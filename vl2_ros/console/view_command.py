@@ -1,0 +1,151 @@
+"""`vl2 view`: a page with what a node sees and answers; also beside `vl2 serve` and `vl2 demo`.
+
+The server's packages are imported when a page is opened, as they are an extra.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vl2_ros.console import display, terminal
+from vl2_ros.console.groups import Panel, complete, group_options
+from vl2_ros.console.options import EndWithInput, NodeAddress, Remaps, open_transport
+from vl2_ros.errors import TransportError
+
+if TYPE_CHECKING:
+    from vl2_ros.clients.client import PerceptionClient
+    from vl2_ros.clients.live_view import LiveView
+    from vl2_ros.node.transport import Transport
+
+DEFAULT_PORT = 8090
+#: Of the commands that serve the page beside something else.
+ViewPort = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="Port of the page of --view; 0: a free one.",
+        rich_help_panel="Page",
+    ),
+]
+#: How often a child is looked at, in seconds.
+_LOOK_PERIOD_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """Where the page is served, and what it shows."""
+
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to serve the page on; beyond this machine its URL contains a token."
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the page; 0: a free one.")
+    ] = DEFAULT_PORT
+    camera: Annotated[str, typer.Option(help="Camera of the node; default: its first.")] = ""
+    image_transport: Annotated[
+        str,
+        typer.Option(
+            help="Image transport: auto, raw or compressed, as of the node.",
+            autocompletion=complete("auto", "raw", "compressed"),
+        ),
+    ] = "auto"
+    rate: Annotated[float, typer.Option(metavar="HZ", help="Most frames a second.")] = 15.0
+
+
+@group_options
+def view(
+    page: Annotated[PageOptions, Panel("Page")],
+    address: Annotated[NodeAddress, Panel("Network")],
+    remap: Remaps = None,
+    end_with_input: EndWithInput = False,
+) -> None:
+    """Serve a page with the live image and answers of a running node, and ask it from there.
+
+    vl2 view
+    """
+    from vl2_ros.clients.client import PerceptionClient
+
+    remaps = terminal.read_remaps(remap)
+    with terminal.end_quietly(), ExitStack() as stack:
+        if end_with_input:
+            terminal.interrupt_at_end_of_input()
+        link = open_transport(address, "vl2_view", namespace=address.namespace, remap=remaps)
+        stack.enter_context(closing(link))
+        client = PerceptionClient(link, node_name=address.node_name, namespace=address.namespace)
+        live = stack.enter_context(open_page(client, link, page))
+        while not live.failure:
+            time.sleep(_LOOK_PERIOD_S / 2)
+        raise TransportError(f"{live.failure}; start the command again")
+
+
+@contextmanager
+def open_page(
+    client: PerceptionClient, transport: Transport, options: PageOptions
+) -> Iterator[LiveView]:
+    """Serve the page of a node while the body runs, and print its URL.
+
+    Raises:
+        ConfigError: if an option cannot be used.
+    """
+    from vl2_ros.clients.live_view import LiveView
+    from vl2_ros.views.live.audience import Audience
+    from vl2_ros.views.live.frame_output import PageOutput
+    from vl2_ros.views.live.server import LiveServer
+
+    audience = Audience()
+    live = LiveView(
+        client,
+        transport,
+        audience,
+        [PageOutput(audience)],
+        camera=options.camera,
+        rate_hz=options.rate,
+        image_transport=options.image_transport,
+    )
+    with (
+        closing(live),
+        closing(LiveServer(audience, live.handle, host=options.host, port=options.port)) as server,
+    ):
+        display.print_text(f"{client.node} is shown on {server.url} ; Ctrl-C ends it")
+        yield live
+
+
+@contextmanager
+def open_page_process(address: NodeAddress, remaps: Mapping[str, str], port: int) -> Iterator[None]:
+    """Serve the page in a process of its own while the body runs; its end ends nothing else."""
+    from vl2_ros.clients.child_process import ChildProcess
+
+    words = ["view", "--end-with-input", "--port", str(port), "--transport", address.transport]
+    words += ["--node-name", address.node_name, "--namespace", address.namespace]
+    words += [] if address.domain is None else ["--domain", str(address.domain)]
+    for pair in remaps.items():
+        words += ["--remap", ":=".join(pair)]
+    is_over = threading.Event()
+
+    def follow(child: ChildProcess) -> None:
+        while not is_over.wait(_LOOK_PERIOD_S):
+            try:
+                child.check()
+            except TransportError as error:
+                display.show_note(f"the page is not served any more: {error}")
+                return
+
+    with closing(ChildProcess("view", words, is_heard=True)) as child:
+        thread = threading.Thread(target=follow, args=(child,), name="vl2-view", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
