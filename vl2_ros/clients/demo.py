@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,39 @@ def ask_images(
         yield DemoAnswer(sentence, image.decode() if image else None, received, seconds)
 
 
+def repeat_questions(
+    client: PerceptionClient,
+    sentences: Sequence[str],
+    children: DemoProcesses,
+    *,
+    may_ask: Callable[[], bool],
+    image_s: float = 5.0,
+) -> None:
+    """Show one image after the other, and ask the sentence of each; never ends by itself.
+
+    Args:
+        client: asks.
+        sentences: of the images in turn.
+        children: camera and node; the camera repeats its recording.
+        may_ask: False keeps the images coming without a question.
+        image_s: how long each image stays, in seconds.
+
+    Raises:
+        TransportError: if the node does not come, or a process has ended.
+    """
+    _wait(partial(client.wait_for_node, _LOOK_PERIOD_S), "the node did not come", children.check)
+    for sentence in cycle(sentences):
+        # The image comes to the node first.
+        time.sleep(2 / _CAMERA_RATE_HZ)
+        if may_ask():
+            client.send(sentence)
+        due = time.monotonic() + image_s
+        while time.monotonic() < due:
+            children.check()
+            time.sleep(_LOOK_PERIOD_S)
+        children.show_next()
+
+
 class DemoProcesses:
     """The processes of the camera and the node; both end with this object.
 
@@ -136,13 +170,20 @@ class DemoProcesses:
         bag: the recording that the camera shows.
         topic: image topic of it; None takes the only camera.
         serve_options: further options of `vl2 serve`.
+        loop: after the last image comes the first.
     """
 
     def __init__(
-        self, bag: Path, *, topic: str | None = None, serve_options: Sequence[str] = ()
+        self,
+        bag: Path,
+        *,
+        topic: str | None = None,
+        serve_options: Sequence[str] = (),
+        loop: bool = False,
     ) -> None:
         play = ["camera", str(bag), "--onto", CAMERA, "--step", "--rate", str(_CAMERA_RATE_HZ)]
         play += [] if topic is None else ["--topic", topic]
+        play += ["--loop"] if loop else []
         serve = ["serve", "--transport", "dds", "--camera", CAMERA, "--end-with-input"]
         with contextlib.ExitStack() as stack:
             self._node = stack.enter_context(

@@ -33,6 +33,7 @@ from vl2_ros.console.options import (
 )
 from vl2_ros.console.output.demo_report import RESULTS, DemoReport
 from vl2_ros.console.output.formats import FormatName, check_format, make_entry, open_format
+from vl2_ros.console.view_command import DEFAULT_PORT, PageOptions, ViewPort, show_demo
 from vl2_ros.errors import InputError, VL2Error
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.views.answer_files import AnswerFiles, save_images
@@ -127,6 +128,15 @@ def demo(
     format_name: FormatName = "",
     images: Images = True,
     force: Force = False,
+    view: Annotated[
+        bool,
+        typer.Option(
+            "--view",
+            help="Serve a page with camera and answers until Ctrl-C, in place of writing images.",
+            rich_help_panel="Page",
+        ),
+    ] = False,
+    view_port: ViewPort = DEFAULT_PORT,
 ) -> None:
     """Run a camera and a node as processes, ask one sentence per image over DDS, draw the answers.
 
@@ -143,18 +153,23 @@ def demo(
     )
     from vl2_ros.transports.dds.transport import DdsTransport
 
-    if (out / RESULTS).exists() and not force:
+    if (out / RESULTS).exists() and not (force or view):
         raise InputError(f"{out} holds answers already; name another --out, or add --force")
     check_format(format_name, None if format_name != "yolo" else out.parent / "none", force=True)
     questions = list_questions(bag, terminal.read_sentences(commands), topic=topic)
-    report = DemoReport(bag.name, out, format_name, with_images=images)
     domain = find_free_domain()
     # Both children and the DDS library read these.
     os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+    start = partial(DemoProcesses, bag, topic=topic, serve_options=write_options(model))
+    if view:
+        page = PageOptions(port=view_port, camera=CAMERA)
+        show_demo([sentence for sentence, _ in questions], page, start, domain)
+        return
+    report = DemoReport(bag.name, out, format_name, with_images=images)
     with (
         terminal.hear_signals(),
         closing(DdsTransport("vl2_demo", domain_id=domain)) as transport,
-        closing(DemoProcesses(bag, topic=topic, serve_options=write_options(model))) as children,
+        closing(start()) as children,
         display.show_progress(f"camera and node, ROS domain {domain}") as show,
     ):
         client, frames = PerceptionClient(transport), ReceivedImages(transport, CAMERA)

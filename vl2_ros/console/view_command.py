@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +21,7 @@ from vl2_ros.errors import TransportError
 
 if TYPE_CHECKING:
     from vl2_ros.clients.client import PerceptionClient
+    from vl2_ros.clients.demo import DemoProcesses
     from vl2_ros.clients.live_view import LiveView
     from vl2_ros.node.transport import Transport
 
@@ -149,3 +150,28 @@ def open_page_process(address: NodeAddress, remaps: Mapping[str, str], port: int
         finally:
             is_over.set()
             thread.join()
+
+
+def show_demo(
+    sentences: Sequence[str], page: PageOptions, start: Callable[..., DemoProcesses], domain: int
+) -> None:
+    """Serve a page with the demo's camera, and ask its sentences until somebody asks there.
+
+    Args:
+        sentences: of the images in turn.
+        page: how the page is served.
+        start: makes the demo's processes.
+        domain: the ROS domain that they use.
+    """
+    from vl2_ros.clients.client import PerceptionClient
+    from vl2_ros.clients.demo import repeat_questions
+    from vl2_ros.transports.dds.transport import DdsTransport
+
+    with (
+        terminal.end_quietly(),
+        closing(DdsTransport("vl2_demo", domain_id=domain)) as transport,
+        closing(start(loop=True)) as children,
+    ):
+        client = PerceptionClient(transport)
+        with open_page(client, transport, page) as live:
+            repeat_questions(client, sentences, children, may_ask=lambda: not live.has_sent)

@@ -215,6 +215,8 @@ def _bind(host: str, port: int) -> socket.socket:
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             opened.bind(address)
+            # Who opens the URL at once waits until the server runs.
+            opened.listen()
         except OSError:
             opened.close()
             raise
