@@ -87,22 +87,26 @@ def test_a_box_and_a_point_are_drawn_with_the_mouse(browser, stage, view_height)
     page, complaints = open_page(browser, stage.server.url, viewport=size)
     wait_for_frames(page)
     height, width = FRAME_HW
-    area = page.locator("#image").bounding_box()
-    # In a low window there are black bars at the sides.
-    scale = min(area["width"] / width, area["height"] / height)
-    left = area["x"] + (area["width"] - width * scale) / 2
 
     def go(x: float, y: float) -> None:
+        area = page.locator("#image").bounding_box()
+        # In a low window there are black bars at the sides.
+        scale = min(area["width"] / width, area["height"] / height)
+        left = area["x"] + (area["width"] - width * scale) / 2
         page.mouse.move(left + x * scale, area["y"] + y * scale)
 
-    page.get_by_label("box", exact=True).check()
+    def choose(tool: str) -> None:
+        page.get_by_label(tool, exact=True).check()
+        page.locator("#image").scroll_into_view_if_needed()
+
+    choose("box")
     go(400, 300)
     page.mouse.down()
     go(250, 200)
     go(100, 60)
     page.mouse.up()
     expect(page.locator("#drawn rect")).to_have_count(1)
-    page.get_by_label("point", exact=True).check()
+    choose("point")
     go(320, 240)
     page.mouse.down()
     page.mouse.up()
