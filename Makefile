@@ -81,7 +81,7 @@ $(VENV)/.python: $(INSTALLED_FROM)
 
 # The embedded model answers from engines, without torch.
 $(VENV)/.demo: $(VENV)/.python
-	$(PIP) --editable '.[dds]'
+	$(PIP) --editable '.[dds,view]'
 	@touch $@
 
 # torch first and alone, so that nothing else chooses its build.
@@ -90,7 +90,7 @@ $(VENV)/.torch: $(VENV)/.python
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch
-	$(PIP) --editable '.[torch,diffusion,export,release,sim,train,eval,dev]'
+	$(PIP) --editable '.[torch,diffusion,export,release,sim,train,eval,view,dev]'
 	@touch $(VENV)/.demo $@
 
 $(NUMPY1)/.test: $(INSTALLED_FROM)
@@ -102,6 +102,6 @@ $(NUMPY1)/.test: $(INSTALLED_FROM)
 	@printf '%s\n' 'numpy==1.26.*' 'opencv-python-headless==4.6.*' 'pillow==10.2.*' 'rich==13.7.*' \
 		'ruamel.yaml==0.17.21' >> $(NUMPY1)/constraints.txt
 	$(NUMPY1)/bin/python -m pip install --disable-pip-version-check \
-		--constraint $(NUMPY1)/constraints.txt --editable '.[release]' \
+		--constraint $(NUMPY1)/constraints.txt --editable '.[release,view]' \
 		hypothesis pycocotools pytest pyyaml
 	@touch $@

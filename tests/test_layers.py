@@ -117,6 +117,14 @@ def test_one_file_imports_onnx_runtime():
     assert files == [PACKAGE / "runtime" / "onnxruntime_backend" / "engine.py"]
 
 
+def test_the_server_of_the_page_is_imported_when_a_page_is_opened():
+    blocked = ["starlette", "uvicorn", "websockets"]
+    done = run_blocked(blocked, "import vl2_ros.cli, vl2_ros.clients.live_view")
+    assert done.returncode == 0, done.stderr
+    done = run_blocked(blocked, "from vl2_ros.cli import main; main(['view', '--domain', '77'])")
+    assert done.returncode == 2 and "pip install 'vl2_ros[view]'" in done.stderr
+
+
 def test_the_blocking_itself_works():
     done = run_blocked(["torch"], "import vl2_ros.model.network")
     assert done.returncode != 0 and "torch" in done.stderr

@@ -22,9 +22,9 @@ def open_stream(port: int, *, token: str = "") -> AbstractContextManager[ClientC
 
 
 def receive_document(stream: ClientConnection, kind: str, **fields: Any) -> dict[str, Any]:
-    """Return the next document of a type whose fields have these values."""
+    """Return the next document of a type whose fields have these values; frames are shown."""
     while True:
-        one = stream.recv(timeout=PATIENCE_S)
+        one = _receive(stream)
         if isinstance(one, str):
             document = json.loads(one)
             if document["type"] == kind and fields.items() <= document.items():
@@ -34,11 +34,17 @@ def receive_document(stream: ClientConnection, kind: str, **fields: Any) -> dict
 def receive_frame(stream: ClientConnection) -> tuple[dict[str, Any], bytes]:
     """Return header and JPEG of the next frame, and say that it is shown."""
     while True:
-        one = stream.recv(timeout=PATIENCE_S)
+        one = _receive(stream)
         if isinstance(one, bytes):
-            stream.send(json.dumps({"type": "shown"}))
             length = int.from_bytes(one[:4], "big")
             return json.loads(one[4 : 4 + length]), one[4 + length :]
+
+
+def _receive(stream: ClientConnection) -> str | bytes:
+    one = stream.recv(timeout=PATIENCE_S)
+    if isinstance(one, bytes):
+        stream.send(json.dumps({"type": "shown"}))
+    return one
 
 
 def knock(port: int, path: str, **headers: str) -> http.client.HTTPResponse:
