@@ -19,11 +19,11 @@ from tests.recordings.recordings import (
 from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.clients.demo import (
     CAMERA,
-    ReceivedImages,
     ask_images,
     find_free_domain,
     list_questions,
 )
+from vl2_ros.clients.received_images import ReceivedImages
 from vl2_ros.errors import TransportError
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Status

@@ -9,24 +9,20 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 from vl2_ros.clients.child_process import ChildProcess
 from vl2_ros.clients.client import PerceptionClient
+from vl2_ros.clients.received_images import ReceivedImages
 from vl2_ros.clients.received_result import ReceivedResult
 from vl2_ros.errors import TransportError
-from vl2_ros.node.cameras.camera_image import store_compressed_image, store_image
-from vl2_ros.node.request import Status, StoredImage
-from vl2_ros.node.transport import NEWEST_FROM_ANY, Transport
-from vl2_ros.recordings.bag import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, raise_stamps, read_images
+from vl2_ros.node.request import Status
+from vl2_ros.recordings.bag import raise_stamps, read_images
 from vl2_ros.structures import Frame
 
 CAMERA = "/demo/camera"
@@ -37,7 +33,6 @@ _START_S = 300.0
 _ANSWER_S = 300.0
 _LOOK_PERIOD_S = 0.1
 _MOST_ATTEMPTS = 5
-_KEPT_IMAGES = 30
 #: DDS's port rules: each domain has 250 ports; participants of a host take two each from here on.
 _FIRST_PORT, _PORTS_OF_DOMAIN, _UNICAST_PORT = 7400, 250, 10
 #: ROS 2 recommends the domains up to here; the ports of higher ones belong to other programs.
@@ -59,41 +54,6 @@ class DemoAnswer:
     frame: Frame | None
     received: ReceivedResult
     seconds: float
-
-
-class ReceivedImages:
-    """The last images of a camera topic, by their stamps."""
-
-    def __init__(self, transport: Transport, camera: str) -> None:
-        self._changed = threading.Condition()
-        self._by_stamp: OrderedDict[int, StoredImage] = OrderedDict()
-        for topic, type_name, store in (
-            (camera, IMAGE_TYPE, store_image),
-            (f"{camera}/compressed", COMPRESSED_IMAGE_TYPE, store_compressed_image),
-        ):
-            transport.subscribe(topic, type_name, NEWEST_FROM_ANY, self._keep(store))
-
-    def wait_for(self, stamp_ns: int, timeout_s: float) -> bool:
-        """Wait until an image has been received; False when it was not within the time."""
-        with self._changed:
-            return self._changed.wait_for(lambda: stamp_ns in self._by_stamp, timeout_s)
-
-    def find(self, stamp_ns: int) -> StoredImage | None:
-        """Return a received image, None when it is not among the last."""
-        with self._changed:
-            return self._by_stamp.get(stamp_ns)
-
-    def _keep(self, store: Callable[[Any], StoredImage]) -> Callable[[Any], None]:
-        def keep(message: Any) -> None:
-            image = store(message)
-            with self._changed:
-                self._by_stamp[image.stamp_ns] = image
-                self._by_stamp.move_to_end(image.stamp_ns)
-                if len(self._by_stamp) > _KEPT_IMAGES:
-                    self._by_stamp.popitem(last=False)
-                self._changed.notify_all()
-
-        return keep
 
 
 def ask_images(

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vl2_ros.processing.printable import make_printable
@@ -210,12 +209,12 @@ def show_message(result: Result) -> None:
         show_note(f"note: {result.message}")
 
 
-def describe_received(received: ReceivedResult, images: Sequence[Path] = ()) -> dict[str, Any]:
+def describe_received(received: ReceivedResult, files: AnswerFiles | None = None) -> dict[str, Any]:
     """Make the JSON of a result that came from a node, masks as run lengths.
 
     Args:
         received: the result.
-        images: files of generated or edited images, where they were written.
+        files: its images and its overlay, where they were written.
     """
     from vl2_ros.views.answer_document import AnswerSource, describe_answer
 
@@ -229,7 +228,8 @@ def describe_received(received: ReceivedResult, images: Sequence[Path] = ()) -> 
         model=received.model,
         model_identity=received.model_identity,
         engine=received.engine,
-        files=images,
+        overlay=files.overlay if files else None,
+        files=files.images if files else (),
     )
     return describe_answer(received.result, source, with_masks=True)
 
@@ -257,10 +257,12 @@ def _list_words(received: ReceivedResult) -> list[str]:
     return words if received.status.name != "OK" else [received.result.text or "(no text)", *words]
 
 
-def print_received(received: ReceivedResult, *, as_json: bool, images: Sequence[Path] = ()) -> None:
+def print_received(
+    received: ReceivedResult, *, as_json: bool, files: AnswerFiles | None = None
+) -> None:
     """Print a result that came from a node, on one line."""
     if as_json:
-        print_json(describe_received(received, images))
+        print_json(describe_received(received, files))
     else:
         print_text(format_received(received))
 

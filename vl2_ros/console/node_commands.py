@@ -36,12 +36,16 @@ from vl2_ros.console.output.formats import FormatName, check_format, make_entry,
 from vl2_ros.console.view_command import DEFAULT_PORT, PageOptions, ViewPort, show_demo
 from vl2_ros.errors import InputError, VL2Error
 from vl2_ros.processing.printable import make_printable
-from vl2_ros.views.answer_files import AnswerFiles, save_images
+from vl2_ros.views.answer_files import AnswerFiles, save_drawn
 from vl2_ros.views.formats.writer import FORMATS
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from vl2_ros.clients.received_images import ReceivedImages
     from vl2_ros.clients.received_result import ReceivedResult
     from vl2_ros.node.request import Answer
+    from vl2_ros.node.transport import Transport
 
 #: Statuses of a last result that are an error of the command line.
 _REFUSALS = ("BUSY", "EXPIRED", "INVALID", "FAILED")
@@ -146,11 +150,11 @@ def demo(
     from vl2_ros.clients.demo import (
         CAMERA,
         DemoProcesses,
-        ReceivedImages,
         ask_images,
         find_free_domain,
         list_questions,
     )
+    from vl2_ros.clients.received_images import ReceivedImages
     from vl2_ros.transports.dds.transport import DdsTransport
 
     if (out / RESULTS).exists() and not (force or view):
@@ -268,7 +272,7 @@ def send(
     save: Annotated[
         Path | None,
         typer.Option(
-            help="File for the generated or edited image; of a watch the newest.",
+            help="File for the generated or edited image, else the overlay; of a watch the newest.",
             rich_help_panel="Output",
         ),
     ] = None,
@@ -283,6 +287,8 @@ def send(
 
     options, watch = drawing.make(), sending.watch
     with closing(open_transport(address, "vl2_send")) as link:
+        # First, so that the node knows of it when the command comes.
+        drawn = None if save is None else _receive_annotated(link, address)
         client = PerceptionClient(link, node_name=address.node_name, namespace=address.namespace)
         client.require_node(sending.timeout)
         sent = client.send(
@@ -296,7 +302,13 @@ def send(
             score_threshold=threshold,
             image_options=options,
         )
-        show = partial(_show_received, as_json=as_json, save=save)
+
+        def show(received: ReceivedResult, *, in_full: bool) -> None:
+            files = None
+            if save is not None and drawn is not None:
+                files = _save_received(received, save, drawn)
+            _show_received(received, as_json=as_json, files=files, in_full=in_full)
+
         with terminal.end_quietly():
             try:
                 for received in client.follow(sent, sending.timeout):
@@ -387,22 +399,45 @@ def _play_source(word: str, playing: Playing, network: Link) -> None:
         )
 
 
+def _receive_annotated(link: Transport, address: NodeAddress) -> ReceivedImages:
+    """Receive the images into which a node draws its answers, as long as somebody receives them."""
+    from vl2_ros.clients.received_images import ReceivedImages
+    from vl2_ros.node.names import resolve_topic
+    from vl2_ros.node.result_output import ANNOTATED
+
+    topic = resolve_topic(ANNOTATED.name, address.node_name, address.namespace)
+    return ReceivedImages(link, topic, forms=("raw",), qos=ANNOTATED.qos)
+
+
+def _save_received(received: ReceivedResult, path: Path, drawn: ReceivedImages) -> AnswerFiles:
+    """Write the images of a result, or its overlay, which the node has sent before it."""
+    result = received.result
+
+    def find_overlay() -> np.ndarray | None:
+        if received.status.name != "OK" or not drawn.wait_for(result.stamp_ns, _LAST_WORD_S):
+            return None
+        image = drawn.find(result.stamp_ns)
+        return None if image is None else image.decode().rgb
+
+    files = save_drawn(result, path, find_overlay)
+    if files == AnswerFiles() and received.status.name == "OK":
+        display.show_note(f"the node sent no image with the answer; nothing was written to {path}")
+    return files
+
+
 def _show_received(
-    received: ReceivedResult, *, as_json: bool, save: Path | None, in_full: bool
+    received: ReceivedResult, *, as_json: bool, files: AnswerFiles | None, in_full: bool
 ) -> None:
     """Print one result of a command; a last one that is no answer is an error."""
     result = received.result
-    images = () if save is None else save_images(result, save)
     is_refusal = received.is_final and received.status.name in _REFUSALS
     if as_json or not (is_refusal or in_full):
-        display.print_received(received, as_json=as_json, images=images)
+        display.print_received(received, as_json=as_json, files=files)
     elif not is_refusal:
         seconds = sum(result.stage_ms.values()) / 1e3
         display.print_answer(None, result, seconds)
-        if named := AnswerFiles(None, images).name_them():
+        if files is not None and (named := files.name_them()):
             display.print_text(named)
-    if save is not None and not images and received.status.name == "OK":
-        display.show_note(f"the answer holds no image; nothing was written to {save}")
     if is_refusal:
         error = f"{received.status.name.lower()}: {make_printable(received.message)}"
         if not as_json:

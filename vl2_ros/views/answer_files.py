@@ -7,7 +7,7 @@ One name is enough: it goes to the generated image, else to the overlay. A secon
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,11 +54,31 @@ def save_answer(frame: Frame | None, sentence: str, result: Result, path: Path) 
     Raises:
         InputError: if a file cannot be written.
     """
+    from vl2_ros.views.overlay import draw_overlay
+
+    def draw() -> np.ndarray | None:
+        return None if frame is None else draw_overlay(frame, result, question=sentence)
+
+    return save_drawn(result, path, draw)
+
+
+def save_drawn(result: Result, path: Path, draw: Callable[[], np.ndarray | None]) -> AnswerFiles:
+    """Write the images of an answer, and its overlay where it has one.
+
+    Args:
+        result: the answer.
+        path: name of the first file.
+        draw: called for an answer with an overlay; returns it, (H, W, 3) uint8 RGB, or None.
+
+    Raises:
+        InputError: if a file cannot be written.
+    """
     images = save_images(result, path)
-    if frame is None or (images and not result.branches):
+    rgb = None if images and not result.branches else draw()
+    if rgb is None:
         return AnswerFiles(None, images)
     overlay = path.with_stem(f"{path.stem}_overlay") if images else path
-    save_overlay(frame, sentence, result, overlay)
+    _write(rgb, overlay, "overlay")
     return AnswerFiles(overlay, images)
 
 
