@@ -14,13 +14,14 @@ from tests.console.command_line import check_document, run
 from tests.console.node_process import LiveNode
 from tests.flow.test_pipeline import DetectionDecoder
 from tests.flow.test_pipeline_images import Generator, make_pipeline
-from tests.node.scripted_perceiver import STEPS, ScriptedPerceiver
+from tests.node.scripted_perceiver import STEPS, ScriptedPerceiver, make_detections
 from vl2_ros.console.image_options import read_size
 from vl2_ros.errors import InputError
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.recordings.bag import list_image_topics
-from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, Result, Route
+from vl2_ros.structures import Branch, Frame, GeneratedImage, ImageOptions, Result, Route
 from vl2_ros.views.answer_files import AnswerFiles, save_answer
+from vl2_ros.views.overlay import draw_overlay
 
 GENERATED = "Here it is [GEN]."
 EDITED = "Here it is [EDIT]."
@@ -232,9 +233,30 @@ class TestNode:
         assert read(out).shape[:2] == (made["height"], made["width"]) == (16, 24)
         assert document["instances"] == []
 
-    def test_nothing_to_save_is_reported(self, node, tmp_path, capsys):
+    def test_send_saves_the_overlay_of_what_was_found(self, node, tmp_path, capsys):
+        out = tmp_path / "found.png"
+        assert run("send", "segment it", "--save", out, "--json") == 0
+        document = json.loads(capsys.readouterr().out)
+        assert document["overlay"] == str(out)
+        ((frame, _),) = node.perceiver.seen
+        branch = Branch(Route.SEGMENT, ("mug", "bowl"), make_detections(frame))
+        expected = draw_overlay(frame, Result("", 0, "", "", (branch,)), caption=False)
+        written = read(out)
+        assert len(written) > len(expected), "the caption is below"
+        np.testing.assert_array_equal(written[: len(expected)], expected)
+
+    def test_an_edit_and_what_was_found_are_two_files(self, node, tmp_path):
+        assert run("send", "change and segment it", "--save", tmp_path / "a.png") == 0
+        assert sorted(one.name for one in tmp_path.glob("*.png")) == ["a.png", "a_overlay.png"]
+
+    def test_nothing_to_save_is_reported(self, node, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(
+            "vl2_ros.node.result_output.draw_overlay", lambda *values, **more: 1 / 0
+        )
+        monkeypatch.setattr("vl2_ros.console.node_commands._LAST_WORD_S", 0.1)
         assert run("send", "find it", "--save", tmp_path / "none.png") == 0
-        assert "the answer holds no image; nothing was written" in capsys.readouterr().err
+        assert "sent no image with the answer; nothing was written" in capsys.readouterr().err
+        assert run("send", "fail", "--save", tmp_path / "none.png") == 2
         assert not (tmp_path / "none.png").exists()
 
     @pytest.mark.parametrize(
