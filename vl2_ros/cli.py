@@ -51,6 +51,7 @@ EXTRAS = {
     "faster_coco_eval": "eval",
     "filelock": "export",
     "av": "video",
+    "foxglove": "foxglove",
     "starlette": "view",
     "uvicorn": "view",
     "websockets": "view",

@@ -65,6 +65,21 @@ def test_view_shows_a_node_over_dds(dds_domain, bag):
     assert not is_served(port)
 
 
+def test_view_serves_foxglove_as_well(dds_domain, bag):
+    pytest.importorskip("foxglove", reason="foxglove-sdk is not installed")
+    options = ("--port", 0, "--foxglove", "--foxglove-port", 0)
+    with (
+        closing(LiveNode(bag)),
+        serving("view", *options, also="Foxglove opens ws://") as (
+            process,
+            port,
+        ),
+    ):
+        with open_stream(port) as page:
+            receive_frame(page)
+        end(process)
+
+
 def test_serve_shows_itself_in_a_process_of_its_own(dds_domain):
     arguments = ("serve", "--view", "--view-port", 0)
     with serving(*arguments, also="looks at") as (process, port):

@@ -56,11 +56,16 @@ class PerceptionClient:
         self._make = transport.types.make
         self._transport = transport
         self.node = join_node_name(node_name, namespace)
-        self.result_topic = resolve_topic(RESULT.name, node_name, namespace)
-        command_topic = resolve_topic("~/vision_command", node_name, namespace)
+        self._names = (node_name, namespace)
+        self.result_topic = self.resolve(RESULT.name)
+        command_topic = self.resolve("~/vision_command")
         self._waiting = _Waiting(self.result_topic)
         transport.subscribe(self.result_topic, RESULT.type_name, _RESULT_QOS, self._waiting.put)
         self._commands = transport.advertise(command_topic, COMMAND_TYPE, _COMMAND_QOS)
+
+    def resolve(self, topic: str) -> str:
+        """Return the absolute name of one of the node's topics, such as `~/annotated`."""
+        return resolve_topic(topic, *self._names)
 
     def has_node(self) -> bool:
         """Return whether the node accepts commands and publishes results now."""

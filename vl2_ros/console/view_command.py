@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from vl2_ros.clients.demo import DemoProcesses
     from vl2_ros.clients.live_view import LiveView
     from vl2_ros.node.transport import Transport
+    from vl2_ros.views.live.foxglove_output import FoxgloveOutput
+    from vl2_ros.views.live.frame_output import FrameOutput
 
 DEFAULT_PORT = 8090
 #: Of the commands that serve the page beside something else.
@@ -62,6 +64,15 @@ class PageOptions:
         ),
     ] = "auto"
     rate: Annotated[float, typer.Option(metavar="HZ", help="Most frames a second.")] = 15.0
+    foxglove: Annotated[
+        bool,
+        typer.Option(
+            "--foxglove", help="Serve Foxglove as well: every program of this machine may look."
+        ),
+    ] = False
+    foxglove_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port for Foxglove; 0: a free one.")
+    ] = 8765
 
 
 @group_options
@@ -105,21 +116,38 @@ def open_page(
     from vl2_ros.views.live.server import LiveServer
 
     audience = Audience()
-    live = LiveView(
-        client,
-        transport,
-        audience,
-        [PageOutput(audience)],
-        camera=options.camera,
-        rate_hz=options.rate,
-        image_transport=options.image_transport,
-    )
-    with (
-        closing(live),
-        closing(LiveServer(audience, live.handle, host=options.host, port=options.port)) as server,
-    ):
+    with ExitStack() as stack:
+        outputs: list[FrameOutput] = [PageOutput(audience)]
+        if options.foxglove:
+            outputs.append(stack.enter_context(_open_foxglove(client, transport, options)))
+        live = LiveView(
+            client,
+            transport,
+            audience,
+            outputs,
+            camera=options.camera,
+            rate_hz=options.rate,
+            image_transport=options.image_transport,
+        )
+        stack.enter_context(closing(live))
+        server = LiveServer(audience, live.handle, host=options.host, port=options.port)
+        stack.enter_context(closing(server))
         display.print_text(f"{client.node} is shown on {server.url} ; Ctrl-C ends it")
         yield live
+
+
+@contextmanager
+def _open_foxglove(
+    client: PerceptionClient, transport: Transport, options: PageOptions
+) -> Iterator[FoxgloveOutput]:
+    """Serve Foxglove while the body runs, and print where; on this machine alone."""
+    from vl2_ros.clients.live_scene import follow_scene
+    from vl2_ros.views.live.foxglove_output import FoxgloveOutput
+
+    with closing(FoxgloveOutput(options.foxglove_port)) as output:
+        follow_scene(transport, client, output)
+        display.print_text(f"Foxglove opens {output.url}")
+        yield output
 
 
 @contextmanager
