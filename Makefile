@@ -22,7 +22,7 @@ NUMPY1 := .venv-numpy1
 NUMPY1_TESTS := tests/test_structures.py tests/test_geometry.py tests/processing tests/views \
 	tests/node tests/flow/test_pipeline.py
 
-.PHONY: help demo test test-numpy1 slow quick check train engines clean
+.PHONY: help demo test test-numpy1 slow quick check screenshot train engines clean
 
 help:
 	@echo "make demo    run a recorded camera and a node, ask over DDS, write overlay images"
@@ -31,6 +31,7 @@ help:
 	@echo "make slow    the slow tests; .ci/run runs them after make test"
 	@echo "make test-numpy1  the tests without torch on numpy 1.26; .ci/run runs them, too"
 	@echo "make check   ruff and mypy only"
+	@echo "make screenshot  take docs/view.jpg again, in Chromium"
 	@echo "make train   train the embedded model again (hours)"
 	@echo "make engines export the embedded model to ONNX again (minutes)"
 	@echo "make clean   remove the virtual environments and what the tools left"
@@ -59,6 +60,9 @@ check: $(VENV)/.test
 		echo "mypy with $$stubs"; \
 		MYPYPATH=$$stubs $(BIN)/mypy --cache-dir .mypy_cache/$$(basename $$stubs) $(TENSORRT_FILES); \
 	done
+
+screenshot: $(VENV)/.test
+	$(BIN)/python docs/screenshot.py docs/view.jpg
 
 train: $(VENV)/.test
 	$(BIN)/vl2 train

@@ -16,7 +16,7 @@ from vl2_ros.structures import Detections, Result
 from vl2_ros.views.live.frames import draw_results, encode_jpeg
 
 #: Age up to which a result is drawn into newer frames, in seconds; then things have moved.
-KEPT_S = 5.0
+KEPT_S = 2.0
 #: Instances that a document names; it counts the others.
 _MOST_FOUND = 12
 #: Longer side of an image within a document, in pixels.

@@ -1,1 +1,1 @@
-"""Views of results for people and other programs: overlays and JSON."""
+"""Views of results for people and other programs: overlays, JSON, the live page."""
