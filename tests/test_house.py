@@ -39,7 +39,9 @@ def test_the_small_copy_runs_and_names_what_it_leaves_out():
     assert "did not run" in done.stdout and "leaves out release_tiny/chat.json" in done.stdout
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "slow", "quick", "check", "train"])
+@pytest.mark.parametrize(
+    "target", ["demo", "test", "slow", "quick", "check", "screenshot", "train"]
+)
 def test_make_knows_what_to_do(target, tmp_path):
     if shutil.which("make") is None:
         pytest.fail("expected make on the machine that runs the tests")
@@ -49,6 +51,6 @@ def test_make_knows_what_to_do(target, tmp_path):
     done = subprocess.run(["make", "-n", target], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     if target == "demo":
-        assert "--editable '.[dds]'" in done.stdout and "torch" not in done.stdout
+        assert "--editable '.[dds,view]'" in done.stdout and "torch" not in done.stdout
     else:
         assert done.stdout.index("constraints.txt torch\n") < done.stdout.index("--editable")
