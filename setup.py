@@ -17,6 +17,7 @@ SIM = ["mujoco>=3.17"]
 DDS = ["cyclonedds>=11.0"]
 VIDEO = ["av>=14"]
 VIEW = ["starlette>=0.46", "uvicorn>=0.35", "websockets>=14"]
+RERUN = ['rerun-sdk>=0.41; python_version >= "3.11"']
 FOXGLOVE = ["foxglove-sdk>=0.30"]
 EVAL = ["faster-coco-eval>=1.8", "pycocotools>=2.0.11"]
 #: Files that stand at the root, where ROS or people look for them -> where a wheel carries them.
@@ -143,6 +144,7 @@ setup(
         "video": VIDEO,
         "view": VIEW,
         "foxglove": [*VIEW, *FOXGLOVE],
+        "rerun": [*VIEW, *RERUN],
         "dev": [
             *DDS,
             *VIDEO,

@@ -52,6 +52,7 @@ EXTRAS = {
     "filelock": "export",
     "av": "video",
     "foxglove": "foxglove",
+    "rerun": "rerun",
     "starlette": "view",
     "uvicorn": "view",
     "websockets": "view",

@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from vl2_ros.node.transport import Transport
     from vl2_ros.views.live.foxglove_output import FoxgloveOutput
     from vl2_ros.views.live.frame_output import FrameOutput
+    from vl2_ros.views.live.rerun_output import RerunOutput
 
 DEFAULT_PORT = 8090
 #: Of the commands that serve the page beside something else.
@@ -73,6 +75,12 @@ class PageOptions:
     foxglove_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port for Foxglove; 0: a free one.")
     ] = 8765
+    rerun: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT.rrd", help="Record images and results for Rerun as long as it runs."
+        ),
+    ] = None
 
 
 @group_options
@@ -120,6 +128,8 @@ def open_page(
         outputs: list[FrameOutput] = [PageOutput(audience)]
         if options.foxglove:
             outputs.append(stack.enter_context(_open_foxglove(client, transport, options)))
+        if options.rerun is not None:
+            outputs.append(stack.enter_context(_open_recording(options.rerun)))
         live = LiveView(
             client,
             transport,
@@ -148,6 +158,12 @@ def _open_foxglove(
         follow_scene(transport, client, output)
         display.print_text(f"Foxglove opens {output.url}")
         yield output
+
+
+def _open_recording(path: Path) -> AbstractContextManager[RerunOutput]:
+    from vl2_ros.views.live.rerun_output import RerunOutput
+
+    return closing(RerunOutput(path))
 
 
 @contextmanager

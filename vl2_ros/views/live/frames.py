@@ -29,14 +29,19 @@ def draw_results(frame: Frame, results: Sequence[Result]) -> np.ndarray:
         (H, W, 3) uint8 RGB; of a frame with a side above `MAX_SIDE` smaller, of a very small one
         larger.
     """
-    branches = tuple(
+    branches = select_branches(frame, results)
+    joined = Result("", frame.stamp_ns, frame.frame_id, "", branches)
+    return draw_overlay(*_shrink(frame, joined), caption=False)
+
+
+def select_branches(frame: Frame, results: Sequence[Result]) -> tuple[Branch, ...]:
+    """Return the branches of results, without those that have masks of another size."""
+    return tuple(
         branch
         for result in results
         for branch in result.branches
         if _fits(branch.detections, frame.frame_hw)
     )
-    joined = Result("", frame.stamp_ns, frame.frame_id, "", branches)
-    return draw_overlay(*_shrink(frame, joined), caption=False)
 
 
 def encode_jpeg(rgb: np.ndarray) -> bytes:
