@@ -21,6 +21,7 @@ from vl2_ros.console import (
     engine_commands,
     info_command,
     node_commands,
+    send_command,
     serve_command,
     view_command,
 )
@@ -118,7 +119,7 @@ for _panel, _command in (
     ("Ask", node_commands.bag),
     ("Ask", node_commands.demo),
     ("Node", serve_command.serve),
-    ("Node", node_commands.send),
+    ("Node", send_command.send),
     ("Node", node_commands.echo),
     ("Node", node_commands.camera),
     ("Node", view_command.view),

@@ -253,7 +253,7 @@ class TestNode:
         monkeypatch.setattr(
             "vl2_ros.node.result_output.draw_overlay", lambda *values, **more: 1 / 0
         )
-        monkeypatch.setattr("vl2_ros.console.node_commands._LAST_WORD_S", 0.1)
+        monkeypatch.setattr("vl2_ros.console.send_command._LAST_WORD_S", 0.1)
         assert run("send", "find it", "--save", tmp_path / "none.png") == 0
         assert "sent no image with the answer; nothing was written" in capsys.readouterr().err
         assert run("send", "fail", "--save", tmp_path / "none.png") == 2

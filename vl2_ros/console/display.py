@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from vl2_ros.clients.received_result import ReceivedResult
     from vl2_ros.structures import Branch, Result
+    from vl2_ros.views.answer_files import AnswerFiles
 
 
 @contextmanager
