@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
 from vl2_ros.node.cameras.camera_input import CameraInput
+from vl2_ros.node.cameras.camera_topic import SETTLE_S
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import StoredImage
 from vl2_ros.node.transport import Transport
@@ -16,6 +18,8 @@ from vl2_ros.node.transport import Transport
 _KNOWN_ARRIVALS = 300
 #: Images kept for a question: the newest when it is sent, and those that come next.
 _MOST_HELD = 8
+#: How often the publishers are looked at, in seconds.
+_FOLLOW_PERIOD_S = 0.5
 
 
 class LiveCamera:
@@ -43,22 +47,34 @@ class LiveCamera:
         self.name = name
         self.topic = transport.resolve(name)
         parameters = NodeParameters(
-            cameras=(name,), depth_topics=("",), image_transport=image_transport
+            cameras=(name,),
+            depth_topics=("",),
+            image_transport=image_transport,
+            # Nobody sends an image again for a view, nor waits for it.
+            image_reliability="best_effort",
         )
         self._input = CameraInput(name, parameters, transport, self._keep)
         self._on_image = on_image
         self._lock = threading.Lock()
         self._is_open = False
+        self._followed_s = -math.inf
         self._newest: StoredImage | None = None
         self._arrivals: OrderedDict[int, float] = OrderedDict()
         self._held: dict[int, StoredImage] = {}
         self._is_holding = False
 
     def open(self) -> None:
-        """Subscribe, unless that is done."""
+        """Subscribe, and follow the publishers; to be called every second or oftener."""
+        now_s = time.monotonic()
         if not self._is_open:
             self._is_open = True
             self._input.subscribe()
+            # Those that are known now have been there before: nothing has to settle.
+            self._input.update(now_s - SETTLE_S)
+            self._followed_s = -math.inf
+        if now_s - self._followed_s > _FOLLOW_PERIOD_S:
+            self._followed_s = now_s
+            self._input.update(now_s)
 
     def close(self) -> None:
         """End the subscription; `open` begins again without an image."""
