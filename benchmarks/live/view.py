@@ -1,6 +1,6 @@
 """Measure the live page beside a camera and a node on this machine: first frame, rate, memory.
 
-    python benchmarks/view.py [--minutes 10] [--pages 1] [--cores 2] [--camera-rate 30]
+    python benchmarks/live/view.py [--minutes 10] [--pages 1] [--cores 2] [--camera-rate 30]
 
 A 640x480 camera, a node with the embedded model that watches it, `vl2 view` and pages that show
 every frame at once, all on the same cores.
