@@ -73,7 +73,7 @@ class LiveView:
         outputs: Sequence[FrameOutput],
         *,
         camera: str = "",
-        rate_hz: float = 15.0,
+        rate_hz: float = 20.0,
         image_transport: str = "auto",
     ) -> None:
         if not 0.0 < rate_hz <= MAX_RATE_HZ:

@@ -65,7 +65,7 @@ class PageOptions:
             autocompletion=complete("auto", "raw", "compressed"),
         ),
     ] = "auto"
-    rate: Annotated[float, typer.Option(metavar="HZ", help="Most frames a second.")] = 15.0
+    rate: Annotated[float, typer.Option(metavar="HZ", help="Most frames a second.")] = 20.0
     foxglove: Annotated[
         bool,
         typer.Option(
