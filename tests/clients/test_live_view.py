@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from tests.clients.live_stage import CAMERA, FRAME_HW, LiveStage
 from tests.node.wire import wait_until
 from tests.views.live.page_socket import open_stream, receive_document, receive_frame
-from vl2_ros.clients.live_answers import KEPT_S, DrawnResults
+from vl2_ros.clients.live_answers import KEPT_S, DrawnResults, describe_answer
 from vl2_ros.clients.live_view import LiveView
 from vl2_ros.clients.received_result import ReceivedResult
 from vl2_ros.errors import ConfigError
@@ -183,3 +184,12 @@ def test_old_results_are_not_drawn():
     # The same image comes again and again.
     assert select(drawn, 200.0, {7: 200.0}) == (["slow"], 0.0)
     assert select(drawn, 100.1 + KEPT_S, {7: 60.0}) == ([], None)
+
+
+def test_an_answer_about_an_unlike_image_says_so():
+    received = make_received("a", 1, is_final=True)
+    assert describe_answer(received)["facts"] == []
+    unlike = replace(received.result, in_domain=False)
+    assert describe_answer(replace(received, result=unlike))["facts"] == [unlike.message]
+    (fact,) = describe_answer(replace(received, message="no depth"))["facts"]
+    assert fact == "no depth"

@@ -156,9 +156,10 @@ def _list_found(found: Detections) -> list[str]:
 
 def _list_facts(received: ReceivedResult) -> list[str]:
     result = received.result
-    facts = [] if received.status is Status.OK else [received.status.name.lower()]
-    if result.in_domain is False:
-        facts.append("unlike the images that the model was trained on")
+    is_answered = received.status is Status.OK
+    facts = [] if is_answered else [received.status.name.lower()]
+    if is_answered and (message := received.message or result.message):
+        facts.append(message)
     if result.answer_score is not None:
         facts.append(f"probability {result.answer_score:.2f}")
     if received.sequence:

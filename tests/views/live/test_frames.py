@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -39,6 +40,15 @@ def test_several_results_are_drawn_and_the_frame_stays():
     assert (frame.rgb == 90).all() and (plain == 90).all()
     changed = (both != plain).any(axis=2)
     assert changed[:, :320].any() and changed[:, 320:].any()
+
+
+def test_an_image_unlike_those_of_training_has_a_border():
+    frame = Frame(np.full((480, 640, 3), 90, np.uint8))
+    inside, outside = (
+        replace(make_result([40, 200, 100, 300]), in_domain=one) for one in (True, False)
+    )
+    assert (draw_results(frame, [inside])[0] == 90).all()
+    assert (draw_results(frame, [inside, outside])[0] != 90).any()
 
 
 def test_masks_of_another_size_are_skipped():

@@ -30,7 +30,10 @@ def draw_results(frame: Frame, results: Sequence[Result]) -> np.ndarray:
         larger.
     """
     branches = select_branches(frame, results)
-    joined = Result("", frame.stamp_ns, frame.frame_id, "", branches)
+    is_unlike = any(result.in_domain is False for result in results)
+    joined = Result(
+        "", frame.stamp_ns, frame.frame_id, "", branches, in_domain=False if is_unlike else None
+    )
     return draw_overlay(*_shrink(frame, joined), caption=False)
 
 
