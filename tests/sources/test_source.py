@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -41,6 +42,37 @@ def folder(tmp_path) -> Path:
 def test_folder_is_read_as_people_count(folder):
     assert read(folder) == [(str(folder / f"image_{n}.png"), n) for n in (1, 2, 10)]
     assert read(folder / "*_1*.png") == [(str(folder / f"image_{n}.png"), n) for n in (1, 10)]
+
+
+def test_other_digits_in_names_are_letters(tmp_path):
+    for name in ("\u00b2.png", "10\u00b3.png", "\u0664.png", "9.png"):
+        write_image(tmp_path / name)
+    names = [Path(name).name for name, _ in read(tmp_path)]
+    assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
+    assert names.index("9.png") < names.index("10\u00b3.png")
+
+
+def test_folder_skips_what_is_no_file_and_names_a_link_to_nowhere(tmp_path):
+    write_image(tmp_path / "a.png", 7)
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "to_a.png").symlink_to("a.png")
+    (tmp_path / "to_nowhere.png").symlink_to("nowhere.png")
+    rows = read(tmp_path)
+    assert rows[:2] == [(str(tmp_path / "a.png"), 7), (str(tmp_path / "to_a.png"), 7)]
+    assert len(rows) == 3 and "to_nowhere.png: No such file" in str(rows[2][1])
+
+
+def test_closed_standard_input_is_an_error_of_its_own(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    ((name, error),) = read("-")
+    assert name == "standard input" and "is closed; expected an image" in str(error)
+
+
+def test_an_array_of_no_images_is_an_error(tmp_path):
+    np.save(tmp_path / "none.npy", np.zeros((0, 4, 6, 3), np.uint8))
+    ((_, error),) = read(tmp_path / "none.npy")
+    assert "holds no image: (0, 4, 6, 3)" in str(error)
 
 
 def test_a_file_that_cannot_be_read_does_not_end_the_others(folder):
@@ -116,6 +148,7 @@ class TestStandardInput:
         ("0", SourceKind.WEBCAM, True, True, False),
         ("/dev/video3", SourceKind.WEBCAM, True, True, False),
         ("rtsp://camera/1", SourceKind.STREAM, True, True, False),
+        ("http://[::1/a", SourceKind.STREAM, True, True, False),
         ("HTTP://camera/live.mjpg", SourceKind.STREAM, True, True, False),
         ("clip.MP4", SourceKind.VIDEO, True, False, False),
         ("image_1.png", SourceKind.FILES, False, False, True),
@@ -138,6 +171,10 @@ def test_what_a_word_names(folder, monkeypatch, word, kind, is_moving, is_live, 
     [
         ("none.jpg", "cannot read none.jpg: No such file"),
         ("none*.jpg", "no file fits the pattern none*.jpg"),
+        ("", "a source is empty; expected an image"),
+        ("what is on the table? " * 20, "File name too long; expected sources, and the sentence"),
+        ("ftp://me:secret@x/a.jpg", "https://, got ftp://x/a.jpg$"),
+        ("99999999999999999999", "No such file"),
         ("ftp://x/a.jpg", "expected an address with rtsp://, rtsps://, http://, https://"),
         ("file:///etc/passwd", "expected an address with"),
         ("empty", "holds no image; expected files with .bmp"),
@@ -150,7 +187,7 @@ def test_what_is_no_source(tmp_path, monkeypatch, word, expected):
     (tmp_path / "empty").mkdir()
     (tmp_path / "bag").mkdir()
     (tmp_path / "bag" / "metadata.yaml").write_text("")
-    with pytest.raises(InputError, match=expected.replace("*", r"\*")):
+    with pytest.raises(InputError, match=expected.replace("*", r"\*").replace("?", r"\?")):
         find_source(word)
 
 

@@ -23,6 +23,8 @@ def read_arrays(path: Path) -> Iterator[SourceImage]:
     except VL2Error as error:
         yield SourceImage(str(path), None, error)
         return
+    if len(images) == 0:
+        yield SourceImage(str(path), None, InputError(f"{path} holds no image: {images.shape}"))
     for index, image in enumerate(images):
         name = f"{path}[{index}]" if len(images) > 1 else str(path)
         try:

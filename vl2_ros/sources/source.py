@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from vl2_ros.errors import InputError, VL2Error
 from vl2_ros.processing.images.image_file import read_image
@@ -92,6 +91,11 @@ class SourceImage:
     error: VL2Error | None = None
 
 
+def hide_user(word: str) -> str:
+    """Return an address without user and password, which no answer, file or log shall carry."""
+    return re.sub(r"(?<=://)[^/?#]*@", "", word)
+
+
 def is_recording(word: str) -> bool:
     """Return whether a word names a recording of ROS: an MCAP, SQLite or rosbag2 folder."""
     path = Path(word)
@@ -110,14 +114,25 @@ def find_source(word: str) -> Source:
     """
     if word == _STDIN:
         return Source(word, SourceKind.STDIN)
+    if not word:
+        raise InputError("a source is empty; expected an image, folder, video, webcam or address")
     if "://" in word:
-        scheme = urlsplit(word).scheme.lower()
-        if scheme not in _STREAM_SCHEMES:
+        if word.partition("://")[0].lower() not in _STREAM_SCHEMES:
             schemes = ", ".join(f"{one}://" for one in _STREAM_SCHEMES)
-            raise InputError(f"expected an address with {schemes}, got {word}")
+            raise InputError(f"expected an address with {schemes}, got {hide_user(word)}")
         return Source(word, SourceKind.STREAM)
+    try:
+        return _find_local(word)
+    except OSError as error:
+        # A name that no file can have, such as a sentence, or a folder that may not be looked into.
+        raise InputError(
+            f"cannot read {word}: {error.strerror}; expected sources, and the sentence behind them"
+        ) from error
+
+
+def _find_local(word: str) -> Source:
     path = Path(word)
-    if word.startswith("/dev/video") or (word.isascii() and word.isdigit() and not path.exists()):
+    if word.startswith("/dev/video") or (re.fullmatch("[0-9]{1,4}", word) and not path.exists()):
         return Source(word, SourceKind.WEBCAM)
     if is_recording(word):
         raise InputError(f"{word} is a recording; ask about it with: vl2 bag {word} OUT.mcap")
@@ -167,9 +182,9 @@ def _name_moving(source: Source, frames: Iterator[Frame]) -> Iterator[SourceImag
     try:
         for frame in frames:
             time = f"{frame.stamp_ns / 1e9:.3f}s"
-            yield SourceImage(f"{source.word}@{time}", frame)
+            yield SourceImage(f"{hide_user(source.word)}@{time}", frame)
     except VL2Error as error:
-        yield SourceImage(source.word, None, error)
+        yield SourceImage(hide_user(source.word), None, error)
 
 
 def _read_file(path: Path) -> Iterator[SourceImage]:
@@ -191,6 +206,9 @@ def _read_file(path: Path) -> Iterator[SourceImage]:
 def _read_stdin() -> SourceImage:
     name = "standard input"
     try:
+        # None where the process was started with it closed.
+        if sys.stdin is None:
+            raise InputError(f"{name} is closed; expected an image, such as from < table.jpg")
         data = sys.stdin.buffer.read(_MAX_STDIN_BYTES + 1)
         if len(data) > _MAX_STDIN_BYTES:
             raise InputError(f"{name} is over the limit of {_MAX_STDIN_BYTES >> 20} MiB")
@@ -200,8 +218,13 @@ def _read_stdin() -> SourceImage:
 
 
 def _list_folder(folder: Path) -> tuple[Path, ...]:
-    names = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    files = tuple(folder / name for name in _sort_names(path.name for path in names))
+    names = (path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    # A folder or a pipe of such a name is no image; a link that leads nowhere is an error of its own.
+    files = tuple(
+        folder / name
+        for name in _sort_names(names)
+        if not (folder / name).exists() or (folder / name).is_file()
+    )
     if not files:
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(f"the folder {folder} holds no image; expected files with {suffixes}")
@@ -213,6 +236,7 @@ def _sort_names(names: Iterator[str] | list[str]) -> list[str]:
 
     def split(name: str) -> list[tuple[int, str]]:
         parts = re.split(r"([0-9]+)", name)
-        return [(int(part), part) if part.isdigit() else (-1, part) for part in parts]
+        # Every other part is a number; other digits than these, such as \u00b2, are letters here.
+        return [(int(part), part) if index % 2 else (-1, part) for index, part in enumerate(parts)]
 
     return sorted(names, key=split)

@@ -29,6 +29,8 @@ def read_webcam(word: str) -> Iterator[Frame]:
 
 
 def _read(word: str) -> Generator[Frame, None, None]:
+    # What it would log of a camera that is not there is said by the error.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     capture = cv2.VideoCapture(int(word) if word.isdigit() else word)
     try:
         if not capture.isOpened():
