@@ -161,3 +161,30 @@ def test_a_slow_reader_gets_the_newest(address):
 def test_nobody_answers():
     (image,) = read_sources([find_source("http://127.0.0.1:9/none.mjpg")])
     assert image.frame is None and "cannot read http://127.0.0.1:9/none.mjpg" in str(image.error)
+
+
+def test_a_password_of_a_stream_is_in_no_name_and_no_error():
+    with socketserver.TCPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        port = server.server_address[1]
+    # Nothing listens there any more.
+    address = f"http://me:secret@127.0.0.1:{port}/live"
+    (image,) = read_sources([find_source(address)])
+    assert image.name == f"http://127.0.0.1:{port}/live"
+    assert str(image.error) == f"cannot read {image.name}: Connection refused; expected a video"
+
+
+def test_a_codec_takes_two_threads_at_most(tmp_path, monkeypatch):
+    import av
+
+    opened = []
+    open_before = av.open
+
+    def open_container(*args, **kwargs):
+        opened.append(open_before(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr("vl2_ros.sources.video.av.open", open_container)
+    frames = read_video(str(write_video(tmp_path / "a.mp4", [0, 100_000_000])))
+    next(frames)
+    assert [one.streams.video[0].codec_context.thread_count for one in opened[-1:]] == [2]
+    frames.close()

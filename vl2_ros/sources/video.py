@@ -14,6 +14,7 @@ import numpy as np
 
 from vl2_ros.errors import InputError
 from vl2_ros.sources.newest import keep_newest
+from vl2_ros.sources.source import hide_user
 from vl2_ros.structures import MAX_FRAME_PIXELS, Frame
 
 #: Seconds to open a stream and to wait for its next part.
@@ -26,6 +27,8 @@ _TURNS = {
     3: cv2.ROTATE_90_CLOCKWISE,
 }
 _BACKGROUND = 24
+#: Most threads of a codec, as everywhere here.
+_THREADS = 2
 
 
 def read_video(path: str) -> Iterator[Frame]:
@@ -55,15 +58,17 @@ def read_newest(address: str) -> Iterator[Frame]:
 def _decode(source: str) -> Generator[tuple[np.ndarray, float], None, None]:
     """Yield (H, W, 3) uint8 RGB and seconds since the first frame."""
     options = {"rtsp_transport": "tcp"} if source.lower().startswith("rtsp") else {}
-    first_s = None
+    first_s, name = None, hide_user(source)
     try:
         with av.open(source, options=options, timeout=_TIMEOUT_S) as container:
             if not container.streams.video:
-                raise InputError(f"{source} holds no video; expected a file with images")
+                raise InputError(f"{name} holds no video; expected a file with images")
             stream = container.streams.video[0]
+            # Of its own accord PyAV takes a thread for each processor.
+            stream.thread_count = _THREADS
             if stream.width * stream.height > MAX_FRAME_PIXELS:
                 raise InputError(
-                    f"{source} has {stream.width}x{stream.height} pixels, over the limit of "
+                    f"{name} has {stream.width}x{stream.height} pixels, over the limit of "
                     f"{MAX_FRAME_PIXELS}"
                 )
             for count, frame in enumerate(container.decode(stream)):
@@ -72,13 +77,15 @@ def _decode(source: str) -> Generator[tuple[np.ndarray, float], None, None]:
                 first_s = seconds if first_s is None else first_s
                 yield _turn_upright(frame), max(0.0, seconds - first_s)
             if first_s is None:
-                raise InputError(f"{source} holds no image that can be read")
+                raise InputError(f"{name} holds no image that can be read")
     except (av.FFmpegError, ValueError) as error:
         if isinstance(error, InputError):
             raise
+        # FFmpeg's own text repeats the address, with what is secret in it.
+        reason = getattr(error, "strerror", None) or type(error).__name__
         if first_s is not None and "://" in source:
-            raise InputError(f"the stream {source} has ended: {error}; open it again") from error
-        raise InputError(f"cannot read {source}: {error}; expected a video") from error
+            raise InputError(f"the stream {name} has ended: {reason}; open it again") from error
+        raise InputError(f"cannot read {name}: {reason}; expected a video") from error
 
 
 def _turn_upright(frame: Any) -> np.ndarray:
@@ -149,8 +156,7 @@ class VideoWriter:
         stream.width, stream.height = rgb.shape[1] // 2 * 2, rgb.shape[0] // 2 * 2
         stream.pix_fmt, stream.time_base = "yuv420p", _TIME_BASE
         stream.codec_context.time_base = _TIME_BASE
-        # Two threads at most, as everything else here.
-        stream.thread_count = 2
+        stream.thread_count = _THREADS
         stream.options = {"preset": "veryfast", "crf": "20"}
         self._stream, self._first_ns = stream, stamp_ns
 
