@@ -57,6 +57,11 @@ class Source:
     files: tuple[Path, ...] = ()
 
     @property
+    def local_files(self) -> tuple[Path, ...]:
+        """Return the files that are read: images, arrays and videos."""
+        return (Path(self.word),) if self.kind is SourceKind.VIDEO else self.files
+
+    @property
     def is_moving(self) -> bool:
         """Return whether its images follow each other in time."""
         return self.kind in (SourceKind.VIDEO, SourceKind.WEBCAM, SourceKind.STREAM)
@@ -219,7 +224,7 @@ def _read_stdin() -> SourceImage:
 
 def _list_folder(folder: Path) -> tuple[Path, ...]:
     names = (path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    # A folder or a pipe of such a name is no image; a link that leads nowhere is an error of its own.
+    # A folder or a pipe of such a name is no image; a link that leads nowhere is an error.
     files = tuple(
         folder / name
         for name in _sort_names(names)

@@ -73,13 +73,20 @@ def save_drawn(result: Result, path: Path, draw: Callable[[], np.ndarray | None]
     Raises:
         InputError: if a file cannot be written.
     """
-    images = save_images(result, path)
-    rgb = None if images and not result.branches else draw()
-    if rgb is None:
+    images, overlay = save_images(result, path), name_answer(result, path).overlay
+    rgb = None if overlay is None else draw()
+    if overlay is None or rgb is None:
         return AnswerFiles(None, images)
-    overlay = path.with_stem(f"{path.stem}_overlay") if images else path
     _write(rgb, overlay, "overlay")
     return AnswerFiles(overlay, images)
+
+
+def name_answer(result: Result, path: Path) -> AnswerFiles:
+    """Return the files that `save_answer` writes of an answer about an image."""
+    images = _name_images(result, path)
+    if images and not result.branches:
+        return AnswerFiles(None, images)
+    return AnswerFiles(path.with_stem(f"{path.stem}_overlay") if images else path, images)
 
 
 def save_images(result: Result, path: Path) -> tuple[Path, ...]:
@@ -88,12 +95,15 @@ def save_images(result: Result, path: Path) -> tuple[Path, ...]:
     Raises:
         InputError: if a file cannot be written.
     """
-    written = []
-    for number, image in enumerate(result.images, start=1):
-        name = path if number == 1 else path.with_stem(f"{path.stem}_{number}")
+    names = _name_images(result, path)
+    for image, name in zip(result.images, names, strict=True):
         _write(image.rgb, name, "image")
-        written.append(name)
-    return tuple(written)
+    return names
+
+
+def _name_images(result: Result, path: Path) -> tuple[Path, ...]:
+    numbered = (path.with_stem(f"{path.stem}_{index + 1}") for index in range(len(result.images)))
+    return tuple(path if index == 0 else name for index, name in enumerate(numbered))
 
 
 def save_overlay(frame: Frame, sentence: str, result: Result, path: Path) -> None:

@@ -12,7 +12,13 @@ import typer
 
 from vl2_ros.console import display
 from vl2_ros.console.options import AsJson, Force
-from vl2_ros.console.output.formats import FormatName, check_format, check_target, open_format
+from vl2_ros.console.output.formats import FormatName, check_format, open_format
+from vl2_ros.console.output.targets import (
+    check_label_names,
+    check_numbered,
+    check_target,
+    check_targets,
+)
 from vl2_ros.errors import InputError, VL2Error
 from vl2_ros.views.answer_files import AnswerFiles, save_labels
 from vl2_ros.views.formats.writer import AnswerWriter, Entry
@@ -76,7 +82,10 @@ class Output:
         if self.labels is not None:
             _check_image_path("--labels", self.labels, force=self.force)
         if self.save is not None:
-            _check_saving(self.save, sources, force=self.force)
+            _check_saving(self.save, sources, is_one=is_one, force=self.force)
+        check_targets({"--out": self.out, "--save": self.save, "--labels": self.labels}, sources)
+        if self.format == "yolo":
+            check_label_names(sources)
 
 
 def _check_image_path(option: str, path: Path, *, force: bool) -> None:
@@ -86,7 +95,7 @@ def _check_image_path(option: str, path: Path, *, force: bool) -> None:
     check_target(option, path, force=force)
 
 
-def _check_saving(path: Path, sources: Sequence[Source], *, force: bool) -> None:
+def _check_saving(path: Path, sources: Sequence[Source], *, is_one: bool, force: bool) -> None:
     """Check the target of overlays: an image, a video, or a folder, which has no ending."""
     from vl2_ros.sources.source import VIDEO_SUFFIXES
 
@@ -99,6 +108,8 @@ def _check_saving(path: Path, sources: Sequence[Source], *, force: bool) -> None
         check_target("--save", path, force=force)
     elif not _is_folder(path):
         _check_image_path("--save", path, force=force)
+        if not is_one and not force:
+            check_numbered("--save", path)
     elif not path.is_dir():
         check_target("--save", path, force=False)
     elif any(path.iterdir()) and not force:
@@ -144,7 +155,7 @@ class AnswerOutput:
             return self._stack.enter_context(closing(VideoSaver(path)))
         if _is_folder(path):
             return FolderSaver(path)
-        return FileSaver(path, is_one=self.is_one)
+        return FileSaver(path, is_one=self.is_one, force=self._output.force)
 
     def add(
         self,
@@ -196,10 +207,12 @@ class AnswerOutput:
         """Print why an image has no answer; `finish` then ends with exit code 1."""
         self._count += 1
         self._failed += 1
-        if self._output.format == "json" and self._output.out is None:
+        if self._writer is not None and self._output.format == "json":
+            from vl2_ros.structures import Result
             from vl2_ros.views.answer_document import describe_error
 
-            display.print_json(describe_error(error, image=name, command=command.text))
+            document = describe_error(error, image=name, command=command.text)
+            self._writer.add(Entry(name, None, Result("", 0, "", ""), document))
         text = str(error)
         display.show_error(text if name in text else f"{name}: {text}")
 

@@ -1,16 +1,17 @@
-"""Answers in a format: to standard output, a file or a folder; checks of targets before work."""
+"""Answers in a format: to standard output, a file or a folder."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vl2_ros.console.groups import complete
+from vl2_ros.console.output.targets import check_target
 from vl2_ros.errors import InputError
 from vl2_ros.views.formats.writer import FORMATS, AnswerWriter, Entry, make_writer
 
@@ -50,25 +51,9 @@ def check_format(name: str, out: Path | None, *, force: bool = False) -> None:
         check_target("--out", out, force=force and name != "yolo")
 
 
-def check_target(option: str, path: Path, *, force: bool) -> None:
-    """Check that a file can be made, before work is done for it.
-
-    Raises:
-        InputError: if it is there and not to be replaced, a folder, or in a folder that is not
-            there.
-    """
-    if path.is_dir() or (path.exists() and not force):
-        advice = "" if path.is_dir() else ", or add --force to replace it"
-        raise InputError(f"{option}: {path} is there already; name another file{advice}")
-    if not path.resolve().parent.is_dir():
-        raise InputError(
-            f"{option}: {path} lies in a folder that is not there; make {path.resolve().parent}"
-        )
-
-
 @contextmanager
 def open_format(name: str, out: Path | None, *, with_masks: bool) -> Iterator[AnswerWriter]:
-    """Open the writer of a format; it is closed in order unless the body raises.
+    """Open the writer of a format; it is closed in order, so that what was answered can be read.
 
     Args:
         name: one of `FORMATS`.
@@ -78,24 +63,43 @@ def open_format(name: str, out: Path | None, *, with_masks: bool) -> Iterator[An
     Raises:
         InputError: if the target cannot be written.
     """
-    if name == "yolo" and out is not None:
-        writer = make_writer(name, out, with_masks=with_masks)
-        yield writer
-        writer.close()
-    elif out is None:
+    writer: AnswerWriter
+    if out is None:
         writer = make_writer(name, sys.stdout, with_masks=with_masks)
-        yield writer
-        writer.close()
-        sys.stdout.flush()
+    elif name == "yolo":
+        writer = make_writer(name, out, with_masks=with_masks)
     else:
+        writer = _FileWriter(name, out, with_masks=with_masks)
+    with closing(writer):
+        yield writer
+    if out is None:
+        sys.stdout.flush()
+
+
+class _FileWriter:
+    """Writes a format into a file of its own, and names the file where that fails."""
+
+    def __init__(self, name: str, path: Path, *, with_masks: bool) -> None:
+        self._path = path
+        with self._name_errors():
+            # A file name may hold bytes that are no UTF-8.
+            self._file = path.open("w", encoding="utf-8", errors="backslashreplace")
+        self._writer = make_writer(name, self._file, with_masks=with_masks)
+
+    def add(self, entry: Entry) -> None:
+        with self._name_errors():
+            self._writer.add(entry)
+
+    def close(self) -> None:
+        with self._name_errors(), self._file:
+            self._writer.close()
+
+    @contextmanager
+    def _name_errors(self) -> Iterator[None]:
         try:
-            file = out.open("w", encoding="utf-8")
+            yield
         except OSError as error:
-            raise InputError(f"cannot write {out}: {error}; name another file") from error
-        with file:
-            writer = make_writer(name, file, with_masks=with_masks)
-            yield writer
-            writer.close()
+            raise InputError(f"cannot write {self._path}: {error}; name another file") from error
 
 
 def name_frame(recording: Path, stamp_ns: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from vl2_ros.errors import InputError
-from vl2_ros.views.answer_files import AnswerFiles, save_answer
+from vl2_ros.views.answer_files import AnswerFiles, name_answer, save_answer
 from vl2_ros.views.overlay import draw_overlay
 
 if TYPE_CHECKING:
@@ -42,10 +42,11 @@ class FileSaver:
     Args:
         path: the name.
         is_one: whether there is one image.
+        force: replace files that are there.
     """
 
-    def __init__(self, path: Path, *, is_one: bool) -> None:
-        self._path, self._is_one, self._count = path, is_one, 0
+    def __init__(self, path: Path, *, is_one: bool, force: bool) -> None:
+        self._path, self._is_one, self._force, self._count = path, is_one, force, 0
 
     def save(
         self, name: str | None, frame: Frame | None, sentence: str, result: Result
@@ -55,6 +56,14 @@ class FileSaver:
         if not self._is_one:
             path = path.with_stem(f"{path.stem}_{self._count}")
         self._count += 1
+        named = name_answer(result, path)
+        overlays = () if frame is None or named.overlay is None else (named.overlay,)
+        for file in (*named.images, *overlays):
+            # Further images and the overlay beside them are known with the answer only.
+            if not self._force and file.exists():
+                raise InputError(
+                    f"{file} is there already; name another file, or add --force to replace it"
+                )
         return save_answer(frame, sentence, result, path)
 
 

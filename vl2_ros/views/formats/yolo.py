@@ -7,6 +7,7 @@ with masks the outline of the largest part; see https://docs.ultralytics.com/dat
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -15,6 +16,21 @@ from vl2_ros.errors import InputError
 from vl2_ros.structures import Detections
 from vl2_ros.views.formats.outlines import trace_outline
 from vl2_ros.views.formats.writer import Entry
+
+
+def name_label(image: str) -> str:
+    """Return the name of an image's label file without its ending.
+
+    The time of a video's frame and the index of an array, as in `clip.mp4@1.200s` and
+    `stack.npy[0]`, are no endings.
+    """
+    return re.sub(r"(?<=.)\.[A-Za-z][A-Za-z0-9]*$", "", PurePath(image).name)
+
+
+def _quote(label: str) -> str:
+    """Quote a label for YAML, which takes JSON's escapes, but not its pairs for one character."""
+    quoted = json.dumps(label, ensure_ascii=False)
+    return "".join(one if " " <= one <= "~" else f"\\U{ord(one):08x}" for one in quoted)
 
 
 class YoloWriter:
@@ -50,7 +66,7 @@ class YoloWriter:
         """
         if entry.image_hw is None:
             return
-        name = PurePath(entry.image).stem
+        name = name_label(entry.image)
         if self._images.setdefault(name, entry.image) != entry.image:
             raise InputError(
                 f"{entry.image} and {self._images[name]} would share labels/{name}.txt; ask about "
@@ -70,10 +86,13 @@ class YoloWriter:
 
     def close(self) -> None:
         """Write data.yaml: classes by number, and where images are expected."""
-        # JSON strings are YAML, whatever is in a label.
-        names = "".join(f"  {number}: {json.dumps(name)}\n" for name, number in self._by_number())
+        names = "".join(f"  {number}: {_quote(name)}\n" for name, number in self._by_number())
         text = f"path: .\ntrain: images\nval: images\nnames:\n{names}"
-        (self._folder / "data.yaml").write_text(text, encoding="utf-8")
+        path = self._folder / "data.yaml"
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error}") from error
 
     def _by_number(self) -> list[tuple[str, int]]:
         return sorted(self._classes.items(), key=lambda item: item[1])
