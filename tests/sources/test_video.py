@@ -123,6 +123,8 @@ class _Camera(BaseHTTPRequestHandler):
             self.wfile.write(part % len(data.getvalue()) + data.getvalue() + b"\r\n")
             self.wfile.flush()
             time.sleep(0.02)
+        if self.path == "/stalls":
+            self.server.shutting_down.wait(60)
         self.wfile.write(b"--frame--\r\n")
 
     def log_message(self, *words: object) -> None:
@@ -132,8 +134,10 @@ class _Camera(BaseHTTPRequestHandler):
 @pytest.fixture
 def address() -> Iterator[str]:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Camera) as server:
+        server.shutting_down = threading.Event()
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/live.mjpg"
+        server.shutting_down.set()
         server.shutdown()
 
 
@@ -156,6 +160,13 @@ def test_a_slow_reader_gets_the_newest(address):
             values.append(int(frame.rgb[0, 0, 0]))
             time.sleep(0.3)
     assert len(values) < 8 and values == sorted(values)
+
+
+def test_a_stream_that_stalls_ends(address, monkeypatch):
+    monkeypatch.setattr("vl2_ros.sources.video._TIMEOUT_S", (10.0, 0.5))
+    with pytest.raises(InputError, match=r"/stalls has ended: nothing came for 0.5 s; open it"):
+        for frame in read_newest(address.replace("live.mjpg", "stalls")):
+            assert frame.frame_hw == (32, 48)
 
 
 def test_nobody_answers():

@@ -83,6 +83,8 @@ def _decode(source: str) -> Generator[tuple[np.ndarray, float], None, None]:
             raise
         # FFmpeg's own text repeats the address, with what is secret in it.
         reason = getattr(error, "strerror", None) or type(error).__name__
+        if isinstance(error, av.error.ExitError):
+            reason = f"nothing came for {_TIMEOUT_S[1]:g} s"
         if first_s is not None and "://" in source:
             raise InputError(f"the stream {name} has ended: {reason}; open it again") from error
         raise InputError(f"cannot read {name}: {reason}; expected a video") from error
