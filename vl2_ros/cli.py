@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands, so that `vl2 --help` answers a
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -111,7 +112,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         display.show_error(
             f"this command needs the package {error.name}: pip install 'vl2_ros[{extra}]'"
         )
+    except OSError as error:
+        if sys.stdout is not None:
+            _drop_output()
+        display.show_error(f"cannot read or write: {error}; check the disk and the permissions")
     raise SystemExit(2)
+
+
+def _drop_output() -> None:
+    """Send what is left for standard output nowhere if it cannot be written, as on a full disk."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 for _panel, _command in (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.console.command_line import check_document, run
+from vl2_ros.console.output.overlay_saver import FileSaver
 from vl2_ros.errors import InputError
 from vl2_ros.sources.video import VideoWriter, read_video
 from vl2_ros.structures import (
@@ -20,6 +23,7 @@ from vl2_ros.structures import (
     Detections,
     Event,
     Frame,
+    GeneratedImage,
     ModelInfo,
     Result,
     ResultEvent,
@@ -162,6 +166,19 @@ def test_max_new_tokens_reaches_the_model(pipeline, folder):
         (["clip.mp4", "find it", "--save", "clip.mp4"], "add --force to replace it"),
         (["clip.mp4", "find it", "--rate", "-1"], "--rate must be zero or a positive number"),
         (["clip.mp4", "find it", "--labels", "a.png"], "--labels takes one image"),
+        (["", "find it"], "a source is empty"),
+        (["clip.mp4", "find it", "--save", "clip.mp4", "--force"], "holds what is read"),
+        (["photos", "find it", "--save", "photos", "--force"], "holds what is read"),
+        (["photos/0.png", "find it", "--save", "photos/0.png", "--force"], "holds what is read"),
+        (["photos", "find it", "--save", "found.png"], "found_7.png is there already"),
+        (
+            ["clip.mp4", "find it", "--format", "csv", "--out", "a.mp4", "--save", "./a.mp4"],
+            "--out and --save are the same file",
+        ),
+        (
+            ["photos/0.png", "0.png", "find it", "--format", "yolo", "--out", "y"],
+            "would share labels/0.txt",
+        ),
         (["none/*.jpg", "find it"], "no file fits the pattern none/*.jpg"),
         (["empty", "find it"], "the folder empty holds no image"),
         (["drive.mcap", "find it"], "is a recording; ask about it with: vl2 bag"),
@@ -173,7 +190,11 @@ def test_what_does_not_fit_is_one_red_line_before_loading(
 ):
     monkeypatch.chdir(folder.parent)
     (folder.parent / "empty").mkdir()
+    for name in ("found_7.png", "0.png"):
+        Image.new("RGB", (8, 8)).save(name)
+    before = {path: path.read_bytes() for path in folder.parent.rglob("*.[pm][np][g4]")}
     assert run("ask", *words) == 2
+    assert {path: path.read_bytes() for path in before} == before
     streams = capsys.readouterr()
     assert streams.err.count("\n") == 1 and expected in streams.err
     assert pipeline.asked == [] and streams.out == ""
@@ -210,3 +231,55 @@ def test_a_video_without_its_package_says_what_to_install(pipeline, clip, monkey
     monkeypatch.delitem(sys.modules, "vl2_ros.sources.video")
     assert run("ask", clip, "find it") == 2
     assert "pip install 'vl2_ros[video]'" in capsys.readouterr().err
+
+
+def test_errors_are_in_the_file_of_json_as_well(pipeline, folder, tmp_path, capsys):
+    (folder / "1.png").write_bytes(b"no image")
+    assert run("ask", folder, "what is it?", "--json", "--out", tmp_path / "a.jsonl") == 1
+    documents = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [one["error"] is None for one in documents] == [True, False, True]
+    for document in documents:
+        check_document(document)
+    assert capsys.readouterr().out == ""
+
+
+def test_frames_of_a_video_have_label_files_of_their_own(pipeline, clip, tmp_path):
+    assert run("ask", clip, "find it", "--format", "yolo", "--out", tmp_path / "y") == 0
+    names = sorted(path.name for path in (tmp_path / "y" / "labels").iterdir())
+    assert names[:2] == ["clip.mp4@0.000s.txt", "clip.mp4@0.100s.txt"] and len(names) == 6
+
+
+def test_names_that_are_no_utf8_are_written(pipeline, folder, tmp_path):
+    (folder / "2.png").rename(folder / os.fsdecode(b"2\xff.png"))
+    assert run("ask", folder, "find it", "--format", "csv", "--out", tmp_path / "a.csv") == 0
+    assert "2\\udcff.png,0,find it,OK" in (tmp_path / "a.csv").read_text(encoding="utf-8")
+
+
+def test_a_full_disk_is_one_red_line(pipeline, folder, capsys):
+    for name in ("json", "csv", "coco", "labelstudio"):
+        words = ("--format", name, "--out", "/dev/full", "--force")
+        assert run("ask", folder, "find it", *words) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "cannot write /dev/full: [Errno 28]" in error
+
+
+def test_a_full_standard_output_is_one_red_line():
+    words = [sys.executable, "-m", "vl2_ros.cli", "--version"]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1 and "cannot read or write: [Errno 28]" in ended.stderr
+
+
+def test_an_overlay_beside_a_generated_image_replaces_nothing(tmp_path):
+    made = GeneratedImage(
+        Route.GENERATE, np.zeros((8, 8, 3), np.uint8), seed=1, steps=1, scheduler="ddim"
+    )
+    result = Result("", 0, "", "Here.", images=(made, made))
+    (tmp_path / "a_2.png").write_bytes(b"mine")
+    saver = FileSaver(tmp_path / "a.png", is_one=True, force=False)
+    with pytest.raises(InputError, match=r"a_2.png is there already; .* --force"):
+        saver.save(None, None, "draw it", result)
+    assert (tmp_path / "a_2.png").read_bytes() == b"mine" and not (tmp_path / "a.png").exists()
+    FileSaver(tmp_path / "a.png", is_one=True, force=True).save(None, None, "draw it", result)
+    assert (tmp_path / "a_2.png").read_bytes() != b"mine"

@@ -20,6 +20,7 @@ from vl2_ros.views.answer_document import AnswerSource, describe_answer
 from vl2_ros.views.formats.coco import compress_rle
 from vl2_ros.views.formats.outlines import trace_outline
 from vl2_ros.views.formats.writer import FORMATS, Entry, make_writer
+from vl2_ros.views.formats.yolo import name_label
 
 IMAGE_HW = (40, 80)
 
@@ -146,6 +147,26 @@ class TestYolo:
             "1",
             "2",
         ]
+
+    def test_any_label_is_yaml(self, tmp_path):
+        labels = ('caf\u00e9 "\U0001f600"', "a\n\u2028\x7f: 'b'\\")
+        writer = make_writer("yolo", tmp_path / "out")
+        writer.add(make_entry(labels=labels))
+        writer.close()
+        data = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text(encoding="utf-8"))
+        assert tuple(data["names"].values()) == labels
+
+    @pytest.mark.parametrize(
+        ("image", "name"),
+        [
+            ("a/b.table.jpg", "b.table"),
+            ("clip.mp4@1.200s", "clip.mp4@1.200s"),
+            ("stack.npy[0]", "stack.npy[0]"),
+            ("a/.jpg", ".jpg"),
+        ],
+    )
+    def test_name_of_the_label_file(self, image, name):
+        assert name_label(image) == name
 
     def test_an_image_without_instances_has_an_empty_file(self, tmp_path):
         make_writer("yolo", tmp_path / "out").add(make_text())
