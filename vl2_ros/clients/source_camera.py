@@ -69,20 +69,21 @@ def play_source(
 
     Raises:
         ConfigError: if the rate is not positive.
-        VL2Error: if not one image can be read.
+        VL2Error: the last one if not one image can be read.
     """
     if rate_hz is not None and not 0.0 < rate_hz <= 1000.0:
         raise ConfigError(
             f"the rate must lie above 0 and at most 1000 images a second, got {rate_hz}"
         )
     pace = _Pace(source, rate_hz, stop)
-    count, failure = 0, None
+    count = 0
     while True:
         before = count
+        failed: tuple[str, VL2Error] | None = None
         for image in read_sources([source]):
-            if image.error is not None:
-                failure = image.error
-                on_error(image.name, image.error)
+            if failed is not None:
+                on_error(*failed)
+            failed = None if image.error is None else (image.name, image.error)
             while image.frame is not None:
                 if not pace.wait(image.frame):
                     return count
@@ -90,8 +91,11 @@ def play_source(
                 count += 1
                 if not source.is_single:
                     break
-        if count == before and failure is not None:
-            raise failure
+        if failed is not None:
+            # The last of a source without one image is raised, so that it is reported once.
+            if count == before:
+                raise failed[1]
+            on_error(*failed)
         if not loop:
             return count
         pace.start_again()

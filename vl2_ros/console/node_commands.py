@@ -197,7 +197,7 @@ def bag(
     question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=images)
     check_output(source, out, overwrite=force)
     listed = out.with_name(f"{out.stem}{FORMATS[format_name]}") if format_name in FORMATS else None
-    check_format(format_name, listed, force=force)
+    check_format(format_name, listed, force=force, option="--format")
     total = count_images(source, topic=topic) * len(commands)
     pipeline = load_model(model)
     refused: list[str] = []

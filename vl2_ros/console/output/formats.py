@@ -30,13 +30,16 @@ FormatName = Annotated[
 ]
 
 
-def check_format(name: str, out: Path | None, *, force: bool = False) -> None:
+def check_format(
+    name: str, out: Path | None, *, force: bool = False, option: str = "--out"
+) -> None:
     """Check a format and its target before a model is loaded.
 
     Args:
         name: as typed; empty: none.
         out: file or folder; None: standard output.
         force: a file may be there already.
+        option: what the target comes from.
 
     Raises:
         InputError: if there is no such format, it has nowhere to go, or the target is there.
@@ -48,7 +51,7 @@ def check_format(name: str, out: Path | None, *, force: bool = False) -> None:
     if out is None and name == "yolo":
         raise InputError("--format yolo is a folder of files; name it with --out FOLDER")
     if out is not None:
-        check_target("--out", out, force=force and name != "yolo")
+        check_target(option, out, force=force and name != "yolo")
 
 
 @contextmanager
