@@ -95,9 +95,18 @@ def test_what_cannot_be_read_is_reported_and_the_rest_is_played(tmp_path):
 
 def test_nothing_that_can_be_read_is_an_error(tmp_path):
     (tmp_path / "a.png").write_bytes(b"bad")
-    sink = Sink()
-    with pytest.raises(InputError, match="not an image that can be read"):
-        play_source(find_source(str(tmp_path)), sink, sink.stop, loop=True)
+    (tmp_path / "b.png").write_bytes(b"bad")
+    sink, errors = Sink(), []
+    with pytest.raises(InputError, match=r"b.png is not an image that can be read"):
+        play_source(
+            find_source(str(tmp_path)),
+            sink,
+            sink.stop,
+            loop=True,
+            on_error=lambda name, error: errors.append(name),
+        )
+    # What is raised is not reported a second time.
+    assert errors == [str(tmp_path / "a.png")]
 
 
 @pytest.mark.parametrize("rate_hz", [0.0, -1.0, 1e9, float("nan")])

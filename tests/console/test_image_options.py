@@ -311,6 +311,10 @@ def test_bag_lists_its_answers_beside_the_recording(bag, monkeypatch, tmp_path, 
     assert str(tmp_path / "results.jsonl") in capsys.readouterr().out.replace("\n", "")
     assert run(*options, "--format", "json") == 2
     assert "results.mcap is there already" in capsys.readouterr().err.replace("\n", "")
+    out.unlink()
+    assert run(*options, "--format", "json") == 2
+    listed = f"--format: {tmp_path / 'results.jsonl'} is there already"
+    assert listed in capsys.readouterr().err.replace("\n", "")
 
 
 @pytest.mark.parametrize("text", ["", "512", "x", "512x", "5.5x7", "-8x8", "512*512", "8x8x8"])
