@@ -11,7 +11,6 @@ from vl2_ros.console.display import list_found, print_text
 from vl2_ros.console.output.formats import name_frame, open_format
 from vl2_ros.errors import VL2Error
 from vl2_ros.processing.printable import make_printable
-from vl2_ros.structures import Route
 from vl2_ros.views.answer_files import AnswerFiles, save_images, save_overlay
 from vl2_ros.views.formats.writer import FORMATS, Entry
 
@@ -66,6 +65,7 @@ class DemoReport:
         Raises:
             InputError: if the image cannot be written.
         """
+        from vl2_ros.structures import Route
         from vl2_ros.views.answer_document import AnswerSource, describe_answer
 
         received, result = answer.received, answer.received.result
