@@ -28,7 +28,8 @@ from benchmarks.fuzzing.report import FuzzReport
 from vl2_ros.clients.received_result import read_result
 from vl2_ros.errors import InputError, TransportError
 from vl2_ros.node.cameras.camera_image import store_compressed_image, store_image
-from vl2_ros.node.cameras.depth_input import DEPTH_UNITS, read_camera_info, read_depth
+from vl2_ros.node.cameras.camera_info import read_camera_info
+from vl2_ros.node.cameras.depth_image import DEPTH_UNITS, read_depth
 from vl2_ros.node.frames.transform_listener import TRANSFORM_TYPE, add_transforms
 from vl2_ros.node.frames.transform_tree import TransformTree
 from vl2_ros.node.messages.command_messages import (

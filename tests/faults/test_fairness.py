@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.node.stepwise_perceiver import StepwisePerceiver, ask, make_image, running_node
+from vl2_ros.node.clock import Moment
 from vl2_ros.node.messages.diagnostic_messages import DiagnosticMessages, Level
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Answer, Mode
@@ -54,7 +55,7 @@ def test_a_watch_waits_from_its_first_unseen_image_on():
     for tenth in range(20):
         schedule.put_image("image", make_image(tenth), 101.0 + tenth / 10)
     assert waits_s(schedule, 103.0) == 2.0
-    task = schedule.take_next(103.0)
+    task = schedule.take_next(Moment(103.0, 0.0))
     assert task is not None
     schedule.finish(task[0])
     assert waits_s(schedule, 103.0) == 0.0
@@ -80,7 +81,7 @@ def test_a_watch_with_a_rate_waits_from_its_due_time_on():
     schedule = make_schedule()
     schedule.admit(ask("w", mode=Mode.WATCH, rate_hz=0.5), 100.0)
     schedule.put_image("image", make_image(1), 100.0)
-    task = schedule.take_next(100.0)
+    task = schedule.take_next(Moment(100.0, 0.0))
     assert task is not None
     schedule.finish(task[0])
     schedule.put_image("image", make_image(2), 100.5)

@@ -25,6 +25,7 @@ from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Mode, Status
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Qos
+from vl2_ros.structures import StageEvent
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 MS = 1_000_000
@@ -75,9 +76,11 @@ def test_bad_image_is_answered_invalid_and_the_next_one_is_fine(rig, name):
     assert (ask.status, ask.is_final) == (Status.INVALID, True)
     assert expected in ask.message
     assert "camera image" in ask.message
+    assert (stamp_of(ask), ask.header.frame_id) == (1 * MS, "camera_link")
     rig.show(camera, 2 * MS)
     bad, good = rig.results.wait_for("w", 2)
     assert (bad.status, bad.is_final, good.status) == (Status.INVALID, False, Status.OK)
+    assert (stamp_of(bad), bad.header.frame_id) == (1 * MS, "camera_link")
     assert stamp_of(good) == 2 * MS
 
 
@@ -90,6 +93,7 @@ def test_bad_compressed_image_is_answered_invalid(rig):
     (result,) = rig.results.wait_for("a")
     assert result.status == Status.INVALID
     assert "format 'png'" in result.message
+    assert (stamp_of(result), result.header.frame_id) == (1_000_000_007, "camera_link")
 
 
 BAD_COMMANDS = {
@@ -164,6 +168,56 @@ def test_special_tokens_are_words_like_others(rig):
     (result,) = rig.results.wait_for("a")
     assert (result.status, result.command_text) == (Status.OK, text)
     assert rig.perceiver.seen[0][1].text == text
+
+
+def test_result_names_its_image_however_it_ends_and_none_where_none_was_taken(rig):
+    rig.start(queue_size=1)
+    rig.command("early", deadline_s=0.01)
+    (early,) = rig.results.wait_for("early")
+    assert (early.status, stamp_of(early)) == (Status.EXPIRED, 0)
+    rig.show(rig.open_camera(), 3 * MS)
+    may_end = threading.Event()
+
+    def hang(frame, command, memory):
+        yield StageEvent("language")
+        rig.perceiver.is_running.set()
+        may_end.wait(60.0)
+
+    answer, rig.perceiver.run = rig.perceiver.run, hang
+    rig.command("late", deadline_s=0.05)
+    assert rig.perceiver.is_running.wait(30.0)
+    rig.command("waits", deadline_s=60.0)
+    rig.command("busy")
+    (busy,) = rig.results.wait_for("busy")
+    assert (busy.status, stamp_of(busy)) == (Status.BUSY, 0)
+    (late,) = rig.results.wait_for("late")
+    assert (late.status, stamp_of(late)) == (Status.EXPIRED, 3 * MS)
+    assert late.header.frame_id == "image_link"
+    rig.perceiver.is_running.clear()
+    may_end.set()
+    may_end = threading.Event()
+    assert rig.perceiver.is_running.wait(30.0)
+    rig.stop_command("waits")
+    (stopped,) = rig.results.wait_for("waits")
+    assert (stopped.status, stamp_of(stopped)) == (Status.CANCELED, 3 * MS)
+    may_end.set()
+    rig.perceiver.run = answer
+    rig.command("crash", "crash")
+    (failed,) = rig.results.wait_for("crash")
+    assert (failed.status, stamp_of(failed)) == (Status.FAILED, 3 * MS)
+
+
+def test_image_beyond_the_last_second_gets_a_result_at_that_second(rig):
+    rig.start()
+    last = 2**31 - 1
+    message = make_image(TYPES, 1)
+    message.header.stamp.sec, message.header.stamp.nanosec = last, 2_500_000_000
+    rig.show(rig.open_camera(), 0, message=message)
+    for text, status in (("find it", Status.OK), ("fail", Status.FAILED)):
+        rig.command(text, text)
+        (result,) = rig.results.wait_for(text)
+        assert (result.status, stamp_of(result)) == (status, last * 10**9 + 500_000_000)
+        TYPES.serialize(result)
 
 
 def test_duplicate_id_is_refused_and_the_first_goes_on(rig):
@@ -277,6 +331,20 @@ def test_silent_camera_is_a_warning_within_its_time_and_once(rig, caplog):
         stale = inbox.wait(1, lambda message: message.status[1].level == 3)[0]
     assert stale.status[1].name == "vl2: camera image"
     assert "no image came on /image or /image/compressed for" in stale.status[1].message
+
+
+def test_camera_that_is_silent_is_not_back_because_the_node_was_restarted(rig, caplog):
+    with caplog.at_level(logging.INFO):
+        rig.start(camera_timeout_s=0.2, diagnostics_period_s=0.1)
+
+        def count_warnings() -> int:
+            return sum("no image ever came" in one for one in caplog.messages)
+
+        wait_until(lambda: count_warnings() == 1, "it is silent")
+        rig.server.stop()
+        rig.server.start()
+        wait_until(lambda: count_warnings() == 2, "it is silent after the restart")
+    assert not [one for one in caplog.messages if "come again" in one]
 
 
 def test_camera_name_that_is_no_topic_is_refused_before_anything_is_open(rig):

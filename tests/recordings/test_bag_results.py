@@ -151,6 +151,7 @@ def test_broken_image_is_a_result_that_says_so_and_the_others_are_answered(tmp_p
     data = np.zeros(48, np.uint8)
     fields = {"height": 4, "width": 4, "encoding": "rgb8", "step": 12, "data": data}
     with write_recording(source, types.typestore) as recording:
+        fields["header"] = types.make("std_msgs/msg/Header", frame_id="eye")
         for time_ns, changes in enumerate(({}, {"encoding": "nonsense"}, {"step": 5}, {})):
             message = types.make(IMAGE_TYPE, **{**fields, **changes})
             recording.add("/image", IMAGE_TYPE, message, time_ns)
@@ -159,6 +160,7 @@ def test_broken_image_is_a_result_that_says_so_and_the_others_are_answered(tmp_p
     assert [one.status for one in results] == [0, 4, 4, 0]
     assert "'nonsense' is not known" in results[1].message
     assert "step is 5" in results[2].message
+    assert [one.header.frame_id for one in results] == ["eye"] * 4
 
 
 def test_failure_of_the_perceiver_is_also_a_result(source, tmp_path):

@@ -138,6 +138,11 @@ class RosClient:
 
     def ask(self, inbox: Inbox, command_id: str, **fields: Any) -> Any:
         """Ask by topic, once the way there and back is open, and return the first result."""
+        self.command(command_id, **fields)
+        return inbox.wait_for(command_id)[0]
+
+    def command(self, command_id: str, **fields: Any) -> None:
+        """Publish a command once the way there and back is open."""
         if self._commands is None:
             self._commands = self.transport.advertise(
                 "/vl2/vision_command", "vl2_ros/msg/VisionCommand", Qos()
@@ -146,7 +151,6 @@ class RosClient:
         wait_until(lambda: self.transport.count_publishers("/vl2/result") > 0, "results are there")
         fields = {"text": "find it"} | fields
         self._commands.publish(self.make("vl2_ros/msg/VisionCommand", id=command_id, **fields))
-        return inbox.wait_for(command_id)[0]
 
     def listen(self) -> Inbox:
         """Receive every result of the node."""

@@ -194,7 +194,7 @@ class NodeParameters:
     )
     camera_timeout_s: float = _health(
         3.0,
-        "Seconds without an image after which a camera is reported silent",
+        "Seconds without an image, camera_info or depth after which that is reported",
         least=0.1,
         most=3600.0,
         live=True,

@@ -17,6 +17,7 @@ from functools import partial
 
 from vl2_ros.errors import ConfigError
 from vl2_ros.node.cameras.camera_buffer import BufferedImage
+from vl2_ros.node.clock import Moment, NodeClock
 from vl2_ros.node.frames.target_frame import TargetFrame
 from vl2_ros.node.guarded import catch_failure, describe_error, error_text
 from vl2_ros.node.parameters import NodeParameters
@@ -53,6 +54,7 @@ class PerceptionNode:
         parameters: of the node.
         on_answer: called with every answer to every request.
         target_frame: where 3-D results are published; None: in the optical frame of their image.
+        clock: of deadlines, durations, rates and ages; None: real time.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class PerceptionNode:
         parameters: NodeParameters,
         on_answer: Callable[[Answer], None],
         target_frame: TargetFrame | None = None,
+        clock: NodeClock | None = None,
     ) -> None:
         """Store the parts; nothing runs before `start`."""
         self._perceiver = perceiver
         self._on_answer = on_answer
         self._target_frame = target_frame
+        self._clock = clock or NodeClock()
         self._schedule = Schedule(parameters)
         self._statistics = AnswerStatistics()
         self._last_error = ""
@@ -143,7 +147,8 @@ class PerceptionNode:
         with self._lock:
             threads = self._threads
             self._schedule.is_open = False
-            _, replies = self._schedule.cancel("", "the node was stopped", time.monotonic())
+            wall_s = self._clock.now().wall_s
+            _, replies = self._schedule.cancel("", "the node was stopped", wall_s)
             self._work_came.notify_all()
             self._deadline_came.notify_all()
         self._deliver(replies)
@@ -179,7 +184,7 @@ class PerceptionNode:
             InputError: if there is no such camera.
         """
         with self._lock:
-            self._schedule.put_image(camera, image, time.monotonic())
+            self._schedule.put_image(camera, image, self._clock.now().s)
             if not self._schedule.is_open:
                 # It was on its way when the node was stopped, and must not be the first one later.
                 self._schedule.clear_cameras()
@@ -201,7 +206,7 @@ class PerceptionNode:
             on_answer: called, after the node's own, with every answer to this request.
         """
         with self._lock:
-            job, refusal = self._schedule.admit(request, time.monotonic())
+            job, refusal = self._schedule.admit(request, self._clock.now().s)
             job.on_event, job.on_answer = on_event, on_answer
             self._work_came.notify()
             self._deadline_came.notify()
@@ -218,8 +223,8 @@ class PerceptionNode:
             How many were ended.
         """
         with self._lock:
-            now_s = time.monotonic()
-            count, replies = self._schedule.cancel(request_id, "stopped on request", now_s)
+            wall_s = self._clock.now().wall_s
+            count, replies = self._schedule.cancel(request_id, "stopped on request", wall_s)
             # What runs and does not stop is answered by the timekeeper.
             self._deadline_came.notify()
         self._deliver(replies)
@@ -233,22 +238,22 @@ class PerceptionNode:
     def list_watches(self) -> tuple[WatchState, ...]:
         """List the standing commands in the order they were given."""
         with self._lock:
-            return self._schedule.describe_watches(time.monotonic())
+            return self._schedule.describe_watches(self._clock.now().s)
 
     def report(self) -> NodeReport:
         """Sum up the state of the node."""
         with self._lock:
-            now_s = time.monotonic()
+            now = self._clock.now()
             schedule, running = self._schedule, self._schedule.running
-            idle_s = now_s - running.active_s if running else 0.0
+            idle_s = now.wall_s - running.active_s if running else 0.0
             return NodeReport(
-                cameras=tuple(buffer.report(now_s) for buffer in schedule.cameras.values()),
+                cameras=tuple(buffer.report(now.s) for buffer in schedule.cameras.values()),
                 queue_length=len(schedule.queue),
                 running_id=running.request.id if running else "",
                 running_stage=running.stage if running else "",
                 idle_s=idle_s,
                 is_stalled=idle_s > schedule.parameters.stall_limit_s,
-                watches=schedule.describe_watches(now_s),
+                watches=schedule.describe_watches(now.s),
                 answer_counts=self._statistics.count(),
                 unlike_count=self._statistics.unlike_count,
                 stage_mean_ms=self._statistics.mean_ms(),
@@ -287,13 +292,14 @@ class PerceptionNode:
     def _wait_for_task(self) -> tuple[Job, BufferedImage] | None:
         with self._lock:
             while self._schedule.is_open:
-                now_s = time.monotonic()
-                task = self._schedule.take_next(now_s)
+                now = self._clock.now()
+                task = self._schedule.take_next(now)
                 if task is not None:
                     # Its deadline is the timekeeper's from now on.
                     self._deadline_came.notify()
                     return task
-                _wait_until(self._work_came, self._schedule.find_next_due_s(now_s), now_s)
+                due_s = self._schedule.find_next_due_s(now.s)
+                self._clock.wait(self._work_came, Moment(due_s, math.inf))
             return None
 
     def _execute(self, job: Job, image: BufferedImage) -> None:
@@ -302,14 +308,14 @@ class PerceptionNode:
             image=image,
             perceiver=self._perceiver,
             parameters=self.parameters,
-            is_stopped=lambda: self._schedule.is_stopped(job, time.monotonic()),
+            is_stopped=lambda: self._schedule.is_stopped(job, self._clock.now().s),
             log=self._repeated,
             target_frame=self._target_frame,
-            stage_ms={"queue": (time.monotonic() - job.waits_since_s) * 1e3},
+            stage_ms={"queue": (self._clock.now().s - job.waits_since_s) * 1e3},
         )
         failure = catch_failure("the perceiver", attempt.run, self._repeated)
         with self._lock:
-            answer = self._schedule.settle(attempt, failure, time.monotonic())
+            answer = self._schedule.settle(attempt, failure, self._clock.now().s)
         if answer is not None and answer.status is Status.FAILED:
             kind = f"failed {type(failure).__name__}"
             self._note_error(kind, f"command {job.request.id!r} failed: {answer.message}")
@@ -327,10 +333,9 @@ class PerceptionNode:
 
     def _answer_overdue(self) -> None:
         with self._lock:
-            now_s = time.monotonic()
-            replies = self._schedule.take_overdue(now_s)
+            replies = self._schedule.take_overdue(self._clock.now())
             if not replies and self._schedule.is_open:
-                _wait_until(self._deadline_came, self._schedule.find_next_deadline_s(), now_s)
+                self._clock.wait(self._deadline_came, self._schedule.find_next_deadline())
         self._deliver(replies)
 
     def _explain_threads(self) -> str:
@@ -360,9 +365,3 @@ class PerceptionNode:
         self._repeated.log(logging.ERROR, kind, "%s", make_printable(message))
         with self._lock:
             self._last_error = message
-
-
-def _wait_until(condition: threading.Condition, time_s: float, now_s: float) -> None:
-    # A thread cannot wait for longer than TIMEOUT_MAX, and forever is a wait without a timeout.
-    timeout_s = min(time_s - now_s, threading.TIMEOUT_MAX)
-    condition.wait(None if math.isinf(time_s) else timeout_s)

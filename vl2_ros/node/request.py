@@ -53,7 +53,8 @@ class StoredImage:
         frame_id: of its header, the optical frame.
         decode: returns the frame; raises InputError or TransportError for a malformed message.
         read_space: returns calibration and depth for an image of this height and width, None
-            when there is no depth; raises InputError when one of them cannot be used.
+            when no depth is to be expected; raises InputError when one of them is missing or
+            cannot be used.
     """
 
     stamp_ns: int
@@ -115,12 +116,14 @@ class Answer:
         status: the outcome.
         message: what was expected, what came, what to do; when OK why something could not be
             placed in space or in the target frame, else empty.
-        frame: the image that was used; None when none was.
+        image: the one that it is about, as it came; None when it is about none.
+        frame: the same, decoded; None when it could not be, or was not yet.
         space: calibration and depth of the image; None when there is no depth for it.
         result: the pipeline's; None unless OK.
         is_final: False while a watch continues.
         sequence: 0, 1, 2, ... counts the results of a watch.
-        stage_ms: wall time of each stage in milliseconds, queue and decode included.
+        stage_ms: wall time of each stage in milliseconds, decode included; the time in the queue is
+            that of the node's clock.
     """
 
     request_id: str
@@ -128,6 +131,7 @@ class Answer:
     camera: str
     status: Status
     message: str = ""
+    image: StoredImage | None = None
     frame: Frame | None = None
     space: SpatialView | None = None
     result: Result | None = None

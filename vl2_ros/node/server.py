@@ -15,6 +15,8 @@ from typing import Any
 
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.node.cameras.camera_set import CameraSet
+from vl2_ros.node.clock import NodeClock
+from vl2_ros.node.fault_log import FaultLog
 from vl2_ros.node.frames.frame_lookup import OpenFrames
 from vl2_ros.node.frames.target_frame import TargetFrame
 from vl2_ros.node.frames.transform_listener import TransformListener
@@ -85,8 +87,11 @@ class PerceptionServer:
         Raises:
             ConfigError: if the name of a camera is no topic name.
         """
+        self._clock = NodeClock(transport.find_simulated_ns)
         self._target_frame = TargetFrame(parameters.target_frame, transport, open_frames)
-        self.node = PerceptionNode(perceiver, parameters, self._publish, self._target_frame)
+        self.node = PerceptionNode(
+            perceiver, parameters, self._publish, self._target_frame, self._clock
+        )
         self._transport = transport
         self._on_failure = on_failure
         self._log = RepeatedLog(_LOG)
@@ -98,8 +103,9 @@ class PerceptionServer:
         self._diagnostic_messages = DiagnosticMessages(
             transport.types, transport.resolve("~").lstrip("/"), lambda: perceiver.info
         )
-        self._cameras = CameraSet(parameters, transport, self._put_image, self._log)
+        self._cameras = CameraSet(parameters, transport, self._put_image, self._clock)
         self._subscriptions: list[Subscription] = []
+        self._faults = FaultLog(_LOG)
         self._timer: threading.Thread | None = None
         self._stopping = threading.Event()
         self._has_failed = False
@@ -133,7 +139,9 @@ class PerceptionServer:
         self.advertise()
         self._stopping.clear()
         self._has_failed = False
-        self._active_since_s = time.monotonic()
+        # A fault that has lasted is logged again, and one that is over meanwhile is no news.
+        self._faults = FaultLog(_LOG)
+        self._active_since_s = self._clock.now().s
         self.node.start()
         self._timer = threading.Thread(target=self._supervise, name="vl2 diagnostics", daemon=True)
         self._timer.start()
@@ -351,6 +359,8 @@ class PerceptionServer:
 
     def _look_after(self) -> None:
         self._log.flush()
+        self._faults.note_clock(self._clock)
+        self._faults.flush()
         self.node.flush_log()
         if self._output is not None:
             self._output.flush_log()
@@ -361,9 +371,11 @@ class PerceptionServer:
 
     def _report(self) -> None:
         report = self.node.report()
-        now_s = time.monotonic()
-        active_s = now_s - self._active_since_s
-        cameras = self._cameras.check(report.cameras, self.node.parameters, active_s, now_s)
+        active_s = self._clock.now().s - self._active_since_s
+        cameras = self._cameras.check(
+            report.cameras, self.node.parameters, active_s, time.monotonic()
+        )
+        self._faults.note_cameras(cameras)
         if self._diagnostics is not None:
             self._diagnostics.publish(
                 self._diagnostic_messages.make_array(
@@ -372,6 +384,7 @@ class PerceptionServer:
                     self._transport.now_ns(),
                     lost_commands=sum(one.lost_count for one in self._subscriptions),
                     frames=self._target_frame.report(),
+                    clock_fault=self._clock.explain_standstill() if self._clock.is_unset else "",
                 )
             )
 

@@ -146,5 +146,8 @@ class Transport(Protocol):
     def now_ns(self) -> int:
         """Return the time of the transport's clock in nanoseconds since the epoch."""
 
+    def find_simulated_ns(self) -> int | None:
+        """Return the simulated time in nanoseconds, 0 before it begins; None: time is real."""
+
     def close(self) -> None:
         """Close every endpoint; no callback runs afterwards."""

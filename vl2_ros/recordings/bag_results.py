@@ -138,7 +138,14 @@ def _answer_image(
     except VL2Error as error:
         for one in standing:
             command = one.command
-            yield Answer(command.id, command.text, recorded.topic, Status.INVALID, str(error))
+            yield Answer(
+                command.id,
+                command.text,
+                recorded.topic,
+                Status.INVALID,
+                str(error),
+                image=recorded.image,
+            )
         return
     for one in standing:
         command = one.command
@@ -192,6 +199,9 @@ class _RecordingTransport:
 
     def now_ns(self) -> int:
         return self.time_ns
+
+    def find_simulated_ns(self) -> int | None:
+        return None
 
     def close(self) -> None:
         """Do nothing: the recording is closed by the code that opened it."""

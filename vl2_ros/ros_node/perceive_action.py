@@ -7,6 +7,7 @@ import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from rclpy.node import Node
 from vl2_ros.node.guarded import ends_process, guarded, log_failure
 from vl2_ros.node.messages.command_messages import read_sender
 from vl2_ros.node.messages.instance_messages import route_name
+from vl2_ros.node.messages.result_messages import RESULT
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer, Mode, Status
 from vl2_ros.node.server import PerceptionServer
@@ -66,6 +68,9 @@ class PerceiveAction:
         self._most_goals = most_goals
         self._quiet_log = RepeatedLog(_log)
         self._places = threading.BoundedSemaphore(most_goals)
+        self._node = node
+        self._lock = threading.Lock()
+        self._kept: deque[tuple[float, Any]] = deque()
         self._action = ActionServer(
             node,
             find_class(ACTION_TYPE),
@@ -118,13 +123,36 @@ class PerceiveAction:
             answer = self._follow(server, handle)
         finally:
             self._places.release()
+        result = self._make(f"{ACTION_TYPE}_Result", result=server.make_result(answer))
+        if self._node.get_clock().ros_time_is_active:
+            self._keep(result)
         if answer.status is Status.OK:
             handle.succeed()
         elif answer.status is Status.CANCELED and handle.is_cancel_requested:
             handle.canceled()
         else:
             handle.abort()
-        return self._make(f"{ACTION_TYPE}_Result", result=server.make_result(answer))
+        return result
+
+    def _keep(self, result: Any) -> None:
+        """Note a result, and empty those that were kept for long enough.
+
+        rclpy counts in simulated time. In a short recording that is played again and again, that
+        never comes so far, and results with their images would pile up.
+        """
+        now_s = time.monotonic()
+        with self._lock:
+            while self._kept and now_s - self._kept[0][0] > _RESULT_KEPT_S:
+                old = self._kept.popleft()[1]
+                message = f"the result was kept for {_RESULT_KEPT_S:g} s; ask for it earlier"
+                old.result = self._make(
+                    RESULT.type_name,
+                    command_id=old.result.command_id,
+                    status=int(Status.FAILED),
+                    message=message,
+                    is_final=True,
+                )
+            self._kept.append((now_s, result))
 
     def _follow(self, server: PerceptionServer, handle: ServerGoalHandle) -> Answer:
         """Submit the goal, pass on what happens, and cancel it when that is asked for.
@@ -165,7 +193,7 @@ class PerceiveAction:
     def _refuse(self, handle: ServerGoalHandle, message: str, status: Status = Status.BUSY) -> Any:
         command = handle.request.command
         result = self._make(
-            "vl2_ros/msg/VisionResult",
+            RESULT.type_name,
             command_id=command.id,
             command_text=command.text,
             camera=command.camera,

@@ -104,6 +104,8 @@ class MemoryTransport:
         node_name: of this node.
         namespace: of this node.
         remap: topics to their other names.
+        find_simulated_ns: returns the simulated time in nanoseconds, 0 before it begins; None:
+            time is real.
     """
 
     def __init__(
@@ -113,11 +115,13 @@ class MemoryTransport:
         *,
         namespace: str = "",
         remap: Mapping[str, str] | None = None,
+        find_simulated_ns: Callable[[], int | None] | None = None,
     ) -> None:
         self.types = StoreMessageTypes()
         #: Nothing is on its way within a process.
         self.loss_advice = ""
         self._bus = bus
+        self._find_simulated_ns = find_simulated_ns
         self._node_name, self._namespace, self._remap = node_name, namespace, dict(remap or {})
         self._waiting: deque[_Subscription] = deque()
         self._changed = threading.Condition()
@@ -177,8 +181,13 @@ class MemoryTransport:
         return self._bus.find_publishers(self.resolve(topic))
 
     def now_ns(self) -> int:
-        """Return the time of day in nanoseconds since the epoch."""
-        return time.time_ns()
+        """Return the time of day in nanoseconds since the epoch, or the simulated time."""
+        simulated_ns = self.find_simulated_ns()
+        return time.time_ns() if simulated_ns is None else simulated_ns
+
+    def find_simulated_ns(self) -> int | None:
+        """Return the simulated time in nanoseconds; None where time is real."""
+        return None if self._find_simulated_ns is None else self._find_simulated_ns()
 
     def close(self) -> None:
         """Close every endpoint; no callback runs afterwards. Twice is harmless."""

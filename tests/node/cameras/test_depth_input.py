@@ -11,7 +11,7 @@ from tests.node.wire import make_camera_info, make_depth, wait_until
 from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros.errors import InputError
 from vl2_ros.node.cameras.camera_info import read_camera_info
-from vl2_ros.node.cameras.depth_input import read_depth
+from vl2_ros.node.cameras.depth_image import read_depth
 from vl2_ros.node.request import Mode, Status
 from vl2_ros.node.transport import Qos
 from vl2_ros.transports.message_types import StoreMessageTypes
@@ -116,14 +116,16 @@ def test_depth_nearest_in_time_places_the_instances(rig, depth_first):
     assert array.header.frame_id == "image_link"
 
 
-def test_depth_that_is_too_old_is_skipped(rig):
+def test_depth_that_is_too_old_is_skipped_and_the_result_says_so(rig):
     places, send_depth = start_with_depth(rig)
     camera = rig.open_camera()
     send_depth(1 * MS, 2.0)
     rig.show(camera, 100 * MS)
     rig.command("a")
     (result,) = rig.results.wait_for("a")
-    assert (result.status, result.message, places.list()) == (Status.OK, "", [])
+    assert (result.status, places.list()) == (Status.OK, [])
+    assert "no depth image on /depth is within depth_tolerance_s of 0.05 s" in result.message
+    assert "the nearest is 0.099 s older" in result.message
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_raw_depth_is_read_as_before(rig):
     depth = Depth(rig)
     node = depth.drive(RAW)
     publisher = node.advertise(RAW, DEPTH_TYPE, Qos())
-    match = depth.input.match(1 * MS)
+    match = depth.input.match(1 * MS, (16, 24))
     publisher.publish(make_depth(node.types, 1 * MS, np.full((16, 24), 1500, np.uint16)))
     info = rig.open("calibration").advertise(
         "/camera/camera_info", "sensor_msgs/msg/CameraInfo", Qos()

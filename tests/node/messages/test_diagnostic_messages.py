@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from vl2_ros.node.cameras.camera_health import CameraHealth
+from vl2_ros.node.cameras.source import SourceHealth
 from vl2_ros.node.messages.diagnostic_messages import DiagnosticMessages, Level
 from vl2_ros.node.reports import CameraReport, NodeReport, WatchState
 from vl2_ros.node.request import Status
@@ -114,9 +115,41 @@ def test_camera_that_loses_images_is_a_warning_with_its_rate():
     assert {one.key: one.value for one in status.values}["reliability"] == "best_effort"
 
 
+SOURCE = SourceHealth("depth", "/depth", True, 9, 29.96, 0.02, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "text"),
+    [
+        ({}, Level.OK, "30.0 Hz"),
+        ({"received": 0, "rate_hz": 0.0, "last_age_s": math.inf}, Level.OK, "none came on /depth"),
+        ({"fault": "of another size"}, Level.WARN, "of another size"),
+        ({"received": 0, "fault": "none", "is_silent": True}, Level.WARN, "none"),
+        ({"fault": "gone", "is_silent": True}, Level.STALE, "gone"),
+    ],
+)
+def test_sources_of_a_camera_have_lines_after_it(changes, level, text):
+    health = replace(HEALTHY, sources=(replace(SOURCE, **changes),))
+    array = make_maker().make_array(REPORT, (health,), 0)
+    assert [one.name for one in array.status[1:]] == [
+        "robot/vl2: camera image",
+        "robot/vl2: camera image depth",
+    ]
+    assert (array.status[2].level, array.status[2].message) == (level, text)
+
+
+def test_time_that_has_not_begun_is_a_warning():
+    array = make_maker().make_array(REPORT, (), 0, clock_fault="no time has come")
+    assert (array.status[0].level, array.status[0].message) == (
+        Level.WARN,
+        "simulated time: no time has come",
+    )
+
+
 def test_message_can_be_written():
     types = StoreMessageTypes()
-    types.serialize(make_maker().make_array(REPORT, (HEALTHY,), 1))
+    health = replace(HEALTHY, sources=(SOURCE,))
+    types.serialize(make_maker().make_array(REPORT, (health,), 1))
 
 
 def test_answers_about_images_unlike_training_are_a_warning_once():

@@ -9,11 +9,12 @@ import pytest
 
 from tests.node.stepwise_perceiver import FrameCount, StepwisePerceiver, ask, make_image
 from vl2_ros.errors import EngineError
+from vl2_ros.node.clock import Moment
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Mode, Request, Status
 from vl2_ros.node.scheduling.attempt import Attempt
-from vl2_ros.node.scheduling.jobs import Job, Watch
+from vl2_ros.node.scheduling.jobs import GRACE_S, Job, Watch
 from vl2_ros.node.scheduling.schedule import Schedule
 
 
@@ -24,6 +25,10 @@ def schedule() -> Schedule:
     return schedule
 
 
+def at(now_s: float, wall_s: float = 0.0) -> Moment:
+    return Moment(now_s, wall_s)
+
+
 def admit(schedule: Schedule, request: Request, now_s: float) -> Job:
     job, refusal = schedule.admit(request, now_s)
     assert refusal is None
@@ -31,7 +36,7 @@ def admit(schedule: Schedule, request: Request, now_s: float) -> Job:
 
 
 def run(schedule: Schedule, now_s: float, *, is_stopped: bool = False) -> Attempt:
-    task = schedule.take_next(now_s)
+    task = schedule.take_next(at(now_s))
     assert task is not None
     attempt = Attempt(
         job=task[0],
@@ -46,17 +51,17 @@ def run(schedule: Schedule, now_s: float, *, is_stopped: bool = False) -> Attemp
 
 
 def only_message(schedule: Schedule, now_s: float) -> str:
-    ((_, answer),) = schedule.take_overdue(now_s)
+    ((_, answer),) = schedule.take_overdue(at(now_s))
     assert answer.status is Status.EXPIRED
     return answer.message
 
 
 def test_an_expired_ask_reports_that_no_image_ever_came(schedule):
     admit(schedule, ask("a"), 100.0)
-    assert schedule.find_next_deadline_s() == 110.0
-    assert schedule.take_overdue(109.9) == []
+    assert schedule.find_next_deadline().s == 110.0
+    assert schedule.take_overdue(at(109.9)) == []
     assert "no image came on image in the 10 s" in only_message(schedule, 110.0)
-    assert schedule.find_next_deadline_s() == math.inf
+    assert schedule.find_next_deadline().s == math.inf
 
 
 def test_an_expired_ask_reports_that_the_camera_fell_silent(schedule):
@@ -77,7 +82,7 @@ def test_an_ask_that_is_too_late_does_not_begin(schedule):
     admit(schedule, ask("late", deadline_s=1.0), 100.0)
     admit(schedule, ask("next"), 100.0)
     schedule.put_image("image", make_image(1), 100.5)
-    task = schedule.take_next(101.0)
+    task = schedule.take_next(at(101.0))
     assert task is not None and task[0].request.id == "next"
 
 
@@ -85,21 +90,21 @@ def test_the_image_must_be_fresh_when_the_turn_comes(schedule):
     schedule.put_image("image", make_image(1), 100.0)
     admit(schedule, ask("a"), 102.5)
     admit(schedule, ask("w", mode=Mode.WATCH), 102.5)
-    assert schedule.take_next(102.5) is None
+    assert schedule.take_next(at(102.5)) is None
     assert schedule.find_next_due_s(102.5) == math.inf
     schedule.put_image("image", make_image(2), 103.0)
     for name in ("a", "w"):
-        task = schedule.take_next(103.5)
+        task = schedule.take_next(at(103.5))
         assert task is not None and task[0].request.id == name
         assert task[1].image.stamp_ns == 2
 
 
 def test_a_deadline_of_its_own_replaces_that_of_the_node_also_a_longer_one(schedule):
     admit(schedule, ask("a", deadline_s=60.0), 100.0)
-    assert schedule.find_next_deadline_s() == 160.0
+    assert schedule.find_next_deadline().s == 160.0
     schedule.parameters = NodeParameters(command_deadline_s=5.0)
     admit(schedule, ask("b"), 100.0)
-    assert schedule.find_next_deadline_s() == 105.0
+    assert schedule.find_next_deadline().s == 105.0
 
 
 def test_a_result_in_time_is_ok_and_a_late_one_is_not(schedule):
@@ -111,6 +116,20 @@ def test_a_result_in_time_is_ok_and_a_late_one_is_not(schedule):
         assert answer is not None and answer.status is status
         assert (answer.result is None) is (status is Status.EXPIRED)
         assert schedule.finish(attempt.job) == []
+
+
+def test_a_run_past_its_deadline_is_given_up_a_moment_later_on_the_wall(schedule):
+    schedule.put_image("image", make_image(1), 100.0)
+    admit(schedule, ask("a"), 100.0)
+    schedule.take_next(at(100.0, wall_s=5.0))
+    assert schedule.find_next_deadline() == (110.0, math.inf)
+    # From here on the node's clock stands still.
+    assert schedule.take_overdue(at(110.0, wall_s=50.0)) == []
+    assert schedule.find_next_deadline() == (math.inf, 50.0 + GRACE_S)
+    assert schedule.take_overdue(at(110.0, wall_s=50.0 + 0.9 * GRACE_S)) == []
+    ((_, answer),) = schedule.take_overdue(at(110.0, wall_s=50.0 + GRACE_S))
+    assert answer.status is Status.EXPIRED and answer.image.stamp_ns == 1
+    assert schedule.find_next_deadline() == (math.inf, math.inf)
 
 
 def test_cancel_goes_before_failure_and_failure_before_deadline(schedule):

@@ -5,17 +5,12 @@ Knows neither threads nor clocks: the caller holds the lock and passes the time.
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from dataclasses import dataclass
 
+from vl2_ros.node.cameras.arrivals import Arrivals
 from vl2_ros.node.reports import CameraReport
 from vl2_ros.node.request import StoredImage
 from vl2_ros.structures import Frame
-
-#: Seconds over which the arrival rate is measured.
-RATE_WINDOW_S = 5.0
-_RATE_ARRIVALS = 64
 
 
 @dataclass(slots=True, eq=False)
@@ -25,7 +20,7 @@ class BufferedImage:
     Attributes:
         image: as it came.
         number: 1, 2, ... in the order of arrival at its camera.
-        received_s: monotonic time of arrival.
+        received_s: time of arrival by the node's clock.
         is_used: a command has used it.
     """
 
@@ -53,8 +48,7 @@ class CameraBuffer:
         """Start empty."""
         self.name = name
         self._newest: BufferedImage | None = None
-        self._arrivals_s: deque[float] = deque(maxlen=_RATE_ARRIVALS)
-        self._received = 0
+        self._arrivals = Arrivals()
         self._dropped = 0
         self._used = 0
         self._number = 0
@@ -65,8 +59,7 @@ class CameraBuffer:
         Returns:
             Whether it is a new one.
         """
-        self._received += 1
-        self._arrivals_s.append(now_s)
+        self._arrivals.add(now_s)
         if self._newest is not None:
             if self._newest.image is image:
                 return False
@@ -79,7 +72,7 @@ class CameraBuffer:
         """Return the newest image, None when there is none or it is too old.
 
         Args:
-            now_s: monotonic time.
+            now_s: seconds of the node's clock.
             max_age_s: seconds since arrival for which an image is fresh; 0: forever.
         """
         image = self._newest
@@ -94,7 +87,7 @@ class CameraBuffer:
 
     def find_age_s(self, now_s: float) -> float:
         """Return seconds since the last image; infinite before the first one."""
-        return now_s - self._arrivals_s[-1] if self._arrivals_s else math.inf
+        return self._arrivals.find_age_s(now_s)
 
     def clear(self) -> None:
         """Drop the image; the counts stay."""
@@ -102,13 +95,11 @@ class CameraBuffer:
 
     def report(self, now_s: float) -> CameraReport:
         """Return the counts and the arrival rate."""
-        recent_s = [time_s for time_s in self._arrivals_s if now_s - time_s <= RATE_WINDOW_S]
-        span_s = recent_s[-1] - recent_s[0] if recent_s else 0.0
         return CameraReport(
             name=self.name,
-            received=self._received,
+            received=self._arrivals.count,
             dropped=self._dropped,
             used=self._used,
             last_age_s=self.find_age_s(now_s),
-            rate_hz=(len(recent_s) - 1) / span_s if span_s > 0.0 else 0.0,
+            rate_hz=self._arrivals.find_rate_hz(now_s),
         )

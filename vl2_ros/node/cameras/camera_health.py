@@ -1,4 +1,4 @@
-"""Judge one camera: whether its images come, and what to do where they do not."""
+"""Judge one camera: whether its images and depth come, and what to do where they do not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vl2_ros.node.cameras.camera_input import CameraInput
 from vl2_ros.node.cameras.camera_topic import CameraTopic
+from vl2_ros.node.cameras.source import SourceHealth
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.reports import CameraReport
 from vl2_ros.node.transport import Transport
@@ -37,6 +38,7 @@ class CameraHealth:
         lost: images that the transport knows to have lost; others may be.
         silence: why no image comes and what to do; empty while images come.
         loss: how many of the last images were lost and what to do; empty while few are.
+        sources: its camera_info and depth; empty when no depth topic is named for it.
     """
 
     report: CameraReport
@@ -46,6 +48,7 @@ class CameraHealth:
     lost: int
     silence: str = ""
     loss: str = ""
+    sources: tuple[SourceHealth, ...] = ()
 
 
 class CameraMonitor:
@@ -64,18 +67,18 @@ class CameraMonitor:
     def check(
         self, report: CameraReport, parameters: NodeParameters, active_s: float, now_s: float
     ) -> CameraHealth:
-        """Judge whether the camera has been silent for too long, or loses images.
+        """Judge whether the camera is silent or loses images, and what its depth is worth.
 
         Args:
             report: counts of its images.
             parameters: of the node.
-            active_s: seconds since the node began to listen.
+            active_s: seconds of the node's clock since it began to listen.
             now_s: monotonic time.
         """
         is_silent = min(report.last_age_s, active_s) >= parameters.camera_timeout_s
         lost = self._find_lost(report.received, now_s)
         loss = lost or self._find_missing()
-        topic = self._camera.topic
+        topic, depth = self._camera.topic, self._camera.depth
         return CameraHealth(
             report=report,
             topic=topic.name,
@@ -84,6 +87,7 @@ class CameraMonitor:
             lost=self._camera.lost_count,
             silence=self._explain_silence(report, parameters) if is_silent else "",
             loss=f"{loss}; {self._advise(parameters)}" if loss and not is_silent else "",
+            sources=depth.check(active_s, parameters.camera_timeout_s) if depth else (),
         )
 
     def _find_lost(self, received: int, now_s: float) -> str:

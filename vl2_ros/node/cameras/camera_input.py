@@ -14,6 +14,7 @@ from vl2_ros.node.cameras.camera_topic import CameraTopic
 from vl2_ros.node.cameras.depth_input import DepthInput
 from vl2_ros.node.cameras.stamp_gaps import StampGaps
 from vl2_ros.node.cameras.topic_choice import TopicChoice
+from vl2_ros.node.clock import NodeClock
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import StoredImage
 from vl2_ros.node.transport import Transport
@@ -40,6 +41,7 @@ class CameraInput:
         parameters: which topics, and with which reliability; its depth, if it has one.
         transport: receives the images.
         store: called with each image, on the transport's thread.
+        clock: of ages and rates; None: real time.
 
     Attributes:
         name: of the raw topic, absolute and remapped; the compressed one follows it.
@@ -54,6 +56,7 @@ class CameraInput:
         parameters: NodeParameters,
         transport: Transport,
         store: Callable[[StoredImage], None],
+        clock: NodeClock | None = None,
     ) -> None:
         """Resolve the topics; `subscribe` opens them.
 
@@ -84,6 +87,7 @@ class CameraInput:
                 parameters.image_rectified,
                 parameters.image_reliability,
                 limit,
+                clock,
             )
             if depth_topic
             else None
@@ -147,5 +151,12 @@ class CameraInput:
         image = keep(message)
         self.gaps.note(image.stamp_ns)
         if self.depth is not None:
-            image = replace(image, read_space=self.depth.match(image.stamp_ns).read)
+            match = self.depth.match(image.stamp_ns, _find_size(message))
+            image = replace(image, read_space=match.read)
         self._store(image)
+
+
+def _find_size(message: Any) -> tuple[int, int] | None:
+    """Return height and width of an image message; None of a compressed one, or without a pixel."""
+    size = int(getattr(message, "height", 0)), int(getattr(message, "width", 0))
+    return size if all(size) else None

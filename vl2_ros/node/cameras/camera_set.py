@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 
 from vl2_ros.node.cameras.camera_health import CameraHealth, CameraMonitor
 from vl2_ros.node.cameras.camera_input import CameraInput
+from vl2_ros.node.clock import NodeClock
 from vl2_ros.node.parameters import NodeParameters
-from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.reports import CameraReport
 from vl2_ros.node.request import StoredImage
 from vl2_ros.node.transport import Transport
@@ -21,7 +20,7 @@ class CameraSet:
         parameters: name the cameras.
         transport: receives the images.
         store: called with the name of a camera and its image, on the transport's thread.
-        log: takes what is to be said of cameras.
+        clock: of ages and rates.
 
     Raises:
         ConfigError: if the name of a camera is no topic name.
@@ -32,10 +31,12 @@ class CameraSet:
         parameters: NodeParameters,
         transport: Transport,
         store: Callable[[str, StoredImage], None],
-        log: RepeatedLog,
+        clock: NodeClock,
     ) -> None:
         def make(camera: str) -> CameraInput:
-            return CameraInput(camera, parameters, transport, lambda image: store(camera, image))
+            return CameraInput(
+                camera, parameters, transport, lambda image: store(camera, image), clock
+            )
 
         self._inputs = {camera: make(camera) for camera in parameters.cameras}
         # A camera may also be named by its topic, unless that is the name of another one.
@@ -44,8 +45,6 @@ class CameraSet:
         self._monitors = {
             camera: CameraMonitor(one, transport) for camera, one in self._inputs.items()
         }
-        self._troubles: dict[str, str] = {}
-        self._log = log
 
     def subscribe(self) -> None:
         """Open the subscriptions of all cameras."""
@@ -77,27 +76,14 @@ class CameraSet:
         active_s: float,
         now_s: float,
     ) -> tuple[CameraHealth, ...]:
-        """Judge each camera, and log when one falls silent or loses images or is well again.
+        """Judge each camera.
 
         Args:
             reports: counts of the images of each.
             parameters: of the node.
-            active_s: seconds since the node began to listen.
+            active_s: seconds of the node's clock since it began to listen.
             now_s: monotonic time.
         """
-        checked = tuple(
+        return tuple(
             self._monitors[one.name].check(one, parameters, active_s, now_s) for one in reports
         )
-        for health in checked:
-            self._report_change(health)
-        return checked
-
-    def _report_change(self, health: CameraHealth) -> None:
-        name = health.report.name
-        kind = "silent" if health.silence else "loses images" if health.loss else ""
-        if kind == self._troubles.get(name, ""):
-            return
-        self._troubles[name] = kind
-        level = logging.WARNING if kind else logging.INFO
-        text = health.silence or health.loss or "images come again"
-        self._log.log(level, f"camera {name} {kind}", "camera %s: %s", name, text)

@@ -1,18 +1,20 @@
-"""Report the node's state as a DiagnosticArray, one status per camera and one more.
+"""Report the node's state as a DiagnosticArray: one status of its own, up to three per camera.
 
-Levels: OK; WARN for a camera that never sent an image, for answers that failed, were refused or
-are about images unlike those of training and commands that were lost since the last message, for a
-watch that gets no turn, and for a frame that cannot be moved into the target frame; STALE for a
-camera that fell silent; ERROR when the worker does not run or hangs in a stage.
+Those of a camera are its images, its camera_info and its depth. Levels: OK; WARN for what never
+came or cannot be used, for images that are lost, for answers that failed, were refused or are about
+images unlike those of training and commands that were lost since the last message, for a watch that
+gets no turn, for a frame that cannot be moved into the target frame and for simulated time that has
+not begun; STALE for what fell silent; ERROR when the worker does not run or hangs in a stage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
 from vl2_ros.node.cameras.camera_health import CameraHealth
+from vl2_ros.node.cameras.source import SourceHealth
 from vl2_ros.node.reports import NodeReport
 from vl2_ros.node.request import Status
 from vl2_ros.node.transport import MessageTypes
@@ -61,6 +63,7 @@ class DiagnosticMessages:
         *,
         lost_commands: int = 0,
         frames: Mapping[str, str] | None = None,
+        clock_fault: str = "",
     ) -> Any:
         """Make the diagnostic_msgs/DiagnosticArray.
 
@@ -71,6 +74,7 @@ class DiagnosticMessages:
             lost_commands: commands that the middleware has lost since the start.
             frames: optical frame to why it cannot be moved into the target frame, empty where it
                 can; a status of its own where there are any.
+            clock_fault: why the node's clock has not begun to run; empty once it has.
         """
         seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
         stamp = self._make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
@@ -78,8 +82,8 @@ class DiagnosticMessages:
             "diagnostic_msgs/msg/DiagnosticArray",
             header=self._make("std_msgs/msg/Header", stamp=stamp),
             status=[
-                self._make_worker(report, lost_commands),
-                *(self._make_camera(one) for one in cameras),
+                self._make_worker(report, lost_commands, clock_fault),
+                *(status for one in cameras for status in self._make_camera(one)),
                 *([self._make_frames(frames)] if frames else []),
             ],
         )
@@ -88,8 +92,8 @@ class DiagnosticMessages:
         self._lost_commands = lost_commands
         return message
 
-    def _make_worker(self, report: NodeReport, lost_commands: int) -> Any:
-        level, text = self._judge_worker(report, lost_commands)
+    def _make_worker(self, report: NodeReport, lost_commands: int, clock_fault: str) -> Any:
+        level, text = self._judge_worker(report, lost_commands, clock_fault)
         info = self._find_info()
         values = {
             "model": f"{info.name} {info.identity}",
@@ -110,7 +114,9 @@ class DiagnosticMessages:
             values[f"{stage}_max_ms"] = f"{report.stage_max_ms[stage]:.2f}"
         return self._make_status(level, "perception", text, values)
 
-    def _judge_worker(self, report: NodeReport, lost_commands: int) -> tuple[Level, str]:
+    def _judge_worker(
+        self, report: NodeReport, lost_commands: int, clock_fault: str
+    ) -> tuple[Level, str]:
         if not report.is_worker_alive:
             return Level.ERROR, "the worker does not run; start the node again"
         if report.is_stalled:
@@ -119,6 +125,8 @@ class DiagnosticMessages:
                 f"{report.idle_s:.1f} s without progress; restart the process if it stays so"
             )
         trouble = self._find_trouble(report, lost_commands)
+        if clock_fault:
+            trouble.append(f"simulated time: {clock_fault}")
         if trouble:
             return Level.WARN, "; ".join(trouble)
         return Level.OK, "busy" if report.running_id else "waiting"
@@ -141,7 +149,7 @@ class DiagnosticMessages:
             if watch.waits_s > _LONG_WAIT_S
         ]
 
-    def _make_camera(self, health: CameraHealth) -> Any:
+    def _make_camera(self, health: CameraHealth) -> Iterator[Any]:
         report = health.report
         level, text = Level.OK, f"{report.rate_hz:.1f} Hz"
         if health.silence:
@@ -161,7 +169,27 @@ class DiagnosticMessages:
             "reliability": "reliable" if health.reliable else "best_effort",
             "publishers": str(health.publisher_count),
         }
-        return self._make_status(level, f"camera {report.name}", text, values)
+        name = f"camera {report.name}"
+        yield self._make_status(level, name, text, values)
+        for source in health.sources:
+            yield self._make_source(f"{name} {source.name}", source)
+
+    def _make_source(self, name: str, source: SourceHealth) -> Any:
+        level, text = Level.OK, f"{source.rate_hz:.1f} Hz"
+        if source.fault:
+            is_stale = source.is_silent and source.received
+            level, text = Level.STALE if is_stale else Level.WARN, source.fault
+        elif not source.received:
+            text = f"none came on {source.topic}"
+        values = {
+            "topic": source.topic,
+            "reliability": "reliable" if source.reliable else "best_effort",
+            "rate_hz": f"{source.rate_hz:.2f}",
+            "received": str(source.received),
+            "last_age_s": f"{source.last_age_s:.3f}",
+            "publishers": str(source.publisher_count),
+        }
+        return self._make_status(level, name, text, values)
 
     def _make_frames(self, frames: Mapping[str, str]) -> Any:
         faults = [f"{frame}: {fault}" for frame, fault in frames.items() if fault]

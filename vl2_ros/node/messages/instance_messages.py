@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.node.messages.rle import encode_mask
-from vl2_ros.node.request import Answer
+from vl2_ros.node.request import Answer, StoredImage
 from vl2_ros.node.transport import MessageTypes
 from vl2_ros.processing.results.spatial import SpatialView
 from vl2_ros.structures import (
@@ -22,6 +22,9 @@ from vl2_ros.structures import (
     Route,
 )
 
+#: The largest builtin_interfaces/Time.sec.
+_LAST_SECOND = 2**31 - 1
+
 
 class InstanceMessages:
     """Makes the messages that answers are composed of.
@@ -34,11 +37,13 @@ class InstanceMessages:
         self.types = types
         self._make = types.make
 
-    def make_header(self, frame: Frame | None) -> Any:
-        """Make the std_msgs/Header of an image; zero and empty without one."""
+    def make_header(self, frame: Frame | StoredImage | None) -> Any:
+        """Make the std_msgs/Header of an image, decoded or not; zero and empty without one."""
         if frame is None:
             return self._make("std_msgs/msg/Header")
         seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
+        # Too many nanoseconds of a camera may lead beyond the last second of a message.
+        seconds = min(seconds, _LAST_SECOND)
         stamp = self._make("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
         return self._make("std_msgs/msg/Header", stamp=stamp, frame_id=frame.frame_id)
 

@@ -217,7 +217,7 @@ class ResultMessages:
         result = answer.result
         return self._make(
             RESULT.type_name,
-            header=self._parts.make_header(answer.frame),
+            header=self._parts.make_header(answer.image or answer.frame),
             space_frame_id=name_space_frame(answer),
             command_id=answer.request_id,
             command_text=answer.text,

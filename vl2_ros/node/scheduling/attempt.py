@@ -42,8 +42,8 @@ class Attempt:
         stage_ms: wall time of each stage in milliseconds, queue and decode included.
         frame: the decoded image; None when it could not be decoded.
         space: calibration and depth of the image; None when there is no depth for it.
-        space_fault: why calibration, depth or target frame could not be used, or not for every
-            instance; empty when they could.
+        space_fault: why instances that were found have no place in space, or none in the target
+            frame; empty when they have, and where neither depth nor instances were to be expected.
         result: the answer; None when there is none.
         memory: what the perceiver keeps for the next frame; None when there is no answer.
     """
@@ -90,12 +90,14 @@ class Attempt:
     def _read_space(self, frame: Frame) -> None:
         # Without it the answer about the image itself is still right: no reason to fail.
         camera = f"camera {self.job.camera}"
+        branches = self.result.branches if self.result is not None else ()
+        found = [branch.detections for branch in branches if len(branch.detections)]
         try:
             self.space = self.image.image.read_space(frame.frame_hw)
         except InputError as error:
-            self.space_fault = f"nothing is placed in space: {camera}: {error}"
-        if self.space is not None and self.result is not None:
-            found = (branch.detections for branch in self.result.branches)
+            if found:
+                self.space_fault = f"nothing is placed in space: {camera}: {error}"
+        if self.space is not None:
             if unseen := self.space.explain_unseen(found):
                 self.space_fault = f"not everything is placed in space: {camera}: {unseen}"
             self._move_space(frame, self.space)

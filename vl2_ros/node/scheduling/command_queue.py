@@ -49,7 +49,7 @@ class CommandQueue:
         """Remove the first ask that is not too late and has an image.
 
         Args:
-            now_s: monotonic time.
+            now_s: seconds of the node's clock.
             find_image: camera to its newest image that is fresh.
 
         Returns:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from vl2_ros.node.cameras.camera_buffer import BufferedImage
-from vl2_ros.node.request import Answer, Request, Status
+from vl2_ros.node.request import Answer, Request, Status, StoredImage
 from vl2_ros.processing.results.spatial import SpatialView
 from vl2_ros.structures import Event, Frame, Result
 
@@ -17,7 +17,7 @@ GRACE_S = 0.5
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Job:
-    """The common part of asks and watches. All times are monotonic seconds.
+    """The common part of asks and watches. Times are seconds of the node's clock, or of the wall.
 
     Attributes:
         request: as received.
@@ -27,11 +27,13 @@ class Job:
         on_answer: called with each answer.
         images: further images of the request.
         stop_message: why it must stop; None while it may continue.
-        answer_by_s: once it must stop, its last answer is due then, whatever it is doing.
+        answer_by_s: once it must stop, its last answer is due then, whatever it is doing; of the
+            wall, as what hangs does so while simulated time stands still as well.
         is_answered: its last answer is made.
         is_delivering: an answer that is not its last is on its way out, while it runs.
         stage: the last one that began, while it runs.
-        active_s: when it last made progress: it began, or an event came.
+        active_s: when it last made progress: it began, or an event came; of the wall.
+        image: the one that it is about, once it has begun; of a watch the last one.
     """
 
     request: Request
@@ -46,12 +48,18 @@ class Job:
     is_delivering: bool = False
     stage: str = "queue"
     active_s: float = 0.0
+    image: StoredImage | None = None
+
+    def stop_soon(self, wall_s: float) -> None:
+        """Set when its last answer is due, now that it must stop; the first call counts."""
+        self.answer_by_s = min(self.answer_by_s, wall_s + GRACE_S)
 
     def make_answer(
         self,
         status: Status,
         message: str = "",
         *,
+        image: StoredImage | None = None,
         frame: Frame | None = None,
         space: SpatialView | None = None,
         result: Result | None = None,
@@ -59,13 +67,14 @@ class Job:
         sequence: int = 0,
         stage_ms: Mapping[str, float] | None = None,
     ) -> Answer:
-        """Make an answer to this request."""
+        """Make an answer to this request; the arguments are the fields of `Answer`."""
         return Answer(
             request_id=self.request.id,
             text=self.request.text,
             camera=self.camera,
             status=status,
             message=message,
+            image=image,
             frame=frame,
             space=space,
             result=result,
@@ -90,7 +99,6 @@ class Ask(Job):
     def __post_init__(self) -> None:
         """Count the deadline from arrival."""
         self.expires_s = self.waits_since_s + self.limit_s
-        self.answer_by_s = self.expires_s + GRACE_S
 
     @property
     def is_unsettled(self) -> bool:

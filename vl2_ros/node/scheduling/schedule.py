@@ -1,6 +1,7 @@
 """Decide what the node does next: which request runs, has expired or is canceled.
 
-Decisions only, all of them at a time that the caller passes: no thread, lock or callback.
+Decisions only, all of them at a time that the caller passes: no thread, lock or callback. Times
+are seconds of the node's clock where nothing else is said.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from dataclasses import replace
 
 from vl2_ros.errors import InputError
 from vl2_ros.node.cameras.camera_buffer import BufferedImage, CameraBuffer
+from vl2_ros.node.clock import Moment
 from vl2_ros.node.guarded import describe_error, error_text
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.reports import WatchState
 from vl2_ros.node.request import Answer, Mode, Request, Status, StoredImage
 from vl2_ros.node.scheduling.attempt import Attempt
 from vl2_ros.node.scheduling.command_queue import CommandQueue
-from vl2_ros.node.scheduling.jobs import GRACE_S, Ask, Job, Watch
+from vl2_ros.node.scheduling.jobs import Ask, Job, Watch
 from vl2_ros.node.scheduling.watches import WatchList
 from vl2_ros.structures import Command
 
@@ -82,7 +84,7 @@ class Schedule:
             self.queue.add(job)
         return job, None
 
-    def take_next(self, now_s: float) -> tuple[Job, BufferedImage] | None:
+    def take_next(self, now: Moment) -> tuple[Job, BufferedImage] | None:
         """Choose what runs now; None when nothing can.
 
         Asks run before watches, but after an ask it is the turn of a watch that is due, so that
@@ -90,18 +92,18 @@ class Schedule:
         """
 
         def find_image(camera: str) -> BufferedImage | None:
-            return self._find_image(camera, now_s)
+            return self._find_image(camera, now.s)
 
         sources = [self.queue.take, self.watches.take]
         if self._is_watch_next:
             sources.reverse()
-        task = sources[0](now_s, find_image) or sources[1](now_s, find_image)
+        task = sources[0](now.s, find_image) or sources[1](now.s, find_image)
         if task is None:
             return None
         job, image = task
         self._is_watch_next = isinstance(job, Ask)
         self.running = job
-        job.stage, job.active_s = "queue", now_s
+        job.stage, job.active_s, job.image = "queue", now.wall_s, image.image
         self.cameras[job.camera].mark_used(image)
         return job, image
 
@@ -109,15 +111,15 @@ class Schedule:
         """Return when something can run that can not yet, if nothing new comes."""
         return self.watches.find_next_due_s(now_s, lambda camera: self._find_image(camera, now_s))
 
-    def find_next_deadline_s(self) -> float:
-        """Return when a waiting ask expires, a watch ends, or what runs is to be given up next."""
+    def find_next_deadline(self) -> Moment:
+        """Return when an ask expires or a watch ends next, and when what runs is to be given up."""
         running = self.running
-        is_due = running is not None and not (running.is_answered or running.is_delivering)
-        return min(
-            self.queue.find_next_deadline_s(),
-            self.watches.find_next_end_s(),
-            running.answer_by_s if running is not None and is_due else math.inf,
-        )
+        next_s = min(self.queue.find_next_deadline_s(), self.watches.find_next_end_s())
+        if running is None or running.is_answered or running.is_delivering:
+            return Moment(next_s, math.inf)
+        if isinstance(running, Ask) and math.isinf(running.answer_by_s):
+            next_s = min(next_s, running.expires_s)
+        return Moment(next_s, running.answer_by_s)
 
     def is_stopped(self, job: Job, now_s: float) -> bool:
         """Return whether a running job must stop."""
@@ -147,6 +149,7 @@ class Schedule:
         return job.make_answer(
             status,
             message,
+            image=job.image,
             frame=attempt.frame,
             space=attempt.space,
             result=attempt.result if status is Status.OK else None,
@@ -160,7 +163,7 @@ class Schedule:
         replies = self.finish(job)
         if isinstance(job, Ask) and not job.is_answered:
             job.is_answered = True
-            replies.append((job, job.make_answer(Status.FAILED, message)))
+            replies.append((job, job.make_answer(Status.FAILED, message, image=job.image)))
         return replies
 
     def finish(self, job: Job) -> list[Reply]:
@@ -172,17 +175,19 @@ class Schedule:
             return [(job, self._end(job, job.stop_message))]
         return []
 
-    def take_overdue(self, now_s: float) -> list[Reply]:
+    def take_overdue(self, now: Moment) -> list[Reply]:
         """Remove what waited too long and what has lasted long enough; give up what hangs."""
         replies: list[Reply] = [
-            (ask, ask.make_answer(Status.EXPIRED, self._explain_expiry(ask, now_s)))
-            for ask in self.queue.take_expired(now_s)
+            (ask, ask.make_answer(Status.EXPIRED, self._explain_expiry(ask, now.s)))
+            for ask in self.queue.take_expired(now.s)
         ]
-        for watch in self.watches.take_ended(now_s):
+        for watch in self.watches.take_ended(now.s):
             message = f"its duration_s of {watch.request.duration_s:g} s is over"
-            replies += self._stop_watch(watch, message, now_s)
+            replies += self._stop_watch(watch, message, now.wall_s)
         running = self.running
-        if running is not None and not running.is_delivering and now_s >= running.answer_by_s:
+        if isinstance(running, Ask) and now.s >= running.expires_s:
+            running.stop_soon(now.wall_s)
+        if running is not None and not running.is_delivering and now.wall_s >= running.answer_by_s:
             replies += self.give_up_running()
         return replies
 
@@ -194,12 +199,18 @@ class Schedule:
         job.is_answered = True
         if isinstance(job, Watch):
             return [(job, self._end(job, job.stop_message or "given up"))]
+        status, message = Status.CANCELED, job.stop_message or "given up"
         if isinstance(job, Ask) and job.stop_message is None:
-            return [(job, job.make_answer(Status.EXPIRED, _explain_late(job)))]
-        return [(job, job.make_answer(Status.CANCELED, job.stop_message or "given up"))]
+            status, message = Status.EXPIRED, _explain_late(job)
+        return [(job, job.make_answer(status, message, image=job.image))]
 
-    def cancel(self, request_id: str, message: str, now_s: float) -> tuple[int, list[Reply]]:
+    def cancel(self, request_id: str, message: str, wall_s: float) -> tuple[int, list[Reply]]:
         """End the command or watch of this id, or all of them when it is empty.
+
+        Args:
+            request_id: of the command or watch.
+            message: of its answer.
+            wall_s: the wall's seconds; what runs and does not stop is given up a while after.
 
         Returns:
             How many were ended, and the answers to those that do not run; one that runs is
@@ -209,13 +220,13 @@ class Schedule:
         replies: list[Reply] = [(ask, ask.make_answer(Status.CANCELED, message)) for ask in asks]
         watches = self.watches.take_named(request_id)
         for watch in watches:
-            replies += self._stop_watch(watch, message, now_s)
+            replies += self._stop_watch(watch, message, wall_s)
         count = len(asks) + len(watches)
         running = self.running
         is_meant = running is not None and request_id in ("", running.request.id)
         if isinstance(running, Ask) and is_meant and running.is_unsettled:
             running.stop_message = message
-            running.answer_by_s = min(running.answer_by_s, now_s + GRACE_S)
+            running.stop_soon(wall_s)
             count += 1
         return count, replies
 
@@ -320,17 +331,17 @@ class Schedule:
             )
         return f"{came}; check that the camera publishes on this topic, with this type and QoS"
 
-    def _stop_watch(self, watch: Watch, message: str, now_s: float) -> list[Reply]:
+    def _stop_watch(self, watch: Watch, message: str, wall_s: float) -> list[Reply]:
         """Answer a watch that was taken off the list; one that runs is answered by `finish`."""
         if watch is self.running:
             watch.stop_message = message
-            watch.answer_by_s = now_s + GRACE_S
+            watch.stop_soon(wall_s)
             return []
         return [(watch, self._end(watch, message))]
 
     def _end(self, watch: Watch, message: str) -> Answer:
         # The worker may keep the watch until its next task.
-        watch.memory = None
+        watch.memory = watch.image = None
         return watch.make_answer(Status.ENDED, message, sequence=watch.result_count)
 
     def _describe_unknown(self, camera: str) -> str:

@@ -41,7 +41,7 @@ class WatchList:
         """Choose the watch whose turn it is, and plan its next turn.
 
         Args:
-            now_s: monotonic time.
+            now_s: seconds of the node's clock.
             find_image: camera to its newest image that is fresh.
 
         Returns:
@@ -64,7 +64,7 @@ class WatchList:
 
         Args:
             camera: that sent it.
-            now_s: monotonic time.
+            now_s: seconds of the node's clock.
             is_first: none was fresh before it; what went before does not count as waiting.
         """
         for watch in self._watches:

@@ -136,6 +136,10 @@ class DdsTransport:
         """Return the system's time in nanoseconds since the epoch."""
         return time.time_ns()
 
+    def find_simulated_ns(self) -> int | None:
+        """Return None: time is real without ROS."""
+        return None
+
     def close(self) -> None:
         """Close every endpoint; no callback runs afterwards, a second call does nothing."""
         atexit.unregister(self.close)

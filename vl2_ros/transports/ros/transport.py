@@ -183,6 +183,11 @@ class RosTransport:
         """Return the node's time in nanoseconds since the epoch, simulated where it is."""
         return int(self._node.get_clock().now().nanoseconds)
 
+    def find_simulated_ns(self) -> int | None:
+        """Return the node's simulated time, 0 before it begins; None: time is real."""
+        clock = self._node.get_clock()
+        return int(clock.now().nanoseconds) if clock.ros_time_is_active else None
+
     def close(self) -> None:
         """Close every endpoint; no callback begins afterwards, a second call does nothing."""
         if self._is_closed:
