@@ -314,7 +314,7 @@ def test_existing_file_is_overwritten_only_when_asked(tmp_path):
     path = tmp_path / "bag.mcap"
     shots = [(frame, CAMERA) for frame in make_frames(2)]
     write_camera_bag(path, shots)
-    with pytest.raises(TransportError, match="is there already; name another file, or add --over"):
+    with pytest.raises(TransportError, match="is there already; name another file, or add --force"):
         write_camera_bag(path, shots[:1])
     assert len(list(read_frames(path))) == 2
     write_camera_bag(path, shots[:1], overwrite=True)

@@ -216,7 +216,7 @@ def test_existing_file_is_overwritten_only_when_asked(source, tmp_path):
     out = tmp_path / "results.mcap"
     out.write_bytes(b"another file")
     perceiver = ScriptedPerceiver()
-    with pytest.raises(TransportError, match="is there already; name another file, or add --over"):
+    with pytest.raises(TransportError, match="is there already; name another file, or add --force"):
         answer_bag(perceiver, source, out, ask("find it"))
     assert out.read_bytes() == b"another file" and perceiver.seen == []
     assert answer_bag(perceiver, source, out, ask("find it"), overwrite=True) == 4
