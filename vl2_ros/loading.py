@@ -36,7 +36,7 @@ from vl2_ros.runtime.files.engine_files import EngineFiles, read_engine_files
 from vl2_ros.runtime.files.engine_folders import FOLDER as ENGINES_FOLDER
 from vl2_ros.runtime.files.engine_folders import find_folder, may_have_engines
 from vl2_ros.runtime.files.exported_engines import LoadEngine, load_exported_engines
-from vl2_ros.runtime.files.weights_identity import WeightsIdentity
+from vl2_ros.runtime.files.weights_identity import PENDING, WeightsIdentity
 
 #: The checkpoint that ships with the package.
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
@@ -239,9 +239,12 @@ def load_processing(folder: Path) -> ProcessingConfig:
 
 
 def _load_calibration(folder: Path, identity: WeightsIdentity) -> Calibration:
-    """Read the limits of a checkpoint; those of other weights are not taken."""
+    """Read the limits of a checkpoint; those that are known to be of other weights are not taken.
+
+    While the weights are still being hashed the pipeline uses none.
+    """
     calibration = Calibration.load(folder)
-    if not calibration.identity or calibration.identity == identity.wait():
+    if not calibration.identity or identity() in (calibration.identity, PENDING):
         return calibration
     _log.warning(
         "%s belongs to other weights, so no limits of the model are known; make it again with "

@@ -97,7 +97,8 @@ class Pipeline:
         processing: how its images and prompts are prepared.
         name: of the checkpoint.
         identity: hash that changes with its weights, or a callable that returns it or `pending`.
-        calibration: its limits; by default none are known.
+        calibration: its limits, used as long as they are of this identity; by default none are
+            known.
     """
 
     def __init__(
@@ -133,6 +134,13 @@ class Pipeline:
         if self._find_identity is not None:
             self._info = replace(self._info, identity=self._find_identity())
         return self._info
+
+    @property
+    def _limits(self) -> Calibration:
+        """Return the calibration; none while it is not known whether it is of these weights."""
+        if self.calibration.identity in ("", self.info.identity):
+            return self.calibration
+        return Calibration()
 
     def answer(self, frame: Frame | None, command: Command) -> Result:
         """Run a command to its end; raises as `run` does."""
@@ -197,14 +205,14 @@ class Pipeline:
         self, command: Command, prompt: CommandPrompt, spoken: _Spoken, branches: Sequence[Branch]
     ) -> str:
         """Write the text of the result: what was found, not what was announced."""
-        least = self.calibration.least_answer_score
+        least = self._limits.least_answer_score
         if spoken.score is not None and spoken.score < least:
             return NOT_SURE
         return write_sentence(spoken.parsed, branches, command.text, prompt.format.single)
 
     def _find_domain(self, frame: Frame | None, features: PromptFeatures) -> bool | None:
         """Return whether the frame is like those of training; see `Result.in_domain`."""
-        domain = self.calibration.domain
+        domain = self._limits.domain
         if frame is None or domain is None or features.image_tokens is None:
             return None
         tokens = to_numpy(features.image_tokens)

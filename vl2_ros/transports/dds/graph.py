@@ -34,6 +34,9 @@ _NAME_LENGTH = 200
 _TYPE_HASH = b"typehash="
 _OLD_DISTROS = frozenset(("dashing", "eloquent", "foxy", "galactic", "humble"))
 
+#: Held while discovery data is converted, by every reader of the process; see findings/.
+_CONVERSION = threading.Lock()
+
 
 class _Discovery(ABC):
     """Reads endpoints of one kind, from all participants of the domain."""
@@ -67,7 +70,10 @@ class _Discovery(ABC):
 
     def _take(self) -> None:
         with self._lock:
-            for endpoint in self._reader.take(_TAKE_AT_ONCE):
+            # The library converts the QoS of endpoints through fields that all threads share.
+            with _CONVERSION:
+                endpoints = self._reader.take(_TAKE_AT_ONCE)
+            for endpoint in endpoints:
                 # One that goes comes without its topic, as a sample without data.
                 if endpoint.sample_info.instance_state != InstanceState.Alive:
                     self._remove(endpoint.key)
