@@ -101,11 +101,11 @@ $(NUMPY1)/.test: $(INSTALLED_FROM)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || \
 		{ echo "numpy 1.26 needs Python <= 3.12; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@test -x $(NUMPY1)/bin/python || $(PYTHON) -m venv $(NUMPY1)
-	@grep -vE '^(numpy|opencv-python-headless|pillow|rich|ruamel.yaml)==' constraints.txt \
+	@grep -vE '^(numpy|opencv-python-headless|pillow|rich|ruamel.yaml|typer)==' constraints.txt \
 		> $(NUMPY1)/constraints.txt
 	@printf '%s\n' 'numpy==1.26.*' 'opencv-python-headless==4.6.*' 'pillow==10.2.*' 'rich==13.7.*' \
-		'ruamel.yaml==0.17.21' >> $(NUMPY1)/constraints.txt
+		'ruamel.yaml==0.17.21' 'typer==0.15.*' 'click==8.1.*' >> $(NUMPY1)/constraints.txt
 	$(NUMPY1)/bin/python -m pip install --disable-pip-version-check \
 		--constraint $(NUMPY1)/constraints.txt --editable '.[release,view]' \
-		hypothesis pycocotools pytest pyyaml
+		faster-coco-eval hypothesis jsonschema pycocotools pytest pyyaml
 	@touch $@
