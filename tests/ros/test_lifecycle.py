@@ -176,6 +176,8 @@ def test_deactivate_while_it_hangs_answers_what_waits(running, client):
     for command_id in ("running", "waiting"):
         commands.publish(client.make("vl2_ros/msg/VisionCommand", id=command_id, text="find it"))
     assert running.perceiver.is_running.wait(30.0)
+    node = running.node._server.node
+    wait_until(lambda: node.report().queue_length == 1, "the second command waits")
     try:
         assert not client.change_state("deactivate")
         results = {one.command_id: one.status for one in inbox.wait(2)}

@@ -78,9 +78,9 @@ class _Tf2Lookup:
     def _explain(
         self, target: str, source: str, stamp_ns: int, error: Exception
     ) -> MissingTransformError:
-        is_late = False
+        late_s = 0.0
         if isinstance(error, self._tf2.ExtrapolationException):
             with contextlib.suppress(self._tf2.TransformException):
                 latest = self._buffer.get_latest_common_time(target, source)
-                is_late = latest.nanoseconds < stamp_ns
-        return MissingTransformError(str(error), is_late=is_late)
+                late_s = max(0.0, (stamp_ns - latest.nanoseconds) / 1e9)
+        return MissingTransformError(str(error), late_s=late_s)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.node.wire import make_image, wait_until
 from tests.transports.harness import MemoryHarness, Rig
+from vl2_ros.errors import TransportError
 from vl2_ros.node.cameras.camera_topic import SETTLE_S, CameraTopic, SettledChoice
 from vl2_ros.node.transport import Qos
 
@@ -144,3 +145,22 @@ def test_a_choice_changes_once_another_has_been_better_for_a_while():
     assert choice.update("compressed", 12.0 * SETTLE_S)
     assert choice.value == "compressed"
     assert not choice.update("compressed", 20.0 * SETTLE_S)
+
+
+def test_a_subscription_that_failed_is_opened_in_the_next_round(rig, monkeypatch):
+    watched = Watched(rig)
+    watched.topic.open()
+    watched.publish(RELIABLE)
+    transport = watched.topic._transport
+    plain = transport.subscribe
+
+    def fail(*words: object) -> None:
+        raise TransportError("out of resources")
+
+    monkeypatch.setattr(transport, "subscribe", fail)
+    with pytest.raises(TransportError):
+        watched.settle()
+    assert not watched.topic.reliable
+    monkeypatch.setattr(transport, "subscribe", plain)
+    assert watched.topic.update(watched.now_s)
+    assert watched.topic.reliable

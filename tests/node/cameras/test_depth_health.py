@@ -284,3 +284,13 @@ def test_image_without_a_pixel_is_no_size(rig):
     rig.show(rig._camera, 1, message=make_image(TYPES, 1, **empty))
     say(rig.advertise_depth(), rig.now_ns)
     assert rig.read("camera image depth", lambda one: one.message != "none").level == 0
+
+
+def test_another_type_under_the_default_name_is_no_depth(rig):
+    """As a sonar that publishes metres on /depth."""
+    rig.start()
+    rig.advertise_depth(type_name="std_msgs/msg/String")
+    rig.go_on(TIMEOUT_S)
+    rig.read("camera image depth")
+    assert rig.ask_about_an_image("one").message == ""
+    assert rig.read("camera image depth").level == 0

@@ -76,7 +76,7 @@ def test_a_view_is_moved(frame):
 
 
 def test_a_transform_that_is_late_is_waited_for(frame, lookup):
-    lookup.fault = MissingTransformError("late", is_late=True)
+    lookup.fault = MissingTransformError("late", late_s=0.01)
     timer = threading.Timer(0.1, lambda: setattr(lookup, "fault", None))
     timer.start()
     view, fault = place(frame, PATIENCE_S)
@@ -86,7 +86,7 @@ def test_a_transform_that_is_late_is_waited_for(frame, lookup):
 
 
 def test_a_stop_ends_the_wait_and_time_does(frame, lookup):
-    lookup.fault = MissingTransformError("late", is_late=True)
+    lookup.fault = MissingTransformError("late", late_s=0.01)
     began_s = time.monotonic()
     is_stopped = threading.Event()
     threading.Timer(0.1, is_stopped.set).start()
@@ -94,7 +94,8 @@ def test_a_stop_ends_the_wait_and_time_does(frame, lookup):
     assert time.monotonic() - began_s < PATIENCE_S / 2
     assert view is VIEW
     assert fault == "3-D results are in 'camera', not in target_frame 'base': late"
-    place(frame, 0.02)
+    lookup.looks = 0
+    place(frame, 0.05)
     assert lookup.looks > 3
 
 
@@ -107,6 +108,21 @@ def test_a_frame_that_is_missing_is_waited_for_once(frame, lookup):
     assert lookup.looks == waited + 1
     lookup.fault = None
     assert place(frame)[1] == ""
+
+
+def test_transforms_that_ended_are_waited_for_once(frame, lookup):
+    """Localisation has died: not each image waits for what is minutes old."""
+    lookup.fault = MissingTransformError("300 s older", late_s=300.0)
+    place(frame, 0.02)
+    waited = lookup.looks
+    place(frame, PATIENCE_S)
+    assert lookup.looks == waited + 1
+
+
+def test_a_wait_that_was_stopped_shows_nothing(frame, lookup, caplog):
+    lookup.fault = MissingTransformError("late", late_s=0.01)
+    place(frame, PATIENCE_S, is_stopped=lambda: True)
+    assert frame.report() == {} and caplog.messages == []
 
 
 def test_what_is_missing_is_logged_once_and_once_when_it_is_back(frame, lookup, caplog):
@@ -126,7 +142,7 @@ def test_what_is_missing_is_logged_once_and_once_when_it_is_back(frame, lookup, 
 def test_a_transform_that_comes_and_goes_does_not_flood_the_log(frame, lookup, caplog):
     with caplog.at_level(logging.INFO):
         for _ in range(50):
-            for lookup.fault in (MissingTransformError("late", is_late=True), None):
+            for lookup.fault in (MissingTransformError("late", late_s=0.01), None):
                 place(frame)
     assert len(caplog.messages) == 2
 

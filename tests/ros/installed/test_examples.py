@@ -78,12 +78,12 @@ def test_navigator_cancels_and_reads_why(node, client, run_example):
         assert navigator.ask("find it", deadline_s=60.0)
         assert not navigator.isTaskComplete()
         navigator.cancelTask()
-        node.perceiver.may_answer.set()
         while not navigator.isTaskComplete():
             pass
         assert not navigator.hasSucceeded()
         assert navigator.getResult().message == "stopped on request"
     finally:
+        node.perceiver.may_answer.set()
         navigator.destroy_node()
         rclpy.shutdown()
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
+from vl2_ros.errors import VL2Error
 from vl2_ros.node.cameras.camera_health import CameraHealth, CameraMonitor
 from vl2_ros.node.cameras.camera_input import CameraInput
 from vl2_ros.node.clock import NodeClock
 from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.reports import CameraReport
 from vl2_ros.node.request import StoredImage
 from vl2_ros.node.transport import Transport
+
+_LOG = logging.getLogger(__name__)
 
 
 class CameraSet:
@@ -42,6 +47,7 @@ class CameraSet:
         # A camera may also be named by its topic, unless that is the name of another one.
         self._names = {one.name: camera for camera, one in self._inputs.items()}
         self._names |= {camera: camera for camera in self._inputs}
+        self._log = RepeatedLog(_LOG)
         self._monitors = {
             camera: CameraMonitor(one, transport) for camera, one in self._inputs.items()
         }
@@ -62,8 +68,14 @@ class CameraSet:
         Args:
             now_s: monotonic time.
         """
-        for camera in self._inputs.values():
-            camera.update(now_s)
+        for name, camera in self._inputs.items():
+            try:
+                camera.update(now_s)
+            except VL2Error as error:
+                # Tried again in the next round; the others are followed meanwhile.
+                self._log.log(
+                    logging.WARNING, name, "camera %s: cannot subscribe again: %s", name, error
+                )
 
     def find_name(self, name: str) -> str:
         """Return the camera that a command names, by its name or topic; other names as they are."""

@@ -82,19 +82,21 @@ class CameraTopic:
         self._take = take
         self._is_auto = reliability == "auto"
         self._reliable = SettledChoice(reliability == "reliable")
+        self._is_open = False
         self._subscription: Subscription | None = None
         self._lost_before = 0
 
     @property
     def reliable(self) -> bool:
         """Return whether the subscription is reliable; False while there is none."""
-        return self._subscription is not None and self._subscription.reliable
+        subscription = self._subscription  # another thread may close it
+        return subscription is not None and subscription.reliable
 
     @property
     def lost_count(self) -> int:
         """Return how many messages were lost, in all subscriptions so far."""
-        now = 0 if self._subscription is None else self._subscription.lost_count
-        return self._lost_before + now
+        subscription = self._subscription
+        return self._lost_before + (0 if subscription is None else subscription.lost_count)
 
     def list_all_publishers(self) -> tuple[PublisherInfo, ...]:
         """Return the publishers that are known now, those of another type included."""
@@ -106,6 +108,7 @@ class CameraTopic:
 
     def open(self) -> None:
         """Subscribe, with the reliability of the publishers that are known now."""
+        self._is_open = True
         if self._is_auto:
             self._reliable = SettledChoice(self._find_best())
         self._subscribe()
@@ -113,22 +116,34 @@ class CameraTopic:
     def update(self, now_s: float) -> bool:
         """Subscribe again when the publishers have called for another reliability for a while.
 
+        A topic that could not be subscribed is tried again.
+
         Args:
             now_s: monotonic time.
 
         Returns:
             Whether there is a new subscription.
         """
-        if self._subscription is None or not self._is_auto:
+        if not self._is_open:
+            return False
+        if self._subscription is None:
+            # Opening it has failed before.
+            self.open()
+            return True
+        if not self._is_auto:
             return False
         if not self._reliable.update(self._find_best(), now_s):
             return False
-        self.close()
+        self._unsubscribe()
         self._subscribe()
         return True
 
     def close(self) -> None:
         """End the subscription; a second call does nothing."""
+        self._is_open = False
+        self._unsubscribe()
+
+    def _unsubscribe(self) -> None:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             subscription.close()

@@ -231,7 +231,8 @@ class DepthInput:
             timeout_s: seconds of silence, or without a depth image for any image, that are a fault.
         """
         counts = self._info.count_publishers(), self._depth.count_publishers()
-        self.is_expected |= counts[1] > 0
+        # Something else may be published under the default name.
+        self.is_expected |= any(topic.list_publishers() for topic in self.depth.topics)
         info_fault, depth_fault = "", ""
         if self.is_expected:
             # Without the lock: compressed depth takes its time.

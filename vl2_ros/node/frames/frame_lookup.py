@@ -14,13 +14,13 @@ class MissingTransformError(InputError):
     """There is no transform between two frames at the time of an image.
 
     Attributes:
-        is_late: transforms that are older than the image are there, so that the next ones of the
-            same frames bring it.
+        late_s: by how many seconds the newest transforms of the same frames are older than the
+            image, so that the next ones may bring it; 0 where that is not the reason.
     """
 
-    def __init__(self, message: str, *, is_late: bool = False) -> None:
+    def __init__(self, message: str, *, late_s: float = 0.0) -> None:
         super().__init__(message)
-        self.is_late = is_late
+        self.late_s = late_s
 
 
 class FrameLookup(Protocol):

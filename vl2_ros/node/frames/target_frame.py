@@ -87,7 +87,9 @@ class TargetFrame:
         try:
             transform = self._find(frames, source, stamp_ns, timeout_s, is_stopped)
         except MissingTransformError as error:
-            self._note(source, str(error))
+            # A wait that was cut short has shown nothing.
+            if not is_stopped():
+                self._note(source, str(error))
             return (
                 view,
                 f"3-D results are in {source!r}, not in target_frame {self.name!r}: {error}",
@@ -119,8 +121,10 @@ class TargetFrame:
                 # Some drivers still write the slash that ROS 1 had.
                 return frames.find(self.name, source.removeprefix("/"), stamp_ns)
             except MissingTransformError as error:
-                # A frame that was missing for the last image is not worth a wait for each image.
-                is_known = bool(self.report().get(source)) and not error.is_late
+                # What was missing for the last image is not worth a wait for each image, unless
+                # it is only a little late.
+                is_soon = 0.0 < error.late_s <= timeout_s
+                is_known = bool(self.report().get(source)) and not is_soon
                 if is_known or time.monotonic() >= end_s or is_stopped():
                     raise
             time.sleep(_LOOK_PERIOD_S)

@@ -82,10 +82,10 @@ class _History:
             return self.links[0]
         index = bisect_left(self.stamps_ns, stamp_ns)
         if index == len(self.stamps_ns):
+            late_s = (stamp_ns - self.stamps_ns[-1]) / 1e9
             raise MissingTransformError(
-                f"the newest transform of frame {frame!r} is "
-                f"{(stamp_ns - self.stamps_ns[-1]) / 1e9:.3f} s older than the image",
-                is_late=True,
+                f"the newest transform of frame {frame!r} is {late_s:.3f} s older than the image",
+                late_s=late_s,
             )
         if self.stamps_ns[index] == stamp_ns:
             return self.links[index]

@@ -5,9 +5,11 @@ Needs rclpy when it is created, not before. The owner of the rclpy node spins it
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -74,6 +76,7 @@ class RosTransport:
         self._quiet_log = RepeatedLog(_log)
         self._group = MutuallyExclusiveCallbackGroup()
         self._publishers: list[_RosPublisher] = []
+        self._lock = threading.Lock()
         self._subscriptions: list[_RosSubscription] = []
         self._is_closed = False
 
@@ -138,14 +141,19 @@ class RosTransport:
         name = self.resolve(topic)
         qos = replace(qos, reliable=self._qos.declare_reliability(self._node, name, qos))
         guard = guarded(callback, f"the callback of {name}", self._quiet_log)
-        subscription = _RosSubscription(self._node, name, qos, guard, self._quiet_log)
+        subscription = _RosSubscription(self._node, name, qos, guard, self._quiet_log, self._forget)
         try:
             self._create(subscription, topic, type_name, subscription.count_lost)
         except self._qos.UnsupportedEventTypeError:
             # Not every middleware reports lost messages.
             self._create(subscription, topic, type_name, None)
-        self._subscriptions.append(subscription)
+        with self._lock:
+            self._subscriptions.append(subscription)
         return subscription
+
+    def _forget(self, subscription: _RosSubscription) -> None:
+        with self._lock, contextlib.suppress(ValueError):
+            self._subscriptions.remove(subscription)
 
     def _create(
         self,
@@ -186,14 +194,18 @@ class RosTransport:
     def find_simulated_ns(self) -> int | None:
         """Return the node's simulated time, 0 before it begins; None: time is real."""
         clock = self._node.get_clock()
-        return int(clock.now().nanoseconds) if clock.ros_time_is_active else None
+        # In this order: use_sim_time may change in between, and real time is none of simulation.
+        now_ns = int(clock.now().nanoseconds)
+        return now_ns if clock.ros_time_is_active else None
 
     def close(self) -> None:
         """Close every endpoint; no callback begins afterwards, a second call does nothing."""
         if self._is_closed:
             return
         self._is_closed = True
-        for subscription in self._subscriptions:
+        with self._lock:
+            subscriptions = tuple(self._subscriptions)
+        for subscription in subscriptions:
             subscription.close()
         for publisher in self._publishers:
             publisher.close()
@@ -242,8 +254,10 @@ class _RosSubscription:
         qos: Qos,
         callback: Callable[[Any], None],
         log: RepeatedLog,
+        on_close: Callable[[_RosSubscription], None],
     ) -> None:
         self._node = node
+        self._on_close = on_close
         self._callback = callback
         self._log = log
         self._is_closed = False
@@ -276,6 +290,7 @@ class _RosSubscription:
         endpoint, self.endpoint = self.endpoint, None
         if endpoint is not None:
             self._node.destroy_subscription(endpoint)
+            self._on_close(self)
 
 
 def open_ros_transport(
