@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from vl2_ros.views.live.access import Access, is_loopback, make_access
+from vl2_ros.views.live.access import is_loopback, make_access
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "LOCALHOST"])
@@ -48,7 +48,17 @@ def test_a_server_of_the_network_has_its_names_and_addresses():
     for header in (socket.gethostname(), "192.168.1.7:8090", "[fe80::1]:80", "localhost:3"):
         assert access.refuse_host(header) == ""
     assert access.refuse_host("evil.example:8090")
-    assert Access("robot.local", "x").refuse_host("robot.local:8090") == ""
+    assert make_access("robot.local").refuse_host("robot.local:8090") == ""
+
+
+def test_names_are_looked_up_once_and_by_no_request(monkeypatch):
+    asked = []
+    monkeypatch.setattr(socket, "getfqdn", lambda: asked.append(1) or "Robot.example")
+    access = make_access("0.0.0.0")
+    for _ in range(3):
+        assert access.refuse_host("robot.EXAMPLE:8090") == ""
+        assert access.refuse_host("evil.example")
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(

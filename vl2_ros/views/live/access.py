@@ -24,10 +24,12 @@ class Access:
     Attributes:
         host: the name or address that it is bound to.
         token: what a stream must name; empty: nothing, for this machine alone.
+        names: that it has, in lower case.
     """
 
     host: str
     token: str
+    names: frozenset[str]
 
     def refuse_host(self, header: str) -> str:
         """Return why a `Host` header is refused; empty when it names this server.
@@ -37,10 +39,7 @@ class Access:
         """
         name = _read_name(header)
         address = _read_address(name)
-        names = {"localhost", self.host.lower()}
-        if not is_loopback(self.host):
-            names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-        if name in names or (address and (address.is_loopback or not is_loopback(self.host))):
+        if name in self.names or (address and (address.is_loopback or not is_loopback(self.host))):
             return ""
         return f"the host {header[:100]!r} is not this server; open the URL that vl2 printed"
 
@@ -59,8 +58,15 @@ class Access:
 
 
 def make_access(host: str) -> Access:
-    """Make the rules for a host: beyond loopback with a new token."""
-    return Access(host, "" if is_loopback(host) else secrets.token_urlsafe(_TOKEN_BYTES))
+    """Make the rules for a host: beyond loopback with a new token.
+
+    The names of this machine are found here, once, as a name server may take seconds to answer.
+    """
+    names = {"localhost", host.lower()}
+    if is_loopback(host):
+        return Access(host, "", frozenset(names))
+    names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+    return Access(host, secrets.token_urlsafe(_TOKEN_BYTES), frozenset(names))
 
 
 def is_loopback(host: str) -> bool:
