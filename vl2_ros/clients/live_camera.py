@@ -16,8 +16,9 @@ from vl2_ros.node.transport import Transport
 
 #: Images whose time of arrival is known; of a fast camera some seconds.
 _KNOWN_ARRIVALS = 300
-#: Images kept for a question: the newest when it is sent, and those that come next.
-_MOST_HELD = 8
+#: Images kept for questions: the newest when one is sent or answered, as the node then begins with
+#: the next, and those that come next; and of all together the last.
+_HELD_NEXT, _MOST_HELD = 8, 32
 #: How often the publishers are looked at, in seconds.
 _FOLLOW_PERIOD_S = 0.5
 
@@ -61,7 +62,7 @@ class LiveCamera:
         self._newest: StoredImage | None = None
         self._arrivals: OrderedDict[int, float] = OrderedDict()
         self._held: dict[int, StoredImage] = {}
-        self._is_holding = False
+        self._open_holds, self._room = 0, 0
 
     def open(self) -> None:
         """Subscribe, and follow the publishers; to be called every second or oftener."""
@@ -97,19 +98,37 @@ class LiveCamera:
             return self._arrivals.get(stamp_ns)
 
     def hold(self) -> None:
-        """Keep the newest image and the next few, one of which a question is about."""
+        """Keep the newest image and the next few, one of which a question is about.
+
+        Each call is followed by one of `release`.
+        """
         with self._lock:
-            self._held = {}
-            self._is_holding = True
-            if self._newest is not None:
-                self._held[self._newest.stamp_ns] = self._newest
+            self._open_holds += 1
+            self._hold_next()
 
     def release(self, stamp_ns: int) -> StoredImage | None:
-        """Return the image of a stamp if it was held, and hold none any more."""
+        """End one `hold`; returns the image of a stamp if it was held.
+
+        Images are held as long as another question waits.
+        """
         with self._lock:
             found = self._held.get(stamp_ns)
-            self._held, self._is_holding = {}, False
+            self._open_holds -= 1
+            if self._open_holds:
+                self._hold_next()
+            else:
+                self._held, self._room = {}, 0
             return found
+
+    def _hold_next(self) -> None:
+        self._room = _HELD_NEXT
+        if self._newest is not None:
+            self._hold_image(self._newest)
+
+    def _hold_image(self, image: StoredImage) -> None:
+        self._held[image.stamp_ns] = image
+        if len(self._held) > _MOST_HELD:
+            del self._held[next(iter(self._held))]
 
     def _keep(self, image: StoredImage) -> None:
         with self._lock:
@@ -118,6 +137,7 @@ class LiveCamera:
             self._arrivals.move_to_end(image.stamp_ns)
             if len(self._arrivals) > _KNOWN_ARRIVALS:
                 self._arrivals.popitem(last=False)
-            if self._is_holding and len(self._held) < _MOST_HELD:
-                self._held[image.stamp_ns] = image
+            if self._room:
+                self._room -= 1
+                self._hold_image(image)
         self._on_image()
