@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -32,18 +32,27 @@ class LiveStage:
         host: of the page.
         camera: name that the view is given; empty: it finds the node's.
         outputs: where frames go beside the page.
+        node_camera: what the node calls its camera.
+        remap: of the node.
     """
 
     def __init__(
-        self, *, host: str = "127.0.0.1", camera: str = "", outputs: Sequence[FrameOutput] = ()
+        self,
+        *,
+        host: str = "127.0.0.1",
+        camera: str = "",
+        outputs: Sequence[FrameOutput] = (),
+        node_camera: str = CAMERA,
+        remap: Mapping[str, str] | None = None,
     ) -> None:
         bus = MemoryBus()
         self.perceiver = ScriptedPerceiver()
-        node, eye, asking = (MemoryTransport(bus, name) for name in ("vl2", "eye", "vl2_view"))
+        node = MemoryTransport(bus, "vl2", remap=remap)
+        eye, asking = (MemoryTransport(bus, name) for name in ("eye", "vl2_view"))
         self._transports = (node, eye, asking)
         # An image of any age counts, so that no test depends on how fast it runs.
         parameters = NodeParameters(
-            cameras=(CAMERA,),
+            cameras=(node_camera,),
             max_frame_age_s=0.0,
             command_deadline_s=60.0,
             diagnostics_period_s=0.1,

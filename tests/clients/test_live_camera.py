@@ -18,7 +18,7 @@ def filmed() -> Iterator[tuple[LiveCamera, Callable[[int], None]]]:
     """An open camera, and what shows it an image of a stamp."""
     with closing(MemoryTransport(MemoryBus())) as transport:
         publisher = transport.advertise("/eye", "sensor_msgs/msg/Image", Qos())
-        camera = LiveCamera("/eye", transport, "raw", lambda: None)
+        camera = LiveCamera("eye", "/eye", transport, "raw", lambda: None)
         camera.open()
 
         def show(stamp_ns: int) -> None:
@@ -37,7 +37,12 @@ def is_released(camera: LiveCamera, stamp_ns: int) -> bool:
 
 def test_the_newest_image_and_the_next_few_are_held(filmed):
     camera, show = filmed
-    for base, number, is_held in ((100, 1, False), (200, 2, True), (300, 6, True), (400, 15, False)):
+    for base, number, is_held in (
+        (100, 1, False),
+        (200, 2, True),
+        (300, 6, True),
+        (400, 15, False),
+    ):
         show(base + 1)
         show(base + 2)
         camera.hold()

@@ -50,6 +50,30 @@ def test_page_shows_the_camera_that_the_node_names(stage):
         assert [name for name, _ in state["rates"]] == ["camera", "shown", "results"]
 
 
+@pytest.mark.parametrize("camera", ["", "image", CAMERA, CAMERA.lstrip("/")])
+def test_a_remapped_camera_is_shown_by_its_name_and_its_topic(camera):
+    remapped = {"node_camera": "image", "remap": {"image": CAMERA}}
+    with (
+        closing(LiveStage(camera=camera, **remapped)) as stage,
+        open_stream(stage.server.port) as page,
+    ):
+        receive_frame(page)
+        while CAMERA not in receive_document(page, "state")["summary"]:
+            pass
+        send(page, type="watch", text="segment it")
+        receive_document(page, "answer", status="OK", is_live=True)
+        while not is_drawn(receive_frame(page)[1]):
+            pass
+
+
+def test_an_answer_about_another_clients_unknown_camera_is_shown(stage):
+    with open_stream(stage.server.port) as page:
+        receive_frame(page)
+        stage.client.send("find it", command_id="other", camera="no camera")
+        answer = receive_document(page, "answer", id="other")
+        assert answer["status"] == "INVALID" and "there is no camera" in answer["text"]
+
+
 def test_a_sentence_is_answered_on_every_page(stage):
     with open_stream(stage.server.port) as mine, open_stream(stage.server.port) as other:
         receive_frame(mine)
@@ -142,6 +166,17 @@ def test_close_ends_its_watches():
     wait_until(lambda: not stage.node.node.report().watches, "the watch has ended")
     assert stage.view.failure == ""
     stage.close()
+
+
+def test_a_watch_ends_with_the_view_after_any_number_of_questions():
+    with closing(LiveStage(camera=CAMERA)) as stage, open_stream(stage.server.port) as page:
+        send(page, type="watch", text="find it")
+        receive_document(page, "answer", status="OK", is_live=True)
+        for number in range(110):
+            send(page, type="ask", text=f"segment {number}")
+            receive_document(page, "answer", question=f"segment {number}", status="OK")
+        stage.view.close()
+        wait_until(lambda: not stage.node.node.report().watches, "the watch has ended")
 
 
 def test_options_are_checked():

@@ -28,14 +28,20 @@ class LiveCamera:
 
     Args:
         name: of the camera, as the node calls it.
+        topic: of its raw images; the compressed ones follow it.
         transport: receives the images.
         image_transport: auto, raw or compressed, as of the node.
         on_image: called after each image, on the transport's thread.
+
+    Attributes:
+        name: as given.
+        topic: of its raw images, absolute and remapped by this side.
     """
 
     def __init__(
         self,
         name: str,
+        topic: str,
         transport: Transport,
         image_transport: str,
         on_image: Callable[[], None],
@@ -43,18 +49,18 @@ class LiveCamera:
         """Resolve the topics; `open` subscribes.
 
         Raises:
-            ConfigError: if the name is no topic name, or the transport none of the three.
+            ConfigError: if the topic is no topic name, or the transport none of the three.
         """
         self.name = name
-        self.topic = transport.resolve(name)
         parameters = NodeParameters(
-            cameras=(name,),
+            cameras=(topic,),
             depth_topics=("",),
             image_transport=image_transport,
             # Nobody sends an image again for a view, nor waits for it.
             image_reliability="best_effort",
         )
-        self._input = CameraInput(name, parameters, transport, self._keep)
+        self._input = CameraInput(topic, parameters, transport, self._keep)
+        self.topic = self._input.name
         self._on_image = on_image
         self._lock = threading.Lock()
         self._is_open = False
@@ -106,13 +112,13 @@ class LiveCamera:
             self._open_holds += 1
             self._hold_next()
 
-    def release(self, stamp_ns: int) -> StoredImage | None:
-        """End one `hold`; returns the image of a stamp if it was held.
+    def release(self, stamp_ns: int | None = None) -> StoredImage | None:
+        """End one `hold`; returns the image of a stamp if it was held; None asks for none.
 
         Images are held as long as another question waits.
         """
         with self._lock:
-            found = self._held.get(stamp_ns)
+            found = None if stamp_ns is None else self._held.get(stamp_ns)
             self._open_holds -= 1
             if self._open_holds:
                 self._hold_next()

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vl2_ros.clients.client import PerceptionClient
@@ -38,8 +38,9 @@ _LOOK_PERIOD_S = 0.02
 _STATE_PERIOD_S, _ANSWER_PERIOD_S = 0.5, 0.2
 #: Time that rates are counted over, in seconds.
 _RATE_SPAN_S = 2.0
-#: Commands of which the view knows something.
-_KNOWN_COMMANDS = 100
+#: Questions that wait for their answers, and commands whose answers were shown; of more, the view
+#: does not know the first.
+_MOST_ASKS, _MOST_SHOWN = 100, 100
 #: How long the watches of a view have for their last result, in seconds.
 _LAST_WORD_S = 2.0
 
@@ -54,7 +55,7 @@ class LiveView:
         transport: of the client.
         audience: gets state and answers; frames go to the outputs.
         outputs: where frames go.
-        camera: name of the camera as the node calls it; empty: the node's first.
+        camera: name of the camera as the node calls it, or its topic; empty: the node's first.
         rate_hz: most frames a second, above 0.
         image_transport: auto, raw or compressed, as of the node.
 
@@ -91,14 +92,17 @@ class LiveView:
         self._lock = threading.Lock()
         self._drawn = DrawnResults()
         self.has_sent = False
-        self._own: OrderedDict[str, Mode] = OrderedDict()
+        self._watches: set[str] = set()
+        # With the camera that holds images for them.
+        self._asks: OrderedDict[str, LiveCamera | None] = OrderedDict()
         self._rates = {name: _Rate() for name in ("camera", "shown", "results")}
         self._newest: ReceivedResult | None = None
         self._shown_s: dict[str, float] = {}
         self._silence = ""
+        self._wanted = camera
         self._camera: LiveCamera | None = None
         if camera:
-            self._choose_camera(camera)
+            self._choose_camera(camera, camera)
         transport.subscribe(DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE, Qos(), self._read_diagnostics)
         self._threads = [
             threading.Thread(
@@ -129,14 +133,14 @@ class LiveView:
             self._client.stop(command.id)
             return
         self.has_sent = True
-        mode = Mode.ASK if command.mode is PageMode.ASK else Mode.WATCH
         command_id, camera = f"view-{uuid.uuid4().hex[:8]}", self._camera
-        with self._lock:
-            self._own[command_id] = mode
-            if len(self._own) > _KNOWN_COMMANDS:
-                self._own.popitem(last=False)
-        if camera is not None and mode is Mode.ASK:
-            camera.hold()
+        if command.mode is PageMode.ASK:
+            mode = Mode.ASK
+            self._note_ask(command_id, camera)
+        else:
+            mode = Mode.WATCH
+            with self._lock:
+                self._watches.add(command_id)
         self._audience.show_document(command_id, describe_sent(command_id, command.text))
         self._client.send(
             command.text,
@@ -160,19 +164,28 @@ class LiveView:
         self._note_news()
         for thread in self._threads:
             thread.join()
-        if self._camera is not None:
-            self._camera.close()
+
+    def _note_ask(self, command_id: str, camera: LiveCamera | None) -> None:
+        if camera is not None:
+            camera.hold()
+        with self._lock:
+            self._asks[command_id] = camera
+            forgotten = None
+            if len(self._asks) > _MOST_ASKS:
+                _, forgotten = self._asks.popitem(last=False)
+        if forgotten is not None:
+            forgotten.release()
 
     def _list_watches(self) -> list[str]:
         with self._lock:
-            return [name for name, mode in self._own.items() if mode is Mode.WATCH]
+            return list(self._watches)
 
-    def _choose_camera(self, name: str) -> None:
+    def _choose_camera(self, name: str, topic: str) -> None:
         def note_image() -> None:
             self._rates["camera"].count()
             self._note_news()
 
-        self._camera = LiveCamera(name, self._transport, self._image_transport, note_image)
+        self._camera = LiveCamera(name, topic, self._transport, self._image_transport, note_image)
 
     def _note_news(self) -> None:
         with self._changed:
@@ -183,17 +196,34 @@ class LiveView:
 
     def _read_diagnostics(self, message: Any) -> None:
         prefix = f"{self._client.node.lstrip('/')}: camera "
-        cameras = {
+        named = {
             one.name.removeprefix(prefix): one
             for one in message.status
             if one.name.startswith(prefix)
         }
-        if self._camera is None and cameras:
-            self._choose_camera(next(iter(cameras)))
-        status = cameras.get(self._camera.name) if self._camera else None
-        if status is not None:
-            level = status.level[0] if isinstance(status.level, bytes) else int(status.level)
-            self._silence = status.message if level else ""
+        # Those with a second word are about the depth and calibration of a camera.
+        cameras = {name: one for name, one in named.items() if " " not in name}
+        topics = {name: _read_topic(name, one) for name, one in cameras.items()}
+        name = self._find_wanted(topics)
+        if name is None:
+            return
+        # It may be remapped in the node, and once more on this side.
+        shown, topic = self._camera, self._transport.resolve(topics[name])
+        if shown is None or (shown.name, shown.topic) != (name, topic):
+            self._choose_camera(name, topics[name])
+        level = cameras[name].level
+        level = level[0] if isinstance(level, bytes) else int(level)
+        self._silence = cameras[name].message if level else ""
+
+    def _find_wanted(self, topics: Mapping[str, str]) -> str | None:
+        """Return the camera that is to be shown, of names and their topics; None: not there."""
+        self._wanted = self._wanted or next(iter(topics), "")
+        if self._wanted in topics:
+            return self._wanted
+        if not self._wanted:
+            return None
+        wanted = (self._wanted, self._transport.resolve(self._wanted))
+        return next((name for name, topic in topics.items() if topic in wanted), None)
 
     # The thread of results.
 
@@ -215,25 +245,23 @@ class LiveView:
                 self._audience.show_document("state", self._describe_state())
 
     def _take_result(self, received: ReceivedResult) -> None:
-        now, camera = time.monotonic(), self._camera
+        now, camera, holding = time.monotonic(), self._camera, None
         self._rates["results"].count()
         with self._lock:
-            mode = self._own.get(received.command_id)
-            if received.is_final and mode is Mode.WATCH:
-                del self._own[received.command_id]
+            if received.is_final:
+                self._watches.discard(received.command_id)
+                holding = self._asks.pop(received.command_id, None)
             if received.result.stage_ms:
                 self._newest = received
-            if camera and self._transport.resolve(received.camera) == camera.topic:
+            if camera and received.camera == camera.name:
                 self._drawn.add(received, now)
-        image = None
-        if camera and mode is Mode.ASK:
-            image = camera.release(received.result.stamp_ns)
+        image = None if holding is None else holding.release(received.result.stamp_ns)
         if received.is_final or now - self._shown_s.get(received.command_id, 0) > _ANSWER_PERIOD_S:
             self._shown_s[received.command_id] = now
             self._audience.show_document(received.command_id, describe_answer(received, image))
         if received.is_final:
             del self._shown_s[received.command_id]
-        elif len(self._shown_s) > _KNOWN_COMMANDS:
+        elif len(self._shown_s) > _MOST_SHOWN:
             # Their nodes have ended, and never will send a last result.
             self._shown_s.clear()
         self._note_news()
@@ -262,8 +290,12 @@ class LiveView:
     def _show_all(self) -> None:
         show = guarded(self._show_newest, "showing a frame", self._log)
         seen, looked_s, pause_s = 0, time.monotonic(), 0.0
+        camera: LiveCamera | None = None
         while not self._is_closed.wait(pause_s):
-            began, camera, pause_s = time.monotonic(), self._camera, _LOOK_PERIOD_S
+            before, camera = camera, self._camera
+            if before is not None and before is not camera:
+                before.close()
+            began, pause_s = time.monotonic(), _LOOK_PERIOD_S
             wanting = [one for one in self._outputs if one.wants_frame]
             if camera is None:
                 continue
@@ -278,6 +310,8 @@ class LiveView:
                 seen = newest
                 show(camera, wanting)
                 pause_s = max(0.0, began + self._period_s - time.monotonic())
+        if camera is not None:
+            camera.close()
 
     def _wait_for_news(self, seen: int) -> int:
         """Return how many images and results have come, as soon as they are more than before."""
@@ -296,6 +330,12 @@ class LiveView:
         for output in outputs:
             output.show(frame, results, age_s)
         self._rates["shown"].count()
+
+
+def _read_topic(camera: str, status: Any) -> str:
+    """Return the topic of a camera's raw images, from its status."""
+    values = {one.key: one.value for one in status.values}
+    return str(values.get("topic", camera)).removesuffix("/compressed")
 
 
 class _Rate:
