@@ -58,12 +58,12 @@ def test_a_remapped_camera_is_shown_by_its_name_and_its_topic(camera):
         open_stream(stage.server.port) as page,
     ):
         receive_frame(page)
-        while CAMERA not in receive_document(page, "state")["summary"]:
-            pass
+        wait_until(
+            lambda: CAMERA in receive_document(page, "state")["summary"], "the camera is found"
+        )
         send(page, type="watch", text="segment it")
         receive_document(page, "answer", status="OK", is_live=True)
-        while not is_drawn(receive_frame(page)[1]):
-            pass
+        wait_until(lambda: is_drawn(receive_frame(page)[1]), "the answer is drawn")
 
 
 def test_an_answer_about_another_clients_unknown_camera_is_shown(stage):
