@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -23,7 +24,9 @@ def open_stream(port: int, *, token: str = "") -> AbstractContextManager[ClientC
 
 def receive_document(stream: ClientConnection, kind: str, **fields: Any) -> dict[str, Any]:
     """Return the next document of a type whose fields have these values; frames are shown."""
+    end_s = time.monotonic() + PATIENCE_S
     while True:
+        assert time.monotonic() < end_s, f"waited in vain for {kind} with {fields}"
         one = _receive(stream)
         if isinstance(one, str):
             document = json.loads(one)
@@ -33,7 +36,9 @@ def receive_document(stream: ClientConnection, kind: str, **fields: Any) -> dict
 
 def receive_frame(stream: ClientConnection) -> tuple[dict[str, Any], bytes]:
     """Return header and JPEG of the next frame, and say that it is shown."""
+    end_s = time.monotonic() + PATIENCE_S
     while True:
+        assert time.monotonic() < end_s, "waited in vain for a frame"
         one = _receive(stream)
         if isinstance(one, bytes):
             length = int.from_bytes(one[:4], "big")
