@@ -129,7 +129,8 @@ class Rig:
         """Listen to one of the server's topics as a late joiner would."""
         kinds = {one.name: one for one in (*RESULT_TOPICS, ANNOTATED, ANNOTATED_COMPRESSED)}
         kind = kinds[topic]
-        qos = Qos(transient_local=kind.qos.transient_local, depth=100)
+        # Deep enough for every burst of a test: what is lost on this side is no fault of the node.
+        qos = Qos(transient_local=kind.qos.transient_local, depth=1024)
         return Inbox(transport or self.client, self.name_of(topic), kind.type_name, qos)
 
     def open_camera(
