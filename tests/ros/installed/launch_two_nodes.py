@@ -90,10 +90,12 @@ class TestNodes(unittest.TestCase):
     def test_each_answers_its_own_command_about_its_own_camera(self) -> None:
         for name in ("/left/vl2", "/right/eye"):
             self.assertEqual({one.command_id for one in self.ask(name)}, {f"for {name}"})
+        # The recording is compressed, and that is the form that is subscribed then.
         subscribed = {
             f"{side}_eye": {
                 one.node_namespace + "/" + one.node_name
-                for one in self.node.get_subscriptions_info_by_topic(f"/{side}_eye/image_raw")
+                for form in ("", "/compressed")
+                for one in self.node.get_subscriptions_info_by_topic(f"/{side}_eye/image_raw{form}")
             }
             for side in ("left", "right")
         }
