@@ -113,7 +113,7 @@ def test_unanswered_sentences_are_reported_at_the_end(processes, bag, tmp_path, 
 
 def test_without_sentences_or_bag_nothing_is_started(processes, bag, tmp_path, capsys):
     commands = write_commands(tmp_path, "# nothing")
-    assert run("demo", "--commands", commands) == 2
+    assert run("demo", "--commands", commands, "--out", tmp_path / "out") == 2
     assert "holds no sentence" in capsys.readouterr().err
     commands = write_commands(tmp_path, "hello")
     missing = tmp_path / "none.mcap"

@@ -24,7 +24,7 @@ _FOLLOW_PERIOD_S = 0.5
 
 
 class LiveCamera:
-    """Subscribes to a camera while somebody looks.
+    """Subscribes to a camera while a page is open.
 
     Args:
         name: of the camera, as the node calls it.

@@ -1,6 +1,6 @@
 """A live view of a node: its camera, its results, and a way to send it sentences.
 
-A client like any other: it subscribes to the camera while somebody looks, receives the results of
+A client like any other: it subscribes to the camera while a page is open, receives the results of
 all clients, and sends commands. The node does not know that it is there.
 """
 
@@ -32,7 +32,7 @@ DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE = "/diagnostics", "diagnostic_msgs/msg/Diagn
 MAX_RATE_HZ = 60.0
 #: Time without anybody who looks after which the camera's subscription is closed, in seconds.
 _IDLE_S = 5.0
-#: How often it is checked whether somebody looks, in seconds.
+#: Seconds between two checks of whether a page is open.
 _LOOK_PERIOD_S = 0.02
 #: How often the state is sent; and the answers of a watch, which come faster than one reads.
 _STATE_PERIOD_S, _ANSWER_PERIOD_S = 0.5, 0.2

@@ -210,17 +210,26 @@ def show_message(result: Result) -> None:
         show_note(f"note: {result.message}")
 
 
-def describe_received(received: ReceivedResult, files: AnswerFiles | None = None) -> dict[str, Any]:
+def describe_received(
+    received: ReceivedResult,
+    files: AnswerFiles | None = None,
+    *,
+    image: str | None = None,
+    seconds: float | None = None,
+) -> dict[str, Any]:
     """Make the JSON of a result that came from a node, masks as run lengths.
 
     Args:
         received: the result.
         files: its images and its overlay, where they were written.
+        image: recording of the image; None where that is not known.
+        seconds: that the answer took; None takes the sum of its stages.
     """
     from vl2_ros.views.answer_document import AnswerSource, describe_answer
 
     source = AnswerSource(
         received.text,
+        image,
         camera=received.camera,
         status=received.status.name,
         message=received.message,
@@ -229,6 +238,7 @@ def describe_received(received: ReceivedResult, files: AnswerFiles | None = None
         model=received.model,
         model_identity=received.model_identity,
         engine=received.engine,
+        seconds=seconds,
         overlay=files.overlay if files else None,
         files=files.images if files else (),
     )

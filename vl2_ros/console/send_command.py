@@ -119,7 +119,7 @@ def send(
 
 
 def _receive_annotated(link: Transport, address: NodeAddress) -> ReceivedImages:
-    """Receive the images into which a node draws its answers, as long as somebody receives them."""
+    """Receive the images into which a node draws its answers, while it has subscribers."""
     from vl2_ros.clients.received_images import ReceivedImages
     from vl2_ros.node.names import resolve_topic
     from vl2_ros.node.result_output import ANNOTATED

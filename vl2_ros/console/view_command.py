@@ -199,7 +199,7 @@ def open_page_process(address: NodeAddress, remaps: Mapping[str, str], port: int
 def show_demo(
     sentences: Sequence[str], page: PageOptions, start: Callable[..., DemoProcesses], domain: int
 ) -> None:
-    """Serve a page with the demo's camera, and ask its sentences until somebody asks there.
+    """Serve a page with the demo's camera, and ask its sentences until the page asks one.
 
     Args:
         sentences: of the images in turn.

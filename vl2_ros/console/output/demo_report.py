@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vl2_ros.console.display import list_found, print_text
+from vl2_ros.console.display import describe_received, list_found, print_text
 from vl2_ros.console.output.formats import name_frame, open_format
 from vl2_ros.errors import VL2Error
 from vl2_ros.processing.printable import make_printable
@@ -66,7 +66,6 @@ class DemoReport:
             InputError: if the image cannot be written.
         """
         from vl2_ros.structures import Route
-        from vl2_ros.views.answer_document import AnswerSource, describe_answer
 
         received, result = answer.received, answer.received.result
         self._first_frame = self._first_frame or answer.frame
@@ -76,20 +75,7 @@ class DemoReport:
             save_overlay(answer.frame, answer.sentence, result, overlay)
             self._drawn += 1
         files = AnswerFiles(overlay, save_images(result, self._out / f"{number}_made.png"))
-        source = AnswerSource(
-            answer.sentence,
-            self._recording,
-            camera=received.camera,
-            status=received.status.name,
-            message=received.message,
-            model=received.model,
-            model_identity=received.model_identity,
-            engine=received.engine,
-            seconds=answer.seconds,
-            overlay=files.overlay,
-            files=files.images,
-        )
-        row = describe_answer(result, source, with_masks=True)
+        row = describe_received(received, files, image=self._recording, seconds=answer.seconds)
         self._rows.append(row)
         if self._format:
             image_hw = None if answer.frame is None else answer.frame.frame_hw
