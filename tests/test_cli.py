@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,13 +93,7 @@ def run(*arguments: object) -> int:
     return 0
 
 
-def child_seconds() -> float:
-    """Processor time of finished child processes: on a busy machine the wall clock means less."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def test_help_is_fast_and_imports_nothing_heavy():
+def test_help_imports_nothing_heavy():
     code = (
         "import sys\n"
         "from vl2_ros.cli import main\n"
@@ -110,16 +103,11 @@ def test_help_is_fast_and_imports_nothing_heavy():
         "         'cyclonedds', 'mcap']\n"
         "sys.exit(', '.join(name for name in heavy if name in sys.modules) or 0)\n"
     )
-    seconds = []
-    for _ in range(3):
-        began = child_seconds()
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY
-        )
-        seconds.append(child_seconds() - began)
-        assert done.returncode == 0, done.stderr
-        assert "ask" in done.stdout and "demo" in done.stdout
-    assert min(seconds) < 0.5
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ask" in done.stdout and "demo" in done.stdout
 
 
 @pytest.mark.parametrize(

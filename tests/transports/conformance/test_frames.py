@@ -19,8 +19,13 @@ from vl2_ros.processing.results.rigid_transform import RigidTransform
 MUG = np.array([-0.85, -0.45, 2.0])
 
 
-def ask_until_placed(rig, camera, places: Inbox, stamp_ns: int) -> None:
-    """Ask until depth and transforms, which best effort may lose, have all come."""
+def is_placed(array) -> bool:
+    """Whether an array of markers shows objects, and not their removal alone."""
+    return len(array.markers) > 2
+
+
+def ask_until_placed(rig, camera, outputs: tuple[Inbox, ...], stamp_ns: int) -> None:
+    """Ask until depth and transforms, which best effort may lose, have come, and every output."""
 
     def ask() -> bool:
         camera.show(stamp_ns)
@@ -28,7 +33,7 @@ def ask_until_placed(rig, camera, places: Inbox, stamp_ns: int) -> None:
         last = rig.results.wait_for("a", len(rig.results.wait_for("a", 0)) + 1)[-1]
         assert last.status == Status.OK
         assert last.header.frame_id == "image_link"
-        return last.message == "" and bool(places.list())
+        return last.message == "" and all(inbox.list() for inbox in outputs)
 
     wait_until(ask, "an answer is placed")
 
@@ -43,7 +48,7 @@ def test_three_topics_have_the_target_frame_and_its_axes(rig):
     for stamp_ns, x in ((100 * MS, 4.0), (200 * MS, 5.0)):
         pose = RigidTransform(np.eye(3), np.array([x, 0.0, 0.0]))
         camera.send(stamp_ns, pose, child="base_link", parent="odom")
-    ask_until_placed(rig, camera, places, 150 * MS)
+    ask_until_placed(rig, camera, (places, markers, clouds, boxes), 150 * MS)
     expected = BASE_FROM_CAMERA.apply(MUG) + (4.5, 0, 0)
     array = places.list()[-1]
     assert (array.header.frame_id, stamp_of(array)) == ("odom", 150 * MS)
@@ -54,7 +59,7 @@ def test_three_topics_have_the_target_frame_and_its_axes(rig):
         np.testing.assert_allclose(rotation_of(pose), BASE_FROM_CAMERA.rotation, atol=1e-9)
     np.testing.assert_allclose((mug.bbox.size.x, mug.bbox.size.y), (0.5, 0.5), atol=1e-6)
 
-    cube, text = next(one for one in markers.list() if len(one.markers) > 2).markers[1:3]
+    cube, text = markers.wait(keep=is_placed)[0].markers[1:3]
     assert cube.header.frame_id == text.header.frame_id == "odom"
     np.testing.assert_allclose(position_of(cube.pose), expected, atol=1e-6)
     np.testing.assert_allclose(rotation_of(cube.pose), BASE_FROM_CAMERA.rotation, atol=1e-9)
