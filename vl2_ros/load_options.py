@@ -16,7 +16,7 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.parameter_table import check_parameters, parameter
 
 #: Inference backends; auto is onnxruntime on the CPU where there are engines, else torch.
-BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt")
+BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt", "tensorrt-rtx")
 _model = partial(parameter, panel="Model")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 

@@ -37,6 +37,7 @@ from vl2_ros.runtime.files.engine_folders import FOLDER as ENGINES_FOLDER
 from vl2_ros.runtime.files.engine_folders import find_folder, may_have_engines
 from vl2_ros.runtime.files.exported_engines import LoadEngine, load_exported_engines
 from vl2_ros.runtime.files.weights_identity import PENDING, WeightsIdentity
+from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES
 
 #: The checkpoint that ships with the package.
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
@@ -166,10 +167,10 @@ def _try_exported(
 
 def _choose_library(backend: str, device: str) -> LoadEngine:
     try:
-        if backend == "tensorrt":
+        if backend in LIBRARIES:
             from vl2_ros.runtime.tensorrt_backend.engine import TensorRTEngine
 
-            return partial(TensorRTEngine, device=device)
+            return partial(TensorRTEngine, library=LIBRARIES[backend], device=device)
         from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 
         return partial(OnnxEngine, device=device)

@@ -10,6 +10,7 @@ import torch
 class HostMemory:
     device = "cpu"
     name = "Testing GPU sm_87"
+    compute_capability = (8, 7)
 
     def __init__(self) -> None:
         self.depth = 0

@@ -11,6 +11,7 @@ from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.runtime.engine import Engine
 from vl2_ros.runtime.files.engine_files import EngineFile
 from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
+from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES
 from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
 Listener = Callable[[BuildProgress], None]
@@ -130,14 +131,14 @@ class TensorRTBuilder:
             from vl2_ros.runtime.tensorrt_backend import engine as tensorrt_engine
         except ImportError as error:
             raise EngineError(
-                f"the profile {profile.name} needs TensorRT, which cannot be loaded ({error}); "
-                "JetPack brings it as the system package python3-libnvinfer, a PC gets it with "
-                "`pip install tensorrt`; or take the profile cpu"
+                f"the profile {profile.name} needs torch, which cannot be loaded ({error}); "
+                "pip install 'vl2_ros[torch]'"
             ) from error
         self._build, self._engine = tensorrt_build, tensorrt_engine
+        self._library = LIBRARIES[profile.backend]
         self._profile = profile
         self._trusted = TrustedPlans() if trusted is None else trusted
-        self.runtime = tensorrt_engine.find_runtime()
+        self.runtime = self._library.find_runtime()
         self.device_name = tensorrt_engine.find_device(profile.device)
         self.is_portable = profile.version_compatible
         self.options: Mapping[str, int | bool | str] = {
@@ -157,12 +158,16 @@ class TensorRTBuilder:
             self._profile.optimization_level,
             self._profile.version_compatible,
         )
-        self._build.build_plan(onnx, out, order, timing_cache=timing_cache, progress=progress)
+        self._build.build_plan(
+            onnx, out, order, self._library, timing_cache=timing_cache, progress=progress
+        )
 
     def load(self, file: EngineFile, *, just_built: bool = False) -> Engine:
         """Load a plan that was just built, or that is trusted."""
         trusted = TrustedPlans(self._trusted.path, [file.sha256]) if just_built else self._trusted
-        return self._engine.TensorRTEngine(file, device=self._profile.device, trusted=trusted)
+        return self._engine.TensorRTEngine(
+            file, self._library, device=self._profile.device, trusted=trusted
+        )
 
     def accept(self, file: EngineFile) -> None:
         """Put a plan that was built here on the list of plans that may be loaded."""
@@ -178,6 +183,6 @@ def make_builder(profile: EngineProfile, trusted: TrustedPlans | None = None) ->
     """
     if profile.backend == "onnxruntime":
         return OnnxRuntimeBuilder(profile.device)
-    if profile.backend == "tensorrt":
+    if profile.backend in LIBRARIES:
         return TensorRTBuilder(profile, trusted)
     raise ConfigError(f"no builder for the backend {profile.backend!r}")

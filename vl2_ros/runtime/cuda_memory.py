@@ -22,10 +22,12 @@ class DeviceMemory(Protocol):
     Attributes:
         device: torch's name of it, such as `cuda:0`.
         name: of the device that plans are built for, such as `NVIDIA Orin sm_87`.
+        compute_capability: major and minor number.
     """
 
     device: str
     name: str
+    compute_capability: tuple[int, int]
 
     def on_stream(self) -> contextlib.AbstractContextManager[None]:
         """Make a stream other than the default one current while the body runs."""
@@ -69,7 +71,7 @@ class CudaMemory:
         index = torch.cuda.current_device() if given.index is None else given.index
         self._device = torch.device("cuda", index)
         self.device = str(self._device)
-        major, minor = torch.cuda.get_device_capability(self._device)
+        self.compute_capability = major, minor = torch.cuda.get_device_capability(self._device)
         self.name = f"{torch.cuda.get_device_name(self._device)} sm_{major}{minor}"
         self._side = torch.cuda.Stream(self._device)
 

@@ -1,5 +1,7 @@
 """What TensorRT does with a plan, in small: the parts of its Python module that the package uses.
 
+`fake_tensorrt_rtx.py` adds what TensorRT for RTX has beyond them.
+
 A plan holds the ONNX file and the optimisation profiles; running it reads the input addresses, lets
 ONNX Runtime compute and writes to the output addresses, so numbers, shapes, addresses, profiles and
 the order of calls are real. What the real library refuses is refused here: shapes outside of the
@@ -11,18 +13,19 @@ from __future__ import annotations
 import base64
 import ctypes
 import enum
-import importlib
 import json
 import sys
+from dataclasses import dataclass
 from math import prod
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
-import vl2_ros.runtime.tensorrt_backend
+from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES, TENSORRT_RTX, Library
 
 NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT64": np.int64, "BOOL": np.bool_}
 _ONNX = {1: "FLOAT", 7: "INT64", 9: "BOOL", 10: "HALF"}
@@ -44,8 +47,8 @@ class IProgressMonitor:
     pass
 
 
-class Context:
-    def __init__(self, engine: Engine) -> None:
+class IExecutionContext:
+    def __init__(self, engine: ICudaEngine) -> None:
         self.engine, self.profile = engine, None
         self.shapes, self.addresses, self.calls = {}, {}, []
 
@@ -92,7 +95,7 @@ class Context:
         return np.frombuffer(raw, dtype).reshape(shape)
 
 
-class Engine:
+class ICudaEngine:
     def __init__(self, document: dict) -> None:
         model = base64.b64decode(document["onnx"])
         graph = onnx.load_from_string(model).graph
@@ -101,7 +104,7 @@ class Engine:
         self.inputs = [one.name for one in graph.input]
         self.outputs = [one.name for one in graph.output]
         self.profiles = document["profiles"]
-        self.contexts: list[Context] = []
+        self.contexts: list[IExecutionContext] = []
         self.num_io_tensors = len(self._tensors)
         self.num_optimization_profiles = max(1, len(self.profiles))
 
@@ -129,7 +132,7 @@ class Engine:
         return [Dims(one) for one in self.profiles[index][name]]
 
     def create_execution_context(self):
-        self.contexts.append(Context(self))
+        self.contexts.append(IExecutionContext(self))
         return self.contexts[-1]
 
 
@@ -139,14 +142,15 @@ def read_dims(tensor) -> Dims:
 
 
 class Runtime:
-    engines: list[Engine] = []
+    engine_class = ICudaEngine
+    engines: list[ICudaEngine] = []
 
     def __init__(self, logger) -> None:
         self.logger = logger
 
     def deserialize_cuda_engine(self, plan):
         try:
-            engine = Engine(json.loads(plan))
+            engine = self.engine_class(json.loads(plan))
         except ValueError:
             self.logger.log(ILogger.Severity.ERROR, "Serialization assertion failed")
             return None
@@ -154,12 +158,12 @@ class Runtime:
         return engine
 
 
-class Tensor:
+class ITensor:
     def __init__(self, tensor) -> None:
         self.name, self.shape = tensor.name, read_dims(tensor)
 
 
-class Network:
+class INetworkDefinition:
     def __init__(self, flags: int) -> None:
         self.flags, self.model = flags, None
 
@@ -168,7 +172,7 @@ class Network:
         return len(self.model.graph.input)
 
     def get_input(self, index):
-        return Tensor(self.model.graph.input[index])
+        return ITensor(self.model.graph.input[index])
 
 
 class ParserError:
@@ -196,7 +200,7 @@ class OnnxParser:
         return ParserError()
 
 
-class Profile:
+class IOptimizationProfile:
     def __init__(self) -> None:
         self.shapes = {}
 
@@ -205,7 +209,7 @@ class Profile:
         self.shapes[name] = [list(least), list(best), list(most)]
 
 
-class TimingCache:
+class ITimingCache:
     def __init__(self, content: bytes) -> None:
         self.content = content
 
@@ -213,7 +217,7 @@ class TimingCache:
         return self.content + b"timed;"
 
 
-class Config:
+class IBuilderConfig:
     def __init__(self) -> None:
         self.flags, self.limits, self.profiles = {"TF32"}, {}, []
 
@@ -231,7 +235,7 @@ class Config:
         return len(self.profiles) - 1
 
     def create_timing_cache(self, content):
-        return TimingCache(bytes(content))
+        return ITimingCache(bytes(content))
 
     def set_timing_cache(self, cache, ignore_mismatch):
         self.timing = cache
@@ -239,20 +243,20 @@ class Config:
 
 
 class Builder:
-    built: list[tuple[Network, Config]] = []
+    built: list[tuple[INetworkDefinition, IBuilderConfig]] = []
     fails = False
 
     def __init__(self, logger) -> None:
         self.logger = logger
 
     def create_network(self, flags=0):
-        return Network(flags)
+        return INetworkDefinition(flags)
 
     def create_builder_config(self):
-        return Config()
+        return IBuilderConfig()
 
     def create_optimization_profile(self):
-        return Profile()
+        return IOptimizationProfile()
 
     def build_serialized_network(self, network, config):
         self.built.append((network, config))
@@ -269,51 +273,82 @@ class Builder:
         return json.dumps({"onnx": content, "profiles": config.profiles}).encode()
 
 
+#: Members that all versions have.
+KINDS = (
+    DataType,
+    Dims,
+    IBuilderConfig,
+    ICudaEngine,
+    IExecutionContext,
+    ILogger,
+    INetworkDefinition,
+    IOptimizationProfile,
+    IProgressMonitor,
+    ITensor,
+    ITimingCache,
+    MemoryPoolType,
+    OnnxParser,
+    ParserError,
+    TensorIOMode,
+    TensorLocation,
+    Builder,
+    Runtime,
+)
 #: Members that differ between the versions.
 _FLAGS = {
-    "10.3.0": ("EXPLICIT_BATCH STRONGLY_TYPED", "FP16 INT8 BF16 TF32 VERSION_COMPATIBLE"),
-    "11.4.0": ("PREFER_AOT_PYTHON_PLUGINS STRONGLY_TYPED", "TF32 VERSION_COMPATIBLE STRICT_NANS"),
+    "tensorrt 10.3.0": ("EXPLICIT_BATCH STRONGLY_TYPED", "FP16 INT8 BF16 TF32 VERSION_COMPATIBLE"),
+    "tensorrt 11.4.0": (
+        "PREFER_AOT_PYTHON_PLUGINS STRONGLY_TYPED",
+        "TF32 VERSION_COMPATIBLE STRICT_NANS",
+    ),
+    "tensorrt-rtx 1.7.1.116": ("STRONGLY_TYPED", "TF32 VERSION_COMPATIBLE STRICT_NANS"),
 }
 
 
-def make_module(version: str) -> ModuleType:
+def make_module(name: str) -> ModuleType:
     """Make the module as one version has it."""
-    network_flags, builder_flags = _FLAGS[version]
-    module = ModuleType("tensorrt")
-    members = {
-        "__version__": version,
-        "NetworkDefinitionCreationFlag": enum.IntEnum(
+    backend, version = name.split()
+    network_flags, builder_flags = _FLAGS[name]
+    module = ModuleType(LIBRARIES[backend].module)
+    kinds = {kind.__name__: kind for kind in KINDS}
+    if backend == TENSORRT_RTX.backend:
+        from tests.runtime.tensorrt_backend import fake_tensorrt_rtx
+
+        kinds |= {name: one for name, one in vars(fake_tensorrt_rtx).items() if name[0].isupper()}
+    vars(module).update(
+        kinds,
+        __version__=version,
+        NetworkDefinitionCreationFlag=enum.IntEnum(
             "NetworkDefinitionCreationFlag", network_flags, start=0
         ),
-        "BuilderFlag": enum.Enum("BuilderFlag", builder_flags),
-        "Runtime": type("Runtime", (Runtime,), {"engines": []}),
-        "Builder": type("Builder", (Builder,), {"built": []}),
-    }
-    for kind in (DataType, TensorIOMode, TensorLocation, MemoryPoolType, Dims, ILogger):
-        members[kind.__name__] = kind
-    for kind in (IProgressMonitor, OnnxParser):
-        members[kind.__name__] = kind
-    vars(module).update(members)
+        BuilderFlag=enum.Enum("BuilderFlag", builder_flags),
+        # Each module counts for itself.
+        Runtime=type("Runtime", (kinds["Runtime"],), {"engines": []}),
+        Builder=type("Builder", (kinds["Builder"],), {"built": []}),
+    )
     return module
 
 
 #: What the stand-in can be.
 VERSIONS = tuple(_FLAGS)
+TENSORRT_VERSIONS = tuple(name for name in VERSIONS if name.startswith("tensorrt "))
 
 
-def install(monkeypatch: pytest.MonkeyPatch, version: str) -> ModuleType:
-    """Put the stand-in where the library would be.
+@dataclass(frozen=True)
+class Installed:
+    """A stand-in in the place of a library.
 
-    Returns:
-        The module; `engine` and `build` are the package's own modules, imported anew over it.
+    Attributes:
+        library: row of the table.
+        module: its Python module.
     """
-    module = make_module(version)
-    monkeypatch.setitem(sys.modules, "tensorrt", module)
-    for name in ("engine", "build"):
-        path = f"vl2_ros.runtime.tensorrt_backend.{name}"
-        # Set first, so that what was there comes back after the test.
-        monkeypatch.setitem(sys.modules, path, None)
-        monkeypatch.setattr(vl2_ros.runtime.tensorrt_backend, name, None, raising=False)
-        del sys.modules[path]
-        setattr(module, name, importlib.import_module(path))
-    return module
+
+    library: Library
+    module: Any
+
+
+def install(monkeypatch: pytest.MonkeyPatch, name: str) -> Installed:
+    """Put the stand-in where the library would be."""
+    library, module = LIBRARIES[name.split()[0]], make_module(name)
+    monkeypatch.setitem(sys.modules, library.module, module)
+    return Installed(library, module)

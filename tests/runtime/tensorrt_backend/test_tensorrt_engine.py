@@ -1,4 +1,4 @@
-"""Plans on a TensorRT of both versions that keeps the library's rules but runs on the host."""
+"""Plans on stand-ins of both libraries, which keep their rules but run on the host."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from onnx import TensorProto, helper
 
 from tests.runtime.host_memory import HostMemory
 from tests.runtime.onnxruntime_backend.onnx_files import write_mapper
-from tests.runtime.tensorrt_backend.fake_tensorrt import VERSIONS, install
+from tests.runtime.tensorrt_backend.fake_tensorrt import TENSORRT_VERSIONS, VERSIONS, install
 from vl2_ros.errors import EngineError
 from vl2_ros.runtime.files.engine_files import EngineFile
+from vl2_ros.runtime.tensorrt_backend.build import PlanOrder, build_plan
+from vl2_ros.runtime.tensorrt_backend.engine import TensorRTEngine
 from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
 
 @pytest.fixture(params=VERSIONS)
-def trt(request, monkeypatch):
+def trt(request, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return install(monkeypatch, request.param)
 
 
@@ -68,15 +71,15 @@ LANGUAGE_SHAPES = [
 
 def build(trt, onnx_path: Path, graph: str, shapes=MAPPER_SHAPES, **options) -> EngineFile:
     out = onnx_path.with_suffix(".plan")
-    order = trt.build.PlanOrder(graph, shapes, workspace_bytes=1 << 20)
-    trt.build.build_plan(onnx_path, out, order, **options)
+    order = PlanOrder(graph, shapes, workspace_bytes=1 << 20)
+    build_plan(onnx_path, out, order, trt.library, **options)
     sha256 = hashlib.sha256(out.read_bytes()).hexdigest()
-    return EngineFile(graph, out, sha256, "float32", {}, trt.engine.find_runtime())
+    return EngineFile(graph, out, sha256, "float32", {}, trt.library.find_runtime())
 
 
 def load(trt, file: EngineFile, **options):
     trusted = TrustedPlans(file.path.parent / "trusted", [file.sha256])
-    return trt.engine.TensorRTEngine(file, trusted=trusted, memory=HostMemory(), **options)
+    return TensorRTEngine(file, trt.library, trusted=trusted, memory=HostMemory(), **options)
 
 
 def language_inputs(tokens: int, past: int, rows: int = 1) -> dict[str, np.ndarray]:
@@ -107,7 +110,7 @@ def test_each_profile_has_one_context_that_never_changes_it(trt, tmp_path):
     )
     for tokens, past in ((3, 0), (1, 5), (8, 0), (2, 16), (1, 1)):
         engine.run(language_inputs(tokens, past))
-    first, second = trt.Runtime.engines[-1].contexts
+    first, second = trt.module.Runtime.engines[-1].contexts
     assert [c[1] for c in first.calls if c[0] == "profile"] == [0]
     assert [c[1] for c in second.calls if c[0] == "profile"] == [1]
     assert sum(c[0] == "execute" for c in first.calls) == 2
@@ -118,7 +121,7 @@ def test_shapes_come_before_addresses_and_all_before_the_start(trt, tmp_path):
     engine = load(trt, build(trt, write_mapper(tmp_path / "m.onnx"), "prompt_mapper"))
     given = torch.ones(1, 4, 8)
     output = engine.run({"super_link": given})["prompt_embeds"]
-    (context,) = trt.Runtime.engines[-1].contexts
+    (context,) = trt.module.Runtime.engines[-1].contexts
     assert context.calls == [
         ("profile", 0, 41),
         ("shape", "super_link", (1, 4, 8)),
@@ -162,10 +165,10 @@ def test_a_missing_input_is_named(trt, tmp_path):
 def test_a_plan_that_is_not_trusted_is_not_opened(trt, tmp_path):
     file = build(trt, write_mapper(tmp_path / "m.onnx"), "prompt_mapper")
     with pytest.raises(EngineError, match=f"can run any code.*vl2 engines trust {file.sha256}"):
-        trt.engine.TensorRTEngine(
-            file, trusted=TrustedPlans(tmp_path / "none"), memory=HostMemory()
+        TensorRTEngine(
+            file, trt.library, trusted=TrustedPlans(tmp_path / "none"), memory=HostMemory()
         )
-    assert trt.Runtime.engines == []
+    assert trt.module.Runtime.engines == []
 
 
 def test_a_trusted_hash_does_not_cover_other_bytes(trt, tmp_path):
@@ -173,7 +176,7 @@ def test_a_trusted_hash_does_not_cover_other_bytes(trt, tmp_path):
     file.path.write_bytes(file.path.read_bytes() + b" ")
     with pytest.raises(EngineError, match="damaged or was replaced"):
         load(trt, file)
-    assert trt.Runtime.engines == []
+    assert trt.module.Runtime.engines == []
 
 
 @pytest.mark.parametrize(
@@ -185,15 +188,15 @@ def test_a_plan_of_another_machine_is_refused_unread(trt, tmp_path, changes):
     file = build(trt, write_mapper(tmp_path / "m.onnx"), "prompt_mapper")
     with pytest.raises(EngineError, match=r"was built with .* for .*vl2 engines build"):
         load(trt, replace(file, **changes))
-    assert trt.Runtime.engines == []
+    assert trt.module.Runtime.engines == []
 
 
 def test_a_portable_plan_loads_with_later_versions_of_the_same_major(trt, tmp_path):
     file = build(trt, write_mapper(tmp_path / "m.onnx"), "prompt_mapper")
-    major = trt.__version__.split(".")[0]
-    load(trt, replace(file, built_with=f"tensorrt {major}.0.1", portable=True))
-    with pytest.raises(EngineError, match="built with tensorrt 9"):
-        load(trt, replace(file, built_with="tensorrt 9.1.0", portable=True))
+    major = trt.module.__version__.split(".")[0]
+    load(trt, replace(file, built_with=f"{trt.library.backend} {major}.0.1", portable=True))
+    with pytest.raises(EngineError, match="built with tensorrt.* 9"):
+        load(trt, replace(file, built_with=f"{trt.library.backend} 9.1.0", portable=True))
 
 
 def test_what_is_no_plan_is_reported_in_the_words_of_the_library(trt, tmp_path):
@@ -212,15 +215,15 @@ def test_a_plan_of_another_graph_is_refused(trt, tmp_path):
 
 def test_networks_are_strongly_typed_and_float32_is_not_narrowed(trt, tmp_path):
     build(trt, write_mapper(tmp_path / "m.onnx"), "prompt_mapper")
-    network, config = trt.Builder.built[-1]
-    assert network.flags == 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network, config = trt.module.Builder.built[-1]
+    assert network.flags == 1 << int(trt.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     assert config.flags == set()
     assert config.limits == {"WORKSPACE": 1 << 20}
 
 
 def test_profiles_hold_the_sizes_of_every_input(trt, tmp_path):
     build(trt, write_cache_graph(tmp_path / "m.onnx"), "language_model", LANGUAGE_SHAPES)
-    first, second = trt.Builder.built[-1][1].profiles
+    first, second = trt.module.Builder.built[-1][1].profiles
     assert first["input_embeds"] == [[1, 1, 4], [1, 2, 4], [2, 8, 4]]
     assert first["past_keys.0"] == [[1, 1, 0, 4], [1, 1, 0, 4], [2, 1, 0, 4]]
     assert second["past_values.0"] == [[1, 1, 1, 4], [1, 1, 4, 4], [2, 1, 16, 4]]
@@ -242,12 +245,13 @@ def test_operators_that_cannot_be_read_are_listed_with_their_nodes(trt, tmp_path
 
 
 def test_a_build_that_fails_says_why_and_leaves_no_file(trt, tmp_path, monkeypatch):
-    monkeypatch.setattr(trt.Builder, "fails", True)
+    monkeypatch.setattr(trt.module.Builder, "fails", True)
     with pytest.raises(EngineError, match="out of memory; if memory was short, lower workspace_mb"):
         build(trt, write_mapper(tmp_path / "m.onnx"), "prompt_mapper")
     assert not (tmp_path / "m.plan").exists()
 
 
+@pytest.mark.parametrize("trt", TENSORRT_VERSIONS, indirect=True)
 def test_measured_times_are_kept_for_the_next_build(trt, tmp_path):
     cache = tmp_path / "timing.cache"
     path = write_mapper(tmp_path / "m.onnx")
@@ -256,6 +260,7 @@ def test_measured_times_are_kept_for_the_next_build(trt, tmp_path):
         assert cache.read_bytes() == expected
 
 
+@pytest.mark.parametrize("trt", TENSORRT_VERSIONS, indirect=True)
 def test_measured_times_of_another_gpu_are_started_anew(trt, tmp_path):
     cache = tmp_path / "timing.cache"
     cache.write_bytes(b"foreign;")

@@ -10,8 +10,11 @@ import torch
 
 from tests.runtime.host_memory import HostMemory
 from tests.runtime.onnxruntime_backend.onnx_files import write_mapper
-from tests.runtime.tensorrt_backend.fake_tensorrt import Context, install
+from tests.runtime.tensorrt_backend import fake_tensorrt
+from tests.runtime.tensorrt_backend.fake_tensorrt import IExecutionContext, install
 from vl2_ros.runtime.files.engine_files import EngineFile
+from vl2_ros.runtime.tensorrt_backend.build import PlanOrder, build_plan
+from vl2_ros.runtime.tensorrt_backend.engine import TensorRTEngine
 from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
 FIXED, OPEN = {"image_slots": (4, 4, 4)}, {"image_slots": (5, 6, 8)}
@@ -30,7 +33,7 @@ class OnDevice:
         }
 
 
-class DeviceContext(Context):
+class DeviceContext(IExecutionContext):
     """Computes `prompt_mapper` with kernels on the stream that it is given."""
 
     def execute_async_v3(self, stream):
@@ -47,13 +50,13 @@ class DeviceContext(Context):
 
 @pytest.fixture
 def trt(monkeypatch):
-    return install(monkeypatch, "10.3.0")
+    return install(monkeypatch, "tensorrt 10.3.0")
 
 
 def build(trt, folder: Path) -> EngineFile:
     onnx, plan = write_mapper(folder / "m.onnx"), folder / "m.plan"
-    order = trt.build.PlanOrder("prompt_mapper", [FIXED, OPEN], workspace_bytes=1 << 20)
-    trt.build.build_plan(onnx, plan, order)
+    order = PlanOrder("prompt_mapper", [FIXED, OPEN], workspace_bytes=1 << 20)
+    build_plan(onnx, plan, order, trt.library)
     sha256 = hashlib.sha256(plan.read_bytes()).hexdigest()
     return EngineFile("prompt_mapper", plan, sha256, "float32", {})
 
@@ -61,7 +64,7 @@ def build(trt, folder: Path) -> EngineFile:
 def load(trt, folder: Path, **options):
     file = build(trt, folder)
     trusted = TrustedPlans(folder / "trusted", [file.sha256])
-    return trt.engine.TensorRTEngine(file, trusted=trusted, **options)
+    return TensorRTEngine(file, trt.library, trusted=trusted, **options)
 
 
 @pytest.mark.parametrize(("replay", "recorded"), [(True, [0]), (False, [])])
@@ -72,7 +75,7 @@ def test_only_profiles_of_fixed_shapes_are_recorded(trt, tmp_path, monkeypatch, 
         made.append((call.args[0], most_shapes))
         return lambda *tensors: called.append(call.args[0]) or call(*tensors)
 
-    monkeypatch.setattr(trt.engine, "GraphReplay", record)
+    monkeypatch.setattr("vl2_ros.runtime.tensorrt_backend.engine.GraphReplay", record)
     engine = load(trt, tmp_path, memory=HostMemory(), replay=replay)
     for slots in (4, 6, 8):
         output = engine.run({"super_link": torch.ones(1, slots, 8)})["prompt_embeds"]
@@ -82,7 +85,7 @@ def test_only_profiles_of_fixed_shapes_are_recorded(trt, tmp_path, monkeypatch, 
 
 @pytest.mark.gpu
 def test_fixed_shapes_are_replayed_and_right(trt, tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.runtime.tensorrt_backend.fake_tensorrt.Context", DeviceContext)
+    monkeypatch.setattr(fake_tensorrt, "IExecutionContext", DeviceContext)
     engine = load(trt, tmp_path)
     fixed, outputs, executions = [], [], []
     for index in range(6):
@@ -91,7 +94,7 @@ def test_fixed_shapes_are_replayed_and_right(trt, tmp_path, monkeypatch):
         # Another profile in between must not disturb the recording.
         six = engine.run({"super_link": torch.full((1, 6, 8), float(index))})["prompt_embeds"]
         assert bool((six == 6 * index).all())
-        calls = trt.Runtime.engines[-1].contexts[0].calls
+        calls = trt.module.Runtime.engines[-1].contexts[0].calls
         executions.append(sum(call[0] == "execute" for call in calls))
     # Once as it is, then recorded with its warm-ups, from then on Python rests.
     assert executions[0] == 1 and executions[1] > 1 and set(executions[2:]) == {executions[1]}

@@ -1,18 +1,17 @@
-"""Run TensorRT plans; this file and `tensorrt_build.py` alone import TensorRT.
+"""Run TensorRT plans, with either of the two libraries.
 
-Written for TensorRT 10.3 (JetPack 6) to 11.4. Arrays are torch tensors on the device; numpy arrays
-are uploaded from pinned memory.
+Written for TensorRT 10.3 (JetPack 6) to 11.4 and TensorRT for RTX 1.7. Arrays are torch tensors on
+the device; numpy arrays are uploaded from pinned memory.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 import threading
-from collections import deque
+import weakref
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
-import tensorrt as trt
 import torch
 from torch import Tensor
 
@@ -23,48 +22,29 @@ from vl2_ros.runtime.cuda_memory import CudaMemory, DeviceMemory
 from vl2_ros.runtime.engine import Array, EngineInfo
 from vl2_ros.runtime.files.engine_files import EngineFile
 from vl2_ros.runtime.graph_inputs import check_graph_inputs, find_canvases
+from vl2_ros.runtime.tensorrt_backend.dims import Shape, read_sizes
+from vl2_ros.runtime.tensorrt_backend.library import Library, is_target
+from vl2_ros.runtime.tensorrt_backend.library_log import make_log
+from vl2_ros.runtime.tensorrt_backend.runtime_settings import RuntimeSettings, find_kernel_file
 from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
-Shape = tuple[int, ...]
+if TYPE_CHECKING:
+    import tensorrt as trt
 
+#: By the name of the library's data type.
 _DTYPES = {
-    trt.DataType.FLOAT: torch.float32,
-    trt.DataType.HALF: torch.float16,
-    trt.DataType.BF16: torch.bfloat16,
-    trt.DataType.INT8: torch.int8,
-    trt.DataType.UINT8: torch.uint8,
-    trt.DataType.INT32: torch.int32,
-    trt.DataType.INT64: torch.int64,
-    trt.DataType.BOOL: torch.bool,
+    "FLOAT": torch.float32,
+    "HALF": torch.float16,
+    "BF16": torch.bfloat16,
+    "INT8": torch.int8,
+    "UINT8": torch.uint8,
+    "INT32": torch.int32,
+    "INT64": torch.int64,
+    "BOOL": torch.bool,
 }
 #: Outputs beyond the graph table, which an encoder for regions reads.
 _OPTIONAL_OUTPUTS = frozenset({"region_maps"})
 _BUILD_AGAIN = "build it again with `vl2 engines build`"
-_log = logging.getLogger(__name__)
-
-
-class LibraryLog(trt.ILogger):
-    """Passes the library's messages to Python's logging and remembers the last errors."""
-
-    def __init__(self) -> None:
-        trt.ILogger.__init__(self)
-        self.errors: deque[str] = deque(maxlen=3)
-
-    def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-        """Log a message of the library."""
-        if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-            self.errors.append(msg)
-        level = logging.WARNING if severity == trt.ILogger.Severity.WARNING else logging.DEBUG
-        _log.log(level, "%s", msg)
-
-    def last_errors(self) -> str:
-        """Return the last errors on one line."""
-        return "; ".join(self.errors) or "TensorRT gave no reason"
-
-
-def find_runtime() -> str:
-    """Return the library and its version, such as `tensorrt 10.3.0`."""
-    return f"tensorrt {trt.__version__}"
 
 
 def find_device(device: str = "cuda") -> str:
@@ -76,21 +56,24 @@ def find_device(device: str = "cuda") -> str:
     return CudaMemory(device).name
 
 
-def read_sizes(dims: trt.Dims) -> Shape:
-    """Return the sizes of the axes; -1 where one changes."""
-    return tuple(int(dims[index]) for index in range(len(dims)))
+def _find_target(file: EngineFile, library: Library, memory: DeviceMemory) -> str:
+    """Return the device as `built_for` of a plan names it, if the plan is for it."""
+    if library.builds_on_gpu or not is_target(file.built_for, memory.compute_capability):
+        return memory.name
+    return file.built_for
 
 
 class TensorRTEngine:
     """One graph of the table, from a plan.
 
     Outputs are new memory in every run. Runs of several threads take turns. An optimisation profile
-    of fixed shapes is replayed as a CUDA graph from its third run on.
+    of fixed shapes is replayed as a CUDA graph.
     """
 
     def __init__(
         self,
         file: EngineFile,
+        library: Library,
         *,
         device: str = "cuda",
         trusted: TrustedPlans | None = None,
@@ -101,6 +84,7 @@ class TensorRTEngine:
 
         Args:
             file: from `read_engine_files`.
+            library: that built the plan.
             device: cuda or cuda:1.
             trusted: plans that may be loaded; None: the user's list.
             memory: where tensors live; None: the device's.
@@ -110,20 +94,11 @@ class TensorRTEngine:
             EngineError: if the device is not there, or the plan is missing, changed, not trusted,
                 of another GPU or version, or is another graph.
         """
-        self._memory = CudaMemory(device) if memory is None else memory
-        file.check_built(find_runtime(), self._memory.name)
+        self._library, self._memory = library, CudaMemory(device) if memory is None else memory
+        file.check_built(library.find_runtime(), _find_target(file, library, self._memory))
         plan = file.read()
         (TrustedPlans() if trusted is None else trusted).require(file.sha256, file.path)
-        self._log = LibraryLog()
-        self._runtime = trt.Runtime(self._log)
-        # Plans for several versions bring code of their own along; this one is trusted.
-        self._runtime.engine_host_code_allowed = True
-        self._engine = self._runtime.deserialize_cuda_engine(plan)
-        if self._engine is None:
-            raise EngineError(
-                f"TensorRT {trt.__version__} cannot load {file.path}: {self._log.last_errors()}; "
-                f"{_BUILD_AGAIN}"
-            )
+        self._load(plan, file)
         names = self._list_tensors()
         self._spec = match_layers(GRAPHS[file.graph], names[0])
         self._check_graph(file, *names)
@@ -134,14 +109,31 @@ class TensorRTEngine:
         extra = tuple(name for name in names[1] if name not in self._spec.output_names)
         self.info = EngineInfo(
             self._spec.name,
-            "tensorrt",
+            library.backend,
             self._memory.device,
             self._spec.input_names,
             (*self._spec.output_names, *extra),
             file.sha256[:16],
             find_canvases(self._spec, map(self._name_axes, self._ranges)),
         )
-        self._replays = self._prepare_replays() if replay else {}
+        self._recorded = self._find_fixed_profiles() if replay else frozenset()
+        self._settings = self._make_settings(file) if library.has_runtime_settings else None
+        # A library with settings records CUDA graphs itself.
+        self._replays = self._prepare_replays() if self._settings is None else {}
+
+    def _load(self, plan: bytes, file: EngineFile) -> None:
+        """Let the library read the plan."""
+        trt = self._library.load()
+        self._log = make_log(trt)
+        self._runtime = trt.Runtime(cast(Any, self._log))
+        # Plans for several versions bring code of their own along; this one is trusted.
+        self._runtime.engine_host_code_allowed = True
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise EngineError(
+                f"{self._library.title} {trt.__version__} cannot load {file.path}: "
+                f"{self._log.last_errors()}; {_BUILD_AGAIN}"
+            )
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Execute the graph once; see `Engine.run`.
@@ -155,6 +147,8 @@ class TensorRTEngine:
             tensors = [self._take(name, inputs[name]) for name in self.info.inputs]
             call = self._replays.get(profile)
             outputs = self._execute(profile, *tensors) if call is None else call(*tensors)
+            if self._settings is not None:
+                self._settings.save_new_kernels()
         return dict(zip(self.info.outputs, outputs, strict=True))
 
     def _execute(self, profile: int, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -179,7 +173,7 @@ class TensorRTEngine:
     def _open_context(self, profile: int) -> trt.IExecutionContext:
         """Return the context of a profile; a recorded CUDA graph bears no change of its profile."""
         if profile not in self._contexts:
-            context = self._engine.create_execution_context()
+            context = self._create_context(profile)
             if context is None:
                 raise EngineError(
                     f"no memory for running {self._spec.name}: {self._log.last_errors()}; free "
@@ -190,6 +184,21 @@ class TensorRTEngine:
             self._require(chosen, f"optimisation profile {profile}")
             self._contexts[profile] = context
         return self._contexts[profile]
+
+    def _create_context(self, profile: int) -> trt.IExecutionContext | None:
+        if self._settings is None:
+            return self._engine.create_execution_context()
+        context: trt.IExecutionContext | None = self._settings.create_context(
+            self._ranges[profile], record=profile in self._recorded
+        )
+        return context
+
+    def _make_settings(self, file: EngineFile) -> RuntimeSettings:
+        kernels = find_kernel_file(file, self._memory)
+        settings = RuntimeSettings(self._library.load(), self._engine, kernels)
+        # Kernels for shapes that come often are compiled while it runs.
+        weakref.finalize(self, settings.save_kernels)
+        return settings
 
     def _take(self, name: str, array: Array) -> Tensor:
         """Bring an input to the device, at the plan's width of floats."""
@@ -208,11 +217,12 @@ class TensorRTEngine:
     def _require(self, worked: bool, what: str) -> None:
         if not worked:
             raise EngineError(
-                f"TensorRT refused the {what} in {self._spec.name}: {self._log.last_errors()}"
+                f"{self._library.title} refused the {what} in {self._spec.name}: "
+                f"{self._log.last_errors()}"
             )
 
     def _list_tensors(self) -> tuple[list[str], list[str]]:
-        engine = self._engine
+        engine, trt = self._engine, self._library.load()
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         modes = {name: engine.get_tensor_mode(name) for name in names}
         return (
@@ -233,14 +243,14 @@ class TensorRTEngine:
     def _find_dtype(self, name: str) -> torch.dtype:
         kind = self._engine.get_tensor_dtype(name)
         if (
-            kind not in _DTYPES
-            or self._engine.get_tensor_location(name) != trt.TensorLocation.DEVICE
+            kind.name not in _DTYPES
+            or self._engine.get_tensor_location(name) != self._library.load().TensorLocation.DEVICE
         ):
             raise EngineError(
                 f"{self._spec.name} has {name} as {kind} at a location that cannot be used; "
                 f"{_BUILD_AGAIN}"
             )
-        return _DTYPES[kind]
+        return _DTYPES[kind.name]
 
     def _read_ranges(self) -> list[dict[str, tuple[Shape, Shape, Shape]]]:
         ranges = []
@@ -276,11 +286,17 @@ class TensorRTEngine:
             if isinstance(axis, str) and size >= 0
         }
 
+    def _find_fixed_profiles(self) -> frozenset[int]:
+        return frozenset(
+            index
+            for index, ranges in enumerate(self._ranges)
+            if all(least == most for least, _, most in ranges.values())
+        )
+
     def _prepare_replays(self) -> dict[int, GraphReplay]:
         return {
             index: GraphReplay(functools.partial(self._execute, index), most_shapes=1)
-            for index, ranges in enumerate(self._ranges)
-            if all(least == most for least, _, most in ranges.values())
+            for index in self._recorded
         }
 
 
