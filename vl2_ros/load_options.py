@@ -17,6 +17,8 @@ from vl2_ros.parameter_table import check_parameters, parameter
 
 #: Inference backends; auto is onnxruntime on the CPU where there are engines, else torch.
 BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt", "tensorrt-rtx")
+#: Far more than any checkpoint cuts an image into.
+MAX_TILES = 64
 _model = partial(parameter, panel="Model")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 
@@ -55,6 +57,14 @@ class LoadOptions:
         "Parts of the network that are not loaded and take no memory, such as image_generation; "
         "`vl2 info` lists the parts",
         metavar="PART",
+    )
+    max_tiles: int = _model(
+        0,
+        "Most tiles that an image is cut into, the whole image behind several of them not counted; "
+        "fewer make prompts shorter and answers faster, with less detail; 0: the checkpoint's own",
+        least=0,
+        most=MAX_TILES,
+        metavar="COUNT",
     )
     memory_budget_mb: float = _model(
         0.0,

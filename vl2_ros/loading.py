@@ -23,6 +23,7 @@ from vl2_ros.documents import (
     take_object,
 )
 from vl2_ros.errors import CheckpointError, EngineError
+from vl2_ros.flow.engine_ranges import fit_processing
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.model.config import ModelConfig
@@ -66,6 +67,8 @@ def load_pipeline(options: LoadOptions | None = None) -> Pipeline:
         )
     options = replace(options, device=choose_device(options.device))
     processing = load_processing(folder)
+    if options.max_tiles:
+        processing = processing.limit_tiles(options.max_tiles)
     tokenizer = load_tokenizer(folder)
     identity = WeightsIdentity(folder)
     backend, chosen = _choose_backend(options, folder, identity)
@@ -88,14 +91,25 @@ def load_pipeline(options: LoadOptions | None = None) -> Pipeline:
         _check_completeness(files, folder, options.without)
         load = _choose_library(backend, options.device)
         loaded = load_exported_engines(files, tokenizer.tokens, load)
+        fit_processing(loaded, tokenizer, processing)
         return _complete(loaded, folder, options.device, options.without)
 
-    return Pipeline(
+    engines = (
         load_torch()
         if backend == "torch"
-        else _try_exported(load_exported, load_torch if options.allow_fallback else None),
+        else _try_exported(load_exported, load_torch if options.allow_fallback else None)
+    )
+    fitted = fit_processing(engines, tokenizer, processing)
+    if fitted.max_tiles < processing.max_tiles:
+        _log.warning(
+            "the engines were built for fewer tiles: images are cut into %d at most, where the "
+            "checkpoint cuts them into %d",
+            *(fitted.max_tiles, processing.max_tiles),
+        )
+    return Pipeline(
+        engines,
         tokenizer,
-        processing,
+        fitted,
         name=folder.resolve().name if options.weights else "embedded",
         identity=identity,
         calibration=_load_calibration(folder, identity),

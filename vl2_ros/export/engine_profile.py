@@ -15,6 +15,7 @@ from typing import Any
 
 from vl2_ros.documents import MAX_SIZE, check_document, is_file, read_text, shorten
 from vl2_ros.errors import ConfigError
+from vl2_ros.load_options import MAX_TILES
 from vl2_ros.model.graphs import DYNAMIC_AXES, GRAPHS
 
 #: Sizes of an axis that changes from call to call: least, best and most.
@@ -118,6 +119,8 @@ class EngineProfile:
         decoder_hw: height and width of the images of the perception decoders in pixels, padded;
             None leaves them open where the network can (see `export_engines`).
         generated_hw: height and width of generated and edited images, in pixels.
+        max_tiles: most tiles that an image is cut into, see `LoadOptions`; the ranges must hold
+            prompts of as many. None: the checkpoint's own.
         workspace_mb: scratch memory that a TensorRT build may take.
         memory_budget_mb: of all engines together; also bounds the scratch memory. None: no bound.
         optimization_level: of TensorRT's builder, 0 (fast build) to 5 (fast engine).
@@ -131,6 +134,7 @@ class EngineProfile:
     device: str = "cpu"
     decoder_hw: tuple[int, int] | None = None
     generated_hw: tuple[int, int] = (512, 512)
+    max_tiles: int | None = None
     workspace_mb: int = 1024
     memory_budget_mb: int | None = None
     optimization_level: int = 3
@@ -163,6 +167,8 @@ class EngineProfile:
             raise ConfigError(
                 f"optimization_level must be 0 to 5, got {shorten(self.optimization_level)}"
             )
+        if self.max_tiles is not None and not 1 <= self.max_tiles <= MAX_TILES:
+            raise ConfigError(f"max_tiles must be 1 to {MAX_TILES}, got {shorten(self.max_tiles)}")
         for name, multiple in (("decoder_hw", 1), ("generated_hw", 8)):
             _check_sides(name, getattr(self, name), multiple)
         for sha256 in self.trusted:
@@ -281,6 +287,7 @@ def _check_types(values: Mapping[str, Any]) -> None:
         "backend": (str,),
         "device": (str,),
         "workspace_mb": (int,),
+        "max_tiles": (int, type(None)),
         "memory_budget_mb": (int, type(None)),
         "optimization_level": (int,),
         "version_compatible": (bool,),

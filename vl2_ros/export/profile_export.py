@@ -20,6 +20,7 @@ from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.export.engine_store import EXPORT_FILE
 from vl2_ros.export.onnx_export import OPSET, make_example
 from vl2_ros.export.parity_gate import Sample, find_samples, sample_path, write_sample
+from vl2_ros.export.profile_fit import check_fit
 from vl2_ros.export.store_files import locked, write_json
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.graph_modules import build_graph, spec_of
@@ -53,9 +54,10 @@ def export_for_profile(
 
     Raises:
         CheckpointError: if the checkpoint is not complete.
-        ConfigError: if it has none of the graphs.
+        ConfigError: if it has none of the graphs, or prompts that the profile does not take.
         EngineError: if a graph cannot be exported, or the folder cannot be written.
     """
+    check_fit(profile, weights)
     wanted = _describe(profile, weights)
     if _is_current(folder, wanted):
         return folder

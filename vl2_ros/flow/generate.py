@@ -44,6 +44,7 @@ def generate(
     num_embs: int,
     num_embs_gen: int,
     max_new_tokens: int,
+    most_past: int = 1 << 31,
     image_tokens: Array | None = None,
     region_features: Array | None = None,
 ) -> Iterator[GeneratedToken]:
@@ -59,6 +60,7 @@ def generate(
         num_embs: slots of a perception route.
         num_embs_gen: slots of a generation or editing route.
         max_new_tokens: upper bound of yielded tokens.
+        most_past: positions that the cache may have before a call; the answer is cut there.
         image_tokens: (M, C) features for the M `<im_patch>` ids of the prompt.
         region_features: (R, C) features for the R `<region>` ids of the prompt.
 
@@ -69,6 +71,7 @@ def generate(
         EngineError: if the logits are not finite.
     """
     step = session.feed(prompt_ids, image_tokens, region_features)
+    past = len(prompt_ids)
     for index in range(max_new_tokens):
         logits = step.last_logits
         token_id = int(np.argmax(logits))
@@ -83,9 +86,15 @@ def generate(
         if routing_token is None:
             yield GeneratedToken(token_id, None, logits)
             # The last token is never fed: nothing would read the result.
-            if index + 1 < max_new_tokens:
-                step = session.feed(np.array([token_id], dtype=np.int64))
+            if index + 1 == max_new_tokens or past > most_past:
+                return
+            step = session.feed(np.array([token_id], dtype=np.int64))
+            past += 1
             continue
+        # Without its slots a routing token opens nothing.
+        if past > most_past:
+            return
         slots = tokens.slot_ids(count_slots(routing_token, num_embs, num_embs_gen))
         step = session.feed(np.array([token_id, *slots], dtype=np.int64))
+        past += 1 + len(slots)
         yield GeneratedToken(token_id, step.hidden[1:], logits)

@@ -14,6 +14,7 @@ import numpy as np
 
 from vl2_ros.errors import EngineError
 from vl2_ros.flow.branches import Condition, decode_branches
+from vl2_ros.flow.engine_ranges import most_of
 from vl2_ros.flow.generate import generate
 from vl2_ros.flow.generated_images import IMAGE_BRANCHES, make_images
 from vl2_ros.flow.prompt_features import (
@@ -261,6 +262,7 @@ class Pipeline:
             num_embs=self.processing.num_embs,
             num_embs_gen=self.processing.num_embs_gen,
             max_new_tokens=command.max_new_tokens,
+            most_past=most_of(self.engines.language_model.info.ranges, "past", tokens=1),
             image_tokens=features.image_tokens,
             region_features=features.region_features,
         ):

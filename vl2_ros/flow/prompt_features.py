@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.errors import InputError
+from vl2_ros.flow.engine_ranges import most_of
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.images.preprocess import count_tiles, preprocess_vision
 from vl2_ros.processing.images.regions import preprocess_region_square
@@ -90,9 +91,14 @@ def check_regions(prompt: CommandPrompt, engines: Engines) -> None:
 
 
 def encode_features(inputs: PromptInputs, engines: Engines) -> PromptFeatures:
-    """Encode the images and the regions, where there are any."""
+    """Encode the images and the regions, where there are any.
+
+    Raises:
+        InputError: if there are more tiles or regions than the engines accept at once.
+    """
     if not len(inputs.pixels):
         return PromptFeatures(None, None)
+    _check_counts(inputs, engines)
     encoded = engines.vision_encoder.run({"pixels": inputs.pixels})
     if engines.region_encoder is None or inputs.region_masks is None:
         return PromptFeatures(encoded["image_tokens"], None)
@@ -105,3 +111,20 @@ def encode_features(inputs: PromptInputs, engines: Engines) -> PromptFeatures:
         }
     )
     return PromptFeatures(encoded["image_tokens"], regions["region_features"])
+
+
+def _check_counts(inputs: PromptInputs, engines: Engines) -> None:
+    """Check tiles and regions against what the engines were built for."""
+    readers = [engines.vision_encoder]
+    if engines.region_encoder is not None and inputs.region_masks is not None:
+        readers.append(engines.region_encoder)
+    counts = {"tiles": len(inputs.pixels), "regions": len(inputs.tile_index)}
+    for reader in readers:
+        for axis, count in counts.items():
+            most = most_of(reader.info.ranges, axis)
+            if count > most:
+                raise InputError(
+                    f"the command has {count} {axis}, {reader.info.graph} was built for {most} at "
+                    "once; give fewer images or visual prompts, lower max_tiles, or build it again "
+                    f"with a wider range of {axis}"
+                )

@@ -111,6 +111,23 @@ class ProcessingConfig:
         """Return the settings with which the decoder's image is made for [SEG]."""
         return replace(self, decoder_short=self.segment_short, decoder_long=self.segment_long)
 
+    def limit_tiles(self, most: int) -> ProcessingConfig:
+        """Return the settings with which images are cut into fewer tiles.
+
+        Args:
+            most: tiles of the grid, thumbnail not counted.
+
+        Raises:
+            ConfigError: if that is less than one or more than these settings have.
+        """
+        own = self.max_tiles if self.aspect == "anyres" else 1
+        if not 1 <= most <= own:
+            raise ConfigError(
+                f"max_tiles must be at most the checkpoint's own {own} and at least 1, got "
+                f"{shorten(most)}; 0 takes its own"
+            )
+        return replace(self, max_tiles=most)
+
     @classmethod
     def from_model_config(cls, release: Mapping[str, Any]) -> ProcessingConfig:
         """Derive the settings from the config.json of a released checkpoint.

@@ -7,7 +7,7 @@ the flow passes those on to the next engine unread.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +20,9 @@ from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, ProgressEven
 
 #: numpy on the CPU, any DLPack-able array on an accelerator.
 Array = Any
+#: Shapes that an engine accepts: for each range the least and the most of axes by name. An axis
+#: that is not there may have any size, and so may all where there is no range.
+Ranges = Sequence[Mapping[str, tuple[int, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class EngineInfo:
         outputs: tensor names that `run` returns.
         identity: hash of its file; empty where a checkpoint runs on PyTorch.
         canvases: sizes of `pixels` that a perception decoder accepts; empty where it accepts any.
+        ranges: shapes that it accepts.
     """
 
     graph: str
@@ -43,6 +47,7 @@ class EngineInfo:
     outputs: tuple[str, ...]
     identity: str = ""
     canvases: tuple[CanvasRange, ...] = ()
+    ranges: Ranges = ()
 
 
 class Engine(Protocol):

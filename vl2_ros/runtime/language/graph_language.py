@@ -202,6 +202,7 @@ class GraphLanguageModel:
             ("input_ids", "image_tokens", "region_features"),
             ("last_logits", "hidden"),
             engine.info.identity,
+            ranges=engine.info.ranges,
         )
 
     def open_session(self) -> GraphLanguageSession:

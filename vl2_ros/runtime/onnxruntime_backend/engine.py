@@ -213,6 +213,7 @@ class OnnxEngine:
         _check_graph(file, spec, inputs, names)
         self._dtypes = {name: _DTYPES[one.type] for name, one in inputs.items()}
         self._sizes = _fixed_sizes(spec, {name: one.shape for name, one in inputs.items()})
+        ranges = ({axis: (size, size) for axis, size in self._sizes.items()},)
         extra = [name for name in names if name not in spec.output_names]
         self._place = ("cuda", int(device.partition(":")[2] or 0)) if device != "cpu" else None
         self.info = EngineInfo(
@@ -222,7 +223,8 @@ class OnnxEngine:
             spec.input_names,
             (*spec.output_names, *extra),
             file.sha256[:16],
-            find_canvases(spec, [{axis: (size, size) for axis, size in self._sizes.items()}]),
+            find_canvases(spec, ranges),
+            ranges,
         )
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -106,6 +106,7 @@ class TensorRTEngine:
         self._ranges = self._read_ranges()
         self._contexts: dict[int, trt.IExecutionContext] = {}
         self._lock = threading.Lock()
+        ranges = tuple(map(self._name_axes, self._ranges))
         extra = tuple(name for name in names[1] if name not in self._spec.output_names)
         self.info = EngineInfo(
             self._spec.name,
@@ -114,7 +115,8 @@ class TensorRTEngine:
             self._spec.input_names,
             (*self._spec.output_names, *extra),
             file.sha256[:16],
-            find_canvases(self._spec, map(self._name_axes, self._ranges)),
+            find_canvases(self._spec, ranges),
+            ranges,
         )
         self._recorded = self._find_fixed_profiles() if replay else frozenset()
         self._settings = self._make_settings(file) if library.has_runtime_settings else None
