@@ -165,11 +165,15 @@ GRAPHS: Mapping[str, GraphSpec] = {
             ),
             _TOLERANCE,
         ),
-        # Super-link states of [GEN] or [EDIT] to what stands in for a text's embedding.
+        # Super-link states of [GEN] or [EDIT] to what stands in for a text's embedding. no_words is
+        # the embedding of the empty text, always the same, which guidance compares with.
         GraphSpec(
             "prompt_mapper",
             (TensorSpec("super_link", "float32", (1, "image_slots", "llm_width")),),
-            (TensorSpec("prompt_embeds", "float32", (1, 77, "text_width")),),
+            (
+                TensorSpec("prompt_embeds", "float32", (1, 77, "text_width")),
+                TensorSpec("no_words", "float32", (1, 77, "text_width")),
+            ),
             _TOLERANCE,
         ),
         # One denoising step; latents have 4 channels to generate, 8 to edit.
@@ -196,6 +200,17 @@ GRAPHS: Mapping[str, GraphSpec] = {
             "vae_decoder",
             (TensorSpec("latents", "float32", (1, 4, "latent_h", "latent_w")),),
             (TensorSpec("pixels", "float32", (1, 3, "height", "width")),),
+            _TOLERANCE,
+        ),
+        # CLIP's pixels of a generated image; by how much it is over the limit of each concept, and
+        # of those that make the limits of all others lower.
+        GraphSpec(
+            "safety_checker",
+            (TensorSpec("pixels", "float32", (1, 3, "checker_side", "checker_side")),),
+            (
+                TensorSpec("concept_margins", "float32", (1, "concepts")),
+                TensorSpec("special_margins", "float32", (1, "special_concepts")),
+            ),
             _TOLERANCE,
         ),
     )

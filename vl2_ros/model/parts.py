@@ -17,6 +17,8 @@ from vl2_ros.structures import Route
 
 #: Graphs (of `graphs.GRAPHS`) that every network has.
 CORE_GRAPHS = ("vision_encoder", "language_model")
+#: Graph of image generation and editing where their folder has a checker of images.
+SAFETY_CHECKER = "safety_checker"
 
 DecoderConfig = DetectionConfig | PoseConfig | DiffusionConfig
 
@@ -37,6 +39,7 @@ class Part:
         image_kind: `generation` or `editing` for image generation and editing, else empty.
         release_switch: name of its switch in a released `config.json`.
         release_config: name of the object with its sizes there; empty for a switch alone.
+        optional_graphs: those that some checkpoints with the part have.
         library: package that it needs besides those of every network.
         extra: what of vl2_ros brings that package.
     """
@@ -51,8 +54,21 @@ class Part:
     query_table: str = ""
     read_from: str = ""
     image_kind: str = ""
+    optional_graphs: tuple[str, ...] = ()
     library: str = ""
     extra: str = ""
+
+    def name_engine(self, graph: str) -> str:
+        """Return the name of the engine that executes one of the part's graphs.
+
+        Image generation and editing have graphs of the same names, with weights of their own.
+        """
+        return f"{self.name}.{graph}" if self.image_kind else graph
+
+    def owns(self, engine: str) -> bool:
+        """Return whether an engine is the part's."""
+        graphs = (*self.graphs, *self.optional_graphs)
+        return engine in map(self.name_engine, graphs)
 
 
 _GENERATION_GRAPHS = ("prompt_mapper", "denoiser", "vae_decoder")
@@ -95,6 +111,7 @@ _ROWS = (
         image_kind="generation",
         release_switch="use_sd",
         release_config="sd_config",
+        optional_graphs=(SAFETY_CHECKER,),
         library="diffusers",
         extra="diffusion",
     ),
@@ -108,6 +125,7 @@ _ROWS = (
         image_kind="editing",
         release_switch="use_ip2p",
         release_config="ip2p_config",
+        optional_graphs=(SAFETY_CHECKER,),
         library="diffusers",
         extra="diffusion",
     ),
@@ -127,6 +145,16 @@ ROUTE_PARTS: Mapping[Route, Part] = {
 }
 #: Routes whose answers are images.
 IMAGE_ROUTES = tuple(route for route, part in ROUTE_PARTS.items() if part.image_kind)
+
+
+def graph_of(engine: str) -> str:
+    """Return the name in the graph table of an engine such as `image_editing.denoiser`."""
+    return engine.rpartition(".")[2]
+
+
+def is_engine_name(engine: str) -> bool:
+    """Return whether an engine of this name can be there."""
+    return engine in CORE_GRAPHS or any(part.owns(engine) for part in PARTS.values())
 
 
 def check_part_names(names: Collection[str], source: str = "") -> None:

@@ -67,6 +67,28 @@ class DiffusionFolder:
         folder = self.path / _SAFETY[1]
         return folder if is_file(folder / "preprocessor_config.json") else None
 
+    def find_safety(self) -> tuple[Path, Path] | None:
+        """Return the folders of the safety checker and of the settings of its images, or None.
+
+        Raises:
+            CheckpointError: if a checker is missing though named, or lacks the settings: then
+                nothing may be shown unchecked.
+        """
+        checker = self.safety_checker
+        if checker is None:
+            return None
+        if not is_folder(checker):
+            raise CheckpointError(
+                f"{self.path} names a safety checker in model_index.json, but {checker} is not "
+                "there; copy that folder as well"
+            )
+        if self.feature_extractor is None:
+            raise CheckpointError(
+                f"{self.path} has a safety checker, but no feature_extractor with the settings of "
+                "its images; copy that folder as well"
+            )
+        return checker, self.feature_extractor
+
     def read_components(self) -> dict[str, dict[str, Any]]:
         """Read the configs of `unet`, `vae`, `text_encoder` and `scheduler`.
 

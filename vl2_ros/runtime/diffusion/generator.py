@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from vl2_ros.errors import EngineError, InputError
+from vl2_ros.model.diffusion.config import DiffusionConfig
 from vl2_ros.processing.images.generator_images import (
     fit_edit,
     postprocess_image,
@@ -22,15 +22,15 @@ from vl2_ros.processing.images.generator_images import (
 )
 from vl2_ros.runtime.diffusion.denoise import (
     Guidance,
+    Place,
     denoise,
-    draw_noise,
     guide_editing,
     guide_generation,
-    to_array,
-    to_tensor,
+    place_on_host,
 )
+from vl2_ros.runtime.diffusion.noise import Noise
 from vl2_ros.runtime.diffusion.schedulers import check_scheduler, make_scheduler, name_scheduler
-from vl2_ros.runtime.engine import Array, Engine, EngineInfo, to_numpy
+from vl2_ros.runtime.engine import Array, Engine, EngineInfo
 from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, ProgressEvent, Route
 
 STAGE = "diffusion"
@@ -40,6 +40,8 @@ IMAGE_GUIDANCE = 1.5
 STEPS = {Route.GENERATE: 50, Route.EDIT: 100}
 #: Distilled weights need few steps, and include the guidance.
 DISTILLED_STEPS, DISTILLED_GUIDANCE = 4, 1.0
+#: Of the latents of Stable Diffusion 1, as the graph table has them.
+LATENT_CHANNELS = 4
 #: Sampled seeds are short enough to be typed, and never 0, which means none in messages.
 _MAX_DRAWN_SEED = 2**32 - 1
 
@@ -61,6 +63,24 @@ class DiffusionSettings:
     latent_scale: float = 0.18215
     block: int = 8
     is_fixed: bool = False
+
+    @classmethod
+    def from_config(
+        cls, config: DiffusionConfig, fixed_hw: tuple[int, int] | None = None
+    ) -> DiffusionSettings:
+        """Take the settings of a checkpoint.
+
+        Args:
+            config: of the part.
+            fixed_hw: height and width that engines were built for; None: they take any.
+        """
+        return cls(
+            scheduler=config.scheduler,
+            image_hw=fixed_hw or (config.default_side, config.default_side),
+            latent_scale=config.scaling_factor,
+            block=config.pixels_per_latent,
+            is_fixed=fixed_hw is not None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +120,8 @@ class DiffusionGenerator:
         route: Route,
         engines: DiffusionEngines,
         settings: DiffusionSettings,
-        no_words: Array,
-        is_unsafe: Callable[[Array], bool] | None = None,
+        is_unsafe: Callable[[np.ndarray], bool] | None = None,
+        place: Place = place_on_host,
     ) -> None:
         """Store the parts.
 
@@ -109,9 +129,9 @@ class DiffusionGenerator:
             route: GENERATE or EDIT.
             engines: execute the graphs.
             settings: those of the weights.
-            no_words: (1, 77, D) float32, the text encoder's embedding of "".
-            is_unsafe: whether pixels (3, H, W), about -1..1, must not be shown; None
+            is_unsafe: whether pixels (3, H, W) float32, about -1..1, must not be shown; None
                 where the checkpoint has no such check.
+            place: brings arrays to where the steps are computed; by default numpy on the host.
 
         Raises:
             CheckpointError: if the scheduler's settings are of an unknown kind.
@@ -123,11 +143,8 @@ class DiffusionGenerator:
         self._engines = engines
         self._settings = settings
         self._is_unsafe = is_unsafe
+        self._place = place
         self._own_scheduler = name_scheduler(settings.scheduler)
-        # torch may be without CUDA while engines have it; those accept arrays of the CPU.
-        reachable = torch.cuda.is_available()
-        self._device = torch.device(engines.denoiser.info.device if reachable else "cpu")
-        self._no_words = to_tensor(no_words, self._device)
 
     @property
     def info(self) -> EngineInfo:
@@ -144,12 +161,12 @@ class DiffusionGenerator:
         """
         plan = self._plan(options, source)
         scheduler = make_scheduler(plan.scheduler, self._settings.scheduler, plan.steps)
-        random = torch.Generator().manual_seed(plan.seed)
+        noise = Noise(plan.seed)
         guidance = self._guide(states, plan, source)
         height, width = (side // self._settings.block for side in plan.size_hw)
-        latents = draw_noise((height, width), random, self._device)
-        steps = denoise(self._engines.denoiser, scheduler, guidance, latents, random)
-        calls = len(scheduler.timesteps)
+        latents = self._place(noise.draw((1, LATENT_CHANNELS, height, width)))
+        steps = denoise(self._engines.denoiser, scheduler, guidance, latents, noise, self._place)
+        calls = len(scheduler.times)
         for call in range(calls):
             latents = next(steps)
             yield ProgressEvent(STAGE, call + 1, calls)
@@ -205,18 +222,19 @@ class DiffusionGenerator:
 
     def _guide(self, states: Array, plan: _Plan, source: Frame | None) -> Guidance:
         mapped = self._engines.prompt_mapper.run({"super_link": states[None]})
-        words = to_tensor(mapped["prompt_embeds"], self._device)
+        words, no_words = (self._place(mapped[name]) for name in ("prompt_embeds", "no_words"))
         if self._engines.vae_encoder is None or self._route is Route.GENERATE or source is None:
-            return guide_generation(words, self._no_words, plan.guidance)
+            return guide_generation(words, no_words, plan.guidance)
         pixels = preprocess_source(source, plan.size_hw)[None]
         encoded = self._engines.vae_encoder.run({"pixels": pixels})
-        latents = to_tensor(encoded["latents"], self._device)
-        return guide_editing(words, self._no_words, latents, plan.guidance, plan.image_guidance)
+        latents = self._place(encoded["latents"])
+        return guide_editing(words, no_words, latents, plan.guidance, plan.image_guidance)
 
-    def _decode(self, latents: torch.Tensor) -> Array:
-        """Turn (1, 4, h, w) latents into (3, H, W) numpy pixels, about -1..1."""
-        unscaled = to_array(latents / self._settings.latent_scale)
-        pixels = to_numpy(self._engines.vae_decoder.run({"latents": unscaled})["pixels"])[0]
+    def _decode(self, latents: Array) -> np.ndarray:
+        """Turn (1, 4, h, w) latents into (3, H, W) float32 pixels, about -1..1."""
+        unscaled = latents / self._settings.latent_scale
+        decoded = self._engines.vae_decoder.run({"latents": unscaled})["pixels"]
+        pixels: np.ndarray = place_on_host(decoded)[0]
         if not np.isfinite(pixels).all():
             raise EngineError(
                 "the generated image is NaN or infinite; use another scheduler, a lower guidance, "

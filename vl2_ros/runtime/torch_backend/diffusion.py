@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vl2_ros.errors import CheckpointError
 from vl2_ros.model.diffusion.graphs import build_diffusion_graph
 from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.parts import SAFETY_CHECKER
 from vl2_ros.runtime.cuda_graphs import GraphReplay
+from vl2_ros.runtime.diffusion.denoise import Place, place_on_host
 from vl2_ros.runtime.diffusion.generator import (
     DiffusionEngines,
     DiffusionGenerator,
     DiffusionSettings,
 )
+from vl2_ros.runtime.diffusion.safety import SafetyCheck, read_checked_images
 from vl2_ros.runtime.engine import Array
 from vl2_ros.runtime.torch_backend.engine import TorchEngine
 from vl2_ros.structures import Route
 
 if TYPE_CHECKING:
+    from vl2_ros.model.diffusion.folder import DiffusionFolder
     from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
-    from vl2_ros.model.diffusion.safety_checker import SafetyChecker
+    from vl2_ros.model.diffusion.graphs import SafetyCheckerGraph
 
 _Call = Callable[..., tuple[Tensor, ...]]
 
@@ -33,7 +38,7 @@ def make_torch_generator(
     device: torch.device,
     *,
     cuda_graphs: bool = False,
-    safety_checker: SafetyChecker | None = None,
+    is_unsafe: SafetyCheck | None = None,
 ) -> DiffusionGenerator:
     """Wrap a network; its text encoder is freed, since "" is the only text that is ever read.
 
@@ -45,36 +50,54 @@ def make_torch_generator(
         route: GENERATE or EDIT.
         device: where it runs.
         cuda_graphs: on CUDA, record a denoising step and replay it.
-        safety_checker: an image that it refuses becomes an error.
+        is_unsafe: an image that it refuses becomes an error.
     """
-    with torch.inference_mode():
-        no_words = network.encode_empty().float()
+    mapper = build_diffusion_graph("prompt_mapper", network).float()
     network.text_encoder = None
-    network.prompt_mapper.float()
     network.vae.float()
-    config = network.config
     denoise = _keep_time(build_diffusion_graph("denoiser", network), network.denoiser.dtype)
     if cuda_graphs and device.type == "cuda":
         denoise = GraphReplay(denoise)
     engines = DiffusionEngines(
         denoiser=TorchEngine(GRAPHS["denoiser"], denoise, device),
+        prompt_mapper=make_float_engine("prompt_mapper", mapper, device),
         **{
             name: make_float_engine(name, build_diffusion_graph(name, network), device)
-            for name in ("prompt_mapper", "vae_decoder", "vae_encoder")
+            for name in ("vae_decoder", "vae_encoder")
         },
     )
-    settings = DiffusionSettings(
-        scheduler=config.scheduler,
-        image_hw=(config.default_side, config.default_side),
-        latent_scale=config.scaling_factor,
-        block=config.pixels_per_latent,
-    )
-    is_unsafe = None if safety_checker is None else _ask(safety_checker)
-    return DiffusionGenerator(route, engines, settings, no_words, is_unsafe)
+    settings = DiffusionSettings.from_config(network.config)
+    return DiffusionGenerator(route, engines, settings, is_unsafe, _choose_place(device))
 
 
-def _ask(checker: SafetyChecker) -> Callable[[Array], bool]:
-    return lambda pixels: checker(torch.as_tensor(pixels)[None])[0]
+def _choose_place(device: torch.device) -> Place:
+    """Keep latents with the engines: numpy lends its memory to torch on the CPU."""
+    if device.type == "cpu":
+        return place_on_host
+
+    def place(array: Array) -> Tensor:
+        return torch.as_tensor(array).to(device=device, dtype=torch.float32)
+
+    return place
+
+
+def make_torch_check(
+    checker: SafetyCheckerGraph, folder: DiffusionFolder, device: torch.device
+) -> SafetyCheck:
+    """Wrap a safety checker, which computes in the dtype that it has.
+
+    Args:
+        checker: from `load_safety_checker`, on `device`.
+        folder: that it came from.
+        device: where it runs.
+
+    Raises:
+        CheckpointError: if the settings of its images are missing or damaged.
+    """
+    images = read_checked_images(folder)
+    if images is None:
+        raise CheckpointError(f"the safety checker of {folder.path} is gone; copy it again")
+    return SafetyCheck(TorchEngine(GRAPHS[SAFETY_CHECKER], checker, device), images)
 
 
 def make_float_engine(graph: str, call: _Call, device: torch.device) -> TorchEngine:

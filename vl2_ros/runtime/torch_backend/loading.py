@@ -114,7 +114,7 @@ def add_torch_generators(
     """Add image generation and editing on PyTorch to engines of another backend.
 
     Args:
-        engines: of the same checkpoint, with no image generators.
+        engines: of the same checkpoint; routes that they serve stay theirs.
         weights: its folder.
         device: a torch device.
         without: see `load_torch_engines`.
@@ -128,7 +128,7 @@ def add_torch_generators(
     parts = _LaterParts(weights, target, dtype, PartMemory(None, release_memory), False)
     return replace(
         engines,
-        image_generators=parts.make_generators(choice.later),
+        image_generators={**parts.make_generators(choice.later), **engines.image_generators},
         absent={**engines.absent, **choice.absent},
     )
 
@@ -203,20 +203,19 @@ class _LaterParts:
     def _make_generator(self, name: str, route: Route) -> LazyImageGenerator:
         def load() -> tuple[ImageGenerator, int]:
             from vl2_ros.model.diffusion.safety_checker import load_safety_checker
-            from vl2_ros.runtime.torch_backend.diffusion import make_torch_generator
+            from vl2_ros.runtime.torch_backend.diffusion import (
+                make_torch_check,
+                make_torch_generator,
+            )
 
             network: Any = load_part(self._weights, name, dtype=self._dtype, device=self._device)
-            checker = None
-            if network.folder is not None:
-                checker = load_safety_checker(
-                    network.folder, dtype=self._dtype, device=self._device
-                )
+            checker, check, folder = None, None, network.folder
+            if folder is not None:
+                checker = load_safety_checker(folder, dtype=self._dtype, device=self._device)
+            if checker is not None:
+                check = make_torch_check(checker, folder, self._device)
             generator = make_torch_generator(
-                network,
-                route,
-                self._device,
-                cuda_graphs=self._cuda_graphs,
-                safety_checker=checker,
+                network, route, self._device, cuda_graphs=self._cuda_graphs, is_unsafe=check
             )
             release_memory()  # of the text encoder
             return generator, count_bytes(network) + (count_bytes(checker) if checker else 0)
