@@ -20,7 +20,7 @@ from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
 from vl2_ros.evaluation.phrasings import load_phrasings
 from vl2_ros.export.engine_profile import load_profile
 from vl2_ros.export.engine_store import EngineStore
-from vl2_ros.export.parity_gate import Sample, read_sample, write_sample
+from vl2_ros.runtime.files.parity_gate import Sample, read_sample, write_sample
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_processing
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.checkpoint.folder import describe_checkpoint, save_model

@@ -11,7 +11,7 @@ from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_builders import Builder
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.export.engine_store import EngineStore, StoredEngine
-from vl2_ros.export.parity_gate import (
+from vl2_ros.runtime.files.parity_gate import (
     OutputMiss,
     describe_misses,
     find_samples,

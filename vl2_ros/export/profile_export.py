@@ -19,7 +19,6 @@ from vl2_ros.export.engine_folder import export_engines
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.export.engine_store import EXPORT_FILE
 from vl2_ros.export.onnx_export import OPSET, make_example
-from vl2_ros.export.parity_gate import Sample, find_samples, sample_path, write_sample
 from vl2_ros.export.profile_fit import check_fit
 from vl2_ros.export.store_files import locked, write_json
 from vl2_ros.model.checkpoint.folder import load_model
@@ -27,6 +26,7 @@ from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.files.engine_files import EMBEDDINGS, AxisRange, EngineFile, read_engine_files
+from vl2_ros.runtime.files.parity_gate import Sample, find_samples, sample_path, write_sample
 from vl2_ros.runtime.files.weights_identity import identify_weights
 
 
