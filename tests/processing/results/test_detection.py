@@ -17,6 +17,7 @@ from vl2_ros.processing.results.detection import (
     semantic_map,
     sigmoid,
 )
+from vl2_ros.structures import UNLABELLED
 
 
 def read_case(tensors: dict[str, np.ndarray], content: dict, index: int) -> tuple[Any, ...]:
@@ -93,6 +94,44 @@ def test_class_maps_equal_the_reference(
         merge_first=merge_first,
     )
     np.testing.assert_array_equal(found, tensors[f"{name}.{index}"])
+
+
+def merge_plainly(
+    logits: np.ndarray, mask_logits: np.ndarray, letterbox: Letterbox
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the best class of each pixel and how far ahead of the second it is, in float64."""
+    scores, maps = (1 / (1 + np.exp(-one.astype(np.float64))) for one in (logits, mask_logits))
+    layers = np.einsum("qc,qhw->chw", scores, maps).astype(np.float32)
+    totals = np.stack([resize_map(layer, letterbox) for layer in layers])
+    second, first = np.sort(totals, axis=0)[-2:]
+    return totals.argmax(axis=0), first - second
+
+
+@pytest.mark.parametrize("count", [3, 900])
+def test_class_maps_equal_those_of_one_class_at_a_time(count: int) -> None:
+    rng = np.random.default_rng(0)
+    letterbox = Letterbox((120, 161), (96, 128), (96, 144))
+    logits = rng.normal(-3, 2, (count, 5)).astype(np.float32)
+    # Some far beyond what exp can do.
+    mask_logits = (rng.normal(-3, 3, (count, 24, 36)) ** 3).astype(np.float32)
+    mask_logits[0, :3] = -200
+    before = mask_logits.copy()
+    found = semantic_map(logits, mask_logits, letterbox, num_classes=5)
+    wanted, lead = merge_plainly(logits, mask_logits, letterbox)
+    assert found.dtype == np.uint16
+    sure = lead > 1e-6 * count
+    assert sure.mean() > 0.9
+    np.testing.assert_array_equal(found[sure], wanted[sure])
+    np.testing.assert_array_equal(mask_logits, before)
+
+
+def test_class_maps_of_float16_logits_and_of_no_query() -> None:
+    letterbox = Letterbox((8, 8), (8, 8), (8, 8))
+    masks = np.full((1, 2, 2), 3.0, np.float16)
+    assert not semantic_map(np.ones((1, 1)), masks, letterbox, num_classes=1).any()
+    nothing = np.zeros((0, 2, 2), np.float32)
+    found = semantic_map(np.zeros((0, 2)), nothing, letterbox, num_classes=2, score_threshold=0.1)
+    assert (found == UNLABELLED).all()
 
 
 @pytest.mark.golden

@@ -20,6 +20,8 @@ from vl2_ros.structures import UNLABELLED, Detections
 MAX_MASK_PIXELS = 2**31
 #: Multiply-adds of the cut-out way that cost as much as one pixel resized by OpenCV (measured).
 _WORK_PER_PIXEL = 10
+#: Values of mask logits that become scores together: about a megabyte.
+_BLOCK_VALUES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -268,23 +270,51 @@ def semantic_map(
             labels all of them, which is the published rule.
 
     Returns:
-        (H, W) int64 class index on the camera frame, `UNLABELLED` where no class is good enough.
+        (H, W) uint16 class index on the camera frame, `UNLABELLED` where no class is good enough.
     """
     scores = sigmoid(logits[:, :num_classes].astype(np.float32))  # (Q, C)
-    maps = sigmoid(mask_logits.astype(np.float32))  # (Q, h, w)
-    if not merge_first:
+    if merge_first:
+        layers = _merge_maps(scores, mask_logits)  # (C, h, w)
+    else:
+        maps = sigmoid(mask_logits.astype(np.float32))  # (Q, h, w)
         maps = np.stack([resize_map(layer, letterbox) for layer in maps])  # (Q, H, W)
-    # One class at a time: all of them at the size of the frame would fill the memory.
+        layers = np.tensordot(scores.T, maps, axes=1)  # (C, H, W)
     best = np.full(letterbox.frame_hw, -np.inf, np.float32)
-    chosen = np.full(letterbox.frame_hw, UNLABELLED, np.int64)
-    for index in range(num_classes):
-        layer = np.tensordot(scores[:, index], maps, axes=1)
+    chosen = np.full(letterbox.frame_hw, UNLABELLED, np.uint16)
+    # One class at a time: all of them at the size of the frame would fill the memory.
+    for index, layer in enumerate(layers):
         total = resize_map(layer, letterbox) if merge_first else layer
         better = total > best
-        best[better], chosen[better] = total[better], index
+        np.copyto(best, total, where=better)
+        np.copyto(chosen, np.uint16(index), where=better)
     if score_threshold:
         chosen[best <= score_threshold] = UNLABELLED
     return chosen
+
+
+def _merge_maps(scores: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
+    """Return (C, h, w) float32: the sum over queries of score (Q, C) times sigmoid of (Q, h, w)."""
+    count, height, width = mask_logits.shape
+    weights = np.ascontiguousarray(scores.T)
+    logits = mask_logits.reshape(count, height * width)
+    merged = np.empty((len(weights), height * width), np.float32)
+    # Blocks of pixels stay in the processor's cache, and the maps of all queries are never there
+    # at once.
+    step = max(1, _BLOCK_VALUES // max(1, count))
+    for start in range(0, height * width, step):
+        block = logits[:, start : start + step].astype(np.float32)
+        _apply_sigmoid(block)
+        np.matmul(weights, block, out=merged[:, start : start + step])
+    return merged.reshape(-1, height, width)
+
+
+def _apply_sigmoid(logits: np.ndarray) -> None:
+    """Replace logits by their sigmoid; unlike `sigmoid` it needs no other memory."""
+    np.negative(logits, out=logits)
+    with np.errstate(over="ignore"):  # 1 / (1 + inf) is the 0 that it should be
+        np.exp(logits, out=logits)
+    logits += 1
+    np.reciprocal(logits, out=logits)
 
 
 def resize_map(layer: np.ndarray, letterbox: Letterbox) -> np.ndarray:

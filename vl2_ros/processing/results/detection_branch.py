@@ -70,7 +70,7 @@ def make_branch(
         num_classes=len(phrases),
         score_threshold=limits.score_threshold,
     )
-    label_map = LabelMap(class_ids.astype(np.uint16), limits.score_threshold)
+    label_map = LabelMap(class_ids, limits.score_threshold)
     return Branch(route, phrases, found, label_map)
 
 
