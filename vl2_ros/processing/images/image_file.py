@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from vl2_ros.errors import InputError
+from vl2_ros.processing.images.jpeg import decode_jpeg
 from vl2_ros.structures import MAX_FRAME_PIXELS, Frame
 
 #: Pillow names of the formats that are read; the list keeps interpreters such as EPS out.
@@ -192,9 +193,10 @@ def _read_file(
     """Read an open file; returns (H, W, 3 or 1) uint8 as stored, and the EXIF orientation."""
     image = _open_image(file, name, max_pixels)
     try:
-        pixels = _load_pixels(image, file)
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-        return _to_array(pixels, name, without_alpha), orientation
+        pixels = _decode_jpeg(image, file)
+        if pixels is None:
+            pixels = _to_array(_load_pixels(image, file), name, without_alpha)
+        return pixels, image.getexif().get(_ORIENTATION_TAG, 1)
     except InputError:
         raise
     except _DAMAGED as error:
@@ -234,6 +236,17 @@ def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
         raise InputError(
             f"{name} has {width}x{height} pixels, the limit is {max_pixels}; resize it first"
         )
+
+
+def _decode_jpeg(image: Image.Image, file: BinaryIO) -> np.ndarray | None:
+    """Decode to (H, W, 3 or 1) uint8 by OpenCV; None where Pillow has to."""
+    if image.format != "JPEG" or image.mode not in ("RGB", "L"):
+        return None
+    place = file.tell()
+    file.seek(0)
+    data = memoryview(file.read())
+    file.seek(place)
+    return decode_jpeg(data, (image.height, image.width), is_grey=image.mode == "L")
 
 
 def _load_pixels(image: Image.Image, file: BinaryIO) -> Image.Image | np.ndarray:
