@@ -64,8 +64,11 @@ def find_misfits(
             Misfit("language_model", "past", lengths.shortest, last, {"tokens": step})
             for step in lengths.steps
         ),
-        *(Misfit(name, "classes", 1, 1) for name in PERCEPTION_PARTS),
-        Misfit("pose_decoder", "keypoints", 1, 1),
+        *(
+            Misfit(name, axis, 1, 1)
+            for name in PERCEPTION_PARTS
+            for axis in ("classes", "keypoints")
+        ),
     ]
     return [one for one in needed if not _accepts(ranges.get(one.graph, ()), one)]
 
@@ -101,13 +104,17 @@ def fit_processing(
     answer = measure_prompts(tokenizer, cut).answer
     language = ranges["language_model"]
     longest = min(most_of(language, "tokens", past=0), most_of(language, "past", tokens=1) - answer)
-    detection = ranges.get("detection_decoder", ())
-    pose = ranges.get("pose_decoder", ())
+    decoders = [ranges[name] for name in PERCEPTION_PARTS if name in ranges]
+
+    def most_of_any(axis: str) -> int:
+        counted = [one for one in decoders if any(axis in span for span in one)]
+        return max((most_of(one, axis) for one in counted), default=_ANY[1])
+
     return replace(
         cut,
         max_length=min(cut.max_length, longest),
-        max_classes=min(cut.max_classes, most_of(detection, "classes")),
-        max_keypoints=min(cut.max_keypoints, most_of(pose, "keypoints")),
+        max_classes=min(cut.max_classes, most_of_any("classes")),
+        max_keypoints=min(cut.max_keypoints, most_of_any("keypoints")),
     )
 
 
