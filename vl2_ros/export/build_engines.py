@@ -11,6 +11,8 @@ from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_builders import Builder
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.export.engine_store import EngineStore, StoredEngine
+from vl2_ros.runtime.engine import Engine
+from vl2_ros.runtime.files.engine_files import EngineFile, read_engine_files
 from vl2_ros.runtime.files.parity_gate import (
     OutputMiss,
     describe_misses,
@@ -18,8 +20,6 @@ from vl2_ros.runtime.files.parity_gate import (
     measure_misses,
     read_sample,
 )
-from vl2_ros.runtime.engine import Engine
-from vl2_ros.runtime.files.engine_files import EngineFile, read_engine_files
 from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
 
 #: Called with the graph and the progress of its build.

@@ -27,7 +27,6 @@ from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_builders import Builder
 from vl2_ros.export.engine_identity import EngineRecipe
 from vl2_ros.export.engine_profile import GraphProfile
-from vl2_ros.runtime.files.parity_gate import OutputMiss, describe_misses
 from vl2_ros.export.store_files import (
     PART,
     describe_embeddings,
@@ -47,6 +46,7 @@ from vl2_ros.runtime.files.engine_files import (
     read_axis,
     read_engine_files,
 )
+from vl2_ros.runtime.files.parity_gate import OutputMiss, describe_misses
 from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
 
 TIMING_CACHE = "timing.cache"

@@ -12,7 +12,6 @@ from vl2_ros.flow.engine_ranges import Misfit, cut_to_fit, find_misfits
 from vl2_ros.loading import load_processing
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.parts import CORE_GRAPHS, PARTS
-from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.prompt_length import measure_prompts, most_image_tiles
 from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.runtime.engine import Ranges

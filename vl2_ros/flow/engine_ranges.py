@@ -127,7 +127,7 @@ def _list_ranges(engines: Engines) -> dict[str, Ranges]:
 
 
 def most_of(ranges: Ranges, axis: str, **beside: int) -> int:
-    """Return the largest size of an axis that an engine accepts; far above any where it accepts all.
+    """Return the largest size of an axis that an engine accepts; huge where it accepts any.
 
     Args:
         ranges: of the engine.

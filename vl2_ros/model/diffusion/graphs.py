@@ -107,7 +107,7 @@ class SafetyCheckerGraph(nn.Module):
 
 
 def _compare(seen: Tensor, concepts: Tensor, limits: Tensor) -> Tensor:
-    """Return the cosines (1, N) of an embedding (1, D) and those of concepts (N, D), less limits."""
+    """Return cosines (1, N) of an embedding (1, D) and concepts (N, D), less their limits."""
     unit = nn.functional.normalize
     return (unit(seen) @ unit(concepts).T).float() - limits.float()
 
