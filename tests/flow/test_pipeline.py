@@ -75,8 +75,9 @@ class DetectionDecoder:
     def __init__(self):
         self.calls = []
 
-    def run(self, inputs):
+    def run(self, inputs, outputs=None):
         self.calls.append(inputs)
+        self.wanted = outputs
         height, width = inputs["pixels"].shape[2] // 4, inputs["pixels"].shape[3] // 4
         classes = inputs["super_link"].shape[1]
         logits = np.full((1, 3, classes), -5.0, np.float32)
@@ -232,6 +233,33 @@ def test_direct_detection_needs_no_generation(tokenizer, frame):
     assert len(branch.detections) == 9
 
 
+def test_mask_features_are_asked_for_where_masks_are_wanted(tokenizer, frame):
+    decoder = DetectionDecoder()
+    pipeline = make_pipeline(tokenizer, "", decoder)
+    with_masks = pipeline.detect(frame, ["red mug"])
+    assert decoder.wanted is None
+    without = pipeline.detect(frame, ["red mug"], with_masks=False)
+    assert decoder.wanted == ("pred_logits", "pred_boxes")
+    assert without.detections.masks is None and with_masks.detections.masks is not None
+    np.testing.assert_array_equal(without.detections.scores, with_masks.detections.scores)
+
+
+def test_mask_features_stay_where_they_are_when_nothing_was_found(tokenizer, frame):
+    class Features:
+        def cpu(self):
+            raise AssertionError("mask features were brought to the host")
+
+    class Blind(DetectionDecoder):
+        def run(self, inputs, outputs=None):
+            return super().run(inputs) | {"mask_features": Features()}
+
+    pipeline = make_pipeline(tokenizer, "I found: mug[DET].", Blind())
+    (branch,) = pipeline.answer(frame, Command("find", score_threshold=0.999)).branches
+    assert branch.detections.masks.shape == (0, 480, 640)
+    with pytest.raises(AssertionError, match="to the host"):
+        pipeline.answer(frame, Command("find", score_threshold=0.5))
+
+
 def test_direct_detection_without_a_name_says_what_to_give(tokenizer, frame):
     with pytest.raises(InputError, match="name at least one object"):
         make_pipeline(tokenizer, "", DetectionDecoder()).detect(frame, [])
@@ -254,7 +282,7 @@ def test_routing_tokens_in_the_sentence_open_nothing(tokenizer, frame):
 
 def test_decoder_that_gives_nan_raises(tokenizer, frame):
     class Broken(DetectionDecoder):
-        def run(self, inputs):
+        def run(self, inputs, outputs=None):
             return super().run(inputs) | {"pred_boxes": np.full((1, 3, 4), np.nan, np.float32)}
 
     with pytest.raises(EngineError, match="not finite"):

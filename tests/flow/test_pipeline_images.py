@@ -52,7 +52,7 @@ class CountingVision(VisionEncoder):
     def __init__(self):
         self.runs = 0
 
-    def run(self, inputs):
+    def run(self, inputs, outputs=None):
         self.runs += 1
         return super().run(inputs)
 

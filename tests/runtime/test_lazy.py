@@ -93,7 +93,7 @@ def test_an_engine_loads_with_its_first_run():
     class Doubling:
         info = INFO
 
-        def run(self, inputs):
+        def run(self, inputs, outputs=None):
             return {"y": inputs["x"] * 2}
 
     loader = Loader(Doubling())

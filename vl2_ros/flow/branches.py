@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +30,10 @@ class Condition:
     states: Array
 
 
+#: What the detection decoder is asked for where no mask is wanted.
+_WITHOUT_MASKS = ("pred_logits", "pred_boxes")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _DecoderImage:
     """The frame as input of the detection decoder; made once, used by every route."""
@@ -37,6 +41,28 @@ class _DecoderImage:
     pixels: np.ndarray
     pixel_mask: np.ndarray
     letterbox: Letterbox
+
+
+class _HostArrays(Mapping[str, np.ndarray]):
+    """The outputs of a call about one image, each brought to the host when it is read.
+
+    Mask features are far larger than all the others, and not read where nothing was found.
+    """
+
+    def __init__(self, outputs: Mapping[str, Array]) -> None:
+        self._outputs = outputs
+        self._read: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._read:
+            self._read[name] = to_numpy(self._outputs[name])[0]
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._outputs)
+
+    def __len__(self) -> int:
+        return len(self._outputs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,9 +149,10 @@ def _detect(
             "pixel_mask": image.pixel_mask[None],
             "super_link": _stack(asked),
             "class_mask": np.ones((1, len(asked)), dtype=np.bool_),
-        }
+        },
+        None if look.limits.with_masks else _WITHOUT_MASKS,
     )
-    raw = {name: to_numpy(array)[0] for name, array in output.items()}
+    raw = _HostArrays(output)
     phrases = tuple(condition.phrase for condition in asked)
     joined = sized.joined_masks
     return make_branch(raw, image.letterbox, route, phrases, look.limits, joined_masks=joined)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vl2_ros.errors import RouteError
+from vl2_ros.errors import EngineError, RouteError
 from vl2_ros.geometry import CanvasRange
 from vl2_ros.model.parts import ROUTE_PARTS
 from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, ProgressEvent, Route
@@ -49,6 +49,21 @@ class EngineInfo:
     canvases: tuple[CanvasRange, ...] = ()
     ranges: Ranges = ()
 
+    def pick_outputs(self, wanted: Collection[str] | None) -> tuple[str, ...]:
+        """Return the names that a run returns, in the order of `outputs`.
+
+        Raises:
+            EngineError: if the graph has no output of a name that is wanted.
+        """
+        if wanted is None:
+            return self.outputs
+        if unknown := set(wanted) - set(self.outputs):
+            raise EngineError(
+                f"{self.graph} has no output {', '.join(sorted(unknown))}; expected of "
+                f"{', '.join(self.outputs)}"
+            )
+        return tuple(name for name in self.outputs if name in wanted)
+
 
 class Engine(Protocol):
     """One executable graph: arrays in by name, arrays out by name."""
@@ -57,11 +72,19 @@ class Engine(Protocol):
     def info(self) -> EngineInfo:
         """Return the info of the engine."""
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
         """Execute the graph once.
 
+        Args:
+            inputs: by name.
+            outputs: names of those that are wanted; None for all. A backend that can skips the
+                work for the others.
+
         Raises:
-            EngineError: if an input is missing or of another shape than the graph accepts.
+            EngineError: if an input is missing or of another shape than the graph accepts, or there
+                is no such output.
         """
 
 

@@ -7,7 +7,7 @@ everywhere in the flow; an image must be finished or closed before the next call
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Any, Generic, TypeVar
 
 from vl2_ros.errors import EngineError
@@ -127,9 +127,11 @@ class LazyEngine:
         self.info = info
         self._part = part
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
         """Execute the graph once; see `Engine.run`."""
-        return self._part.get().run(inputs)
+        return self._part.get().run(inputs, outputs)
 
 
 class LazyImageGenerator:

@@ -78,6 +78,22 @@ def test_outputs_are_those_of_torch_within_the_tolerance_of_the_table(engine):
             assert np.abs(got - wanted[name]).max() <= allowed, (index, name)
 
 
+def test_outputs_that_are_wanted_are_those_of_a_full_run(engine):
+    inputs = first_inputs(engine)
+    full = run(engine, inputs)
+    names = engine.info.outputs
+    for wanted in (names[:1], names[-1:], names[::-1][:2]):
+        some = engine.run(inputs, wanted)
+        assert tuple(some) == tuple(name for name in names if name in wanted)
+        for name, array in some.items():
+            np.testing.assert_array_equal(to_numpy(array), full[name])
+
+
+def test_an_output_that_is_not_there_is_named(engine):
+    with pytest.raises(EngineError, match=rf"{engine.info.graph} has no output pixels; expected"):
+        engine.run(first_inputs(engine), (engine.info.outputs[0], "pixels"))
+
+
 def test_runs_repeat_exactly(engine):
     first, second = (run(engine, first_inputs(engine)) for _ in range(2))
     for name, array in first.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -227,34 +227,47 @@ class OnnxEngine:
             ranges,
         )
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
         """Execute the graph once; see `Engine.run`.
 
         Raises:
-            EngineError: if an input is missing, of another dtype or of another shape.
+            EngineError: if an input is missing, of another dtype or of another shape, or there is
+                no such output.
         """
         check_graph_inputs(self._spec, inputs, self._sizes)
+        names = self.info.pick_outputs(outputs)
+        options = onnxruntime.RunOptions()
+        # Without it a run computes every node, whatever is asked for.
+        options.only_execute_path_to_fetches = len(names) < len(self.info.outputs)
         feed = {name: self._take(name, inputs[name]) for name in self.info.inputs}
         with _mapped_errors(f"{self.info.graph} on {self.info.device}", "check the shapes given"):
             if self._place is None:
-                outputs = self._session.run(list(self.info.outputs), feed)
+                arrays = self._session.run(list(names), feed, options)
             else:
-                outputs = self._run_bound(feed, self._place)
-        return dict(zip(self.info.outputs, outputs, strict=True))
+                arrays = self._run_bound(feed, names, options, self._place)
+        return dict(zip(names, arrays, strict=True))
 
-    def _run_bound(self, feed: Mapping[str, Array], place: tuple[str, int]) -> list[Array]:
+    def _run_bound(
+        self,
+        feed: Mapping[str, Array],
+        names: tuple[str, ...],
+        options: Any,
+        place: tuple[str, int],
+    ) -> list[Array]:
         binding = self._session.io_binding()
         for name, array in feed.items():
             if isinstance(array, OnnxArray):
                 binding.bind_ortvalue_input(name, array.value)
             else:
                 binding.bind_cpu_input(name, array)
-        for name in self.info.outputs:
+        for name in names:
             binding.bind_output(name, *(place if name.startswith(_KEPT_OUTPUTS) else ("cpu", 0)))
-        self._session.run_with_iobinding(binding)
+        self._session.run_with_iobinding(binding, options)
         return [
             OnnxArray(value) if name.startswith(_KEPT_OUTPUTS) else value.numpy()
-            for name, value in zip(self.info.outputs, binding.get_outputs(), strict=True)
+            for name, value in zip(names, binding.get_outputs(), strict=True)
         ]
 
     def _take(self, name: str, array: Array) -> Array:

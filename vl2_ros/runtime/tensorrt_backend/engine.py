@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -137,21 +137,26 @@ class TensorRTEngine:
                 f"{self._log.last_errors()}; {_BUILD_AGAIN}"
             )
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
         """Execute the graph once; see `Engine.run`.
 
         Raises:
             EngineError: if an input is missing, of another dtype or outside of every profile.
         """
         check_graph_inputs(self._spec, inputs, self._fixed_sizes())
+        names = self.info.pick_outputs(outputs)
         profile = self._choose_profile({n: tuple(inputs[n].shape) for n in self.info.inputs})
         with self._lock, self._memory.on_stream():
             tensors = [self._take(name, inputs[name]) for name in self.info.inputs]
             call = self._replays.get(profile)
-            outputs = self._execute(profile, *tensors) if call is None else call(*tensors)
+            made = self._execute(profile, *tensors) if call is None else call(*tensors)
             if self._settings is not None:
                 self._settings.save_new_kernels()
-        return dict(zip(self.info.outputs, outputs, strict=True))
+        # A plan computes all of its outputs.
+        named = zip(self.info.outputs, made, strict=True)
+        return {name: tensor for name, tensor in named if name in names}
 
     def _execute(self, profile: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Enqueue the graph on the current stream; nothing waits for it."""

@@ -5,7 +5,7 @@ On the CPU arrays are numpy views of the tensors (no copy); on CUDA they are the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import torch
@@ -56,19 +56,22 @@ class TorchEngine:
         self.info = EngineInfo(spec.name, "torch", str(device), spec.input_names, spec.output_names)
 
     @torch.inference_mode()
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
         """Execute the graph once; see `Engine.run`."""
         check_graph_inputs(self._spec, inputs)
+        names = self.info.pick_outputs(outputs)
         given = [_to_tensor(inputs[name], self._device) for name in self.info.inputs]
         try:
-            outputs = self._module(*given)
+            tensors = self._module(*given)
         except RuntimeError as error:
             raise EngineError(
                 f"{self.info.graph} with torch on {self._device} failed: {error}; check dtypes and "
                 "sizes of its inputs, and the memory of the device"
             ) from error
-        named = zip(self.info.outputs, outputs, strict=True)
-        return {name: _to_array(tensor) for name, tensor in named}
+        named = zip(self.info.outputs, tensors, strict=True)
+        return {name: _to_array(tensor) for name, tensor in named if name in names}
 
 
 def make_engine(
