@@ -15,11 +15,11 @@ WORKERS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 # What starts no process, exports nothing, joins no DDS domain and renders nothing.
 QUICK := $(addprefix tests/,processing node views flow tasks launch model/language model/decoders \
-	datasets/test_commands.py datasets/test_spoken.py test_structures.py test_geometry.py test_readme.py)
+	datasets/test_commands.py datasets/test_spoken.py structures test_geometry.py test_readme.py)
 
 # Without torch, on the oldest versions that setup.py allows, those of Ubuntu 24.04 where it has them.
 NUMPY1 := .venv-numpy1
-NUMPY1_TESTS := tests/test_structures.py tests/test_geometry.py tests/processing tests/views \
+NUMPY1_TESTS := tests/structures tests/test_geometry.py tests/processing tests/views \
 	tests/node tests/flow/test_pipeline.py
 
 .PHONY: help demo test test-numpy1 slow quick check screenshot train engines clean

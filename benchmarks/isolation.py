@@ -36,6 +36,7 @@ from vl2_ros.structures import (
     Detections,
     Event,
     Frame,
+    Masks,
     ModelInfo,
     Result,
     ResultEvent,
@@ -59,7 +60,7 @@ class InstantPerceiver:
             scores=np.full(5, 0.9, np.float32),
             class_ids=np.zeros(5, np.int64),
             labels=("mug",) * 5,
-            masks=np.zeros((5, *FRAME_HW), np.bool_),
+            masks=Masks.cut(np.ones((5, *FRAME_HW), np.bool_)),
         )
 
     def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:

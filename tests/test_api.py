@@ -19,6 +19,7 @@ from vl2_ros.structures import (
     Branch,
     Detections,
     Keypoints,
+    Masks,
     ModelInfo,
     Result,
     ResultEvent,
@@ -187,7 +188,7 @@ def make_detections(labels: tuple[str, ...], **fields) -> Detections:
 
 
 def test_branches_are_joined_in_order_each_with_its_route():
-    masks = np.ones((2, 4, 5), np.bool_)
+    masks = Masks.cut(np.ones((2, 4, 5), np.bool_))
     points = Keypoints(("nose",), np.ones((1, 1, 2), np.float32), np.ones((1, 1), np.float32))
     result = Result(
         "",
@@ -203,7 +204,7 @@ def test_branches_are_joined_in_order_each_with_its_route():
     assert joined.labels == ("mug", "mug", "dog")
     assert joined.routes == (Route.DETECT, Route.DETECT, Route.POSE)
     assert joined.class_ids.tolist() == [0, 0, 2]
-    assert joined.masks.any((1, 2)).tolist() == [True, True, False]
+    assert np.asarray(joined.masks).any((1, 2)).tolist() == [True, True, False]
     assert np.isnan(joined.keypoints.points_xy[:2]).all()
     assert joined.keypoints.scores[:, 0].tolist() == [0.0, 0.0, 1.0]
     assert joined.track_ids is None

@@ -10,7 +10,6 @@ import numpy as np
 
 from vl2_ros.node.frames.transform_listener import TRANSFORM_TYPE
 from vl2_ros.node.messages.result_messages import ResultMessages
-from vl2_ros.node.messages.rle import encode_mask
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.processing.results.spatial import CameraModel, DepthImage, SpatialView
 from vl2_ros.structures import (
@@ -20,9 +19,11 @@ from vl2_ros.structures import (
     GeneratedImage,
     Keypoints,
     LabelMap,
+    Masks,
     ModelInfo,
     Result,
     Route,
+    RunLengths,
 )
 from vl2_ros.transports.message_types import StoreMessageTypes
 
@@ -138,7 +139,7 @@ def _make_command(types: StoreMessageTypes, *, with_images: bool):
         "vl2_ros/msg/InstanceMask",
         height=FRAME_HW[0],
         width=FRAME_HW[1],
-        counts=encode_mask(mask),
+        counts=RunLengths.encode(mask).counts,
     )
 
     def point(kind: int, *places: tuple[float, float], image: int = 0):
@@ -179,7 +180,7 @@ def _make_detections(*, with_keypoints: bool) -> Detections:
         scores=np.array([0.9, 0.5], np.float32),
         class_ids=np.array([0, 1]),
         labels=("mug", "bowl"),
-        masks=None if with_keypoints else masks,
+        masks=None if with_keypoints else Masks.cut(masks),
         keypoints=keypoints if with_keypoints else None,
         track_ids=np.array([1, 0]),
     )

@@ -5,7 +5,7 @@ import pytest
 
 from vl2_ros.errors import InputError, ShapeError
 from vl2_ros.evaluation.coco import CocoScorer, GroundTruth
-from vl2_ros.structures import Detections
+from vl2_ros.structures import Detections, Masks
 
 HEIGHT, WIDTH = 120, 160
 
@@ -28,7 +28,7 @@ def found_from(truth, *, shift=0.0, classes=None, keep=None, mask_shift=0):
         scores=np.linspace(0.9, 0.5, len(order), dtype=np.float32),
         class_ids=ids[order].astype(np.int64),
         labels=("x",) * len(order),
-        masks=np.roll(truth.masks[order], mask_shift, axis=2),
+        masks=Masks.cut(np.roll(truth.masks[order], mask_shift, axis=2)),
     )
 
 

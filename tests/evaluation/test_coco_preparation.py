@@ -18,7 +18,7 @@ from pycocotools.cocoeval import COCOeval
 from vl2_ros.cli import main
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
-from vl2_ros.structures import Branch, Detections, Result, Route
+from vl2_ros.structures import Branch, Detections, Masks, Result, Route
 from vl2_ros.views.result_json import encode_rle, result_to_json
 
 HEIGHT, WIDTH = 160, 240
@@ -329,7 +329,7 @@ def make_answers(scenes: Any) -> list[Document]:
             scores=np.array([score for *_, score in found], np.float32),
             class_ids=np.array([class_id for class_id, *_ in found]),
             labels=tuple(KINDS[class_id].title() for class_id, *_ in found),
-            masks=np.array([mask for _, mask, _ in found]),
+            masks=Masks.cut(np.array([mask for _, mask, _ in found])),
         )
         result = Result("", 0, "", "", (Branch(Route.DETECT, KINDS, detections),))
         answers.append(

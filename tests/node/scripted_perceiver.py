@@ -16,6 +16,7 @@ from vl2_ros.structures import (
     Event,
     Frame,
     GeneratedImage,
+    Masks,
     ModelInfo,
     ProgressEvent,
     Result,
@@ -142,5 +143,5 @@ def make_detections(frame: Frame) -> Detections:
         scores=np.array([0.9, 0.5], np.float32),
         class_ids=np.array([0, 1]),
         labels=("mug", "bowl"),
-        masks=masks,
+        masks=Masks.cut(masks),
     )

@@ -20,12 +20,11 @@ from tests.node.wire import (
 from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros.errors import ConfigError
 from vl2_ros.node.messages.result_messages import RESULT_TOPICS, SPATIAL_TOPICS
-from vl2_ros.node.messages.rle import encode_mask
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.request import Mode, Status
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Qos
-from vl2_ros.structures import StageEvent
+from vl2_ros.structures import RunLengths, StageEvent
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 MS = 1_000_000
@@ -46,7 +45,7 @@ def make_prompt(**fields):
 def make_mask(height: int, width: int):
     mask = np.zeros((height, width), np.bool_)
     mask[1:3, 1:3] = True
-    counts = encode_mask(mask)
+    counts = RunLengths.encode(mask).counts
     return TYPES.make("vl2_ros/msg/InstanceMask", height=height, width=width, counts=counts)
 
 

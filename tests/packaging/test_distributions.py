@@ -83,7 +83,7 @@ def test_sdist_holds_every_tracked_file_and_tests_itself(distributions, tmp_path
     if (REPOSITORY / ".git").exists():
         tracked = run("git", "ls-files", "-z", cwd=REPOSITORY).split("\0")
         assert [name for name in tracked if name and not (unpacked / name).exists()] == []
-    tests = ("tests/test_structures.py", "tests/test_api.py", "tests/views", "tests/processing")
+    tests = ("tests/structures", "tests/test_api.py", "tests/views", "tests/processing")
     printed = run(sys.executable, "-m", "pytest", "-q", "-m", "not slow", *tests, cwd=unpacked)
     assert re.search(r"[1-9]\d* passed", printed), printed
 

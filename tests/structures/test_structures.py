@@ -14,6 +14,7 @@ from vl2_ros.structures import (
     GeneratedImage,
     Keypoints,
     LabelMap,
+    Masks,
     PromptKind,
     Result,
     Route,
@@ -71,10 +72,12 @@ def test_detections_must_be_parallel() -> None:
         ("boxes_xyxy", np.zeros((2, 4))),
         ("class_ids", np.zeros(2)),
         ("labels", ()),
-        ("masks", np.zeros((2, 5, 5), bool)),
+        ("masks", Masks.cut(np.zeros((2, 5, 5), bool))),
     ):
         with pytest.raises(ShapeError):
             Detections(**{**good, name: value})
+    with pytest.raises(InputError, match=r"got ndarray; make them .* by Masks.cut"):
+        Detections(**{**good, "masks": np.zeros((1, 5, 5), bool)})
 
 
 def test_routes_of_a_result_follow_its_branches() -> None:
@@ -144,7 +147,7 @@ def make_three() -> Detections:
         scores=np.array([0.9, 0.8, 0.6], np.float32),
         class_ids=np.array([1, 0, 1]),
         labels=("mug", "bowl", "mug"),
-        masks=np.arange(3)[:, None, None] == np.zeros((1, 4, 5)),
+        masks=Masks.cut(np.arange(3)[:, None, None] == np.zeros((1, 4, 5))),
         keypoints=Keypoints(("rim",), points, np.ones((3, 1), np.float32)),
         track_ids=np.array([7, 0, 9]),
     )

@@ -12,9 +12,9 @@ from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import make_image, make_points
 from tests.tasks.network import ODD_HW, Network, make_frame
 from tests.transports.harness import MemoryHarness, Rig
-from vl2_ros.node.messages.rle import decode_mask, encode_mask
+from vl2_ros.node.messages.rle import decode_mask
 from vl2_ros.node.request import Status
-from vl2_ros.structures import UNLABELLED, Route
+from vl2_ros.structures import UNLABELLED, Route, RunLengths
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 TYPES = StoreMessageTypes()
@@ -65,7 +65,7 @@ def test_an_example_with_a_mask_finds_the_same_thing(rig, network):
     mask = np.zeros((200, 200), np.bool_)
     mask[100:, :100] = True
     wire_mask = TYPES.make(
-        "vl2_ros/msg/InstanceMask", height=200, width=200, counts=encode_mask(mask)
+        "vl2_ros/msg/InstanceMask", height=200, width=200, counts=RunLengths.encode(mask).counts
     )
     rig.command(
         "a",

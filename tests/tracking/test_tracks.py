@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vl2_ros.errors import InputError
-from vl2_ros.structures import Branch, Detections, Keypoints, Route, TrackingOptions
+from vl2_ros.structures import Branch, Detections, Keypoints, Masks, Route, TrackingOptions
 from vl2_ros.tracking.tracks import Tracks, track_branches
 
 PERIOD_NS = 100_000_000
@@ -182,8 +182,9 @@ def test_ids_begin_at_the_first_id_and_after_those_of_the_tracks():
 
 
 def test_masks_keypoints_and_order_of_the_instances_are_kept():
-    masks = np.zeros((2, 8, 8), np.bool_)
-    masks[0, 1, 2] = masks[1, 5, 6] = True
+    dense = np.zeros((2, 8, 8), np.bool_)
+    dense[0, 1, 2] = dense[1, 5, 6] = True
+    masks = Masks.cut(dense)
     keypoints = Keypoints(("nose",), np.ones((2, 1, 2), np.float32), np.ones((2, 1), np.float32))
     before = make_branch([(100, 100), (300, 100)], masks=masks, keypoints=keypoints)
     (after,), _ = track_branches([before], None, 1, TrackingOptions())

@@ -15,6 +15,7 @@ from vl2_ros.structures import (
     GeneratedImage,
     Keypoints,
     LabelMap,
+    Masks,
     Result,
     Route,
 )
@@ -40,7 +41,7 @@ def make_result() -> Result:
         np.array([0.5], np.float32),
         np.array([0]),
         ("cat",),
-        np.ones((1, 6, 8), bool),
+        Masks.cut(np.ones((1, 6, 8), bool)),
         keypoints,
         track_ids=np.array([2]),
     )

@@ -11,6 +11,7 @@ from vl2_ros.structures import (
     Frame,
     GeneratedImage,
     Keypoints,
+    Masks,
     Result,
     Route,
 )
@@ -36,7 +37,7 @@ def make_result(
         scores=np.linspace(0.9, 0.5, len(boxes), dtype=np.float32),
         class_ids=np.array([phrases.index(label) for label in labels], np.int64),
         labels=tuple(labels),
-        masks=masks,
+        masks=None if masks is None else Masks.cut(masks),
     )
     route = route or (Route.DETECT if masks is None else Route.SEGMENT)
     branch = Branch(route, phrases, detections)

@@ -16,6 +16,7 @@ from vl2_ros.structures import (
     GeneratedImage,
     Keypoints,
     LabelMap,
+    Masks,
     Result,
     Route,
 )
@@ -55,7 +56,7 @@ def test_result_becomes_plain_json():
         np.array([0.75], np.float32),
         np.zeros(1, np.int64),
         ("red mug",),
-        masks,
+        Masks.cut(masks),
         track_ids=np.array([7]),
     )
     branches = (Branch(Route.SEGMENT, ("red mug",), detections),)

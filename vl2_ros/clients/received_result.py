@@ -20,11 +20,13 @@ from vl2_ros.structures import (
     Detections,
     GeneratedImage,
     Keypoints,
+    MaskCrop,
+    Masks,
     Result,
     Route,
 )
 
-#: Pixels of all masks of one result, each of them a byte.
+#: Pixels of all masks of one result, each of them a byte at most.
 MAX_MASK_PIXELS = 1_000_000_000
 #: Routes whose answers are images, not instances.
 
@@ -69,7 +71,7 @@ def read_result(message: Any, *, max_mask_pixels: int = MAX_MASK_PIXELS) -> Rece
 
     Args:
         message: the VisionResult.
-        max_mask_pixels: what all masks may have together; each pixel takes a byte.
+        max_mask_pixels: what all masks may have together; each pixel takes a byte at most.
 
     Raises:
         TransportError: if it has a status, route, number, domain, mask, keypoint or image that no
@@ -213,16 +215,13 @@ def _check_masks(instances: Sequence[Any], max_mask_pixels: int) -> None:
         )
 
 
-def _read_masks(masks: Sequence[Any]) -> np.ndarray | None:
-    """Return (N, H, W) bool, or None when no instance has a mask."""
+def _read_masks(masks: Sequence[Any]) -> Masks | None:
+    """Return the masks, or None when no instance has a mask."""
     if not any(len(mask.counts) for mask in masks):
         return None
     runs = [read_mask(mask) for mask in masks]
     sizes = {one.mask_hw for one in runs}
     if len(sizes) != 1:
         raise InputError(f"the masks of one answer have different sizes: {sorted(sizes)}")
-    ((height, width),) = sizes
-    stacked = np.empty((len(runs), height, width), np.bool_)
-    for mask, one in zip(stacked, runs, strict=True):
-        mask[:] = one.decode()
-    return stacked
+    (frame_hw,) = sizes
+    return Masks(frame_hw, tuple(MaskCrop.cut(one.decode()) for one in runs))

@@ -163,7 +163,7 @@ def list_found(result: Result) -> str:
             lines.append(f"{branch.route.value} nothing above the threshold")
         for index, (box, score, _) in enumerate(found):
             corners = " ".join(f"{value:.0f}" for value in box)
-            mask = "" if found.masks is None else f", {int(found.masks[index].sum())} px"
+            mask = "" if found.masks is None else f", {found.masks.crops[index].area} px"
             name = make_printable(found.get_title(index))
             lines.append(f"{branch.route.value} {name} ({score:.2f}, {corners}{mask})")
         lines += _list_labels(branch)

@@ -14,6 +14,7 @@ from vl2_ros.structures.detections import UNLABELLED, Detections, Keypoints, Lab
 from vl2_ros.structures.events import Event, ProgressEvent, ResultEvent, StageEvent, TextEvent
 from vl2_ros.structures.frame import MAX_FRAME_PIXELS, Frame
 from vl2_ros.structures.image_options import SCHEDULERS, ImageOptions
+from vl2_ros.structures.masks import MaskCrop, Masks
 from vl2_ros.structures.result import Branch, GeneratedImage, ModelInfo, Result
 from vl2_ros.structures.route import Route
 from vl2_ros.structures.run_lengths import RunLengths
@@ -38,6 +39,8 @@ __all__ = [
     "ImageOptions",
     "Keypoints",
     "LabelMap",
+    "MaskCrop",
+    "Masks",
     "ModelInfo",
     "ProgressEvent",
     "PromptKind",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.errors import InputError, ShapeError
+from vl2_ros.structures.masks import Masks
 from vl2_ros.structures.route import Route
 
 #: Class of a pixel without a class; the number is vision_msgs' own for 16 bit.
@@ -70,7 +71,8 @@ class Detections:
         scores: (N,) float32 in 0..1.
         class_ids: (N,) int64 index into the phrases of the branch.
         labels: N phrases, `labels[i]` is the phrase of `class_ids[i]`.
-        masks: (N, H, W) bool on the camera frame, or None when none were requested.
+        masks: N on the camera frame, or None when none were requested; `np.asarray(masks)` is
+            (N, H, W) bool.
         keypoints: of a POSE branch, or None.
         track_ids: (N,) int64 track of each instance, the same in every frame of a watch; 1 or
             more, 0 for an instance without a track. None when nothing was tracked.
@@ -82,7 +84,7 @@ class Detections:
     scores: np.ndarray
     class_ids: np.ndarray
     labels: tuple[str, ...]
-    masks: np.ndarray | None = None
+    masks: Masks | None = None
     keypoints: Keypoints | None = None
     track_ids: np.ndarray | None = None
     routes: tuple[Route, ...] | None = None
@@ -97,8 +99,13 @@ class Detections:
                 f"class_ids and labels must have {count} entries, got "
                 f"{self.class_ids.shape} and {len(self.labels)}"
             )
-        if self.masks is not None and (self.masks.ndim != 3 or len(self.masks) != count):
-            raise ShapeError(f"masks must be ({count}, H, W), got {self.masks.shape}")
+        if self.masks is not None and not isinstance(self.masks, Masks):
+            raise InputError(
+                f"masks must be Masks, got {type(self.masks).__name__}; make them of an (N, H, W) "
+                "bool array by Masks.cut"
+            )
+        if self.masks is not None and len(self.masks) != count:
+            raise ShapeError(f"masks must be of {count} instances, got {self.masks.shape}")
         if self.keypoints is not None and len(self.keypoints.scores) != count:
             raise ShapeError(
                 f"keypoints must be of {count} instances, got {len(self.keypoints.scores)}"
@@ -145,7 +152,7 @@ class Detections:
             scores=self.scores[index],
             class_ids=self.class_ids[index],
             labels=tuple(self.labels[number] for number in numbers),
-            masks=None if self.masks is None else self.masks[index],
+            masks=None if self.masks is None else self.masks.take(numbers),
             keypoints=None if self.keypoints is None else self.keypoints.take(index),
             track_ids=None if self.track_ids is None else self.track_ids[index],
             routes=None if routes is None else tuple(routes[number] for number in numbers),

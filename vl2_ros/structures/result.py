@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from vl2_ros.errors import InputError, ShapeError
 from vl2_ros.structures.detections import Detections, Keypoints, LabelMap
+from vl2_ros.structures.masks import MaskCrop, Masks
 from vl2_ros.structures.route import Route
 
 #: Message of a result whose frame is unlike those of training.
@@ -169,19 +171,17 @@ def join_branches(branches: Sequence[Branch]) -> Detections:
     )
 
 
-def _join_masks(found: Sequence[Detections]) -> np.ndarray | None:
-    shapes = {one.masks.shape[1:] for one in found if one.masks is not None}
+def _join_masks(found: Sequence[Detections]) -> Masks | None:
+    shapes = {one.masks.frame_hw for one in found if one.masks is not None}
     if not shapes:
         return None
     if len(shapes) > 1:
         raise ShapeError(f"masks of one answer must be of one size, got {sorted(shapes)}")
     (shape,) = shapes
-    return np.concatenate(
-        [
-            np.zeros((len(one), *shape), np.bool_) if one.masks is None else one.masks
-            for one in found
-        ]
-    )
+    crops = [
+        (MaskCrop.empty(),) * len(one) if one.masks is None else one.masks.crops for one in found
+    ]
+    return Masks(shape, tuple(itertools.chain.from_iterable(crops)))
 
 
 def _join_keypoints(found: Sequence[Detections]) -> Keypoints | None:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vl2_ros.errors import InputError
+from vl2_ros.errors import InputError, ShapeError
 from vl2_ros.structures.frame import MAX_FRAME_PIXELS
 
+#: Pixels that are encoded together; bounds the memory that encoding needs beside its result.
+_BLOCK_PIXELS = 1 << 16
 #: Runs that are written at once; bounds the memory that decoding needs beside its result.
 _BLOCK_RUNS = 65_536
 
@@ -50,6 +52,39 @@ class RunLengths:
                 f"the mask's run lengths add up to {total}, expected {pixels} for {width}x{height} "
                 "pixels"
             )
+
+    @classmethod
+    def encode(cls, mask: np.ndarray) -> RunLengths:
+        """Encode a mask.
+
+        Args:
+            mask: (H, W) bool.
+
+        Raises:
+            ShapeError: if the mask is not (H, W) bool.
+        """
+        if mask.ndim != 2 or mask.dtype != np.bool_:
+            raise ShapeError(f"mask must be (H, W) bool, got {mask.shape} {mask.dtype}")
+        height, width = mask.shape
+        # A mask covers few columns; only these are turned.
+        columns = np.flatnonzero(mask.any(axis=0))
+        first, last = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
+        step = max(1, _BLOCK_PIXELS // max(1, height))
+        runs, inside, border = [], False, 0
+        for left in range(first, last, step):
+            block = mask[:, left : min(left + step, last)].ravel(order="F")
+            borders = left * height + np.flatnonzero(block[1:] != block[:-1]) + 1
+            if block[0] != inside:
+                borders = np.concatenate([[left * height], borders])
+            if len(borders):
+                runs.append(np.diff(borders, prepend=border).astype(np.uint32))
+                inside, border = bool(block[-1]), int(borders[-1])
+        # The run that is open at the end of the last column is closed by what lies beyond it.
+        if inside and last < width:
+            runs.append(np.array([last * height - border], np.uint32))
+            border = last * height
+        runs.append(np.array([mask.size - border], np.uint32))
+        return cls((height, width), np.concatenate(runs))
 
     @property
     def is_empty(self) -> bool:

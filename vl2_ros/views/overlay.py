@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vl2_ros.errors import InputError
 from vl2_ros.processing.language.parse import Task, asks_for_mask, understand
-from vl2_ros.structures import Frame, GeneratedImage, Result, Route
+from vl2_ros.structures import Frame, GeneratedImage, MaskCrop, Result, Route
 from vl2_ros.views.caption import STRIP_COLOR, UNLIKE_COLOR, Color, draw_caption, load_font
 from vl2_ros.views.skeleton_overlay import draw_skeleton
 
@@ -59,7 +59,7 @@ class DrawnInstance:
 
     Attributes:
         box_xyxy: (4,) float corners in camera pixels.
-        mask: (H, W) bool on the camera frame; None where the box is drawn.
+        mask: on the camera frame; None where the box is drawn.
         label: the phrase, with the track where there is one.
         score: in 0..1.
         color: RGB.
@@ -68,7 +68,7 @@ class DrawnInstance:
     """
 
     box_xyxy: np.ndarray
-    mask: np.ndarray | None
+    mask: MaskCrop | None
     label: str
     score: float
     color: Color
@@ -131,7 +131,7 @@ def _collect_instances(result: Result, question: str) -> Iterator[DrawnInstance]
         masks = found.masks if shows_masks or branch.route is Route.SEGMENT else None
         for index, (box, score, _) in enumerate(found):
             color = choose_color(found.get_track_id(index), next(numbers))
-            mask = None if masks is None else masks[index]
+            mask = None if masks is None else masks.crops[index]
             drawn = DrawnInstance(box, mask, found.get_title(index), score, color)
             if found.keypoints is not None:
                 points = found.keypoints.points_xy[index]
@@ -174,7 +174,8 @@ def _set_beside(canvas: Image.Image, images: Sequence[GeneratedImage], unit: flo
 def _enlarge(instance: DrawnInstance, zoom: int) -> DrawnInstance:
     mask = instance.mask
     if mask is not None and zoom > 1:
-        mask = mask.repeat(zoom, axis=0).repeat(zoom, axis=1)
+        pixels = mask.pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)
+        mask = MaskCrop(mask.top * zoom, mask.left * zoom, pixels)
     points = None if instance.points_xy is None else instance.points_xy * zoom
     return replace(instance, box_xyxy=instance.box_xyxy * zoom, mask=mask, points_xy=points)
 
@@ -197,20 +198,9 @@ def _crop_to_frame(box_xyxy: np.ndarray, frame_hw: tuple[int, int]) -> tuple[int
     return left, top, right, bottom
 
 
-def _mask_extent(mask: np.ndarray) -> np.ndarray | None:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
-
-
 def _tint_mask(rgb: np.ndarray, instance: DrawnInstance) -> None:
     assert instance.mask is not None
-    extent = _mask_extent(instance.mask)
-    if extent is None:
-        return
-    left, top, right, bottom = _crop_to_frame(extent, rgb.shape[:2])
-    view, inside = rgb[top:bottom, left:right], instance.mask[top:bottom, left:right]
+    view, inside = rgb[instance.mask.place], instance.mask.pixels
     mixed = view[inside] * (1.0 - FILL_SHARE) + np.array(instance.color) * FILL_SHARE
     view[inside] = mixed.astype(np.uint8)
 
@@ -229,11 +219,11 @@ def _draw_outline(
     """
     if instance.points_xy is not None:
         draw_skeleton(rgb, instance.points_xy, instance.edges, color, unit, extra=extra)
-    if instance.mask is None or not instance.mask.any():
+    if instance.mask is None or not instance.mask.pixels.size:
         _draw_box(rgb, instance.box_xyxy, color, unit, extra)
         return
-    filled = instance.mask.astype(np.uint8)
-    outlines, _ = cv2.findContours(filled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    filled, offset = instance.mask.pixels.astype(np.uint8), (instance.mask.left, instance.mask.top)
+    outlines, _ = cv2.findContours(filled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=offset)
     smooth = [_smooth_outline(outline) for outline in outlines]
     thickness = max(1, round(1.8 * unit + extra))
     cv2.polylines(rgb, smooth, True, color, thickness, cv2.LINE_AA, shift=4)

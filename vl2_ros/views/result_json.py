@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vl2_ros.errors import ShapeError
-from vl2_ros.structures import Branch, GeneratedImage, Keypoints, Result
+from vl2_ros.structures import Branch, GeneratedImage, Keypoints, Result, RunLengths
 
 
 def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any]:
@@ -80,7 +79,7 @@ def _list_instances(branch: Branch, *, with_masks: bool) -> list[dict[str, Any]]
         if track_id := found.get_track_id(index):
             row["track_id"] = track_id
         if with_masks and found.masks is not None:
-            row["mask"] = encode_rle(found.masks[index])
+            row["mask"] = write_runs(found.masks.crops[index].encode(found.masks.frame_hw))
         if found.keypoints is not None:
             row["keypoints"] = _list_keypoints(found.keypoints, index)
             row["skeleton_edges"] = [list(edge) for edge in found.keypoints.edges]
@@ -124,9 +123,9 @@ def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
     Raises:
         ShapeError: if the mask is not (H, W) bool.
     """
-    if mask.ndim != 2 or mask.dtype != np.bool_:
-        raise ShapeError(f"mask must be (H, W) bool, got {mask.shape} {mask.dtype}")
-    flat = np.concatenate([[False], mask.ravel(order="F")])
-    borders = np.flatnonzero(flat[1:] != flat[:-1])
-    counts = np.diff(np.concatenate([[0], borders, [mask.size]]))
-    return {"size": [int(side) for side in mask.shape], "counts": [int(run) for run in counts]}
+    return write_runs(RunLengths.encode(mask))
+
+
+def write_runs(runs: RunLengths) -> dict[str, list[int]]:
+    """Write a mask as `encode_rle` does, from its run lengths."""
+    return {"size": list(runs.mask_hw), "counts": runs.counts.tolist()}

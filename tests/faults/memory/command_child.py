@@ -11,13 +11,12 @@ from tests.faults.memory.peak import measure_growth
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import Inbox, make_image, wait_until
 from vl2_ros.node.messages.result_messages import RESULT
-from vl2_ros.node.messages.rle import encode_mask
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Qos
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.images.regions import region_mask
-from vl2_ros.structures import MAX_VISUAL_PROMPTS, Command, Frame
+from vl2_ros.structures import MAX_VISUAL_PROMPTS, Command, Frame, RunLengths
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 
 HW = (1500, 2000)
@@ -60,7 +59,12 @@ class Node:
         wait_until(lambda: self.server.node.report().cameras[0].received > before, "it came")
         half = np.zeros(hw, np.bool_)
         half[: hw[0] // 2] = True
-        mask = make("vl2_ros/msg/InstanceMask", height=hw[0], width=hw[1], counts=encode_mask(half))
+        mask = make(
+            "vl2_ros/msg/InstanceMask",
+            height=hw[0],
+            width=hw[1],
+            counts=RunLengths.encode(half).counts,
+        )
         message = make(
             "vl2_ros/msg/VisionCommand",
             id=command_id,

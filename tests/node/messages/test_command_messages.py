@@ -11,9 +11,8 @@ from vl2_ros.node.messages.command_messages import (
     read_sender,
     read_text_command,
 )
-from vl2_ros.node.messages.rle import encode_mask
 from vl2_ros.node.request import Mode, Request, WatchMode
-from vl2_ros.structures import ImageOptions, PromptKind
+from vl2_ros.structures import ImageOptions, PromptKind, RunLengths
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 TYPES = StoreMessageTypes()
@@ -114,7 +113,8 @@ def test_command_without_an_id_gets_one():
 def test_prompts_of_every_kind_arrive():
     mask = np.zeros((4, 6), np.bool_)
     mask[1:3, 2:5] = True
-    wire_mask = TYPES.make("vl2_ros/msg/InstanceMask", height=4, width=6, counts=encode_mask(mask))
+    counts = RunLengths.encode(mask).counts
+    wire_mask = TYPES.make("vl2_ros/msg/InstanceMask", height=4, width=6, counts=counts)
     prompts = read(
         images=[make_image(TYPES)],
         visual_prompts=[

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.node.messages.rle import decode_mask, encode_mask
+from vl2_ros.node.messages.rle import decode_mask
+from vl2_ros.structures import MaskCrop, RunLengths
 from vl2_ros.views.result_json import encode_rle
 
 
@@ -19,17 +20,24 @@ from vl2_ros.views.result_json import encode_rle
 )
 def test_masks_come_back_and_counts_are_those_of_coco(height, width, share, seed):
     mask = np.random.default_rng(seed).random((height, width)) < share
-    counts = encode_mask(mask)
+    counts = RunLengths.encode(mask).counts
     assert counts.dtype == np.uint32
-    assert counts.tolist() == encode_rle(mask)["counts"]
+    flat = np.concatenate([[False], mask.ravel(order="F")])
+    borders = np.flatnonzero(flat[1:] != flat[:-1])
+    wanted = np.diff(np.concatenate([[0], borders, [mask.size]])).tolist()
+    assert counts.tolist() == wanted
+    crop = MaskCrop.cut(mask)
+    assert crop.encode((height, width)).counts.tolist() == wanted
+    assert crop.encode((height, width)).counts.dtype == np.uint32
+    assert encode_rle(mask) == {"size": [height, width], "counts": wanted}
     np.testing.assert_array_equal(decode_mask(height, width, counts), mask)
 
 
 def test_other_dtype_is_refused():
     with pytest.raises(ShapeError, match="bool"):
-        encode_mask(np.ones((2, 2), np.uint8))
+        RunLengths.encode(np.ones((2, 2), np.uint8))
     with pytest.raises(ShapeError, match="bool"):
-        encode_mask(np.ones(4, np.bool_))
+        RunLengths.encode(np.ones(4, np.bool_))
 
 
 @pytest.mark.parametrize("counts", [[], [3], [1, 4], [2**32 - 1, 2**32 - 1]])

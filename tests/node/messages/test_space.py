@@ -77,7 +77,7 @@ def test_points_of_masks_carry_colour_class_and_instance():
     (cloud,), (result,) = messages["~/points"], messages["~/result"]
     assert (cloud.header.frame_id, cloud.height, cloud.is_dense) == ("camera_link", 1, True)
     points = read_points(cloud)
-    assert cloud.width == segmented.masks.sum() > 0
+    assert cloud.width == np.asarray(segmented.masks).sum() > 0
     # The masks are those of the second branch: instances 2 and 3 of the result.
     counts = [int(segmented.masks[index].sum()) for index in range(2)]
     assert points["instance"].tolist() == [2] * counts[0] + [3] * counts[1]

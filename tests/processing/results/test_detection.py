@@ -17,7 +17,7 @@ from vl2_ros.processing.results.detection import (
     semantic_map,
     sigmoid,
 )
-from vl2_ros.structures import UNLABELLED
+from vl2_ros.structures import UNLABELLED, Masks
 
 
 def read_case(tensors: dict[str, np.ndarray], content: dict, index: int) -> tuple[Any, ...]:
@@ -247,7 +247,7 @@ def test_parts_that_do_not_touch_the_box_are_dropped() -> None:
     body, touching, away = (4, 4, 10, 10), (9, 9, 14, 12), (20, 2, 24, 6)
     masks = np.stack([make_parts(body, touching, away), make_parts(away), make_parts(body)])
     boxes = np.array([(4, 4, 10, 10), (4, 4, 10, 10), (4, 4, 10, 10)], np.float32)
-    drop_parts_outside(masks, boxes)
+    masks = drop_parts_outside(Masks.cut(masks), boxes)
     np.testing.assert_array_equal(masks[0], make_parts(body, touching))
     assert not masks[1].any(), "nothing of it lies in its box"
     np.testing.assert_array_equal(masks[2], make_parts(body))
@@ -258,8 +258,7 @@ def test_parts_that_do_not_touch_the_box_are_dropped() -> None:
 )
 def test_boxes_over_the_border_clear_only_what_they_do_not_touch(box) -> None:
     mask = make_parts((0, 0, 3, 3), (5, 5, 8, 8), (26, 16, 30, 20))
-    masks = mask[None].copy()
-    drop_parts_outside(masks, np.array([box], np.float32))
+    masks = drop_parts_outside(Masks.cut(mask[None]), np.array([box], np.float32))
     x1, y1, x2, y2 = box
     for part in ((0, 0, 3, 3), (5, 5, 8, 8), (26, 16, 30, 20)):
         meets = x1 < part[2] and x2 > part[0] and y1 < part[3] and y2 > part[1]

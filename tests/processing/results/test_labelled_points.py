@@ -6,6 +6,7 @@ import pytest
 from tests.processing.results.test_spatial import FISHEYE, FRAME_HW, make_detections, make_view
 from vl2_ros.processing.results.labelled_points import lift_instances
 from vl2_ros.processing.results.rigid_transform import RigidTransform
+from vl2_ros.structures import Masks
 
 RGB = np.random.default_rng(0).integers(0, 256, (*FRAME_HW, 3), dtype=np.uint8)
 MOST = 10_000
@@ -15,7 +16,7 @@ def make_masks(*regions: tuple[slice, slice]) -> np.ndarray:
     masks = np.zeros((len(regions), *FRAME_HW), np.bool_)
     for mask, region in zip(masks, regions, strict=True):
         mask[region] = True
-    return masks
+    return Masks.cut(masks)
 
 
 def test_each_masked_pixel_is_a_point_with_its_colour_and_instance():

@@ -9,7 +9,7 @@ from vl2_ros.errors import ShapeError
 from vl2_ros.processing.results.camera_model import CameraModel
 from vl2_ros.processing.results.rigid_transform import RigidTransform
 from vl2_ros.processing.results.spatial import DepthImage, SpatialView
-from vl2_ros.structures import Detections, Keypoints
+from vl2_ros.structures import Detections, Keypoints, Masks
 
 #: Focal length 100 pixels, the axis through the corner between pixels (20, 10).
 MATRIX = np.array([[100.0, 0.0, 19.5], [0.0, 100.0, 9.5], [0.0, 0.0, 1.0]])
@@ -21,7 +21,7 @@ def make_view(values: np.ndarray, unit_m: float = 1.0, **camera) -> SpatialView:
     return SpatialView(CameraModel(**fields), DepthImage(values, unit_m))
 
 
-def make_detections(*boxes, masks: np.ndarray | None = None) -> Detections:
+def make_detections(*boxes, masks: Masks | None = None) -> Detections:
     count = len(boxes)
     return Detections(
         boxes_xyxy=np.array(boxes, np.float32).reshape(-1, 4),
@@ -59,7 +59,7 @@ def test_mask_keeps_the_background_out():
     mask[0, 4:8, 30:40] = True
     depth[4:8, 30:40] = np.linspace(0.9, 1.1, 10)
     box = [28, 2, 42, 20]
-    masked = make_view(depth).locate(make_detections(box, masks=mask))
+    masked = make_view(depth).locate(make_detections(box, masks=Masks.cut(mask)))
     # What lies further off than 0.09 m, half of the box's height, is not on it.
     near, far = np.quantile(depth[4:8, 31:39], (0.05, 0.95))
     # Between the middle of what is seen and its far end.
@@ -82,7 +82,7 @@ def test_the_middle_of_a_ball_lies_behind_what_is_seen_of_it():
     box = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
     matrix = np.array([[500.0, 0, 107.0], [0, 500.0, 52.0], [0, 0, 1]])
     view = make_view(depth.astype(np.float32), matrix=matrix, frame_hw=(105, 215))
-    boxes = view.locate(make_detections(box, masks=mask[None]))
+    boxes = view.locate(make_detections(box, masks=Masks.cut(mask[None])))
     surface_m = np.median(depth[mask])
     assert middle[2] - surface_m > 0.06
     np.testing.assert_allclose(boxes.centers_m[0], middle, atol=0.06)

@@ -15,7 +15,16 @@ from pycocotools import mask as coco_mask
 
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
-from vl2_ros.structures import Branch, Detections, Keypoints, Result, Route
+from vl2_ros.structures import (
+    Branch,
+    Detections,
+    Keypoints,
+    MaskCrop,
+    Masks,
+    Result,
+    Route,
+    RunLengths,
+)
 from vl2_ros.views.answer_document import AnswerSource, describe_answer
 from vl2_ros.views.formats.coco import compress_rle
 from vl2_ros.views.formats.outlines import trace_outline
@@ -36,7 +45,7 @@ def make_entry(image="a/table.jpg", labels=("mug", "red bowl"), *, keypoints=Non
         np.array([0.75, 0.5], np.float32),
         np.array([0, 1]),
         labels,
-        masks,
+        Masks.cut(masks),
         keypoints,
         track_ids=np.array([3, 0]),
     )
@@ -119,7 +128,7 @@ class TestCoco:
         rng = np.random.default_rng(seed)
         mask = rng.random((height, width)) < rng.random() ** 3
         encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-        assert compress_rle(mask) == {
+        assert compress_rle(RunLengths.encode(mask)) == {
             "size": [height, width],
             "counts": encoded["counts"].decode("ascii"),
         }
@@ -128,7 +137,7 @@ class TestCoco:
         mask = np.zeros((2000, 900), bool)
         mask[:, 500:700] = True
         encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-        assert compress_rle(mask)["counts"] == encoded["counts"].decode("ascii")
+        assert compress_rle(RunLengths.encode(mask))["counts"] == encoded["counts"].decode("ascii")
 
 
 class TestYolo:
@@ -250,4 +259,4 @@ def test_other_formats_and_targets_are_refused(tmp_path):
 
 
 def test_outline_of_nothing_has_no_points():
-    assert len(trace_outline(np.zeros((4, 4), bool))) == 0
+    assert len(trace_outline(MaskCrop.empty())) == 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from vl2_ros.structures import Branch, Detections, Frame, Keypoints, Result, Route
+from vl2_ros.structures import Branch, Detections, Frame, Keypoints, Masks, Result, Route
 from vl2_ros.views.live.frames import MAX_SIDE, draw_results, encode_jpeg, pack_frame
 
 
@@ -21,7 +21,7 @@ def make_result(box, *, mask=None, points=None) -> Result:
         scores=np.array([0.9], np.float32),
         class_ids=np.array([0]),
         labels=("mug",),
-        masks=None if mask is None else mask[None],
+        masks=None if mask is None else Masks.cut(mask[None]),
         keypoints=keypoints,
     )
     return Result("a", 1, "camera", "text", (Branch(Route.DETECT, ("mug",), found),))

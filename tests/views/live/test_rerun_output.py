@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vl2_ros.errors import InputError
-from vl2_ros.structures import Branch, Detections, Frame, Keypoints, Result, Route
+from vl2_ros.structures import Branch, Detections, Frame, Keypoints, Masks, Result, Route
 from vl2_ros.views.live.rerun_output import RerunOutput
 
 rerun = pytest.importorskip("rerun", reason="rerun-sdk is not installed")
@@ -21,7 +21,7 @@ def make_result() -> Result:
         scores=np.array([0.9], np.float32),
         class_ids=np.array([0]),
         labels=("red mug",),
-        masks=masks,
+        masks=Masks.cut(masks),
         keypoints=Keypoints(("a", "b"), points, np.ones((1, 2), np.float32), ((0, 1),)),
         track_ids=np.array([7]),
     )

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from vl2_ros.node.messages.rle import encode_mask
 from vl2_ros.node.request import Answer, StoredImage
 from vl2_ros.node.transport import MessageTypes
 from vl2_ros.processing.results.spatial import SpatialView
@@ -18,6 +17,7 @@ from vl2_ros.structures import (
     Frame,
     GeneratedImage,
     Keypoints,
+    Masks,
     Result,
     Route,
 )
@@ -109,7 +109,7 @@ class InstanceMessages:
                 score=score,
                 track_id=found.get_track_id(index),
                 box=self._make_box(box),
-                mask=self._make_mask(None if found.masks is None else found.masks[index]),
+                mask=self._make_mask(found.masks, index),
                 keypoints=self._make_keypoints(
                     found.keypoints, index, None if positions_m is None else positions_m[index]
                 ),
@@ -188,13 +188,11 @@ class InstanceMessages:
             for name, (x, y), score, position_m in rows
         ]
 
-    def _make_mask(self, mask: np.ndarray | None) -> Any:
-        if mask is None:
+    def _make_mask(self, masks: Masks | None, index: int) -> Any:
+        if masks is None:
             return self._make("vl2_ros/msg/InstanceMask")
-        height, width = mask.shape
-        return self._make(
-            "vl2_ros/msg/InstanceMask", height=height, width=width, counts=encode_mask(mask)
-        )
+        (height, width), counts = masks.frame_hw, masks.crops[index].encode(masks.frame_hw).counts
+        return self._make("vl2_ros/msg/InstanceMask", height=height, width=width, counts=counts)
 
     def _make_box(self, box_xyxy: np.ndarray) -> Any:
         x1, y1, x2, y2 = (float(value) for value in box_xyxy)
@@ -257,5 +255,6 @@ def draw_labels(branch: Branch, frame_hw: tuple[int, int]) -> np.ndarray:
     found = branch.detections
     if found.masks is not None:
         for index in reversed(range(len(found))):
-            labels[found.masks[index]] = found.class_ids[index]
+            crop = found.masks.crops[index]
+            labels[crop.place][crop.pixels] = found.class_ids[index]
     return labels

@@ -14,7 +14,7 @@ import numpy as np
 
 from vl2_ros.errors import EngineError, InputError, ShapeError
 from vl2_ros.geometry import Letterbox, axis_weights, clip_boxes, cxcywh_to_xyxy
-from vl2_ros.structures import UNLABELLED, Detections
+from vl2_ros.structures import UNLABELLED, Detections, MaskCrop, Masks
 
 #: Pixels of all masks of one result; more would fill the memory of a small machine.
 MAX_MASK_PIXELS = 2**31
@@ -116,7 +116,7 @@ def _best_first(values: np.ndarray, top_k: int) -> np.ndarray:
     return np.asarray(candidates[np.argsort(-values[candidates], kind="stable")][:top_k])
 
 
-def resize_masks(mask_logits: np.ndarray, letterbox: Letterbox) -> np.ndarray:
+def resize_masks(mask_logits: np.ndarray, letterbox: Letterbox) -> Masks:
     """Bring mask logits to the camera frame and cut them at a probability of one half.
 
     Bilinear to the canvas, crop of the padding, bilinear to the frame (align_corners=False), on
@@ -128,7 +128,7 @@ def resize_masks(mask_logits: np.ndarray, letterbox: Letterbox) -> np.ndarray:
         letterbox: how the frame was placed on the canvas.
 
     Returns:
-        (k, H, W) bool on the camera frame.
+        k masks on the camera frame.
 
     Raises:
         ShapeError: if the array is not (k, h, w).
@@ -146,42 +146,48 @@ def resize_masks(mask_logits: np.ndarray, letterbox: Letterbox) -> np.ndarray:
     down, across = (_AxisResize.fit(mask_logits.shape[i + 1], letterbox, i) for i in (0, 1))
     canvas_height, canvas_width = letterbox.padded_hw
     whole_work = _WORK_PER_PIXEL * (canvas_height * canvas_width + height * width)
-    masks = np.zeros((count, height, width), dtype=np.bool_)
-    for mask, logits in zip(masks, mask_logits.astype(np.float32, copy=False), strict=True):
+    crops = []
+    for logits in mask_logits.astype(np.float32, copy=False):
         positive = logits > 0
         if not positive.any():
+            crops.append(MaskCrop.empty())
             continue
         y, rows = down.reach(positive.any(axis=1))
         x, columns = across.reach(positive.any(axis=0))
-        part = mask[y, x]
-        work = part.shape[0] * (columns.stop - columns.start)
-        work *= rows.stop - rows.start + part.shape[1]
+        work = (y.stop - y.start) * (columns.stop - columns.start)
+        work *= rows.stop - rows.start + x.stop - x.start
         if work > whole_work:
-            mask[:] = resize_map(logits, letterbox) > 0
+            crops.append(MaskCrop.cut(resize_map(logits, letterbox) > 0))
             continue
         resized = down.weights[y, rows] @ logits[rows, columns] @ across.weights[x, columns].T
-        np.greater(resized, 0, out=part)
-    return masks
+        crops.append(MaskCrop.cut(resized > 0, y.start, x.start))
+    return Masks(letterbox.frame_hw, tuple(crops))
 
 
-def drop_parts_outside(masks: np.ndarray, boxes_xyxy: np.ndarray) -> None:
-    """Clear the parts of each mask that do not touch its box.
+def drop_parts_outside(masks: Masks, boxes_xyxy: np.ndarray) -> Masks:
+    """Return the masks without the parts that do not touch their boxes.
 
     Args:
-        masks: (k, H, W) bool, changed.
+        masks: k masks.
         boxes_xyxy: (k, 4) corners in pixels of the masks; may lie partly outside.
     """
-    height, width = masks.shape[1:]
     starts, stops = np.floor(boxes_xyxy[:, :2]), np.ceil(boxes_xyxy[:, 2:])
-    corners = np.clip(np.concatenate([starts, stops], axis=1), 0, [width, height, width, height])
-    for mask, (left, top, right, bottom) in zip(masks, corners.astype(np.int64), strict=True):
-        inside = mask[top:bottom, left:right]
-        # Most masks end with their box: nothing to number then.
-        if np.count_nonzero(inside) == np.count_nonzero(mask):
-            continue
-        _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-        touching = np.unique(parts[top:bottom, left:right][inside])
-        mask &= np.isin(parts, touching)
+    corners = np.concatenate([starts, stops], axis=1)
+    kept = [_drop_parts(crop, box) for crop, box in zip(masks.crops, corners, strict=True)]
+    return Masks(masks.frame_hw, tuple(kept))
+
+
+def _drop_parts(crop: MaskCrop, corners: np.ndarray) -> MaskCrop:
+    height, width = crop.pixels.shape
+    within = corners - np.tile([crop.left, crop.top], 2)
+    left, top, right, bottom = np.clip(within, 0, [width, height] * 2).astype(np.int64)
+    inside = crop.pixels[top:bottom, left:right]
+    # Most masks end with their box: nothing to number then.
+    if np.count_nonzero(inside) == crop.area:
+        return crop
+    _, parts = cv2.connectedComponents(crop.pixels.astype(np.uint8), connectivity=8)
+    touching = np.unique(parts[top:bottom, left:right][inside])
+    return MaskCrop.cut(crop.pixels & np.isin(parts, touching), crop.top, crop.left)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,7 +226,7 @@ def group_detections(
     selection: Selection,
     phrases: Sequence[str],
     frame_hw: tuple[int, int],
-    masks: np.ndarray | None = None,
+    masks: Masks | None = None,
 ) -> Detections:
     """Name the selected instances by phrase and clip their boxes to the frame.
 
@@ -228,7 +234,7 @@ def group_detections(
         selection: what `select_instances` chose.
         phrases: `phrases[i]` is the name of class i.
         frame_hw: height and width of the camera frame.
-        masks: (k, H, W) bool of the selection, or None.
+        masks: of the selection, or None.
 
     Raises:
         ShapeError: if a class has no phrase.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from vl2_ros.processing.results.detection import (
     semantic_map,
 )
 from vl2_ros.processing.results.pose import NMS_OKS
-from vl2_ros.structures import Branch, Detections, LabelMap, Route
+from vl2_ros.structures import Branch, Detections, LabelMap, Masks, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ def make_branch(
 
     Args:
         raw: `pred_logits` (Q, N), `pred_boxes` (Q, 4) cxcywh as shares of the image,
-            `mask_queries` (Q, M) and `mask_features` (M, h, w).
+            `mask_queries` (Q, M) and `mask_features` (M, h, w); the last two are read where masks
+            are wanted.
         letterbox: how the frame was placed on the canvas.
         route: what opened the slots.
         phrases: what each class stands for.
@@ -60,7 +61,7 @@ def make_branch(
     """
     found = _choose_instances(raw, letterbox, route, phrases, limits)
     if joined_masks and found.masks is not None:
-        drop_parts_outside(found.masks, found.boxes_xyxy)
+        found = replace(found, masks=drop_parts_outside(found.masks, found.boxes_xyxy))
     if route is not Route.SEGMENT or not limits.with_masks:
         return Branch(route, phrases, found)
     class_ids = semantic_map(
@@ -93,8 +94,8 @@ def _choose_instances(
         top_k=limits.max_instances,
         score_threshold=limits.score_threshold,
     )
-    masks = None
-    if limits.with_masks:
+    masks = Masks(letterbox.frame_hw, ()) if limits.with_masks else None
+    if limits.with_masks and len(selection):
         # Masks are made for the chosen only.
         queries = raw["mask_queries"][selection.query_index]  # (k, M)
         masks = resize_masks(np.tensordot(queries, raw["mask_features"], axes=1), letterbox)

@@ -10,7 +10,7 @@ import numpy as np
 
 from vl2_ros.processing.results.ray_lattice import cast_many_rays
 from vl2_ros.processing.results.spatial import SpatialView
-from vl2_ros.structures import Detections
+from vl2_ros.structures import Detections, MaskCrop
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +45,7 @@ def lift_instances(
         most: number of points that are returned at most, 1 or more.
     """
     grid = _Grid(view, rgb.shape[:2])
-    masks = () if detections.masks is None else tuple(detections.masks)
+    masks = () if detections.masks is None else detections.masks.crops
     step = grid.find_step(masks, most)
     found = [grid.select(mask, step) for mask in masks]
     rows, columns = np.concatenate([np.zeros((2, 0), np.int64), *found], axis=1)
@@ -75,11 +75,10 @@ class _Grid:
         self._y = (np.arange(height) + 0.5) * (image_hw[0] / height)
         self._x = (np.arange(width) + 0.5) * (image_hw[1] / width)
         self.image_rows, self.image_columns = self._y.astype(int), self._x.astype(int)
-        self._is_same = image_hw == (height, width)
         values = view.depth.values
         self._is_known = np.isfinite(values) & (values > 0)
 
-    def find_step(self, masks: Sequence[np.ndarray], most: int) -> int:
+    def find_step(self, masks: Sequence[MaskCrop], most: int) -> int:
         """Return the distance of the rows and columns that give at most so many points."""
         count = self._count(masks, 1)
         if count <= most:
@@ -89,7 +88,7 @@ class _Grid:
             step += 1
         return step
 
-    def select(self, mask: np.ndarray, step: int) -> np.ndarray:
+    def select(self, mask: MaskCrop, step: int) -> np.ndarray:
         """Return (2, P) rows and columns of the depth image, of known pixels in a mask."""
         return np.stack(np.nonzero(self._look(mask, step))) * step
 
@@ -102,13 +101,10 @@ class _Grid:
         ahead = np.concatenate([rays, np.ones((len(rays), 1))], axis=1)
         return self._view.place(ahead * depths_m[:, None])
 
-    def _count(self, masks: Sequence[np.ndarray], step: int) -> int:
+    def _count(self, masks: Sequence[MaskCrop], step: int) -> int:
         return sum(int(np.count_nonzero(self._look(mask, step))) for mask in masks)
 
-    def _look(self, mask: np.ndarray, step: int) -> np.ndarray:
+    def _look(self, mask: MaskCrop, step: int) -> np.ndarray:
         """Return which pixels of every `step`-th row and column are known and in a mask."""
-        if self._is_same:
-            mask = mask[::step, ::step]
-        else:
-            mask = mask[np.ix_(self.image_rows[::step], self.image_columns[::step])]
-        return np.asarray(mask & self._is_known[::step, ::step])
+        inside = mask.look_up(self.image_rows[::step], self.image_columns[::step])
+        return np.asarray(inside & self._is_known[::step, ::step])

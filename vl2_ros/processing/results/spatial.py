@@ -15,7 +15,7 @@ import numpy as np
 from vl2_ros.errors import ShapeError
 from vl2_ros.processing.results.camera_model import CameraModel
 from vl2_ros.processing.results.rigid_transform import RigidTransform
-from vl2_ros.structures import Detections
+from vl2_ros.structures import Detections, MaskCrop
 
 #: Without a mask, the depth of a box is that of its middle, this share of its sides wide and high.
 _MIDDLE_SHARE = 0.5
@@ -175,7 +175,7 @@ class SpatialView:
     def _locate_one(
         self, detections: Detections, index: int, rays: np.ndarray
     ) -> tuple[float, ...]:
-        mask = None if detections.masks is None else detections.masks[index]
+        mask = None if detections.masks is None else detections.masks.crops[index]
         depths_m = self._collect_depths(detections.boxes_xyxy[index].astype(np.float64), mask)
         if not len(depths_m):
             return _NOWHERE
@@ -193,7 +193,7 @@ class SpatialView:
         depth_m = 2 * (center_m - near_m)
         return (*middle / distance_m * center_m, center_m, width_m, height_m, depth_m, 1.0)
 
-    def _collect_depths(self, box_xyxy: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    def _collect_depths(self, box_xyxy: np.ndarray, mask: MaskCrop | None) -> np.ndarray:
         """Return the known depths in metres, (P,) float64, of a mask or of the middle of a box."""
         height, width = self.camera.frame_hw
         depth_h, depth_w = self.depth.values.shape
@@ -209,7 +209,7 @@ class SpatialView:
         if mask is not None:
             columns = ((np.arange(x1, x2) + 0.5) / scale[0]).astype(int)
             rows = ((np.arange(y1, y2) + 0.5) / scale[1]).astype(int)
-            values = values[mask[np.ix_(rows, columns)]]
+            values = values[mask.look_up(rows, columns)]
         known = values[np.isfinite(values) & (values > 0)].astype(np.float64)
         return np.asarray(known * self.depth.unit_m)
 

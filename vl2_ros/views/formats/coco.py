@@ -9,11 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any, TextIO
 
-import numpy as np
-
-from vl2_ros.structures import Detections
+from vl2_ros.structures import Detections, RunLengths
 from vl2_ros.views.formats.writer import Entry
-from vl2_ros.views.result_json import encode_rle
 
 
 class CocoWriter:
@@ -82,8 +79,9 @@ class CocoWriter:
             "score": round(float(found.scores[index]), 4),
         }
         if self._with_masks and found.masks is not None:
-            row["segmentation"] = compress_rle(found.masks[index])
-            row["area"] = int(found.masks[index].sum())
+            crop = found.masks.crops[index]
+            row["segmentation"] = compress_rle(crop.encode(found.masks.frame_hw))
+            row["area"] = crop.area
         if found.keypoints is not None:
             names, edges = found.keypoints.names, found.keypoints.edges
             category.setdefault("keypoints", list(names))
@@ -97,23 +95,19 @@ class CocoWriter:
         return row
 
 
-def compress_rle(mask: np.ndarray) -> dict[str, Any]:
-    """Encode a mask as COCO's compressed run lengths.
+def compress_rle(runs: RunLengths) -> dict[str, Any]:
+    """Write a mask as COCO's compressed run lengths.
 
     Each run, from the fourth on its difference to the one before the last, is written in groups
     of five bits, the least first; a sixth bit says that more follow, and 48 makes it a character.
 
     Args:
-        mask: (H, W) bool.
+        runs: of the mask.
 
     Returns:
         `size` [H, W] and `counts`, a string.
-
-    Raises:
-        ShapeError: if the mask is not (H, W) bool.
     """
-    runs = encode_rle(mask)
-    counts = runs["counts"]
+    counts = runs.counts.tolist()
     text = []
     for index, count in enumerate(counts):
         value = count - counts[index - 2] if index > 2 else count
@@ -124,4 +118,4 @@ def compress_rle(mask: np.ndarray) -> dict[str, Any]:
             # The sign is the fifth bit of the last group.
             more = value != (-1 if group & 0x10 else 0)
             text.append(chr(48 + (group | (0x20 if more else 0))))
-    return {"size": runs["size"], "counts": "".join(text)}
+    return {"size": list(runs.mask_hw), "counts": "".join(text)}

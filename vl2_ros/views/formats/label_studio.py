@@ -58,7 +58,7 @@ class LabelStudioWriter:
         percent = 100.0 / np.array([width, height], np.float64)
         outline = np.zeros((0, 2))
         if self._with_masks and found.masks is not None:
-            outline = trace_outline(found.masks[index])
+            outline = trace_outline(found.masks.crops[index])
         if len(outline) >= 3:
             kind, name = "polygonlabels", "outline"
             points = (outline * percent).round(4)

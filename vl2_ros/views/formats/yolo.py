@@ -105,7 +105,9 @@ class YoloWriter:
         if not self._with_masks:
             values = np.concatenate([(low + high) / 2, high - low])
         else:
-            outline = np.zeros((0, 2)) if found.masks is None else trace_outline(found.masks[index])
+            outline = (
+                np.zeros((0, 2)) if found.masks is None else trace_outline(found.masks.crops[index])
+            )
             if len(outline) < 3:
                 values = np.array([low[0], low[1], high[0], low[1], *high, low[0], high[1]])
             else:

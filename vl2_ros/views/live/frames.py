@@ -61,7 +61,7 @@ def pack_frame(jpeg: bytes, header: Mapping[str, Any]) -> bytes:
 
 
 def _fits(found: Detections, frame_hw: tuple[int, int]) -> bool:
-    return found.masks is None or found.masks.shape[1:] == frame_hw
+    return found.masks is None or found.masks.frame_hw == frame_hw
 
 
 def _shrink(frame: Frame, result: Result) -> tuple[Frame, Result]:
@@ -84,7 +84,7 @@ def _shrink_branch(branch: Branch, scale_xy: np.ndarray, hw: tuple[int, int]) ->
         # By rows and columns: one step for all of them, however many there are.
         rows = np.arange(hw[0]) * masks.shape[1] // hw[0]
         columns = np.arange(hw[1]) * masks.shape[2] // hw[1]
-        masks = masks[:, rows[:, None], columns]
+        masks = masks.pick_pixels(rows, columns)
     if keypoints is not None:
         keypoints = replace(keypoints, points_xy=keypoints.points_xy * scale_xy)
     boxes = found.boxes_xyxy * np.tile(scale_xy, 2)

@@ -84,11 +84,11 @@ class RerunOutput:
         self._stream.log(BOXES, logged)
 
     def _log_masks(self, found: Sequence[Detections], frame_hw: tuple[int, int]) -> None:
-        masks = [mask for one in found if one.masks is not None for mask in one.masks]
+        crops = [crop for one in found if one.masks is not None for crop in one.masks.crops]
         numbers = np.zeros(frame_hw, np.uint16)
         # Weak ones first, so that the best stay on top.
-        for number, mask in reversed(list(enumerate(masks, start=1))):
-            numbers[mask] = number
+        for number, crop in reversed(list(enumerate(crops, start=1))):
+            numbers[crop.place][crop.pixels] = number
         self._stream.log(MASKS, self._rerun.SegmentationImage(numbers, opacity=_MASK_OPACITY))
 
     def _log_keypoints(self, found: Sequence[Detections]) -> None:
