@@ -12,6 +12,7 @@ import typer.main
 from packaging.requirements import Requirement
 
 from vl2_ros.cli import app
+from vl2_ros.node.annotated_output import ANNOTATED, ANNOTATED_COMPRESSED
 from vl2_ros.node.cameras.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
 from vl2_ros.node.cameras.depth_input import (
     CAMERA_INFO_TYPE,
@@ -23,7 +24,6 @@ from vl2_ros.node.frames.transform_listener import TRANSFORM_TOPICS, TRANSFORM_T
 from vl2_ros.node.messages.result_messages import RESULT_TOPICS
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.node.request import Status
-from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED
 from vl2_ros.node.server import (
     COMMAND_TOPIC,
     COMMAND_TYPE,

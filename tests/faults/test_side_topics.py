@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.node.wire import Inbox
+from tests.node.wire import Inbox, wait_until
 from tests.transports.harness import MemoryHarness, Rig
 from vl2_ros.errors import TransportError
-from vl2_ros.node import result_output
+from vl2_ros.node import annotated_output
 from vl2_ros.node.messages import result_messages
 from vl2_ros.node.request import Status
 from vl2_ros.node.transport import Qos
@@ -63,17 +63,23 @@ def test_a_message_that_cannot_be_made_is_reported_in_the_result(rig, monkeypatc
     assert topic.name in result.message and "too large" in result.message
 
 
-def test_an_overlay_that_cannot_be_drawn_is_reported_in_the_result(rig, monkeypatch):
-    rig.subscribe("~/annotated")
+def test_an_overlay_that_cannot_be_drawn_costs_no_result_and_no_later_overlay(
+    rig, monkeypatch, caplog
+):
+    annotated = rig.subscribe("~/annotated")
 
     def fail(*_, **__):
         raise ZeroDivisionError("no font")
 
-    monkeypatch.setattr(result_output, "draw_overlay", fail)
+    monkeypatch.setattr(annotated_output, "draw_overlay", fail)
     rig.command("a", "find it")
     (result,) = rig.results.wait_for("a")
-    assert result.status == Status.OK
-    assert "~/annotated: ZeroDivisionError: no font" in result.message
+    assert (result.status, result.message) == (Status.OK, "")
+    wait_until(lambda: "no font" in caplog.text, "it is logged")
+    assert "publishing ~/annotated failed" in caplog.text
+    monkeypatch.undo()
+    rig.command("b", "find it")
+    annotated.wait(1)
 
 
 def test_an_answer_that_cannot_be_written_is_a_failed_result(rig, monkeypatch):

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vl2_ros.node.annotated_output import ANNOTATED, ANNOTATED_COMPRESSED
 from vl2_ros.node.messages.diagnostic_messages import Level
 from vl2_ros.node.messages.result_messages import RESULT_TOPICS
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
-from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED
 from vl2_ros.parameter_table import note_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from vl2_ros.node.annotated_output import ANNOTATED, ANNOTATED_COMPRESSED
 from vl2_ros.node.cameras.camera_input import CameraInput
 from vl2_ros.node.frames.transform_listener import TRANSFORM_TOPICS
 from vl2_ros.node.messages.result_messages import RESULT, RESULT_TOPICS
 from vl2_ros.node.names import resolve_topic
 from vl2_ros.node.parameters import NodeParameters
-from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED
 from vl2_ros.node.server import COMMAND_TOPIC, DIAGNOSTICS_TOPIC, VISION_COMMAND_TOPIC
 from vl2_ros.node.service_calls import ACTION_NAME, SERVICES
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import Inbox, make_image, wait_until
 from tests.ros.workspace import find_messages
+from vl2_ros.node.annotated_output import ANNOTATED, ANNOTATED_COMPRESSED
 from vl2_ros.node.messages.result_messages import RESULT, RESULT_TOPICS
 from vl2_ros.node.parameters import NodeParameters
-from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Publisher, Qos, Transport
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport

@@ -121,15 +121,15 @@ def send(
 def _receive_annotated(link: Transport, address: NodeAddress) -> ReceivedImages:
     """Receive the images into which a node draws its answers, while it has subscribers."""
     from vl2_ros.clients.received_images import ReceivedImages
+    from vl2_ros.node.annotated_output import ANNOTATED
     from vl2_ros.node.names import resolve_topic
-    from vl2_ros.node.result_output import ANNOTATED
 
     topic = resolve_topic(ANNOTATED.name, address.node_name, address.namespace)
     return ReceivedImages(link, topic, forms=("raw",), qos=ANNOTATED.qos)
 
 
 def _save_received(received: ReceivedResult, path: Path, drawn: ReceivedImages) -> AnswerFiles:
-    """Write the images of a result, or its overlay, which the node has sent before it."""
+    """Write the images of a result, or its overlay, which the node sends on its own time."""
     result = received.result
 
     def find_overlay() -> np.ndarray | None:

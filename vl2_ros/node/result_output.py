@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-import cv2
-import numpy as np
-
-from vl2_ros.node.cameras.camera_input import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
+from vl2_ros.node.annotated_output import (
+    ANNOTATED,
+    ANNOTATED_COMPRESSED,
+    AnnotatedOutput,
+    DrawingThread,
+)
 from vl2_ros.node.guarded import catch_failure, describe_error
-from vl2_ros.node.messages.instance_messages import InstanceMessages
 from vl2_ros.node.messages.result_messages import (
     RESULT,
     RESULT_TOPICS,
@@ -24,12 +24,7 @@ from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer
 from vl2_ros.node.transport import Publisher, Transport
 from vl2_ros.structures import ModelInfo
-from vl2_ros.views.overlay import draw_overlay
 
-ANNOTATED = ResultTopic("~/annotated", IMAGE_TYPE)
-ANNOTATED_COMPRESSED = ResultTopic("~/annotated/compressed", COMPRESSED_IMAGE_TYPE)
-
-_JPEG_QUALITY = 85
 _logger = logging.getLogger(__name__)
 
 
@@ -44,6 +39,9 @@ class ResultOutput:
         find_info: returns the model's info; called for each message, since large weights are hashed
             beside the first answers.
         find_marker_lifetime_s: called for each answer's markers; 0: until they are cleared.
+        draws_beside: answers are drawn into their images on a thread of its own, so that none
+            waits for the images of those before; call `finish` at the end. False: before the result
+            is sent.
     """
 
     def __init__(
@@ -51,19 +49,22 @@ class ResultOutput:
         transport: Transport,
         find_info: Callable[[], ModelInfo],
         find_marker_lifetime_s: Callable[[], float] = lambda: 0.0,
+        *,
+        draws_beside: bool = False,
     ) -> None:
-        self._make = transport.types.make
         self._log = RepeatedLog(_logger)
         self._messages = ResultMessages(transport.types, find_info, find_marker_lifetime_s)
-        self._parts = InstanceMessages(transport.types)
         self._publishers: dict[ResultTopic, Publisher] = {
             topic: transport.advertise(topic.name, topic.type_name, topic.qos)
             for topic in (*RESULT_TOPICS, ANNOTATED, ANNOTATED_COMPRESSED)
             if _is_offered(topic, transport)
         }
+        annotated = AnnotatedOutput(transport.types, self._publishers)
+        self._drawing = DrawingThread(annotated, self._log) if draws_beside else None
+        self._annotate = annotated.publish if self._drawing is None else self._drawing.publish
 
     def publish(self, answer: Answer) -> None:
-        """Publish an answer on each of its topics, `~/result` last.
+        """Publish an answer on each of its topics, `~/result` last but for what is drawn beside.
 
         A failure on one topic stops no other: it is logged, and the result's message reports it.
         A result that cannot be sent is sent as FAILED, with the reason.
@@ -76,13 +77,18 @@ class ResultOutput:
         for topic in self._messages.list_topics(answer):
             if topic in self._publishers:
                 self._try(topic.name, partial(self._publish_parts, topic, parts), failures)
-        self._try(ANNOTATED.name, partial(self._publish_annotated, answer), failures)
+        self._try(ANNOTATED.name, partial(self._annotate, answer), failures)
         result = self._messages.make_result(answer, parts, failures)
         send = self._publishers[RESULT].publish
         failure = catch_failure(f"publishing {RESULT.name}", partial(send, result), self._log)
         if failure is not None:
             reason = f"the result cannot be sent: {describe_error(failure)}"
             send(self._messages.make_failed(answer, reason))
+
+    def finish(self, timeout_s: float) -> None:
+        """Draw the images that wait, as far as the time allows."""
+        if self._drawing is not None:
+            self._drawing.finish(timeout_s)
 
     def flush_log(self) -> None:
         """Log counts of repeats that are a minute old; to be called by a timer."""
@@ -102,29 +108,6 @@ class ResultOutput:
 
     def _is_wanted(self, topic: ResultTopic) -> bool:
         return topic.qos.transient_local or self._publishers[topic].count_subscribers() > 0
-
-    def _publish_annotated(self, answer: Answer) -> None:
-        if answer.frame is None or answer.result is None:
-            return
-        makers = {ANNOTATED: self._make_annotated, ANNOTATED_COMPRESSED: self._make_compressed}
-        wanted = [topic for topic in makers if self._is_wanted(topic)]
-        if wanted:
-            rgb = draw_overlay(answer.frame, answer.result, question=answer.text)
-            for topic in wanted:
-                self._publishers[topic].publish(makers[topic](rgb, answer))
-
-    def _make_annotated(self, rgb: np.ndarray, answer: Answer) -> Any:
-        return self._parts.make_image(rgb, "rgb8", answer.frame)
-
-    def _make_compressed(self, rgb: np.ndarray, answer: Answer) -> Any:
-        bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        return self._make(
-            COMPRESSED_IMAGE_TYPE,
-            header=self._parts.make_header(answer.frame),
-            format="rgb8; jpeg compressed bgr8",
-            data=data.reshape(-1),
-        )
 
 
 def _is_offered(topic: ResultTopic, transport: Transport) -> bool:

@@ -123,6 +123,7 @@ class PerceptionServer:
                 self._transport,
                 lambda: self.node.info,
                 lambda: self.node.parameters.marker_lifetime_s,
+                draws_beside=True,
             )
             self._diagnostics = self._transport.advertise(
                 DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE, Qos()
@@ -170,6 +171,8 @@ class PerceptionServer:
         is_ended = self.node.stop()
         self._drain()
         self._unsubscribe()
+        if self._output is not None:
+            self._output.finish(STOP_S)
         # The callback of a failure may stop the server on this very thread.
         if timer is not threading.current_thread():
             timer.join(STOP_S)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from vl2_ros.errors import EngineError, InputError, TransportError, VL2Error
+from vl2_ros.node.annotated_output import ANNOTATED, ANNOTATED_COMPRESSED
 from vl2_ros.node.names import resolve_topic
 from vl2_ros.node.perceiver import Perceiver
 from vl2_ros.node.request import Answer, Status
-from vl2_ros.node.result_output import ANNOTATED, ANNOTATED_COMPRESSED, ResultOutput
+from vl2_ros.node.result_output import ResultOutput
 from vl2_ros.node.transport import MessageTypes, Publisher, PublisherInfo, Qos, Subscription
 from vl2_ros.recordings.bag import RecordedImage, read_images
 from vl2_ros.recordings.mcap_writer import RecordingWriter, require_free, write_recording

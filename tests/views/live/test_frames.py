@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from vl2_ros.structures import Branch, Detections, Frame, Keypoints, Masks, Result, Route
-from vl2_ros.views.live.frames import MAX_SIDE, draw_results, encode_jpeg, pack_frame
+from vl2_ros.views.live.frames import draw_results, encode_jpeg, pack_frame
+from vl2_ros.views.shrink import MAX_SIDE
 
 
 def make_result(box, *, mask=None, points=None) -> Result:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -12,9 +11,8 @@ import numpy as np
 
 from vl2_ros.structures import Branch, Detections, Frame, Result
 from vl2_ros.views.overlay import draw_overlay
+from vl2_ros.views.shrink import shrink
 
-#: Of the longer side, in pixels; larger frames are made smaller before they are drawn on.
-MAX_SIDE = 1280
 _JPEG_QUALITY = 80
 
 
@@ -26,15 +24,15 @@ def draw_results(frame: Frame, results: Sequence[Result]) -> np.ndarray:
         results: what is drawn; those with masks of another size than the frame are skipped.
 
     Returns:
-        (H, W, 3) uint8 RGB; of a frame with a side above `MAX_SIDE` smaller, of a very small one
-        larger.
+        (H, W, 3) uint8 RGB; smaller than a frame with a side above `shrink.MAX_SIDE`, larger than a
+        very small one.
     """
     branches = select_branches(frame, results)
     is_unlike = any(result.in_domain is False for result in results)
     joined = Result(
         "", frame.stamp_ns, frame.frame_id, "", branches, in_domain=False if is_unlike else None
     )
-    return draw_overlay(*_shrink(frame, joined), caption=False)
+    return draw_overlay(*shrink(frame, joined), caption=False)
 
 
 def select_branches(frame: Frame, results: Sequence[Result]) -> tuple[Branch, ...]:
@@ -62,31 +60,3 @@ def pack_frame(jpeg: bytes, header: Mapping[str, Any]) -> bytes:
 
 def _fits(found: Detections, frame_hw: tuple[int, int]) -> bool:
     return found.masks is None or found.masks.frame_hw == frame_hw
-
-
-def _shrink(frame: Frame, result: Result) -> tuple[Frame, Result]:
-    """Make a large frame smaller, and what was found in it."""
-    height, width = frame.frame_hw
-    scale = MAX_SIDE / max(height, width)
-    if scale >= 1.0:
-        return frame, result
-    hw = max(1, round(height * scale)), max(1, round(width * scale))
-    rgb = cv2.resize(frame.rgb, (hw[1], hw[0]), interpolation=cv2.INTER_AREA)
-    scale_xy = np.array([hw[1] / width, hw[0] / height], np.float32)
-    branches = tuple(_shrink_branch(branch, scale_xy, hw) for branch in result.branches)
-    return replace(frame, rgb=np.asarray(rgb)), replace(result, branches=branches)
-
-
-def _shrink_branch(branch: Branch, scale_xy: np.ndarray, hw: tuple[int, int]) -> Branch:
-    found = branch.detections
-    masks, keypoints = found.masks, found.keypoints
-    if masks is not None:
-        # By rows and columns: one step for all of them, however many there are.
-        rows = np.arange(hw[0]) * masks.shape[1] // hw[0]
-        columns = np.arange(hw[1]) * masks.shape[2] // hw[1]
-        masks = masks.pick_pixels(rows, columns)
-    if keypoints is not None:
-        keypoints = replace(keypoints, points_xy=keypoints.points_xy * scale_xy)
-    boxes = found.boxes_xyxy * np.tile(scale_xy, 2)
-    smaller = replace(found, boxes_xyxy=boxes, masks=masks, keypoints=keypoints)
-    return replace(branch, detections=smaller, label_map=None)
