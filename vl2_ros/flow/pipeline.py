@@ -29,6 +29,7 @@ from vl2_ros.model.language.slots import gather_slots, slot_counts
 from vl2_ros.processing.calibration import Calibration
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.answer import ParsedAnswer, parse_answer, parse_answer_text
+from vl2_ros.processing.language.answer_stream import AnswerStream
 from vl2_ros.processing.language.command_prompt import CommandPrompt, write_prompt
 from vl2_ros.processing.language.pose_prompt import clean_keypoint_names, pose_conversation
 from vl2_ros.processing.language.prompt import direct_conversation
@@ -255,6 +256,7 @@ class Pipeline:
         ids: list[int] = []
         states: list[Array] = []
         logits: list[np.ndarray] = []
+        stream = AnswerStream(self.tokenizer)
         for token in generate(
             self.engines.language_model.open_session(),
             prompt_ids,
@@ -271,8 +273,8 @@ class Pipeline:
                 logits.append(token.logits)
             if token.slot_states is not None:
                 states.append(token.slot_states)
-            parsed = parse_answer(ids, self.tokenizer, command.text)
-            yield TextEvent(parsed.text, tuple(group.route for group in parsed.groups))
+            stream.add(token.token_id)
+            yield TextEvent(stream.text, stream.routes)
         parsed = parse_answer(ids, self.tokenizer, command.text)
         labels = prompt.format.labels
         conditions = [

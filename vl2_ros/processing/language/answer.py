@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from vl2_ros.model.language.tokens import ADDED_TOKENS, ROUTING_TABLES
 from vl2_ros.processing.language.tokenizer import BASE_SPECIAL_TOKENS, Tokenizer
@@ -19,7 +18,8 @@ from vl2_ros.structures import Route
 #: Label of a group without a phrase.
 NAMELESS = "object"
 
-_ROUTES = {route.value: route for route in Route if route.value}
+#: Routing token -> what it opens.
+ROUTES = {route.value: route for route in Route if route.value}
 _MARKS = re.compile("|".join(re.escape(t) for t in (*BASE_SPECIAL_TOKENS, *ADDED_TOKENS)))
 _ROUTING = re.compile("(" + "|".join(re.escape(token) for token in ROUTING_TABLES) + ")")
 _SEPARATOR = re.compile(r"[,:;!?\n]|\.(?=\s|$)|\band\b", re.IGNORECASE)
@@ -59,6 +59,8 @@ _ANNOUNCING = (
 )
 #: Letters of scripts that no sentence of ours is written in.
 _OTHER_SCRIPT = re.compile(r"[^\x00-\u024f\u2000-\u206f]")
+_SPACES = re.compile(r"[ \t]+")
+_SPACE_BEFORE_MARK = re.compile(r" +(?=[.,;:!?](?:\s|$))")
 _WORD = re.compile(r"[^\W_]+(?:['’]\w+)?")
 
 
@@ -111,7 +113,7 @@ def parse_answer(ids: Sequence[int], tokenizer: Tokenizer, command_text: str = "
         if token is None:
             run.append(index)
             continue
-        pieces += [tokenizer.decode(run, keep_special=True), _ROUTES[token]]
+        pieces += [tokenizer.decode(run, keep_special=True), ROUTES[token]]
         run = []
     pieces.append(tokenizer.decode(run, keep_special=True))
     return _parse_pieces(pieces, command_text)
@@ -119,7 +121,7 @@ def parse_answer(ids: Sequence[int], tokenizer: Tokenizer, command_text: str = "
 
 def parse_answer_text(text: str, command_text: str = "") -> ParsedAnswer:
     """Parse a trusted answer with routing tokens in the text, such as a training example."""
-    pieces = [_ROUTES.get(piece, piece) for piece in _ROUTING.split(text)]
+    pieces = [ROUTES.get(piece, piece) for piece in _ROUTING.split(text)]
     return _parse_pieces(pieces, command_text)
 
 
@@ -151,13 +153,24 @@ def _only_announces(words: str, phrase: str) -> bool:
 
 def _clean_text(pieces: Sequence[str | Route]) -> str:
     text = ""
-    words = (part for piece in pieces if isinstance(piece, str) for part in _MARKS.split(piece))
-    for part in words:
+    for piece in pieces:
+        if isinstance(piece, str):
+            text = join_words(text, piece)
+    return tidy_words(text).strip()
+
+
+def join_words(text: str, words: str) -> str:
+    """Append the words between two routing tokens to those before them, without marks."""
+    for part in _MARKS.split(words):
         # Llama's special tokens swallow the spaces around them.
         gap = " " if text[-1:].isalnum() and part[:1].isalnum() else ""
         text += gap + part
-    text = re.sub(r"[ \t]+", " ", text)
-    return re.sub(r" +(?=[.,;:!?](?:\s|$))", "", text).strip()
+    return text
+
+
+def tidy_words(text: str) -> str:
+    """Leave one space where there are several, and none before a punctuation mark."""
+    return _SPACE_BEFORE_MARK.sub("", _SPACES.sub(" ", text))
 
 
 def _name_group(words: str, route: Route, groups: Sequence[SlotGroup], command_text: str) -> str:
@@ -183,7 +196,6 @@ def extract_phrase(words: str) -> str:
     return _strip_words(_SEPARATOR.split(ended)[-1], _OPENING)
 
 
-@lru_cache(maxsize=16)  # asked for again with every token of an answer
 def extract_expression(command_text: str) -> str:
     """Return what a command refers to, without the words of asking: "find the mug" -> "mug"."""
     words = " ".join(_MARKS.sub(" ", command_text).split())
