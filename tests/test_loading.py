@@ -9,12 +9,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tests.conftest import make_json_tokenizer
 from vl2_ros.errors import ConfigError, EngineError, RouteError
 from vl2_ros.flow.pipeline import Pipeline
+from vl2_ros.flow.prompt_features import encode_features, prepare_prompt
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.model.checkpoint.folder import save_model
@@ -22,10 +24,12 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.calibration import Calibration
 from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.language.command_prompt import CommandPrompt
+from vl2_ros.processing.language.task_formats import TaskFormat
 from vl2_ros.runtime.engine import EngineInfo, Engines
 from vl2_ros.runtime.files.engine_files import FILE_NAME
 from vl2_ros.runtime.files.weights_identity import identify_weights
-from vl2_ros.structures import Route
+from vl2_ros.structures import Frame, Route
 
 GRAPHS = ("vision_encoder", "language_model", "region_encoder", "detection_decoder")
 
@@ -127,6 +131,21 @@ def test_a_part_that_is_excluded_needs_no_engine(checkpoint, tmp_path):
         load(checkpoint, engines=engines, allow_fallback=False)
     with pytest.raises(EngineError, match="cannot read .*, the embeddings"):
         load(checkpoint, engines=engines, allow_fallback=False, without=["detection_decoder"])
+
+
+def test_an_image_is_cut_into_as_many_tiles_as_are_allowed(checkpoint):
+    frame = Frame(np.zeros((480, 640, 3), np.uint8))
+    counts = {}
+    for most in (0, 4, 1):
+        pipeline = load(checkpoint, max_tiles=most, without=["detection_decoder"])
+        prompt = CommandPrompt(TaskFormat("What is this?"), (frame,))
+        inputs = prepare_prompt(prompt, pipeline.tokenizer, pipeline.processing)
+        counts[most] = len(inputs.pixels)
+        assert (inputs.ids == pipeline.tokenizer.tokens.image_patch).sum() == 16 * counts[most]
+        assert encode_features(inputs, pipeline.engines).image_tokens is not None
+    assert counts == {0: 2 * 2 + 1, 4: 2 * 2 + 1, 1: 1}
+    with pytest.raises(ConfigError, match="at most the checkpoint's own 4 and at least 1, got 5"):
+        load(checkpoint, max_tiles=5)
 
 
 def test_a_budget_is_torch_s_to_keep(checkpoint, tmp_path):

@@ -38,7 +38,7 @@ class ScriptedSession:
         return LanguageStep(last_logits=logits, hidden=hidden)
 
 
-def run(session, max_new_tokens=20, tokens=TOKENS):
+def run(session, max_new_tokens=20, tokens=TOKENS, **limits):
     prompt = np.array([1, 5, 6], dtype=np.int64)
     return list(
         generate(
@@ -49,6 +49,7 @@ def run(session, max_new_tokens=20, tokens=TOKENS):
             num_embs_gen=9,
             max_new_tokens=max_new_tokens,
             image_tokens="features",
+            **limits,
         )
     )
 
@@ -98,6 +99,19 @@ def test_generation_route_opens_its_own_number_of_slots():
 def test_limit_cuts_the_answer_and_the_last_token_is_not_fed():
     session = ScriptedSession([4, 3, 4, 3])
     assert [token.token_id for token in run(session, max_new_tokens=2)] == [4, 3]
+    assert session.fed == [[1, 5, 6], [4]]
+
+
+def test_an_answer_is_cut_where_the_cache_is_full():
+    session = ScriptedSession([4, 3, 4, 3, 4])
+    assert [token.token_id for token in run(session, most_past=4)] == [4, 3, 4]
+    # The prompt has three positions, so these calls have caches of 0, 3 and 4.
+    assert session.fed == [[1, 5, 6], [4], [3]]
+
+
+def test_a_routing_token_that_has_no_room_for_its_slots_is_not_given():
+    session = ScriptedSession([4, DET, 4])
+    assert [token.token_id for token in run(session, most_past=3)] == [4]
     assert session.fed == [[1, 5, 6], [4]]
 
 

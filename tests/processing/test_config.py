@@ -100,3 +100,25 @@ def test_unreadable_file_raises(content: str | None, tmp_path: Path) -> None:
         (tmp_path / "processing.json").write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match="processing.json"):
         ProcessingConfig.load(tmp_path)
+
+
+def test_images_are_cut_into_fewer_tiles() -> None:
+    assert ProcessingConfig().limit_tiles(2) == ProcessingConfig(max_tiles=2)
+    assert ProcessingConfig(max_tiles=1).limit_tiles(1) == ProcessingConfig(max_tiles=1)
+
+
+@pytest.mark.parametrize(
+    ("config", "most", "own"),
+    [
+        (ProcessingConfig(), 5, 4),
+        (ProcessingConfig(), 0, 4),
+        (ProcessingConfig(), -1, 4),
+        # Without a grid there is one tile, whatever the settings say.
+        (ProcessingConfig(aspect="pad"), 2, 1),
+    ],
+)
+def test_more_tiles_than_the_checkpoint_s_own_are_refused(
+    config: ProcessingConfig, most: int, own: int
+) -> None:
+    with pytest.raises(ConfigError, match=f"at most the checkpoint's own {own} .*, got {most}"):
+        config.limit_tiles(most)

@@ -19,7 +19,7 @@ from vl2_ros.export.engine_folder import export_engines
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.export.engine_store import EXPORT_FILE
 from vl2_ros.export.onnx_export import OPSET, make_example
-from vl2_ros.export.profile_fit import check_fit
+from vl2_ros.export.full_size.profile_fit import check_fit
 from vl2_ros.export.store_files import locked, write_json
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.graph_modules import build_graph, spec_of

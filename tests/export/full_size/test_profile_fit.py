@@ -11,7 +11,7 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.export import profile_export
 from vl2_ros.export.engine_profile import EngineProfile, find_profile, load_profile, read_profile
 from vl2_ros.export.profile_export import export_for_profile
-from vl2_ros.export.profile_fit import check_fit
+from vl2_ros.export.full_size.profile_fit import check_fit
 from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 
