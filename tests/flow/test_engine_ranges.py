@@ -77,8 +77,14 @@ def test_an_answer_to_the_longest_prompt_has_room(json_tokenizer):
 @pytest.mark.parametrize(
     ("ranges", "message"),
     [
-        ({"language_model": limit_prompts(120)}, r"language_model must take tokens \d+ to \d+ at p"),
-        ({"language_model": WIDE["language_model"][:1]}, "take past .* at tokens 1; .* at tokens 5"),
+        (
+            {"language_model": limit_prompts(120)},
+            r"language_model must take tokens \d+ to \d+ at p",
+        ),
+        (
+            {"language_model": WIDE["language_model"][:1]},
+            "take past .* at tokens 1; .* at tokens 5",
+        ),
         ({"vision_encoder": ({"tiles": (3, 5)},)}, "vision_encoder must take tiles 1;"),
         ({"detection_decoder": ({"classes": (4, 64)},)}, "detection_decoder must take classes 1;"),
     ],

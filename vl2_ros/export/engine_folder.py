@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from vl2_ros.documents import is_file, write_whole
 from vl2_ros.errors import ConfigError
+from vl2_ros.export.full_size.mapped_network import MappedNetwork
 from vl2_ros.export.onnx_export import OPSET, WEIGHTS_SUFFIX, AxisSize, export_onnx
 from vl2_ros.export.store_files import describe_embeddings, hash_file
 from vl2_ros.export.weight_storage import StoredWeights
@@ -112,13 +113,15 @@ def export_engines(
     processing = load_processing(weights)
     config = read_checkpoint_config(weights).model
     entries: dict[str, Any] = {}
-    # One load for each precision: weights are narrowed in place.
     for precision in ("float32", "float16"):
         requests = _requests_of(graphs, precision)
         if not requests:
             continue
         parts = _parts_of(config, requests)
-        model = load_model(weights, dtype=getattr(torch, precision), parts=parts)
+        # Graphs that refer to the weights of the checkpoint find them by their values.
+        network = MappedNetwork(weights, parts) if stored is None else None
+        dtype = getattr(torch, precision)
+        model = load_model(weights, dtype=dtype, parts=parts) if network is None else network.model
         for name in list_graphs(model):
             if name not in requests:
                 continue
@@ -127,10 +130,10 @@ def export_engines(
             sizes = fixed_axes(model) | _changing_axes(model, name, processing, decoder_hw)
             sizes |= dict(requests[name].axes)
             options = {"precision": precision, "is_compact": is_compact, "weights": stored}
+            options["network"] = network
             entries[name] = _export(model, name, sizes, out, **options)
-            if name == "language_model" and stored is None:
-                _write_embeddings(model, out / EMBEDDINGS)
-        del model
+            if name == "language_model" and network is not None:
+                _write_embeddings(network, out / EMBEDDINGS, dtype)
     if not entries:
         raise ConfigError(f"{weights} has none of the graphs {', '.join(graphs or ())}")
     document = {"format": FORMAT, "checkpoint": identify_weights(weights), "graphs": entries}
@@ -231,15 +234,27 @@ def _open_weights(folder: Path) -> StoredWeights:
 
 
 def _export(
-    model: VisionLLM, name: str, sizes: Mapping[str, AxisSize], out: Path, **options: Any
+    model: VisionLLM,
+    name: str,
+    sizes: Mapping[str, AxisSize],
+    out: Path,
+    network: MappedNetwork | None,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Write one graph and return its entry in `engines.json`."""
+    """Write one graph, with its own weights alone in memory, and return its entry."""
     spec = spec_of(model, name)
     path = out / f"{name}.onnx"
     # An old weights file would stay beside a graph that does not need one.
     path.with_name(path.name + WEIGHTS_SUFFIX).unlink(missing_ok=True)
-    module = build_graph(model, name)
-    export_onnx(module, spec, sizes, path, **options)
+    module, dtype = build_graph(model, name), getattr(torch, options["precision"])
+    if network is None:
+        export_onnx(module, spec, sizes, path, **options)
+    elif name == "language_model":
+        with network.traced(module, dtype) as traced:
+            export_onnx(module, spec, sizes, path, traced=traced, **options)
+    else:
+        with network.filled(module, dtype):
+            export_onnx(module, spec, sizes, path, **options)
     entry = {
         **_describe_file(path),
         "precision": options["precision"],
@@ -268,11 +283,11 @@ def _plain(size: AxisSize) -> int | list[int]:
     return size if isinstance(size, int) else list(size)
 
 
-def _write_embeddings(model: VisionLLM, path: Path) -> None:
+def _write_embeddings(network: MappedNetwork, path: Path, dtype: torch.dtype) -> None:
     """Write the tables that are looked up outside of the graphs, at half size where exact."""
     arrays = {}
     for name, parameter in _TABLES.items():
-        wide = model.get_parameter(parameter).detach().float().numpy()
+        wide = network.read(parameter, dtype).float().numpy()
         with np.errstate(over="ignore"):
             narrow = wide.astype(np.float16)
         is_exact = np.array_equal(narrow.astype(np.float32), wide)

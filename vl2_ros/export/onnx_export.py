@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vl2_ros.errors import ConfigError, EngineError
+from vl2_ros.export.full_size.mapped_network import TracedWeights
 from vl2_ros.export.operator_check import check_operators
 from vl2_ros.export.precision import GraphForm
 from vl2_ros.export.weight_storage import (
@@ -50,6 +51,7 @@ def export_onnx(
     is_checked: bool = True,
     most_inline_bytes: int = MOST_INLINE_BYTES,
     weights: StoredWeights | None = None,
+    traced: TracedWeights | None = None,
 ) -> None:
     """Write one graph.
 
@@ -66,6 +68,7 @@ def export_onnx(
         most_inline_bytes: largest weights that stay in the file itself.
         weights: of the folder that `path` is in; what is there the graph refers to. Batch norms of
             the module are then replaced in place.
+        traced: zeros that the module has in the place of its weights.
 
     Raises:
         ConfigError: if the size of an axis is missing.
@@ -76,6 +79,8 @@ def export_onnx(
     form = GraphForm(module, spec, precision).eval()
     model = _trace(form, spec, axes, precision)
     _clean(model)
+    if traced is not None:
+        traced.put_back(model, is_compact=is_compact)
     if weights is not None:
         refer_to_weights(model, weights)
     if is_compact:

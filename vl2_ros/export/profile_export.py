@@ -6,6 +6,7 @@ What is there already, of the same checkpoint, profile and versions, is not expo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,21 @@ from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_folder import export_engines
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.export.engine_store import EXPORT_FILE
-from vl2_ros.export.onnx_export import OPSET, make_example
+from vl2_ros.export.full_size.mapped_network import MappedNetwork
 from vl2_ros.export.full_size.profile_fit import check_fit
+from vl2_ros.export.onnx_export import OPSET, make_example
 from vl2_ros.export.store_files import locked, write_json
-from vl2_ros.model.checkpoint.folder import load_model
+from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import IMAGE_PARTS
 from vl2_ros.runtime.files.engine_files import EMBEDDINGS, AxisRange, EngineFile, read_engine_files
 from vl2_ros.runtime.files.parity_gate import Sample, find_samples, sample_path, write_sample
 from vl2_ros.runtime.files.weights_identity import identify_weights
+
+#: Most positions of a stored call of the language model, and of the cache before it.
+_MOST_POSITIONS = 256
 
 
 def export_for_profile(
@@ -75,25 +81,35 @@ def export_for_profile(
             progress=progress,
         )
         progress("stored calls")
-        model = load_model(weights)
+        parts = read_checkpoint_config(weights).model.parts
+        network = MappedNetwork(weights, [name for name in parts if name not in IMAGE_PARTS])
         for file in read_engine_files(folder).graphs.values():
-            store_calls(model, file, profile.graphs[file.graph])
+            store_calls(network, file, profile.graphs[file.graph])
         write_json(folder / EXPORT_FILE, wanted)
     return folder
 
 
 @torch.inference_mode()
-def store_calls(model: VisionLLM, file: EngineFile, graph: GraphProfile) -> None:
-    """Run a graph in float32 torch at the best size of each of its ranges, and keep the calls."""
-    spec = spec_of(model, file.graph)
-    module = build_graph(model, file.graph)
+def store_calls(network: MappedNetwork, file: EngineFile, graph: GraphProfile) -> None:
+    """Run a graph in float32 torch at the best size of each of its ranges, and keep the calls.
+
+    Sequences are not longer than they need be: the cache of the released network is 1 MB a position
+    in float32.
+    """
+    spec = spec_of(network.model, file.graph)
+    module = build_graph(network.model, file.graph)
     for old in file.path.parent.glob(f"{file.path.stem}.sample*.npz"):
         old.unlink()
     for index, shapes in enumerate(graph.shapes):
         axes: dict[str, AxisRange] = {**file.axes, **shapes}
-        sizes = {name: one[1] if isinstance(one, tuple) else one for name, one in axes.items()}
-        inputs = make_inputs(model, spec, sizes)
-        outputs = module(*inputs)
+        sizes = {name: _choose_size(name, one) for name, one in axes.items()}
+        is_language = file.graph == "language_model"
+        with ExitStack() as stack:
+            stack.enter_context(network.streamed(torch.float32))
+            if not is_language:
+                stack.enter_context(network.filled(module, torch.float32))
+            inputs = make_inputs(network.model, spec, sizes)
+            outputs = module(*inputs)
         write_sample(
             sample_path(file.path, index),
             Sample(
@@ -101,6 +117,13 @@ def store_calls(model: VisionLLM, file: EngineFile, graph: GraphProfile) -> None
                 {name: one.numpy() for name, one in zip(spec.output_names, outputs, strict=True)},
             ),
         )
+
+
+def _choose_size(axis: str, size: AxisRange) -> int:
+    if isinstance(size, int):
+        return size
+    least, best, _ = size
+    return max(least, min(best, _MOST_POSITIONS)) if axis in ("tokens", "past") else best
 
 
 def make_inputs(model: VisionLLM, spec: GraphSpec, sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
@@ -111,7 +134,7 @@ def make_inputs(model: VisionLLM, spec: GraphSpec, sizes: Mapping[str, int]) -> 
     Images are noise.
 
     Args:
-        model: the network, float32.
+        model: the network, float32; its language model computes.
         spec: row of the table.
         sizes: of every named axis of the inputs.
     """

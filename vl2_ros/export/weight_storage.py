@@ -156,22 +156,31 @@ def store_exact_halves(model: onnx_ir.Model) -> None:
         narrow = _to_exact_half(value.const_value.numpy())  # type: ignore[union-attr]
         if narrow is None:
             continue
-        stored = onnx_ir.Value(
-            name=f"{name}.half",
-            type=onnx_ir.TensorType(onnx_ir.DataType.FLOAT16),
-            shape=value.shape,
-            const_value=onnx_ir.Tensor(narrow, name=f"{name}.half"),
-        )
-        widen = onnx_ir.node("Cast", [stored], {"to": onnx_ir.DataType.FLOAT}, name=f"{name}.widen")
-        _replace(model, value, stored, [widen])
+        store_narrow(model, value, onnx_ir.Tensor(narrow))
+
+
+def store_narrow(
+    model: onnx_ir.Model, value: onnx_ir.Value, narrow: onnx_ir.TensorProtocol
+) -> None:
+    """Store a float32 initializer of a model as a narrower tensor, which a node widens, in place."""
+    name = str(value.name)
+    narrow.name = f"{name}.half"
+    stored = onnx_ir.Value(
+        name=narrow.name,
+        type=onnx_ir.TensorType(narrow.dtype),
+        shape=value.shape,
+        const_value=narrow,
+    )
+    widen = onnx_ir.node("Cast", [stored], {"to": onnx_ir.DataType.FLOAT}, name=f"{name}.widen")
+    _replace(model, value, stored, [widen])
 
 
 def _list_weights(model: onnx_ir.Model) -> Iterator[tuple[str, onnx_ir.Value]]:
-    """Yield the initializers that are worth a node and lie in the file itself."""
+    """Yield the initializers that are worth a node and have their values already."""
     kinds = (onnx_ir.DataType.FLOAT, onnx_ir.DataType.FLOAT16)
     for name, value in list(model.graph.initializers.items()):
         tensor = value.const_value
-        if tensor is None or isinstance(tensor, onnx_ir.ExternalTensor):
+        if tensor is None or isinstance(tensor, onnx_ir.ExternalTensor | onnx_ir.LazyTensor):
             continue
         if tensor.dtype in kinds and tensor.size >= _LEAST_VALUES:
             yield name, value

@@ -10,8 +10,8 @@ import pytest
 from vl2_ros.errors import ConfigError
 from vl2_ros.export import profile_export
 from vl2_ros.export.engine_profile import EngineProfile, find_profile, load_profile, read_profile
-from vl2_ros.export.profile_export import export_for_profile
 from vl2_ros.export.full_size.profile_fit import check_fit
+from vl2_ros.export.profile_export import export_for_profile
 from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 
@@ -79,11 +79,16 @@ def test_lines_changed_as_they_say_fit(released):
 @pytest.mark.parametrize(
     ("profile", "expected"),
     [
-        (make_profile(PROMPT, STEP, tiles=(1, 1, 3)), r"`tiles: \[1, 1, 3\]` of vision_encoder to "),
+        (
+            make_profile(PROMPT, STEP, tiles=(1, 1, 3)),
+            r"`tiles: \[1, 1, 3\]` of vision_encoder to ",
+        ),
         (make_profile(PROMPT, STEP, tiles=(2, 3, 5)), r"to `tiles: \[1, 3, 5\]`"),
         (make_profile(PROMPT), "past: .* to `past: "),
         (
-            make_profile(PROMPT, {**STEP, "past": [1, 1, 900]}, {**STEP, "past": [1000, 1000, 4096]}),
+            make_profile(
+                PROMPT, {**STEP, "past": [1, 1, 900]}, {**STEP, "past": [1000, 1000, 4096]}
+            ),
             r"past: \[1000, 1000, 4096\]` of language_model to `past: \[\d+, 1000, 4096\]",
         ),
         (make_profile(PROMPT, {**STEP, "tokens": [1, 1, 64]}), r"to `tokens: \[1, 1, 65\]`"),
