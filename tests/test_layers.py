@@ -35,7 +35,9 @@ TORCH_FREE_FILES = (
     "runtime/engine.py",
     "runtime/graph_inputs.py",
     "runtime/lazy.py",
+    "runtime/tensorrt_backend/build.py",
     "runtime/tensorrt_backend/build_progress.py",
+    "runtime/tensorrt_backend/library.py",
     "runtime/tensorrt_backend/trusted_plans.py",
 )
 TORCH_FREE_FOLDERS = (
@@ -90,7 +92,15 @@ def test_import_contracts_hold():
 
 
 def test_modules_without_tensors_import_without_torch():
-    blocked = ["torch", "transformers", "onnxruntime", "tensorrt", "rclpy", "cyclonedds"]
+    blocked = [
+        "torch",
+        "transformers",
+        "onnxruntime",
+        "tensorrt",
+        "tensorrt_rtx",
+        "rclpy",
+        "cyclonedds",
+    ]
     code = "import importlib\n" + "".join(
         f"importlib.import_module({name!r})\n" for name in list_torch_free()
     )
@@ -106,7 +116,7 @@ def test_lowest_layers_need_numpy_alone(name):
 
 
 def test_engines_of_onnx_runtime_import_without_torch():
-    blocked = ["torch", "transformers", "diffusers", "onnx", "tensorrt"]
+    blocked = ["torch", "transformers", "diffusers", "onnx", "tensorrt", "tensorrt_rtx"]
     done = run_blocked(blocked, "import vl2_ros.runtime.onnxruntime_backend.engine")
     assert done.returncode == 0, done.stderr
 

@@ -22,7 +22,7 @@ from vl2_ros.parameter_table import note_of
         ({"weights": b"folder"}, "weights must be str, got b'folder'"),
         ({"device": "gpu"}, "device must be auto, cpu, cuda or cuda:1, ..., got 'gpu'"),
         ({"device": "cuda:"}, "device must be auto, cpu"),
-        ({"backend": "tvm"}, "backend must be one of auto, torch, onnxruntime, tensorrt, got 'tv"),
+        ({"backend": "tvm"}, "backend must be one of auto, .*, tensorrt, tensorrt-rtx, got 'tv"),
         ({"engines": 3}, "engines must be str, got 3"),
         ({"allow_fallback": "yes"}, "allow_fallback must be bool, got 'yes'"),
         ({"without": "pose_decoder"}, "without must be texts, got 'pose_decoder'"),

@@ -74,7 +74,7 @@ def test_without_engines_torch_answers_and_nothing_is_said(checkpoint, backend, 
     assert caplog.text == ""
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime", "tensorrt"])
+@pytest.mark.parametrize("backend", ["onnxruntime", "tensorrt", "tensorrt-rtx"])
 def test_a_backend_asked_for_by_name_is_missed(checkpoint, backend, caplog):
     with caplog.at_level(logging.WARNING):
         assert load(checkpoint, backend=backend).info.backend == "torch"

@@ -18,7 +18,16 @@ from vl2_ros.recordings.bag import read_frames
 from vl2_ros.runtime.files.engine_files import EngineFiles
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-BLOCKED = ("torch", "transformers", "diffusers", "onnx", "onnxscript", "accelerate", "tensorrt")
+BLOCKED = (
+    "torch",
+    "transformers",
+    "diffusers",
+    "onnx",
+    "onnxscript",
+    "accelerate",
+    "tensorrt",
+    "tensorrt_rtx",
+)
 SENTENCES = ("find the mug and the bowl", "segment every cube", "what is on the table?")
 
 

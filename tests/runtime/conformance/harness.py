@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from vl2_ros.runtime.engine import Engine
 from vl2_ros.runtime.files.engine_files import FILE_NAME, EngineFiles, read_engine_files
 from vl2_ros.runtime.files.engine_folders import find_folder
 from vl2_ros.runtime.files.weights_identity import identify_weights
+from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES
 from vl2_ros.runtime.torch_backend.engine import make_engine
 
 Inputs = Mapping[str, np.ndarray]
@@ -95,25 +96,25 @@ def load_onnxruntime_on_cuda(name: str) -> Engine:
     return OnnxEngine(find_engine_files().require(name), device="cuda")
 
 
-def find_tensorrt_files() -> EngineFiles:
+def find_plans(backend: str) -> EngineFiles:
     """Read the plans that were built on this machine, or skip by name where there are none."""
-    folder = find_folder(EMBEDDED_WEIGHTS, identify_weights(EMBEDDED_WEIGHTS), "tensorrt")
+    folder = find_folder(EMBEDDED_WEIGHTS, identify_weights(EMBEDDED_WEIGHTS), backend)
     if folder is None:
-        pytest.skip("no TensorRT engines of the embedded model; build them with `vl2 engines`")
+        pytest.skip(f"no {backend} engines of the embedded model; build them with `vl2 engines`")
     return read_engine_files(folder)
 
 
-def load_tensorrt(name: str) -> Engine:
+def load_plan(backend: str, name: str) -> Engine:
     from vl2_ros.runtime.tensorrt_backend.engine import TensorRTEngine
 
-    return TensorRTEngine(find_tensorrt_files().require(name))
+    return TensorRTEngine(find_plans(backend).require(name), LIBRARIES[backend])
 
 
 def precision_of(engine: Engine) -> str:
     """Return the precision that an engine was made in, which sets its tolerance."""
-    if engine.info.backend != "tensorrt":
+    if engine.info.backend not in LIBRARIES:
         return "float32"
-    return find_tensorrt_files().require(engine.info.graph).precision
+    return find_plans(engine.info.backend).require(engine.info.graph).precision
 
 
 #: Every backend; one that this machine lacks is named at the end of the run.
@@ -121,7 +122,8 @@ BACKENDS: Mapping[str, tuple[Callable[[str], Engine], tuple[str, ...]]] = {
     "torch": (load_torch, ()),
     "onnxruntime": (load_onnxruntime, ()),
     "torch-cuda": (load_torch_on_cuda, ("gpu",)),
-    "tensorrt": (load_tensorrt, ("tensorrt", "gpu")),
+    "tensorrt": (partial(load_plan, "tensorrt"), ("tensorrt", "gpu")),
+    "tensorrt-rtx": (partial(load_plan, "tensorrt-rtx"), ("tensorrt_rtx", "gpu")),
     "onnxruntime-cuda": (load_onnxruntime_on_cuda, ("gpu",)),
 }
 

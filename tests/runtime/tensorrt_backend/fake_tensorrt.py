@@ -52,10 +52,10 @@ class IExecutionContext:
         self.engine, self.profile = engine, None
         self.shapes, self.addresses, self.calls = {}, {}, []
 
-    def set_optimization_profile_async(self, profile, stream):
-        self.calls.append(("profile", profile, stream))
-        self.profile = profile
-        return profile < self.engine.num_optimization_profiles
+    def set_optimization_profile_async(self, profile_index, stream_handle):
+        self.calls.append(("profile", profile_index, stream_handle))
+        self.profile = profile_index
+        return profile_index < self.engine.num_optimization_profiles
 
     def set_input_shape(self, name, shape):
         self.calls.append(("shape", name, shape))
@@ -63,10 +63,10 @@ class IExecutionContext:
         self.shapes[name] = shape
         return all(a <= b <= c for a, b, c in zip(least, shape, most, strict=True))
 
-    def set_tensor_address(self, name, address):
-        self.calls.append(("address", name, address))
-        self.addresses[name] = address
-        return address != 0
+    def set_tensor_address(self, name, memory):
+        self.calls.append(("address", name, memory))
+        self.addresses[name] = memory
+        return memory != 0
 
     def get_tensor_shape(self, name):
         if set(self.shapes) != set(self.engine.inputs):
@@ -76,8 +76,8 @@ class IExecutionContext:
         }
         return Dims(self.engine.session.run([name], zeros)[0].shape)
 
-    def execute_async_v3(self, stream):
-        self.calls.append(("execute", stream))
+    def execute_async_v3(self, stream_handle):
+        self.calls.append(("execute", stream_handle))
         if set(self.addresses) != {*self.engine.inputs, *self.engine.outputs}:
             return False
         given = {name: self._view(name, self.shapes[name]).copy() for name in self.engine.inputs}
@@ -126,10 +126,10 @@ class ICudaEngine:
     def get_tensor_shape(self, name):
         return read_dims(self._tensors[name])
 
-    def get_tensor_profile_shape(self, name, index):
+    def get_tensor_profile_shape(self, name, profile_index):
         if not self.profiles:
             return [self.get_tensor_shape(name)] * 3
-        return [Dims(one) for one in self.profiles[index][name]]
+        return [Dims(one) for one in self.profiles[profile_index][name]]
 
     def create_execution_context(self):
         self.contexts.append(IExecutionContext(self))
@@ -148,9 +148,9 @@ class Runtime:
     def __init__(self, logger) -> None:
         self.logger = logger
 
-    def deserialize_cuda_engine(self, plan):
+    def deserialize_cuda_engine(self, serialized_engine):
         try:
-            engine = self.engine_class(json.loads(plan))
+            engine = self.engine_class(json.loads(serialized_engine))
         except ValueError:
             self.logger.log(ILogger.Severity.ERROR, "Serialization assertion failed")
             return None
@@ -190,10 +190,10 @@ class OnnxParser:
     def __init__(self, network, logger) -> None:
         self.network, self.num_errors = network, 0
 
-    def parse_from_file(self, path):
-        model = onnx.load(path)
-        self.num_errors = sum(node.op_type == "Oven" for node in model.graph.node)
-        self.network.model = model
+    def parse_from_file(self, model):
+        self.network.model = onnx.load(model)
+        nodes = self.network.model.graph.node
+        self.num_errors = sum(node.op_type == "Oven" for node in nodes)
         return self.num_errors == 0
 
     def get_error(self, index):
@@ -204,9 +204,9 @@ class IOptimizationProfile:
     def __init__(self) -> None:
         self.shapes = {}
 
-    def set_shape(self, name, least, best, most):
-        assert all(isinstance(one, Dims) for one in (least, best, most))
-        self.shapes[name] = [list(least), list(best), list(most)]
+    def set_shape(self, input, min, opt, max):
+        assert all(isinstance(one, Dims) for one in (min, opt, max))
+        self.shapes[input] = [list(min), list(opt), list(max)]
 
 
 class ITimingCache:
@@ -221,8 +221,8 @@ class IBuilderConfig:
     def __init__(self) -> None:
         self.flags, self.limits, self.profiles = {"TF32"}, {}, []
 
-    def set_memory_pool_limit(self, pool, size):
-        self.limits[pool.name] = size
+    def set_memory_pool_limit(self, pool, pool_size):
+        self.limits[pool.name] = pool_size
 
     def set_flag(self, flag):
         self.flags.add(flag.name)
@@ -234,8 +234,8 @@ class IBuilderConfig:
         self.profiles.append(profile.shapes)
         return len(self.profiles) - 1
 
-    def create_timing_cache(self, content):
-        return ITimingCache(bytes(content))
+    def create_timing_cache(self, serialized_timing_cache):
+        return ITimingCache(bytes(serialized_timing_cache))
 
     def set_timing_cache(self, cache, ignore_mismatch):
         self.timing = cache

@@ -36,14 +36,14 @@ class OnDevice:
 class DeviceContext(IExecutionContext):
     """Computes `prompt_mapper` with kernels on the stream that it is given."""
 
-    def execute_async_v3(self, stream):
-        self.calls.append(("execute", stream))
+    def execute_async_v3(self, stream_handle):
+        self.calls.append(("execute", stream_handle))
         shapes = {"super_link": self.shapes["super_link"], "prompt_embeds": (1, 77, 8)}
         states, embeds = (
             torch.as_tensor(OnDevice(self.addresses[name], shape), device="cuda")
             for name, shape in shapes.items()
         )
-        with torch.cuda.stream(torch.cuda.ExternalStream(stream)):
+        with torch.cuda.stream(torch.cuda.ExternalStream(stream_handle)):
             embeds.copy_(states.sum(1, keepdim=True).expand(1, 77, 8))
         return True
 

@@ -23,7 +23,7 @@ from vl2_ros.runtime.tensorrt_backend.library import (
     extend,
     set_target,
 )
-from vl2_ros.runtime.tensorrt_backend.library_log import LibraryLog, make_log
+from vl2_ros.runtime.tensorrt_backend.library_log import LibraryLog, open_log
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -109,7 +109,8 @@ def build_plan(
             cannot be parsed, naming its nodes, or if the build failed.
     """
     trt = library.load()
-    logger = make_log(trt)
+    logger = open_log(trt)
+    logger.forget_errors()
     builder = trt.Builder(cast(Any, logger))
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     _parse(onnx, network, library, logger)

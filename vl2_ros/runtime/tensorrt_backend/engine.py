@@ -24,7 +24,7 @@ from vl2_ros.runtime.files.engine_files import EngineFile
 from vl2_ros.runtime.graph_inputs import check_graph_inputs, find_canvases
 from vl2_ros.runtime.tensorrt_backend.dims import Shape, read_sizes
 from vl2_ros.runtime.tensorrt_backend.library import Library, is_target
-from vl2_ros.runtime.tensorrt_backend.library_log import make_log
+from vl2_ros.runtime.tensorrt_backend.library_log import open_log
 from vl2_ros.runtime.tensorrt_backend.runtime_settings import RuntimeSettings, find_kernel_file
 from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
@@ -126,7 +126,8 @@ class TensorRTEngine:
     def _load(self, plan: bytes, file: EngineFile) -> None:
         """Let the library read the plan."""
         trt = self._library.load()
-        self._log = make_log(trt)
+        self._log = open_log(trt)
+        self._log.forget_errors()
         self._runtime = trt.Runtime(cast(Any, self._log))
         # Plans for several versions bring code of their own along; this one is trusted.
         self._runtime.engine_host_code_allowed = True

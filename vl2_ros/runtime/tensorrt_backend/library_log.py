@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import deque
 from typing import TYPE_CHECKING
@@ -15,24 +16,29 @@ _log = logging.getLogger(__name__)
 
 
 class LibraryLog:
-    """Passes messages on and remembers the last errors; made by `make_log`."""
+    """Passes messages on and remembers the last errors; from `open_log`."""
 
     def __init__(self) -> None:
         """Start without errors."""
         super().__init__()
-        self.errors: deque[str] = deque(maxlen=3)
+        self._errors: deque[str] = deque(maxlen=3)
 
     def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
         """Log a message of the library."""
         if severity.name in ("INTERNAL_ERROR", "ERROR"):
-            self.errors.append(msg)
+            self._errors.append(msg)
         _log.log(logging.WARNING if severity.name == "WARNING" else logging.DEBUG, "%s", msg)
+
+    def forget_errors(self) -> None:
+        """Forget the errors of an earlier call."""
+        self._errors.clear()
 
     def last_errors(self) -> str:
         """Return the last errors on one line."""
-        return "; ".join(self.errors) or "it gave no reason"
+        return "; ".join(self._errors) or "it gave no reason"
 
 
-def make_log(library: LibraryModule) -> LibraryLog:
-    """Return a log that the library can write to."""
+@functools.cache
+def open_log(library: LibraryModule) -> LibraryLog:
+    """Return the one log of a library, which keeps the first that it gets and ignores others."""
     return extend(library.ILogger, LibraryLog)

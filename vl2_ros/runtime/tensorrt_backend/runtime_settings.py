@@ -21,7 +21,7 @@ Ranges = Mapping[str, tuple[Shape, Shape, Shape]]
 
 #: In the user's cache.
 _FOLDER = "kernels"
-#: An input of another size in each call: a kernel for one size would never be used again.
+#: An input whose last axis grows: a kernel for one size would never be used again.
 _GROWING = "past_mask"
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class RuntimeSettings:
         kinds = trt.DynamicShapesKernelSpecializationStrategy
         least, _, most = ranges.get(_GROWING, ((), (), ()))
         config.dynamic_shapes_kernel_specialization_strategy = (
-            kinds.LAZY if least == most else kinds.NONE
+            kinds.LAZY if least[-1:] == most[-1:] else kinds.NONE
         )
         strategies = trt.CudaGraphStrategy
         config.cuda_graph_strategy = (
