@@ -31,7 +31,7 @@ class EngineInfo:
 
     Attributes:
         graph: name of the graph, such as `detection_decoder`.
-        backend: `torch`, `onnxruntime` or `tensorrt`.
+        backend: `torch`, `onnxruntime`, `tensorrt` or `tensorrt-rtx`.
         device: where it runs, such as `cpu` or `cuda:0`.
         inputs: tensor names that `run` needs.
         outputs: tensor names that `run` returns.

@@ -224,7 +224,7 @@ class ModelInfo:
     Attributes:
         name: of the checkpoint.
         identity: hash that changes with the weights; `pending` until all of them are hashed.
-        backend: torch, onnxruntime or tensorrt.
+        backend: torch, onnxruntime, tensorrt or tensorrt-rtx.
         device: where it runs, such as `cpu` or `cuda:0`.
         routes: those that its decoders serve.
         engine_identity: hash of the engine files; empty where the checkpoint itself is run.

@@ -1,1 +1,1 @@
-"""Inference backend: TensorRT."""
+"""Inference backends: TensorRT and TensorRT for RTX."""

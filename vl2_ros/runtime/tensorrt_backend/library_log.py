@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections import deque
 from typing import TYPE_CHECKING
@@ -12,6 +11,8 @@ from vl2_ros.runtime.tensorrt_backend.library import LibraryModule, extend
 if TYPE_CHECKING:
     import tensorrt as trt
 
+#: Interface of a library -> its log.
+_logs: dict[type, LibraryLog] = {}
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +39,9 @@ class LibraryLog:
         return "; ".join(self._errors) or "it gave no reason"
 
 
-@functools.cache
 def open_log(library: LibraryModule) -> LibraryLog:
     """Return the one log of a library, which keeps the first that it gets and ignores others."""
-    return extend(library.ILogger, LibraryLog)
+    log = _logs.get(library.ILogger)
+    if log is None:
+        log = _logs[library.ILogger] = extend(library.ILogger, LibraryLog)
+    return log

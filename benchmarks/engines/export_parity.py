@@ -1,6 +1,6 @@
 """Compare exported graphs at the released size with torch: largest difference over the peak.
 
-    python benchmarks/export_parity.py [--precision float32] [--only detection_decoder ...]
+    python benchmarks/engines/export_parity.py [--precision float32] [--only detection_decoder ...]
 
 Random weights. The vision tower is CLIP-L at 336 pixels, the decoder has a Swin-T backbone and sees
 an image of 800x1333 on its canvas, with 1, 20 and 80 classes. Torch in float32 is the reference

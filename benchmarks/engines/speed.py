@@ -1,6 +1,7 @@
 """Compare ONNX Runtime, eager torch and optionally torch.compile, graph by graph on the CPU.
 
-    python benchmarks/engines.py [--weights FOLDER] [--repeat 15] [--compile] [--only GRAPH ...]
+    python benchmarks/engines/speed.py [--weights FOLDER] [--repeat 15] [--compile]
+        [--only GRAPH ...]
 
 All run in one process on one thread, in turns, so that a busy machine slows all alike; a ratio is
 the median of the ratios of the turns. Without --weights the embedded model is measured. Engines are
