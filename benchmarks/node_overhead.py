@@ -4,16 +4,21 @@
                                        [--memory-frames 20000]
 
 A camera process sends 1280x720 rgb8 images on this machine, over plain DDS or, in a shell where
-ROS 2 and this package are sourced, over rclpy (`--transport ros`). Another process answers each
-with a VisionResult: first a bare subscriber that publishes from its callback, then the node with a
-watch. Printed for both, in milliseconds:
+ROS 2 and this package are sourced, over rclpy (`--transport ros`). Three other processes answer
+with a VisionResult, image by image in turns: `bare`, a subscriber that publishes from its callback;
+`node`, the node with a watch; `drawn`, the node with a watch whose five instances have masks, and a
+subscriber to the raw `~/annotated`. Printed for each, in milliseconds:
 
 * `added`: from the bytes of an image in the reading thread to the result passed to DDS, without
-  the perceiver's own time. The promise is p99 <= 3 ms for the node. Over rclpy it begins with the
-  message in the callback, as the bytes are read outside of Python.
+  the perceiver's own time. The promise is p99 <= 3 ms for the node, with masks and overlay as well,
+  on a machine with a core for each thread that works. Over rclpy it begins with the message in the
+  callback, as the bytes are read outside of Python.
 * `round_trip`: from before the image is published to the result in the camera's process.
-* `cpu`: processor time of the answering process per image, its DDS threads included; the number
-  that a busy machine changes least.
+* `cpu`: processor time of the answering process per image, its DDS threads and its drawing
+  included; the number that a busy machine changes least.
+* `worker_cpu`: processor time of the thread that answers, from its result to the published message:
+  what masks cost an answer, and drawing does not.
+* `drawn_share`: of `drawn`, the images that came annotated; the others were skipped for newer ones.
 
 `memory` then sends images as fast as results come, and compares the node's resident memory after
 the first tenth with that at the end.
@@ -40,73 +45,42 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from around_model.instant import FRAME_HW, InstantPerceiver
 
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import LATCHED, Qos, Subscription
-from vl2_ros.structures import (
-    Branch,
-    Command,
-    Detections,
-    Event,
-    Frame,
-    ModelInfo,
-    Result,
-    ResultEvent,
-    Route,
-)
 from vl2_ros.transports.dds.transport import DdsTransport
 from vl2_ros.transports.ros.transport import open_ros_transport
 
-FRAME_HW = (720, 1280)
+#: What answers; each is a process and a namespace.
+ROLES = ("bare", "node", "drawn")
 IMAGE, RESULT = "sensor_msgs/msg/Image", "vl2_ros/msg/VisionResult"
 COMMAND = "vl2_ros/msg/VisionCommand"
 RELIABLE_NEWEST = Qos(depth=1)
 PATIENCE_S = 60.0
 
 
-class InstantPerceiver:
-    """Finds the same five things in every image; remembers how long that took."""
-
-    def __init__(self) -> None:
-        self.info = ModelInfo("instant", "0", "numpy", "cpu", (Route.DETECT,))
-        self.own_s: dict[int, float] = {}
-        corners = np.arange(5, dtype=np.float32)[:, None] * 100
-        self._found = Detections(
-            boxes_xyxy=np.hstack([corners, corners, corners + 90, corners + 90]),
-            scores=np.linspace(0.9, 0.5, 5, dtype=np.float32),
-            class_ids=np.zeros(5, np.int64),
-            labels=("mug",) * 5,
-        )
-
-    def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
-        """Yield the result, nothing before it."""
-        began_s = time.perf_counter()
-        branch = Branch(Route.DETECT, ("mug",), self._found)
-        text = "I found: mug."
-        result = Result(command.id, frame.stamp_ns, frame.frame_id, text, (branch,))
-        self.own_s[frame.stamp_ns] = time.perf_counter() - began_s
-        yield ResultEvent(result)
-
-
-def open_transport(kind: str, node_name: str) -> Any:
-    """Open a transport, `dds` or `ros`."""
-    return DdsTransport(node_name) if kind == "dds" else open_ros_transport(node_name)
+def open_transport(kind: str, node_name: str, role: str) -> Any:
+    """Open a transport, `dds` or `ros`, whose topics are those of one answering process."""
+    open_one = DdsTransport if kind == "dds" else open_ros_transport
+    return open_one(node_name, namespace=role)
 
 
 class TimedTransport:
     """A transport that notes when images come in and when results go out."""
 
-    def __init__(self, kind: str, node_name: str) -> None:
-        self._transport = open_transport(kind, node_name)
+    def __init__(self, kind: str, role: str) -> None:
+        self._transport = open_transport(kind, "answerer", role)
         self.types = self._transport.types
         self.received_s: dict[int, float] = {}
         self.added_s: dict[int, float] = {}
+        self.worker_ended_s: dict[int, float] = {}
         self._bytes_came_s = 0.0
         if kind == "dds":
             self._time_reading()
@@ -155,6 +129,7 @@ class TimedPublisher:
     def publish(self, message: Any) -> None:
         """Publish and note."""
         self._publisher.publish(message)
+        self._times.worker_ended_s[stamp_of(message)] = time.thread_time()
         received_s = self._times.received_s.pop(stamp_of(message), None)
         if received_s is not None:
             self._times.added_s[stamp_of(message)] = time.perf_counter() - received_s
@@ -173,7 +148,7 @@ def resident_mb() -> float:
 
 def answer_bare(kind: str) -> None:
     """Publish an empty result for every image, from the callback."""
-    transport = TimedTransport(kind, "answerer")
+    transport = TimedTransport(kind, "bare")
     results = transport.advertise("~/result", RESULT, LATCHED)
     make = transport.types.make
 
@@ -181,30 +156,40 @@ def answer_bare(kind: str) -> None:
         results.publish(make(RESULT, header=message.header))
 
     transport.subscribe("image", IMAGE, RELIABLE_NEWEST, answer)
-    serve(transport, {})
+    serve(transport, {}, {})
     transport.close()
 
 
-def answer_with_node(kind: str) -> None:
+def answer_with_node(kind: str, role: str) -> None:
     """Let the node answer; the camera's process sends the watch."""
-    transport = TimedTransport(kind, "answerer")
-    perceiver = InstantPerceiver()
+    transport = TimedTransport(kind, role)
+    perceiver = InstantPerceiver(with_masks=role == "drawn")
     parameters = NodeParameters(image_transport="raw", image_reliability="reliable")
     server = PerceptionServer(perceiver, transport, parameters)
     server.start()
-    serve(transport, perceiver.own_s)
+    serve(transport, perceiver.own_s, perceiver.worker_began_s)
     server.stop()
     transport.close()
 
 
-def serve(transport: TimedTransport, own_s: dict[int, float]) -> None:
+def serve(transport: TimedTransport, own_s: dict[int, float], began_s: dict[int, float]) -> None:
     """Report times and memory so far for each line of input, then reset the times."""
     print("ready", flush=True)
     for _ in sys.stdin:
         added_ms = [(s - own_s.get(stamp, 0.0)) * 1e3 for stamp, s in transport.added_s.items()]
-        transport.added_s.clear()
-        own_s.clear()
-        noted = {"added_ms": added_ms, "cpu_s": time.process_time(), "resident_mb": resident_mb()}
+        worker_ms = [
+            (transport.worker_ended_s[stamp] - s) * 1e3
+            for stamp, s in began_s.items()
+            if stamp in transport.worker_ended_s
+        ]
+        for times in (transport.added_s, transport.worker_ended_s, own_s, began_s):
+            times.clear()
+        noted = {
+            "added_ms": added_ms,
+            "worker_ms": worker_ms,
+            "cpu_s": time.process_time(),
+            "resident_mb": resident_mb(),
+        }
         print(json.dumps(noted), flush=True)
 
 
@@ -220,19 +205,24 @@ class Camera:
         )
         assert self._answerer.stdout is not None
         self._answerer.stdout.readline()
-        self._transport = open_transport(kind, "camera")
+        self._transport = open_transport(kind, "camera", role)
         self._came = threading.Condition()
         self._last_stamp = 0
         self._last_came_s = 0.0
-        self._transport.subscribe("/answerer/result", RESULT, Qos(), self._note)
+        self.drawn = 0
+        self._transport.subscribe(f"/{role}/answerer/result", RESULT, Qos(), self._note)
+        if role == "drawn":
+            self._transport.subscribe(
+                f"/{role}/answerer/annotated", IMAGE, Qos(), self._count_drawn
+            )
         self._images = self._transport.advertise("image", IMAGE, RELIABLE_NEWEST)
-        commands = self._transport.advertise("/answerer/vision_command", COMMAND, Qos())
+        commands = self._transport.advertise(f"/{role}/answerer/vision_command", COMMAND, Qos())
         deadline_s = time.monotonic() + PATIENCE_S
         publishers = [self._images] if role == "bare" else [self._images, commands]
         while not all(publisher.count_subscribers() for publisher in publishers):
             assert time.monotonic() < deadline_s, "the answering process was not found"
             time.sleep(0.01)
-        if role == "node":
+        if role != "bare":
             commands.publish(self._transport.types.make(COMMAND, mode=1, text="find the mug"))
         self._rgb = np.random.default_rng(0).integers(0, 256, (*FRAME_HW, 3), dtype=np.uint8)
         self._count = 0
@@ -241,6 +231,9 @@ class Camera:
         with self._came:
             self._last_stamp, self._last_came_s = stamp_of(message), time.perf_counter()
             self._came.notify()
+
+    def _count_drawn(self, message: Any) -> None:
+        self.drawn += 1
 
     def ask(self) -> float:
         """Send one image and return the seconds until its result is here."""
@@ -290,25 +283,36 @@ def summarize(times_ms: list[float]) -> dict[str, float]:
     }
 
 
-def measure_times(kind: str, role: str, frames: int, rate_hz: float) -> dict[str, Any]:
-    """Send images at the camera's rate; the first ones warm up and do not count."""
-    camera = Camera(kind, role)
-    for _ in range(20):
-        camera.ask()
-    cpu_s = camera.collect()["cpu_s"]
-    round_trips_ms = []
+def measure_times(kind: str, frames: int, rate_hz: float) -> dict[str, dict[str, Any]]:
+    """Send an image to each in turns, at the camera's rate; the first ones do not count."""
+    cameras = {role: Camera(kind, role) for role in ROLES}
+    for camera in cameras.values():
+        for _ in range(20):
+            camera.ask()
+    cpu_s = {role: camera.collect()["cpu_s"] for role, camera in cameras.items()}
+    drawn = cameras["drawn"].drawn
+    round_trips_ms: dict[str, list[float]] = {role: [] for role in ROLES}
     next_s = time.monotonic()
-    for _ in range(frames):
+    for index in range(frames):
         next_s = max(next_s + 1 / rate_hz, time.monotonic())
+        # None is always the one behind another.
+        for place in range(len(ROLES)):
+            role = ROLES[(index + place) % len(ROLES)]
+            round_trips_ms[role].append(cameras[role].ask() * 1e3)
         time.sleep(max(0.0, next_s - time.monotonic()))
-        round_trips_ms.append(camera.ask() * 1e3)
-    noted = camera.collect()
-    camera.close()
-    return {
-        "added": summarize(noted["added_ms"]),
-        "round_trip": summarize(round_trips_ms),
-        "cpu": round((noted["cpu_s"] - cpu_s) * 1e3 / frames, 3),
-    }
+    measured = {}
+    for role, camera in cameras.items():
+        noted = camera.collect()
+        measured[role] = {
+            "added": summarize(noted["added_ms"]),
+            "round_trip": summarize(round_trips_ms[role]),
+            "cpu": round((noted["cpu_s"] - cpu_s[role]) * 1e3 / frames, 3),
+        }
+        if noted["worker_ms"]:
+            measured[role]["worker_cpu"] = summarize(noted["worker_ms"])
+        camera.close()
+    measured["drawn"]["drawn_share"] = round((cameras["drawn"].drawn - drawn) / frames, 2)
+    return measured
 
 
 def measure_memory(kind: str, frames: int) -> dict[str, float]:
@@ -334,27 +338,28 @@ def measure_memory(kind: str, frames: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure the bare pair, then the node, then memory; print one JSON document."""
+    """Measure the three in turns, then memory; print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--transport", choices=("dds", "ros"), default="dds")
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--rate", type=float, default=30.0, help="Hz")
     parser.add_argument("--memory-frames", type=int, default=20000, help="0 skips it")
-    parser.add_argument("--role", choices=("node", "bare"), help=argparse.SUPPRESS)
+    parser.add_argument("--role", choices=ROLES, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.role == "bare":
+        answer_bare(options.transport)
+        return
     if options.role:
-        {"node": answer_with_node, "bare": answer_bare}[options.role](options.transport)
+        answer_with_node(options.transport, options.role)
         return
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    document: dict[str, Any] = {
-        role: measure_times(options.transport, role, options.frames, options.rate)
-        for role in ("bare", "node")
-    }
-    document["node_over_bare"] = {
-        what: round(document["node"][what]["p50"] / document["bare"][what]["p50"], 2)
-        for what in ("added", "round_trip")
-    } | {"cpu": round(document["node"]["cpu"] / document["bare"]["cpu"], 2)}
+    document: dict[str, Any] = measure_times(options.transport, options.frames, options.rate)
+    for role in ROLES[1:]:
+        document[f"{role}_over_bare"] = {
+            what: round(document[role][what]["p50"] / document["bare"][what]["p50"], 2)
+            for what in ("added", "round_trip")
+        } | {"cpu": round(document[role]["cpu"] / document["bare"]["cpu"], 2)}
     if options.memory_frames:
         document["memory"] = measure_memory(options.transport, options.memory_frames)
     document["load_average"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None

@@ -74,19 +74,20 @@ class MaskCrop:
     def encode(self, frame_hw: tuple[int, int]) -> RunLengths:
         """Return the run lengths of the mask on its frame."""
         height, width = frame_hw
-        rows, columns = self.place
-        if not self.pixels.size:
-            return RunLengths(frame_hw, np.array([height * width], np.uint32))
-        strip = np.zeros((height, columns.stop - columns.start), np.bool_)
-        strip[rows] = self.pixels
-        counts = RunLengths.encode(strip).counts
-        counts[0] += columns.start * height
-        beyond = (width - columns.stop) * height
-        if len(counts) % 2:  # the last run is outside
-            counts[-1] += beyond
-        elif beyond:
-            counts = np.append(counts, np.uint32(beyond))
-        return RunLengths(frame_hw, counts)
+        # Down its columns, with a pixel outside before and after each.
+        columns = np.zeros((self.pixels.shape[1], self.pixels.shape[0] + 2), np.bool_)
+        columns[:, 1:-1] = self.pixels.T
+        changes = np.flatnonzero(columns[:, 1:] ^ columns[:, :-1])
+        column, row = np.divmod(changes, self.pixels.shape[0] + 1)
+        borders = (column + self.left) * height + row + self.top
+        if self.pixels.shape[0] == height:
+            # A run that ends with its column and goes on in the next has two borders there.
+            twice = np.flatnonzero(borders[1:] == borders[:-1])
+            borders = np.delete(borders, np.concatenate([twice, twice + 1]))
+        if len(borders) and borders[-1] == height * width:
+            borders = borders[:-1]
+        counts = np.diff(borders, prepend=0, append=height * width)
+        return RunLengths(frame_hw, counts.astype(np.uint32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,1 @@
+"""What is computed around the model: timed against plain forms of the same."""
