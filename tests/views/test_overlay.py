@@ -16,7 +16,7 @@ from vl2_ros.structures import (
     Route,
 )
 from vl2_ros.views.caption import UNLIKE_COLOR
-from vl2_ros.views.overlay import MIN_SIDE, PALETTE, choose_color, draw_overlay
+from vl2_ros.views.overlay import FILL_SHARE, MIN_SIDE, PALETTE, choose_color, draw_overlay
 
 
 def make_frame(height: int = 480, width: int = 640, value: int = 128) -> Frame:
@@ -69,6 +69,17 @@ def test_mask_inside_is_tinted_and_outside_is_not():
     far = touched(image, frame)
     far[150:320, 80:260] = False
     assert not far.any()
+
+
+def test_tint_is_the_same_share_of_every_value():
+    rgb = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    masks = np.zeros((1, 480, 640), bool)
+    masks[0, 100:400, 100:400] = True
+    image = draw_overlay(
+        Frame(rgb), make_result([(100, 100, 400, 400)], masks=masks), caption=False
+    )
+    mixed = rgb[150:350, 150:350] * (1.0 - FILL_SHARE) + np.array(PALETTE[0]) * FILL_SHARE
+    np.testing.assert_array_equal(image[150:350, 150:350], mixed.astype(np.uint8))
 
 
 def test_hole_of_a_mask_keeps_the_image():
