@@ -10,8 +10,8 @@ from onnx import TensorProto
 from tests.runtime.onnxruntime_backend.onnx_files import list_engines, write_mapper
 from vl2_ros.export.engine_builders import OnnxRuntimeBuilder
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
-from vl2_ros.runtime.files.parity_gate import Sample, sample_path, write_sample
 from vl2_ros.runtime.files.engine_files import EMBEDDINGS, EngineFile, read_engine_files
+from vl2_ros.runtime.files.parity_gate import Sample, sample_path, write_sample
 
 MAPPER = GraphProfile("prompt_mapper", "float32", ({},))
 PROFILE = EngineProfile("testing", "onnxruntime", {"prompt_mapper": MAPPER})

@@ -15,10 +15,10 @@ from vl2_ros.export import profile_export
 from vl2_ros.export.build_engines import build_engines
 from vl2_ros.export.engine_profile import EngineProfile, read_profile
 from vl2_ros.export.engine_store import EngineStore, clean_exported
-from vl2_ros.runtime.files.parity_gate import find_samples, read_sample
 from vl2_ros.export.profile_export import export_for_profile
 from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.runtime.files.engine_files import read_engine_files
+from vl2_ros.runtime.files.parity_gate import find_samples, read_sample
 from vl2_ros.runtime.files.weights_identity import identify_weights
 
 LANGUAGE = {

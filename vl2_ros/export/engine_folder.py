@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from safetensors.numpy import save_file
 
@@ -42,6 +41,8 @@ from vl2_ros.runtime.language.graph_language import TOKEN_EMBEDDINGS
 #: Default for the most regions of one command, and the most rows of one call.
 _MOST_REGIONS, _MOST_ROWS = 16, 8
 _SIDES = ("height", "width")
+#: Rows of a table that are compared at a time.
+_BLOCK_ROWS = 1024
 #: The file of weights in a checkpoint folder that graphs may refer to.
 WEIGHTS = WEIGHT_FILES[0]
 #: Table that is looked up outside of the graphs -> its name in the network and in that file.
@@ -287,9 +288,9 @@ def _write_embeddings(network: MappedNetwork, path: Path, dtype: torch.dtype) ->
     """Write the tables that are looked up outside of the graphs, at half size where exact."""
     arrays = {}
     for name, parameter in _TABLES.items():
-        wide = network.read(parameter, dtype).float().numpy()
-        with np.errstate(over="ignore"):
-            narrow = wide.astype(np.float16)
-        is_exact = np.array_equal(narrow.astype(np.float32), wide)
-        arrays[name] = np.ascontiguousarray(narrow if is_exact else wide)
+        wide = network.read(parameter, dtype)
+        narrow = wide.half()
+        blocks = zip(narrow.split(_BLOCK_ROWS), wide.split(_BLOCK_ROWS), strict=True)
+        is_exact = all(torch.equal(one.float(), other.float()) for one, other in blocks)
+        arrays[name] = (narrow if is_exact else wide.float()).numpy()
     write_whole(path, partial(save_file, arrays))

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.decoders.prediction_heads import ClassLogits, FloatMLP
@@ -67,11 +68,23 @@ class GraphForm(nn.Module):
 
 
 def narrow_weights(module: nn.Module) -> None:
-    """Make the weights of a module float16 but for the parts that compute in float32, in place."""
+    """Make the weights of a module float16 but for the parts that compute in float32, in place.
+
+    Rotary frequencies keep every digit: they are multiplied by positions, and those of float16 are
+    off by half a radian after some thousand.
+    """
+    frequencies = {
+        part: dict(part.named_buffers())
+        for part in module.modules()
+        if isinstance(part, LlamaRotaryEmbedding)
+    }
     module.half()
     for part in module.modules():
         if isinstance(part, _WIDE_MODULES):
             part.float()
+    for part, buffers in frequencies.items():
+        for name, buffer in buffers.items():
+            setattr(part, name, buffer)
 
 
 class _WideFunctions(TorchFunctionMode):

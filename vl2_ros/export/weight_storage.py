@@ -152,7 +152,7 @@ def refer_to_weights(model: onnx_ir.Model, weights: StoredWeights) -> None:
 
 def store_exact_halves(model: onnx_ir.Model) -> None:
     """Narrow the float32 initializers of a model that float16 holds exactly, in place."""
-    for name, value in _list_weights(model):
+    for _, value in _list_weights(model):
         narrow = _to_exact_half(value.const_value.numpy())  # type: ignore[union-attr]
         if narrow is None:
             continue
@@ -162,7 +162,7 @@ def store_exact_halves(model: onnx_ir.Model) -> None:
 def store_narrow(
     model: onnx_ir.Model, value: onnx_ir.Value, narrow: onnx_ir.TensorProtocol
 ) -> None:
-    """Store a float32 initializer of a model as a narrower tensor, which a node widens, in place."""
+    """Replace a float32 initializer by a narrower one and a node that widens it, in place."""
     name = str(value.name)
     narrow.name = f"{name}.half"
     stored = onnx_ir.Value(
