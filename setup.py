@@ -22,8 +22,8 @@ FOXGLOVE = ["foxglove-sdk>=0.30"]
 EVAL = ["faster-coco-eval>=1.8", "pycocotools>=2.0.11"]
 # NVIDIA has it for these two platforms; elsewhere, as on a Jetson, there is TensorRT itself.
 _RTX_PLATFORMS = (
-    "(sys_platform == 'linux' and platform_machine == 'x86_64') or "
-    "(sys_platform == 'win32' and platform_machine == 'AMD64')"
+    "python_version < '3.14' and (sys_platform == 'linux' and platform_machine == 'x86_64' or "
+    "sys_platform == 'win32' and platform_machine == 'AMD64')"
 )
 RTX = [f"tensorrt-rtx-cu13>=1.7.1; {_RTX_PLATFORMS}"]
 #: Files that stand at the root, where ROS or people look for them -> where a wheel carries them.

@@ -27,7 +27,6 @@ from torch import Tensor
 
 from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_folder import fixed_axes
-from vl2_ros.export.parity_gate import Sample, describe_misses, measure_misses
 from vl2_ros.export.precision import GraphForm
 from vl2_ros.export.profile_export import make_inputs
 from vl2_ros.loading import EMBEDDED_WEIGHTS
@@ -36,6 +35,7 @@ from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.runtime.cuda_graphs import GraphReplay
 from vl2_ros.runtime.files.engine_files import EngineFile
+from vl2_ros.runtime.files.parity_gate import Sample, describe_misses, measure_misses
 from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 from vl2_ros.runtime.tensorrt_backend.build import PlanOrder, build_plan
 from vl2_ros.runtime.tensorrt_backend.engine import TensorRTEngine

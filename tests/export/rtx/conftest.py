@@ -12,35 +12,32 @@ from vl2_ros.loading import EMBEDDED_WEIGHTS
 
 
 @pytest.fixture(scope="session")
-def find_embedded(run_dir: Path) -> Callable[[str], Path]:
-    """The folder of the embedded model's graphs at a precision; exported once in a run."""
+def find_embedded(run_dir: Path) -> Callable[[str, str], Path]:
+    """A graph of the embedded model; float32 is shipped, float16 is exported once in a run."""
 
     @cache
-    def find(precision: str) -> Path:
+    def find(name: str, precision: str) -> Path:
         if precision == "float32":
-            return EMBEDDED_WEIGHTS
-        graphs = ("vision_encoder", "language_model", "detection_decoder")
-        requests = {name: PlainRequest(precision) for name in graphs}
-        return make_once(
-            run_dir / "exports" / f"embedded_{precision}",
+            return EMBEDDED_WEIGHTS / f"{name}.onnx"
+        requests = {name: PlainRequest(precision)}
+        folder = make_once(
+            run_dir / "exports" / f"embedded_{name}_{precision}",
             lambda folder: export_engines(EMBEDDED_WEIGHTS, folder, requests, is_compact=False),
         )
+        return folder / f"{name}.onnx"
 
     return find
 
 
 @pytest.fixture(scope="session")
 def find_release(run_dir: Path, golden_dir: Path) -> Callable[[str, str], Path]:
-    """The folder of some graphs of the tiny release at a precision; exported once in a run."""
+    """A graph of the tiny release at a precision; exported once in a run."""
 
     @cache
-    def find(precision: str, part: str) -> Path:
-        graphs = ("vision_encoder", "region_encoder", "language_model")
-        requests = {
-            name: PlainRequest(precision) for name in (graphs if part == "language" else (part,))
-        }
-        return make_once(
-            run_dir / "exports" / f"release_{part}_{precision}",
+    def find(name: str, precision: str) -> Path:
+        requests = {name: PlainRequest(precision)}
+        folder = make_once(
+            run_dir / "exports" / f"release_{name}_{precision}",
             lambda folder: export_engines(
                 golden_dir / "release_tiny" / "safetensors",
                 folder,
@@ -49,5 +46,6 @@ def find_release(run_dir: Path, golden_dir: Path) -> Callable[[str, str], Path]:
                 is_compact=False,
             ),
         )
+        return folder / f"{name}.onnx"
 
     return find

@@ -82,12 +82,13 @@ class RuntimeSettings:
 
     def save_kernels(self) -> None:
         """Write the compiled kernels; where that fails, the next start compiles them again."""
-        if self._cache is None:
+        content = None if self._cache is None else self._cache.serialize()
+        if content is None:
             return
         part = self._kernels.with_name(self._kernels.name + ".part")
         try:
             self._kernels.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(self._cache.serialize())
+            part.write_bytes(content)
             part.replace(self._kernels)
         except OSError as error:
             _log.warning("compiled kernels are not kept: %s", error)
