@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from vl2_ros.errors import EngineError, InputError
 from vl2_ros.model.diffusion.config import DiffusionConfig
@@ -23,15 +22,15 @@ from vl2_ros.processing.images.generator_images import (
 )
 from vl2_ros.runtime.diffusion.denoise import (
     Guidance,
+    Place,
     denoise,
-    draw_noise,
     guide_editing,
     guide_generation,
-    to_array,
-    to_tensor,
+    place_on_host,
 )
+from vl2_ros.runtime.diffusion.noise import Noise
 from vl2_ros.runtime.diffusion.schedulers import check_scheduler, make_scheduler, name_scheduler
-from vl2_ros.runtime.engine import Array, Engine, EngineInfo, to_numpy
+from vl2_ros.runtime.engine import Array, Engine, EngineInfo
 from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, ProgressEvent, Route
 
 STAGE = "diffusion"
@@ -41,6 +40,8 @@ IMAGE_GUIDANCE = 1.5
 STEPS = {Route.GENERATE: 50, Route.EDIT: 100}
 #: Distilled weights need few steps, and include the guidance.
 DISTILLED_STEPS, DISTILLED_GUIDANCE = 4, 1.0
+#: Of the latents of Stable Diffusion 1, as the graph table has them.
+LATENT_CHANNELS = 4
 #: Sampled seeds are short enough to be typed, and never 0, which means none in messages.
 _MAX_DRAWN_SEED = 2**32 - 1
 
@@ -120,6 +121,7 @@ class DiffusionGenerator:
         engines: DiffusionEngines,
         settings: DiffusionSettings,
         is_unsafe: Callable[[np.ndarray], bool] | None = None,
+        place: Place = place_on_host,
     ) -> None:
         """Store the parts.
 
@@ -129,6 +131,7 @@ class DiffusionGenerator:
             settings: those of the weights.
             is_unsafe: whether pixels (3, H, W) float32, about -1..1, must not be shown; None
                 where the checkpoint has no such check.
+            place: brings arrays to where the steps are computed; by default numpy on the host.
 
         Raises:
             CheckpointError: if the scheduler's settings are of an unknown kind.
@@ -140,10 +143,8 @@ class DiffusionGenerator:
         self._engines = engines
         self._settings = settings
         self._is_unsafe = is_unsafe
+        self._place = place
         self._own_scheduler = name_scheduler(settings.scheduler)
-        # torch may be without CUDA while engines have it; those accept arrays of the CPU.
-        reachable = torch.cuda.is_available()
-        self._device = torch.device(engines.denoiser.info.device if reachable else "cpu")
 
     @property
     def info(self) -> EngineInfo:
@@ -160,12 +161,12 @@ class DiffusionGenerator:
         """
         plan = self._plan(options, source)
         scheduler = make_scheduler(plan.scheduler, self._settings.scheduler, plan.steps)
-        random = torch.Generator().manual_seed(plan.seed)
+        noise = Noise(plan.seed)
         guidance = self._guide(states, plan, source)
         height, width = (side // self._settings.block for side in plan.size_hw)
-        latents = draw_noise((height, width), random, self._device)
-        steps = denoise(self._engines.denoiser, scheduler, guidance, latents, random)
-        calls = len(scheduler.timesteps)
+        latents = self._place(noise.draw((1, LATENT_CHANNELS, height, width)))
+        steps = denoise(self._engines.denoiser, scheduler, guidance, latents, noise, self._place)
+        calls = len(scheduler.times)
         for call in range(calls):
             latents = next(steps)
             yield ProgressEvent(STAGE, call + 1, calls)
@@ -221,21 +222,19 @@ class DiffusionGenerator:
 
     def _guide(self, states: Array, plan: _Plan, source: Frame | None) -> Guidance:
         mapped = self._engines.prompt_mapper.run({"super_link": states[None]})
-        words, no_words = (
-            to_tensor(mapped[name], self._device) for name in ("prompt_embeds", "no_words")
-        )
+        words, no_words = (self._place(mapped[name]) for name in ("prompt_embeds", "no_words"))
         if self._engines.vae_encoder is None or self._route is Route.GENERATE or source is None:
             return guide_generation(words, no_words, plan.guidance)
         pixels = preprocess_source(source, plan.size_hw)[None]
         encoded = self._engines.vae_encoder.run({"pixels": pixels})
-        latents = to_tensor(encoded["latents"], self._device)
+        latents = self._place(encoded["latents"])
         return guide_editing(words, no_words, latents, plan.guidance, plan.image_guidance)
 
-    def _decode(self, latents: torch.Tensor) -> np.ndarray:
+    def _decode(self, latents: Array) -> np.ndarray:
         """Turn (1, 4, h, w) latents into (3, H, W) float32 pixels, about -1..1."""
-        unscaled = to_array(latents / self._settings.latent_scale)
+        unscaled = latents / self._settings.latent_scale
         decoded = self._engines.vae_decoder.run({"latents": unscaled})["pixels"]
-        pixels: np.ndarray = to_numpy(decoded)[0]
+        pixels: np.ndarray = place_on_host(decoded)[0]
         if not np.isfinite(pixels).all():
             raise EngineError(
                 "the generated image is NaN or infinite; use another scheduler, a lower guidance, "
