@@ -92,7 +92,12 @@ def load_pipeline(options: LoadOptions | None = None) -> Pipeline:
         load = _choose_library(backend, options.device)
         loaded = load_exported_engines(files, tokenizer.tokens, load)
         fit_processing(loaded, tokenizer, processing)
-        return _complete(loaded, folder, options.device, options.without)
+        off = {name: explain_switched_off(name) for name in options.without}
+        loaded = replace(loaded, absent=off)
+        if not _makes_images(_read_config(folder)):
+            return loaded
+        loaded, missing = _add_engine_generators(loaded, files, folder, options, backend, load)
+        return _complete_images(loaded, missing, folder, options) if missing else loaded
 
     engines = (
         load_torch()
@@ -196,25 +201,73 @@ def _choose_library(backend: str, device: str) -> LoadEngine:
 
 
 def _switch_off(files: EngineFiles, without: Collection[str]) -> EngineFiles:
-    kept = {graph: file for graph, file in files.graphs.items() if graph not in without}
+    off = [PARTS[name] for name in without]
+    kept = {
+        name: file
+        for name, file in files.graphs.items()
+        if not any(part.owns(name) for part in off)
+    }
     return replace(files, graphs=kept)
 
 
-def _complete(loaded: Engines, folder: Path, device: str, without: Collection[str]) -> Engines:
-    """Note what was switched off; add what makes images, which torch runs beside any engines."""
-    values = _read_config(folder)
-    loaded = replace(loaded, absent={name: explain_switched_off(name) for name in without})
-    if not _makes_images(values):
-        return loaded
+def _add_engine_generators(
+    loaded: Engines,
+    files: EngineFiles,
+    folder: Path,
+    options: LoadOptions,
+    backend: str,
+    load: LoadEngine,
+) -> tuple[Engines, dict[str, str]]:
+    """Add what the engines can draw.
+
+    Returns:
+        The engines, and parts of the checkpoint that lack some -> what is missing.
+    """
+    from vl2_ros.model.checkpoint.config import read_checkpoint_config
+    from vl2_ros.runtime.diffusion.engine_generators import find_generators
+
+    config = read_checkpoint_config(folder, needs_libraries=False)
+    found = find_generators(
+        files, config, load, backend=backend, device=options.device, without=options.without
+    )
+    loaded = replace(
+        loaded,
+        image_generators=found.generators,
+        absent={**config.unavailable, **loaded.absent},
+    )
+    return loaded, {
+        name: f"the engines in {files.folder} lack {', '.join(names)}; build them as well"
+        for name, names in found.missing.items()
+    }
+
+
+def _complete_images(
+    loaded: Engines, missing: Mapping[str, str], folder: Path, options: LoadOptions
+) -> Engines:
+    """Let torch make the images that engines are missing for, or note why it does not."""
+    if not options.allow_fallback:
+        return replace(loaded, absent={**missing, **loaded.absent})
+    others = [name for name in IMAGE_PARTS if name not in missing]
     try:
         from vl2_ros.runtime.torch_backend.loading import add_torch_generators
 
-        return add_torch_generators(loaded, folder, device=device, without=without)
-    except ModuleNotFoundError as missing:
-        reason = f"it needs the package {missing.name}; pip install 'vl2_ros[diffusion]'"
+        completed = add_torch_generators(
+            loaded, folder, device=options.device, without=(*options.without, *others)
+        )
+    except ModuleNotFoundError as error:
+        why = f"the package {error.name} is missing; pip install 'vl2_ros[diffusion]'"
+        completed, problems = loaded, dict.fromkeys(missing, why)
     except EngineError as error:  # a torch without the device that the engines run on
-        reason = str(error)
-    return replace(loaded, absent={**dict.fromkeys(IMAGE_PARTS, reason), **loaded.absent})
+        completed, problems = loaded, dict.fromkeys(missing, str(error))
+    else:
+        problems = {name: why for name, why in completed.absent.items() if name in missing}
+    for name in missing.keys() - problems.keys():
+        _log.warning("torch answers in place of the engines: %s", missing[name])
+    absent = {
+        name: f"{missing[name]}; torch cannot take their place: {why}"
+        for name, why in problems.items()
+    }
+    return replace(completed, absent={**absent, **loaded.absent})
 
 
 def _makes_images(values: Mapping[str, Any]) -> bool:
@@ -235,7 +288,7 @@ def _check_completeness(files: EngineFiles, folder: Path, without: Collection[st
     values = _read_config(folder)
     own = take_object(values, "model", error=CheckpointError)
     config = ModelConfig.from_dict(own) if own else ModelConfig.from_release(values)
-    # What makes images is run by torch beside any engines.
+    # What draws may be run by torch beside any engines.
     kept = (PARTS[name] for name in config.parts if name not in {*without, *IMAGE_PARTS})
     needed = (*CORE_GRAPHS, *(graph for part in kept for graph in part.graphs))
     missing = [graph for graph in needed if graph not in files.graphs]

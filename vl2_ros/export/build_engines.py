@@ -11,6 +11,7 @@ from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_builders import Builder
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.export.engine_store import EngineStore, StoredEngine
+from vl2_ros.model.parts import graph_of
 from vl2_ros.runtime.engine import Engine
 from vl2_ros.runtime.files.engine_files import EngineFile, read_engine_files
 from vl2_ros.runtime.files.parity_gate import (
@@ -22,7 +23,7 @@ from vl2_ros.runtime.files.parity_gate import (
 )
 from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
 
-#: Called with the graph and the progress of its build.
+#: Called with the name of the engine and the progress of its build.
 GraphListener = Callable[[str, BuildProgress], None]
 
 
@@ -64,7 +65,10 @@ def build_engines(
         EngineError: if the folder cannot be used, or naming every graph that failed.
     """
     exported = read_engine_files(source)
-    wanted = [name for name in profile.graphs if name in exported.graphs]
+    wanted = [
+        name for graph in profile.graphs for name in exported.graphs if graph_of(name) == graph
+    ]
+    there = {graph_of(name) for name in wanted}
     before = {one.recipe.identity for one in store.list_engines()}
     engines: list[StoredEngine] = []
     failed: dict[str, EngineError] = {}
@@ -87,7 +91,7 @@ def build_engines(
     return BuildReport(
         tuple(engines),
         tuple(one.recipe.graph for one in engines if one.recipe.identity not in before),
-        tuple(name for name in profile.graphs if name not in exported.graphs),
+        tuple(graph for graph in profile.graphs if graph not in there),
     )
 
 
@@ -109,7 +113,7 @@ def _build_one(
         open_shapes(graph, source),
         builder,
         functools.partial(compare_with_torch, source=source),
-        functools.partial(progress, source.graph),
+        functools.partial(progress, source.name),
     )
 
 
@@ -143,7 +147,7 @@ class Verdict:
     """The result of a check of one engine.
 
     Attributes:
-        graph: its name.
+        graph: name of the engine.
         problem: empty if it is fit for use.
         misses: how far each output is from torch's; empty where that could not be measured.
     """
@@ -164,10 +168,10 @@ def verify_engine(file: EngineFile, builder: Builder, source: Path) -> Verdict:
     try:
         file.check()
         file.check_built(builder.runtime, builder.device_name)
-        exported = read_engine_files(source).require(file.graph)
+        exported = read_engine_files(source).require(file.name)
         misses = tuple(compare_with_torch(builder.load(file), source=exported))
     except EngineError as error:
-        return Verdict(file.graph, str(error))
+        return Verdict(file.name, str(error))
     over = [one for one in misses if one.is_over]
     problem = f"too far from torch: {describe_misses(over)}" if over else ""
-    return Verdict(file.graph, problem, misses)
+    return Verdict(file.name, problem, misses)

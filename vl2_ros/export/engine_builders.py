@@ -171,7 +171,7 @@ class TensorRTBuilder:
 
     def accept(self, file: EngineFile) -> None:
         """Put a plan that was built here on the list of plans that may be loaded."""
-        self._trusted.add(file.sha256, f"{file.graph}, built with {file.built_with}")
+        self._trusted.add(file.sha256, f"{file.name}, built with {file.built_with}")
 
 
 def make_builder(profile: EngineProfile, trusted: TrustedPlans | None = None) -> Builder:

@@ -8,6 +8,7 @@ change from call to call.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,18 +29,24 @@ from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.checkpoint.shards import WEIGHT_FILES
 from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.diffusion.graphs import size_diffusion_axes
 from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
 from vl2_ros.model.graphs import GRAPHS, GraphSpec
 from vl2_ros.model.language.super_link import TABLES
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.parts import CORE_GRAPHS, IMAGE_PARTS, PARTS, PERCEPTION_PARTS
+from vl2_ros.model.parts import PARTS, PERCEPTION_PARTS, SAFETY_CHECKER, graph_of
 from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.runtime.diffusion.safety import read_checked_images
 from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, FORMAT
 from vl2_ros.runtime.files.weights_identity import identify_weights
 from vl2_ros.runtime.language.graph_language import TOKEN_EMBEDDINGS
 
+_log = logging.getLogger(__name__)
+
 #: Default for the most regions of one command, and the most rows of one call.
 _MOST_REGIONS, _MOST_ROWS = 16, 8
+#: Rows of a denoising step: without guidance, of generation, of editing.
+_IMAGES = (1, 2, 3)
 _SIDES = ("height", "width")
 #: Rows of a table that are compared at a time.
 _BLOCK_ROWS = 1024
@@ -83,6 +90,7 @@ def export_engines(
     graphs: Mapping[str, GraphRequest] | None = None,
     *,
     decoder_hw: tuple[int, int] | None = None,
+    generated_hw: tuple[int, int] | None = None,
     is_compact: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
@@ -92,11 +100,13 @@ def export_engines(
         weights: a checkpoint folder, released or saved by vl2_ros.
         out: folder to write to; engines of the same names are replaced. In the checkpoint folder
             itself graphs and embeddings refer to its `model.safetensors`.
-        graphs: name -> its settings; one that the checkpoint lacks is skipped. None exports
-            every graph of the checkpoint in float32.
+        graphs: name in the graph table -> its settings; one that the checkpoint lacks is skipped.
+            None exports every graph of the checkpoint in float32.
         decoder_hw: height and width of the perception decoders' images, which then are fixed.
             None leaves them open where the backbone can (ResNet), and uses the sides that the
             model was trained on where not (Swin).
+        generated_hw: height and width of generated and edited images, which are fixed; None: those
+            that the denoiser was trained on.
         is_compact: see `export_onnx`; files for TensorRT are better without.
         progress: called with the name of each graph before it is exported.
 
@@ -112,7 +122,11 @@ def export_engines(
     out.mkdir(parents=True, exist_ok=True)
     stored = _open_weights(weights) if out.samefile(weights) else None
     processing = load_processing(weights)
-    config = read_checkpoint_config(weights).model
+    checkpoint = read_checkpoint_config(weights)
+    config = checkpoint.model
+    for name, reason in checkpoint.unavailable.items():
+        if graphs is None or not {*PARTS[name].graphs}.isdisjoint(graphs):
+            _log.warning("%s: no engines of %s: %s", weights, name, reason)
     entries: dict[str, Any] = {}
     for precision in ("float32", "float16"):
         requests = _requests_of(graphs, precision)
@@ -124,12 +138,16 @@ def export_engines(
         dtype = getattr(torch, precision)
         model = load_model(weights, dtype=dtype, parts=parts) if network is None else network.model
         for name in list_graphs(model):
-            if name not in requests:
+            request = requests.get(graph_of(name))
+            if request is None:
                 continue
             if progress is not None:
                 progress(name)
-            sizes = fixed_axes(model) | _changing_axes(model, name, processing, decoder_hw)
-            sizes |= dict(requests[name].axes)
+            if graph_of(name) == name:
+                sizes = fixed_axes(model) | _changing_axes(model, name, processing, decoder_hw)
+            else:
+                sizes = _size_generator(model, name, generated_hw)
+            sizes |= dict(request.axes)
             options = {"precision": precision, "is_compact": is_compact, "weights": stored}
             options["network"] = network
             entries[name] = _export(model, name, sizes, out, **options)
@@ -159,16 +177,14 @@ def _parts_of(config: ModelConfig, requests: Mapping[str, GraphRequest]) -> list
     """Return the parts of the network that the graphs need; others need not be read."""
     parts = (PARTS[name] for name in config.parts)
     # A graph gives more where the network has a part that reads it.
-    return [part.name for part in parts if not {*part.graphs, part.read_from}.isdisjoint(requests)]
+    return [
+        part.name
+        for part in parts
+        if not {*part.graphs, *part.optional_graphs, part.read_from}.isdisjoint(requests)
+    ]
 
 
-_EVERYTHING: Mapping[str, GraphRequest] = {
-    graph: PlainRequest()
-    for graph in (
-        *CORE_GRAPHS,
-        *(graph for name in PARTS if name not in IMAGE_PARTS for graph in PARTS[name].graphs),
-    )
-}
+_EVERYTHING: Mapping[str, GraphRequest] = {graph: PlainRequest() for graph in GRAPHS}
 
 
 def fixed_axes(model: VisionLLM) -> dict[str, AxisSize]:
@@ -210,6 +226,17 @@ def _changing_axes(
     return sizes | _image_axes(config.backbone_config["model_type"], processing, decoder_hw)
 
 
+def _size_generator(
+    model: VisionLLM, name: str, generated_hw: tuple[int, int] | None
+) -> dict[str, AxisSize]:
+    """Return the axes of a graph of image generation or editing."""
+    network = model.get_submodule(name.partition(".")[0])
+    sizes: dict[str, AxisSize] = {**size_diffusion_axes(network, generated_hw), "images": _IMAGES}
+    if graph_of(name) == SAFETY_CHECKER and (images := read_checked_images(network.folder)):
+        sizes["checker_side"] = images.crop_hw[0]
+    return sizes
+
+
 def _image_axes(
     backbone: str, processing: ProcessingConfig, decoder_hw: tuple[int, int] | None
 ) -> dict[str, AxisSize]:
@@ -247,7 +274,8 @@ def _export(
     path = out / f"{name}.onnx"
     # An old weights file would stay beside a graph that does not need one.
     path.with_name(path.name + WEIGHTS_SUFFIX).unlink(missing_ok=True)
-    module, dtype = build_graph(model, name), getattr(torch, options["precision"])
+    module = build_graph(model, name) if network is None else network.build_graph(name)
+    dtype = getattr(torch, options["precision"])
     if network is None:
         export_onnx(module, spec, sizes, path, **options)
     elif name == "language_model":
@@ -277,7 +305,7 @@ def _describe_file(path: Path) -> dict[str, Any]:
 def _named_axes(name: str, spec: GraphSpec) -> list[str]:
     axes = (axis for tensor in spec.inputs for axis in tensor.axes)
     named = [axis for axis in axes if isinstance(axis, str)]
-    return list(dict.fromkeys([*named, *(["layers"] if GRAPHS[name].is_layered else [])]))
+    return list(dict.fromkeys([*named, *(["layers"] if GRAPHS[graph_of(name)].is_layered else [])]))
 
 
 def _plain(size: AxisSize) -> int | list[int]:

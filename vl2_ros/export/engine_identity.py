@@ -11,6 +11,7 @@ from typing import Any
 from vl2_ros.documents import check_int, check_object, check_text, shorten
 from vl2_ros.errors import EngineError
 from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.parts import graph_of
 
 #: Of the recipe's form: raised when a build comes out differently from the same recipe.
 RECIPE_VERSION = 1
@@ -21,7 +22,7 @@ class EngineRecipe:
     """Everything that an engine depends on.
 
     Attributes:
-        graph: name in the graph table.
+        graph: name of the engine, see `EngineFile`.
         onnx_sha256: of the file that it is built from.
         runtime: library and version that builds it, such as `tensorrt 10.3.0`.
         device: name and architecture, such as `NVIDIA Orin sm_87`.
@@ -75,7 +76,7 @@ class EngineRecipe:
             for name in ("graph", "onnx_sha256", "runtime", "device", "precision"):
                 check_text(name, getattr(recipe, name), error=EngineError)
             options = check_object("options", recipe.options, error=EngineError)
-            if recipe.graph not in GRAPHS or not all(
+            if graph_of(recipe.graph) not in GRAPHS or not all(
                 isinstance(one, int | bool | str) for one in options.values()
             ):
                 raise EngineError("expected a known graph and plain options")

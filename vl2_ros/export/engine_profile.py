@@ -118,7 +118,8 @@ class EngineProfile:
         device: cpu, cuda or cuda:1.
         decoder_hw: height and width of the images of the perception decoders in pixels, padded;
             None leaves them open where the network can (see `export_engines`).
-        generated_hw: height and width of generated and edited images, in pixels.
+        generated_hw: height and width of generated and edited images, in pixels; None: those that
+            the denoiser was trained on.
         max_tiles: most tiles that an image is cut into, see `LoadOptions`; the ranges must hold
             prompts of as many. None: the checkpoint's own.
         workspace_mb: scratch memory that a TensorRT build may take.
@@ -133,7 +134,7 @@ class EngineProfile:
     graphs: Mapping[str, GraphProfile]
     device: str = "cpu"
     decoder_hw: tuple[int, int] | None = None
-    generated_hw: tuple[int, int] = (512, 512)
+    generated_hw: tuple[int, int] | None = None
     max_tiles: int | None = None
     workspace_mb: int = 1024
     memory_budget_mb: int | None = None

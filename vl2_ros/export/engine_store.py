@@ -2,8 +2,8 @@
 
     engines.json                        the engines to load, read by the runtime
     embeddings.safetensors              what the language model needs beside its graph
-    <graph>.<identity>.onnx or .plan    an accepted engine
-    <graph>.<identity>.json             what it was built from, when, and how close it is to torch
+    <name>.<identity>.onnx or .plan     an accepted engine
+    <name>.<identity>.json              what it was built from, when, and how close it is to torch
     engines.lock, timing.cache          one builder at a time; kernel times measured so far
 
 The identity covers everything that an engine depends on, so an engine never changes: another recipe
@@ -52,7 +52,7 @@ from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
 TIMING_CACHE = "timing.cache"
 #: In a folder of exported files: the recipe that they were made from.
 EXPORT_FILE = "export.json"
-_OWN_FILE = re.compile(r"[a-z_]+\.[0-9a-f]{16}\.(onnx|plan|json)(\.part)?")
+_OWN_FILE = re.compile(r"[a-z_]+(\.[a-z_]+)?\.[0-9a-f]{16}\.(onnx|plan|json)(\.part)?")
 
 #: Runs a new engine on stored inputs; returns how far each output is from torch's.
 Gate = Callable[[Engine], Sequence[OutputMiss]]
@@ -135,7 +135,7 @@ class EngineStore:
         """
         source.check()
         recipe = EngineRecipe(
-            source.graph,
+            source.name,
             source.sha256,
             builder.runtime,
             builder.device_name,
@@ -165,7 +165,7 @@ class EngineStore:
         with written_whole(path) as part:
             builder.build(source.path, profile, part, self.folder / TIMING_CACHE, progress)
             new = EngineFile(
-                source.graph,
+                source.name,
                 part,
                 hash_file(part),
                 profile.precision,
@@ -249,7 +249,7 @@ class EngineStore:
         return sorted(stored, key=lambda one: (one.recipe.graph, -one.built_at))
 
     def published(self) -> Mapping[str, EngineFile]:
-        """Return the engines that the runtime loads: graph -> file; empty where there are none."""
+        """Return the engines that the runtime loads: name -> file; empty where there are none."""
         if not (self.folder / FILE_NAME).is_file():
             return {}
         return read_engine_files(self.folder).graphs
@@ -310,7 +310,7 @@ def clean_exported(folder: Path) -> list[Path]:
 def _accept(misses: Sequence[OutputMiss], new: EngineFile, folder: Path) -> None:
     if any(one.is_over for one in misses):
         raise EngineError(
-            f"the new engine of {new.graph} ({new.built_with}, {new.precision}) is too far from "
+            f"the new engine of {new.name} ({new.built_with}, {new.precision}) is too far from "
             f"torch and was rejected: {describe_misses(misses)};  what was in {folder} before "
             "stays; give the graph a wider precision in the profile"
         )

@@ -5,6 +5,7 @@ What is there already, of the same checkpoint, profile and versions, is not expo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
@@ -27,13 +28,14 @@ from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.parts import IMAGE_PARTS
 from vl2_ros.runtime.files.engine_files import EMBEDDINGS, AxisRange, EngineFile, read_engine_files
 from vl2_ros.runtime.files.parity_gate import Sample, find_samples, sample_path, write_sample
 from vl2_ros.runtime.files.weights_identity import identify_weights
 
 #: Most positions of a stored call of the language model, and of the cache before it.
 _MOST_POSITIONS = 256
+#: Of a stored denoising step, in the middle of the times that denoisers are trained on.
+_TIME = 500
 
 
 def export_for_profile(
@@ -76,13 +78,13 @@ def export_for_profile(
             folder,
             profile.graphs,
             decoder_hw=profile.decoder_hw,
+            generated_hw=profile.generated_hw,
             # Its strongly typed networks would multiply halves, and its plans are no smaller.
             is_compact=profile.backend != "tensorrt",
             progress=progress,
         )
         progress("stored calls")
-        parts = read_checkpoint_config(weights).model.parts
-        network = MappedNetwork(weights, [name for name in parts if name not in IMAGE_PARTS])
+        network = MappedNetwork(weights, read_checkpoint_config(weights).model.parts)
         for file in read_engine_files(folder).graphs.values():
             store_calls(network, file, profile.graphs[file.graph])
         write_json(folder / EXPORT_FILE, wanted)
@@ -96,8 +98,8 @@ def store_calls(network: MappedNetwork, file: EngineFile, graph: GraphProfile) -
     Sequences are not longer than they need be: the cache of the released network is 1 MB a position
     in float32.
     """
-    spec = spec_of(network.model, file.graph)
-    module = build_graph(network.model, file.graph)
+    spec = spec_of(network.model, file.name)
+    module = network.build_graph(file.name)
     for old in file.path.parent.glob(f"{file.path.stem}.sample*.npz"):
         old.unlink()
     for index, shapes in enumerate(graph.shapes):
@@ -147,9 +149,11 @@ def make_inputs(model: VisionLLM, spec: GraphSpec, sizes: Mapping[str, int]) -> 
         inputs |= {"input_embeds": words[:, past:], **dict(zip(names, cache, strict=True))}
     for name in ("super_link", "keypoint_link"):
         if name in inputs:
-            rows, groups, slots, _ = shape = inputs[name].shape
-            words = _draw_words(model, rows, groups * slots)
+            rows, *counts, _ = shape = inputs[name].shape
+            words = _draw_words(model, rows, math.prod(counts))
             inputs[name] = _run_language(model, words)[0].reshape(shape)
+    if "timestep" in inputs:
+        inputs["timestep"].fill_(_TIME)
     return tuple(inputs[name] for name in spec.input_names)
 
 
@@ -183,6 +187,7 @@ def _describe(profile: EngineProfile, weights: Path) -> dict[str, Any]:
         "checkpoint": identify_weights(weights),
         "exported_with": [f"vl2_ros {own}", f"torch {torch.__version__}", f"opset {OPSET}"],
         "decoder_hw": None if profile.decoder_hw is None else list(profile.decoder_hw),
+        "generated_hw": None if profile.generated_hw is None else list(profile.generated_hw),
         "is_compact": profile.backend != "tensorrt",
         "graphs": {name: _describe_graph(one) for name, one in profile.graphs.items()},
     }

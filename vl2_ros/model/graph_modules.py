@@ -13,9 +13,16 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from vl2_ros.errors import ConfigError
+from vl2_ros.model.diffusion.graphs import build_diffusion_graph
 from vl2_ros.model.graphs import GRAPHS, GraphSpec, with_layers, with_region_maps
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.parts import CORE_GRAPHS, PERCEPTION_PARTS
+from vl2_ros.model.parts import (
+    CORE_GRAPHS,
+    IMAGE_PARTS,
+    PERCEPTION_PARTS,
+    SAFETY_CHECKER,
+    graph_of,
+)
 
 #: Rotary embeddings whose frequencies change with the length of the sequence.
 _CHANGING_ROPE = ("dynamic", "longrope")
@@ -187,26 +194,43 @@ def build_graph(model: VisionLLM, name: str) -> nn.Module:
 
     Args:
         model: the network, in evaluation mode.
-        name: a graph of the table that is a part of `VisionLLM`.
+        name: of an engine of `VisionLLM`, such as `detection_decoder` or `image_editing.denoiser`.
 
     Raises:
+        CheckpointError: if a safety checker is missing though named, or damaged.
         ConfigError: if there is no such graph or the checkpoint lacks the part.
     """
+    for part in IMAGE_PARTS.values():
+        network = getattr(model, part.name)
+        if part.owns(name) and network is not None:
+            return build_diffusion_graph(graph_of(name), network)
     if name not in _MODULES:
-        raise ConfigError(f"no graph {name!r} in VisionLLM; expected one of {', '.join(_MODULES)}")
+        raise ConfigError(
+            f"no graph {name!r} in this network; expected one of {', '.join(list_graphs(model))}"
+        )
     return _MODULES[name](model).eval()
 
 
 def spec_of(model: VisionLLM, name: str) -> GraphSpec:
     """Return the row of the table for this network: `build_graph` gives its outputs in order."""
-    spec = GRAPHS[name]
+    spec = GRAPHS[graph_of(name)]
     if name == "vision_encoder" and model.region_encoder is not None:
         return with_region_maps(spec)
     return with_layers(spec, model.llm.config.num_hidden_layers) if spec.is_layered else spec
 
 
 def list_graphs(model: VisionLLM) -> tuple[str, ...]:
-    """Return the graphs that the network has, in the order of the table."""
-    return tuple(
-        name for name in _MODULES if name in CORE_GRAPHS or getattr(model, name) is not None
-    )
+    """Return the names of the network's engines, in the order of the table.
+
+    Raises:
+        CheckpointError: if a safety checker is missing though named.
+    """
+    names = [name for name in _MODULES if name in CORE_GRAPHS or getattr(model, name) is not None]
+    for part in IMAGE_PARTS.values():
+        network = getattr(model, part.name)
+        if network is None:
+            continue
+        is_checked = network.folder is not None and network.folder.find_safety() is not None
+        graphs = (*part.graphs, *((SAFETY_CHECKER,) if is_checked else ()))
+        names += [part.name_engine(graph) for graph in graphs]
+    return tuple(names)

@@ -152,11 +152,6 @@ def graph_of(engine: str) -> str:
     return engine.rpartition(".")[2]
 
 
-def is_engine_name(engine: str) -> bool:
-    """Return whether an engine of this name can be there."""
-    return engine in CORE_GRAPHS or any(part.owns(engine) for part in PARTS.values())
-
-
 def check_part_names(names: Collection[str], source: str = "") -> None:
     """Check that all names are parts of the table.
 

@@ -192,6 +192,7 @@ class Engines:
         parts = (
             *(self.vision_encoder, self.language_model, self.region_encoder),
             *self.decoders.values(),
+            *self.image_generators.values(),
         )
         identities = "".join(part.info.identity for part in parts if part is not None)
         return hashlib.sha256(identities.encode()).hexdigest()[:16] if identities else ""

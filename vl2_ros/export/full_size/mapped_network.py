@@ -24,7 +24,9 @@ from vl2_ros.model.checkpoint.opening import open_checkpoint
 from vl2_ros.model.checkpoint.plan import Place
 from vl2_ros.model.checkpoint.shards import iterate_tensors
 from vl2_ros.model.checkpoint.weights import copy_checked, fill_place
+from vl2_ros.model.graph_modules import build_graph
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import graph_of
 
 #: Smaller weights are read while a graph is traced: the exporter computes with some of them.
 _LEAST_VALUES = 1 << 16
@@ -68,6 +70,18 @@ class MappedNetwork:
             for name, tensor in iterate_tensors(opened.files, targets.keys())
             for target in targets[name]
         }
+
+    def build_graph(self, name: str) -> nn.Module:
+        """Make the module of a graph; a prompt mapper's reads the empty text when it is made.
+
+        Args:
+            name: see `graph_modules.build_graph`.
+        """
+        if graph_of(name) != "prompt_mapper":
+            return build_graph(self.model, name)
+        encoder = self.model.get_submodule(name.partition(".")[0]).get_submodule("text_encoder")
+        with self.filled(encoder, torch.float32):
+            return build_graph(self.model, name)
 
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
         """Return a copy of a tensor.

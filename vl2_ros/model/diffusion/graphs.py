@@ -6,13 +6,14 @@ Each takes its inputs in the order of the table and returns its outputs, in orde
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
+from vl2_ros.model.diffusion.safety_checker import load_safety_checker
+from vl2_ros.model.parts import SAFETY_CHECKER
 
 
 class PromptMapperGraph(nn.Module):
@@ -83,33 +84,11 @@ def _dtype_of(module: nn.Module) -> torch.dtype:
     return next(weight.dtype for weight in module.parameters() if weight.ndim > 1)
 
 
-class SafetyCheckerGraph(nn.Module):
-    """`pixels` (1, 3, S, S) of CLIP -> `concept_margins` (1, N), `special_margins` (1, M).
-
-    A margin is the likeness to a concept less its limit; what they mean together is decided by the
-    runtime.
-    """
-
-    def __init__(self, classifier: nn.Module) -> None:
-        """Share the weights of diffusers' classifier."""
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Compare one image with every concept."""
-        known: Any = self.classifier
-        pixels = pixels.to(_dtype_of(self.classifier))
-        seen = known.visual_projection(known.vision_model(pixels)[1])
-        return (
-            _compare(seen, known.concept_embeds, known.concept_embeds_weights),
-            _compare(seen, known.special_care_embeds, known.special_care_embeds_weights),
-        )
-
-
-def _compare(seen: Tensor, concepts: Tensor, limits: Tensor) -> Tensor:
-    """Return cosines (1, N) of an embedding (1, D) and concepts (N, D), less their limits."""
-    unit = nn.functional.normalize
-    return (unit(seen) @ unit(concepts).T).float() - limits.float()
+def _find_checker(network: ImageGeneratorNetwork) -> nn.Module:
+    found = None if network.folder is None else load_safety_checker(network.folder)
+    if found is None:
+        raise ConfigError("the folder of this network has no safety checker")
+    return found
 
 
 _GRAPHS: Mapping[str, Callable[[ImageGeneratorNetwork], nn.Module]] = {
@@ -117,18 +96,20 @@ _GRAPHS: Mapping[str, Callable[[ImageGeneratorNetwork], nn.Module]] = {
     "denoiser": DenoiserGraph,
     "vae_encoder": VaeEncoderGraph,
     "vae_decoder": VaeDecoderGraph,
+    SAFETY_CHECKER: _find_checker,
 }
 
 
 def build_diffusion_graph(name: str, network: ImageGeneratorNetwork) -> nn.Module:
-    """Wrap the module of a graph; weights are shared with the network.
+    """Wrap the module of a graph; weights are shared with the network, or those of its checker.
 
     Args:
         name: one of `graphs.GRAPHS` that belongs to image generation or editing.
         network: in eval mode.
 
     Raises:
-        ConfigError: if it is another graph.
+        CheckpointError: if the safety checker cannot be read.
+        ConfigError: if it is another graph, or there is no safety checker.
     """
     if name not in _GRAPHS:
         raise ConfigError(f"expected one of the graphs {', '.join(_GRAPHS)}, got {name!r}")

@@ -7,13 +7,42 @@ has nor names one cannot be checked.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vl2_ros.errors import CheckpointError
 from vl2_ros.model.diffusion.folder import DiffusionFolder
-from vl2_ros.model.diffusion.graphs import SafetyCheckerGraph
+
+
+class SafetyCheckerGraph(nn.Module):
+    """`pixels` (1, 3, S, S) of CLIP -> `concept_margins` (1, N), `special_margins` (1, M).
+
+    A margin is the likeness to a concept less its limit; what they mean together is decided by the
+    runtime.
+    """
+
+    def __init__(self, classifier: nn.Module) -> None:
+        """Share the weights of diffusers' classifier."""
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Compare one image with every concept."""
+        known: Any = self.classifier
+        pixels = pixels.to(known.visual_projection.weight.dtype)
+        seen = known.visual_projection(known.vision_model(pixels)[1])
+        return (
+            _compare(seen, known.concept_embeds, known.concept_embeds_weights),
+            _compare(seen, known.special_care_embeds, known.special_care_embeds_weights),
+        )
+
+
+def _compare(seen: Tensor, concepts: Tensor, limits: Tensor) -> Tensor:
+    """Return the cosines (1, N) of an embedding (1, D) and of concepts (N, D), less limits (N,)."""
+    unit = nn.functional.normalize
+    return (unit(seen) @ unit(concepts).T).float() - limits.float()
 
 
 def load_safety_checker(

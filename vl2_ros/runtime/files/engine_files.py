@@ -5,7 +5,8 @@
                            "axes": {"layers": 4, "past": [0, 128, 1024]}}},
      "embeddings": {"file": "embeddings.safetensors", "sha256": "..."}}
 
-A graph that does not contain its weights names their file under `weights`. Embeddings that are
+Image generation and editing have graphs of the same names, so theirs have the part in front:
+`image_editing.denoiser`. A graph that does not contain its weights names their file under `weights`. Embeddings that are
 tensors of that file have their names under `tables`.
 
 Axes are those of the graph table: a number where the file fixes one, else least, best and most.
@@ -34,6 +35,7 @@ from vl2_ros.documents import (
 )
 from vl2_ros.errors import EngineError
 from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.parts import IMAGE_PARTS, graph_of
 
 FILE_NAME = "engines.json"
 FORMAT = 1
@@ -53,7 +55,7 @@ class EngineFile:
     """One engine of the folder.
 
     Attributes:
-        graph: name in the graph table.
+        name: of its graph, with the part in front where two parts have one of that name.
         path: its file.
         sha256: hash of the file, 64 hexadecimal digits.
         precision: such as `float32`.
@@ -64,7 +66,7 @@ class EngineFile:
         weights: file beside it that holds its weights, and the hash of that; None: it holds them.
     """
 
-    graph: str
+    name: str
     path: Path
     sha256: str
     precision: str
@@ -74,15 +76,24 @@ class EngineFile:
     portable: bool = False
     weights: tuple[Path, str] | None = None
 
+    @property
+    def graph(self) -> str:
+        """Return the name in the graph table."""
+        return graph_of(self.name)
+
+    def list_paths(self) -> tuple[Path, ...]:
+        """Return the file, and that of its weights where it does not hold them."""
+        return (self.path,) if self.weights is None else (self.path, self.weights[0])
+
     def check(self) -> None:
         """Compare the bytes of the file, and of its weights, with their hashes.
 
         Raises:
             EngineError: if one is missing or not what was exported.
         """
-        _check_bytes(self.path, self.sha256, f"the engine of {self.graph}")
+        _check_bytes(self.path, self.sha256, f"the engine of {self.name}")
         if self.weights is not None:
-            _check_weights(*self.weights, f"the weights of {self.graph}")
+            _check_weights(*self.weights, f"the weights of {self.name}")
 
     def read(self) -> bytes:
         """Return the bytes of the file, which are those of its hash.
@@ -90,7 +101,7 @@ class EngineFile:
         Raises:
             EngineError: if it is missing or not what was exported.
         """
-        content = b"".join(_read_chunks(self.path, f"the engine of {self.graph}"))
+        content = b"".join(_read_chunks(self.path, f"the engine of {self.name}"))
         _compare(self.path, hashlib.sha256(content).hexdigest(), self.sha256)
         return content
 
@@ -123,7 +134,7 @@ class EngineFile:
         size = self.axes.get(axis)
         if not isinstance(size, int):
             raise EngineError(
-                f"{FILE_NAME} must give {self.graph} a number for the axis {axis!r}, got "
+                f"{FILE_NAME} must give {self.name} a number for the axis {axis!r}, got "
                 f"{size!r}; {_AGAIN}"
             )
         return size
@@ -136,7 +147,7 @@ class EngineFiles:
     Attributes:
         folder: where it is.
         checkpoint: identity of the checkpoint that they were made from.
-        graphs: name of a graph -> its file.
+        graphs: name of an engine -> its file.
         embeddings: where word embeddings and query tables of the language model are.
         embeddings_sha256: hash of that file; empty: not recorded.
         embeddings_tables: table -> its name in that file, where that is another one.
@@ -278,7 +289,7 @@ def _compare(path: Path, found: str, expected: str) -> None:
 
 
 def _read_graph(path: Path, name: str, entry: Any) -> EngineFile:
-    if name not in GRAPHS:
+    if name not in GRAPHS and not any(part.owns(name) for part in IMAGE_PARTS.values()):
         raise EngineError(
             f"{path} lists an engine of {shorten(name)}; this version knows {', '.join(GRAPHS)}"
         )

@@ -27,7 +27,7 @@ from vl2_ros.structures import Route
 if TYPE_CHECKING:
     from vl2_ros.model.diffusion.folder import DiffusionFolder
     from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
-    from vl2_ros.model.diffusion.graphs import SafetyCheckerGraph
+    from vl2_ros.model.diffusion.safety_checker import SafetyCheckerGraph
 
 _Call = Callable[..., tuple[Tensor, ...]]
 
