@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.diffusion.graphs import build_diffusion_graph
 from vl2_ros.model.graphs import GRAPHS, GraphSpec, with_layers, with_region_maps
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.parts import (
@@ -203,6 +202,9 @@ def build_graph(model: VisionLLM, name: str) -> nn.Module:
     for part in IMAGE_PARTS.values():
         network = getattr(model, part.name)
         if part.owns(name) and network is not None:
+            # Its libraries take a while to import.
+            from vl2_ros.model.diffusion.graphs import build_diffusion_graph
+
             return build_diffusion_graph(graph_of(name), network)
     if name not in _MODULES:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from vl2_ros.runtime.diffusion.generator import (
     DiffusionGenerator,
     DiffusionSettings,
 )
+from vl2_ros.runtime.diffusion.noise import Noise
 from vl2_ros.runtime.torch_backend.diffusion import make_float_engine
 from vl2_ros.structures import Frame, ImageOptions, ProgressEvent, Route
 
@@ -129,7 +131,7 @@ def make_parts(route: Route, **unet: Any) -> Parts:
 
 def torch_engines(parts: Parts) -> DiffusionEngines:
     calls = {
-        "prompt_mapper": lambda states: (parts.mapper(states),),
+        "prompt_mapper": lambda states: (parts.mapper(states), parts.no_words),
         "denoiser": lambda *given: parts.unet(*given, return_dict=False),
         "vae_decoder": lambda latents: (parts.vae.decode(latents).sample,),
         "vae_encoder": lambda pixels: (parts.vae.encode(pixels).latent_dist.mode(),),
@@ -142,8 +144,19 @@ def make_generator(
 ) -> DiffusionGenerator:
     known = DiffusionSettings(parts.scheduler, (64, 64), LATENT_SCALE)
     return DiffusionGenerator(
-        parts.route, engines or torch_engines(parts), replace(known, **settings), parts.no_words
+        parts.route, engines or torch_engines(parts), replace(known, **settings)
     )
+
+
+class StoredNoise(Noise):
+    """Draws of a reference run in place of those of a seed."""
+
+    def __init__(self, draws: Sequence[np.ndarray]) -> None:
+        super().__init__(0)
+        self.left = list(draws)
+
+    def draw(self, shape: tuple[int, ...]) -> np.ndarray:
+        return self.left.pop(0).reshape(shape)
 
 
 def run_to_end(generator, states, options=None, source=None):

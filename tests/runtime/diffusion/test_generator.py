@@ -240,7 +240,6 @@ def test_an_image_that_is_refused_is_an_error(generation):
         Route.GENERATE,
         torch_engines(generation),
         DiffusionSettings(generation.scheduler, (64, 64)),
-        generation.no_words,
         refuse,
     )
     assert run_to_end(generator, generation.states, FEW)[0].rgb.shape == (64, 64, 3)
