@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.graphs import GRAPHS, GraphSpec, with_layers, with_region_maps
+from vl2_ros.model.graphs import (
+    GRAPHS,
+    GraphSpec,
+    with_layers,
+    with_no_words,
+    with_region_maps,
+)
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.parts import (
     CORE_GRAPHS,
@@ -218,6 +224,8 @@ def spec_of(model: VisionLLM, name: str) -> GraphSpec:
     spec = GRAPHS[graph_of(name)]
     if name == "vision_encoder" and model.region_encoder is not None:
         return with_region_maps(spec)
+    if spec.name == "prompt_mapper":
+        return with_no_words(spec)
     return with_layers(spec, model.llm.config.num_hidden_layers) if spec.is_layered else spec
 
 

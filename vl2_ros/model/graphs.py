@@ -165,15 +165,12 @@ GRAPHS: Mapping[str, GraphSpec] = {
             ),
             _TOLERANCE,
         ),
-        # Super-link states of [GEN] or [EDIT] to what stands in for a text's embedding. no_words is
-        # the embedding of the empty text, always the same, which guidance compares with.
+        # Super-link states of [GEN] or [EDIT] to what stands in for a text's embedding; for what
+        # guidance compares it with see `with_no_words`.
         GraphSpec(
             "prompt_mapper",
             (TensorSpec("super_link", "float32", (1, "image_slots", "llm_width")),),
-            (
-                TensorSpec("prompt_embeds", "float32", (1, 77, "text_width")),
-                TensorSpec("no_words", "float32", (1, 77, "text_width")),
-            ),
+            (TensorSpec("prompt_embeds", "float32", (1, 77, "text_width")),),
             _TOLERANCE,
         ),
         # One denoising step; latents have 4 channels to generate, 8 to edit.
@@ -220,6 +217,12 @@ GRAPHS: Mapping[str, GraphSpec] = {
 def with_region_maps(spec: GraphSpec) -> GraphSpec:
     """Add the region encoder's inputs to the outputs of the vision encoder."""
     return replace(spec, outputs=(*spec.outputs, _REGION_MAPS))
+
+
+def with_no_words(spec: GraphSpec) -> GraphSpec:
+    """Add the embedding of the empty text, always the same, to the outputs of a prompt mapper."""
+    no_words = TensorSpec("no_words", "float32", (1, 77, "text_width"))
+    return replace(spec, outputs=(*spec.outputs, no_words))
 
 
 def with_layers(spec: GraphSpec, layers: int) -> GraphSpec:

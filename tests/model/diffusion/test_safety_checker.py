@@ -6,71 +6,30 @@ import json
 
 import pytest
 import torch
-from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from safetensors.torch import load_file, save_file
-from transformers import CLIPConfig
 
+from tests.model.diffusion.safety_folders import SIDE, write_safety_checker
 from vl2_ros.errors import CheckpointError
 from vl2_ros.model.diffusion.folder import DiffusionFolder
 from vl2_ros.model.diffusion.safety_checker import load_safety_checker
 
-PROCESSOR = {
-    "image_processor_type": "CLIPImageProcessor",
-    "feature_extractor_type": "CLIPFeatureExtractor",
-    "do_resize": True,
-    "size": 32,
-    "resample": 3,
-    "do_center_crop": True,
-    "crop_size": 32,
-    "do_normalize": True,
-    "image_mean": [0.48145466, 0.4578275, 0.40821073],
-    "image_std": [0.26862954, 0.26130258, 0.27577711],
-}
-
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder whose tiny checker looks for one concept: what it embeds a white image to."""
-    torch.manual_seed(0)
-    vision = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "image_size": 32,
-        "patch_size": 8,
-    }
-    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=16))
-    for weight in checker.parameters():
-        torch.nn.init.normal_(weight, std=0.3)
-    checker.eval()
-    mean, std = (
-        torch.tensor(PROCESSOR[name]).view(1, 3, 1, 1) for name in ("image_mean", "image_std")
-    )
-    white = (torch.ones(1, 3, 32, 32) - mean) / std
-    with torch.no_grad():
-        embedded = checker.visual_projection(checker.vision_model(white)[1])
-        checker.concept_embeds.copy_(-embedded.expand(17, -1))
-        checker.concept_embeds[4] = embedded[0]
-        checker.special_care_embeds.copy_(-embedded.expand(3, -1))
-        checker.concept_embeds_weights.fill_(0.999)
-        checker.special_care_embeds_weights.fill_(0.999)
-    checker.save_pretrained(tmp_path / "safety_checker")
-    (tmp_path / "feature_extractor").mkdir()
-    file = tmp_path / "feature_extractor" / "preprocessor_config.json"
-    file.write_text(json.dumps(PROCESSOR))
-    return DiffusionFolder(tmp_path)
+    return write_safety_checker(tmp_path)
 
 
-def test_unsafe_images_are_distinguished(folder):
+@torch.inference_mode()
+def test_margins_are_likeness_less_limits(folder):
     checker = load_safety_checker(folder)
-    pixels = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    pixels[1] = 1
-    before = pixels.clone()
-    assert checker(pixels) == [False, True, False]
-    assert torch.equal(pixels, before)
-    # Beyond white is white.
-    assert checker(pixels * 1.5)[1] is True
+    known = checker.classifier
+    pixels = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    seen = known.visual_projection(known.vision_model(pixels)[1])[0]
+    margins, special = checker(pixels)
+    assert (margins.shape, special.shape) == ((1, 17), (1, 3))
+    likeness = torch.cosine_similarity(seen[None], known.concept_embeds)
+    torch.testing.assert_close(margins[0], likeness - 0.999)
+    torch.testing.assert_close(special[0], -likeness[4].expand(3) - 0.999)
 
 
 def test_names_of_older_libraries_are_read(folder):
@@ -128,4 +87,5 @@ def test_a_checker_without_a_feature_extractor_is_refused(folder):
 def test_dtype_and_device_are_the_callers(folder):
     checker = load_safety_checker(folder, dtype=torch.bfloat16, device="cpu")
     assert {weight.dtype for weight in checker.parameters()} == {torch.bfloat16}
-    assert len(checker(torch.zeros(2, 3, 40, 50))) == 2
+    margins = checker(torch.zeros(1, 3, SIDE, SIDE))
+    assert [one.dtype for one in margins] == [torch.float32] * 2

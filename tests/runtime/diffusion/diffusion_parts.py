@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
+from vl2_ros.model.graphs import GRAPHS, with_no_words
 from vl2_ros.runtime.diffusion.generator import (
     DiffusionEngines,
     DiffusionGenerator,
@@ -18,6 +19,7 @@ from vl2_ros.runtime.diffusion.generator import (
 )
 from vl2_ros.runtime.diffusion.noise import Noise
 from vl2_ros.runtime.torch_backend.diffusion import make_float_engine
+from vl2_ros.runtime.torch_backend.engine import TorchEngine
 from vl2_ros.structures import Frame, ImageOptions, ProgressEvent, Route
 
 CPU = torch.device("cpu")
@@ -136,7 +138,9 @@ def torch_engines(parts: Parts) -> DiffusionEngines:
         "vae_decoder": lambda latents: (parts.vae.decode(latents).sample,),
         "vae_encoder": lambda pixels: (parts.vae.encode(pixels).latent_dist.mode(),),
     }
-    return DiffusionEngines(**{name: make_float_engine(name, calls[name], CPU) for name in calls})
+    mapper = TorchEngine(with_no_words(GRAPHS["prompt_mapper"]), calls.pop("prompt_mapper"), CPU)
+    others = {name: make_float_engine(name, calls[name], CPU) for name in calls}
+    return DiffusionEngines(prompt_mapper=mapper, **others)
 
 
 def make_generator(

@@ -108,6 +108,11 @@ class _Loader:
         settings = DiffusionSettings.from_config(own, self._find_size(own.pixels_per_latent))
         engines = {graph: self.load(file) for graph, file in self.files.items()}
         checker = engines.pop(SAFETY_CHECKER, None)
+        if "no_words" not in engines["prompt_mapper"].info.outputs:
+            raise EngineError(
+                f"{self.files['prompt_mapper'].path} does not give no_words, which guidance "
+                "compares with; build the engines of this checkpoint again"
+            )
         generator = DiffusionGenerator(
             self.route, DiffusionEngines(**engines), settings, self._make_check(checker)
         )

@@ -41,8 +41,8 @@ _FOREIGN_ERRORS = (
 )
 #: Outputs that only the same graph reads again; they need not come to the host.
 _KEPT_OUTPUTS = ("keys.", "values.")
-#: Outputs beyond the graph table, which an encoder for regions would read.
-_OPTIONAL_OUTPUTS = frozenset({"region_maps"})
+#: Outputs beyond the graph table: for an encoder of regions, for guidance.
+_OPTIONAL_OUTPUTS = frozenset({"region_maps", "no_words"})
 _DTYPES: Mapping[str, np.dtype] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(float16)": np.dtype(np.float16),

@@ -42,8 +42,8 @@ _DTYPES = {
     "INT64": torch.int64,
     "BOOL": torch.bool,
 }
-#: Outputs beyond the graph table, which an encoder for regions reads.
-_OPTIONAL_OUTPUTS = frozenset({"region_maps"})
+#: Outputs beyond the graph table: for an encoder of regions, for guidance.
+_OPTIONAL_OUTPUTS = frozenset({"region_maps", "no_words"})
 _BUILD_AGAIN = "build it again with `vl2 engines build`"
 
 

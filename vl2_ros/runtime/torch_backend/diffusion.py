@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vl2_ros.errors import CheckpointError
 from vl2_ros.model.diffusion.graphs import build_diffusion_graph
-from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.graphs import GRAPHS, with_no_words
 from vl2_ros.model.parts import SAFETY_CHECKER
 from vl2_ros.runtime.cuda_graphs import GraphReplay
 from vl2_ros.runtime.diffusion.denoise import Place, place_on_host
@@ -60,7 +60,9 @@ def make_torch_generator(
         denoise = GraphReplay(denoise)
     engines = DiffusionEngines(
         denoiser=TorchEngine(GRAPHS["denoiser"], denoise, device),
-        prompt_mapper=make_float_engine("prompt_mapper", mapper, device),
+        prompt_mapper=TorchEngine(
+            with_no_words(GRAPHS["prompt_mapper"]), lambda states: mapper(states.float()), device
+        ),
         **{
             name: make_float_engine(name, build_diffusion_graph(name, network), device)
             for name in ("vae_decoder", "vae_encoder")
