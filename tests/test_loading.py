@@ -22,6 +22,7 @@ from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.model.checkpoint.folder import save_model
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import IMAGE_PARTS
 from vl2_ros.processing.calibration import Calibration
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.command_prompt import CommandPrompt
@@ -183,29 +184,54 @@ def generating_checkpoint(tmp_path_factory) -> Path:
     return folder
 
 
-def test_torch_makes_images_beside_exported_engines(generating_checkpoint, exported):
-    pipeline = load(generating_checkpoint, allow_fallback=False)
+MISSING = "the engines in .* lack image_generation.prompt_mapper, image_generation.denoiser"
+
+
+def test_torch_makes_images_that_engines_are_missing_for(generating_checkpoint, exported, caplog):
+    pipeline = load(generating_checkpoint)
     assert pipeline.info.backend == "onnxruntime"
     assert pipeline.info.routes == (Route.ANSWER, Route.GENERATE, Route.EDIT)
     assert pipeline.engines.image_generators[Route.EDIT].info.backend == "torch"
-    generating = load(generating_checkpoint, allow_fallback=False, without=["image_editing"])
+    assert f"torch answers in place of the engines: {MISSING[:14]}" in caplog.text
+    caplog.clear()
+    generating = load(generating_checkpoint, without=["image_editing"])
     assert generating.info.routes == (Route.ANSWER, Route.GENERATE)
     assert "switched off" in generating.engines.absent["image_editing"]
+    (record,) = caplog.records
+    assert "image_editing" not in record.getMessage()
+
+
+def test_engines_make_the_images_of_their_part_and_torch_those_of_the_other(
+    generating_checkpoint, exported, tmp_path, caplog
+):
+    graphs = [f"image_editing.{graph}" for graph in IMAGE_PARTS["image_editing"].graphs]
+    engines = list_engines(tmp_path, identify_weights(generating_checkpoint), GRAPHS[:2] + (*graphs,))
+    made = load(generating_checkpoint, engines=engines).engines.image_generators
+    backends = {route: generator.info.backend for route, generator in made.items()}
+    assert backends == {Route.GENERATE: "torch", Route.EDIT: "onnxruntime"}
+    (record,) = caplog.records
+    assert "lack image_generation.prompt_mapper" in record.getMessage()
+
+
+def test_without_fallback_torch_makes_no_images(generating_checkpoint, exported, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_backend.loading", None)
+    strict = load(generating_checkpoint, allow_fallback=False)
+    assert strict.info.routes == (Route.ANSWER,)
+    with pytest.raises(RouteError, match=rf"\[GEN\].*{MISSING}.*build them as well"):
+        strict.engines.check_routes([Route.GENERATE])
 
 
 def test_where_torch_cannot_make_images_all_else_works(
     generating_checkpoint, exported, monkeypatch
 ):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    without_device = load(
-        generating_checkpoint, backend="onnxruntime", device="cuda", allow_fallback=False
-    )
+    without_device = load(generating_checkpoint, backend="onnxruntime", device="cuda")
     assert without_device.info.routes == (Route.ANSWER,)
     assert "no CUDA device" in without_device.engines.absent["image_generation"]
     monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_backend.loading", None)
-    without_torch = load(generating_checkpoint, allow_fallback=False)
+    without_torch = load(generating_checkpoint)
     assert without_torch.info.routes == (Route.ANSWER,)
-    with pytest.raises(RouteError, match=r"\[GEN\].*pip install 'vl2_ros\[diffusion\]'"):
+    with pytest.raises(RouteError, match=rf"\[GEN\].*{MISSING}.*pip install 'vl2_ros\[diffusion\]'"):
         without_torch.engines.check_routes([Route.GENERATE])
 
 

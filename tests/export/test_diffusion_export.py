@@ -9,8 +9,8 @@ from tests.export.exported_graphs import Exported
 from vl2_ros.export.onnx_export import export_onnx
 from vl2_ros.model.diffusion.config import DiffusionConfig
 from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
-from vl2_ros.model.diffusion.graphs import build_diffusion_graph
-from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.diffusion.graphs import build_diffusion_graph, size_diffusion_axes
+from vl2_ros.model.graphs import GRAPHS, with_no_words
 from vl2_ros.model.parts import IMAGE_PARTS
 
 
@@ -25,15 +25,8 @@ def make_network() -> ImageGeneratorNetwork:
 def test_graph_computes_what_torch_does(name, precision, tmp_path):
     # What draws differs in the channels of its first layer only.
     network = make_network()
-    config, spec = network.config, GRAPHS[name]
-    axes = {
-        "image_slots": config.num_slots,
-        "llm_width": config.llm_width,
-        "text_width": config.text_width,
-        "images": (1, 2, 3),
-        "latent_width": config.denoiser["in_channels"],
-        **{"latent_h": 8, "latent_w": 16, "height": 64, "width": 128},
-    }
+    spec = with_no_words(GRAPHS[name]) if name == "prompt_mapper" else GRAPHS[name]
+    axes = {**size_diffusion_axes(network, (64, 128)), "images": (1, 2, 3)}
     path = tmp_path / f"{name}.onnx"
     narrowed = build_diffusion_graph(name, make_network())
     export_onnx(narrowed, spec, axes, path, precision=precision)

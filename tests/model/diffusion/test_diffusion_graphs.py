@@ -8,8 +8,8 @@ import torch
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.diffusion.config import DiffusionConfig
 from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
-from vl2_ros.model.diffusion.graphs import build_diffusion_graph
-from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.diffusion.graphs import build_diffusion_graph, size_diffusion_axes
+from vl2_ros.model.graphs import GRAPHS, with_no_words
 from vl2_ros.model.parts import IMAGE_PARTS
 
 
@@ -39,10 +39,14 @@ def make_inputs(spec, sizes):
     ]
 
 
+def find_spec(name):
+    return with_no_words(GRAPHS[name]) if name == "prompt_mapper" else GRAPHS[name]
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("name", IMAGE_PARTS["image_editing"].graphs)
 def test_inputs_and_outputs_are_those_of_the_table(network, name):
-    spec, sizes = GRAPHS[name], axis_sizes(network)
+    spec, sizes = find_spec(name), axis_sizes(network)
     inputs = make_inputs(spec, sizes)
     assert all(tensor.dtype == torch.float32 for tensor in inputs)
     outputs = build_diffusion_graph(name, network)(*inputs)
@@ -63,6 +67,8 @@ def test_graphs_compute_what_the_network_does(network):
         name: build_diffusion_graph(name, network)(*given)[0] for name, given in inputs.items()
     }
     assert torch.equal(outputs["prompt_mapper"], network.map_prompt(*inputs["prompt_mapper"]))
+    _, no_words = build_diffusion_graph("prompt_mapper", network)(*inputs["prompt_mapper"])
+    assert torch.equal(no_words, network.encode_empty())
     assert torch.equal(outputs["vae_encoder"], network.encode_pixels(*inputs["vae_encoder"]))
     assert torch.equal(outputs["vae_decoder"], network.vae.decode(*inputs["vae_decoder"]).sample)
     assert torch.equal(outputs["denoiser"], network.denoise(*inputs["denoiser"]))
@@ -91,6 +97,21 @@ def test_a_graph_holds_the_weights_that_it_runs_on_and_no_others(network):
 def test_generation_needs_no_encoder_of_images():
     assert "vae_encoder" not in IMAGE_PARTS["image_generation"].graphs
     assert set(IMAGE_PARTS["image_editing"].graphs) < set(GRAPHS)
+
+
+def test_a_network_without_a_folder_has_no_safety_checker(network):
+    with pytest.raises(ConfigError, match="no safety checker"):
+        build_diffusion_graph("safety_checker", network)
+
+
+def test_sizes_of_images_are_whole_latents(network):
+    block = network.config.pixels_per_latent
+    sizes = size_diffusion_axes(network, (block * 4, block * 6))
+    assert (sizes["latent_h"], sizes["latent_w"]) == (4, 6)
+    own = size_diffusion_axes(network)
+    assert own["height"] == own["width"] == network.config.default_side
+    with pytest.raises(ConfigError, match=rf"multiples of {block} .* got {block + 1}x{block}"):
+        size_diffusion_axes(network, (block + 1, block))
 
 
 def test_another_graph_is_refused(network):

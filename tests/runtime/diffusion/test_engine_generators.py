@@ -1,4 +1,4 @@
-"""Generators of a folder of engines: which parts it serves, when they are loaded, what is refused."""
+"""Generators of a folder of engines: which parts it serves, when they load, what is refused."""
 
 from __future__ import annotations
 

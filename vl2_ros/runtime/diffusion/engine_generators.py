@@ -5,7 +5,6 @@ A part is loaded with its first image, as with PyTorch.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -63,7 +62,7 @@ def find_generators(
     """
     generators: dict[Route, ImageGenerator] = {}
     missing: dict[str, tuple[str, ...]] = {}
-    memory = PartMemory(None, gc.collect)
+    memory = PartMemory()
     for name, part in IMAGE_PARTS.items():
         if name not in config.model.parts or name in without:
             continue

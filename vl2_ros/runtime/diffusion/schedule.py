@@ -1,4 +1,4 @@
-"""The noise schedule of a checkpoint: how much noise a time stands for, and which times are stepped.
+"""The noise schedule of a checkpoint: how much noise a time stands for, which times are stepped.
 
 Reads scheduler_config.json as diffusers writes it. Knows no tensor library.
 """
@@ -181,4 +181,5 @@ def _make_betas(kind: str, start: float, end: float, count: int) -> np.ndarray:
     if kind == "scaled_linear":
         return np.linspace(np.sqrt(start), np.sqrt(end), count, dtype=np.float32) ** 2
     edges = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2
-    return np.minimum(1 - edges[1:] / edges[:-1], _MOST_BETA)
+    betas: np.ndarray = np.minimum(1 - edges[1:] / edges[:-1], _MOST_BETA)
+    return betas

@@ -6,8 +6,8 @@
      "embeddings": {"file": "embeddings.safetensors", "sha256": "..."}}
 
 Image generation and editing have graphs of the same names, so theirs have the part in front:
-`image_editing.denoiser`. A graph that does not contain its weights names their file under `weights`. Embeddings that are
-tensors of that file have their names under `tables`.
+`image_editing.denoiser`. A graph that does not contain its weights names their file under
+`weights`. Embeddings that are tensors of that file have their names under `tables`.
 
 Axes are those of the graph table: a number where the file fixes one, else least, best and most.
 Knows no inference library and does not open the engines.
