@@ -29,13 +29,13 @@ class ScriptedSession:
     def feed(self, input_ids, image_tokens=None, region_features=None):
         self.fed.append(input_ids.tolist())
         self.images.append(image_tokens)
-        logits = np.full(VOCABULARY, np.nan if self._bad else 0.0, dtype=np.float32)
+        logits = np.full((1, VOCABULARY), np.nan if self._bad else 0.0, dtype=np.float32)
         if not self._bad:
-            logits[self.script.pop(0)] = 1.0
+            logits[0, self.script.pop(0)] = 1.0
         start = self._position
         self._position += len(input_ids)
         hidden = np.arange(start, self._position, dtype=np.float32)[:, None]
-        return LanguageStep(last_logits=logits, hidden=hidden)
+        return LanguageStep(logits, hidden)
 
 
 def run(session, max_new_tokens=20, tokens=TOKENS, **limits):

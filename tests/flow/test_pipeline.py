@@ -48,12 +48,16 @@ class Session:
         self._position = 0
 
     def feed(self, input_ids, image_tokens=None, region_features=None):
-        logits = np.zeros(self._vocabulary, np.float32)
+        logits = np.zeros((1, self._vocabulary), np.float32)
         if self._script:
-            logits[self._script.pop(0)] = 1.0
+            logits[0, self._script.pop(0)] = 1.0
         positions = np.arange(self._position, self._position + len(input_ids), dtype=np.float32)
         self._position += len(input_ids)
         return LanguageStep(logits, np.repeat(positions[:, None], WIDTH, axis=1))
+
+    def accepts(self, count, more=0):
+        # The script knows nothing of drafts.
+        return False
 
 
 class LanguageModel:

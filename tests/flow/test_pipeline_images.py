@@ -198,10 +198,10 @@ class WideLanguageModel(LanguageModel):
         session = super().open_session()
         feed = session.feed
 
-        def widened(*given):
-            step = feed(*given)
+        def widened(*given, **options):
+            step = feed(*given, **options)
             states = np.sin(step.hidden[:, :1] * np.arange(1, 17, dtype=np.float32))
-            return LanguageStep(step.last_logits, states)
+            return LanguageStep(step.logits, states)
 
         session.feed = widened
         return session

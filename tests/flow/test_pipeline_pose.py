@@ -217,9 +217,13 @@ class ForcedLanguageModel(TorchLanguageModel):
         class Forced:
             def feed(self, input_ids, image_tokens=None, region_features=None):
                 step = session.feed(input_ids, image_tokens)
-                logits = np.zeros_like(step.last_logits)
-                logits[script.pop(0)] = 1.0
+                logits = np.zeros_like(step.logits)
+                logits[0, script.pop(0)] = 1.0
                 return LanguageStep(logits, step.hidden)
+
+            def accepts(self, count, more=0):
+                # The script knows nothing of drafts.
+                return False
 
         return Forced()
 

@@ -62,10 +62,14 @@ class Dictated:
     def feed(self, input_ids, image_tokens=None, region_features=None):
         step = self._session.feed(input_ids, image_tokens, region_features)
         self._network.fed.append((input_ids, image_tokens, region_features, step.hidden))
-        logits = np.zeros_like(step.last_logits)
+        logits = np.zeros_like(step.logits)
         if self._script:
-            logits[self._script.pop(0)] = 1.0
+            logits[0, self._script.pop(0)] = 1.0
         return LanguageStep(logits, step.hidden)
+
+    def accepts(self, count, more=0):
+        # The script knows nothing of drafts.
+        return False
 
 
 @dataclass

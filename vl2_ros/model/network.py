@@ -66,12 +66,17 @@ class StepOutput:
     """The output of one call with the cache.
 
     Attributes:
-        last_logits: (1, V) float32, for the token after the last one fed.
+        logits: (1, L, V) float32, for the token after each of the last L positions fed.
         hidden: (1, t, C) states of the positions fed, after the final norm.
     """
 
-    last_logits: Tensor
+    logits: Tensor
     hidden: Tensor
+
+    @property
+    def last_logits(self) -> Tensor:
+        """Return the logits (1, V) for the token after the last one fed."""
+        return self.logits[:, -1]
 
 
 class VisionLLM(nn.Module):
@@ -261,6 +266,8 @@ class VisionLLM(nn.Module):
         cache: Cache,
         image_tokens: Tensor | None = None,
         region_features: Tensor | None = None,
+        *,
+        logit_count: int = 1,
     ) -> StepOutput:
         """Append positions to a sequence that is decoded with a cache.
 
@@ -269,6 +276,7 @@ class VisionLLM(nn.Module):
             cache: from `new_cache`, updated in place.
             image_tokens: see `embed`.
             region_features: see `embed`.
+            logit_count: L, how many of the last positions logits are returned for.
 
         Raises:
             InputError: if the slots of a routing token are not in the same call.
@@ -277,7 +285,7 @@ class VisionLLM(nn.Module):
         hidden = self.llm.model(
             inputs_embeds=embeds, past_key_values=cache, use_cache=True
         ).last_hidden_state
-        return StepOutput(self.llm.lm_head(hidden[:, -1]).float(), hidden)
+        return StepOutput(self.llm.lm_head(hidden[:, -logit_count:]).float(), hidden)
 
     def language_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Return the mean cross entropy of the supervised tokens, 0 when there is none.

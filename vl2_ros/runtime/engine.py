@@ -93,12 +93,17 @@ class LanguageStep:
     """The result of one call of the language model.
 
     Attributes:
-        last_logits: (V,) float32 numpy, logits of the token after the last one fed.
+        logits: (L, V) float32 numpy, logits of the token after each of the last L positions fed.
         hidden: (T, C) states of the T positions fed, after the final norm.
     """
 
-    last_logits: np.ndarray
+    logits: np.ndarray
     hidden: Array
+
+    @property
+    def last_logits(self) -> np.ndarray:
+        """Return the logits (V,) of the token after the last one fed."""
+        return np.asarray(self.logits[-1])
 
 
 class LanguageSession(Protocol):
@@ -109,6 +114,8 @@ class LanguageSession(Protocol):
         input_ids: np.ndarray,
         image_tokens: Array | None = None,
         region_features: Array | None = None,
+        *,
+        logit_count: int = 1,
     ) -> LanguageStep:
         """Append T positions to the sequence.
 
@@ -116,9 +123,21 @@ class LanguageSession(Protocol):
             input_ids: (T,) int64; slots after a routing token must be in the same call.
             image_tokens: (M, C) features for the M `<im_patch>` ids in `input_ids`.
             region_features: (R, C) features for the R `<region>` ids in `input_ids`.
+            logit_count: L, 1 to T: how many of the last positions logits are returned for.
 
         Raises:
             InputError: if the number of features and of ids for them differ.
+        """
+
+    def take_back(self, count: int) -> None:
+        """Remove the last `count` positions; those fed later see nothing of them."""
+
+    def accepts(self, count: int, more: int = 0) -> bool:
+        """Return whether the engine accepts `count` positions in one call now.
+
+        Args:
+            count: positions of the call.
+            more: positions that may follow, in calls of few.
         """
 
 

@@ -134,8 +134,10 @@ def recorded_session(model):
     """A language session that keeps what it was fed and what came out."""
 
     class Recorder(TorchLanguageSession):
-        def feed(self, input_ids, image_tokens=None, region_features=None):
-            step = super().feed(input_ids, image_tokens, region_features)
+        def feed(self, input_ids, image_tokens=None, region_features=None, *, logit_count=1):
+            step = super().feed(
+                input_ids, image_tokens, region_features, logit_count=logit_count
+            )
             steps.append((len(input_ids), step.last_logits, step.hidden))
             return step
 

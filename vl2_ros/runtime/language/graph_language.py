@@ -151,7 +151,8 @@ class GraphLanguageSession:
         layers, heads, head_width = cache_shape
         self._engine = engine
         self._tables = tables
-        self._count = 0
+        # False for positions that were taken back: no later one sees them.
+        self._is_seen = np.ones(0, np.bool_)
         empty = np.zeros((1, heads, 0, head_width), np.float32)
         self._outputs = [*layer_names("keys", layers), *layer_names("values", layers)]
         self._cache: dict[str, Array] = {f"past_{name}": empty for name in self._outputs}
@@ -161,6 +162,8 @@ class GraphLanguageSession:
         input_ids: np.ndarray,
         image_tokens: Array | None = None,
         region_features: Array | None = None,
+        *,
+        logit_count: int = 1,
     ) -> LanguageStep:
         """Append T positions; see `LanguageSession.feed`. A call that raises appends nothing."""
         embeds = self._tables.embed(input_ids, image_tokens, region_features)
@@ -168,15 +171,31 @@ class GraphLanguageSession:
             {
                 "input_embeds": embeds[None],
                 "token_mask": np.ones((1, len(embeds)), np.bool_),
-                "past_mask": np.ones((1, self._count), np.bool_),
+                "past_mask": self._is_seen[None],
                 **self._cache,
             }
         )
         # The engine's own arrays: on an accelerator the cache never leaves it.
         self._cache = {f"past_{name}": output[name] for name in self._outputs}
-        self._count += len(embeds)
-        logits = to_numpy(output["logits"])[0, -1].astype(np.float32, copy=False)
+        self._is_seen = np.concatenate([self._is_seen, np.ones(len(embeds), np.bool_)])
+        # Cut first: on an accelerator those of a whole prompt are large.
+        logits = to_numpy(output["logits"][0, -logit_count:]).astype(np.float32, copy=False)
         return LanguageStep(logits, to_numpy(output["hidden"])[0])
+
+    def take_back(self, count: int) -> None:
+        """Remove the last `count` positions; see `LanguageSession.take_back`."""
+        kept = np.flatnonzero(self._is_seen)
+        # A new array: an engine may still read the one of its last call.
+        self._is_seen = self._is_seen.copy()
+        self._is_seen[kept[len(kept) - count :]] = False
+
+    def accepts(self, count: int, more: int = 0) -> bool:
+        """Return whether the engine accepts so many positions; see `LanguageSession.accepts`."""
+        ranges, past = self._engine.info.ranges, len(self._is_seen)
+        # The last call's past is all that went before it; a removed position keeps its place.
+        calls = [{"tokens": count, "past": past}]
+        calls += [{"tokens": 1, "past": past + count + more - 1}] if more else []
+        return not ranges or all(any(_contains(one, call) for one in ranges) for call in calls)
 
 
 class GraphLanguageModel:
@@ -208,6 +227,13 @@ class GraphLanguageModel:
     def open_session(self) -> GraphLanguageSession:
         """Start an answer."""
         return GraphLanguageSession(self._engine, self._tables, self._cache_shape)
+
+
+def _contains(sizes: Mapping[str, tuple[int, int]], call: Mapping[str, int]) -> bool:
+    """Return whether a call lies in a range; an axis that the range lacks may have any size."""
+    return all(
+        sizes[axis][0] <= size <= sizes[axis][1] for axis, size in call.items() if axis in sizes
+    )
 
 
 def _substitute(embeds: np.ndarray, where: np.ndarray, features: Array | None, name: str) -> None:

@@ -109,6 +109,8 @@ class TorchLanguageSession:
         input_ids: np.ndarray,
         image_tokens: Array | None = None,
         region_features: Array | None = None,
+        *,
+        logit_count: int = 1,
     ) -> LanguageStep:
         """Append T positions; see `LanguageSession.feed`."""
         ids = _to_tensor(input_ids, self._device)[None]
@@ -116,10 +118,22 @@ class TorchLanguageSession:
             None if given is None else _to_tensor(given, self._device)
             for given in (image_tokens, region_features)
         )
-        step = self._model.step(ids, self._cache, image_tokens=tokens, region_features=regions)
-        return LanguageStep(
-            last_logits=step.last_logits[0].float().cpu().numpy(), hidden=_to_array(step.hidden[0])
+        step = self._model.step(
+            ids,
+            self._cache,
+            image_tokens=tokens,
+            region_features=regions,
+            logit_count=logit_count,
         )
+        return LanguageStep(step.logits[0].cpu().numpy(), _to_array(step.hidden[0]))
+
+    def take_back(self, count: int) -> None:
+        """Remove the last `count` positions; see `LanguageSession.take_back`."""
+        self._cache.crop(self._cache.get_seq_length() - count)
+
+    def accepts(self, count: int, more: int = 0) -> bool:
+        """Return True: PyTorch accepts any length."""
+        return True
 
 
 class TorchLanguageModel:
