@@ -208,6 +208,7 @@ def _make_results(types: StoreMessageTypes) -> list:
         raw_text="a mug[DET] and a bowl[DET]",
         in_domain=True,
         answer_score=0.75,
+        answer_age=3,
     )
     camera = CameraModel(np.array([[20.0, 0, 8], [0, 20, 6], [0, 0, 1]]), np.zeros(5), FRAME_HW)
     space = SpatialView(camera, DepthImage(np.full(FRAME_HW, 1000, np.uint16), 1e-3))

@@ -8,9 +8,10 @@ from vl2_ros.clients import client
 from vl2_ros.clients.client import PerceptionClient
 from vl2_ros.errors import ConfigError, TransportError
 from vl2_ros.node.parameters import NodeParameters
-from vl2_ros.node.request import Mode, Status, WatchMode
+from vl2_ros.node.request import Mode, Status
 from vl2_ros.node.server import PerceptionServer
 from vl2_ros.node.transport import Qos
+from vl2_ros.structures import WatchMode
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"

@@ -8,8 +8,8 @@ import pytest
 
 from tests.node.wire import wait_until
 from tests.ros.running_node import PATIENCE_S, wait_for
-from vl2_ros.node.request import Mode, Status, WatchMode
-from vl2_ros.structures import Route, StageEvent
+from vl2_ros.node.request import Mode, Status
+from vl2_ros.structures import Route, StageEvent, WatchMode
 
 pytestmark = pytest.mark.ros
 

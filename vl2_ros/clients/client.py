@@ -16,11 +16,11 @@ from vl2_ros.node.messages.command_messages import MAX_ID_CHARACTERS
 from vl2_ros.node.messages.result_messages import RESULT
 from vl2_ros.node.names import join_node_name, resolve_topic
 from vl2_ros.node.quiet_log import RepeatedLog
-from vl2_ros.node.request import Mode, WatchMode
+from vl2_ros.node.request import Mode
 from vl2_ros.node.scheduling.schedule import refuse_id
 from vl2_ros.node.transport import MessageTypes, Qos, Transport
 from vl2_ros.processing.printable import make_printable
-from vl2_ros.structures import ImageOptions, PromptKind, VisualPrompt
+from vl2_ros.structures import ImageOptions, PromptKind, VisualPrompt, WatchMode
 
 COMMAND_TYPE = "vl2_ros/msg/VisionCommand"
 OPTIONS_TYPE = "vl2_ros/msg/ImageOptions"

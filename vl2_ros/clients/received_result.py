@@ -94,6 +94,7 @@ def read_result(message: Any, *, max_mask_pixels: int = MAX_MASK_PIXELS) -> Rece
             raw_text=message.raw_text,
             in_domain=DomainValue(message.in_domain).read(),
             answer_score=float(message.answer_score) or None,
+            answer_age=int(message.answer_age),
         )
     except (ValueError, KeyError, TransportError) as error:
         raise TransportError(

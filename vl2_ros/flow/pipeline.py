@@ -10,34 +10,35 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from vl2_ros.errors import EngineError
 from vl2_ros.flow.branches import Condition, decode_branches
-from vl2_ros.flow.engine_ranges import most_of
-from vl2_ros.flow.generate import generate
 from vl2_ros.flow.generated_images import IMAGE_BRANCHES, make_images
 from vl2_ros.flow.prompt_features import (
     PromptFeatures,
     check_regions,
+    encode_draft,
     encode_features,
     prepare_prompt,
 )
 from vl2_ros.flow.sentence import NOT_SURE, write_sentence
-from vl2_ros.flow.watch_memory import read_memory, remember_tracks
-from vl2_ros.model.language.slots import gather_slots, slot_counts
+from vl2_ros.flow.spoken import Speaker, SpokenAnswer, repeat_answer
+from vl2_ros.flow.watch_memory import (
+    WatchMemory,
+    find_answer,
+    find_draft,
+    read_memory,
+    remember_answer,
+    remember_tracks,
+)
 from vl2_ros.processing.calibration import Calibration
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.language.answer import ParsedAnswer, parse_answer, parse_answer_text
-from vl2_ros.processing.language.answer_stream import AnswerStream
 from vl2_ros.processing.language.command_prompt import CommandPrompt, write_prompt
 from vl2_ros.processing.language.pose_prompt import clean_keypoint_names, pose_conversation
 from vl2_ros.processing.language.prompt import direct_conversation
 from vl2_ros.processing.language.task_formats import TaskFormat
 from vl2_ros.processing.language.tokenizer import Tokenizer
-from vl2_ros.processing.language.yes_no import YesNoScorer
 from vl2_ros.processing.results.detection_branch import InstanceLimits
-from vl2_ros.runtime.engine import Array, Engines, to_numpy
+from vl2_ros.runtime.engine import Engines, to_numpy
 from vl2_ros.structures import (
     Branch,
     Command,
@@ -49,7 +50,7 @@ from vl2_ros.structures import (
     ResultEvent,
     Route,
     StageEvent,
-    TextEvent,
+    WatchMode,
 )
 
 
@@ -71,23 +72,6 @@ class _Clock:
             spent = (time.perf_counter() - self._began) * 1e3
             self.stage_ms[self._stage] = self.stage_ms.get(self._stage, 0.0) + spent
             self._stage = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Spoken:
-    """The answer of the language model.
-
-    Attributes:
-        parsed: its words and what they say.
-        raw_text: as generated, with its routing tokens.
-        conditions: the routing tokens that it opened, in order.
-        score: see `Result.answer_score`.
-    """
-
-    parsed: ParsedAnswer
-    raw_text: str
-    conditions: list[Condition]
-    score: float | None = None
 
 
 class Pipeline:
@@ -118,7 +102,7 @@ class Pipeline:
         self.tokenizer = tokenizer
         self.processing = processing
         self.calibration = calibration or Calibration()
-        self._yes_no = YesNoScorer(tokenizer)
+        self._speaker = Speaker(engines.language_model, tokenizer, processing)
         language = engines.language_model.info
         self._find_identity = None if isinstance(identity, str) else identity
         self._info = ModelInfo(
@@ -169,8 +153,53 @@ class Pipeline:
             RouteError: if the answer opened a route whose decoder is not loaded.
             EngineError: if an engine failed.
         """
-        clock, kept = _Clock(), read_memory(memory)
+        clock, was = _Clock(), read_memory(memory)
+        mode = command.watching.mode or self._default_mode
         yield clock.enter("preprocess")
+        known = find_answer(frame, command, mode, was)
+        if known is None:
+            spoken = yield from self._speak(frame, command, mode, was, clock)
+        else:
+            # In the mode AUTO the scene is the same; else the frame is a new one altogether.
+            in_domain = known.in_domain if mode is WatchMode.AUTO else None
+            spoken = yield from repeat_answer(known, in_domain)
+        limits = InstanceLimits(
+            command.score_threshold, command.max_instances, single=spoken.single
+        )
+        branches, images = yield from self._decode(frame, command, spoken.conditions, limits, clock)
+        branches, tracks = remember_tracks(frame, command, branches, was)
+        clock.leave()
+        yield ResultEvent(
+            Result(
+                command_id=command.id,
+                stamp_ns=frame.stamp_ns if frame else 0,
+                frame_id=frame.frame_id if frame else "",
+                text=self._write_text(command, spoken, branches),
+                branches=branches,
+                stage_ms=clock.stage_ms,
+                images=images,
+                raw_text=spoken.raw_text,
+                in_domain=spoken.in_domain,
+                answer_score=spoken.score,
+                answer_age=spoken.age,
+            ),
+            WatchMemory(tracks, remember_answer(frame, command, mode, spoken, was)),
+        )
+
+    @property
+    def _default_mode(self) -> WatchMode:
+        """Return AUTO where it was measured: for models of spoken commands."""
+        return WatchMode.AUTO if self.processing.wording == "spoken" else WatchMode.EXACT
+
+    def _speak(
+        self,
+        frame: Frame | None,
+        command: Command,
+        mode: WatchMode,
+        was: WatchMemory,
+        clock: _Clock,
+    ) -> Generator[Event, None, SpokenAnswer]:
+        """Have the language model answer about this frame."""
         prompt = write_prompt(frame, command, self.processing, self.info.routes)
         check_regions(prompt, self.engines)
         inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
@@ -178,39 +207,24 @@ class Pipeline:
         features = encode_features(inputs, self.engines)
         yield clock.enter("language")
         if prompt.format.answer is None:
-            spoken = yield from self._generate(command, prompt, inputs.ids, features)
+            draft = find_draft(command, mode, was)
+            if draft is None and mode is not WatchMode.PLAIN:
+                draft = encode_draft(prompt, inputs, self.tokenizer, self.processing)
+            spoken = yield from self._speaker.generate(
+                command, prompt, inputs.ids, features, draft or ()
+            )
         else:
-            spoken = self._read(prompt, inputs.ids, features)
-        limits = InstanceLimits(
-            command.score_threshold, command.max_instances, single=prompt.format.single
-        )
-        branches, images = yield from self._decode(frame, command, spoken.conditions, limits, clock)
-        branches, kept = remember_tracks(frame, command, branches, kept)
-        clock.leave()
-        yield ResultEvent(
-            Result(
-                command_id=command.id,
-                stamp_ns=frame.stamp_ns if frame else 0,
-                frame_id=frame.frame_id if frame else "",
-                text=self._write_text(command, prompt, spoken, branches),
-                branches=branches,
-                stage_ms=clock.stage_ms,
-                images=images,
-                raw_text=spoken.raw_text,
-                in_domain=self._find_domain(frame, features),
-                answer_score=spoken.score,
-            ),
-            kept,
-        )
+            spoken = self._speaker.read(prompt, inputs.ids, features)
+        return replace(spoken, in_domain=self._find_domain(frame, features))
 
     def _write_text(
-        self, command: Command, prompt: CommandPrompt, spoken: _Spoken, branches: Sequence[Branch]
+        self, command: Command, spoken: SpokenAnswer, branches: Sequence[Branch]
     ) -> str:
         """Write the text of the result: what was found, not what was announced."""
         least = self._limits.least_answer_score
         if spoken.score is not None and spoken.score < least:
             return NOT_SURE
-        return write_sentence(spoken.parsed, branches, command.text, prompt.format.single)
+        return write_sentence(spoken.parsed, branches, command.text, spoken.single)
 
     def _find_domain(self, frame: Frame | None, features: PromptFeatures) -> bool | None:
         """Return whether the frame is like those of training; see `Result.in_domain`."""
@@ -244,60 +258,6 @@ class Pipeline:
             yield clock.enter("diffusion")
             images = yield from make_images(self.engines, frame, wanted, command.image_options)
         return tuple(branches), images
-
-    def _generate(
-        self,
-        command: Command,
-        prompt: CommandPrompt,
-        prompt_ids: np.ndarray,
-        features: PromptFeatures,
-    ) -> Generator[Event, None, _Spoken]:
-        """Generate the answer, yielding its words as they come."""
-        ids: list[int] = []
-        states: list[Array] = []
-        logits: list[np.ndarray] = []
-        stream = AnswerStream(self.tokenizer)
-        for token in generate(
-            self.engines.language_model.open_session(),
-            prompt_ids,
-            tokens=self.tokenizer.tokens,
-            num_embs=self.processing.num_embs,
-            num_embs_gen=self.processing.num_embs_gen,
-            max_new_tokens=command.max_new_tokens,
-            most_past=most_of(self.engines.language_model.info.ranges, "past", tokens=1),
-            image_tokens=features.image_tokens,
-            region_features=features.region_features,
-        ):
-            ids.append(token.token_id)
-            if len(logits) < self._yes_no.depth:
-                logits.append(token.logits)
-            if token.slot_states is not None:
-                states.append(token.slot_states)
-            stream.add(token.token_id)
-            yield TextEvent(stream.text, stream.routes)
-        parsed = parse_answer(ids, self.tokenizer, command.text)
-        labels = prompt.format.labels
-        conditions = [
-            Condition(group.route, labels.get(group.phrase, group.phrase), slot_states)
-            for group, slot_states in zip(parsed.groups, states, strict=True)
-        ]
-        raw_text = self.tokenizer.decode(ids, keep_special=True)
-        score = None if conditions else self._yes_no.score(parsed.text, ids, logits)
-        return _Spoken(parsed, raw_text, conditions, score)
-
-    def _read(self, prompt: CommandPrompt, ids: np.ndarray, features: PromptFeatures) -> _Spoken:
-        """Compute the states of a known answer, in one pass."""
-        session = self.engines.language_model.open_session()
-        step = session.feed(ids, features.image_tokens, features.region_features)
-        tokens, config = self.tokenizer.tokens, self.processing
-        counts = slot_counts(tokens, num_embs=config.num_embs, num_embs_gen=config.num_embs_gen)
-        groups = gather_slots(step.hidden, ids.tolist(), tokens, counts)
-        conditions = [
-            Condition(Route(group.route), phrase, group.states)
-            for group, phrase in zip(groups, prompt.format.phrases, strict=True)
-        ]
-        answer = prompt.format.answer or ""
-        return _Spoken(parse_answer_text(answer), answer, conditions)
 
     def detect(
         self,
@@ -369,5 +329,5 @@ class Pipeline:
         """Read one question and its answer, a phrase for each routing token, in one pass."""
         prompt = CommandPrompt(TaskFormat(*conversation, phrases), (frame,))
         inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
-        known = self._read(prompt, inputs.ids, encode_features(inputs, self.engines))
+        known = self._speaker.read(prompt, inputs.ids, encode_features(inputs, self.engines))
         return decode_branches(self.engines, self.processing, frame, known.conditions, limits)[0]

@@ -73,6 +73,33 @@ def prepare_prompt(
     return PromptInputs(ids, np.concatenate([nothing, *pixels]), tile_index, prompt.region_masks)
 
 
+def encode_draft(
+    prompt: CommandPrompt, inputs: PromptInputs, tokenizer: Tokenizer, config: ProcessingConfig
+) -> tuple[int, ...]:
+    """Return the expected answer to a prompt as the ids that the model would generate.
+
+    Args:
+        prompt: whose answer is not known.
+        inputs: of the prompt.
+        tokenizer: tokenizer of the model.
+        config: processing of the model.
+
+    Returns:
+        ids without slots and end token; () where no answer is expected or it is too long.
+    """
+    if not prompt.expected:
+        return ()
+    tiles = [count_tiles(frame.frame_hw, config) for frame in prompt.frames]
+    rounds = [(prompt.format.question, prompt.expected)]
+    try:
+        ids, _ = encode_conversation(rounds, tokenizer, config, tile_counts=tiles)
+    except InputError:  # too long with its answer; the prompt alone is not
+        return ()
+    passed_over = {*tokenizer.tokens.slots, *tokenizer.tokens.ends}
+    drafted = ids[len(inputs.ids) :].tolist()
+    return tuple(token_id for token_id in drafted if token_id not in passed_over)
+
+
 def check_regions(prompt: CommandPrompt, engines: Engines) -> None:
     """Check that the model supports visual prompts, if there are any.
 

@@ -151,6 +151,22 @@ class NodeParameters:
     max_new_tokens: int = _answer(
         192, "Most generated tokens of an answer, which is cut there", least=1, most=4096, live=True
     )
+    watch_mode: str = _answer(
+        "default",
+        "How images of a watch after the first are answered, unless a command says it; plain: as "
+        "the first; exact: the last answer is verified in one call; cached: an answer that only "
+        "names things is kept, and its decoder runs alone; auto: cached while the scene is the "
+        "same; default: auto for the embedded model, exact for released weights",
+        choices=("default", "plain", "exact", "cached", "auto"),
+        live=True,
+    )
+    watch_refresh_frames: int = _answer(
+        30,
+        "Images of a watch in the mode auto that one answer serves at most",
+        least=1,
+        most=1_000_000,
+        live=True,
+    )
     tracking: bool = _answer(
         True,
         "Track the objects of a watch: each gets an id that it keeps from result to result",

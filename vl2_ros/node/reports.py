@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vl2_ros.node.request import Answer, Status, WatchMode
+from vl2_ros.node.request import Answer, Status
 
 #: Number of last answers whose stage times are kept.
 STAGE_WINDOW = 100

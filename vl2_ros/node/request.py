@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from vl2_ros.errors import InputError
 from vl2_ros.processing.results.spatial import SpatialView
-from vl2_ros.structures import Frame, ImageOptions, Result, VisualPrompt
+from vl2_ros.structures import Frame, ImageOptions, Result, VisualPrompt, WatchMode
 
 
 class Mode(IntEnum):
@@ -17,15 +17,6 @@ class Mode(IntEnum):
     ASK = 0
     WATCH = 1
     STOP = 2
-
-
-class WatchMode(IntEnum):
-    """VisionCommand.watch_mode, without 0, which is the node's default."""
-
-    PLAIN = 1
-    EXACT = 2
-    CACHED = 3
-    AUTO = 4
 
 
 class Status(IntEnum):

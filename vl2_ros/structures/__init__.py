@@ -20,6 +20,7 @@ from vl2_ros.structures.route import Route
 from vl2_ros.structures.run_lengths import RunLengths
 from vl2_ros.structures.tracking import TrackingOptions
 from vl2_ros.structures.visual_prompt import PROMPT_POINTS, PromptKind, VisualPrompt
+from vl2_ros.structures.watching import WatchMode, WatchOptions
 
 __all__ = [
     "MAX_COMMAND_CHARACTERS",
@@ -52,4 +53,6 @@ __all__ = [
     "TextEvent",
     "TrackingOptions",
     "VisualPrompt",
+    "WatchMode",
+    "WatchOptions",
 ]

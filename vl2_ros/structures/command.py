@@ -9,6 +9,7 @@ from vl2_ros.structures.frame import Frame
 from vl2_ros.structures.image_options import ImageOptions
 from vl2_ros.structures.tracking import TrackingOptions
 from vl2_ros.structures.visual_prompt import VisualPrompt
+from vl2_ros.structures.watching import WatchOptions
 
 MAX_COMMAND_CHARACTERS = 4_000
 #: Each visual prompt becomes a mask of the vision encoder's size and a token of the answer.
@@ -34,6 +35,7 @@ class Command:
         direct: the answer is written, not generated; only for sentences of a known form.
         image_options: how an image is generated or edited, where the answer is one.
         tracking: how objects are tracked from one frame to the next; None: they are not.
+        watching: what the answers of a watch have of the one before.
     """
 
     text: str
@@ -46,6 +48,7 @@ class Command:
     direct: bool = False
     image_options: ImageOptions = field(default_factory=ImageOptions)
     tracking: TrackingOptions | None = None
+    watching: WatchOptions = field(default_factory=WatchOptions)
 
     def __post_init__(self) -> None:
         """Check the ranges."""

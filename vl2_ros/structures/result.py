@@ -99,6 +99,8 @@ class Result:
             not estimated.
         answer_score: of an answer "yes" or "no", its probability against the other, above 0, up to
             1; None when it was not estimated or the answer is another.
+        answer_age: frames of the watch since the one that `raw_text` was generated for; 0: this
+            one. What the decoders found is always of this frame.
     """
 
     command_id: str
@@ -111,6 +113,7 @@ class Result:
     raw_text: str = ""
     in_domain: bool | None = None
     answer_score: float | None = None
+    answer_age: int = 0
 
     def __post_init__(self) -> None:
         """Check the range of the score; NaN fits none."""

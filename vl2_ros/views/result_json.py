@@ -17,7 +17,8 @@ def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any
         with_masks: add each mask as `{"size": [H, W], "counts": [...]}` (see `encode_rle`).
 
     Returns:
-        `text`, `raw_text`, `in_domain` and `answer_score` as the result has them, `routes`,
+        `text`, `raw_text`, `in_domain`, `answer_score` and `answer_age` as the result has them,
+        `routes`,
         `instances` (route, label, score, box_xyxy in camera pixels; track_id where it has a track;
         of poses also keypoints with name, xy and score, and skeleton_edges, pairs of indices into
         them), `counts`
@@ -33,6 +34,7 @@ def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any
         "raw_text": result.raw_text,
         "in_domain": result.in_domain,
         "answer_score": result.answer_score,
+        "answer_age": result.answer_age,
         "routes": [route.value for route in result.routes if route.value],
         "instances": [
             instance

@@ -135,9 +135,7 @@ def recorded_session(model):
 
     class Recorder(TorchLanguageSession):
         def feed(self, input_ids, image_tokens=None, region_features=None, *, logit_count=1):
-            step = super().feed(
-                input_ids, image_tokens, region_features, logit_count=logit_count
-            )
+            step = super().feed(input_ids, image_tokens, region_features, logit_count=logit_count)
             steps.append((len(input_ids), step.last_logits, step.hidden))
             return step
 

@@ -11,8 +11,8 @@ from vl2_ros.node.messages.command_messages import (
     read_sender,
     read_text_command,
 )
-from vl2_ros.node.request import Mode, Request, WatchMode
-from vl2_ros.structures import ImageOptions, PromptKind, RunLengths
+from vl2_ros.node.request import Mode, Request
+from vl2_ros.structures import ImageOptions, PromptKind, RunLengths, WatchMode
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 TYPES = StoreMessageTypes()

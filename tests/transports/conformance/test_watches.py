@@ -9,7 +9,8 @@ import numpy as np
 
 from tests.node.wire import make_image, stamp_of, wait_until
 from tests.transports.harness import Rig
-from vl2_ros.node.request import Mode, Status, WatchMode
+from vl2_ros.node.request import Mode, Status
+from vl2_ros.structures import WatchMode
 
 MS = 1_000_000
 

@@ -15,7 +15,7 @@ from vl2_ros.errors import InputError
 from vl2_ros.node.cameras.camera_image import store_image
 from vl2_ros.node.messages.rle import read_mask
 from vl2_ros.node.parameters import NodeParameters
-from vl2_ros.node.request import Mode, Request, WatchMode
+from vl2_ros.node.request import Mode, Request
 from vl2_ros.structures import (
     MAX_COMMAND_CHARACTERS,
     MAX_FURTHER_IMAGES,
@@ -25,6 +25,7 @@ from vl2_ros.structures import (
     ImageOptions,
     PromptKind,
     VisualPrompt,
+    WatchMode,
 )
 
 MAX_ID_CHARACTERS = 256

@@ -231,6 +231,7 @@ class ResultMessages:
             routes=[route_name(route) for route in result.routes] if result else [],
             in_domain=int(DomainValue.of(result)),
             answer_score=(result.answer_score or 0.0) if result else 0.0,
+            answer_age=result.answer_age if result else 0,
             instances=[row for _, rows in found.branches for row in rows],
             images=found.images,
             stage_times=[

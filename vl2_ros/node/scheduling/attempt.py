@@ -24,6 +24,8 @@ from vl2_ros.structures import (
     ResultEvent,
     StageEvent,
     TrackingOptions,
+    WatchMode,
+    WatchOptions,
 )
 
 
@@ -128,7 +130,14 @@ class Attempt:
             images=images,
             image_options=parameters.fill_image_options(request.image_options),
             tracking=self._choose_tracking(),
+            watching=self._choose_watching(),
         )
+
+    def _choose_watching(self) -> WatchOptions:
+        mode = self.job.request.watch_mode
+        if mode is None and self.parameters.watch_mode != "default":
+            mode = WatchMode[self.parameters.watch_mode.upper()]
+        return WatchOptions(mode, self.parameters.watch_refresh_frames)
 
     def _choose_tracking(self) -> TrackingOptions | None:
         parameters, job = self.parameters, self.job

@@ -44,12 +44,15 @@ class CommandPrompt:
         region_frames: R indices into `frames`: the image that each region lies on.
         region_masks: (R, S, S) float32 of 0 and 1, in the order of the `<region>` marks; None
             without regions.
+        expected: the answer that the model is likely to give, with routing tokens; it is only a
+            guess, and empty where there is none.
     """
 
     format: TaskFormat
     frames: tuple[Frame, ...]
     region_frames: tuple[int, ...] = ()
     region_masks: np.ndarray | None = None
+    expected: str = ""
 
 
 def write_prompt(
@@ -79,7 +82,8 @@ def write_prompt(
         prompt = _write_about(frame, command, config, routes)
     if not command.direct:
         # The model's answer decides, also where it would be known.
-        return replace(prompt, format=replace(prompt.format, answer=None))
+        expected = prompt.expected or prompt.format.answer or ""
+        return replace(prompt, format=replace(prompt.format, answer=None), expected=expected)
     if prompt.format.answer is None:
         raise InputError(
             f"the answer to {command.text!r} is not known before the model gives it; expected a "
@@ -105,7 +109,8 @@ def _write_about(
     asked = _understand(command, config, routes)
     # Image generation needs words alone: its prompts were trained without an image.
     frames = () if asked.task is Task.GENERATE else (frame, *command.images)
-    return CommandPrompt(write_format(asked, command.text, config), frames)
+    expected = _expect_answer(command, config) if config.wording == "spoken" else ""
+    return CommandPrompt(write_format(asked, command.text, config), frames, expected=expected)
 
 
 def _write_without_image(
@@ -142,6 +147,14 @@ def _understand(command: Command, config: ProcessingConfig, routes: Collection[R
     # With further images, the model itself reads which of them is meant.
     is_other = needed is not None and (needed not in routes or command.images)
     return Asked(Task.TALK) if is_other else asked
+
+
+def _expect_answer(command: Command, config: ProcessingConfig) -> str:
+    """Return the answer that a sentence of a known form usually gets from a spoken model."""
+    try:
+        return write_format(understand(command.text), command.text, config).answer or ""
+    except InputError:
+        return ""
 
 
 def _write_regions(frame: Frame, command: Command, config: ProcessingConfig) -> CommandPrompt:
