@@ -25,20 +25,31 @@ class ScriptedSession:
         self.images = []
         self._bad = bad_logits
         self._position = 0
+        self.most = 1000
+        self.taken_back = 0
 
-    def feed(self, input_ids, image_tokens=None, region_features=None):
+    def feed(self, input_ids, image_tokens=None, region_features=None, *, logit_count=1):
         self.fed.append(input_ids.tolist())
         self.images.append(image_tokens)
-        logits = np.full((1, VOCABULARY), np.nan if self._bad else 0.0, dtype=np.float32)
-        if not self._bad:
-            logits[0, self.script.pop(0)] = 1.0
+        shape = (logit_count, VOCABULARY)
+        logits = np.full(shape, np.nan if self._bad else 0.0, dtype=np.float32)
+        for row in () if self._bad else logits:
+            row[self.script.pop(0)] = 1.0
         start = self._position
         self._position += len(input_ids)
         hidden = np.arange(start, self._position, dtype=np.float32)[:, None]
         return LanguageStep(logits, hidden)
 
 
-def run(session, max_new_tokens=20, tokens=TOKENS, **limits):
+    def accepts(self, count):
+        return count <= self.most
+
+    def take_back(self, count):
+        self.taken_back = count
+        self._position -= count
+
+
+def run(session, max_new_tokens=20, tokens=TOKENS, **options):
     prompt = np.array([1, 5, 6], dtype=np.int64)
     return list(
         generate(
@@ -49,7 +60,7 @@ def run(session, max_new_tokens=20, tokens=TOKENS, **limits):
             num_embs_gen=9,
             max_new_tokens=max_new_tokens,
             image_tokens="features",
-            **limits,
+            **options,
         )
     )
 
@@ -124,3 +135,63 @@ def test_routing_token_at_the_limit_still_gets_its_states():
 def test_logits_that_are_not_finite_raise():
     with pytest.raises(EngineError, match="expected finite"):
         run(ScriptedSession([], bad_logits=True))
+
+
+SLOTS = list(TOKENS.slots[:3])
+#: Logits at each position of [4, DET with its slots, 8]; those after DET and between slots count
+#: for nothing.
+WANTED = [4, DET, 0, 0, 0, 8]
+
+
+def test_an_accepted_draft_is_one_call():
+    session = ScriptedSession([*WANTED, TOKENS.eos])
+    tokens = run(session, draft=[4, DET, 8])
+    assert [token.token_id for token in tokens] == [4, DET, 8]
+    assert session.fed == [[1, 5, 6, 4, DET, *SLOTS, 8]] and session.taken_back == 0
+    assert tokens[1].slot_states[:, 0].tolist() == [5.0, 6.0, 7.0]
+    assert all(token.is_drafted for token in tokens)
+
+
+def test_decoding_goes_on_after_a_draft_that_is_too_short():
+    session = ScriptedSession([*WANTED, 3, DET, TOKENS.eos])
+    tokens = run(session, draft=[4, DET, 8])
+    assert [token.token_id for token in tokens] == [4, DET, 8, 3, DET]
+    assert session.fed[1:] == [[3], [DET, *SLOTS]] and session.taken_back == 0
+    assert [token.is_drafted for token in tokens] == [True] * 3 + [False] * 2
+    assert tokens[-1].slot_states[:, 0].tolist() == [11.0, 12.0, 13.0]
+
+
+def test_decoding_goes_on_from_the_first_token_that_differs():
+    session = ScriptedSession([4, 7, 0, 0, 0, 0, 0, DET, TOKENS.eos])
+    tokens = run(session, draft=[4, DET, 8])
+    assert [token.token_id for token in tokens] == [4, 7, DET]
+    # DET, its slots and 8 are taken back, and 7 stands where DET stood.
+    assert session.taken_back == 5 and session.fed[1:] == [[7], [DET, *SLOTS]]
+    assert tokens[2].slot_states[:, 0].tolist() == [6.0, 7.0, 8.0]
+
+
+def test_an_answer_that_ends_within_the_draft_takes_nothing_of_the_rest():
+    session = ScriptedSession([4, TOKENS.eos, 0, 0, 0, 0, 0])
+    assert [token.token_id for token in run(session, draft=[4, DET, 8])] == [4]
+    assert len(session.fed) == 1
+
+
+def test_the_limit_cuts_a_draft():
+    session = ScriptedSession([4, DET, 0, 0, 0, 0, 0])
+    assert [token.token_id for token in run(session, 2, draft=[4, DET, 8])] == [4, DET]
+    assert session.fed == [[1, 5, 6, 4, DET, *SLOTS]]
+
+
+def test_a_draft_that_the_engine_does_not_accept_is_not_fed():
+    session = ScriptedSession([4, DET, 8, TOKENS.eos])
+    session.most = 8
+    tokens = run(session, draft=[4, DET, 8])
+    assert [token.token_id for token in tokens] == [4, DET, 8]
+    assert not any(token.is_drafted for token in tokens)
+    # Room for the prompt with the draft and, after it, for the longest answer that may follow.
+    assert session.fed[0] == [1, 5, 6] and session.asked == (9, 20 * 10)
+
+
+def test_logits_that_are_not_finite_within_a_draft_raise():
+    with pytest.raises(EngineError, match="expected finite"):
+        run(ScriptedSession([], bad_logits=True), draft=[4])

@@ -7,7 +7,6 @@ import pytest
 
 from vl2_ros.errors import EngineError, InputError, RouteError
 from vl2_ros.flow.pipeline import Pipeline
-from vl2_ros.flow.watch_memory import WatchMemory
 from vl2_ros.processing.calibration import Calibration, Domain
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep
@@ -198,7 +197,8 @@ def test_tracks_are_in_the_callers_memory_and_not_in_the_pipeline(tokenizer, fra
 def test_nothing_is_tracked_unless_the_command_says_so(tokenizer, frame):
     pipeline = make_pipeline(tokenizer, "mug[DET]", DetectionDecoder())
     _, memory = watch(pipeline, frame, TrackingOptions())
-    assert watch(pipeline, frame, None, memory) == ([None], WatchMemory())
+    ids, memory = watch(pipeline, frame, None, memory)
+    assert (ids, memory.tracks) == ([None], None)
     assert pipeline.answer(frame, Command("find")).detections.track_ids is None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vl2_ros.node.request import Answer, Status
+from vl2_ros.structures import WatchMode
 
 #: Number of last answers whose stage times are kept.
 STAGE_WINDOW = 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -68,17 +69,30 @@ def make_prompt(sentence: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return np.array(ids), features
 
 
-def answer(model: LanguageModel, sentence: str) -> list[GeneratedToken]:
+def answer(
+    model: LanguageModel, sentence: str, draft: Sequence[int] = (), fed: list[int] | None = None
+) -> list[GeneratedToken]:
+    """Return the tokens of an answer; `fed` gets the positions of each call."""
     ids, features = make_prompt(sentence)
+    session = model.open_session()
+    feed = session.feed
+
+    def count(input_ids, *given, **options):
+        if fed is not None:
+            fed.append(len(input_ids))
+        return feed(input_ids, *given, **options)
+
+    session.feed = count
     return list(
         generate(
-            model.open_session(),
+            session,
             ids,
             tokens=read_tokenizer().tokens,
             num_embs=2,
             num_embs_gen=4,
             max_new_tokens=40,
             image_tokens=features,
+            draft=draft,
         )
     )
 
@@ -96,6 +110,80 @@ def test_words_and_states_are_those_of_torch(model, sentence):
         assert (mine.slot_states is None) == (theirs.slot_states is None)
         if mine.slot_states is not None:
             assert_close(mine.slot_states, theirs.slot_states)
+
+
+#: Changes of a right draft: what is made of it, which of its tokens still come without a call.
+DRAFTS = {
+    "right": lambda ids: (ids, len(ids)),
+    "too short": lambda ids: (ids[:-2], len(ids) - 2),
+    "too long": lambda ids: ([*ids, *ids], len(ids)),
+    "first token wrong": lambda ids: ([ids[0] + 1, *ids[1:]], 0),
+    "wrong in the middle": lambda ids: ([*ids[:3], ids[3] + 1, *ids[4:]], 3),
+    "another route": lambda ids: (change_routes(ids), find_routes(ids)[0]),
+}
+
+
+def find_routes(ids: Sequence[int]) -> list[int]:
+    routing = read_tokenizer().tokens.routing
+    return [at for at, token_id in enumerate(ids) if token_id in routing]
+
+
+def change_routes(ids: Sequence[int]) -> list[int]:
+    """Put the next routing token, which may have another number of slots, in place of each."""
+    known = list(read_tokenizer().tokens.routing)
+    routes = find_routes(ids)
+    return [
+        known[(known.index(token_id) + 1) % len(known)] if at in routes else token_id
+        for at, token_id in enumerate(ids)
+    ]
+
+
+@pytest.mark.parametrize("change", DRAFTS)
+@pytest.mark.parametrize("sentence", SENTENCES[:3])
+def test_a_draft_changes_neither_words_nor_states(model, sentence, change):
+    plain_calls: list[int] = []
+    plain = answer(model, sentence, fed=plain_calls)
+    ids = [one.token_id for one in plain]
+    draft, accepted = DRAFTS[change](ids)
+    calls: list[int] = []
+    drafted = answer(model, sentence, draft, calls)
+    assert [one.token_id for one in drafted] == ids
+    assert [one.is_drafted for one in drafted] == [at < accepted for at in range(len(ids))]
+    # One call for the prompt with the draft, then one for each token that it did not have.
+    assert len(calls) == 1 + len(ids) - accepted
+    assert calls[1:] == plain_calls[1 + accepted :]
+    for one, other in zip(drafted, plain, strict=True):
+        assert_close(one.logits, other.logits)
+        if other.slot_states is not None:
+            assert_close(one.slot_states, other.slot_states)
+
+
+def test_logits_of_several_positions_are_those_of_single_calls(model):
+    ids, features = make_prompt(SENTENCES[0])
+    session = model.open_session()
+    session.feed(ids[:-4], features)
+    wanted = [session.feed(ids[at : at + 1]).last_logits for at in range(len(ids) - 4, len(ids))]
+    step = model.open_session().feed(ids, features, logit_count=4)
+    assert step.logits.shape == (4, len(wanted[0])) and step.logits.dtype == np.float32
+    assert_close(step.logits, np.stack(wanted))
+
+
+def test_positions_that_are_taken_back_leave_no_trace(model):
+    ids, features = make_prompt(SENTENCES[0])
+    session = model.open_session()
+    wanted = [session.feed(ids, features), session.feed(ids[-3:])]
+    session = model.open_session()
+    session.feed(ids, features)
+    session.feed(np.array([5, 6, 7, 8]))
+    session.take_back(3)
+    session.take_back(1)
+    # Some engines keep their places: of what was fed since, all are seen, of those none.
+    session.feed(ids[-3:-1])
+    session.feed(np.array([9]))
+    session.take_back(1)
+    got = session.feed(ids[-1:])
+    assert_close(got.last_logits, wanted[1].last_logits)
+    assert_close(to_numpy(got.hidden)[-1], to_numpy(wanted[1].hidden)[-1])
 
 
 def test_a_sequence_in_pieces_gives_what_it_gives_in_one(model):

@@ -129,7 +129,7 @@ class TorchLanguageSession:
 
     def take_back(self, count: int) -> None:
         """Remove the last `count` positions; see `LanguageSession.take_back`."""
-        self._cache.crop(self._cache.get_seq_length() - count)
+        self._cache.crop(-count)
 
     def accepts(self, count: int, more: int = 0) -> bool:
         """Return True: PyTorch accepts any length."""
