@@ -40,7 +40,6 @@ class ScriptedSession:
         hidden = np.arange(start, self._position, dtype=np.float32)[:, None]
         return LanguageStep(logits, hidden)
 
-
     def accepts(self, count):
         return count <= self.most
 
