@@ -1,4 +1,4 @@
-"""The modes of a watch on the embedded model: which engines run on which frame, and what is kept."""
+"""The modes of a watch on the embedded model: which engines run on a frame, and what is kept."""
 
 from __future__ import annotations
 
