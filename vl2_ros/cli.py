@@ -26,22 +26,20 @@ from vl2_ros.console import (
     serve_command,
     view_command,
 )
-from vl2_ros.console.groups import complete, group_options
+from vl2_ros.console.evaluation.eval_commands import HELD_OUT, eval_app
+from vl2_ros.console.groups import group_options
 from vl2_ros.console.options import (
-    AsJson,
     Force,
     Model,
     find_version,
     load_model,
 )
-from vl2_ros.errors import ConfigError, InputError, VL2Error
+from vl2_ros.errors import ConfigError, VL2Error
 
 if TYPE_CHECKING:
     from vl2_ros.recordings.bag import PinholeCamera
     from vl2_ros.structures import Frame
 
-#: Seeds from here on are never trained on.
-HELD_OUT = 1_000_000
 #: Package that a command misses -> the extra that brings it.
 EXTRAS = {
     "torch": "torch",
@@ -85,9 +83,6 @@ def start(
     ] = False,
 ) -> None:
     """Ask what a camera sees, in words, and get typed results."""
-
-
-eval_app = typer.Typer(no_args_is_help=True, help="Measure a model.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -222,92 +217,6 @@ def calibrate(
     display.print_text(f"calibration: {calibration.save(find_weights(model)).resolve()}")
 
 
-@eval_app.command("embedded")
-@group_options
-def eval_embedded(
-    model: Model,
-    seeds: Annotated[
-        str | None,
-        typer.Option(metavar="A:B", help="Scenes from A to B - 1; held out from 1000000 on."),
-    ] = None,
-    frames: Annotated[
-        int | None, typer.Option(min=1, help="Most scenes; default: all of --seeds, else 300.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure boxes, masks, routes and time on simulated scenes that training never saw."""
-    from vl2_ros.evaluation.embedded import evaluate_embedded, list_rows
-
-    chosen = _choose_seeds(seeds, frames)
-    pipeline = load_model(model)
-    with display.show_progress("evaluating") as show:
-        document = evaluate_embedded(
-            pipeline,
-            seeds=chosen,
-            frames=len(chosen) if frames is None else frames,
-            progress=lambda stage, done, total: show(done, total),
-        )
-    if as_json:
-        display.print_json(document)
-    else:
-        display.print_rows(list_rows(document), digits=".3f")
-
-
-@eval_app.command("tracks")
-@group_options
-def eval_tracks(
-    model: Model,
-    seeds: Annotated[
-        str, typer.Option(metavar="A:B", help="Scenes from A to B - 1; held out from 1000000 on.")
-    ] = f"{HELD_OUT}:{HELD_OUT + 8}",
-    frames: Annotated[int, typer.Option(min=1, help="Frames of the orbit around a scene.")] = 120,
-    as_json: AsJson = False,
-) -> None:
-    """Measure the ids of a watch on simulated orbits with crossings and hidden objects."""
-    from vl2_ros.evaluation.embedded import list_rows
-    from vl2_ros.evaluation.orbits import evaluate_tracks
-
-    chosen = _choose_seeds(seeds, None)
-    pipeline = load_model(model)
-    with display.show_progress("evaluating") as show:
-        document = evaluate_tracks(pipeline, seeds=chosen, frames=frames, progress=show)
-    if as_json:
-        display.print_json(document)
-    else:
-        display.print_rows(list_rows(document), digits=".3f")
-
-
-@eval_app.command("coco")
-def eval_coco(
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH.json", help="COCO annotations.")],
-    found: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RESULTS.json", help="COCO results, or output of `vl2 ask --json --masks`."
-        ),
-    ],
-    kind: Annotated[
-        str,
-        typer.Option(
-            help="bbox, segm, keypoints, or keypoints_crowd as CrowdPose counts.",
-            autocompletion=complete("bbox", "segm", "keypoints", "keypoints_crowd"),
-        ),
-    ] = "bbox",
-    as_json: AsJson = False,
-) -> None:
-    """Score results of any model against annotations, both in COCO's format."""
-    from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
-
-    kinds = [one.value for one in CocoKind]
-    if kind not in kinds:
-        raise InputError(f"--kind must be one of {', '.join(kinds)}, got {kind!r}")
-    numbers = score_coco(truth, found, CocoKind(kind)).by_name
-    if as_json:
-        display.print_json(dict(numbers))
-    else:
-        display.print_facts(dict(numbers))
-
-
 @app.command(rich_help_panel="Model")
 def convert(
     source: Annotated[Path, typer.Argument(help="Released checkpoint folder.")],
@@ -361,15 +270,6 @@ def _simulate_shots(
             lens = rendered.intrinsics
             camera = PinholeCamera(frame_hw, lens.fx, lens.fy, lens.cx, lens.cy)
             yield Frame(rendered.rgb, index * 100_000_000, "camera_optical_frame"), camera
-
-
-def _choose_seeds(text: str | None, frames: int | None) -> range:
-    if text is None:
-        return range(HELD_OUT, HELD_OUT + (frames or 300))
-    first, colon, end = text.partition(":")
-    if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
-        raise InputError(f"seeds must be A:B with A below B, such as 1000000:1000300, got {text!r}")
-    return range(int(first), int(end))
 
 
 app.add_typer(eval_app, name="eval", rich_help_panel="Model")

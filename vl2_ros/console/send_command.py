@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vl2_ros.console import display, terminal
-from vl2_ros.console.groups import Panel, group_options
+from vl2_ros.console.groups import Panel, complete, group_options
 from vl2_ros.console.image_options import DrawOptions
 from vl2_ros.console.options import AsJson, NodeAddress, Threshold, open_transport
-from vl2_ros.errors import VL2Error
+from vl2_ros.errors import InputError, VL2Error
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.views.answer_files import AnswerFiles, save_drawn
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vl2_ros.clients.received_images import ReceivedImages
     from vl2_ros.clients.received_result import ReceivedResult
     from vl2_ros.node.transport import Transport
+    from vl2_ros.structures import WatchMode
 
 #: Statuses of a last result that are an error of the command line.
 _REFUSALS = ("BUSY", "EXPIRED", "INVALID", "FAILED")
@@ -43,6 +44,14 @@ class Sending:
             metavar="HZ", help="Answer until Ctrl-C, at most so often a second; 0: every image."
         ),
     ] = None
+    watch_mode: Annotated[
+        str,
+        typer.Option(
+            help="How images of a watch after the first are answered: plain, exact, cached or "
+            "auto; default: the node's parameter watch_mode.",
+            autocompletion=complete("plain", "exact", "cached", "auto"),
+        ),
+    ] = ""
     camera: Annotated[str, typer.Option(help="Camera of the node; default: its first.")] = ""
     command_id: Annotated[str, typer.Option("--id", help="Id that the results carry.")] = ""
     deadline: Annotated[
@@ -84,6 +93,7 @@ def send(
     from vl2_ros.node.request import Mode
 
     options, watch = drawing.make(), sending.watch
+    watch_mode = _read_watch_mode(sending.watch_mode)
     with closing(open_transport(address, "vl2_send")) as link:
         # First, so that the node knows of it when the command comes.
         drawn = None if save is None else _receive_annotated(link, address)
@@ -96,6 +106,7 @@ def send(
             camera=sending.camera,
             rate_hz=watch or 0.0,
             duration_s=sending.duration,
+            watch_mode=watch_mode,
             deadline_s=sending.deadline,
             score_threshold=threshold,
             image_options=options,
@@ -116,6 +127,15 @@ def send(
                 # Its last word; leaving before it, the stop might not have been sent yet.
                 for received in client.follow(sent, _LAST_WORD_S):
                     show(received, in_full=False)
+
+
+def _read_watch_mode(name: str) -> WatchMode | None:
+    from vl2_ros.structures import WatchMode
+
+    modes = {mode.name.lower(): mode for mode in WatchMode}
+    if name and name not in modes:
+        raise InputError(f"--watch-mode must be one of {', '.join(modes)}, got {name!r}")
+    return modes.get(name)
 
 
 def _receive_annotated(link: Transport, address: NodeAddress) -> ReceivedImages:

@@ -1,0 +1,221 @@
+"""The commands that measure a model.
+
+Everything heavy is imported inside the commands, so that `vl2 --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vl2_ros.console import display
+from vl2_ros.console.groups import Panel, complete, group_options
+from vl2_ros.console.options import AsJson, Model, Threshold, load_model
+from vl2_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from vl2_ros.evaluation.watches.modes import WatchedScene
+    from vl2_ros.structures import Frame
+
+#: Seeds from here on are never trained on.
+HELD_OUT = 1_000_000
+
+eval_app = typer.Typer(no_args_is_help=True, help="Measure a model.")
+
+
+@eval_app.command("embedded")
+@group_options
+def eval_embedded(
+    model: Model,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="A:B", help="Scenes from A to B - 1; held out from 1000000 on."),
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Most scenes; default: all of --seeds, else 300.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure boxes, masks, routes and time on simulated scenes that training never saw."""
+    from vl2_ros.evaluation.embedded import evaluate_embedded, list_rows
+
+    chosen = _choose_seeds(seeds, frames)
+    pipeline = load_model(model)
+    with display.show_progress("evaluating") as show:
+        document = evaluate_embedded(
+            pipeline,
+            seeds=chosen,
+            frames=len(chosen) if frames is None else frames,
+            progress=lambda stage, done, total: show(done, total),
+        )
+    if as_json:
+        display.print_json(document)
+    else:
+        display.print_rows(list_rows(document), digits=".3f")
+
+
+@eval_app.command("tracks")
+@group_options
+def eval_tracks(
+    model: Model,
+    seeds: Annotated[
+        str, typer.Option(metavar="A:B", help="Scenes from A to B - 1; held out from 1000000 on.")
+    ] = f"{HELD_OUT}:{HELD_OUT + 8}",
+    frames: Annotated[int, typer.Option(min=1, help="Frames of the orbit around a scene.")] = 120,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the ids of a watch on simulated orbits with crossings and hidden objects."""
+    from vl2_ros.evaluation.embedded import list_rows
+    from vl2_ros.evaluation.orbits import evaluate_tracks
+
+    chosen = _choose_seeds(seeds, None)
+    pipeline = load_model(model)
+    with display.show_progress("evaluating") as show:
+        document = evaluate_tracks(pipeline, seeds=chosen, frames=frames, progress=show)
+    if as_json:
+        display.print_json(document)
+    else:
+        display.print_rows(list_rows(document), digits=".3f")
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What is watched, and for how long."""
+
+    sentence: Annotated[
+        str,
+        typer.Option(
+            metavar="SENTENCE", help="What to ask; default: to find what the simulated scene has."
+        ),
+    ] = ""
+    seeds: Annotated[
+        str, typer.Option(metavar="A:B", help="Simulated scenes, where no SOURCE is given.")
+    ] = f"{HELD_OUT}:{HELD_OUT + 8}"
+    frames: Annotated[int, typer.Option(min=1, help="Most frames of a source or a scene.")] = 60
+    turn: Annotated[
+        float,
+        typer.Option(metavar="DEGREES", help="How far the simulated camera goes between frames."),
+    ] = 1.0
+    topic: Annotated[
+        str, typer.Option(help="Image topic of a recording; default: the only one there is.")
+    ] = ""
+    refresh_frames: Annotated[
+        int, typer.Option(min=1, help="Frames that an answer serves at most in the mode auto.")
+    ] = 30
+    threshold: Threshold = 0.35
+
+
+@eval_app.command("watch")
+@group_options
+def eval_watch(
+    model: Model,
+    watching: Annotated[Watching, Panel("Watch")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="[SOURCE]",
+            help="Recording (.mcap, .db3 or rosbag2 folder), video or folder of images; default: "
+            "the simulator.",
+        ),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Compare the modes of a watch: the same words, counts and boxes as plain decoding, and time.
+
+    vl2 eval watch drive.mcap --sentence "find the red mug"
+    """
+    from vl2_ros.evaluation.watches.modes import compare_modes, list_modes
+    from vl2_ros.structures import Command, WatchOptions
+
+    scenes = _read_scenes(source, watching) if source else _simulate_scenes(watching)
+    # It checks the limits before a model is loaded.
+    command = Command(
+        watching.sentence or "find it",
+        score_threshold=watching.threshold,
+        watching=WatchOptions(refresh_frames=watching.refresh_frames),
+    )
+    pipeline = load_model(model)
+    with display.show_progress("evaluating") as show:
+        document = compare_modes(pipeline, scenes, command, progress=show)
+    if as_json:
+        display.print_json(document)
+    else:
+        display.print_rows(list_modes(document), digits=".3f")
+
+
+def _simulate_scenes(watching: Watching) -> list[WatchedScene]:
+    from vl2_ros.evaluation.watches.scenes import simulate_scenes
+
+    seeds = _choose_seeds(watching.seeds, None)
+    return simulate_scenes(seeds, watching.frames, watching.turn, watching.sentence)
+
+
+def _read_scenes(source: str, watching: Watching) -> list[WatchedScene]:
+    from vl2_ros.evaluation.watches.scenes import read_scene
+
+    if not watching.sentence:
+        raise InputError(
+            'expected --sentence with a source, such as --sentence "find the red mug"; only of '
+            "simulated scenes is known what is there"
+        )
+    frames = _read_frames(source, watching.topic)
+    return [read_scene(frames, watching.frames, watching.sentence)]
+
+
+def _read_frames(source: str, topic: str) -> Iterator[Frame]:
+    """Yield the frames of a recording, a video or images; those that cannot be read are skipped."""
+    from vl2_ros.recordings.bag import read_frames
+    from vl2_ros.sources.source import find_source, is_recording, read_sources
+
+    if is_recording(source):
+        yield from read_frames(source, topic=topic or None)
+        return
+    for image in read_sources([find_source(source)]):
+        if image.frame is None:
+            display.show_note(f"{image.name} is skipped: {image.error}")
+        else:
+            yield image.frame
+
+
+@eval_app.command("coco")
+def eval_coco(
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH.json", help="COCO annotations.")],
+    found: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS.json", help="COCO results, or output of `vl2 ask --json --masks`."
+        ),
+    ],
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="bbox, segm, keypoints, or keypoints_crowd as CrowdPose counts.",
+            autocompletion=complete("bbox", "segm", "keypoints", "keypoints_crowd"),
+        ),
+    ] = "bbox",
+    as_json: AsJson = False,
+) -> None:
+    """Score results of any model against annotations, both in COCO's format."""
+    from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
+
+    kinds = [one.value for one in CocoKind]
+    if kind not in kinds:
+        raise InputError(f"--kind must be one of {', '.join(kinds)}, got {kind!r}")
+    numbers = score_coco(truth, found, CocoKind(kind)).by_name
+    if as_json:
+        display.print_json(dict(numbers))
+    else:
+        display.print_facts(dict(numbers))
+
+
+def _choose_seeds(text: str | None, frames: int | None) -> range:
+    if text is None:
+        return range(HELD_OUT, HELD_OUT + (frames or 300))
+    first, colon, end = text.partition(":")
+    if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+        raise InputError(f"seeds must be A:B with A below B, such as 1000000:1000300, got {text!r}")
+    return range(int(first), int(end))
