@@ -30,6 +30,7 @@ from vl2_ros.structures import (
     Result,
     ResultEvent,
     Route,
+    WatchOptions,
 )
 from vl2_ros.training.recipe import EmbeddedRecipe
 
@@ -115,7 +116,7 @@ def test_help_imports_nothing_heavy():
     [
         *("ask", "demo", "serve", "send", "echo", "camera", "bag"),
         *("info", "train", "convert", "simulate", "eval", "eval embedded"),
-        "eval coco",
+        *("eval coco", "eval tracks", "eval watch"),
     ],
 )
 def test_every_command_has_help(command, capsys):
@@ -323,6 +324,48 @@ def test_eval_takes_seeds_and_frames(pipeline, monkeypatch, capsys, options, see
 def test_eval_refuses_other_seeds(pipeline, capsys, seeds):
     assert run("eval", "embedded", f"--seeds={seeds}") == 2
     assert "A:B" in capsys.readouterr().err
+
+
+def test_eval_watch_compares_the_modes_on_frames_of_a_source(
+    pipeline, monkeypatch, tmp_path, capsys
+):
+    seen = {}
+
+    def compare(model, scenes, command, progress):
+        seen.update(model=model, command=command)
+        seen["scenes"] = [(one.sentence, len(list(one.frames))) for one in scenes]
+        return {"plain": {"drift_px": 0.0, "box_ap": None}, "auto": {"drift_px": 0.25}}
+
+    monkeypatch.setattr("vl2_ros.evaluation.watches.modes.compare_modes", compare)
+    for index in range(3):
+        Image.new("RGB", (8, 6)).save(tmp_path / f"{index}.png")
+    (tmp_path / "3.png").write_bytes(b"no image")
+    options = ("--sentence", "find it", "--refresh-frames", 5, "--threshold", 0.5, "--json")
+    assert run("eval", "watch", tmp_path, *options) == 0
+    streams = capsys.readouterr()
+    assert json.loads(streams.out)["auto"] == {"drift_px": 0.25}
+    assert "3.png is skipped" in streams.err
+    assert (seen["model"], seen["scenes"]) == (pipeline, [("find it", 3)])
+    assert seen["command"].watching == WatchOptions(refresh_frames=5)
+    assert seen["command"].score_threshold == 0.5
+    bag = tmp_path / "bag.mcap"
+    assert run("simulate", bag, "--count", 3, "--width", 64, "--height", 48) == 0
+    assert run("eval", "watch", bag, "--sentence", "find it", "--frames", 2, "--json") == 0
+    assert seen["scenes"] == [("find it", 2)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["clip.mp4"], "expected --sentence with a source"),
+        (["none.png", "--sentence", "find it"], "cannot read none.png"),
+        (["--seeds", "9:3"], "seeds must be A:B"),
+        (["--turn", "0"], "above 0 and at most 360 degrees"),
+    ],
+)
+def test_eval_watch_says_what_is_missing(pipeline, capsys, arguments, message):
+    assert run("eval", "watch", *arguments) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_train_passes_what_was_said_and_keeps_the_recipe_else(monkeypatch, tmp_path, capsys):

@@ -68,8 +68,10 @@ def test_what_is_known_of_an_answer_arrives(in_domain):
     sent = replace(make_answer("find it").result, raw_text="Yes.</s>", in_domain=in_domain)
     got = read_result(send(make_answer("find it", result=sent))).result
     assert (got.raw_text, got.in_domain, got.answer_score) == ("Yes.</s>", in_domain, None)
-    sent = replace(sent, answer_score=0.75)
-    assert read_result(send(make_answer("find it", result=sent))).result.answer_score == 0.75
+    assert got.answer_age == 0
+    sent = replace(sent, answer_score=0.75, answer_age=4)
+    got = read_result(send(make_answer("find it", result=sent))).result
+    assert (got.answer_score, got.answer_age) == (0.75, 4)
 
 
 def test_tracks_arrive_and_none_are_none():

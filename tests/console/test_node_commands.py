@@ -24,6 +24,7 @@ from vl2_ros.load_options import LoadOptions
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.node.transport import NEWEST_FROM_ANY
 from vl2_ros.recordings.bag import list_image_topics
+from vl2_ros.structures import WatchMode
 from vl2_ros.transports.dds.transport import DdsTransport
 
 STAMPS = [FIRST_STAMP_NS + index * PERIOD_NS for index in range(4)]
@@ -82,6 +83,16 @@ class TestSend:
         assert "answer to: find it | [DET] mug (0.90, 1 1 6 6, 24 px)" in lines[0]
         assert len(lines) >= 3
         assert lines[-1].startswith("ENDED    - /image")
+
+    def test_the_mode_of_a_watch_is_sent(self, node):
+        options = ("--watch", 0, "--duration", 0.5, "--watch-mode", "cached")
+        assert run("send", "find it", *options) == 0
+        assert node.perceiver.seen[0][1].watching.mode is WatchMode.CACHED
+
+    def test_an_unknown_mode_of_a_watch_is_refused_before_a_node_is_looked_for(self, capsys):
+        assert run("send", "find it", "--watch", 0, "--watch-mode", "fast") == 2
+        error = " ".join(capsys.readouterr().err.split())
+        assert "--watch-mode must be one of plain, exact, cached, auto, got 'fast'" in error
 
     def test_interrupted_watch_is_stopped_on_the_node(self, node):
         process = run_beside("send", "find it", "--watch", 0)

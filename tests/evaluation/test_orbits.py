@@ -18,7 +18,7 @@ from vl2_ros.evaluation.orbits import (
     evaluate_tracks,
     render_orbit,
 )
-from vl2_ros.flow.watch_memory import read_memory, remember_tracks
+from vl2_ros.flow.watch_memory import WatchMemory, read_memory, remember_tracks
 from vl2_ros.sim.tabletop import TabletopSimulator
 from vl2_ros.structures import (
     Branch,
@@ -61,10 +61,10 @@ class Oracle:
         )
         kept = read_memory(None if self._forgets else memory)
         yield StageEvent("detection")
-        branches, kept = remember_tracks(
+        branches, tracks = remember_tracks(
             frame, command, [Branch(Route.DETECT, phrases, found)], kept
         )
-        yield ResultEvent(Result("", frame.stamp_ns, "", "", branches), kept)
+        yield ResultEvent(Result("", frame.stamp_ns, "", "", branches), WatchMemory(tracks))
 
 
 def test_each_object_is_hidden_for_exactly_ten_frames(orbit):

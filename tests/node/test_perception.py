@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.node.perception import PerceptionNode
 from vl2_ros.node.request import Mode, Status
-from vl2_ros.structures import StageEvent, TextEvent
+from vl2_ros.structures import StageEvent, TextEvent, WatchMode, WatchOptions
 
 
 @pytest.fixture
@@ -196,6 +197,19 @@ def test_limits_come_from_the_request_or_from_the_parameters_as_they_are_now(per
         log.wait_for(3)
     limits = [(c.score_threshold, c.max_instances, c.max_new_tokens) for c in perceiver.commands]
     assert limits == [(0.5, 7, 192), (0.0, 7, 192), (0.9, 100, 5)]
+
+
+def test_the_watch_mode_is_the_requests_else_the_parameters_else_the_models(perceiver):
+    with running_node(perceiver, watch_refresh_frames=9) as (node, log):
+        node.put_image("image", make_image(1))
+        for index, mode in enumerate(("default", "plain", "exact", "cached", "auto")):
+            node.change_parameters(replace(node.parameters, watch_mode=mode))
+            node.submit(ask(f"a{index}"))
+            log.wait_for(index + 1)
+        node.submit(ask("w", watch_mode=WatchMode.EXACT))
+        log.wait_for(6)
+    modes = [None, *WatchMode, WatchMode.EXACT]
+    assert [one.watching for one in perceiver.commands] == [WatchOptions(one, 9) for one in modes]
 
 
 def test_a_parameter_that_is_not_live_cannot_change(perceiver):

@@ -102,9 +102,10 @@ def test_text_only_answer_has_no_route():
 
 
 def test_what_is_known_of_an_answer_is_in_its_json():
-    result = Result("", 0, "", "Yes.", in_domain=False, answer_score=0.75)
+    result = Result("", 0, "", "Yes.", in_domain=False, answer_score=0.75, answer_age=4)
     document = json.loads(json.dumps(result_to_json(result)))
     assert (document["in_domain"], document["answer_score"]) == (False, 0.75)
+    assert document["answer_age"] == 4
 
 
 def test_an_instance_without_a_track_has_none_in_json():

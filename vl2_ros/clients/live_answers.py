@@ -162,6 +162,8 @@ def _list_facts(received: ReceivedResult) -> list[str]:
         facts.append(message)
     if result.answer_score is not None:
         facts.append(f"probability {result.answer_score:.2f}")
+    if result.answer_age:
+        facts.append(f"words of {result.answer_age} images ago")
     if received.sequence:
         facts.append(f"answer {received.sequence + 1}")
     if result.stage_ms:

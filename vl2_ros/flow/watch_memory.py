@@ -23,7 +23,7 @@ from vl2_ros.tracking.tracks import Tracks, track_branches
 _SKETCH_SIZE, _SAMPLES = (16, 12), 8
 #: Mean difference in grey levels from which on two sketches show different scenes. On simulated
 #: frames noise of 8 levels makes 0.9, an object of 80 x 80 pixels that appears 1 to 4, a camera
-#: that went 12 degrees around the table 12, and another table 21 to 54.
+#: that went 12 degrees around the table 11, and another table 23 or more.
 _SCENE_CHANGE = 12.0
 
 

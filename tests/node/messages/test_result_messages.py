@@ -105,6 +105,7 @@ def test_instance_is_the_detection_in_pixels():
 def test_what_is_not_known_is_empty_or_zero_on_the_wire():
     (result,) = make_messages(make_answer(Route.DETECT))["~/result"]
     assert (result.raw_text, result.in_domain, result.answer_score) == ("", 0, 0.0)
+    assert result.answer_age == 0
     assert [one.track_id for one in result.instances] == [0, 0]
     (refused,) = make_messages(make_answer(status=Status.BUSY, result=None))["~/result"]
     assert (refused.raw_text, refused.in_domain, refused.answer_score) == ("", 0, 0.0)
@@ -114,10 +115,15 @@ def test_what_is_not_known_is_empty_or_zero_on_the_wire():
 def test_what_is_known_of_an_answer_stands_in_its_result(in_domain, name):
     answer = make_answer(Route.DETECT)
     known = replace(
-        answer.result, raw_text="It is.[DET]</s>", in_domain=in_domain, answer_score=0.75
+        answer.result,
+        raw_text="It is.[DET]</s>",
+        in_domain=in_domain,
+        answer_score=0.75,
+        answer_age=4,
     )
     (result,) = make_messages(replace(answer, result=known))["~/result"]
     assert (result.raw_text, result.answer_score) == ("It is.[DET]</s>", 0.75)
+    assert result.answer_age == 4
     assert result.in_domain == getattr(result, f"DOMAIN_{name}")
     assert ("unlike those that the model was trained on" in result.message) == (not in_domain)
 

@@ -129,4 +129,4 @@ def test_tracks_and_text_as_generated_reach_who_asked(rig):
     (result,) = rig.results.wait_for("w")
     assert [one.track_id for one in result.instances] == [7, 0]
     assert result.raw_text == "answer to: find it[DET]"
-    assert (result.in_domain, result.answer_score) == (0, 0.0)
+    assert (result.in_domain, result.answer_score, result.answer_age) == (0, 0.0, 0)

@@ -19,6 +19,7 @@ from vl2_ros.errors import InputError
 
 if TYPE_CHECKING:
     from vl2_ros.evaluation.watches.modes import WatchedScene
+    from vl2_ros.sources.source import Source
     from vl2_ros.structures import Frame
 
 #: Seeds from here on are never trained on.
@@ -167,14 +168,20 @@ def _read_scenes(source: str, watching: Watching) -> list[WatchedScene]:
 
 
 def _read_frames(source: str, topic: str) -> Iterator[Frame]:
-    """Yield the frames of a recording, a video or images; those that cannot be read are skipped."""
+    """Return the frames of a recording, a video or images."""
     from vl2_ros.recordings.bag import read_frames
-    from vl2_ros.sources.source import find_source, is_recording, read_sources
+    from vl2_ros.sources.source import find_source, is_recording
 
     if is_recording(source):
-        yield from read_frames(source, topic=topic or None)
-        return
-    for image in read_sources([find_source(source)]):
+        return read_frames(source, topic=topic or None)
+    return _read_images(find_source(source))
+
+
+def _read_images(source: Source) -> Iterator[Frame]:
+    """Yield the images of a source; those that cannot be read are skipped."""
+    from vl2_ros.sources.source import read_sources
+
+    for image in read_sources([source]):
         if image.frame is None:
             display.show_note(f"{image.name} is skipped: {image.error}")
         else:
