@@ -19,6 +19,7 @@ from vl2_ros.parameter_table import check_parameters, parameter
 BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt", "tensorrt-rtx")
 #: Far more than any checkpoint cuts an image into.
 MAX_TILES = 64
+PRECISIONS = ("auto", "float32", "bfloat16")
 _model = partial(parameter, panel="Model")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 
@@ -74,6 +75,12 @@ class LoadOptions:
         most=10_000_000.0,
         metavar="MB",
     )
+    precision: str = _model(
+        "auto",
+        "Precision of the language side, torch only; auto: bfloat16 on a GPU, and on a CPU that "
+        "computes in it where more than 4 GB in float32 are stored in it, else float32",
+        choices=PRECISIONS,
+    )
     cuda_graphs: bool = _model(
         True,
         "Replay CUDA graphs of shapes that come again, torch only; false: slower, with less GPU "
@@ -107,4 +114,9 @@ class LoadOptions:
                 "memory_budget_mb works with the backend torch only, got "
                 f"{self.memory_budget_mb:g} and {self.backend}; choose torch, or skip parts by "
                 "without"
+            )
+        if self.precision != "auto" and self.backend not in ("auto", "torch"):
+            raise ConfigError(
+                f"precision works with the backend torch only, got {self.precision} and "
+                f"{self.backend}; choose torch, or engines that were built in that precision"
             )

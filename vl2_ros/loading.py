@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
@@ -43,20 +44,43 @@ from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES
 #: The checkpoint that ships with the package.
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
 
+#: Tokens of a prompt and its answer besides those of its image.
+_WORD_TOKENS = 512
+#: Seconds between the lines about a model that is being loaded.
+_LOG_PERIOD_S = 10.0
+
+#: Called with the bytes that are read, and all to be read.
+Progress = Callable[[int, int], None]
+
 _log = logging.getLogger(__name__)
 
 
-def load_pipeline(options: LoadOptions | None = None) -> Pipeline:
+class _ProgressLog:
+    """Logs how much of the weights is read, now and then."""
+
+    def __init__(self) -> None:
+        self._due_s = time.monotonic() + _LOG_PERIOD_S
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() < self._due_s:
+            return
+        self._due_s = time.monotonic() + _LOG_PERIOD_S
+        _log.info("loading, %.1f of %.1f GB, %.0f %%", done / 1e9, total / 1e9, 100 * done / total)
+
+
+def load_pipeline(options: LoadOptions | None = None, progress: Progress | None = None) -> Pipeline:
     """Load a checkpoint and everything around it.
 
     Args:
         options: which model and how it runs; None takes the defaults, the embedded model.
+        progress: called with the bytes of the weights that are read, and all to be read, by
+            PyTorch alone; None logs them now and then.
 
     Raises:
         CheckpointError: if the folder is missing, incomplete, damaged or of another model.
         ConfigError: if the memory budget cannot be kept.
-        EngineError: if the device is not there, or the engines cannot be used and nothing may take
-            their place.
+        EngineError: if the device is not there, its memory is too small, or the engines cannot be
+            used and nothing may take their place.
     """
     options = LoadOptions() if options is None else options
     folder = find_weights(options)
@@ -76,13 +100,18 @@ def load_pipeline(options: LoadOptions | None = None) -> Pipeline:
     def load_torch() -> Engines:
         identity.start()
         from vl2_ros.runtime.torch_backend.loading import load_torch_engines
+        from vl2_ros.runtime.torch_backend.memory import LargestInput
 
+        tokens = [_count_prompt(processing, tiles) for tiles in (processing.max_tiles, 1)]
         return load_torch_engines(
             folder,
             device=options.device,
             without=options.without,
             memory_budget_mb=options.memory_budget_mb or None,
             cuda_graphs=options.cuda_graphs,
+            precision=options.precision,
+            largest=LargestInput(*tokens, processing.decoder_short * processing.decoder_long),
+            progress=progress or _ProgressLog(),
         )
 
     def load_exported() -> Engines:
@@ -121,6 +150,13 @@ def load_pipeline(options: LoadOptions | None = None) -> Pipeline:
     )
 
 
+def _count_prompt(processing: ProcessingConfig, tiles: int) -> int:
+    """Return the tokens of the longest prompt about one image, with its answer."""
+    is_cut = processing.aspect == "anyres" and tiles > 1
+    image = (tiles + 1 if is_cut else 1) * processing.vision_tokens
+    return min(processing.max_length, image + _WORD_TOKENS)
+
+
 def find_weights(options: LoadOptions) -> Path:
     """Return the checkpoint folder of the options; it need not be there."""
     return Path(options.weights) if options.weights else EMBEDDED_WEIGHTS
@@ -155,7 +191,8 @@ def _choose_backend(
     backend = options.backend
     given = Path(options.engines) if options.engines else None
     if backend == "auto":
-        fits = options.device == "cpu" and not options.memory_budget_mb
+        is_plain = not options.memory_budget_mb and options.precision == "auto"
+        fits = options.device == "cpu" and is_plain
         has_engines = given is not None or may_have_engines(folder)
         backend = "onnxruntime" if fits and has_engines else "torch"
     if backend == "torch" or given is not None:

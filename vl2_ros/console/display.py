@@ -43,6 +43,15 @@ def show_stages(what: str) -> Iterator[Callable[[str, float], None]]:
 
 
 @contextmanager
+def show_bytes(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar and gigabytes while the body runs, as `show_progress` does."""
+    with _open_progress(what, None) as update:
+        yield lambda done, total: update(
+            f"{what}, {done / 1e9:.1f} of {total / 1e9:.1f} GB,", done / total, 1.0
+        )
+
+
+@contextmanager
 def _open_progress(
     what: str, total: float | None
 ) -> Iterator[Callable[[str, float, float | None], None]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vl2_ros.console.display import show_progress
+from vl2_ros.console.display import show_bytes
 from vl2_ros.console.groups import Panel, complete
 from vl2_ros.errors import ConfigError
 from vl2_ros.load_options import LoadOptions
@@ -141,8 +141,8 @@ def set_domain(domain_id: int | None) -> None:
 
 
 def load_model(options: LoadOptions) -> Pipeline:
-    """Load a model, and show that it takes its time."""
+    """Load a model, and show how far that is."""
     from vl2_ros.loading import load_pipeline
 
-    with show_progress("loading"):
-        return load_pipeline(options)
+    with show_bytes("loading") as show:
+        return load_pipeline(options, show)

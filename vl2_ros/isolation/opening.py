@@ -12,15 +12,21 @@ from vl2_ros.node.parameters import ProcessParameters
 from vl2_ros.node.perceiver import Perceiver
 
 
-def open_perceiver(process: ProcessParameters) -> Perceiver:
+def open_perceiver(
+    process: ProcessParameters, progress: loading.Progress | None = None
+) -> Perceiver:
     """Load the model that the parameters describe; `close_perceiver` ends it.
+
+    Args:
+        process: the parameters.
+        progress: as `load_pipeline` takes it; a process of its own logs instead.
 
     Raises:
         VL2Error: as `load_pipeline` raises it.
     """
     process = replace(process, device=loading.choose_device(process.device))
     if not is_watched(process):
-        return loading.load_pipeline(process)
+        return loading.load_pipeline(process, progress)
     load = partial(loading.load_pipeline, process)
     return ChildPerceiver(load, Watchdog(stall_s=process.perceiver_stall_s))
 

@@ -29,7 +29,12 @@ from vl2_ros.model.checkpoint.opening import (
 from vl2_ros.model.checkpoint.plan import find_places
 from vl2_ros.model.checkpoint.release_keys import check_alias
 from vl2_ros.model.checkpoint.shards import WEIGHT_FILES, iterate_tensors
-from vl2_ros.model.checkpoint.weights import copy_checked, fill_place, move_computed_buffers
+from vl2_ros.model.checkpoint.weights import (
+    copy_checked,
+    fill_place,
+    keep_checked,
+    move_computed_buffers,
+)
 from vl2_ros.model.checkpoint.writer import ShardWriter, write_safetensors
 from vl2_ros.model.diffusion.folder import COMPANIONS, DiffusionFolder
 from vl2_ros.model.network import VisionLLM
@@ -84,6 +89,7 @@ def load_model(
     strict: bool = True,
     progress: Progress | None = None,
     parts: Collection[str] | None = None,
+    mapped: bool = False,
 ) -> VisionLLM:
     """Load a checkpoint folder, in eval mode.
 
@@ -96,6 +102,9 @@ def load_model(
         parts: which of `parts.PARTS` come with the language side, each of which the checkpoint
             must have; others are None in the network and not read. By default all that can be
             built: one whose Stable Diffusion folder is missing is skipped with a warning.
+        mapped: on the CPU, weights that are stored in `dtype` stay views of the mapped files, in
+            memory of the system's file cache. While the network lives, replace such a file only
+            as a whole, by renaming, and never write into it.
 
     Raises:
         CheckpointError: if the folder, a file, a name, a shape or a value is not as expected, or a
@@ -103,7 +112,8 @@ def load_model(
         ConfigError: if the model is a variant that is not supported, or `parts` names no part.
     """
     opened = open_checkpoint(Path(path), strict=strict, parts=parts)
-    _fill(opened, dtype, device, progress)
+    is_mapped = mapped and torch.device(device).type == "cpu"
+    _fill(opened, dtype, device, progress, mapped=is_mapped)
     return opened.model.eval()
 
 
@@ -256,11 +266,16 @@ def _fill(
     dtype: torch.dtype,
     device: str | torch.device,
     progress: Progress | None,
+    *,
+    mapped: bool = False,
 ) -> None:
     model, places = opened.model, opened.places
     filled: dict[str, Tensor] = {}
-    for name, source in iterate_parts(opened, progress):
-        value = copy_checked(name, source, dtype, device)
+    for name, source in iterate_parts(opened, progress, keep=mapped):
+        if mapped:
+            value = keep_checked(name, source, dtype)
+        else:
+            value = copy_checked(name, source, dtype, device)
         if name in filled:
             check_alias(name, filled[name], value)
             continue

@@ -96,11 +96,17 @@ def open_part(folder: Path, part: str) -> OpenedCheckpoint:
 
 
 def iterate_parts(
-    opened: OpenedCheckpoint, progress: Progress | None
+    opened: OpenedCheckpoint, progress: Progress | None, *, keep: bool = False
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yield (our name, view of the stored rows) for everything that has a place."""
+    """Yield (our name, view of the stored rows) for everything that has a place.
+
+    Args:
+        opened: the checkpoint.
+        progress: called after every stored tensor.
+        keep: see `iterate_tensors`.
+    """
     used_bytes, total_bytes = 0, opened.plan.total_bytes
-    for name, stored in iterate_tensors(opened.files, opened.plan.targets.keys()):
+    for name, stored in iterate_tensors(opened.files, opened.plan.targets.keys(), keep=keep):
         used_bytes += stored.nbytes
         for target in opened.plan.targets[name]:
             yield target.name, target.take(stored)

@@ -72,18 +72,25 @@ def find_weight_files(folder: Path) -> WeightFiles:
 
 
 def iterate_tensors(
-    files: WeightFiles, wanted: Collection[str] | None = None
+    files: WeightFiles, wanted: Collection[str] | None = None, *, keep: bool = False
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield every stored tensor, or every requested one, with its name, shard after shard.
 
     A tensor is a view of a mapped file and costs no memory until it is read. Copy what is to stay
     and drop the view before asking for the next one: then at most a small window is in memory.
 
+    Args:
+        files: where the tensors are.
+        wanted: their names; None takes all.
+        keep: the views stay in use, so that each file is mapped once, without a window.
+
     Raises:
         CheckpointError: if a shard is damaged, contains something other than tensors, or lacks a
             tensor that the index promises.
     """
     window = max(_MIN_WINDOW_BYTES, files.total_bytes // _WINDOW_SHARE)
+    if keep:
+        window = files.total_bytes
     for path in files.paths:
         shard = _open_shard(path)
         names = shard.names()
@@ -204,6 +211,11 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
             start = file.read(24)
     except OSError as unreadable:
         return CheckpointError(f"cannot read {path}: {unreadable}")
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        return CheckpointError(
+            f"there is no memory to map {path} ({path.stat().st_size} bytes); free some, or raise "
+            "the limit of this process"
+        )
     if start.startswith(b"version https://git-lfs"):
         return CheckpointError(f"{path} is a git-lfs pointer, not weights; run `git lfs pull`")
     if isinstance(error, pickle.UnpicklingError):

@@ -88,17 +88,38 @@ def copy_checked(
     Raises:
         CheckpointError: if a value is NaN, infinite or too large for `dtype`.
     """
-    wanted = dtype if dtype is not None and source.is_floating_point() else source.dtype
+    wanted = _choose_dtype(source, dtype)
     value = torch.empty(source.shape, dtype=wanted, device=device).copy_(source)
-    if wanted.is_floating_point and value.numel():
-        # Two numbers and no temporary tensor; one NaN makes both NaN.
-        low, high = value.aminmax()
-        if not (low.isfinite() and high.isfinite()):
-            raise CheckpointError(
-                f"{name} contains NaN or infinity as {str(wanted).removeprefix('torch.')}; "
-                "expected finite weights, copy the checkpoint again or choose a wider dtype"
-            )
+    _check_finite(name, value)
     return value
+
+
+def keep_checked(name: str, source: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor as it is where it has the dtype already, else a copy, its values checked.
+
+    Raises:
+        CheckpointError: as `copy_checked` does.
+    """
+    if source.dtype != _choose_dtype(source, dtype) or not source.is_contiguous():
+        return copy_checked(name, source, dtype, "cpu")
+    _check_finite(name, source)
+    return source
+
+
+def _choose_dtype(source: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    return dtype if dtype is not None and source.is_floating_point() else source.dtype
+
+
+def _check_finite(name: str, value: Tensor) -> None:
+    if not value.is_floating_point() or not value.numel():
+        return
+    # Two numbers and no temporary tensor; one NaN makes both NaN.
+    low, high = value.aminmax()
+    if not (low.isfinite() and high.isfinite()):
+        raise CheckpointError(
+            f"{name} contains NaN or infinity as {str(value.dtype).removeprefix('torch.')}; "
+            "expected finite weights, copy the checkpoint again or choose a wider dtype"
+        )
 
 
 def fill_place(model: nn.Module, place: Place, value: Tensor) -> None:

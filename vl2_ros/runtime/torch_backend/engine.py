@@ -1,6 +1,7 @@
 """Run a checkpoint on PyTorch, eagerly or by replay of CUDA graphs.
 
-On the CPU arrays are numpy views of the tensors (no copy); on CUDA they are the tensors themselves.
+On the CPU arrays are numpy views of the tensors (no copy, bfloat16 widened to float32); on CUDA
+they are the tensors themselves.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.cuda_graphs import GraphReplay
 from vl2_ros.runtime.engine import Array, EngineInfo, LanguageStep
 from vl2_ros.runtime.graph_inputs import check_graph_inputs
+from vl2_ros.runtime.torch_backend.memory import explain_shortage
 
 
 def _to_tensor(array: Array, device: torch.device) -> torch.Tensor:
@@ -31,7 +33,10 @@ def _to_tensor(array: Array, device: torch.device) -> torch.Tensor:
 
 
 def _to_array(tensor: torch.Tensor) -> Array:
-    return tensor.numpy() if tensor.device.type == "cpu" else tensor
+    if tensor.device.type != "cpu":
+        return tensor
+    # numpy knows no bfloat16.
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 class TorchEngine:
@@ -64,7 +69,8 @@ class TorchEngine:
         names = self.info.pick_outputs(outputs)
         given = [_to_tensor(inputs[name], self._device) for name in self.info.inputs]
         try:
-            tensors = self._module(*given)
+            with explain_shortage(self.info.graph, self._device):
+                tensors = self._module(*given)
         except RuntimeError as error:
             raise EngineError(
                 f"{self.info.graph} with torch on {self._device} failed: {error}; check dtypes and "
@@ -118,13 +124,14 @@ class TorchLanguageSession:
             None if given is None else _to_tensor(given, self._device)
             for given in (image_tokens, region_features)
         )
-        step = self._model.step(
-            ids,
-            self._cache,
-            image_tokens=tokens,
-            region_features=regions,
-            logit_count=logit_count,
-        )
+        with explain_shortage("language_model", self._device):
+            step = self._model.step(
+                ids,
+                self._cache,
+                image_tokens=tokens,
+                region_features=regions,
+                logit_count=logit_count,
+            )
         return LanguageStep(step.logits[0].cpu().numpy(), _to_array(step.hidden[0]))
 
     def take_back(self, count: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import logging
 import math
 import sys
 from collections.abc import Collection, Mapping
@@ -17,7 +18,9 @@ from torch import nn
 
 from vl2_ros.errors import ConfigError, EngineError
 from vl2_ros.model.checkpoint.config import CheckpointConfig, read_checkpoint_config
-from vl2_ros.model.checkpoint.folder import describe_checkpoint, load_model, load_part
+from vl2_ros.model.checkpoint.folder import load_model, load_part
+from vl2_ros.model.checkpoint.opening import Progress
+from vl2_ros.model.checkpoint.sizes import StoredSizes, count_stored
 from vl2_ros.model.diffusion.folder import DiffusionFolder
 from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.model.parts import IMAGE_PARTS, PERCEPTION_PARTS, check_part_names
@@ -30,11 +33,24 @@ from vl2_ros.runtime.engine import (
 )
 from vl2_ros.runtime.lazy import LazyEngine, LazyImageGenerator, LazyPart, PartMemory
 from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
+from vl2_ros.runtime.torch_backend.memory import (
+    Demand,
+    LargestInput,
+    MemoryNeed,
+    check_need,
+    estimate_need,
+    explain_shortage,
+    suggest_options,
+)
+from vl2_ros.runtime.torch_backend.one_row import speed_up_single_rows
+from vl2_ros.runtime.torch_backend.precision import choose_precision
 from vl2_ros.structures import Route
 
 #: Bytes of a value of image generation and editing, on CUDA: bfloat16, but for a few.
 _IMAGE_BYTES_ON_CUDA = 2.25
 _MB = 1e6
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +69,34 @@ def load_torch_engines(
     without: Collection[str] = (),
     memory_budget_mb: float | None = None,
     cuda_graphs: bool = False,
+    precision: str = "auto",
+    largest: LargestInput | None = None,
+    progress: Progress | None = None,
 ) -> Engines:
     """Load a checkpoint folder and wrap its parts as engines.
 
-    Image generation and editing are loaded at first use. With a budget the perception decoders
-    are as well, so that all decoders share it. The region encoder is small, and the vision
-    encoder works for it, so it is always loaded.
+    Image generation and editing are loaded at first use. With a budget, and where a large
+    checkpoint runs on a CPU, the perception decoders are as well. The region encoder is small, and
+    the vision encoder works for it, so it is always loaded. The memory that all but images take is
+    compared with what is free before a weight is read.
 
     Args:
         weights: a released VisionLLM v2 folder or one saved by vl2_ros.
-        device: a torch device; on `cpu` weights are widened to float32, on `cuda` the language
-            side and denoisers run in bfloat16 and all else in float32.
+        device: a torch device; perception decoders run in float32, denoisers in float32 on `cpu`
+            and in bfloat16 on `cuda`.
         without: those of `model.parts.PARTS` that are skipped.
         memory_budget_mb: most memory of all loaded decoders, in millions of bytes;
             it counts their weights, not their activations.
         cuda_graphs: on `cuda`, replay vision encoder, perception decoders and denoising steps for
             repeated shapes; the recordings keep memory.
+        precision: of the language side: auto, float32 or bfloat16; see `choose_precision`.
+        largest: the input that memory is kept for.
+        progress: called with the bytes of the checkpoint that are read, and all to be read.
 
     Raises:
         CheckpointError: if the folder is not a complete checkpoint.
         ConfigError: if `without` names no part, or the budget is not positive.
-        EngineError: if the device is not there.
+        EngineError: if the device is not there, or the memory is too small.
     """
     target = _find_device(device)
     if memory_budget_mb is not None and not 0 < memory_budget_mb < math.inf:
@@ -81,14 +104,33 @@ def load_torch_engines(
             f"memory_budget_mb must be above 0, got {memory_budget_mb}; omit it for no limit"
         )
     config = read_checkpoint_config(weights)
-    choice = _choose_parts(config, without, is_tight=memory_budget_mb is not None)
-    dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
-    model = load_model(weights, dtype=dtype, device=str(target), parts=choice.now)
+    sizes = count_stored(weights, config)
+    chosen = choose_precision(sizes, target, precision)
+    is_tight = memory_budget_mb is not None or (chosen.is_large and target.type == "cpu")
+    choice = _choose_parts(config, without, is_tight=is_tight)
     budget_bytes = None if memory_budget_mb is None else int(memory_budget_mb * _MB)
+    demand = Demand(config.model, sizes, frozenset(choice.now | choice.later), budget_bytes)
+    largest = largest or LargestInput()
+    check_need(
+        str(weights),
+        estimate_need(demand, chosen, largest),
+        target,
+        suggest_options(demand, chosen, largest, target),
+    )
+    with explain_shortage(str(weights), target):
+        model = load_model(
+            weights,
+            dtype=chosen.dtype,
+            device=str(target),
+            parts=choice.now,
+            progress=progress,
+            mapped=chosen.is_mapped,
+        )
+    if target.type == "cpu" and chosen.dtype == torch.bfloat16:
+        speed_up_single_rows(model.llm)
     memory = PartMemory(budget_bytes, release_memory)
-    parts = _LaterParts(weights, target, dtype, memory, cuda_graphs)
-    if budget_bytes is not None:
-        parts.expect(choice.later, config.folders)
+    parts = _LaterParts(weights, target, memory, cuda_graphs)
+    parts.expect(choice.later, config.folders, sizes)
     decoders: dict[str, Engine] = {}
     for name in PERCEPTION_PARTS:
         if name in choice.later:
@@ -123,9 +165,10 @@ def add_torch_generators(
         as `load_torch_engines` does.
     """
     target = _find_device(device)
-    choice = _choose_parts(read_checkpoint_config(weights), without, is_tight=False)
-    dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
-    parts = _LaterParts(weights, target, dtype, PartMemory(None, release_memory), False)
+    config = read_checkpoint_config(weights)
+    choice = _choose_parts(config, without, is_tight=False)
+    parts = _LaterParts(weights, target, PartMemory(None, release_memory), False)
+    parts.expect(choice.later, config.folders, count_stored(weights, config))
     return replace(
         engines,
         image_generators={**parts.make_generators(choice.later), **engines.image_generators},
@@ -161,30 +204,33 @@ class _LaterParts:
         self,
         weights: Path,
         device: torch.device,
-        dtype: torch.dtype,
         memory: PartMemory,
         cuda_graphs: bool,
     ) -> None:
         self._weights = weights
         self._device = device
-        self._dtype = dtype
+        self._dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         self._memory = memory
         self._cuda_graphs = cuda_graphs
         self._expected: dict[str, int] = {}
 
-    def expect(self, names: Collection[str], folders: Mapping[str, DiffusionFolder]) -> None:
-        """Return the sizes of parts before they are loaded, for the budget."""
-        values = describe_checkpoint(self._weights).parts
+    def expect(
+        self,
+        names: Collection[str],
+        folders: Mapping[str, DiffusionFolder],
+        sizes: StoredSizes,
+    ) -> None:
+        """Note the sizes of parts before they are loaded."""
         for name in names:
             is_half = self._device.type == "cuda" and name in IMAGE_PARTS
-            size = values[name] * (_IMAGE_BYTES_ON_CUDA if is_half else 4)
+            size = sizes.count([name]) * (_IMAGE_BYTES_ON_CUDA if is_half else 4)
             if name in folders:
                 size += _checker_bytes(folders[name]) / (2 if is_half else 1)
             self._expected[name] = int(size)
 
     def make_engine(self, name: str) -> LazyEngine:
         def load() -> tuple[Engine, int]:
-            decoder = load_part(self._weights, name, device=self._device)
+            decoder = self._load_part(name, torch.float32)
             # The graph looks at this attribute of a whole network only.
             holder: Any = SimpleNamespace(**{name: decoder})
             engine = make_engine(holder, name, self._device, cuda_graphs=self._cuda_graphs)
@@ -208,7 +254,7 @@ class _LaterParts:
                 make_torch_generator,
             )
 
-            network: Any = load_part(self._weights, name, dtype=self._dtype, device=self._device)
+            network: Any = self._load_part(name, self._dtype)
             checker, check, folder = None, None, network.folder
             if folder is not None:
                 checker = load_safety_checker(folder, dtype=self._dtype, device=self._device)
@@ -221,6 +267,13 @@ class _LaterParts:
             return generator, count_bytes(network) + (count_bytes(checker) if checker else 0)
 
         return LazyImageGenerator(self._describe("denoiser"), self._part(name, load))
+
+    def _load_part(self, name: str, dtype: torch.dtype) -> nn.Module:
+        needed = self._expected[name]
+        check_need(name, MemoryNeed(needed), self._device)
+        _log.info("loading %s, %.1f MB", name, needed / _MB)
+        with explain_shortage(name, self._device):
+            return load_part(self._weights, name, dtype=dtype, device=self._device)
 
     def _part(self, name: str, load: Any) -> LazyPart[Any]:
         return LazyPart(name, load, self._memory, self._expected.get(name, 0))
