@@ -70,7 +70,7 @@ def pipeline(monkeypatch):
     fake = FakePipeline()
     fake.loaded = []
 
-    def load(options):
+    def load(options, progress=None):
         fake.loaded.append(options)
         return fake
 

@@ -38,6 +38,14 @@ from vl2_ros.parameter_table import note_of
             {"backend": "onnxruntime", "memory_budget_mb": 50},
             "the backend torch only, got 50 and onnxruntime; choose torch, or skip parts",
         ),
+        (
+            {"precision": "float16"},
+            "precision must be one of auto, float32, bfloat16, got 'float16'",
+        ),
+        (
+            {"backend": "onnxruntime", "precision": "bfloat16"},
+            "precision works with the backend torch only, got bfloat16 and onnxruntime; choose",
+        ),
         ({"cuda_graphs": 1}, "cuda_graphs must be bool, got 1"),
     ],
 )

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vl2_ros.documents import (
     is_file,
@@ -32,7 +32,8 @@ from vl2_ros.model.parts import CORE_GRAPHS, IMAGE_PARTS, PARTS
 from vl2_ros.processing.calibration import FILE_NAME as CALIBRATION
 from vl2_ros.processing.calibration import Calibration
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
-from vl2_ros.processing.language.tokenizer import load_tokenizer
+from vl2_ros.processing.language.prompt_length import measure_prompts
+from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.runtime.engine import Engines, explain_switched_off
 from vl2_ros.runtime.files.engine_files import EngineFiles, read_engine_files
 from vl2_ros.runtime.files.engine_folders import FOLDER as ENGINES_FOLDER
@@ -41,11 +42,12 @@ from vl2_ros.runtime.files.exported_engines import LoadEngine, load_exported_eng
 from vl2_ros.runtime.files.weights_identity import PENDING, WeightsIdentity
 from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES
 
+if TYPE_CHECKING:
+    from vl2_ros.runtime.torch_backend.memory import LargestInput
+
 #: The checkpoint that ships with the package.
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
 
-#: Tokens of a prompt and its answer besides those of its image.
-_WORD_TOKENS = 512
 #: Seconds between the lines about a model that is being loaded.
 _LOG_PERIOD_S = 10.0
 
@@ -100,9 +102,7 @@ def load_pipeline(options: LoadOptions | None = None, progress: Progress | None 
     def load_torch() -> Engines:
         identity.start()
         from vl2_ros.runtime.torch_backend.loading import load_torch_engines
-        from vl2_ros.runtime.torch_backend.memory import LargestInput
 
-        tokens = [_count_prompt(processing, tiles) for tiles in (processing.max_tiles, 1)]
         return load_torch_engines(
             folder,
             device=options.device,
@@ -110,7 +110,7 @@ def load_pipeline(options: LoadOptions | None = None, progress: Progress | None 
             memory_budget_mb=options.memory_budget_mb or None,
             cuda_graphs=options.cuda_graphs,
             precision=options.precision,
-            largest=LargestInput(*tokens, processing.decoder_short * processing.decoder_long),
+            largest=_find_largest(tokenizer, processing),
             progress=progress or _ProgressLog(),
         )
 
@@ -150,11 +150,14 @@ def load_pipeline(options: LoadOptions | None = None, progress: Progress | None 
     )
 
 
-def _count_prompt(processing: ProcessingConfig, tiles: int) -> int:
-    """Return the tokens of the longest prompt about one image, with its answer."""
-    is_cut = processing.aspect == "anyres" and tiles > 1
-    image = (tiles + 1 if is_cut else 1) * processing.vision_tokens
-    return min(processing.max_length, image + _WORD_TOKENS)
+def _find_largest(tokenizer: Tokenizer, processing: ProcessingConfig) -> LargestInput:
+    from vl2_ros.runtime.torch_backend.memory import LargestInput
+
+    prompts = [measure_prompts(tokenizer, one) for one in (processing, processing.limit_tiles(1))]
+    lengths = [min(processing.max_length, one.longest + one.answer) for one in prompts]
+    segments = processing.for_segments()
+    pixels = [one.decoder_short * one.decoder_long for one in (processing, segments)]
+    return LargestInput(*lengths, pixels=max(pixels))
 
 
 def find_weights(options: LoadOptions) -> Path:

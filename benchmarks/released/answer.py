@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +72,8 @@ def time_call(call: Callable[[], object]) -> tuple[float, float]:
 
 def load(options: argparse.Namespace, precision: str) -> Pipeline:
     """Load the checkpoint for images of a few tiles."""
-    given = LoadOptions(options.folder, "cpu", "torch", precision=precision)
-    pipeline = load_pipeline(given)
-    pipeline.processing = replace(pipeline.processing, max_tiles=options.tiles)
-    return pipeline
+    given = {"max_tiles": options.tiles, "precision": precision}
+    return load_pipeline(LoadOptions(options.folder, "cpu", "torch", **given))
 
 
 def answer(options: argparse.Namespace) -> dict[str, Any]:

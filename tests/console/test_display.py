@@ -19,6 +19,7 @@ from vl2_ros.console.display import (
     print_received,
     print_rows,
     print_text,
+    show_bytes,
     show_error,
     show_note,
     show_progress,
@@ -152,6 +153,18 @@ def test_without_a_terminal_what_takes_long_prints_status_lines(monkeypatch, cap
             time.sleep(0.02)
             lines = capsys.readouterr().err.splitlines()
     assert re.fullmatch(r"asking 3 of 12, \d+ s", lines[0])
+
+
+def test_bytes_are_shown_as_gigabytes_and_their_share(monkeypatch, capsys):
+    monkeypatch.setattr("vl2_ros.console.display.STATUS_PERIOD_S", 0.02)
+    with show_bytes("loading") as show:
+        show(3_600_000_000, 14_400_000_000)
+        deadline = time.monotonic() + 10
+        lines: list[str] = []
+        while not lines and time.monotonic() < deadline:
+            time.sleep(0.02)
+            lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"loading, 3\.6 of 14\.4 GB, 25%, \d+ s", lines[0])
 
 
 def test_what_is_short_prints_no_status_line(capsys):

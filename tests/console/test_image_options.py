@@ -55,7 +55,7 @@ def model(monkeypatch, json_tokenizer):
 
     model = Model()
 
-    def load(options):
+    def load(options, progress=None):
         model.loaded.append(options)
         return model.pipeline
 
@@ -284,7 +284,7 @@ def test_bag_makes_the_same_image_of_every_frame(bag, monkeypatch, tmp_path):
     perceiver = ScriptedPerceiver()
     loaded = []
 
-    def load(options):
+    def load(options, progress=None):
         loaded.append(options)
         return perceiver
 
@@ -299,7 +299,9 @@ def test_bag_makes_the_same_image_of_every_frame(bag, monkeypatch, tmp_path):
 
 
 def test_bag_lists_its_answers_beside_the_recording(bag, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("vl2_ros.loading.load_pipeline", lambda options: ScriptedPerceiver())
+    monkeypatch.setattr(
+        "vl2_ros.loading.load_pipeline", lambda options, progress: ScriptedPerceiver()
+    )
     out = tmp_path / "results.mcap"
     options = ("bag", bag, out, "-c", "find it", "-c", "segment it")
     assert run(*options, "--format", "json") == 0

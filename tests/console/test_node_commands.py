@@ -43,7 +43,7 @@ def perceiver(monkeypatch):
     perceiver = ScriptedPerceiver()
     perceiver.loaded = []
 
-    def load(options):
+    def load(options, progress=None):
         perceiver.loaded.append(options)
         return perceiver
 

@@ -34,7 +34,7 @@ if __name__ == "__main__":
     atexit.register(print, TORN_DOWN)
     fault = sys.argv[1]
     find_messages()
-    opening.open_perceiver = lambda process: HangingPerceiver()
+    opening.open_perceiver = lambda process, progress=None: HangingPerceiver()
     if fault == "dead-worker":
         PerceptionNode._work = lambda self: None
     later = {"dead-executor": break_executor, "shut-down": shut_down}.get(fault)

@@ -29,7 +29,7 @@ class HangingPerceiver(ScriptedPerceiver):
 
 if __name__ == "__main__":
     atexit.register(print, TORN_DOWN, file=sys.stderr)
-    opening.open_perceiver = lambda process: HangingPerceiver()
+    opening.open_perceiver = lambda process, progress=None: HangingPerceiver()
     if sys.argv[1] == "dead-worker":
         PerceptionNode._work = lambda self: None
     main(["serve", *sys.argv[2:]])

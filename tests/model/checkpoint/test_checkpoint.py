@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -298,3 +299,41 @@ def test_description_counts_parts_and_names_decoders(tmp_path, weights, form):
 def test_description_of_a_model_without_detection(tmp_path, tiny_model):
     save_model(tiny_model, tmp_path)
     assert describe_checkpoint(tmp_path).decoders == ()
+
+
+# Weights that stay in the files
+
+
+def find_mapped_file(tensor):
+    """Return the file that a tensor lies in; None for memory of its own."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        addresses, *_, path = line.split(maxsplit=5)
+        begin, end = (int(one, 16) for one in addresses.split("-"))
+        if begin <= tensor.data_ptr() < end:
+            return Path(path) if path.startswith("/") else None
+    raise AssertionError("the address is not mapped")
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="mappings are read from /proc")
+@pytest.mark.parametrize("form", FORMS)
+def test_mapped_weights_are_views_of_the_files_and_the_same(tmp_path, weights, form):
+    folder = write_release(tmp_path, weights, form=form)
+    copied = load_model(folder, dtype=torch.bfloat16)
+    mapped = load_model(folder, dtype=torch.bfloat16, mapped=True)
+    assert_equal_states(mapped.state_dict(), copied.state_dict())
+    assert find_mapped_file(mapped.llm.lm_head.weight).parent == folder
+    assert find_mapped_file(copied.llm.lm_head.weight) is None
+
+
+def test_mapped_weights_of_another_dtype_are_converted(release):
+    mapped = load_model(release, mapped=True)
+    assert_equal_states(mapped.state_dict(), load_model(release).state_dict())
+
+
+def test_mapped_weights_are_checked(tmp_path, weights):
+    name = "llm.lm_head.weight"
+    broken = weights[name].clone()
+    broken[3, 5] = float("nan")
+    folder = write_release(tmp_path, {**weights, name: broken})
+    with pytest.raises(CheckpointError, match=r"llm\.lm_head\.weight contains NaN or infinity as"):
+        load_model(folder, dtype=torch.bfloat16, mapped=True)

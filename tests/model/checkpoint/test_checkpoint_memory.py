@@ -24,7 +24,7 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.parts import IMAGE_PARTS
 
 #: Measures the job named first: a dtype to load everything in, `convert`, `part:` and a name to
-#: load that alone, `without:` and names to load all but these.
+#: load that alone, `without:` and names to load all but these, `mapped:` and a dtype.
 _MEASURE = """
 import sys
 from pathlib import Path
@@ -48,6 +48,12 @@ else:
         model = load_part(folder, names)
     elif kind == "without":
         model = load_model(folder, parts=set(PARTS) - set(names.split(",")))
+    elif kind == "mapped":
+        anonymous = status("RssAnon")
+        model = load_model(folder, dtype=getattr(torch, names), mapped=True)
+        size = sum(tensor.nbytes for tensor in model.state_dict().values())
+        print(size, status("RssAnon") - anonymous)
+        sys.exit()
     else:
         model = load_model(folder, dtype=getattr(torch, job))
     size = sum(tensor.nbytes for tensor in model.state_dict().values())
@@ -104,6 +110,15 @@ def test_loading_takes_at_most_1_2_times_the_weights(scaled_down, tmp_path, weig
 def test_loading_without_conversion_takes_at_most_1_2_times(scaled_down, tmp_path, weights):
     size_mib, peak_mib = measure("bfloat16", scaled_down / "bin", tmp_path, weights)
     assert peak_mib <= 1.2 * size_mib, f"{peak_mib:.0f} MiB for {size_mib:.0f} MiB of weights"
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+def test_mapped_weights_take_no_memory_of_their_own(scaled_down, tmp_path, weights, form):
+    size_mib, grown_mib = measure("mapped:bfloat16", scaled_down / form, tmp_path, weights)
+    assert size_mib > 150
+    assert grown_mib <= 16, f"{grown_mib:.0f} MiB for {size_mib:.0f} MiB of mapped weights"
 
 
 @needs_proc

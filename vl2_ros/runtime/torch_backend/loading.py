@@ -276,7 +276,7 @@ class _LaterParts:
             return load_part(self._weights, name, dtype=dtype, device=self._device)
 
     def _part(self, name: str, load: Any) -> LazyPart[Any]:
-        return LazyPart(name, load, self._memory, self._expected.get(name, 0))
+        return LazyPart(name, load, self._memory, self._expected[name])
 
     def _describe(self, graph: str) -> EngineInfo:
         spec = GRAPHS[graph]
