@@ -16,7 +16,7 @@ from vl2_ros.model.checkpoint.weights import build_empty_model, fill_place, move
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.detection.config import DetectionConfig
 from vl2_ros.model.graph_modules import build_graph, spec_of
-from vl2_ros.model.language.tokens import TokenIds
+from vl2_ros.model.language.tokens import ADDED_TOKENS, TokenIds
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.pose.config import PoseConfig
 
@@ -52,18 +52,26 @@ _SWIN_TINY: Mapping[str, Any] = {
 }
 
 
-def make_network(graph: str, *, dtype: torch.dtype = torch.float32) -> VisionLLM:
+def make_network(
+    graph: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    layers: int = LAYERS,
+    vocabulary: int = _VOCABULARY,
+) -> VisionLLM:
     """Make the network of one graph; parts that it does not use are thin or not there.
 
     Args:
         graph: `vision_encoder`, `language_model`, `detection_decoder` or `pose_decoder`.
         dtype: of the weights.
+        layers: of the language model where it is the graph.
+        vocabulary: words of it, likewise; the special tokens are the last.
     """
     torch.manual_seed(0)
     llm, vision, base = dict(_THIN_LLM), dict(_CLIP_LARGE), 100
     if graph == "language_model":
-        llm |= {"vocab_size": _VOCABULARY, "intermediate_size": 11008, "num_hidden_layers": LAYERS}
-        base = 32000
+        llm |= {"vocab_size": vocabulary, "intermediate_size": 11008, "num_hidden_layers": layers}
+        base = vocabulary - len(ADDED_TOKENS)
     if graph != "vision_encoder":
         vision |= {"num_hidden_layers": 1, "intermediate_size": 64}
     parts: dict[str, Any] = {"use_region_encoder": False}

@@ -11,6 +11,7 @@ from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_builders import Builder
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.export.engine_store import EngineStore, StoredEngine
+from vl2_ros.model.graphs import QUANTISED
 from vl2_ros.model.parts import graph_of
 from vl2_ros.runtime.engine import Engine
 from vl2_ros.runtime.files.engine_files import EngineFile, read_engine_files
@@ -18,6 +19,7 @@ from vl2_ros.runtime.files.parity_gate import (
     OutputMiss,
     describe_misses,
     find_samples,
+    measure_answers,
     measure_misses,
     read_sample,
 )
@@ -124,10 +126,10 @@ def open_shapes(graph: GraphProfile, source: EngineFile) -> GraphProfile:
 
 
 def compare_with_torch(engine: Engine, *, source: EngineFile) -> list[OutputMiss]:
-    """Run an engine on the inputs that were stored beside an exported file.
+    """Run an engine on the inputs, and the commands, that were stored beside an exported file.
 
     Returns:
-        The largest miss of each output.
+        The largest miss of each output; for a quantised language model also those of its answers.
 
     Raises:
         EngineError: if there are none, or the engine fails.
@@ -139,7 +141,16 @@ def compare_with_torch(engine: Engine, *, source: EngineFile) -> list[OutputMiss
             known = worst.get(miss.output)
             if known is None or known.difference < miss.difference:
                 worst[miss.output] = miss
-    return list(worst.values())
+    answers = _compare_answers(engine, source) if source.precision in QUANTISED else []
+    return [*worst.values(), *answers]
+
+
+def _compare_answers(engine: Engine, source: EngineFile) -> list[OutputMiss]:
+    """Compare answers; the exported decoder runs on the CPU, so that only the engine differs."""
+    from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
+
+    decoder = read_engine_files(source.path.parent).graphs.get("detection_decoder")
+    return measure_answers(engine, source, None if decoder is None else OnnxEngine(decoder))
 
 
 @dataclass(frozen=True, slots=True)

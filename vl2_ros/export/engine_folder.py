@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +22,17 @@ from safetensors.numpy import save_file
 from vl2_ros.documents import is_file, write_whole
 from vl2_ros.errors import ConfigError
 from vl2_ros.export.full_size.mapped_network import MappedNetwork
-from vl2_ros.export.onnx_export import OPSET, WEIGHTS_SUFFIX, AxisSize, export_onnx
+from vl2_ros.export.onnx_export import (
+    MOST_INLINE_BYTES,
+    OPSET,
+    WEIGHTS_SUFFIX,
+    AxisSize,
+    export_onnx,
+)
+from vl2_ros.export.operator_check import check_operators
+from vl2_ros.export.quantized.graph import OPSET as QUANTISED_OPSET
+from vl2_ros.export.quantized.graph import quantise_graph
+from vl2_ros.export.quantized.questions import measure_activations
 from vl2_ros.export.store_files import describe_embeddings, hash_file
 from vl2_ros.export.weight_storage import StoredWeights
 from vl2_ros.loading import load_processing
@@ -31,7 +42,7 @@ from vl2_ros.model.checkpoint.shards import WEIGHT_FILES
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.diffusion.graphs import size_diffusion_axes
 from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
-from vl2_ros.model.graphs import GRAPHS, GraphSpec
+from vl2_ros.model.graphs import GRAPHS, QUANTISED, GraphSpec
 from vl2_ros.model.language.super_link import TABLES
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.parts import PARTS, PERCEPTION_PARTS, SAFETY_CHECKER, graph_of
@@ -64,7 +75,7 @@ class GraphRequest(Protocol):
 
     @property
     def precision(self) -> str:
-        """`float32` or `float16`."""
+        """One that the graph table has a tolerance for."""
 
     @property
     def axes(self) -> Mapping[str, tuple[int, int, int]]:
@@ -76,7 +87,7 @@ class PlainRequest:
     """A graph at one precision with the default range of every axis.
 
     Attributes:
-        precision: `float32` or `float16`.
+        precision: one that the graph table has a tolerance for.
         axes: ranges in place of the defaults.
     """
 
@@ -129,7 +140,7 @@ def export_engines(
             _log.warning("%s: no engines of %s: %s", weights, name, reason)
     entries: dict[str, Any] = {}
     for precision in ("float32", "float16"):
-        requests = _requests_of(graphs, precision)
+        requests = _requests_of(graphs, precision, is_compact)
         if not requests:
             continue
         parts = _parts_of(config, requests)
@@ -148,9 +159,13 @@ def export_engines(
             else:
                 sizes = _size_generator(model, name, generated_hw)
             sizes |= dict(request.axes)
-            options = {"precision": precision, "is_compact": is_compact, "weights": stored}
-            options["network"] = network
-            entries[name] = _export(model, name, sizes, out, **options)
+            options: dict[str, Any] = {"precision": precision, "is_compact": is_compact}
+            options |= {"weights": stored, "network": network}
+            entries[name] = (
+                _export_quantised(weights, name, sizes, out, request.precision, options)
+                if request.precision in QUANTISED
+                else _export(model, name, sizes, out, **options)
+            )
             if name == "language_model" and network is not None:
                 _write_embeddings(network, out / EMBEDDINGS, dtype)
     if not entries:
@@ -166,11 +181,18 @@ def export_engines(
 
 
 def _requests_of(
-    graphs: Mapping[str, GraphRequest] | None, precision: str
+    graphs: Mapping[str, GraphRequest] | None, precision: str, is_compact: bool
 ) -> Mapping[str, GraphRequest]:
+    """Return the graphs that are made from the network of one precision."""
     if graphs is None:
         return _EVERYTHING if precision == "float32" else {}
-    return {name: one for name, one in graphs.items() if one.precision == precision}
+    # Beside rounded weights TensorRT computes in float16, ONNX Runtime in float32.
+    wide = "float32" if is_compact else "float16"
+    return {
+        name: one
+        for name, one in graphs.items()
+        if (wide if one.precision in QUANTISED else one.precision) == precision
+    }
 
 
 def _parts_of(config: ModelConfig, requests: Mapping[str, GraphRequest]) -> list[str]:
@@ -296,6 +318,41 @@ def _export(
     elif weights.is_file():
         entry["weights"] = _describe_file(weights)
     return entry
+
+
+def _export_quantised(
+    checkpoint: Path,
+    name: str,
+    sizes: Mapping[str, AxisSize],
+    out: Path,
+    precision: str,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write one graph with rounded weights, by way of a file that has them all."""
+    path, is_compact = out / f"{name}.onnx", options["is_compact"]
+    network = MappedNetwork(checkpoint, [])
+    # Int8 is as close with each weight rounded alone.
+    moments = measure_activations(network, checkpoint) if precision == "int4" else []
+    options = {**options, "network": network, "weights": None}
+    path.with_name(path.name + WEIGHTS_SUFFIX).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=out) as folder:
+        entry = _export(network.model, name, sizes, Path(folder), **options)
+        quantise_graph(
+            Path(folder) / path.name,
+            path,
+            precision,
+            form="integer" if is_compact else "widened",
+            most_inline_bytes=MOST_INLINE_BYTES,
+            moments=moments,
+        )
+    # The other form is ONNX Runtime's own.
+    if not is_compact:
+        check_operators(path)
+    opset = {"precision": precision, "opset": QUANTISED_OPSET}
+    entry = {**entry, **_describe_file(path), **opset}
+    weights = path.with_name(path.name + WEIGHTS_SUFFIX)
+    entry.pop("weights", None)
+    return entry | ({"weights": _describe_file(weights)} if weights.is_file() else {})
 
 
 def _describe_file(path: Path) -> dict[str, Any]:

@@ -23,11 +23,13 @@ from vl2_ros.export.engine_store import EXPORT_FILE
 from vl2_ros.export.full_size.mapped_network import MappedNetwork
 from vl2_ros.export.full_size.profile_fit import check_fit
 from vl2_ros.export.onnx_export import OPSET, make_example
+from vl2_ros.export.quantized.questions import make_script
 from vl2_ros.export.store_files import locked, write_json
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.graph_modules import build_graph, spec_of
-from vl2_ros.model.graphs import GraphSpec
+from vl2_ros.model.graphs import QUANTISED, GraphSpec
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.runtime.files.answer_gate import read_script, script_path, write_script
 from vl2_ros.runtime.files.engine_files import EMBEDDINGS, AxisRange, EngineFile, read_engine_files
 from vl2_ros.runtime.files.parity_gate import Sample, find_samples, sample_path, write_sample
 from vl2_ros.runtime.files.weights_identity import identify_weights
@@ -80,13 +82,17 @@ def export_for_profile(
             decoder_hw=profile.decoder_hw,
             generated_hw=profile.generated_hw,
             # Its strongly typed networks would multiply halves, and its plans are no smaller.
-            is_compact=profile.backend != "tensorrt",
+            is_compact=profile.backend == "onnxruntime",
             progress=progress,
         )
         progress("stored calls")
         network = MappedNetwork(weights, read_checkpoint_config(weights).model.parts)
-        for file in read_engine_files(folder).graphs.values():
+        files = read_engine_files(folder)
+        for file in files.graphs.values():
             store_calls(network, file, profile.graphs[file.graph])
+            if file.precision in QUANTISED:
+                script = make_script(network, weights, files, progress)
+                write_script(script_path(file.path), script)
         write_json(folder / EXPORT_FILE, wanted)
     return folder
 
@@ -188,7 +194,7 @@ def _describe(profile: EngineProfile, weights: Path) -> dict[str, Any]:
         "exported_with": [f"vl2_ros {own}", f"torch {torch.__version__}", f"opset {OPSET}"],
         "decoder_hw": None if profile.decoder_hw is None else list(profile.decoder_hw),
         "generated_hw": None if profile.generated_hw is None else list(profile.generated_hw),
-        "is_compact": profile.backend != "tensorrt",
+        "is_compact": profile.backend == "onnxruntime",
         "graphs": {name: _describe_graph(one) for name, one in profile.graphs.items()},
     }
 
@@ -206,6 +212,8 @@ def _is_current(folder: Path, wanted: Mapping[str, Any]) -> bool:
         for file in read_engine_files(folder).graphs.values():
             file.check()
             find_samples(file.path)
+            if file.precision in QUANTISED:
+                read_script(script_path(file.path))
         if is_file(folder / EMBEDDINGS):
             read_engine_files(folder).check_embeddings()
     except EngineError:

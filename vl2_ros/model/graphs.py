@@ -84,6 +84,10 @@ DYNAMIC_AXES: Mapping[str, str] = {
 }
 
 _TOLERANCE = {"float32": 1e-4, "float16": 2e-2}
+#: Precisions of weights that are whole numbers; activations stay floats.
+QUANTISED = ("int8", "int4")
+#: Their numbers differ; what counts beside these is the answers, which have a gate of their own.
+_LANGUAGE_TOLERANCE = {**_TOLERANCE, "int8": 8e-2, "int4": 4e-1}
 
 _PIXELS = TensorSpec("pixels", "float32", ("rows", 3, "height", "width"))
 _PIXEL_MASK = TensorSpec("pixel_mask", "bool", ("rows", "height", "width"))
@@ -139,7 +143,7 @@ GRAPHS: Mapping[str, GraphSpec] = {
                 _cache("keys", "total"),
                 _cache("values", "total"),
             ),
-            _TOLERANCE,
+            _LANGUAGE_TOLERANCE,
         ),
         # The product of mask_queries and mask_features is the mask logits.
         GraphSpec(

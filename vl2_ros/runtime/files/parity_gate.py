@@ -1,4 +1,8 @@
-"""Compare a new engine with torch, on inputs that were stored with torch's outputs."""
+"""Compare a new engine with torch, on inputs that were stored with torch's outputs.
+
+A quantised language model also answers commands that were stored with float32's answers: routing
+tokens and boxes shall be the same, whatever its numbers are.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,13 @@ import numpy as np
 from vl2_ros.errors import EngineError
 from vl2_ros.model.graphs import GRAPHS, match_layers
 from vl2_ros.runtime.engine import Engine, to_numpy
+from vl2_ros.runtime.files.answer_gate import (
+    MOST_LOST,
+    MOST_MOVED,
+    MOST_OTHER_ROUTES,
+    compare_answers,
+)
+from vl2_ros.runtime.files.engine_files import EngineFile, read_engine_files
 
 _SAMPLE = "{stem}.sample{index}.npz"
 _INPUT, _OUTPUT = "input.", "output."
@@ -23,15 +34,17 @@ class OutputMiss:
     """How far one output is from torch's.
 
     Attributes:
-        output: its name.
-        difference: the largest one, as a share of the largest value; infinite for another shape
-            or for values that are not numbers.
-        allowed: what the graph table allows at the engine's precision.
+        output: its name, or what of the answers was compared.
+        difference: the largest one, as a share of the unit; infinite for another shape or for
+            values that are not numbers.
+        allowed: what the graph table allows at the engine's precision, or the answers' gate.
+        unit: what the difference is a share of.
     """
 
     output: str
     difference: float
     allowed: float
+    unit: str = "its largest value"
 
     @property
     def is_over(self) -> bool:
@@ -116,6 +129,36 @@ def measure_misses(engine: Engine, sample: Sample, precision: str) -> list[Outpu
     ]
 
 
+def measure_answers(engine: Engine, source: EngineFile, decoder: Engine | None) -> list[OutputMiss]:
+    """Let a quantised language model answer the commands that are stored beside its exported file.
+
+    Args:
+        engine: the language model.
+        source: the exported file that it was built from.
+        decoder: detection decoder that finds boxes from its states; None compares no boxes.
+
+    Raises:
+        EngineError: if there are none, or the engine fails.
+    """
+    found = compare_answers(engine, source, read_engine_files(source.path.parent), decoder)
+    others = found.commands - found.same_routes
+    misses = [
+        OutputMiss(
+            f"routing tokens of {found.commands} commands",
+            others / found.commands,
+            MOST_OTHER_ROUTES,
+            "the commands",
+        )
+    ]
+    if found.instances:
+        lost = found.lost / found.instances
+        misses += [
+            OutputMiss(f"{found.instances} instances", lost, MOST_LOST, "the instances"),
+            OutputMiss("boxes", 1 - found.iou, MOST_MOVED, "their overlap"),
+        ]
+    return misses
+
+
 def _difference(got: np.ndarray, expected: np.ndarray) -> float:
     if got.shape != expected.shape or not np.isfinite(got).all():
         return math.inf
@@ -129,6 +172,6 @@ def describe_misses(misses: Sequence[OutputMiss]) -> str:
     """Return by how much each output misses, those over the limit first."""
     ordered = sorted(misses, key=lambda one: (not one.is_over, one.output))
     return ", ".join(
-        f"{one.output} by {one.difference:.2g} of its largest value, allowed {one.allowed:.2g}"
+        f"{one.output} by {one.difference:.2g} of {one.unit}, allowed {one.allowed:.2g}"
         for one in ordered
     )

@@ -1,0 +1,1 @@
+"""Quantised language models: rounding of weights, rewriting of graphs, commands to compare."""
