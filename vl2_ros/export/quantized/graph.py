@@ -14,10 +14,10 @@ position of language models is hundreds of times larger than others, which then 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir
@@ -105,7 +105,7 @@ def quantise_graph(
             "precision in the profile"
         )
     model = onnx_ir.load(source)
-    if _opset(model) < OPSET:
+    if model.opset_imports.get("", 0) < OPSET:
         version_converter.convert_version(model, OPSET)
     model.ir_version = max(model.ir_version, _IR_VERSION)
     products = list(_find_products(model))
@@ -134,10 +134,6 @@ def quantise_graph(
         data.unlink()
     else:
         onnx_ir.save(model, out)
-
-
-def _opset(model: onnx_ir.Model) -> int:
-    return model.opset_imports.get("", 0)
 
 
 def _find_products(model: onnx_ir.Model) -> Iterator[_Product]:
@@ -378,12 +374,9 @@ class _Rewriter:
 
 
 def _node(
-    operator: str,
-    inputs: list[onnx_ir.Value],
-    attributes: Mapping[str, onnx_ir.DataType | int],
-    name: str,
+    operator: str, inputs: list[onnx_ir.Value], attributes: dict[str, Any], name: str
 ) -> onnx_ir.Node:
-    return onnx_ir.node(operator, inputs, dict(attributes), name=name)
+    return onnx_ir.node(operator, inputs, attributes, name=name)
 
 
 def _describe(
