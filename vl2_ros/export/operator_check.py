@@ -1,9 +1,9 @@
 """Check an ONNX file against TensorRT 10's table of operators, before it is built on a robot.
 
 The table is that of TensorRT 10.0 and 10.1 (onnx-tensorrt 10.1, docs/operators.md, Apache-2.0). It
-stands for the parser of JetPack 6 (10.3), which runs on a Jetson only; the newer one of TensorRT for
-RTX takes more and is asked itself, by a build and by the tests. Every node is checked, also inside
-of branches, loops and local functions.
+stands for the parser of JetPack 6 (10.3), which runs on a Jetson only; the newer one of TensorRT
+for RTX takes more and is asked itself, by a build and by the tests. Every node is checked, also in
+branches, loops and local functions.
 """
 
 from __future__ import annotations
