@@ -54,7 +54,7 @@ class Session:
         self._position += len(input_ids)
         return LanguageStep(logits, np.repeat(positions[:, None], WIDTH, axis=1))
 
-    def accepts(self, count, more=0):
+    def accepts(self, count):
         # The script knows nothing of drafts.
         return False
 

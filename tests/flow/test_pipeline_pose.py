@@ -221,7 +221,7 @@ class ForcedLanguageModel(TorchLanguageModel):
                 logits[0, script.pop(0)] = 1.0
                 return LanguageStep(logits, step.hidden)
 
-            def accepts(self, count, more=0):
+            def accepts(self, count):
                 # The script knows nothing of drafts.
                 return False
 

@@ -51,9 +51,9 @@ def calls(monkeypatch) -> list[str]:
     executed: list[str] = []
     run = OnnxEngine.run
 
-    def record(self, inputs):
+    def record(self, *given):
         executed.append(self.info.graph)
-        return run(self, inputs)
+        return run(self, *given)
 
     monkeypatch.setattr(OnnxEngine, "run", record)
     return executed

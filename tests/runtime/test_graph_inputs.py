@@ -8,8 +8,7 @@ import torch
 
 from vl2_ros.errors import EngineError
 from vl2_ros.model.graphs import GRAPHS
-from vl2_ros.runtime.engine import LengthRange
-from vl2_ros.runtime.graph_inputs import check_graph_inputs, find_lengths
+from vl2_ros.runtime.graph_inputs import check_graph_inputs
 
 SPEC = GRAPHS["detection_decoder"]
 
@@ -59,15 +58,3 @@ def test_sizes_that_an_engine_fixes_are_asked_for():
 def test_all_that_is_missing_is_named():
     with pytest.raises(EngineError, match="missing: pixel_mask, super_link, class_mask"):
         check_graph_inputs(SPEC, {"pixels": make_inputs()["pixels"]})
-
-
-def test_lengths_of_sequences_are_those_of_each_range():
-    language = GRAPHS["language_model"]
-    prompt, step = {"tokens": (1, 512), "past": (0, 0)}, {"tokens": (1, 64), "past": (1, 2048)}
-    assert find_lengths(language, [prompt, step]) == (
-        LengthRange((1, 512), (0, 0)),
-        LengthRange((1, 64), (1, 2048)),
-    )
-    # An engine that bounds neither accepts everything, and other graphs know no sequences.
-    assert find_lengths(language, [prompt, {"rows": (1, 1)}]) == ()
-    assert find_lengths(SPEC, [prompt]) == ()

@@ -13,7 +13,7 @@ from vl2_ros.errors import EngineError, InputError, ShapeError
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.runtime.engine import EngineInfo, LengthRange
+from vl2_ros.runtime.engine import EngineInfo
 from vl2_ros.runtime.language.graph_language import (
     TOKEN_EMBEDDINGS,
     EmbeddingTables,
@@ -60,7 +60,6 @@ class CountingEngine:
 
     def __init__(self) -> None:
         self.pasts: list[int] = []
-        self.seen: list[list[bool]] = []
 
     def run(self, inputs):
         embeds, past = inputs["input_embeds"], inputs["past_mask"].shape[1]
@@ -68,7 +67,6 @@ class CountingEngine:
         names = [f"{kind}.{layer}" for kind in ("keys", "values") for layer in range(2)]
         assert {inputs[f"past_{name}"].shape for name in names} == {(1, 4, past, 16)}
         self.pasts.append(past)
-        self.seen.append(inputs["past_mask"][0].tolist())
         logits = np.zeros((1, embeds.shape[1], 9), np.float16)
         logits[:, -1] = 1
         grown = {name: np.zeros((1, 4, past + embeds.shape[1], 16)) for name in names}
@@ -109,7 +107,7 @@ def test_a_session_grows_its_cache_and_sessions_do_not_share_it(tables):
     assert (model.info.backend, model.info.device) == ("counting", "cpu")
 
 
-def test_positions_that_are_taken_back_are_masked(tables):
+def test_positions_that_are_taken_back_are_cut_from_the_cache(tables):
     engine = CountingEngine()
     session = GraphLanguageModel(engine, tables, (2, 4, 16)).open_session()
     session.feed(np.array([1, 2, 3]))
@@ -118,23 +116,23 @@ def test_positions_that_are_taken_back_are_masked(tables):
     session.feed(np.array([6]))
     session.take_back(2)
     session.feed(np.array([7]))
-    assert engine.seen == [[], [1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]]
+    # The engine checks that the cache is as long as its mask.
+    assert engine.pasts == [0, 3, 3, 2]
 
 
 def test_a_session_accepts_what_its_engine_has_a_range_for(tables):
     engine = CountingEngine()
     session = GraphLanguageModel(engine, tables, (2, 4, 16)).open_session()
-    assert session.accepts(5000, 5000)
-    engine.info = replace(
-        engine.info, lengths=(LengthRange((1, 8), (0, 0)), LengthRange((1, 2), (1, 20)))
-    )
+    assert session.accepts(5000)
+    prompt, step = {"tokens": (1, 8), "past": (0, 0)}, {"tokens": (1, 2), "past": (1, 20)}
+    engine.info = replace(engine.info, ranges=(prompt, step))
     assert session.accepts(8) and not session.accepts(9)
-    # The last of 13 more has 8 + 12 before it.
-    assert session.accepts(8, 13) and not session.accepts(8, 14)
     session.feed(np.array([1, 2, 3]))
-    assert session.accepts(2, 16) and not session.accepts(3) and not session.accepts(2, 17)
+    assert session.accepts(2) and not session.accepts(3)
     session.take_back(3)
-    assert not session.accepts(3)
+    assert session.accepts(8)
+    engine.info = replace(engine.info, ranges=({"rows": (1, 1)},))
+    assert session.accepts(5000)
 
 
 def test_a_refused_call_leaves_the_session_as_it_was(tables):

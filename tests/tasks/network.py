@@ -67,7 +67,7 @@ class Dictated:
             logits[0, self._script.pop(0)] = 1.0
         return LanguageStep(logits, step.hidden)
 
-    def accepts(self, count, more=0):
+    def accepts(self, count):
         # The script knows nothing of drafts.
         return False
 

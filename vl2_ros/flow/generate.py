@@ -88,9 +88,8 @@ def generate(
             return (token_id,)
         return (token_id, *tokens.slot_ids(count_slots(routing_token, num_embs, num_embs_gen)))
 
-    longest = max_new_tokens * (1 + max(num_embs, num_embs_gen))
     sequence = _Sequence(session, [lay_out(token_id) for token_id in draft[:max_new_tokens]])
-    step = sequence.open(prompt_ids, image_tokens, region_features, longest)
+    step = sequence.open(prompt_ids, image_tokens, region_features)
     for index in range(max_new_tokens):
         logits = step.last_logits
         token_id = int(np.argmax(logits))
@@ -133,22 +132,17 @@ class _Sequence:
         self._ahead = LanguageStep(np.empty((0, 0), np.float32), None)
 
     def open(
-        self,
-        prompt_ids: np.ndarray,
-        image_tokens: Array | None,
-        region_features: Array | None,
-        longest: int,
+        self, prompt_ids: np.ndarray, image_tokens: Array | None, region_features: Array | None
     ) -> LanguageStep:
-        """Feed the prompt, with the draft where the engine accepts both and an answer after them.
+        """Feed the prompt, with the draft where the engine accepts both in one call.
 
         Args:
             prompt_ids: (T,) int64.
             image_tokens: as for `LanguageSession.feed`.
             region_features: as for `LanguageSession.feed`.
-            longest: most positions of an answer.
         """
         count = sum(map(len, self._pieces))
-        if count and not self._session.accepts(len(prompt_ids) + count, longest):
+        if count and not self._session.accepts(len(prompt_ids) + count):
             self._pieces.clear()
         if not self._pieces:
             return self._session.feed(prompt_ids, image_tokens, region_features)

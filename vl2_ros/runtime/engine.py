@@ -132,13 +132,8 @@ class LanguageSession(Protocol):
     def take_back(self, count: int) -> None:
         """Remove the last `count` positions; those fed later see nothing of them."""
 
-    def accepts(self, count: int, more: int = 0) -> bool:
-        """Return whether the engine accepts `count` positions in one call now.
-
-        Args:
-            count: positions of the call.
-            more: positions that may follow, in calls of few.
-        """
+    def accepts(self, count: int) -> bool:
+        """Return whether the engine accepts `count` positions in the next call."""
 
 
 class LanguageModel(Protocol):

@@ -151,8 +151,7 @@ class GraphLanguageSession:
         layers, heads, head_width = cache_shape
         self._engine = engine
         self._tables = tables
-        # False for positions that were taken back: no later one sees them.
-        self._is_seen = np.ones(0, np.bool_)
+        self._count = 0
         empty = np.zeros((1, heads, 0, head_width), np.float32)
         self._outputs = [*layer_names("keys", layers), *layer_names("values", layers)]
         self._cache: dict[str, Array] = {f"past_{name}": empty for name in self._outputs}
@@ -171,31 +170,29 @@ class GraphLanguageSession:
             {
                 "input_embeds": embeds[None],
                 "token_mask": np.ones((1, len(embeds)), np.bool_),
-                "past_mask": self._is_seen[None],
+                "past_mask": np.ones((1, self._count), np.bool_),
                 **self._cache,
             }
         )
         # The engine's own arrays: on an accelerator the cache never leaves it.
         self._cache = {f"past_{name}": output[name] for name in self._outputs}
-        self._is_seen = np.concatenate([self._is_seen, np.ones(len(embeds), np.bool_)])
+        self._count += len(embeds)
         # Cut first: on an accelerator those of a whole prompt are large.
         logits = to_numpy(output["logits"][0, -logit_count:]).astype(np.float32, copy=False)
         return LanguageStep(logits, to_numpy(output["hidden"])[0])
 
     def take_back(self, count: int) -> None:
         """Remove the last `count` positions; see `LanguageSession.take_back`."""
-        kept = np.flatnonzero(self._is_seen)
-        # A new array: an engine may still read the one of its last call.
-        self._is_seen = self._is_seen.copy()
-        self._is_seen[kept[len(kept) - count :]] = False
+        # Cut, not masked: what is left must lie in the ranges of the engine as if it were new.
+        self._count -= count
+        for name, array in self._cache.items():
+            is_sliced = hasattr(array, "__getitem__")
+            self._cache[name] = (array if is_sliced else to_numpy(array))[:, :, : self._count]
 
-    def accepts(self, count: int, more: int = 0) -> bool:
+    def accepts(self, count: int) -> bool:
         """Return whether the engine accepts so many positions; see `LanguageSession.accepts`."""
-        ranges, past = self._engine.info.ranges, len(self._is_seen)
-        # The last call's past is all that went before it; a removed position keeps its place.
-        calls = [{"tokens": count, "past": past}]
-        calls += [{"tokens": 1, "past": past + count + more - 1}] if more else []
-        return not ranges or all(any(_contains(one, call) for one in ranges) for call in calls)
+        call, ranges = {"tokens": count, "past": self._count}, self._engine.info.ranges
+        return not ranges or any(_contains(one, call) for one in ranges)
 
 
 class GraphLanguageModel:

@@ -138,7 +138,7 @@ class TorchLanguageSession:
         """Remove the last `count` positions; see `LanguageSession.take_back`."""
         self._cache.crop(-count)
 
-    def accepts(self, count: int, more: int = 0) -> bool:
+    def accepts(self, count: int) -> bool:
         """Return True: PyTorch accepts any length."""
         return True
 
