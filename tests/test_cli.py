@@ -26,6 +26,7 @@ from vl2_ros.structures import (
     Detections,
     Event,
     Frame,
+    Masks,
     ModelInfo,
     Result,
     ResultEvent,
@@ -58,7 +59,7 @@ class FakePipeline:
             np.array([0.8], np.float32),
             np.zeros(1, np.int64),
             ("red [mug]",),
-            masks,
+            Masks.cut(masks),
         )
         branches = (Branch(Route.SEGMENT, ("red [mug]",), found),)
         text = f"I heard: {command.text}"

@@ -30,7 +30,7 @@ from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.sim.scene import sample_scene
 from vl2_ros.sim.tabletop import CameraIntrinsics, TabletopFrame, TabletopObject
-from vl2_ros.structures import Branch, Detections, Result, ResultEvent, Route
+from vl2_ros.structures import Branch, Detections, Masks, Result, ResultEvent, Route
 
 HEIGHT, WIDTH = 96, 128
 KEYS = {"box_ap", "box_ap50", "mask_ap", "mask_ap50", "phrase_box_ap50", "route_accuracy"}
@@ -102,7 +102,9 @@ class Oracle:
             scores=np.full(len(rows), 0.9, np.float32),
             class_ids=np.array([name for _, name in rows], np.int64),
             labels=tuple(names[name] for _, name in rows),
-            masks=np.array(masks, bool).reshape(-1, HEIGHT, WIDTH) if with_masks else None,
+            masks=Masks.cut(np.array(masks, bool).reshape(-1, HEIGHT, WIDTH))
+            if with_masks
+            else None,
         )
         return Branch(route, tuple(names), detections)
 

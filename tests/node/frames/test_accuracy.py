@@ -20,7 +20,7 @@ from vl2_ros.processing.results.spatial import DepthImage, SpatialView
 from vl2_ros.sim.pieces import Piece
 from vl2_ros.sim.scene import Scene, sample_scene
 from vl2_ros.sim.tabletop import TabletopFrame, TabletopSimulator
-from vl2_ros.structures import Command, Detections, Frame, Keypoints
+from vl2_ros.structures import Command, Detections, Frame, Keypoints, Masks
 
 HELD_OUT_SEED = 1_000_000
 DISTANCES_M = (0.5, 0.8, 1.2, 2.0)
@@ -117,7 +117,7 @@ def test_exact_masks_give_centres_within_15_millimetres(simulator, distance_m):
                 np.ones(len(found), np.float32),
                 np.zeros(len(found), np.int64),
                 tuple(one.kind for one in found),
-                stack_masks(view.frame),
+                Masks.cut(stack_masks(view.frame)),
             )
         )
         assert boxes.is_placed.all()
@@ -142,7 +142,7 @@ def test_exact_keypoints_are_within_15_millimetres(simulator):
                     np.ones(1, np.float32),
                     np.zeros(1, np.int64),
                     (found.kind,),
-                    stack_masks(view.frame)[index : index + 1],
+                    Masks.cut(stack_masks(view.frame)[index : index + 1]),
                     Keypoints(names, points_xy.reshape(1, -1, 2), np.ones((1, len(names)))),
                 )
             )[0]
