@@ -25,6 +25,7 @@ from vl2_ros.errors import EngineError
 from vl2_ros.export.build_engines import build_engines, compare_with_torch, verify_engine
 from vl2_ros.export.engine_identity import EngineRecipe
 from vl2_ros.export.engine_store import EngineStore
+from vl2_ros.export.store_files import hash_file
 from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, read_engine_files
 from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 
@@ -52,6 +53,18 @@ def store(tmp_path) -> EngineStore:
 
 def list_names(store: EngineStore) -> set[str]:
     return {path.name for path in store.folder.iterdir()} - {"engines.lock"}
+
+
+def test_other_weights_beside_the_same_graph_are_another_engine(source, store, tmp_path):
+    builder, alone = CountingBuilder(), find_mapper(source)
+    files = [alone]
+    for name in ("first", "second"):
+        weights = tmp_path / name
+        weights.write_bytes(name.encode())
+        files.append(replace(alone, weights=(weights, hash_file(weights))))
+    stored = [store.build(one, MAPPER, builder, lambda engine: []) for one in (*files, *files)]
+    assert builder.builds == 3
+    assert len({one.recipe.identity for one in stored}) == 3
 
 
 def start_build(source: Path, store: EngineStore) -> subprocess.Popen[str]:

@@ -59,6 +59,9 @@ _MOST_REGIONS, _MOST_ROWS = 16, 8
 #: Rows of a denoising step: without guidance, of generation, of editing.
 _IMAGES = (1, 2, 3)
 _SIDES = ("height", "width")
+#: Most weights inside of a file that is not for ONNX Runtime, which wants them there to optimise
+#: it: writing takes four times their size.
+_MOST_WRITTEN_BYTES = 1 << 28
 #: Rows of a table that are compared at a time.
 _BLOCK_ROWS = 1024
 #: The file of weights in a checkpoint folder that graphs may refer to.
@@ -160,6 +163,7 @@ def export_engines(
                 sizes = _size_generator(model, name, generated_hw)
             sizes |= dict(request.axes)
             options: dict[str, Any] = {"precision": precision, "is_compact": is_compact}
+            options["most_inline_bytes"] = MOST_INLINE_BYTES if is_compact else _MOST_WRITTEN_BYTES
             options |= {"weights": stored, "network": network}
             entries[name] = (
                 _export_quantised(weights, name, sizes, out, request.precision, options)

@@ -23,7 +23,7 @@ class EngineRecipe:
 
     Attributes:
         graph: name of the engine, see `EngineFile`.
-        onnx_sha256: of the file that it is built from.
+        onnx_sha256: of the file that it is built from, and of the weights beside it.
         runtime: library and version that builds it, such as `tensorrt 10.3.0`.
         device: name and architecture, such as `NVIDIA Orin sm_87`.
         precision: such as `float32`.

@@ -136,7 +136,7 @@ class EngineStore:
         source.check()
         recipe = EngineRecipe(
             source.name,
-            source.sha256,
+            source.content_sha256,
             builder.runtime,
             builder.device_name,
             profile.precision,

@@ -85,6 +85,13 @@ class EngineFile:
         """Return the file, and that of its weights where it does not hold them."""
         return (self.path,) if self.weights is None else (self.path, self.weights[0])
 
+    @property
+    def content_sha256(self) -> str:
+        """Return a hash of the file and the weights beside it; without any, that of the file."""
+        if self.weights is None:
+            return self.sha256
+        return hashlib.sha256(f"{self.sha256} {self.weights[1]}".encode()).hexdigest()
+
     def check(self) -> None:
         """Compare the bytes of the file, and of its weights, with their hashes.
 
