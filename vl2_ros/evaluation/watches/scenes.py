@@ -27,7 +27,7 @@ class LabelledBox:
         names: what it may be asked for by.
     """
 
-    box_xyxy: tuple[float, float, float, float]
+    box_xyxy: tuple[float, ...]
     names: tuple[str, ...]
 
 
