@@ -205,7 +205,9 @@ def test_engines_make_the_images_of_their_part_and_torch_those_of_the_other(
     generating_checkpoint, exported, tmp_path, caplog
 ):
     graphs = [f"image_editing.{graph}" for graph in IMAGE_PARTS["image_editing"].graphs]
-    engines = list_engines(tmp_path, identify_weights(generating_checkpoint), GRAPHS[:2] + (*graphs,))
+    engines = list_engines(
+        tmp_path, identify_weights(generating_checkpoint), GRAPHS[:2] + (*graphs,)
+    )
     made = load(generating_checkpoint, engines=engines).engines.image_generators
     backends = {route: generator.info.backend for route, generator in made.items()}
     assert backends == {Route.GENERATE: "torch", Route.EDIT: "onnxruntime"}
@@ -231,7 +233,9 @@ def test_where_torch_cannot_make_images_all_else_works(
     monkeypatch.setitem(sys.modules, "vl2_ros.runtime.torch_backend.loading", None)
     without_torch = load(generating_checkpoint)
     assert without_torch.info.routes == (Route.ANSWER,)
-    with pytest.raises(RouteError, match=rf"\[GEN\].*{MISSING}.*pip install 'vl2_ros\[diffusion\]'"):
+    with pytest.raises(
+        RouteError, match=rf"\[GEN\].*{MISSING}.*pip install 'vl2_ros\[diffusion\]'"
+    ):
         without_torch.engines.check_routes([Route.GENERATE])
 
 
