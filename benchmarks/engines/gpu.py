@@ -24,7 +24,6 @@ import torch
 from released_graphs import EMBEDDED_HW, make_network, write_graph
 from tensorrt_plans import EMBEDDED, RELEASED, find_profile
 from torch import Tensor
-from vl2_ros.export.parity_gate import Sample, describe_misses, measure_misses
 
 from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_folder import fixed_axes

@@ -157,7 +157,7 @@ def test_a_damaged_document_is_refused(tmp_path, text):
 
 
 def test_engines_of_image_parts_have_their_part_in_front(tmp_path):
-    graphs = {name: ENTRY for name in ("image_generation.denoiser", "image_editing.vae_encoder")}
+    graphs = {name: GRAPH for name in ("image_generation.denoiser", "image_editing.vae_encoder")}
     files = read_engine_files(write(tmp_path, DOCUMENT | {"graphs": graphs}))
     assert [one.graph for one in files.graphs.values()] == ["denoiser", "vae_encoder"]
     assert [one.name for one in files.graphs.values()] == list(graphs)
@@ -167,4 +167,4 @@ def test_engines_of_image_parts_have_their_part_in_front(tmp_path):
         "x.denoiser",
     ):
         with pytest.raises(EngineError, match=f"lists an engine of '{strange}'"):
-            read_engine_files(write(tmp_path, DOCUMENT | {"graphs": {strange: ENTRY}}))
+            read_engine_files(write(tmp_path, DOCUMENT | {"graphs": {strange: GRAPH}}))
