@@ -264,9 +264,18 @@ def _add_engine_generators(
         The engines, and parts of the checkpoint that lack some -> what is missing.
     """
     from vl2_ros.model.checkpoint.config import read_checkpoint_config
-    from vl2_ros.runtime.diffusion.engine_generators import find_generators
 
-    config = read_checkpoint_config(folder, needs_libraries=False)
+    config = read_checkpoint_config(folder)
+    if not set(IMAGE_PARTS) & set(config.model.parts):
+        return replace(loaded, absent={**config.unavailable, **loaded.absent}), {}
+    try:
+        # Schedulers are those of diffusers, which steps tensors of torch.
+        from vl2_ros.runtime.diffusion.engine_generators import find_generators
+    except ModuleNotFoundError as error:
+        why = f"the package {error.name} is missing; pip install 'vl2_ros[diffusion]'"
+        absent = dict.fromkeys(set(IMAGE_PARTS) & set(config.model.parts), why)
+        return replace(loaded, absent={**absent, **config.unavailable, **loaded.absent}), {}
+
     found = find_generators(
         files, config, load, backend=backend, device=options.device, without=options.without
     )

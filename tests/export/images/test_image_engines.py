@@ -1,13 +1,9 @@
-"""A checkpoint that draws and edits, to engines that do the same without torch."""
+"""A checkpoint that draws and edits, to engines that do the same."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,8 +20,6 @@ from vl2_ros.structures import ImageOptions, Route
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-BLOCKED = ("torch", "transformers", "diffusers", "onnx", "accelerate", "tensorrt")
 ENGINES = [
     *(f"image_generation.{graph}" for graph in IMAGE_PARTS["image_generation"].graphs),
     "image_generation.safety_checker",
@@ -33,32 +27,6 @@ ENGINES = [
 ]
 STEPS = {Route.GENERATE: "pndm", Route.EDIT: "euler_ancestral"}
 STATES = np.random.default_rng(0).normal(size=(6, 64)).astype(np.float32)
-#: Draws by engines in a process that cannot import torch; writes the images.
-DRAWING = """
-import sys
-import numpy as np
-from vl2_ros.load_options import LoadOptions
-from vl2_ros.loading import load_pipeline
-from vl2_ros.structures import Frame, ImageOptions, Route
-weights, engines, inputs, out = sys.argv[1:]
-given = np.load(inputs)
-options = LoadOptions(weights, "cpu", backend="onnxruntime", engines=engines, allow_fallback=False)
-generators = load_pipeline(options).engines.image_generators
-images, calls = {}, {}
-for route in (Route.GENERATE, Route.EDIT):
-    run = generators[route].generate(given["states"], ImageOptions(5, 4), Frame(given["frame"]))
-    calls[route.name] = 0
-    while True:
-        try:
-            event = next(run)
-            calls[route.name] += 1
-            assert (event.step, event.steps) == (calls[route.name], event.steps)
-        except StopIteration as stop:
-            images[route.name] = stop.value.rgb
-            break
-assert not {"torch", "diffusers"} & {name for name, one in sys.modules.items() if one is not None}
-np.savez(out, **images, calls=[calls["GENERATE"], calls["EDIT"]])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -66,27 +34,26 @@ def frame():
     return make_frame(64, 64)
 
 
-def test_engines_draw_without_torch_what_torch_draws(built, frame, tmp_path):
-    lines = ["import sys", f"for name in {BLOCKED!r}:", "    sys.modules[name] = None"]
-    (tmp_path / "sitecustomize.py").write_text("\n".join(lines))
-    np.savez(tmp_path / "inputs.npz", states=STATES, frame=frame.rgb)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(REPOSITORY)))}
-    folders = (built.weights, built.engines, tmp_path / "inputs.npz", tmp_path / "out.npz")
-    done = subprocess.run(
-        [sys.executable, "-c", DRAWING, *map(str, folders)],
-        capture_output=True,
-        text=True,
-        env=environment,
+def test_engines_draw_what_torch_draws(built, frame):
+    ours, theirs = (
+        load_pipeline(one).engines.image_generators
+        for one in (
+            LoadOptions(
+                *(built.weights, "cpu"),
+                backend="onnxruntime",
+                engines=built.engines,
+                allow_fallback=False,
+            ),
+            LoadOptions(built.weights, "cpu", backend="torch"),
+        )
     )
-    assert done.returncode == 0, done.stderr
-    drawn = np.load(tmp_path / "out.npz")
-    assert drawn["calls"].tolist() == [5, 4]  # PNDM looks twice at the second time
-    torch_engines = load_pipeline(LoadOptions(built.weights, "cpu", backend="torch")).engines
-    for route, scheduler in STEPS.items():
-        generator = torch_engines.image_generators[route]
-        known, _ = run_to_end(generator, STATES, ImageOptions(5, 4), frame)
+    # PNDM looks twice at the second time.
+    for (route, scheduler), calls in zip(STEPS.items(), (5, 4), strict=True):
+        drawn, events = run_to_end(ours[route], STATES, ImageOptions(5, 4), frame)
+        known, _ = run_to_end(theirs[route], STATES, ImageOptions(5, 4), frame)
+        assert len(events) == calls
         assert known.scheduler == scheduler and known.rgb.std() > 8
-        assert np.abs(drawn[route.name].astype(int) - known.rgb.astype(int)).max() <= 1
+        assert np.abs(drawn.rgb.astype(int) - known.rgb.astype(int)).max() <= 1
 
 
 def test_other_options_are_drawn_as_by_torch(built, frame):

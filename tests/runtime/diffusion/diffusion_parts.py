@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +16,6 @@ from vl2_ros.runtime.diffusion.generator import (
     DiffusionGenerator,
     DiffusionSettings,
 )
-from vl2_ros.runtime.diffusion.noise import Noise
 from vl2_ros.runtime.torch_backend.diffusion import make_float_engine
 from vl2_ros.runtime.torch_backend.engine import TorchEngine
 from vl2_ros.structures import Frame, ImageOptions, ProgressEvent, Route
@@ -150,17 +148,6 @@ def make_generator(
     return DiffusionGenerator(
         parts.route, engines or torch_engines(parts), replace(known, **settings)
     )
-
-
-class StoredNoise(Noise):
-    """Draws of a reference run in place of those of a seed."""
-
-    def __init__(self, draws: Sequence[np.ndarray]) -> None:
-        super().__init__(0)
-        self.left = list(draws)
-
-    def draw(self, shape: tuple[int, ...]) -> np.ndarray:
-        return self.left.pop(0).reshape(shape)
 
 
 def run_to_end(generator, states, options=None, source=None):

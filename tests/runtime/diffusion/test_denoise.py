@@ -8,12 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file as load_numpy
 from safetensors.torch import load_file
 
 from tests.runtime.diffusion.diffusion_parts import (
     CPU,
-    StoredNoise,
     make_frame,
     make_generator,
     make_parts,
@@ -22,13 +20,7 @@ from tests.runtime.diffusion.diffusion_parts import (
 )
 from tests.runtime.onnxruntime_backend.onnx_files import read_one
 from vl2_ros.model.graphs import GRAPHS
-from vl2_ros.runtime.diffusion.denoise import (
-    denoise,
-    guide_editing,
-    guide_generation,
-    place_on_host,
-)
-from vl2_ros.runtime.diffusion.noise import Noise
+from vl2_ros.runtime.diffusion.denoise import denoise, draw_noise, guide_editing, guide_generation
 from vl2_ros.runtime.diffusion.schedulers import make_scheduler
 from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 from vl2_ros.runtime.torch_backend.diffusion import make_float_engine
@@ -72,20 +64,18 @@ def test_onnx_runtime_makes_torch_s_latents_and_image(route, tmp_path):
     export_denoiser(parts, tmp_path / "denoiser.onnx")
     onnx = OnnxEngine(read_one(tmp_path / "denoiser.onnx", "denoiser"))
     torch_denoiser = torch_engines(parts).denoiser
-    words, no_words, source = (
-        one.numpy() for one in (parts.words, parts.no_words, torch.randn(1, 4, 8, 8))
-    )
+    words, source = parts.words, torch.randn(1, 4, 8, 8)
     if route is Route.EDIT:
-        guidance = guide_editing(words, no_words, source, 7.5, 1.5)
+        guidance = guide_editing(words, parts.no_words, source, 7.5, 1.5)
     else:
-        guidance = guide_generation(words, no_words, 7.5)
+        guidance = guide_generation(words, parts.no_words, 7.5)
     name = "euler_ancestral"
     runs = [
-        np.concatenate(list(_denoise(engine, name, parts, guidance)))
+        torch.cat(list(_denoise(engine, name, parts, guidance)))
         for engine in (torch_denoiser, onnx)
     ]
     assert runs[0].std() > 0.5
-    assert np.abs(runs[1] - runs[0]).max() <= 1e-3
+    torch.testing.assert_close(runs[1], runs[0], rtol=0, atol=1e-3)
 
     options, frame = ImageOptions(seed=3, steps=8), make_frame(64, 64)
     engines = replace(torch_engines(parts), denoiser=onnx)
@@ -95,10 +85,9 @@ def test_onnx_runtime_makes_torch_s_latents_and_image(route, tmp_path):
 
 
 def _denoise(engine, name, parts, guidance, steps=8):
-    noise = Noise(11)
+    random = torch.Generator().manual_seed(11)
     scheduler = make_scheduler(name, parts.scheduler, steps)
-    latents = noise.draw((1, 4, 8, 8))
-    return denoise(engine, scheduler, guidance, latents, noise, place_on_host)
+    return denoise(engine, scheduler, guidance, draw_noise((8, 8), random, CPU), random)
 
 
 def test_rows_of_generation_are_no_words_and_words():
@@ -118,6 +107,12 @@ def test_rows_of_an_edit_are_both_source_alone_and_nothing():
     assert guidance.combine(noise).item() == 1 + 3 * (7 - 5) + 2 * (5 - 1)
 
 
+def test_noise_of_a_seed_is_the_same_everywhere():
+    first, second = (draw_noise((8, 8), torch.Generator().manual_seed(4), CPU) for _ in range(2))
+    assert torch.equal(first, second)
+    assert first.shape == (1, 4, 8, 8) and first.dtype == torch.float32
+
+
 def test_engines_get_float32_numpy_of_the_graph_s_shape_and_the_loop_stays_put():
     seen = []
 
@@ -125,13 +120,13 @@ def test_engines_get_float32_numpy_of_the_graph_s_shape_and_the_loop_stays_put()
         seen.append((latents.shape, timestep.shape, timestep.dtype, prompt_embeds.shape))
         return (latents * 0.1,)
 
-    words = torch.randn(1, 77, 4).numpy()
-    guidance = guide_generation(words, np.zeros_like(words), 7.5)
+    words = torch.randn(1, 77, 4)
+    guidance = guide_generation(words, torch.zeros_like(words), 7.5)
     engine = make_float_engine("denoiser", look, CPU)
     parts = replace(make_parts(Route.GENERATE))
     steps = list(_denoise(engine, "pndm", parts, guidance, steps=3))
     assert seen == [((2, 4, 8, 8), (1,), torch.float32, (2, 77, 4))] * 4
-    assert all(latents.dtype == np.float32 for latents in steps)
+    assert all(latents.dtype == torch.float32 for latents in steps)
 
 
 def _golden_denoiser(golden_dir, folder, weights_prefix):
@@ -158,23 +153,28 @@ def _golden_scheduler(golden_dir, folder, name, steps):
 
 @pytest.mark.golden
 def test_every_step_of_the_reference_generation_is_ours(golden_dir):
-    known = load_numpy(golden_dir / "release_tiny" / "gen.safetensors")
+    known = load_file(golden_dir / "release_tiny" / "gen.safetensors")
     folder = "stable-diffusion-v1-5"
     scheduler = _golden_scheduler(golden_dir, folder, "pndm", 3)
-    assert np.array_equal(scheduler.times, known["timesteps"])
+    assert torch.equal(scheduler.timesteps, known["timesteps"])
     guidance = guide_generation(known["mapping_feature"], known["negative_embeds"], 7.5)
     engine = _golden_denoiser(golden_dir, folder, "sd")
-    steps = denoise(engine, scheduler, guidance, known["init_latents"], Noise(0), place_on_host)
-    assert np.abs(np.stack(list(steps)) - known["step_latents"]).max() <= 1e-3
+    steps = list(denoise(engine, scheduler, guidance, known["init_latents"], torch.Generator()))
+    torch.testing.assert_close(torch.stack(steps), known["step_latents"], rtol=0, atol=1e-3)
 
 
 @pytest.mark.golden
-def test_every_step_of_the_reference_edit_is_ours(golden_dir):
-    known = load_numpy(golden_dir / "release_tiny" / "edit.safetensors")
+def test_every_step_of_the_reference_edit_is_ours(golden_dir, monkeypatch):
+    known = load_file(golden_dir / "release_tiny" / "edit.safetensors")
     folder = "instruct-pix2pix"
     scheduler = _golden_scheduler(golden_dir, folder, "euler_ancestral", 3)
-    np.testing.assert_allclose(scheduler.times, known["timesteps"], rtol=1.3e-6, atol=1e-5)
-    np.testing.assert_allclose(scheduler.sigmas, known["sigmas"], rtol=1.3e-6, atol=1e-5)
+    torch.testing.assert_close(scheduler.timesteps, known["timesteps"])
+    torch.testing.assert_close(scheduler.sigmas, known["sigmas"])
+    stored = iter(known["step_noise"])
+    monkeypatch.setattr(
+        "diffusers.schedulers.scheduling_euler_ancestral_discrete.randn_tensor",
+        lambda shape, **_: next(stored).reshape(shape),
+    )
     guidance = guide_editing(
         known["mapping_feature"],
         known["negative_embeds"],
@@ -183,7 +183,6 @@ def test_every_step_of_the_reference_edit_is_ours(golden_dir):
         1.5,
     )
     engine = _golden_denoiser(golden_dir, folder, "ip2p")
-    noise = StoredNoise(known["step_noise"])
-    steps = denoise(engine, scheduler, guidance, known["init_latents"], noise, place_on_host)
-    assert np.abs(np.stack(list(steps)) - known["step_latents"]).max() <= 5e-3
-    assert not noise.left
+    steps = list(denoise(engine, scheduler, guidance, known["init_latents"], torch.Generator()))
+    torch.testing.assert_close(torch.stack(steps), known["step_latents"], rtol=0, atol=5e-3)
+    assert next(stored, None) is None

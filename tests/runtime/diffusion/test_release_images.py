@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.runtime.diffusion.diffusion_parts import StoredNoise
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.language.slots import gather_slots, slot_counts
 from vl2_ros.runtime.torch_backend.loading import load_torch_engines
@@ -62,9 +61,9 @@ def recorded(monkeypatch):
         seen["pixels"] = pixels
         return finish(pixels, frame_hw)
 
-    def keep_guidance(denoiser, scheduler, guidance, *others):
+    def keep_guidance(denoiser, scheduler, guidance, latents, generator):
         seen["guidance"], seen["latents"] = guidance, []
-        for one in guide(denoiser, scheduler, guidance, *others):
+        for one in guide(denoiser, scheduler, guidance, latents, generator):
             seen["latents"].append(one)
             yield one
 
@@ -75,21 +74,15 @@ def recorded(monkeypatch):
 
 def make_image(release, route, monkeypatch, source=None):
     known = release.known
-    draws = [known["init_latents"], *known.get("step_noise", ())]
-    noise = StoredNoise([one.numpy() for one in draws])
-    monkeypatch.setattr("vl2_ros.runtime.diffusion.generator.Noise", lambda _: noise)
+    noise = known["init_latents"].clone()
+    monkeypatch.setattr("vl2_ros.runtime.diffusion.generator.draw_noise", lambda *_: noise)
     generator = release.engines.image_generators[route]
     run = generator.generate(release.states(), ImageOptions(seed=0, steps=3), source)
     while True:
         try:
             next(run)
         except StopIteration as stop:
-            assert not noise.left
             return stop.value
-
-
-def split(rows: np.ndarray) -> tuple[torch.Tensor, ...]:
-    return torch.from_numpy(rows).split(1)
 
 
 def check_image(image, recorded, known, record_property):
@@ -97,7 +90,7 @@ def check_image(image, recorded, known, record_property):
     expected = known["image"][0].numpy()
     differences = {
         "image": np.abs(shares - expected).max(),
-        "latents": np.abs(np.stack(recorded["latents"]) - known["step_latents"].numpy()).max(),
+        "latents": (torch.stack(recorded["latents"]) - known["step_latents"]).abs().max(),
     }
     for name, value in differences.items():
         record_property(name, float(value))
@@ -114,7 +107,7 @@ def test_the_reference_generation_comes_from_the_weights(
     release = read_release("gen")
     image = make_image(release, Route.GENERATE, monkeypatch)
     known, guidance = release.known, recorded["guidance"]
-    no_words, words = split(guidance.prompt_embeds)
+    no_words, words = guidance.prompt_embeds.split(1)
     torch.testing.assert_close(words, known["mapping_feature"], rtol=0, atol=1e-4)
     torch.testing.assert_close(no_words, known["negative_embeds"], rtol=0, atol=1e-4)
     assert image.scheduler == "pndm"
@@ -126,13 +119,18 @@ def test_the_reference_edit_comes_from_the_weights(
 ):
     release = read_release("edit")
     known = release.known
+    stored = iter(known["step_noise"])
+    monkeypatch.setattr(
+        "diffusers.schedulers.scheduling_euler_ancestral_discrete.randn_tensor",
+        lambda *_, **__: next(stored),
+    )
     source = Frame(known["source_uint8"].numpy())
     image = make_image(release, Route.EDIT, monkeypatch, source)
     guidance = recorded["guidance"]
-    words, no_words, _ = split(guidance.prompt_embeds)
+    words, no_words, _ = guidance.prompt_embeds.split(1)
     torch.testing.assert_close(words, known["mapping_feature"], rtol=0, atol=1e-4)
     torch.testing.assert_close(no_words, known["negative_embeds"], rtol=0, atol=1e-4)
-    seen, again, nothing = split(guidance.image_latents)
+    seen, again, nothing = guidance.image_latents.split(1)
     torch.testing.assert_close(seen, known["source_latent_mode"], rtol=0, atol=1e-4)
     assert torch.equal(seen, again) and not nothing.any()
     assert image.scheduler == "euler_ancestral"

@@ -60,13 +60,8 @@ class CheckpointConfig:
     unavailable: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_checkpoint_config(folder: Path, *, needs_libraries: bool = True) -> CheckpointConfig:
+def read_checkpoint_config(folder: Path) -> CheckpointConfig:
     """Read the configuration of a released checkpoint or of one of ours.
-
-    Args:
-        folder: of the checkpoint.
-        needs_libraries: whether a part is unavailable where the package that builds its network is
-            not installed; engines need none.
 
     Raises:
         CheckpointError: if the folder is none, or has another model or a broken `config.json`.
@@ -89,8 +84,7 @@ def read_checkpoint_config(folder: Path, *, needs_libraries: bool = True) -> Che
     if model_type == RELEASE_TYPE:
         model = ModelConfig.from_release(values)
         bare = CheckpointConfig(True, model, _find_token_ids(folder, model))
-        found = _add_image_parts(bare, folder, values)
-        return _without_missing_library(found) if needs_libraries else found
+        return _without_missing_library(_add_image_parts(bare, folder, values))
     if model_type == OWN_TYPE:
         for name in ("model", "tokens"):
             if not isinstance(values.get(name), Mapping):
@@ -105,8 +99,7 @@ def read_checkpoint_config(folder: Path, *, needs_libraries: bool = True) -> Che
             for name in IMAGE_PARTS
             if getattr(model, name) is not None
         }
-        found = CheckpointConfig(False, model, tokens, folders)
-        return _without_missing_library(found) if needs_libraries else found
+        return _without_missing_library(CheckpointConfig(False, model, tokens, folders))
     raise CheckpointError(
         f"{path} has model_type {shorten(model_type)}; expected {RELEASE_TYPE!r} or {OWN_TYPE!r}"
     )

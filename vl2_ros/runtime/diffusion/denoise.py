@@ -1,23 +1,20 @@
 """Denoise latents: a scheduler and guidance around a denoiser engine, one call a step.
 
-Calls engines by tensor name only, so that every backend is stepped alike. Latents are float32 and
-stay from the first step to the last where the engine takes them without a copy: numpy arrays, or
-tensors of a torch engine on an accelerator.
+Calls engines by tensor name only, so that every backend is stepped alike. Latents are float32
+torch tensors where the engine runs, and stay there from the first step to the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 
-from vl2_ros.runtime.diffusion.noise import Noise
-from vl2_ros.runtime.diffusion.schedulers import Scheduler
-from vl2_ros.runtime.engine import Array, Engine, to_numpy
-
-#: Brings an array of any engine to where steps are computed, as float32.
-Place = Callable[[Array], Array]
+from vl2_ros.runtime.engine import Array, Engine
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +30,8 @@ class Guidance:
         image_scale: how strongly the source counts; read for P = 3 only.
     """
 
-    prompt_embeds: Array
-    image_latents: Array | None = None
+    prompt_embeds: torch.Tensor
+    image_latents: torch.Tensor | None = None
     scale: float = 1.0
     image_scale: float = 1.0
 
@@ -43,15 +40,14 @@ class Guidance:
         """Return P."""
         return len(self.prompt_embeds)
 
-    def combine(self, noise: Array) -> Array:
+    def combine(self, noise: torch.Tensor) -> torch.Tensor:
         """Combine the noises (P, 4, h, w) of the rows into one (1, 4, h, w)."""
         if self.images == 1:
             return noise
-        rows = [noise[row : row + 1] for row in range(self.images)]
         if self.image_latents is None:
-            without, with_words = rows
+            without, with_words = noise.chunk(2)
             return without + self.scale * (with_words - without)
-        with_both, with_image, without = rows
+        with_both, with_image, without = noise.chunk(3)
         return (
             without
             + self.scale * (with_both - with_image)
@@ -59,7 +55,7 @@ class Guidance:
         )
 
 
-def guide_generation(words: Array, no_words: Array, scale: float) -> Guidance:
+def guide_generation(words: torch.Tensor, no_words: torch.Tensor, scale: float) -> Guidance:
     """Guide by the prompt against the empty prompt (classifier-free guidance).
 
     Args:
@@ -69,11 +65,15 @@ def guide_generation(words: Array, no_words: Array, scale: float) -> Guidance:
     """
     if scale <= 1:
         return Guidance(words)
-    return Guidance(join([no_words, words]), scale=scale)
+    return Guidance(torch.cat([no_words, words]), scale=scale)
 
 
 def guide_editing(
-    words: Array, no_words: Array, source: Array, scale: float, image_scale: float
+    words: torch.Tensor,
+    no_words: torch.Tensor,
+    source: torch.Tensor,
+    scale: float,
+    image_scale: float,
 ) -> Guidance:
     """Guide by prompt and source against the source alone, and by the source against nothing.
 
@@ -87,8 +87,8 @@ def guide_editing(
     if scale <= 1 or image_scale < 1:
         return Guidance(words, source)
     return Guidance(
-        join([words, no_words, no_words]),
-        join([source, source, 0 * source]),
+        torch.cat([words, no_words, no_words]),
+        torch.cat([source, source, torch.zeros_like(source)]),
         scale,
         image_scale,
     )
@@ -96,55 +96,73 @@ def guide_editing(
 
 def denoise(
     denoiser: Engine,
-    scheduler: Scheduler,
+    scheduler: Any,
     guidance: Guidance,
-    latents: Array,
-    noise: Noise,
-    place: Place,
-) -> Iterator[Array]:
+    latents: torch.Tensor,
+    generator: torch.Generator,
+) -> Iterator[torch.Tensor]:
     """Denoise latents step by step.
 
-    Nothing in the loop waits for an accelerator: the scheduler's numbers are plain ones.
+    Nothing in the loop waits for an accelerator: the scheduler's numbers are on the CPU.
 
     Args:
         denoiser: the `denoiser` graph.
         scheduler: a new one from `make_scheduler`.
         guidance: from `guide_generation` or `guide_editing`.
         latents: (1, 4, h, w) float32 standard normal noise, where the guidance is.
-        noise: schedulers that add noise at every step draw from it.
-        place: brings arrays to where the latents are.
+        generator: on the CPU; schedulers that add noise at every step use it.
 
     Yields:
-        (1, 4, h, w) latents after each of the scheduler's times; the last are the result.
+        (1, 4, h, w) latents after each of the scheduler's time steps; the last are the result.
     """
-    shape = tuple(latents.shape)
-    latents = latents * scheduler.initial_scale
-    times = place(scheduler.times)
-    for index in range(len(scheduler.times)):
-        rows = join([scheduler.scale_input(index, latents)] * guidance.images)
-        if guidance.image_latents is not None:
-            rows = join([rows, guidance.image_latents], axis=1)
-        output = denoiser.run(
-            {
-                "latents": rows,
-                "timestep": times[index : index + 1],
-                "prompt_embeds": guidance.prompt_embeds,
-            }
+    latents = latents * scheduler.init_noise_sigma
+    times = scheduler.timesteps.to(device=latents.device, dtype=torch.float32)
+    for index, time in enumerate(scheduler.timesteps):
+        latents = _step(
+            denoiser, scheduler, guidance, latents, (time, times[index : index + 1]), generator
         )
-        combined = guidance.combine(place(output["noise"]))
-        latents = scheduler.step(index, combined, latents, lambda: place(noise.draw(shape)))
         yield latents
 
 
-def join(arrays: Sequence[Array], axis: int = 0) -> Array:
-    """Concatenate arrays of one library."""
-    if isinstance(arrays[0], np.ndarray):
-        return np.concatenate(arrays, axis)
-    import torch
+@torch.inference_mode()
+def _step(
+    denoiser: Engine,
+    scheduler: Any,
+    guidance: Guidance,
+    latents: torch.Tensor,
+    times: tuple[torch.Tensor, torch.Tensor],
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Take one step; `times` is the time as the scheduler and as the engine expect it."""
+    rows = scheduler.scale_model_input(torch.cat([latents] * guidance.images), times[0])
+    if guidance.image_latents is not None:
+        rows = torch.cat([rows, guidance.image_latents], dim=1)
+    inputs = {"latents": rows, "timestep": times[1], "prompt_embeds": guidance.prompt_embeds}
+    output = denoiser.run({name: to_array(tensor) for name, tensor in inputs.items()})
+    noise = guidance.combine(to_tensor(output["noise"], latents.device))
+    return scheduler.step(noise, times[0], latents, **_extra(scheduler, generator))[0]
 
-    return torch.cat(list(arrays), axis)
+
+def _extra(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
+    """Return further arguments of a scheduler's step: not every one samples noise."""
+    takes_noise = "generator" in inspect.signature(scheduler.step).parameters
+    return {"return_dict": False} | ({"generator": generator} if takes_noise else {})
 
 
-def place_on_host(array: Array) -> np.ndarray:
-    """Bring an array of any engine to numpy, as float32."""
-    return to_numpy(array).astype(np.float32, copy=False)
+def draw_noise(
+    size_hw: tuple[int, int], generator: torch.Generator, device: torch.device
+) -> torch.Tensor:
+    """Sample (1, 4, h, w) float32 standard normal latents: the same for a seed on every device."""
+    return torch.randn((1, 4, *size_hw), generator=generator).to(device)
+
+
+def to_array(tensor: torch.Tensor) -> Array:
+    """Convert a tensor for an engine: numpy on the CPU, without a copy; itself elsewhere."""
+    return tensor.numpy() if tensor.device.type == "cpu" else tensor
+
+
+def to_tensor(array: Array, device: torch.device) -> torch.Tensor:
+    """Convert an engine's array to float32, without a copy where it is one already."""
+    if not isinstance(array, np.ndarray | torch.Tensor):
+        array = torch.from_dlpack(array)
+    return torch.as_tensor(array).to(device=device, dtype=torch.float32)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from vl2_ros.errors import EngineError, InputError
 from vl2_ros.model.diffusion.config import DiffusionConfig
@@ -22,15 +23,15 @@ from vl2_ros.processing.images.generator_images import (
 )
 from vl2_ros.runtime.diffusion.denoise import (
     Guidance,
-    Place,
     denoise,
+    draw_noise,
     guide_editing,
     guide_generation,
-    place_on_host,
+    to_array,
+    to_tensor,
 )
-from vl2_ros.runtime.diffusion.noise import Noise
 from vl2_ros.runtime.diffusion.schedulers import check_scheduler, make_scheduler, name_scheduler
-from vl2_ros.runtime.engine import Array, Engine, EngineInfo
+from vl2_ros.runtime.engine import Array, Engine, EngineInfo, to_numpy
 from vl2_ros.structures import Frame, GeneratedImage, ImageOptions, ProgressEvent, Route
 
 STAGE = "diffusion"
@@ -40,8 +41,6 @@ IMAGE_GUIDANCE = 1.5
 STEPS = {Route.GENERATE: 50, Route.EDIT: 100}
 #: Distilled weights need few steps, and include the guidance.
 DISTILLED_STEPS, DISTILLED_GUIDANCE = 4, 1.0
-#: Of the latents of Stable Diffusion 1, as the graph table has them.
-LATENT_CHANNELS = 4
 #: Sampled seeds are short enough to be typed, and never 0, which means none in messages.
 _MAX_DRAWN_SEED = 2**32 - 1
 
@@ -121,7 +120,6 @@ class DiffusionGenerator:
         engines: DiffusionEngines,
         settings: DiffusionSettings,
         is_unsafe: Callable[[np.ndarray], bool] | None = None,
-        place: Place = place_on_host,
     ) -> None:
         """Store the parts.
 
@@ -131,7 +129,6 @@ class DiffusionGenerator:
             settings: those of the weights.
             is_unsafe: whether pixels (3, H, W) float32, about -1..1, must not be shown; None
                 where the checkpoint has no such check.
-            place: brings arrays to where the steps are computed; by default numpy on the host.
 
         Raises:
             CheckpointError: if the scheduler's settings are of an unknown kind.
@@ -143,8 +140,10 @@ class DiffusionGenerator:
         self._engines = engines
         self._settings = settings
         self._is_unsafe = is_unsafe
-        self._place = place
         self._own_scheduler = name_scheduler(settings.scheduler)
+        # torch may be without CUDA while engines have it; those accept arrays of the CPU.
+        reachable = torch.cuda.is_available()
+        self._device = torch.device(engines.denoiser.info.device if reachable else "cpu")
 
     @property
     def info(self) -> EngineInfo:
@@ -161,12 +160,12 @@ class DiffusionGenerator:
         """
         plan = self._plan(options, source)
         scheduler = make_scheduler(plan.scheduler, self._settings.scheduler, plan.steps)
-        noise = Noise(plan.seed)
+        random = torch.Generator().manual_seed(plan.seed)
         guidance = self._guide(states, plan, source)
         height, width = (side // self._settings.block for side in plan.size_hw)
-        latents = self._place(noise.draw((1, LATENT_CHANNELS, height, width)))
-        steps = denoise(self._engines.denoiser, scheduler, guidance, latents, noise, self._place)
-        calls = len(scheduler.times)
+        latents = draw_noise((height, width), random, self._device)
+        steps = denoise(self._engines.denoiser, scheduler, guidance, latents, random)
+        calls = len(scheduler.timesteps)
         for call in range(calls):
             latents = next(steps)
             yield ProgressEvent(STAGE, call + 1, calls)
@@ -222,19 +221,21 @@ class DiffusionGenerator:
 
     def _guide(self, states: Array, plan: _Plan, source: Frame | None) -> Guidance:
         mapped = self._engines.prompt_mapper.run({"super_link": states[None]})
-        words, no_words = (self._place(mapped[name]) for name in ("prompt_embeds", "no_words"))
+        words, no_words = (
+            to_tensor(mapped[name], self._device) for name in ("prompt_embeds", "no_words")
+        )
         if self._engines.vae_encoder is None or self._route is Route.GENERATE or source is None:
             return guide_generation(words, no_words, plan.guidance)
         pixels = preprocess_source(source, plan.size_hw)[None]
         encoded = self._engines.vae_encoder.run({"pixels": pixels})
-        latents = self._place(encoded["latents"])
+        latents = to_tensor(encoded["latents"], self._device)
         return guide_editing(words, no_words, latents, plan.guidance, plan.image_guidance)
 
-    def _decode(self, latents: Array) -> np.ndarray:
+    def _decode(self, latents: torch.Tensor) -> np.ndarray:
         """Turn (1, 4, h, w) latents into (3, H, W) float32 pixels, about -1..1."""
-        unscaled = latents / self._settings.latent_scale
+        unscaled = to_array(latents / self._settings.latent_scale)
         decoded = self._engines.vae_decoder.run({"latents": unscaled})["pixels"]
-        pixels: np.ndarray = place_on_host(decoded)[0]
+        pixels: np.ndarray = to_numpy(decoded)[0]
         if not np.isfinite(pixels).all():
             raise EngineError(
                 "the generated image is NaN or infinite; use another scheduler, a lower guidance, "

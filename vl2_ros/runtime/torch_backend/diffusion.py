@@ -13,14 +13,12 @@ from vl2_ros.model.diffusion.graphs import build_diffusion_graph
 from vl2_ros.model.graphs import GRAPHS, with_no_words
 from vl2_ros.model.parts import SAFETY_CHECKER
 from vl2_ros.runtime.cuda_graphs import GraphReplay
-from vl2_ros.runtime.diffusion.denoise import Place, place_on_host
 from vl2_ros.runtime.diffusion.generator import (
     DiffusionEngines,
     DiffusionGenerator,
     DiffusionSettings,
 )
 from vl2_ros.runtime.diffusion.safety import SafetyCheck, read_checked_images
-from vl2_ros.runtime.engine import Array
 from vl2_ros.runtime.torch_backend.engine import TorchEngine
 from vl2_ros.structures import Route
 
@@ -69,18 +67,7 @@ def make_torch_generator(
         },
     )
     settings = DiffusionSettings.from_config(network.config)
-    return DiffusionGenerator(route, engines, settings, is_unsafe, _choose_place(device))
-
-
-def _choose_place(device: torch.device) -> Place:
-    """Keep latents with the engines: numpy lends its memory to torch on the CPU."""
-    if device.type == "cpu":
-        return place_on_host
-
-    def place(array: Array) -> Tensor:
-        return torch.as_tensor(array).to(device=device, dtype=torch.float32)
-
-    return place
+    return DiffusionGenerator(route, engines, settings, is_unsafe)
 
 
 def make_torch_check(
