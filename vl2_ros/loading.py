@@ -153,11 +153,16 @@ def load_pipeline(options: LoadOptions | None = None, progress: Progress | None 
 def _find_largest(tokenizer: Tokenizer, processing: ProcessingConfig) -> LargestInput:
     from vl2_ros.runtime.torch_backend.memory import LargestInput
 
-    prompts = [measure_prompts(tokenizer, one) for one in (processing, processing.limit_tiles(1))]
-    lengths = [min(processing.max_length, one.longest + one.answer) for one in prompts]
-    segments = processing.for_segments()
-    pixels = [one.decoder_short * one.decoder_long for one in (processing, segments)]
-    return LargestInput(*lengths, pixels=max(pixels))
+    def count_tokens(config: ProcessingConfig) -> int:
+        lengths = measure_prompts(tokenizer, config)
+        return min(config.max_length, lengths.longest + lengths.answer)
+
+    sizes = (processing, processing.for_segments())
+    return LargestInput(
+        prompt_tokens=count_tokens(processing),
+        one_tile_tokens=count_tokens(processing.limit_tiles(1)),
+        pixels=max(one.decoder_short * one.decoder_long for one in sizes),
+    )
 
 
 def find_weights(options: LoadOptions) -> Path:

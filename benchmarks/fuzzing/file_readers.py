@@ -20,7 +20,6 @@ from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
 from vl2_ros.evaluation.phrasings import load_phrasings
 from vl2_ros.export.engine_profile import load_profile
 from vl2_ros.export.engine_store import EngineStore
-from vl2_ros.runtime.files.parity_gate import Sample, read_sample, write_sample
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_processing
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.checkpoint.folder import describe_checkpoint, save_model
@@ -35,6 +34,7 @@ from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.runtime.files.engine_files import FILE_NAME, read_engine_files
+from vl2_ros.runtime.files.parity_gate import Sample, read_sample, write_sample
 from vl2_ros.runtime.files.weights_identity import HashCache
 from vl2_ros.runtime.language.graph_language import load_embedding_tables
 from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans

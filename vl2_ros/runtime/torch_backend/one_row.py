@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 
-class OneRowLinear(nn.Linear):
+class OneRowLinear(nn.Linear):  # type: ignore[misc]  # torch is not typed here
     """A linear layer that shares the weights of another one."""
 
     def __init__(self, layer: nn.Linear) -> None:
