@@ -41,7 +41,7 @@ _IR_VERSION = 10
 #: `widened`: DequantizeLinear in front of the product. `integer`: a product of whole numbers.
 WeightForm = Literal["widened", "integer"]
 #: Smaller matrices are not worth a node.
-_LEAST_VALUES = 4096
+_LEAST_VALUES = 1024
 #: Larger tensors start at pages, so that they can be mapped.
 _PAGE, _WORD, _MAPPED = 4096, 64, 1 << 20
 _CHUNK = 1 << 24
