@@ -120,7 +120,7 @@ def test_mapped_files_count_against_addresses_alone(monkeypatch, caplog):
     check_need("the model", MemoryNeed(10**5, 10**9), CPU)
     assert "read from the disk again and again" in caplog.text
     leave(monkeypatch, 10**12, 10**6)
-    with pytest.raises(EngineError, match="and 1.0 GB of mapped files, and 1 MB are free"):
+    with pytest.raises(EngineError, match="and 1.0 GB of mapped files, and 1 MB of the limit"):
         check_need("the model", MemoryNeed(10**5, 10**9), CPU)
 
 

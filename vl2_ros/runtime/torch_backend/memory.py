@@ -147,8 +147,8 @@ def suggest_options(
     if precision.is_large and device.type == "cpu":
         options[_INT8] = _estimate_int8(demand, largest)
     bare = replace(demand, parts=demand.parts - set(sizes))
-    together = [words, "max_tiles 1", *(f"without {name}" for name in sizes)]
-    options[" with ".join(filter(None, together))] = estimate_need(bare, least, short)
+    together = [words, "max_tiles 1", f"without {' '.join(sizes)}" if sizes else ""]
+    options[", ".join(filter(None, together))] = estimate_need(bare, least, short)
     return options
 
 
@@ -178,6 +178,12 @@ def _count_decoder(demand: Demand, largest: LargestInput) -> int:
     fields = [PERCEPTION_PARTS[name].config_field for name in demand.decoders]
     widths = [getattr(demand.model, field).d_model for field in fields]
     return int(max(widths, default=0) * largest.pixels * _DECODER_VALUES * _FLOAT32_BYTES)
+
+
+def _describe_free(free: FreeMemory) -> str:
+    if free.addresses is None or (free.resident or free.addresses) < free.addresses:
+        return _format(free.resident or 0)
+    return f"{_format(free.addresses)} of the limit of this process (ulimit -v)"
 
 
 def _format(size: int) -> str:
@@ -218,7 +224,6 @@ def check_need(
                 *(what, need.describe(), _format(free.resident)),
             )
         return
-    known = [one for one in (free.resident, free.addresses) if one is not None]
     fitting = [
         f"{option} ({other.describe()})"
         for option, other in (others or {}).items()
@@ -226,7 +231,7 @@ def check_need(
     ]
     advice = f"what fits: {'; '.join(fitting)}" if fitting else "free some, or take another device"
     raise EngineError(
-        f"{what} needs {need.describe()}, and {_format(min(known))} are free on {device}; {advice}"
+        f"{what} needs {need.describe()}, and {_describe_free(free)} are free on {device}; {advice}"
     )
 
 
