@@ -206,8 +206,7 @@ def build_graph(model: VisionLLM, name: str) -> nn.Module:
         ConfigError: if there is no such graph or the checkpoint lacks the part.
     """
     for part in IMAGE_PARTS.values():
-        network = getattr(model, part.name)
-        if part.owns(name) and network is not None:
+        if part.owns(name) and (network := getattr(model, part.name)) is not None:
             # Its libraries take a while to import.
             from vl2_ros.model.diffusion.graphs import build_diffusion_graph
 
