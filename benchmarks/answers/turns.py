@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,11 +32,6 @@ class Spent:
     def median_ms(self) -> float:
         """Return the median processor time of a call."""
         return statistics.median(self.cpu_ms)
-
-
-def limit_threads(count: int) -> None:
-    """Let libraries that are loaded later use so many threads."""
-    os.environ["OMP_NUM_THREADS"] = str(count)
 
 
 def render_frames(count: int, width: int = 640, height: int = 480) -> list[Frame]:

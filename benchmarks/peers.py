@@ -1,6 +1,6 @@
 """Compare with transformers, in turns: Grounding DINO of the same size, and generation.
 
-    python benchmarks/answers/peers.py [--repeat 5] [--hw 480 640] [--only detection generation]
+    python benchmarks/peers.py [--repeat 5] [--hw 480 640] [--only detection generation]
 
 Random weights: what the networks find means nothing, what they multiply does. Detection is the
 released size, Swin-T, 900 queries, six layers of each: `GroundingDinoForObjectDetection` with its
@@ -16,18 +16,16 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import numpy as np
 import onnxruntime
 import torch
+from engines.export_parity import SWIN_TINY, WIDTH, build_network
 
 from vl2_ros.export.engine_folder import fixed_axes
 from vl2_ros.export.onnx_export import export_onnx
@@ -35,10 +33,6 @@ from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.graph_modules import build_graph, spec_of
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engines"))
-
-from export_parity import SWIN_TINY, WIDTH, build_network
 
 NAMES = ("red mug", "bowl", "bottle", "figure")
 SLOTS = 4
@@ -126,7 +120,7 @@ def compare_generation(repeat: int) -> dict[str, Any]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     pipelines = {
-        name: load_pipeline(LoadOptions(device="cpu", backend=name))
+        name: load_pipeline(LoadOptions(device="cpu", backend=name, threads=1))
         for name in ("torch", "onnxruntime")
     }
     sizes = read_checkpoint_config(EMBEDDED_WEIGHTS).model.llm

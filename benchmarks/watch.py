@@ -1,6 +1,6 @@
 """Compare the modes of a watch, first asks and further commands with plain decoding, in turns.
 
-    python benchmarks/answers/watch.py [--frames 100] [--weights FOLDER] [--engines FOLDER]
+    python benchmarks/watch.py [--frames 100] [--weights FOLDER] [--engines FOLDER]
         [--plain-engines FOLDER] [--against CHECKOUT] [--json]
 
 Held-out simulator frames, one thread, processor time; each ratio is the median over the frames.
@@ -32,11 +32,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from turns import Spent, limit_threads, ratio, render_frames, take_turns
-
-limit_threads(1)
-
 import numpy as np
+from answers.turns import Spent, ratio, render_frames, take_turns
 
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
@@ -151,7 +148,7 @@ def compare_commands(fast: Any, frames: list[Frame]) -> dict[str, float]:
 
 def count_calls(frame: Frame, weights: str) -> dict[str, Any]:
     """Count what an answer about a watched frame takes in each mode."""
-    from counting import CountedModel, find_weights_mb
+    from answers.counting import CountedModel, find_weights_mb
 
     counted = CountedModel(weights)
     weights_mb = find_weights_mb(Path(weights) if weights else EMBEDDED_WEIGHTS)
@@ -258,7 +255,7 @@ def main() -> None:
     options = parser.parse_args()
     frames = render_frames(options.frames)
     fast, plain = (
-        load_pipeline(LoadOptions(options.weights, "cpu", engines=engines))
+        load_pipeline(LoadOptions(options.weights, "cpu", engines=engines, threads=1))
         for engines in (options.engines, options.plain_engines or options.engines)
     )
     document = {

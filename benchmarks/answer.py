@@ -1,6 +1,6 @@
 """Compare a generated answer with direct detection on simulator frames, in turns, and count both.
 
-    python benchmarks/answers/answer.py [--weights FOLDER] [--backend auto] [--frames 20]
+    python benchmarks/answer.py [--weights FOLDER] [--backend auto] [--frames 20]
         [--threads 1] [--sentence "find the red mug"]
 
 Times are processor time of all threads, which other programs change least; the ratio is the median
@@ -17,7 +17,7 @@ import resource
 import time
 from pathlib import Path
 
-from turns import limit_threads, ratio, render_frames, take_turns
+from answers.turns import ratio, render_frames, take_turns
 
 
 def main() -> None:
@@ -31,14 +31,15 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", default=["red mug", "bowl"])
     options = parser.parse_args()
 
-    limit_threads(options.threads)
     frames = render_frames(options.frames)
     from vl2_ros.load_options import LoadOptions
     from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
     from vl2_ros.structures import Command
 
     began = time.perf_counter()
-    pipeline = load_pipeline(LoadOptions(options.weights or "", "cpu", options.backend))
+    pipeline = load_pipeline(
+        LoadOptions(options.weights or "", "cpu", options.backend, threads=options.threads)
+    )
     load_s = time.perf_counter() - began
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     command = Command(options.sentence)
@@ -58,7 +59,7 @@ def main() -> None:
     stage_ms = [pipeline.answer(frame, command).stage_ms for frame in frames]
     total_ms = sum(sum(one.values()) for one in stage_ms)
 
-    from counting import CountedModel, find_weights_mb
+    from answers.counting import CountedModel, find_weights_mb
 
     counted = CountedModel(str(options.weights or ""))
     weights_mb = find_weights_mb(options.weights or EMBEDDED_WEIGHTS)
