@@ -51,7 +51,14 @@ class LoadOptions:
         metavar="FOLDER",
     )
     allow_fallback: bool = _model(
-        True, "Use torch, with a warning, where engines cannot be used; false: an error"
+        True,
+        "Use onnxruntime in place of TensorRT where the checkpoint has engines for it, else torch, "
+        "with a warning, where engines cannot be used; false: an error",
+    )
+    verify: bool = _model(
+        True,
+        "Compare engines that were compiled for this GPU on another machine with torch, on stored "
+        "calls, at their first load; false: they answer unverified, with a warning",
     )
     without: tuple[str, ...] = _model(
         (),

@@ -9,7 +9,7 @@ import ctypes
 import logging
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -39,14 +39,17 @@ from vl2_ros.runtime.files.engine_files import EngineFiles, read_engine_files
 from vl2_ros.runtime.files.engine_folders import FOLDER as ENGINES_FOLDER
 from vl2_ros.runtime.files.engine_folders import find_folder, may_have_engines
 from vl2_ros.runtime.files.exported_engines import LoadEngine, load_exported_engines
+from vl2_ros.runtime.files.first_load import LoadListener
 from vl2_ros.runtime.files.weights_identity import PENDING, WeightsIdentity
-from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES
+from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES, Library
 
 if TYPE_CHECKING:
     from vl2_ros.runtime.torch_backend.memory import LargestInput
 
 #: The checkpoint that ships with the package.
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
+#: Backend of TensorRT -> profile that builds its engines.
+_PROFILES = {"tensorrt": "discrete", "tensorrt-rtx": "rtx"}
 
 #: Seconds between the lines about a model that is being loaded.
 _LOG_PERIOD_S = 10.0
@@ -70,13 +73,18 @@ class _ProgressLog:
         _log.info("loading, %.1f of %.1f GB, %.0f %%", done / 1e9, total / 1e9, 100 * done / total)
 
 
-def load_pipeline(options: LoadOptions | None = None, progress: Progress | None = None) -> Pipeline:
+def load_pipeline(
+    options: LoadOptions | None = None,
+    progress: Progress | None = None,
+    verifying: LoadListener = lambda _what, _share: None,
+) -> Pipeline:
     """Load a checkpoint and everything around it.
 
     Args:
         options: which model and how it runs; None takes the defaults, the embedded model.
         progress: called with the bytes of the weights that are read, and all to be read, by
             PyTorch alone; None logs them now and then.
+        verifying: called while engines are verified that were compiled on another machine.
 
     Raises:
         CheckpointError: if the folder is missing, incomplete, damaged or of another model.
@@ -97,29 +105,18 @@ def load_pipeline(options: LoadOptions | None = None, progress: Progress | None 
         processing = processing.limit_tiles(options.max_tiles)
     tokenizer = load_tokenizer(folder)
     identity = WeightsIdentity(folder)
-    backend, chosen = _choose_backend(options, folder, identity)
 
-    def load_torch() -> Engines:
-        identity.start()
-        from vl2_ros.runtime.torch_backend.loading import load_torch_engines
-
-        return load_torch_engines(
-            folder,
-            device=options.device,
-            without=options.without,
-            memory_budget_mb=options.memory_budget_mb or None,
-            cuda_graphs=options.cuda_graphs,
-            precision=options.precision,
-            largest=_find_largest(tokenizer, processing),
-            progress=progress or _ProgressLog(),
-        )
-
-    def load_exported() -> Engines:
+    def load(backend: str, chosen: Path | None) -> Engines:
+        if backend == "torch":
+            largest = _find_largest(tokenizer, processing)
+            return _load_torch(options, folder, identity, largest, progress or _ProgressLog())
+        if backend in LIBRARIES:
+            _check_tensorrt(LIBRARIES[backend], has_engines=chosen is not None)
         files = _switch_off(read_engine_files(chosen or folder / ENGINES_FOLDER), options.without)
         files.check_checkpoint(identity.wait())
         _check_completeness(files, folder, options.without)
-        load = _choose_library(backend, options.device)
-        loaded = load_exported_engines(files, tokenizer.tokens, load)
+        library = _choose_library(backend, options, verifying)
+        loaded = load_exported_engines(files, tokenizer.tokens, library)
         fit_processing(loaded, tokenizer, processing)
         off = {name: explain_switched_off(name) for name in options.without}
         loaded = replace(loaded, absent=off)
@@ -128,11 +125,7 @@ def load_pipeline(options: LoadOptions | None = None, progress: Progress | None 
         loaded, missing = _add_engine_generators(loaded, files, folder, options, backend, load)
         return _complete_images(loaded, missing, folder, options) if missing else loaded
 
-    engines = (
-        load_torch()
-        if backend == "torch"
-        else _try_exported(load_exported, load_torch if options.allow_fallback else None)
-    )
+    engines = _load_first(_list_backends(options, folder, identity), load)
     fitted = fit_processing(engines, tokenizer, processing)
     if fitted.max_tiles < processing.max_tiles:
         _log.warning(
@@ -192,6 +185,21 @@ def _has_cuda_driver() -> bool:
     return True
 
 
+def _list_backends(
+    options: LoadOptions, folder: Path, identity: WeightsIdentity
+) -> Iterator[tuple[str, Path | None]]:
+    """Yield the backend to try first, and those that may take its place, with their engines."""
+    backend, chosen = _choose_backend(options, folder, identity)
+    yield backend, chosen
+    if not options.allow_fallback or backend == "torch":
+        return
+    if backend in LIBRARIES:
+        exported = find_folder(folder, identity.wait(), "onnxruntime")
+        if exported is not None:
+            yield "onnxruntime", exported
+    yield "torch", None
+
+
 def _choose_backend(
     options: LoadOptions, folder: Path, identity: WeightsIdentity
 ) -> tuple[str, Path | None]:
@@ -210,26 +218,79 @@ def _choose_backend(
     return ("torch" if found is None and options.backend == "auto" else backend), found
 
 
-def _try_exported(
-    load_exported: Callable[[], Engines], load_torch: Callable[[], Engines] | None
+def _load_first(
+    backends: Iterator[tuple[str, Path | None]], load: Callable[[str, Path | None], Engines]
 ) -> Engines:
-    """Load engines, or say why not and take torch where that is allowed."""
-    try:
-        return load_exported()
-    except EngineError as error:
-        if load_torch is None:
-            raise
+    """Load with the first backend that can, and say why those before it could not."""
+    failed: list[EngineError] = []
+    for backend, chosen in backends:
         try:
-            loaded = load_torch()
+            loaded = load(backend, chosen)
+        except EngineError as error:
+            failed.append(error)
+            continue
         except ModuleNotFoundError as missing:
+            if not failed:
+                raise
             raise EngineError(
-                f"{error}; torch could take its place: pip install 'vl2_ros[torch]'"
+                f"{_join(failed)}; torch could take its place: pip install 'vl2_ros[torch]'"
             ) from missing
-        _log.warning("torch answers in place of the engines: %s", error)
+        if failed:
+            _log.warning("%s answers in place of the engines: %s", backend, _join(failed))
         return loaded
+    if len(failed) == 1:
+        raise failed[0]
+    raise EngineError(_join(failed)) from failed[0]
 
 
-def _choose_library(backend: str, device: str) -> LoadEngine:
+def _join(errors: Sequence[EngineError]) -> str:
+    return "; ".join(map(str, errors))
+
+
+def _load_torch(
+    options: LoadOptions,
+    folder: Path,
+    identity: WeightsIdentity,
+    largest: LargestInput,
+    progress: Progress,
+) -> Engines:
+    identity.start()
+    from vl2_ros.runtime.torch_backend.loading import load_torch_engines
+
+    return load_torch_engines(
+        folder,
+        device=options.device,
+        without=options.without,
+        memory_budget_mb=options.memory_budget_mb or None,
+        cuda_graphs=options.cuda_graphs,
+        precision=options.precision,
+        largest=largest,
+        progress=progress,
+    )
+
+
+def _check_tensorrt(library: Library, *, has_engines: bool) -> None:
+    """Check what a TensorRT library needs before anything is loaded.
+
+    Raises:
+        EngineError: naming all that is missing.
+    """
+    missing = []
+    if find_spec(library.module) is None:
+        missing.append(f"{library.title} is not installed ({library.install})")
+    if not _has_cuda_driver():
+        missing.append("this machine has no NVIDIA GPU, or no driver of it")
+    if not has_engines:
+        missing.append(
+            f"there are no {library.backend} engines of this checkpoint (`vl2 engines build "
+            f"--profile {_PROFILES[library.backend]}`)"
+        )
+    if missing:
+        raise EngineError(f"the backend {library.backend} cannot be used: {'; '.join(missing)}")
+
+
+def _choose_library(backend: str, options: LoadOptions, progress: LoadListener) -> LoadEngine:
+    device = options.device
     try:
         if backend in LIBRARIES:
             from vl2_ros.runtime.tensorrt_backend.engine import TensorRTEngine

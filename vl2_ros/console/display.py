@@ -31,29 +31,32 @@ if TYPE_CHECKING:
 @contextmanager
 def show_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on standard error while the body runs; without a terminal a line now and then."""
-    with _open_progress(what, None) as update:
+    with _open_progress(what) as update:
         yield lambda done, total: update(what, done, total)
 
 
 @contextmanager
 def show_stages(what: str) -> Iterator[Callable[[str, float], None]]:
     """Show a bar whose words change while the body runs, as `show_progress` does."""
-    with _open_progress(what, 1.0) as update:
+    with _open_progress(what) as update:
         yield lambda stage, share: update(stage, share, 1.0)
 
 
 @contextmanager
 def show_bytes(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar and gigabytes while the body runs, as `show_progress` does."""
-    with _open_progress(what, None) as update:
-        yield lambda done, total: update(
-            f"{what}, {done / 1e9:.1f} of {total / 1e9:.1f} GB,", done / total, 1.0
-        )
+    with _open_progress(what) as update:
+        yield lambda done, total: update(name_bytes(what, done, total), done / total, 1.0)
+
+
+def name_bytes(what: str, done: int, total: int) -> str:
+    """Return what is done, with the gigabytes of it."""
+    return f"{what}, {done / 1e9:.1f} of {total / 1e9:.1f} GB,"
 
 
 @contextmanager
 def _open_progress(
-    what: str, total: float | None
+    what: str,
 ) -> Iterator[Callable[[str, float, float | None], None]]:
     """Open a bar in a terminal, status lines elsewhere; yield what is called with new numbers."""
     from rich.console import Console
@@ -70,7 +73,7 @@ def _open_progress(
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=total)
+        task = progress.add_task(what, total=None)
 
         def update(words: str, done: float, of: float | None) -> None:
             progress.update(task, description=words, completed=done, total=of)

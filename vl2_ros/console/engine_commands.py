@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from vl2_ros.export.build_engines import BuildReport
     from vl2_ros.export.engine_builders import Builder
     from vl2_ros.export.engine_profile import EngineProfile
-    from vl2_ros.export.engine_store import EngineStore, StoredEngine
+    from vl2_ros.export.engine_store import EngineStore
+    from vl2_ros.export.stored_engine import StoredEngine
+    from vl2_ros.runtime.files.engine_files import EngineFile
     from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
 
 #: Folder of exported ONNX files in a folder of engines.
@@ -48,10 +50,18 @@ def build(
     profile: Annotated[
         str,
         typer.Option(
-            help="YAML file, or name of a shipped one: cpu, discrete, orin.",
-            autocompletion=complete("cpu", "discrete", "orin"),
+            help="YAML file, or name of a shipped one: cpu, discrete, orin, rtx.",
+            autocompletion=complete("cpu", "discrete", "orin", "rtx"),
         ),
     ] = "cpu",
+    compute_capability: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="GPUs that plans of TensorRT for RTX are for, such as 8.6,8.9,12.0, in place of "
+            "the profile's.",
+        ),
+    ] = "",
     build_only: Annotated[
         bool,
         typer.Option(
@@ -76,6 +86,9 @@ def build(
     if build_only and export_only:
         raise ConfigError("--build-only and --export-only leave nothing to do; name one of them")
     chosen = load_profile(find_profile(profile))
+    if compute_capability:
+        named = tuple(one.strip() for one in compute_capability.split(","))
+        chosen = replace(chosen, compute_capabilities=named)
     if export_only:
         folder = _open_store(model, engines).folder / EXPORTED
         with display.show_stages("exporting") as show:
@@ -94,7 +107,7 @@ def build(
         if source is None:
             source = _export(chosen, model, store.folder / EXPORTED, show)
         report = build_engines(chosen, source, store, builder, report_progress)
-    _print_report(report, store, as_json=as_json)
+    _print_report(report, store, builder.machine, as_json=as_json)
 
 
 @engines_app.command(name="list")
@@ -104,7 +117,7 @@ def list_command(model: Checkpoint, engines: EnginesFolder = None, as_json: AsJs
     store = _open_store(model, engines)
     published = {one.sha256 for one in store.published().values()}
     rows = [
-        _describe_engine(one, "old" if one.file.sha256 not in published else _find_state(one))
+        _describe_engine(one, "old" if one.file.sha256 not in published else _find_state(one.file))
         for one in store.list_engines()
     ]
     if as_json:
@@ -129,7 +142,8 @@ def verify(model: Checkpoint, engines: EnginesFolder = None, as_json: AsJson = F
     published = store.published()
     if not published:
         raise EngineError(f"no engines in {store.folder}; build them with `vl2 engines build`")
-    source = _find_exported(store, model)
+    has_own = all(one.samples for one in published.values())
+    source = None if has_own else _find_exported(store, model)
     verdicts = [
         verify_engine(one, _make_builder_of(one.built_with), source) for one in published.values()
     ]
@@ -145,8 +159,13 @@ def verify(model: Checkpoint, engines: EnginesFolder = None, as_json: AsJson = F
         display.print_json({"folder": str(store.folder), "engines": rows})
     else:
         display.print_rows(rows)
-    if any(one.problem for one in verdicts):
+    if any(one.problem and not one.is_pending for one in verdicts):
         raise EngineError("not every engine is fit for use; `vl2 engines build` makes new ones")
+    if any(one.is_pending for one in verdicts):
+        raise EngineError(
+            "these engines cannot be verified on a machine without a GPU; run `vl2 engines verify` "
+            "on the machine that has it, or load them there, which verifies them"
+        )
 
 
 @engines_app.command()
@@ -254,14 +273,31 @@ def _make_builder_of(built_with: str) -> Builder:
     return make_builder(EngineProfile("any", backend, any_graph, device))
 
 
-def _find_state(stored: StoredEngine) -> str:
+def _find_state(file: EngineFile) -> str:
     try:
-        stored.file.check()
-        builder = _make_builder_of(stored.file.built_with)
-        stored.file.check_built(builder.runtime, builder.device_name)
+        file.check()
+        file.check_samples()
+        builder = _make_builder_of(file.built_with)
+        builder.check_built(file)
     except EngineError as error:
         return str(error)
-    return "in use"
+    return "in use" if not file.samples else _describe_verified(file, builder.machine)
+
+
+def _is_verified(file: EngineFile, machine: str) -> bool:
+    from vl2_ros.runtime.files.first_load import find_verified
+
+    return not file.samples or machine in find_verified(file)
+
+
+def _describe_verified(file: EngineFile, machine: str) -> str:
+    """Return whether an engine that is for several machines was verified on this one."""
+    from vl2_ros.runtime.files.first_load import UNVERIFIED, find_verified
+
+    verified = find_verified(file)
+    if machine:
+        return "in use" if machine in verified else f"{UNVERIFIED} (at its first load)"
+    return f"verified on {', '.join(verified)}" if verified else f"{UNVERIFIED} (no GPU here)"
 
 
 def _describe_engine(stored: StoredEngine, state: str) -> dict[str, Any]:
@@ -292,11 +328,12 @@ def _describe_progress(graph: str, progress: BuildProgress) -> str:
     return f"{graph}: {progress.stage}{left}"
 
 
-def _print_report(report: BuildReport, store: EngineStore, *, as_json: bool) -> None:
+def _print_report(report: BuildReport, store: EngineStore, machine: str, *, as_json: bool) -> None:
     rows: list[Mapping[str, Any]] = [
         {
             "graph": one.recipe.graph,
             "state": "built" if one.recipe.graph in report.built else "was there",
+            "verified": _is_verified(one.file, machine),
             "seconds": round(one.seconds, 1),
             "far from torch": max((miss.difference for miss in one.misses), default=None),
             "MB": round(one.size / 1e6, 1),
@@ -310,4 +347,8 @@ def _print_report(report: BuildReport, store: EngineStore, *, as_json: bool) -> 
     display.print_rows(rows)
     if report.skipped:
         display.print_text(f"the checkpoint has no {', '.join(report.skipped)}")
+    if not all(row["verified"] for row in rows):
+        display.print_text(
+            "compiled, not verified (no GPU here): engines are verified where they are loaded first"
+        )
     display.print_text(f"engines: {store.folder.resolve()}")

@@ -10,18 +10,19 @@ from pathlib import Path
 from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_builders import Builder
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
-from vl2_ros.export.engine_store import EngineStore, StoredEngine
+from vl2_ros.export.engine_store import EngineStore
+from vl2_ros.export.stored_engine import StoredEngine
 from vl2_ros.model.graphs import QUANTISED
 from vl2_ros.model.parts import graph_of
 from vl2_ros.runtime.engine import Engine
 from vl2_ros.runtime.files.engine_files import EngineFile, read_engine_files
+from vl2_ros.runtime.files.first_load import UNVERIFIED, FirstLoad
 from vl2_ros.runtime.files.parity_gate import (
     OutputMiss,
+    compare_calls,
     describe_misses,
     find_samples,
     measure_answers,
-    measure_misses,
-    read_sample,
 )
 from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
 
@@ -134,15 +135,9 @@ def compare_with_torch(engine: Engine, *, source: EngineFile) -> list[OutputMiss
     Raises:
         EngineError: if there are none, or the engine fails.
     """
-    worst: dict[str, OutputMiss] = {}
-    for path in find_samples(source.path):
-        sample = read_sample(path, source.graph)
-        for miss in measure_misses(engine, sample, source.precision):
-            known = worst.get(miss.output)
-            if known is None or known.difference < miss.difference:
-                worst[miss.output] = miss
+    misses = compare_calls(engine, find_samples(source.path), source.precision)
     answers = _compare_answers(engine, source) if source.precision in QUANTISED else []
-    return [*worst.values(), *answers]
+    return [*misses, *answers]
 
 
 def _compare_answers(engine: Engine, source: EngineFile) -> list[OutputMiss]:
@@ -161,28 +156,45 @@ class Verdict:
         graph: name of the engine.
         problem: empty if it is fit for use.
         misses: how far each output is from torch's; empty where that could not be measured.
+        is_pending: it cannot run on this machine, so it stays unverified.
     """
 
     graph: str
     problem: str
     misses: tuple[OutputMiss, ...] = ()
+    is_pending: bool = False
 
 
-def verify_engine(file: EngineFile, builder: Builder, source: Path) -> Verdict:
+def verify_engine(file: EngineFile, builder: Builder, source: Path | None) -> Verdict:
     """Check hash, origin and numbers of a published engine again.
 
     Args:
         file: the engine.
         builder: of its backend.
-        source: folder of exported ONNX files with stored inputs.
+        source: folder of exported ONNX files with stored inputs; None where every engine has them
+            beside it.
     """
     try:
         file.check()
-        file.check_built(builder.runtime, builder.device_name)
-        exported = read_engine_files(source).require(file.name)
-        misses = tuple(compare_with_torch(builder.load(file), source=exported))
+        file.check_samples()
+        builder.check_built(file)
+        if file.samples and not builder.machine:
+            return Verdict(file.name, f"{UNVERIFIED} (no GPU here)", is_pending=True)
+        return _judge(file, _measure(file, builder, source))
     except EngineError as error:
         return Verdict(file.name, str(error))
+
+
+def _measure(file: EngineFile, builder: Builder, source: Path | None) -> tuple[OutputMiss, ...]:
+    if file.samples:
+        return FirstLoad(builder.load, builder.machine).verify(file)[1]
+    if source is None:
+        raise EngineError(f"no stored inputs of {file.name}; build it with `vl2 engines build`")
+    exported = read_engine_files(source).require(file.name)
+    return tuple(compare_with_torch(builder.load(file), source=exported))
+
+
+def _judge(file: EngineFile, misses: tuple[OutputMiss, ...]) -> Verdict:
     over = [one for one in misses if one.is_over]
     problem = f"too far from torch: {describe_misses(over)}" if over else ""
     return Verdict(file.name, problem, misses)

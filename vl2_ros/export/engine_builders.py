@@ -28,6 +28,10 @@ class Builder(Protocol):
         device_name: what engines are built for, such as `NVIDIA Orin sm_87`.
         options: what else the engines depend on.
         is_portable: later versions of the same major may also load the engines.
+        machine: library and device on which engines run now; empty: they cannot run here, so that
+            new ones are stored unverified.
+        is_for_others: engines run on machines other than this one, and keep stored calls with which
+            they are verified there.
     """
 
     suffix: str
@@ -35,6 +39,8 @@ class Builder(Protocol):
     device_name: str
     options: Mapping[str, int | bool | str]
     is_portable: bool
+    machine: str
+    is_for_others: bool
 
     def build(
         self, onnx: Path, profile: GraphProfile, out: Path, timing_cache: Path, progress: Listener
@@ -69,6 +75,7 @@ class OnnxRuntimeBuilder:
 
     suffix = ".onnx"
     is_portable = True
+    is_for_others = False
 
     def __init__(self, device: str = "cpu") -> None:
         """Find the library.
@@ -86,6 +93,7 @@ class OnnxRuntimeBuilder:
         self._device = device
         self.runtime = onnx_engine.find_runtime()
         self.device_name = onnx_engine.find_device(device)
+        self.machine = f"{self.runtime} on {self.device_name}"
         self.options: Mapping[str, int | bool | str] = {}
 
     def build(

@@ -23,7 +23,7 @@ AxisRange = tuple[int, int, int]
 #: Name of a changing axis -> its sizes.
 Shapes = Mapping[str, AxisRange]
 
-BACKENDS = ("onnxruntime", "tensorrt")
+BACKENDS = ("onnxruntime", "tensorrt", "tensorrt-rtx")
 #: Folders of the profiles that come with the package: pip, a source tree, colcon.
 _SHIPPED = (
     Path(__file__).parents[1] / "engines",
@@ -35,6 +35,7 @@ _MAX_BYTES = 64 << 10
 #: Letters of a library's own words.
 _SHOWN = 300
 _KEYS_SHOWN = 8
+_COMPUTE_CAPABILITY = re.compile(r"[1-9]\d?\.\d")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -113,7 +114,7 @@ class EngineProfile:
 
     Attributes:
         name: stem of the file.
-        backend: onnxruntime or tensorrt.
+        backend: onnxruntime, tensorrt or tensorrt-rtx.
         graphs: name -> how it is built; a graph that the checkpoint lacks is skipped.
         device: cpu, cuda or cuda:1.
         decoder_hw: height and width of the images of the perception decoders in pixels, padded;
@@ -126,6 +127,8 @@ class EngineProfile:
         memory_budget_mb: of all engines together; also bounds the scratch memory. None: no bound.
         optimization_level: of TensorRT's builder, 0 (fast build) to 5 (fast engine).
         version_compatible: the plan also runs with later versions of TensorRT of the same major.
+        compute_capabilities: of the GPUs that plans of tensorrt-rtx are for, such as 8.6; none: all
+            from 8.0.
         trusted: sha256 of plans built elsewhere that may be loaded.
     """
 
@@ -140,6 +143,7 @@ class EngineProfile:
     memory_budget_mb: int | None = None
     optimization_level: int = 3
     version_compatible: bool = False
+    compute_capabilities: tuple[str, ...] = ()
     trusted: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -154,8 +158,9 @@ class EngineProfile:
             )
         if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", self.device):
             raise ConfigError(f"device must be cpu, cuda or cuda:1, got {shorten(self.device)}")
-        if self.backend == "tensorrt" and self.device == "cpu":
-            raise ConfigError("backend tensorrt needs device cuda, got cpu")
+        if self.backend != "onnxruntime" and self.device == "cpu":
+            raise ConfigError(f"backend {self.backend} needs device cuda, got cpu")
+        self._check_target()
         if not self.graphs:
             raise ConfigError("graphs must name at least one graph")
         for name in ("workspace_mb", "memory_budget_mb"):
@@ -176,6 +181,25 @@ class EngineProfile:
             if not _SHA256.fullmatch(sha256):
                 raise ConfigError(
                     f"trusted must contain sha256 of 64 lower-case hex digits: {shorten(sha256)}"
+                )
+
+    def _check_target(self) -> None:
+        is_rtx = self.backend == "tensorrt-rtx"
+        if self.compute_capabilities and not is_rtx:
+            raise ConfigError(
+                f"compute_capabilities need the backend tensorrt-rtx, got {self.backend}, whose "
+                "engines are for the machine that builds them"
+            )
+        if self.version_compatible and is_rtx:
+            raise ConfigError(
+                "version_compatible needs the backend tensorrt: plans of tensorrt-rtx are for one "
+                "version of it"
+            )
+        for one in self.compute_capabilities:
+            if not _COMPUTE_CAPABILITY.fullmatch(one):
+                raise ConfigError(
+                    "compute_capabilities must be a list such as [8.6, 8.9, 12.0], got "
+                    f"{shorten(one)} in it"
                 )
 
     @property
@@ -262,14 +286,18 @@ def read_profile(name: str, document: Any) -> EngineProfile:
     for key in ("decoder_hw", "generated_hw"):
         if values.get(key) is not None:
             values[key] = _read_numbers(key, values[key], 2)
-    if "trusted" in values:
-        if not isinstance(values["trusted"], list):
-            raise ConfigError(f"trusted must be a list, got {shorten(values['trusted'])}")
-        values["trusted"] = tuple(
-            shorten(one) if not isinstance(one, str) else one for one in values["trusted"]
-        )
+    for key in ("trusted", "compute_capabilities"):
+        if key in values:
+            values[key] = _read_texts(key, values[key])
     _check_types(values)
     return EngineProfile(name=name, **values)
+
+
+def _read_texts(key: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{key} must be a list, got {shorten(value)}")
+    # YAML reads 8.6 as a number.
+    return tuple(one if isinstance(one, str) else shorten(one) for one in value)
 
 
 def _check_keys(document: Mapping[Any, Any], known: set[str], needed: set[str]) -> None:

@@ -4,6 +4,8 @@
     embeddings.safetensors              what the language model needs beside its graph
     <name>.<identity>.onnx or .plan     an accepted engine
     <name>.<identity>.json              what it was built from, when, and how close it is to torch
+    <name>.<identity>.sample0.npz       a call to verify it on other machines, where it is for them
+    <name>.<identity>.verified.json     the machines on which it was verified
     engines.lock, timing.cache          one builder at a time; kernel times measured so far
 
 The identity covers everything that an engine depends on, so an engine never changes: another recipe
@@ -18,11 +20,11 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vl2_ros.documents import check_int, check_number, check_text, is_file, read_json_object
+from vl2_ros.documents import is_file, read_json_object
 from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_builders import Builder
 from vl2_ros.export.engine_identity import EngineRecipe
@@ -36,6 +38,7 @@ from vl2_ros.export.store_files import (
     write_json,
     written_whole,
 )
+from vl2_ros.export.stored_engine import StoredEngine, read_sidecar, to_entry, to_json
 from vl2_ros.runtime.engine import Engine
 from vl2_ros.runtime.files.engine_files import (
     EMBEDDINGS,
@@ -43,40 +46,27 @@ from vl2_ros.runtime.files.engine_files import (
     FORMAT,
     AxisRange,
     EngineFile,
-    read_axis,
     read_engine_files,
 )
-from vl2_ros.runtime.files.parity_gate import OutputMiss, describe_misses
+from vl2_ros.runtime.files.first_load import FirstLoad, find_verified, record_verified
+from vl2_ros.runtime.files.parity_gate import (
+    OutputMiss,
+    describe_misses,
+    find_samples,
+    sample_path,
+)
 from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
 
 TIMING_CACHE = "timing.cache"
 #: In a folder of exported files: the recipe that they were made from.
 EXPORT_FILE = "export.json"
-_OWN_FILE = re.compile(r"[a-z_]+(\.[a-z_]+)?\.[0-9a-f]{16}\.(onnx|plan|json)(\.part)?")
+_OWN_FILE = re.compile(
+    r"([a-z_]+(?:\.[a-z_]+)?\.[0-9a-f]{16})"
+    r"\.(onnx|plan|json|verified\.json|sample\d+\.npz)(\.part)?"
+)
 
 #: Runs a new engine on stored inputs; returns how far each output is from torch's.
 Gate = Callable[[Engine], Sequence[OutputMiss]]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEngine:
-    """One accepted engine.
-
-    Attributes:
-        file: the engine, as the runtime loads it.
-        recipe: what it was built from.
-        built_at: seconds since 1970.
-        seconds: that the build took.
-        size: of the file in bytes.
-        misses: how far each output was from torch's when it was accepted.
-    """
-
-    file: EngineFile
-    recipe: EngineRecipe
-    built_at: float
-    seconds: float
-    size: int
-    misses: tuple[OutputMiss, ...]
 
 
 class EngineStore:
@@ -103,11 +93,12 @@ class EngineStore:
     def find(self, recipe: EngineRecipe) -> StoredEngine | None:
         """Return the accepted engine of a recipe, whole and unchanged, or None."""
         path = self.folder / f"{recipe.stem}.json"
-        stored = _read_sidecar(path) if path.is_file() else None
+        stored = read_sidecar(path) if path.is_file() else None
         if stored is None or stored.recipe.identity != recipe.identity:
             return None
         try:
             stored.file.check()
+            stored.file.check_samples()
         except EngineError:
             return None
         return stored
@@ -144,7 +135,7 @@ class EngineStore:
             builder.options,
         )
         if stored := self.find(recipe):
-            return stored
+            return self._verify_here(stored, builder)
         with locked(self.folder, timeout_s=self._timeout_s, on_wait=self._on_wait):
             # Another process may have built it meanwhile.
             return self.find(recipe) or self._build(
@@ -162,6 +153,7 @@ class EngineStore:
     ) -> StoredEngine:
         path = self.folder / f"{recipe.stem}{builder.suffix}"
         began = time.time()
+        samples = self._keep_samples(source, path) if builder.is_for_others else ()
         with written_whole(path) as part:
             builder.build(source.path, profile, part, self.folder / TIMING_CACHE, progress)
             new = EngineFile(
@@ -174,14 +166,33 @@ class EngineStore:
                 built_for=recipe.device,
                 portable=builder.is_portable,
             )
-            misses = tuple(gate(builder.load(new, just_built=True)))
-            _accept(misses, new, self.folder)
+            misses = _pass(new, builder, gate, self.folder) if builder.machine else ()
             size = part.stat().st_size
-        file = replace(new, path=path)
+        file = replace(new, path=path, samples=samples)
         stored = StoredEngine(file, recipe, began, time.time() - began, size, misses)
-        write_json(self.folder / f"{recipe.stem}.json", _to_json(stored))
+        write_json(self.folder / f"{recipe.stem}.json", to_json(stored))
         builder.accept(file)
+        if misses and samples:
+            with mapped_writes(self.folder):
+                record_verified(file, builder.machine, misses)
         return stored
+
+    def _keep_samples(self, source: EngineFile, path: Path) -> tuple[tuple[Path, str], ...]:
+        """Put the stored calls of an exported file beside its engine."""
+        kept = []
+        for index, sample in enumerate(find_samples(source.path)):
+            own = sample_path(path, index)
+            with written_whole(own) as part:
+                shutil.copyfile(sample, part)
+            kept.append((own, hash_file(own)))
+        return tuple(kept)
+
+    def _verify_here(self, stored: StoredEngine, builder: Builder) -> StoredEngine:
+        """Verify an engine of the store that was compiled where it could not run."""
+        file = stored.file
+        if not (file.samples and builder.machine) or builder.machine in find_verified(file):
+            return stored
+        return replace(stored, misses=FirstLoad(builder.load, builder.machine).verify(file)[1])
 
     def publish(
         self, checkpoint: str, engines: Sequence[StoredEngine], embeddings: Path | None = None
@@ -196,7 +207,7 @@ class EngineStore:
         Raises:
             EngineError: if the folder cannot be written.
         """
-        rows = {one.recipe.graph: _to_entry(one) for one in engines}
+        rows = {one.recipe.graph: to_entry(one) for one in engines}
         if self._is_published(checkpoint, rows, embeddings):
             return
         with locked(self.folder, timeout_s=self._timeout_s, on_wait=self._on_wait):
@@ -244,7 +255,7 @@ class EngineStore:
 
     def list_engines(self) -> list[StoredEngine]:
         """Return every accepted engine, by graph, the newest first; damaged JSON is skipped."""
-        found = [_read_sidecar(path) for path in sorted(self.folder.glob("*.json"))]
+        found = [read_sidecar(path) for path in sorted(self.folder.glob("*.json"))]
         stored = [one for one in found if one is not None]
         return sorted(stored, key=lambda one: (one.recipe.graph, -one.built_at))
 
@@ -273,7 +284,8 @@ class EngineStore:
             gone = [
                 path
                 for path in sorted(self.folder.iterdir())
-                if _OWN_FILE.fullmatch(path.name) and (path.suffix == PART or path.stem not in kept)
+                if (own := _OWN_FILE.fullmatch(path.name))
+                and (path.suffix == PART or own.group(1) not in kept)
             ]
             if everything:
                 own = (FILE_NAME, EMBEDDINGS, TIMING_CACHE)
@@ -307,69 +319,19 @@ def clean_exported(folder: Path) -> list[Path]:
     return gone
 
 
-def _accept(misses: Sequence[OutputMiss], new: EngineFile, folder: Path) -> None:
+def _pass(new: EngineFile, builder: Builder, gate: Gate, folder: Path) -> tuple[OutputMiss, ...]:
+    """Run the gate on an engine of this user, and return by how much its outputs miss."""
+    misses = tuple(gate(builder.load(new, just_built=True)))
     if any(one.is_over for one in misses):
         raise EngineError(
             f"the new engine of {new.name} ({new.built_with}, {new.precision}) is too far from "
             f"torch and was rejected: {describe_misses(misses)};  what was in {folder} before "
             "stays; give the graph a wider precision in the profile"
         )
+    return misses
 
 
 def _merge_axes(source: EngineFile, profile: GraphProfile) -> dict[str, AxisRange]:
     """Return sizes as the exported file fixes them, and ranges as the profile has them."""
     fixed = {axis: size for axis, size in source.axes.items() if isinstance(size, int)}
     return {**source.axes, **profile.axes, **fixed}
-
-
-def _to_entry(stored: StoredEngine) -> dict[str, Any]:
-    """Make the row of `engines.json`."""
-    file = stored.file
-    return {
-        "file": file.path.name,
-        "sha256": file.sha256,
-        "precision": file.precision,
-        "axes": {axis: list(s) if isinstance(s, tuple) else s for axis, s in file.axes.items()},
-        "built_with": file.built_with,
-        "built_for": file.built_for,
-        "portable": file.portable,
-        "identity": stored.recipe.identity,
-    }
-
-
-def _to_json(stored: StoredEngine) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "engine": _to_entry(stored),
-        "recipe": stored.recipe.to_json(),
-        "built_at": stored.built_at,
-        "seconds": stored.seconds,
-        "size": stored.size,
-        "misses": [one.to_json() for one in stored.misses],
-    }
-
-
-def _read_sidecar(path: Path) -> StoredEngine | None:
-    """Read the JSON file of one engine; None for any other or damaged file."""
-    try:
-        document = read_json_object(path, EngineError)
-        recipe, entry = EngineRecipe.from_json(document["recipe"]), document["engine"]
-        file = EngineFile(
-            recipe.graph,
-            path.parent / Path(check_text("file", entry["file"], error=EngineError)).name,
-            check_text("sha256", entry["sha256"], error=EngineError),
-            recipe.precision,
-            {axis: read_axis(axis, size) for axis, size in entry["axes"].items()},
-            built_with=recipe.runtime,
-            built_for=recipe.device,
-            portable=entry["portable"] is True,
-        )
-        misses = tuple(OutputMiss(**one) for one in document["misses"])
-        built_at, seconds = (
-            check_number(name, document[name], least=0, error=EngineError)
-            for name in ("built_at", "seconds")
-        )
-        size = check_int("size", document["size"], most=1 << 50, error=EngineError)
-        return StoredEngine(file, recipe, built_at, seconds, size, misses)
-    except (AttributeError, EngineError, KeyError, OSError, TypeError, ValueError):
-        return None

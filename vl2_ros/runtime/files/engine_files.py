@@ -7,7 +7,8 @@
 
 Image generation and editing have graphs of the same names, so theirs have the part in front:
 `image_editing.denoiser`. A graph that does not contain its weights names their file under
-`weights`. Embeddings that are tensors of that file have their names under `tables`.
+`weights`, an engine that is to be verified where it is loaded the files of stored calls under
+`samples`. Embeddings that are tensors of that file have their names under `tables`.
 
 Axes are those of the graph table: a number where the file fixes one, else least, best and most.
 Knows no inference library and does not open the engines.
@@ -42,6 +43,9 @@ FORMAT = 1
 #: Beside the engines: word embeddings and query tables, which are looked up without a graph.
 EMBEDDINGS = "embeddings.safetensors"
 
+#: Most stored calls of one engine.
+MAX_SAMPLES = 64
+
 AxisRange = int | tuple[int, int, int]
 
 _AGAIN = "export the engines again"
@@ -64,6 +68,8 @@ class EngineFile:
         built_for: device that it was built for, such as `NVIDIA Orin sm_87`; empty: any.
         portable: later versions of the same major version may also load it.
         weights: file beside it that holds its weights, and the hash of that; None: it holds them.
+        samples: stored calls beside it, each with its hash, that it must pass on every new device
+            before it answers there; empty: it passed when it was built.
     """
 
     name: str
@@ -75,6 +81,7 @@ class EngineFile:
     built_for: str = ""
     portable: bool = False
     weights: tuple[Path, str] | None = None
+    samples: tuple[tuple[Path, str], ...] = ()
 
     @property
     def graph(self) -> str:
@@ -101,6 +108,15 @@ class EngineFile:
         _check_bytes(self.path, self.sha256, f"the engine of {self.name}")
         if self.weights is not None:
             _check_weights(*self.weights, f"the weights of {self.name}")
+
+    def check_samples(self) -> None:
+        """Compare the bytes of the stored calls with their hashes.
+
+        Raises:
+            EngineError: if one is missing or not what was exported.
+        """
+        for path, sha256 in self.samples:
+            _check_bytes(path, sha256, f"a stored call of {self.name}")
 
     def read(self) -> bytes:
         """Return the bytes of the file, which are those of its hash.
@@ -314,12 +330,27 @@ def _read_graph(path: Path, name: str, entry: Any) -> EngineFile:
             built_for=check_text("built_for", entry.get("built_for", ""), error=EngineError),
             portable=entry.get("portable") is True,
             weights=_read_file(path, entry["weights"]) if "weights" in entry else None,
+            samples=read_samples(path, entry),
         )
     except EngineError as error:
         raise EngineError(
             f"{path} describes the engine of {name} wrongly: expected file, sha256, precision and "
             f"axes as numbers or [least, best, most], got {shorten(entry)}: {error}; {_AGAIN}"
         ) from error
+
+
+def read_samples(path: Path, entry: Mapping[str, Any]) -> tuple[tuple[Path, str], ...]:
+    """Return the stored calls that an entry names, each with its hash.
+
+    Args:
+        path: of the JSON file, in whose folder they lie.
+        entry: of one engine.
+
+    Raises:
+        EngineError: if they are named in another way.
+    """
+    listed = check_list("samples", entry.get("samples", []), most=MAX_SAMPLES, error=EngineError)
+    return tuple(_read_file(path, one) for one in listed)
 
 
 def _read_file(path: Path, entry: Any) -> tuple[Path, str]:

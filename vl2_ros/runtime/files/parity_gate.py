@@ -1,4 +1,4 @@
-"""Compare a new engine with torch, on inputs that were stored with torch's outputs.
+"""Compare an engine with torch, on inputs that were stored with torch's outputs.
 
 A quantised language model also answers commands that were stored with float32's answers: routing
 tokens and boxes shall be the same, whatever its numbers are.
@@ -7,7 +7,7 @@ tokens and boxes shall be the same, whatever its numbers are.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -157,6 +157,37 @@ def measure_answers(engine: Engine, source: EngineFile, decoder: Engine | None) 
             OutputMiss("boxes", 1 - found.iou, MOST_MOVED, "their overlap"),
         ]
     return misses
+
+
+def compare_calls(
+    engine: Engine,
+    paths: Sequence[Path],
+    precision: str,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> list[OutputMiss]:
+    """Run an engine on stored calls of its graph.
+
+    Args:
+        engine: loaded.
+        paths: files of the calls.
+        precision: of the engine, which says what is allowed.
+        progress: called with the number of calls done, and of all.
+
+    Returns:
+        The largest miss of each output.
+
+    Raises:
+        EngineError: if a call cannot be read, or the engine fails.
+    """
+    worst: dict[str, OutputMiss] = {}
+    for index, path in enumerate(paths):
+        progress(index, len(paths))
+        for miss in measure_misses(engine, read_sample(path, engine.info.graph), precision):
+            known = worst.get(miss.output)
+            if known is None or known.difference < miss.difference:
+                worst[miss.output] = miss
+    progress(len(paths), len(paths))
+    return list(worst.values())
 
 
 def _difference(got: np.ndarray, expected: np.ndarray) -> float:
