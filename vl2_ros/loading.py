@@ -39,7 +39,7 @@ from vl2_ros.runtime.files.engine_files import EngineFiles, read_engine_files
 from vl2_ros.runtime.files.engine_folders import FOLDER as ENGINES_FOLDER
 from vl2_ros.runtime.files.engine_folders import find_folder, may_have_engines
 from vl2_ros.runtime.files.exported_engines import LoadEngine, load_exported_engines
-from vl2_ros.runtime.files.first_load import LoadListener
+from vl2_ros.runtime.files.first_load import FirstLoad, LoadListener
 from vl2_ros.runtime.files.weights_identity import PENDING, WeightsIdentity
 from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES, Library
 
@@ -293,9 +293,12 @@ def _choose_library(backend: str, options: LoadOptions, progress: LoadListener) 
     device = options.device
     try:
         if backend in LIBRARIES:
-            from vl2_ros.runtime.tensorrt_backend.engine import TensorRTEngine
+            from vl2_ros.runtime.tensorrt_backend.engine import TensorRTEngine, open_device
 
-            return partial(TensorRTEngine, library=LIBRARIES[backend], device=device)
+            library = LIBRARIES[backend]
+            machine = f"{library.find_runtime()} on {open_device(device).name}"
+            load = partial(TensorRTEngine, library=library, device=device)
+            return FirstLoad(load, machine, is_required=options.verify, progress=progress)
         from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 
         return partial(OnnxEngine, device=device)

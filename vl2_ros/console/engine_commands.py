@@ -269,7 +269,7 @@ def _make_builder_of(built_with: str) -> Builder:
 
     backend = built_with.partition(" ")[0] or "onnxruntime"
     any_graph = {"vae_decoder": GraphProfile("vae_decoder", "float32", ({},))}
-    device = "cuda" if backend == "tensorrt" else "cpu"
+    device = "cpu" if backend == "onnxruntime" else "cuda"
     return make_builder(EngineProfile("any", backend, any_graph, device))
 
 
@@ -347,8 +347,10 @@ def _print_report(report: BuildReport, store: EngineStore, machine: str, *, as_j
     display.print_rows(rows)
     if report.skipped:
         display.print_text(f"the checkpoint has no {', '.join(report.skipped)}")
+    from vl2_ros.runtime.files.first_load import UNVERIFIED
+
     if not all(row["verified"] for row in rows):
         display.print_text(
-            "compiled, not verified (no GPU here): engines are verified where they are loaded first"
+            f"{UNVERIFIED} (no GPU for them here): they are verified where they are loaded first"
         )
     display.print_text(f"engines: {store.folder.resolve()}")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from vl2_ros.errors import ConfigError, EngineError
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.runtime.engine import Engine
 from vl2_ros.runtime.files.engine_files import EngineFile
 from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
-from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES
+from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES, describe_target, is_target
 from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
+
+if TYPE_CHECKING:
+    from vl2_ros.runtime.cuda_memory import DeviceMemory
 
 Listener = Callable[[BuildProgress], None]
 #: ONNX files larger than this keep their weights in a file beside them.
@@ -62,8 +65,15 @@ class Builder(Protocol):
             EngineError: if it does not work here.
         """
 
+    def check_built(self, file: EngineFile) -> None:
+        """Check that an engine may be loaded here, without reading it.
+
+        Raises:
+            EngineError: if it was built with another library or for another device.
+        """
+
     def accept(self, file: EngineFile) -> None:
-        """Remember that an engine was built here and passed."""
+        """Remember that an engine was built here."""
 
 
 class OnnxRuntimeBuilder:
@@ -114,12 +124,16 @@ class OnnxRuntimeBuilder:
         """Load with ONNX Runtime."""
         return self._library.OnnxEngine(file, device=self._device)
 
+    def check_built(self, file: EngineFile) -> None:
+        """Compare library and device."""
+        file.check_built(self.runtime, self.device_name)
+
     def accept(self, file: EngineFile) -> None:
         """Nothing: an ONNX file is data."""
 
 
 class TensorRTBuilder:
-    """TensorRT plans for the GPU of this machine.
+    """Plans of either TensorRT: for the GPU of this machine, or for those that a profile names.
 
     Args:
         profile: of the machine.
@@ -129,7 +143,7 @@ class TensorRTBuilder:
     suffix = ".plan"
 
     def __init__(self, profile: EngineProfile, trusted: TrustedPlans | None = None) -> None:
-        """Find the library and the GPU.
+        """Find the library, and the GPU where plans are built on it.
 
         Raises:
             EngineError: if one is not there.
@@ -147,13 +161,39 @@ class TensorRTBuilder:
         self._profile = profile
         self._trusted = TrustedPlans() if trusted is None else trusted
         self.runtime = self._library.find_runtime()
-        self.device_name = tensorrt_engine.find_device(profile.device)
+        self._memory = self._open_device()
+        self.device_name = self._find_target()
+        self.machine = self._find_machine()
+        self.is_for_others = not self._library.builds_on_gpu
         self.is_portable = profile.version_compatible
         self.options: Mapping[str, int | bool | str] = {
             "workspace_bytes": profile.workspace_bytes,
             "optimization_level": profile.optimization_level,
             "version_compatible": profile.version_compatible,
         }
+
+    def _open_device(self) -> DeviceMemory | None:
+        """Return the memory of the GPU; None without one, where plans are built all the same."""
+        try:
+            return self._engine.open_device(self._profile.device)
+        except EngineError:
+            if self._library.builds_on_gpu:
+                raise
+            return None
+
+    def _find_target(self) -> str:
+        """Return what plans are built for."""
+        if self._memory is not None and self._library.builds_on_gpu:
+            return self._memory.name
+        return describe_target(self._profile.compute_capabilities)
+
+    def _find_machine(self) -> str:
+        memory = self._memory
+        if memory is None or not (
+            self._library.builds_on_gpu or is_target(self.device_name, memory.compute_capability)
+        ):
+            return ""
+        return f"{self.runtime} on {memory.name}"
 
     def build(
         self, onnx: Path, profile: GraphProfile, out: Path, timing_cache: Path, progress: Listener
@@ -165,6 +205,7 @@ class TensorRTBuilder:
             self._profile.workspace_bytes,
             self._profile.optimization_level,
             self._profile.version_compatible,
+            self._profile.compute_capabilities,
         )
         self._build.build_plan(
             onnx, out, order, self._library, timing_cache=timing_cache, progress=progress
@@ -176,6 +217,15 @@ class TensorRTBuilder:
         return self._engine.TensorRTEngine(
             file, self._library, device=self._profile.device, trusted=trusted
         )
+
+    def check_built(self, file: EngineFile) -> None:
+        """Compare library and GPU, and look for the plan on the list of those that are trusted."""
+        memory = self._memory
+        here = file.built_for
+        if memory is not None:
+            here = self._engine.find_target(file, self._library, memory)
+        file.check_built(self.runtime, here)
+        self._trusted.require(file.sha256, file.path)
 
     def accept(self, file: EngineFile) -> None:
         """Put a plan that was built here on the list of plans that may be loaded."""

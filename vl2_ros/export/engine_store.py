@@ -284,8 +284,8 @@ class EngineStore:
             gone = [
                 path
                 for path in sorted(self.folder.iterdir())
-                if (own := _OWN_FILE.fullmatch(path.name))
-                and (path.suffix == PART or own.group(1) not in kept)
+                if (named := _OWN_FILE.fullmatch(path.name))
+                and (path.suffix == PART or named.group(1) not in kept)
             ]
             if everything:
                 own = (FILE_NAME, EMBEDDINGS, TIMING_CACHE)

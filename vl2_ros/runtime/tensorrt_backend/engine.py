@@ -47,16 +47,16 @@ _OPTIONAL_OUTPUTS = frozenset({"region_maps", "no_words"})
 _BUILD_AGAIN = "build it again with `vl2 engines build`"
 
 
-def find_device(device: str = "cuda") -> str:
-    """Return the name and the architecture of a GPU, such as `NVIDIA Orin sm_87`.
+def open_device(device: str = "cuda") -> DeviceMemory:
+    """Return the memory of a GPU, which knows its name and its compute capability.
 
     Raises:
         EngineError: if it is not there.
     """
-    return CudaMemory(device).name
+    return CudaMemory(device)
 
 
-def _find_target(file: EngineFile, library: Library, memory: DeviceMemory) -> str:
+def find_target(file: EngineFile, library: Library, memory: DeviceMemory) -> str:
     """Return the device as `built_for` of a plan names it, if the plan is for it."""
     if library.builds_on_gpu or not is_target(file.built_for, memory.compute_capability):
         return memory.name
@@ -95,7 +95,7 @@ class TensorRTEngine:
                 of another GPU or version, or is another graph.
         """
         self._library, self._memory = library, CudaMemory(device) if memory is None else memory
-        file.check_built(library.find_runtime(), _find_target(file, library, self._memory))
+        file.check_built(library.find_runtime(), find_target(file, library, self._memory))
         plan = file.read()
         (TrustedPlans() if trusted is None else trusted).require(file.sha256, file.path)
         self._load(plan, file)
