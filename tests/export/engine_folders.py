@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from onnx import TensorProto
 from tests.runtime.onnxruntime_backend.onnx_files import list_engines, write_mapper
 from vl2_ros.export.engine_builders import OnnxRuntimeBuilder
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
-from vl2_ros.runtime.files.engine_files import EMBEDDINGS, EngineFile, read_engine_files
+from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, EngineFile, read_engine_files
 from vl2_ros.runtime.files.parity_gate import Sample, sample_path, write_sample
 
 MAPPER = GraphProfile("prompt_mapper", "float32", ({},))
@@ -27,6 +28,14 @@ def export_mapper(folder: Path, *, checkpoint: str = "checkpoint-a", off: float 
     write_sample(sample_path(path), Sample({"super_link": states}, {"prompt_embeds": embeds}))
     (folder / EMBEDDINGS).write_bytes(b"tables of " + checkpoint.encode())
     return list_engines(folder, {"prompt_mapper": path}, checkpoint)
+
+
+def open_slots(folder: Path) -> Path:
+    """Say that the exported graph leaves its number of slots open, as it does."""
+    document = json.loads((folder / FILE_NAME).read_text())
+    document["graphs"]["prompt_mapper"]["axes"] = {"image_slots": [1, 4, 64]}
+    (folder / FILE_NAME).write_text(json.dumps(document))
+    return folder
 
 
 def find_mapper(folder: Path) -> EngineFile:

@@ -23,7 +23,7 @@ SMALL = {"backend": "onnxruntime", "graphs": {"denoiser": {"shapes": [{"images":
 
 
 def test_a_profile_of_each_kind_of_machine_is_shipped_and_found_by_name():
-    assert [path.stem for path in SHIPPED] == ["cpu", "discrete", "orin"]
+    assert [path.stem for path in SHIPPED] == ["cpu", "discrete", "orin", "rtx"]
     assert {name: path.resolve() for name, path in list_shipped_profiles().items()} == {
         path.stem: path for path in SHIPPED
     }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.export.engine_folders import export_mapper
+from tests.export.engine_folders import export_mapper, open_slots
 from tests.runtime.host_memory import HostMemory
 from tests.runtime.tensorrt_backend.fake_tensorrt import TENSORRT_VERSIONS, install
 from vl2_ros.errors import EngineError
@@ -17,7 +16,6 @@ from vl2_ros.export.build_engines import build_engines, verify_engine
 from vl2_ros.export.engine_builders import TensorRTBuilder, make_builder
 from vl2_ros.export.engine_profile import EngineProfile, read_profile
 from vl2_ros.export.engine_store import TIMING_CACHE, EngineStore
-from vl2_ros.runtime.files.engine_files import FILE_NAME
 from vl2_ros.runtime.tensorrt_backend.engine import TensorRTEngine
 from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
@@ -40,11 +38,7 @@ def trusted(tmp_path) -> TrustedPlans:
 
 @pytest.fixture
 def source(tmp_path) -> Path:
-    folder = export_mapper(tmp_path / "onnx")
-    document = json.loads((folder / FILE_NAME).read_text())
-    document["graphs"]["prompt_mapper"]["axes"] = {"image_slots": [1, 4, 64]}
-    (folder / FILE_NAME).write_text(json.dumps(document))
-    return folder
+    return open_slots(export_mapper(tmp_path / "onnx"))
 
 
 def make_profile(**changes: object) -> EngineProfile:
