@@ -85,7 +85,7 @@ def test_onnxruntime_answers_in_place_of_tensorrt(bare, caplog):
         assert load().info.backend == "onnxruntime"
     (record,) = caplog.records
     assert record.message.startswith(
-        "onnxruntime answers in place of the engines: the backend tensorrt-rtx cannot be used: "
+        "onnxruntime answers in place of tensorrt-rtx: the backend tensorrt-rtx cannot be used: "
     )
 
 
@@ -174,7 +174,7 @@ def test_engines_that_are_off_do_not_answer_unless_the_user_says_so(set_off, cap
         load(engines=engines, allow_fallback=False)
     with caplog.at_level(logging.WARNING):
         assert load(engines=engines).info.backend == "onnxruntime"
-    assert "onnxruntime answers in place of the engines" in caplog.text
+    assert "onnxruntime answers in place of tensorrt-rtx" in caplog.text
     assert "too far from torch" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):

@@ -9,7 +9,7 @@ import ctypes
 import logging
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -222,12 +222,12 @@ def _load_first(
     backends: Iterator[tuple[str, Path | None]], load: Callable[[str, Path | None], Engines]
 ) -> Engines:
     """Load with the first backend that can, and say why those before it could not."""
-    failed: list[EngineError] = []
+    failed: dict[str, EngineError] = {}
     for backend, chosen in backends:
         try:
             loaded = load(backend, chosen)
         except EngineError as error:
-            failed.append(error)
+            failed[backend] = error
             continue
         except ModuleNotFoundError as missing:
             if not failed:
@@ -236,15 +236,17 @@ def _load_first(
                 f"{_join(failed)}; torch could take its place: pip install 'vl2_ros[torch]'"
             ) from missing
         if failed:
-            _log.warning("%s answers in place of the engines: %s", backend, _join(failed))
+            replaced = "the engines" if backend == "torch" else " and ".join(failed)
+            _log.warning("%s answers in place of %s: %s", backend, replaced, _join(failed))
         return loaded
-    if len(failed) == 1:
-        raise failed[0]
-    raise EngineError(_join(failed)) from failed[0]
+    first, *others = failed.values()
+    if not others:
+        raise first
+    raise EngineError(_join(failed)) from first
 
 
-def _join(errors: Sequence[EngineError]) -> str:
-    return "; ".join(map(str, errors))
+def _join(errors: Mapping[str, EngineError]) -> str:
+    return "; ".join(map(str, errors.values()))
 
 
 def _load_torch(

@@ -133,7 +133,7 @@ def test_every_option_of_asking_and_of_the_node_is_in_a_panel(name):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["ask", "--backend", "t"], {"torch", "tensorrt"}),
+        (["ask", "--backend", "t"], {"torch", "tensorrt", "tensorrt-rtx"}),
         (["serve", "--image-transport", ""], {"auto", "raw", "compressed"}),
         (["send", "--transport", ""], {"dds", "ros"}),
         (["bag", "--scheduler", "euler"], {"euler", "euler_ancestral"}),

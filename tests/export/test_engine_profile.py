@@ -125,7 +125,7 @@ def test_what_is_no_yaml_or_no_profile_is_reported(tmp_path):
     (tmp_path / "x.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match=r"cannot read the profile .*x\.yaml"):
         load_profile(tmp_path / "x.yaml")
-    with pytest.raises(ConfigError, match="no profile 'toaster'.*cpu, discrete, orin"):
+    with pytest.raises(ConfigError, match="no profile 'toaster'.*cpu, discrete, orin, rtx"):
         find_profile("toaster")
 
 

@@ -115,9 +115,11 @@ def build(
 def list_command(model: Checkpoint, engines: EnginesFolder = None, as_json: AsJson = False) -> None:
     """List engines: graph, precision, shapes, time of the build, library, device and state."""
     store = _open_store(model, engines)
-    published = {one.sha256 for one in store.published().values()}
+    published = {one.path.name for one in store.published().values()}
     rows = [
-        _describe_engine(one, "old" if one.file.sha256 not in published else _find_state(one.file))
+        _describe_engine(
+            one, "old" if one.file.path.name not in published else _find_state(one.file)
+        )
         for one in store.list_engines()
     ]
     if as_json:
