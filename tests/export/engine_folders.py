@@ -25,7 +25,8 @@ def export_mapper(folder: Path, *, checkpoint: str = "checkpoint-a", off: float 
     states = np.random.default_rng(0).normal(size=(1, 4, 8)).astype(np.float32)
     embeds = np.tile(states.sum(1, keepdims=True), (1, 77, 1))
     embeds[0, 0, 0] += off * np.abs(embeds).max()
-    write_sample(sample_path(path), Sample({"super_link": states}, {"prompt_embeds": embeds}))
+    outputs = {"prompt_embeds": embeds, "no_words": np.zeros_like(embeds)}
+    write_sample(sample_path(path), Sample({"super_link": states}, outputs))
     (folder / EMBEDDINGS).write_bytes(b"tables of " + checkpoint.encode())
     return list_engines(folder, {"prompt_mapper": path}, checkpoint)
 

@@ -15,18 +15,19 @@ from vl2_ros.runtime.files.engine_files import FILE_NAME, EngineFile, read_engin
 def write_mapper(
     path: Path, *, kind: int = TensorProto.FLOAT, output: str = "prompt_embeds"
 ) -> Path:
-    """Write a `prompt_mapper`: the states summed over the slots, 77 times over."""
+    """Write a `prompt_mapper`: the states summed over the slots, 77 times over; no words are 0."""
     nodes = [
         helper.make_node("Constant", [], ["axis"], value_ints=[1]),
         helper.make_node("Constant", [], ["repeats"], value_ints=[1, 77, 1]),
         helper.make_node("ReduceSum", ["super_link", "axis"], ["sum"], keepdims=1),
         helper.make_node("Tile", ["sum", "repeats"], [output]),
+        helper.make_node("Sub", [output, output], ["no_words"]),
     ]
     graph = helper.make_graph(
         nodes,
         "main",
         [helper.make_tensor_value_info("super_link", kind, [1, "image_slots", 8])],
-        [helper.make_tensor_value_info(output, kind, [1, 77, 8])],
+        [helper.make_tensor_value_info(name, kind, [1, 77, 8]) for name in (output, "no_words")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.save(model, path)

@@ -120,13 +120,14 @@ def test_each_profile_has_one_context_that_never_changes_it(trt, tmp_path):
 def test_shapes_come_before_addresses_and_all_before_the_start(trt, tmp_path):
     engine = load(trt, build(trt, write_mapper(tmp_path / "m.onnx"), "prompt_mapper"))
     given = torch.ones(1, 4, 8)
-    output = engine.run({"super_link": given})["prompt_embeds"]
+    outputs = engine.run({"super_link": given})
     (context,) = trt.module.Runtime.engines[-1].contexts
     assert context.calls == [
         ("profile", 0, 41),
         ("shape", "super_link", (1, 4, 8)),
         ("address", "super_link", given.data_ptr()),
-        ("address", "prompt_embeds", output.data_ptr()),
+        ("address", "prompt_embeds", outputs["prompt_embeds"].data_ptr()),
+        ("address", "no_words", outputs["no_words"].data_ptr()),
         ("execute", 41),
     ]
 
