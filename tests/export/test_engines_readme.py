@@ -44,6 +44,7 @@ def test_every_axis_that_changes_is_named():
 
 def test_every_shipped_profile_is_documented_with_its_backend():
     backends = {"ONNX Runtime": "onnxruntime", "TensorRT": "tensorrt"}
+    backends["TensorRT for RTX"] = "tensorrt-rtx"
     documented = {name.strip("`"): backends[kind] for name, kind, *_ in list_rows("profile")}
     shipped = list_shipped_profiles()
     assert documented == {name: load_profile(path).backend for name, path in shipped.items()}

@@ -194,18 +194,20 @@ def clean(
 @engines_app.command()
 def trust(
     sha256: Annotated[
-        str, typer.Argument(metavar="SHA256", help="Hash of the plan, as `vl2 engines list` shows.")
+        list[str],
+        typer.Argument(metavar="SHA256...", help="Hash of each plan, as `vl2 engines list` shows."),
     ],
     note: Annotated[
         str, typer.Option(help="Where the plan comes from, kept in the list of trusted plans.")
     ] = "",
 ) -> None:
-    """Allow a TensorRT plan that was built elsewhere to be loaded. A plan can run any code."""
+    """Allow TensorRT plans that were built elsewhere to be loaded. A plan can run any code."""
     from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
     trusted = TrustedPlans()
-    added = trusted.add(sha256, note)
-    display.print_text(f"{'added to' if added else 'already in'} {trusted.path}")
+    for one in sha256:
+        added = trusted.add(one, note)
+        display.print_text(f"{'added to' if added else 'already in'} {trusted.path}: {one}")
 
 
 def _open_store(model: LoadOptions, engines: Path | None) -> EngineStore:
