@@ -122,7 +122,7 @@ def load_pipeline(
         loaded = replace(loaded, absent=off)
         if not _makes_images(_read_config(folder)):
             return loaded
-        loaded, missing = _add_engine_generators(loaded, files, folder, options, backend, load)
+        loaded, missing = _add_engine_generators(loaded, files, folder, options, backend, library)
         return _complete_images(loaded, missing, folder, options) if missing else loaded
 
     engines = _load_first(_list_backends(options, folder, identity), load)

@@ -121,7 +121,7 @@ class FirstLoad:
         """
         file.check_samples()
         engine = self.load(file)
-        what = f"verifying {file.graph} on {self.machine}"
+        what = f"verifying {file.name} on {self.machine}"
         _log.info("%s, where it has not run before", what)
         misses = compare_calls(
             engine,
@@ -133,14 +133,14 @@ class FirstLoad:
         if over:
             raise EngineError(
                 f"{file.path} ({file.precision}) is too far from torch on {self.machine} and does "
-                f"not answer: {describe_misses(over)}; build {file.graph} with a wider precision "
+                f"not answer: {describe_misses(over)}; build {file.name} with a wider precision "
                 "in the profile, or use the backend onnxruntime or torch"
             )
         self._record(file, misses)
         return engine, tuple(misses)
 
     def _record(self, file: EngineFile, misses: Sequence[OutputMiss]) -> None:
-        _log.info("%s passed: %s", file.graph, describe_misses(misses))
+        _log.info("%s passed: %s", file.name, describe_misses(misses))
         try:
             record_verified(file, self.machine, misses)
         except OSError as error:
