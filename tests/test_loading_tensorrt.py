@@ -54,7 +54,7 @@ def load(weights: Path | str = "", **options) -> Pipeline:
 def bare(monkeypatch) -> None:
     """A machine without the library and without a driver."""
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
-    monkeypatch.setattr("vl2_ros.loading._has_cuda_driver", lambda: False)
+    monkeypatch.setattr("vl2_ros.runtime.backend_choice.has_cuda_driver", lambda: False)
 
 
 PACKAGE = r"TensorRT for RTX is not installed \(.*pip install 'vl2_ros\[rtx\]'\)"
@@ -69,7 +69,7 @@ def test_all_that_is_missing_is_said_in_one_line(bare, monkeypatch):
         load(allow_fallback=False)
     assert caught.match(f"tensorrt-rtx cannot be used: {PACKAGE}; {DRIVER}; {ENGINES}$")
     assert "\n" not in str(caught.value)
-    monkeypatch.setattr("vl2_ros.loading._has_cuda_driver", lambda: True)
+    monkeypatch.setattr("vl2_ros.runtime.backend_choice.has_cuda_driver", lambda: True)
     with pytest.raises(EngineError, match=f"cannot be used: {PACKAGE}; {ENGINES}$"):
         load(allow_fallback=False)
 
@@ -129,7 +129,7 @@ def set_off(tmp_path, monkeypatch):
         )
         build_engines(PROFILE, open_slots(source), store, TensorRTBuilder(PROFILE))
         monkeypatch.setattr(CUDA_MEMORY, lambda _: HostMemory())
-        monkeypatch.setattr("vl2_ros.loading._has_cuda_driver", lambda: True)
+        monkeypatch.setattr("vl2_ros.runtime.backend_choice.has_cuda_driver", lambda: True)
         return store.folder
 
     def refuse(device: str):

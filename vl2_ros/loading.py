@@ -5,11 +5,9 @@ Heavy libraries are imported in the call, not with the module.
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -34,23 +32,25 @@ from vl2_ros.processing.calibration import Calibration
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.language.prompt_length import measure_prompts
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
+from vl2_ros.runtime.backend_choice import (
+    check_tensorrt,
+    has_cuda_driver,
+    list_backends,
+    load_first,
+)
 from vl2_ros.runtime.engine import Engines, explain_switched_off
 from vl2_ros.runtime.files.engine_files import EngineFiles, read_engine_files
 from vl2_ros.runtime.files.engine_folders import FOLDER as ENGINES_FOLDER
-from vl2_ros.runtime.files.engine_folders import find_folder, may_have_engines
 from vl2_ros.runtime.files.exported_engines import LoadEngine, load_exported_engines
 from vl2_ros.runtime.files.first_load import FirstLoad, LoadListener
 from vl2_ros.runtime.files.weights_identity import PENDING, WeightsIdentity
-from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES, Library
+from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES
 
 if TYPE_CHECKING:
     from vl2_ros.runtime.torch_backend.memory import LargestInput
 
 #: The checkpoint that ships with the package.
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
-#: Backend of TensorRT -> profile that builds its engines.
-_PROFILES = {"tensorrt": "discrete", "tensorrt-rtx": "rtx"}
-
 #: Seconds between the lines about a model that is being loaded.
 _LOG_PERIOD_S = 10.0
 
@@ -111,7 +111,7 @@ def load_pipeline(
             largest = _find_largest(tokenizer, processing)
             return _load_torch(options, folder, identity, largest, progress or _ProgressLog())
         if backend in LIBRARIES:
-            _check_tensorrt(LIBRARIES[backend], has_engines=chosen is not None)
+            check_tensorrt(LIBRARIES[backend], has_engines=chosen is not None)
         files = _switch_off(read_engine_files(chosen or folder / ENGINES_FOLDER), options.without)
         files.check_checkpoint(identity.wait())
         _check_completeness(files, folder, options.without)
@@ -125,7 +125,7 @@ def load_pipeline(
         loaded, missing = _add_engine_generators(loaded, files, folder, options, backend, library)
         return _complete_images(loaded, missing, folder, options) if missing else loaded
 
-    engines = _load_first(_list_backends(options, folder, identity), load)
+    engines = load_first(list_backends(options, folder, identity), load)
     fitted = fit_processing(engines, tokenizer, processing)
     if fitted.max_tiles < processing.max_tiles:
         _log.warning(
@@ -170,83 +170,11 @@ def choose_device(device: str) -> str:
     """
     if device != "auto":
         return device
-    if find_spec("torch") is None or not _has_cuda_driver():
+    if find_spec("torch") is None or not has_cuda_driver():
         return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _has_cuda_driver() -> bool:
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
-
-
-def _list_backends(
-    options: LoadOptions, folder: Path, identity: WeightsIdentity
-) -> Iterator[tuple[str, Path | None]]:
-    """Yield the backend to try first, and those that may take its place, with their engines."""
-    backend, chosen = _choose_backend(options, folder, identity)
-    yield backend, chosen
-    if not options.allow_fallback or backend == "torch":
-        return
-    if backend in LIBRARIES:
-        exported = find_folder(folder, identity.wait(), "onnxruntime")
-        if exported is not None:
-            yield "onnxruntime", exported
-    yield "torch", None
-
-
-def _choose_backend(
-    options: LoadOptions, folder: Path, identity: WeightsIdentity
-) -> tuple[str, Path | None]:
-    """Return the backend to try first, and the folder of engines, None where none was found."""
-    backend = options.backend
-    given = Path(options.engines) if options.engines else None
-    if backend == "auto":
-        is_plain = not options.memory_budget_mb and options.precision == "auto"
-        fits = options.device == "cpu" and is_plain
-        has_engines = given is not None or may_have_engines(folder)
-        backend = "onnxruntime" if fits and has_engines else "torch"
-    if backend == "torch" or given is not None:
-        return backend, given
-    # Which engines belong to these weights is known only when every byte is hashed.
-    found = find_folder(folder, identity.wait(), backend)
-    return ("torch" if found is None and options.backend == "auto" else backend), found
-
-
-def _load_first(
-    backends: Iterator[tuple[str, Path | None]], load: Callable[[str, Path | None], Engines]
-) -> Engines:
-    """Load with the first backend that can, and say why those before it could not."""
-    failed: dict[str, EngineError] = {}
-    for backend, chosen in backends:
-        try:
-            loaded = load(backend, chosen)
-        except EngineError as error:
-            failed[backend] = error
-            continue
-        except ModuleNotFoundError as missing:
-            if not failed:
-                raise
-            raise EngineError(
-                f"{_join(failed)}; torch could take its place: pip install 'vl2_ros[torch]'"
-            ) from missing
-        if failed:
-            replaced = "the engines" if backend == "torch" else " and ".join(failed)
-            _log.warning("%s answers in place of %s: %s", backend, replaced, _join(failed))
-        return loaded
-    first, *others = failed.values()
-    if not others:
-        raise first
-    raise EngineError(_join(failed)) from first
-
-
-def _join(errors: Mapping[str, EngineError]) -> str:
-    return "; ".join(map(str, errors.values()))
 
 
 def _load_torch(
@@ -269,26 +197,6 @@ def _load_torch(
         largest=largest,
         progress=progress,
     )
-
-
-def _check_tensorrt(library: Library, *, has_engines: bool) -> None:
-    """Check what a TensorRT library needs before anything is loaded.
-
-    Raises:
-        EngineError: naming all that is missing.
-    """
-    missing = []
-    if find_spec(library.module) is None:
-        missing.append(f"{library.title} is not installed ({library.install})")
-    if not _has_cuda_driver():
-        missing.append("this machine has no NVIDIA GPU, or no driver of it")
-    if not has_engines:
-        missing.append(
-            f"there are no {library.backend} engines of this checkpoint (`vl2 engines build "
-            f"--profile {_PROFILES[library.backend]}`)"
-        )
-    if missing:
-        raise EngineError(f"the backend {library.backend} cannot be used: {'; '.join(missing)}")
 
 
 def _choose_library(backend: str, options: LoadOptions, progress: LoadListener) -> LoadEngine:

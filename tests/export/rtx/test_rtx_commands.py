@@ -146,8 +146,8 @@ def test_asking_without_a_gpu_says_what_is_missing_and_onnxruntime_answers(
     build()
     image = tmp_path / "white.png"
     write_white(image)
-    monkeypatch.setattr("vl2_ros.loading._has_cuda_driver", lambda: False)
-    monkeypatch.setattr("vl2_ros.loading.find_spec", lambda name: name)
+    monkeypatch.setattr("vl2_ros.runtime.backend_choice.has_cuda_driver", lambda: False)
+    monkeypatch.setattr("vl2_ros.runtime.backend_choice.find_spec", lambda name: name)
     words = ("ask", image, "find the mug", "--backend", "tensorrt-rtx", "--engines", engines)
     assert run(*words, "--no-allow-fallback") == 2
     error = capsys.readouterr().err
