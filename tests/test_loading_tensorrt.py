@@ -160,7 +160,7 @@ def test_engines_from_another_machine_are_verified_when_they_are_loaded_first(se
     reported = []
     for _ in range(2):
         options = LoadOptions("", "cpu", "tensorrt-rtx", engines, allow_fallback=False)
-        loaded = load_pipeline(options, verifying=lambda *one: reported.append(one))
+        loaded = load_pipeline(options, lambda *one: reported.append(one))
         assert loaded.info.backend == "tensorrt-rtx"
     (what,) = {one for one, _ in reported}
     assert what == f"verifying prompt_mapper on {RUNTIME} on Testing GPU sm_87"

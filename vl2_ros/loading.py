@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -54,37 +54,31 @@ EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded"
 #: Seconds between the lines about a model that is being loaded.
 _LOG_PERIOD_S = 10.0
 
-#: Called with the bytes that are read, and all to be read.
-Progress = Callable[[int, int], None]
-
 _log = logging.getLogger(__name__)
 
 
 class _ProgressLog:
-    """Logs how much of the weights is read, now and then."""
+    """Logs how far loading is, now and then."""
 
     def __init__(self) -> None:
         self._due_s = time.monotonic() + _LOG_PERIOD_S
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, what: str, share: float) -> None:
         if time.monotonic() < self._due_s:
             return
         self._due_s = time.monotonic() + _LOG_PERIOD_S
-        _log.info("loading, %.1f of %.1f GB, %.0f %%", done / 1e9, total / 1e9, 100 * done / total)
+        _log.info("%s %.0f %%", what, 100 * share)
 
 
 def load_pipeline(
-    options: LoadOptions | None = None,
-    progress: Progress | None = None,
-    verifying: LoadListener = lambda _what, _share: None,
+    options: LoadOptions | None = None, progress: LoadListener | None = None
 ) -> Pipeline:
     """Load a checkpoint and everything around it.
 
     Args:
         options: which model and how it runs; None takes the defaults, the embedded model.
-        progress: called with the bytes of the weights that are read, and all to be read, by
-            PyTorch alone; None logs them now and then.
-        verifying: called while engines are verified that were compiled on another machine.
+        progress: called with what is done, such as reading weights on PyTorch or verifying engines
+            that were compiled on another machine, and its share, 0 to 1; None logs it now and then.
 
     Raises:
         CheckpointError: if the folder is missing, incomplete, damaged or of another model.
@@ -105,17 +99,18 @@ def load_pipeline(
         processing = processing.limit_tiles(options.max_tiles)
     tokenizer = load_tokenizer(folder)
     identity = WeightsIdentity(folder)
+    report = progress or _ProgressLog()
 
     def load(backend: str, chosen: Path | None) -> Engines:
         if backend == "torch":
             largest = _find_largest(tokenizer, processing)
-            return _load_torch(options, folder, identity, largest, progress or _ProgressLog())
+            return _load_torch(options, folder, identity, largest, report)
         if backend in LIBRARIES:
             check_tensorrt(LIBRARIES[backend], has_engines=chosen is not None)
         files = _switch_off(read_engine_files(chosen or folder / ENGINES_FOLDER), options.without)
         files.check_checkpoint(identity.wait())
         _check_completeness(files, folder, options.without)
-        library = _choose_library(backend, options, verifying)
+        library = _choose_library(backend, options, report)
         loaded = load_exported_engines(files, tokenizer.tokens, library)
         fit_processing(loaded, tokenizer, processing)
         off = {name: explain_switched_off(name) for name in options.without}
@@ -182,10 +177,13 @@ def _load_torch(
     folder: Path,
     identity: WeightsIdentity,
     largest: LargestInput,
-    progress: Progress,
+    report: LoadListener,
 ) -> Engines:
     identity.start()
     from vl2_ros.runtime.torch_backend.loading import load_torch_engines
+
+    def report_bytes(done: int, total: int) -> None:
+        report(f"loading, {done / 1e9:.1f} of {total / 1e9:.1f} GB,", done / total)
 
     return load_torch_engines(
         folder,
@@ -195,7 +193,7 @@ def _load_torch(
         cuda_graphs=options.cuda_graphs,
         precision=options.precision,
         largest=largest,
-        progress=progress,
+        progress=report_bytes,
     )
 
 

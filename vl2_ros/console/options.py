@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vl2_ros.console.display import name_bytes, show_stages
+from vl2_ros.console.display import show_stages
 from vl2_ros.console.groups import Panel, complete
 from vl2_ros.errors import ConfigError
 from vl2_ros.load_options import LoadOptions
@@ -145,8 +145,4 @@ def load_model(options: LoadOptions) -> Pipeline:
     from vl2_ros.loading import load_pipeline
 
     with show_stages("loading") as show:
-        return load_pipeline(
-            options,
-            lambda done, total: show(name_bytes("loading", done, total), done / total),
-            show,
-        )
+        return load_pipeline(options, show)

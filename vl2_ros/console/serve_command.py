@@ -75,7 +75,7 @@ def _serve_dds(
         from vl2_ros.node.perceiver import close_perceiver
         from vl2_ros.node.server import PerceptionServer
 
-        with display.show_bytes("loading") as show:
+        with display.show_stages("loading") as show:
             perceiver = open_perceiver(process, show)
         ended.callback(close_perceiver, perceiver)
         server = PerceptionServer(perceiver, link, settings, on_failure=node_end.note)

@@ -13,7 +13,7 @@ from vl2_ros.node.perceiver import Perceiver
 
 
 def open_perceiver(
-    process: ProcessParameters, progress: loading.Progress | None = None
+    process: ProcessParameters, progress: loading.LoadListener | None = None
 ) -> Perceiver:
     """Load the model that the parameters describe; `close_perceiver` ends it.
 
