@@ -40,6 +40,7 @@ from vl2_ros.export.store_files import (
 )
 from vl2_ros.export.stored_engine import StoredEngine, read_sidecar, to_entry, to_json
 from vl2_ros.runtime.engine import Engine
+from vl2_ros.runtime.files.answer_gate import script_path
 from vl2_ros.runtime.files.engine_files import (
     EMBEDDINGS,
     FILE_NAME,
@@ -62,7 +63,7 @@ TIMING_CACHE = "timing.cache"
 EXPORT_FILE = "export.json"
 _OWN_FILE = re.compile(
     r"([a-z_]+(?:\.[a-z_]+)?\.[0-9a-f]{16})"
-    r"\.(onnx|plan|json|verified\.json|sample\d+\.npz)(\.part)?"
+    r"\.(onnx|plan|json|verified\.json|sample\d+\.npz|answers\.npz)(\.part)?"
 )
 
 #: Runs a new engine on stored inputs; returns how far each output is from torch's.
@@ -178,10 +179,12 @@ class EngineStore:
         return stored
 
     def _keep_samples(self, source: EngineFile, path: Path) -> tuple[tuple[Path, str], ...]:
-        """Put the stored calls of an exported file beside its engine."""
+        """Put the stored calls and answers of an exported file beside its engine."""
         kept = []
-        for index, sample in enumerate(find_samples(source.path)):
-            own = sample_path(path, index)
+        stored = {sample_path(path, i): one for i, one in enumerate(find_samples(source.path))}
+        if is_file(script_path(source.path)):
+            stored[script_path(path)] = script_path(source.path)
+        for own, sample in stored.items():
             with written_whole(own) as part:
                 shutil.copyfile(sample, part)
             kept.append((own, hash_file(own)))

@@ -18,6 +18,7 @@ from vl2_ros.export.engine_profile import EngineProfile, read_profile
 from vl2_ros.export.engine_store import EngineStore
 from vl2_ros.export.store_files import hash_file
 from vl2_ros.runtime.files.first_load import FirstLoad, find_verified, record_path
+from vl2_ros.runtime.files.parity_gate import OutputMiss
 from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
 
 GRAPHS = {"prompt_mapper": {"shapes": [{"image_slots": [1, 4, 8]}]}}
@@ -246,3 +247,29 @@ def test_a_verified_plan_answers_and_its_numbers_are_those_of_torch(
     engine = FirstLoad(builder.load, builder.machine)(file)
     assert engine.info.backend == "tensorrt-rtx" and list(find_verified(file)) == [HERE]
     assert find_mapper(source).sha256 != file.sha256
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_stored_answers_go_with_the_plan_and_are_compared(
+    set_gpu, source, store, trusted, monkeypatch, share
+):
+    (source / "prompt_mapper.answers.npz").write_bytes(b"commands")
+    asked = []
+
+    def measure(engine, file, decoder):
+        asked.append((file.name, decoder))
+        return [OutputMiss("routing tokens of 1000 commands", share, 0.005, "the commands")]
+
+    monkeypatch.setattr("vl2_ros.runtime.files.first_load.measure_answers", measure)
+    build(source, store, trusted)
+    (file,) = store.published().values()
+    assert [path.name for path, _ in file.samples] == [
+        f"{file.path.stem}.sample0.npz",
+        f"{file.path.stem}.answers.npz",
+    ]
+    set_gpu(True)
+    verdict = verify_engine(file, TensorRTBuilder(make_profile(), trusted), None)
+    assert asked == [("prompt_mapper", None)]
+    assert ("routing tokens of 1000 commands" in verdict.problem) == (share > 0.005)
+    store.clean(everything=True)
+    assert [path.name for path in store.folder.iterdir()] == ["engines.lock"]
