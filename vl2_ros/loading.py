@@ -183,7 +183,8 @@ def _load_torch(
     from vl2_ros.runtime.torch_backend.loading import load_torch_engines
 
     def report_bytes(done: int, total: int) -> None:
-        report(f"loading, {done / 1e9:.1f} of {total / 1e9:.1f} GB,", done / total)
+        scale, unit = (1e9, "GB") if total >= 1e9 else (1e6, "MB")
+        report(f"loading, {done / scale:.1f} of {total / scale:.1f} {unit},", done / total)
 
     return load_torch_engines(
         folder,

@@ -19,10 +19,10 @@ from vl2_ros.console.display import (
     print_received,
     print_rows,
     print_text,
-    show_bytes,
     show_error,
     show_note,
     show_progress,
+    show_stages,
 )
 from vl2_ros.node.request import Status
 from vl2_ros.structures import Branch, Detections, Result, Route
@@ -155,10 +155,10 @@ def test_without_a_terminal_what_takes_long_prints_status_lines(monkeypatch, cap
     assert re.fullmatch(r"asking 3 of 12, \d+ s", lines[0])
 
 
-def test_bytes_are_shown_as_gigabytes_and_their_share(monkeypatch, capsys):
+def test_stages_are_shown_with_their_share(monkeypatch, capsys):
     monkeypatch.setattr("vl2_ros.console.display.STATUS_PERIOD_S", 0.02)
-    with show_bytes("loading") as show:
-        show(3_600_000_000, 14_400_000_000)
+    with show_stages("loading") as show:
+        show("loading, 3.6 of 14.4 GB,", 0.25)
         deadline = time.monotonic() + 10
         lines: list[str] = []
         while not lines and time.monotonic() < deadline:

@@ -43,18 +43,6 @@ def show_stages(what: str) -> Iterator[Callable[[str, float], None]]:
 
 
 @contextmanager
-def show_bytes(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar and gigabytes while the body runs, as `show_progress` does."""
-    with _open_progress(what) as update:
-        yield lambda done, total: update(name_bytes(what, done, total), done / total, 1.0)
-
-
-def name_bytes(what: str, done: int, total: int) -> str:
-    """Return what is done, with the gigabytes of it."""
-    return f"{what}, {done / 1e9:.1f} of {total / 1e9:.1f} GB,"
-
-
-@contextmanager
 def _open_progress(
     what: str,
 ) -> Iterator[Callable[[str, float, float | None], None]]:
