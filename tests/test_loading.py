@@ -30,6 +30,7 @@ from vl2_ros.processing.language.task_formats import TaskFormat
 from vl2_ros.runtime.engine import EngineInfo, Engines
 from vl2_ros.runtime.files.engine_files import FILE_NAME
 from vl2_ros.runtime.files.weights_identity import identify_weights
+from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 from vl2_ros.structures import Frame, Route
 
 GRAPHS = ("vision_encoder", "language_model", "region_encoder", "detection_decoder")
@@ -257,3 +258,20 @@ def test_limits_of_other_weights_are_not_taken(tmp_path, caplog):
     dropped = load_pipeline(LoadOptions(weights=str(folder))).calibration
     assert dropped.domain is None and dropped.least_answer_score == 0.0
     assert "belongs to other weights" in caplog.text
+
+
+def test_threads_are_those_of_the_option(monkeypatch):
+    before, seen = torch.get_num_threads(), []
+
+    def open_engine(file, *, device, options):
+        seen.append(options.threads)
+        return OnnxEngine(file, device=device, options=options)
+
+    monkeypatch.setattr("vl2_ros.runtime.onnxruntime_backend.engine.OnnxEngine", open_engine)
+    try:
+        load("", backend="torch", threads=3)
+        assert torch.get_num_threads() == 3
+        load("", backend="onnxruntime", threads=1)
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}

@@ -20,6 +20,7 @@ BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt", "tensorrt-rtx")
 #: Far more than any checkpoint cuts an image into.
 MAX_TILES = 64
 PRECISIONS = ("auto", "float32", "bfloat16")
+MAX_THREADS = 1024
 _model = partial(parameter, panel="Model")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 
@@ -72,6 +73,14 @@ class LoadOptions:
         "fewer make prompts shorter and answers faster, with less detail; 0: the checkpoint's own",
         least=0,
         most=MAX_TILES,
+        metavar="COUNT",
+    )
+    threads: int = _model(
+        0,
+        "Threads that compute one graph on the CPU; 0: one for each core, or as OMP_NUM_THREADS "
+        "says on torch",
+        least=0,
+        most=MAX_THREADS,
         metavar="COUNT",
     )
     memory_budget_mb: float = _model(

@@ -180,7 +180,13 @@ def _load_torch(
     report: LoadListener,
 ) -> Engines:
     identity.start()
+    import torch
+
     from vl2_ros.runtime.torch_backend.loading import load_torch_engines
+
+    if options.threads:
+        # Of the whole process: torch has no threads of one network.
+        torch.set_num_threads(options.threads)
 
     def report_bytes(done: int, total: int) -> None:
         scale, unit = (1e9, "GB") if total >= 1e9 else (1e6, "MB")
@@ -208,9 +214,9 @@ def _choose_library(backend: str, options: LoadOptions, progress: LoadListener) 
             machine = f"{library.find_runtime()} on {open_device(device).name}"
             load = partial(TensorRTEngine, library=library, device=device)
             return FirstLoad(load, machine, is_required=options.verify, progress=progress)
-        from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
+        from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine, OnnxOptions
 
-        return partial(OnnxEngine, device=device)
+        return partial(OnnxEngine, device=device, options=OnnxOptions(options.threads))
     except ImportError as error:
         raise EngineError(
             f"the backend {backend} cannot be loaded ({error}); install its library, or take "
