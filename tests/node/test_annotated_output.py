@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ class Outlet:
     def __init__(self, subscribers: int = 1) -> None:
         self.subscribers = subscribers
         self.messages: list = []
+        self.threads: Counter[threading.Thread] = Counter()
         self.is_open = threading.Event()
         self.is_open.set()
         self.changed = threading.Condition()
@@ -45,6 +47,7 @@ class Outlet:
         assert self.is_open.wait(PATIENCE_S)
         with self.changed:
             self.messages.append(message)
+            self.threads[threading.current_thread()] += 1
             self.changed.notify_all()
 
     def stamps(self) -> list[int]:
@@ -167,3 +170,16 @@ def test_the_end_does_not_wait_longer_than_it_may(drawing, raw):
     drawing.publish(make_answers(3)[0])
     raw.wait_for(lambda: len(raw.messages) == 2)
     assert raw.stamps() == [1, 3], "what waited at the end was dropped"
+
+
+def test_a_thread_that_ends_late_draws_nothing_of_the_next_one(drawing, raw):
+    raw.is_open.clear()
+    drawing.publish(make_answers(1)[0])
+    raw.wait_for(lambda: raw.held == 1)
+    drawing.finish(0.0)
+    for command in "bc":
+        drawing.publish(make_answers(2, command=command)[0])
+    raw.wait_for(lambda: raw.held == 2)
+    raw.is_open.set()
+    raw.wait_for(lambda: len(raw.messages) == 3)
+    assert sorted(raw.threads.values()) == [1, 2]

@@ -46,6 +46,17 @@ def test_a_limit_of_any_group_above_counts_and_its_file_cache_is_free(proc, tmp_
     assert find_free_memory(proc, tmp_path / "cgroup").resident == 6 * GIB
 
 
+@pytest.mark.parametrize("group", ["docker/one", "docker", "."])
+def test_limits_of_version_1_count_as_well(proc, tmp_path, group):
+    (proc / "self" / "cgroup").write_text("3:cpu,cpuacct:/\n2:memory:/docker/one\n0::/\n")
+    folder = tmp_path / "cgroup" / "memory" / group
+    folder.mkdir(parents=True)
+    (folder / "memory.limit_in_bytes").write_text(f"{8 * GIB}\n")
+    (folder / "memory.usage_in_bytes").write_text(f"{3 * GIB}\n")
+    (folder / "memory.stat").write_text(f"cache {GIB}\ntotal_cache {GIB}\ntotal_shmem 0\n")
+    assert find_free_memory(proc, tmp_path / "cgroup").resident == 6 * GIB
+
+
 def test_a_group_over_its_limit_leaves_nothing(proc, tmp_path):
     limit_group(tmp_path / "cgroup" / "robot", str(GIB), 2 * GIB, 0)
     assert find_free_memory(proc, tmp_path / "cgroup").resident == 0

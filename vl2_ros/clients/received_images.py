@@ -41,10 +41,25 @@ class ReceivedImages:
             name, keep = f"{topic}/compressed", self._keep(store_compressed_image)
             transport.subscribe(name, COMPRESSED_IMAGE_TYPE, qos, keep)
 
-    def wait_for(self, stamp_ns: int, timeout_s: float) -> bool:
-        """Wait until an image has been received; False when it was not within the time."""
+    def wait_for(self, stamp_ns: int, timeout_s: float, *, or_later: bool = False) -> bool:
+        """Wait until an image has been received.
+
+        Args:
+            stamp_ns: its stamp.
+            timeout_s: most seconds.
+            or_later: a later image ends the wait: the sender skips images and goes back to none.
+
+        Returns:
+            Whether the image is there.
+        """
+
+        def is_over() -> bool:
+            newest = next(reversed(self._by_stamp), -1)
+            return stamp_ns in self._by_stamp or (or_later and newest > stamp_ns)
+
         with self._changed:
-            return self._changed.wait_for(lambda: stamp_ns in self._by_stamp, timeout_s)
+            self._changed.wait_for(is_over, timeout_s)
+            return stamp_ns in self._by_stamp
 
     def find(self, stamp_ns: int) -> StoredImage | None:
         """Return a received image, None when it is not among the last."""

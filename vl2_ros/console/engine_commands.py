@@ -146,9 +146,7 @@ def verify(model: Checkpoint, engines: EnginesFolder = None, as_json: AsJson = F
         raise EngineError(f"no engines in {store.folder}; build them with `vl2 engines build`")
     has_own = all(one.samples for one in published.values())
     source = None if has_own else _find_exported(store, model)
-    verdicts = [
-        verify_engine(one, _make_builder_of(one.built_with), source) for one in published.values()
-    ]
+    verdicts = [verify_engine(one, _make_builder_of(one), source) for one in published.values()]
     rows = [
         {
             "graph": one.graph,
@@ -266,22 +264,26 @@ def _export(
     )
 
 
-def _make_builder_of(built_with: str) -> Builder:
-    """Return a builder that loads engines of a library."""
+def _make_builder_of(file: EngineFile) -> Builder:
+    """Return a builder that loads an engine, with the library and for the GPUs it was built for."""
     from vl2_ros.export.engine_builders import make_builder
     from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
+    from vl2_ros.runtime.tensorrt_backend.library import read_target
 
-    backend = built_with.partition(" ")[0] or "onnxruntime"
+    backend = file.built_with.partition(" ")[0] or "onnxruntime"
     any_graph = {"vae_decoder": GraphProfile("vae_decoder", "float32", ({},))}
     device = "cpu" if backend == "onnxruntime" else "cuda"
-    return make_builder(EngineProfile("any", backend, any_graph, device))
+    targets = read_target(file.built_for)
+    return make_builder(
+        EngineProfile("any", backend, any_graph, device, compute_capabilities=targets)
+    )
 
 
 def _find_state(file: EngineFile) -> str:
     try:
         file.check()
         file.check_samples()
-        builder = _make_builder_of(file.built_with)
+        builder = _make_builder_of(file)
         builder.check_built(file)
     except EngineError as error:
         return str(error)

@@ -153,9 +153,13 @@ def _save_received(received: ReceivedResult, path: Path, drawn: ReceivedImages) 
     result = received.result
 
     def find_overlay() -> np.ndarray | None:
-        if received.status.name != "OK" or not drawn.wait_for(result.stamp_ns, _LAST_WORD_S):
+        stamp_ns = result.stamp_ns
+        if received.status.name != "OK":
             return None
-        image = drawn.find(result.stamp_ns)
+        # The node draws the newest answer of a command and skips others when it is behind.
+        if not drawn.wait_for(stamp_ns, _LAST_WORD_S, or_later=True):
+            return None
+        image = drawn.find(stamp_ns)
         return None if image is None else image.decode().rgb
 
     files = save_drawn(result, path, find_overlay)

@@ -63,7 +63,7 @@ TIMING_CACHE = "timing.cache"
 EXPORT_FILE = "export.json"
 _OWN_FILE = re.compile(
     r"([a-z_]+(?:\.[a-z_]+)?\.[0-9a-f]{16})"
-    r"\.(onnx|plan|json|verified\.json|sample\d+\.npz|answers\.npz)(\.part)?"
+    r"\.(onnx|plan|json|verified\.json|sample\d+\.npz|answers\.npz)(\.\d+)?(\.part)?"
 )
 
 #: Runs a new engine on stored inputs; returns how far each output is from torch's.
@@ -288,7 +288,7 @@ class EngineStore:
                 path
                 for path in sorted(self.folder.iterdir())
                 if (named := _OWN_FILE.fullmatch(path.name))
-                and (path.suffix == PART or named.group(1) not in kept)
+                and (path.suffix == PART or named.group(3) or named.group(1) not in kept)
             ]
             if everything:
                 own = (FILE_NAME, EMBEDDINGS, TIMING_CACHE)

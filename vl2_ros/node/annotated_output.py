@@ -93,6 +93,7 @@ class DrawingThread:
         self._changed = threading.Condition()
         self._waiting: OrderedDict[tuple[str, str], Answer] = OrderedDict()
         self._thread: threading.Thread | None = None
+        self._ending: threading.Thread | None = None
 
     def publish(self, answer: Answer) -> None:
         """Let an answer be drawn soon, in place of an older one of its command; returns at once."""
@@ -113,9 +114,12 @@ class DrawingThread:
         end_s = time.monotonic() + timeout_s
         with self._changed:
             thread, self._thread = self._thread, None
+            self._ending = thread
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._waiting, timeout_s)
             self._waiting.clear()
+            # One that still draws takes nothing of a thread that is started after it.
+            self._ending = None
         if thread is not None and thread is not threading.current_thread():
             thread.join(max(0.0, end_s - time.monotonic()))
 
@@ -128,7 +132,7 @@ class DrawingThread:
         own = threading.current_thread()
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._thread is not own)
-            if not self._waiting:
+            if not self._waiting or own not in (self._thread, self._ending):
                 return None
             _, answer = self._waiting.popitem(last=False)
             self._changed.notify_all()

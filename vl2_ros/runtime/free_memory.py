@@ -26,12 +26,28 @@ class FreeMemory:
     addresses: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _GroupFiles:
+    """Names of the files of a memory group, and of lines in its memory.stat."""
+
+    limit: str
+    used: str
+    cache: str
+    shared: str
+
+
+_VERSION_1 = _GroupFiles(
+    "memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache", "total_shmem"
+)
+_VERSION_2 = _GroupFiles("memory.max", "memory.current", "file", "shmem")
+
+
 def find_free_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> FreeMemory:
     """Return what the machine and every group above this process leave.
 
     Args:
         proc: where the kernel shows processes.
-        cgroups: where it shows control groups, of version 2.
+        cgroups: where it shows control groups, of version 1 or 2.
     """
     found = [_find_available(proc), *_list_group_rests(proc, cgroups)]
     known = [one for one in found if one is not None]
@@ -46,18 +62,23 @@ def _find_available(proc: Path) -> int | None:
 def _list_group_rests(proc: Path, cgroups: Path) -> Iterator[int]:
     """Yield what each limited group has left; its file cache gives way and counts as free."""
     for line in _read(proc / "self" / "cgroup").splitlines():
-        number, _, path = line.partition("::")
-        if number != "0":
-            continue
-        group = cgroups / path.strip("/")
-        for one in (group, *group.parents):
-            limit, used = _read(one / "memory.max").strip(), _read(one / "memory.current").strip()
-            if limit.isdecimal() and used.isdecimal():
-                held = _read_table(one / "memory.stat")
-                cache = held.get("file", 0) - held.get("shmem", 0)
-                yield int(limit) - int(used) + max(0, cache)
-            if one == cgroups:
-                break
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if not controllers:
+            yield from _list_rests(cgroups, path, _VERSION_2)
+        elif "memory" in controllers.split(","):
+            yield from _list_rests(cgroups / "memory", path, _VERSION_1)
+
+
+def _list_rests(root: Path, path: str, names: _GroupFiles) -> Iterator[int]:
+    group = root / path.strip("/")
+    for one in (group, *group.parents):
+        limit, used = _read(one / names.limit).strip(), _read(one / names.used).strip()
+        if limit.isdecimal() and used.isdecimal():
+            held = _read_table(one / "memory.stat")
+            cache = held.get(names.cache, 0) - held.get(names.shared, 0)
+            yield int(limit) - int(used) + max(0, cache)
+        if one == root:
+            break
 
 
 def _find_addresses(proc: Path) -> int | None:

@@ -18,13 +18,11 @@ def result_to_json(result: Result, *, with_masks: bool = False) -> dict[str, Any
 
     Returns:
         `text`, `raw_text`, `in_domain`, `answer_score` and `answer_age` as the result has them,
-        `routes`,
-        `instances` (route, label, score, box_xyxy in camera pixels; track_id where it has a track;
-        of poses also keypoints with name, xy and score, and skeleton_edges, pairs of indices into
-        them), `counts`
-        of them for each phrase, `classes` of the label map (class_id, label, pixels), `images`
-        that were generated or edited (route, width, height, seed, steps, scheduler; no pixels),
-        `stage_ms`, and what names the command and the frame.
+        `routes`, `instances` (route, label, score, box_xyxy in camera pixels; track_id where it has
+        a track; of poses also keypoints with name, xy and score, and skeleton_edges, pairs of
+        indices into them), `counts` of them for each phrase, `classes` of the label map (class_id,
+        label, pixels), `images` that were generated or edited (route, width, height, seed, steps,
+        scheduler; no pixels), `stage_ms`, and what names the command and the frame.
     """
     return {
         "command_id": result.command_id,

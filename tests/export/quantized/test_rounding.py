@@ -31,6 +31,14 @@ def test_a_column_is_off_by_half_a_step_at_most(weights):
     assert np.abs(rounded.values).max() == 127
 
 
+def test_small_columns_keep_their_signs(weights):
+    weights *= 1e-3 / 0.02 / 4
+    weights[:, ::2] *= 0.05
+    rounded = round_columns(weights)
+    signs = rounded.values * weights
+    assert (signs >= 0).all() and rounded.values.min() == -127
+
+
 def test_scales_are_such_that_float16_has_them(weights):
     for rounded in (round_columns(weights), round_blocks(weights, 128)):
         scales = rounded.scales

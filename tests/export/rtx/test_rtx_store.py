@@ -226,6 +226,9 @@ def test_unused_calls_and_records_are_cleaned_with_their_plan(set_gpu, source, s
     }
     new.check_samples()
     assert list(find_verified(new)) == [HERE]
+    left = record_path(new).with_name(f"{record_path(new).name}.123")
+    left.write_text("of a process that was killed")
+    assert store.clean() == [left]
     store.clean(everything=True)
     assert [path.name for path in store.folder.iterdir()] == ["engines.lock"]
 

@@ -14,7 +14,7 @@ from vl2_ros.node.messages.result_messages import (
     SPATIAL_TOPICS,
     ResultMessages,
 )
-from vl2_ros.node.messages.rle import decode_mask
+from vl2_ros.node.messages.rle import read_mask
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.structures import (
     UNLABELLED,
@@ -99,7 +99,7 @@ def test_instance_is_the_detection_in_pixels():
     expected = make_detections(FRAME).masks
     for instance, mask in zip(result.instances, expected, strict=True):
         wire = instance.mask
-        np.testing.assert_array_equal(decode_mask(wire.height, wire.width, wire.counts), mask)
+        np.testing.assert_array_equal(read_mask(wire).decode(), mask)
 
 
 def test_what_is_not_known_is_empty_or_zero_on_the_wire():

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.node.messages.rle import decode_mask
 from vl2_ros.structures import MaskCrop, RunLengths
 from vl2_ros.views.result_json import encode_rle
 
@@ -30,7 +29,7 @@ def test_masks_come_back_and_counts_are_those_of_coco(height, width, share, seed
     assert crop.encode((height, width)).counts.tolist() == wanted
     assert crop.encode((height, width)).counts.dtype == np.uint32
     assert encode_rle(mask) == {"size": [height, width], "counts": wanted}
-    np.testing.assert_array_equal(decode_mask(height, width, counts), mask)
+    np.testing.assert_array_equal(RunLengths((height, width), counts).decode(), mask)
 
 
 def test_other_dtype_is_refused():
@@ -43,14 +42,14 @@ def test_other_dtype_is_refused():
 @pytest.mark.parametrize("counts", [[], [3], [1, 4], [2**32 - 1, 2**32 - 1]])
 def test_runs_that_do_not_fill_the_image_are_refused(counts):
     with pytest.raises(InputError, match=r"add up to \d+, expected 4 for 2x2"):
-        decode_mask(2, 2, np.array(counts, np.uint32))
+        RunLengths((2, 2), np.array(counts, np.uint32)).decode()
 
 
 def test_zero_runs_are_allowed():
-    mask = decode_mask(2, 2, np.array([0, 1, 0, 1, 2], np.uint32))
+    mask = RunLengths((2, 2), np.array([0, 1, 0, 1, 2], np.uint32)).decode()
     np.testing.assert_array_equal(mask, [[True, False], [True, False]])
 
 
 def test_huge_mask_is_refused_before_it_is_made():
     with pytest.raises(InputError, match="over the limit"):
-        decode_mask(20000, 20000, np.array([400_000_000], np.uint32))
+        RunLengths((20000, 20000), np.array([400_000_000], np.uint32)).decode()

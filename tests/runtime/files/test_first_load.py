@@ -13,6 +13,7 @@ import pytest
 from tests.export.engine_folders import export_mapper, find_mapper
 from vl2_ros.errors import EngineError
 from vl2_ros.export.store_files import hash_file
+from vl2_ros.runtime.files.answer_gate import script_path
 from vl2_ros.runtime.files.engine_files import EngineFile
 from vl2_ros.runtime.files.first_load import FirstLoad, find_verified, record_path
 from vl2_ros.runtime.files.parity_gate import find_samples
@@ -152,3 +153,11 @@ def test_a_stored_call_that_is_damaged_or_gone_is_named_before_anything_is_loade
     with pytest.raises(EngineError, match=r"sample0\.npz.*export the engines again"):
         FirstLoad(load, HERE)(file)
     assert load.runs == 0
+
+
+def test_an_engine_with_stored_answers_alone_cannot_be_verified(file):
+    answers = script_path(file.path)
+    answers.write_bytes(b"answers")
+    lacking = replace(file, samples=((answers, hash_file(answers)),))
+    with pytest.raises(EngineError, match=r"no stored calls to be verified with.*again"):
+        FirstLoad(OnnxEngine, HERE)(lacking)

@@ -18,7 +18,7 @@ from tests.runtime.tensorrt_backend.test_tensorrt_engine import (
 )
 from vl2_ros.errors import EngineError
 from vl2_ros.runtime.tensorrt_backend.build import PlanOrder, build_plan
-from vl2_ros.runtime.tensorrt_backend.library import describe_target, is_target
+from vl2_ros.runtime.tensorrt_backend.library import describe_target, is_target, read_target
 
 FIXED, OPEN = {"image_slots": (4, 4, 4)}, {"image_slots": (5, 6, 8)}
 
@@ -140,6 +140,7 @@ def test_what_a_library_does_not_build_is_refused(monkeypatch, tmp_path, version
 )
 def test_targets_are_described_and_found_again(named, described, fitting, others):
     assert describe_target(named) == described
+    assert set(read_target(described)) == set(named)
     assert all(is_target(described, one) for one in fitting)
     assert not any(is_target(described, one) for one in others)
     assert not any(is_target("NVIDIA Orin sm_87", one) for one in fitting)

@@ -63,7 +63,8 @@ def round_columns(weights: np.ndarray) -> RoundedWeights:
     for start in range(0, weights.shape[1], _COLUMNS):
         part = weights[:, start : start + _COLUMNS].astype(np.float32)
         scale = _scale_of(np.abs(part).max(axis=0), 127)
-        values[:, start : start + _COLUMNS] = np.rint(part / scale)
+        # A small scale, rounded to float16, may be too small by some percent.
+        values[:, start : start + _COLUMNS] = np.clip(np.rint(part / scale), -127, 127)
         scales[start : start + _COLUMNS] = scale
     return RoundedWeights(values, scales, 0)
 

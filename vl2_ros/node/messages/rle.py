@@ -9,24 +9,6 @@ import numpy as np
 from vl2_ros.structures import RunLengths
 
 
-def decode_mask(height: int, width: int, counts: np.ndarray) -> np.ndarray:
-    """Decode a mask.
-
-    Args:
-        height: rows.
-        width: columns.
-        counts: (R,) whole numbers: alternating runs down the columns, the first one outside; a run
-            may be 0.
-
-    Returns:
-        (H, W) bool.
-
-    Raises:
-        InputError: if the runs do not add up to the size, or the size is over the pixel limit.
-    """
-    return RunLengths((height, width), counts).decode()
-
-
 def read_mask(message: Any) -> RunLengths:
     """Read a vl2_ros/InstanceMask; no pixel of it is made.
 

@@ -21,7 +21,7 @@ from vl2_ros.processing.results.detection import Selection, select_instances
 from vl2_ros.runtime.engine import Engine, to_numpy
 from vl2_ros.runtime.files.engine_files import EngineFile, EngineFiles
 from vl2_ros.runtime.language.graph_language import EmbeddingTables, load_embedding_tables
-from vl2_ros.runtime.language.speaking import Prompt, Speaker, Spoken
+from vl2_ros.runtime.language.speaking import BatchSpeaker, Prompt, Spoken
 from vl2_ros.structures import Route
 
 #: Share of the commands whose routing tokens may differ.
@@ -179,10 +179,12 @@ def compare_answers(
     )
 
 
-def make_speaker(engine: Engine, tables: EmbeddingTables, source: EngineFile, rows: int) -> Speaker:
+def make_speaker(
+    engine: Engine, tables: EmbeddingTables, source: EngineFile, rows: int
+) -> BatchSpeaker:
     """Return what answers with an engine of an exported file."""
     layers, heads, width = (source.fixed_size(axis) for axis in ("layers", "heads", "head_width"))
-    return Speaker(engine, tables, (layers, heads, width), rows, MOST_TOKENS)
+    return BatchSpeaker(engine, tables, (layers, heads, width), rows, MOST_TOKENS)
 
 
 def _pairs(script: AnswerScript, given: Sequence[Spoken]) -> list[tuple[Spoken, Spoken]]:

@@ -132,6 +132,11 @@ class FirstLoad:
         _log.info("%s, where it has not run before", what)
         answers = script_path(file.path)
         calls = [path for path, _ in file.samples if path != answers]
+        if not calls:
+            raise EngineError(
+                f"{file.path} has no stored calls to be verified with; copy its folder again, or "
+                "build it again with `vl2 engines build`"
+            )
         misses = compare_calls(
             engine, calls, file.precision, lambda done, total: self.progress(what, done / total)
         )

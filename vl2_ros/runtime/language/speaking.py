@@ -45,7 +45,7 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Speaker:
+class BatchSpeaker:
     """Answers prompts with one engine.
 
     Attributes:
@@ -124,7 +124,7 @@ class Speaker:
 class _Batch:
     """Rows that share calls; what is shorter than the longest is padded behind."""
 
-    def __init__(self, speaker: Speaker, rows: int) -> None:
+    def __init__(self, speaker: BatchSpeaker, rows: int) -> None:
         layers, heads, width = speaker.cache_shape
         self._engine, self._rows = speaker.engine, rows
         self._names = [name for one in _CACHE for name in layer_names(one, layers)]

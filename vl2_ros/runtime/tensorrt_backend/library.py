@@ -137,12 +137,17 @@ def describe_target(compute_capabilities: Sequence[str]) -> str:
     return _NAMED_GPUS + ", ".join(ordered)
 
 
+def read_target(built_for: str) -> tuple[str, ...]:
+    """Return the compute capabilities that `describe_target` named; none for any other device."""
+    named = built_for.removeprefix(_NAMED_GPUS)
+    return () if named == built_for else tuple(named.split(", "))
+
+
 def is_target(built_for: str, compute_capability: tuple[int, int]) -> bool:
     """Return whether a GPU is one of those that `describe_target` names."""
     if built_for == _ANY_GPU:
         return compute_capability >= _ANY_GPU_FROM
-    named = built_for.removeprefix(_NAMED_GPUS)
-    return named != built_for and "{}.{}".format(*compute_capability) in named.split(", ")
+    return "{}.{}".format(*compute_capability) in read_target(built_for)
 
 
 def set_target(

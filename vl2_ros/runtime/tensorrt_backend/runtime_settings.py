@@ -7,6 +7,7 @@ which may come from elsewhere.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ class RuntimeSettings:
         content = None if self._cache is None else self._cache.serialize()
         if content is None:
             return
-        part = self._kernels.with_name(self._kernels.name + ".part")
+        # Other processes may write theirs at the same time.
+        part = self._kernels.with_name(f"{self._kernels.name}.{os.getpid()}.part")
         try:
             self._kernels.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(content)

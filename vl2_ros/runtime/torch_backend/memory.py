@@ -181,7 +181,7 @@ def _count_decoder(demand: Demand, largest: LargestInput) -> int:
 
 
 def _describe_free(free: FreeMemory) -> str:
-    if free.addresses is None or (free.resident or free.addresses) < free.addresses:
+    if free.addresses is None or (free.resident is not None and free.resident < free.addresses):
         return _format(free.resident or 0)
     return f"{_format(free.addresses)} of the limit of this process (ulimit -v)"
 
