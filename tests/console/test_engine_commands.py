@@ -124,7 +124,7 @@ def test_checking_nothing_says_how_to_build(tmp_path, capsys):
 
 def test_an_unknown_profile_names_the_shipped_ones(engines, capsys):
     assert build("toaster", engines) == 2
-    assert "cpu, discrete, orin, rtx" in capsys.readouterr().err
+    assert "cpu, cpu-int8, discrete, orin, rtx" in capsys.readouterr().err
 
 
 def test_a_trusted_plan_is_written_down_once(tmp_path, capsys):

@@ -18,12 +18,12 @@ from vl2_ros.export.engine_profile import (
 from vl2_ros.model.graphs import GRAPHS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SHIPPED = sorted((REPOSITORY / "engines").glob("*.yaml"))
+SHIPPED = sorted((REPOSITORY / "engines").glob("*.yaml"), key=lambda path: path.stem)
 SMALL = {"backend": "onnxruntime", "graphs": {"denoiser": {"shapes": [{"images": [1, 2, 3]}]}}}
 
 
 def test_a_profile_of_each_kind_of_machine_is_shipped_and_found_by_name():
-    assert [path.stem for path in SHIPPED] == ["cpu", "discrete", "orin", "rtx"]
+    assert [path.stem for path in SHIPPED] == ["cpu", "cpu-int8", "discrete", "orin", "rtx"]
     assert {name: path.resolve() for name, path in list_shipped_profiles().items()} == {
         path.stem: path for path in SHIPPED
     }
@@ -33,7 +33,7 @@ def test_a_profile_of_each_kind_of_machine_is_shipped_and_found_by_name():
 def test_every_shipped_profile_loads(path):
     profile = load_profile(find_profile(path.stem))
     assert profile.name == path.stem
-    assert (profile.backend == "onnxruntime") == (path.stem == "cpu")
+    assert (profile.backend == "onnxruntime") == path.stem.startswith("cpu")
     assert set(profile.graphs) <= set(GRAPHS)
     for graph in ("vision_encoder", "language_model", "detection_decoder", "pose_decoder"):
         assert set(profile.graphs[graph].axes) == set(changing_axes(graph))
@@ -125,7 +125,7 @@ def test_what_is_no_yaml_or_no_profile_is_reported(tmp_path):
     (tmp_path / "x.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match=r"cannot read the profile .*x\.yaml"):
         load_profile(tmp_path / "x.yaml")
-    with pytest.raises(ConfigError, match="no profile 'toaster'.*cpu, discrete, orin, rtx"):
+    with pytest.raises(ConfigError, match="no profile 'toaster'.*cpu, cpu-int8, discrete, orin"):
         find_profile("toaster")
 
 

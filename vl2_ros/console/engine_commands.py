@@ -50,8 +50,8 @@ def build(
     profile: Annotated[
         str,
         typer.Option(
-            help="YAML file, or name of a shipped one: cpu, discrete, orin, rtx.",
-            autocompletion=complete("cpu", "discrete", "orin", "rtx"),
+            help="YAML file, or name of a shipped one: cpu, cpu-int8, discrete, orin, rtx.",
+            autocompletion=complete("cpu", "cpu-int8", "discrete", "orin", "rtx"),
         ),
     ] = "cpu",
     compute_capability: Annotated[

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from vl2_ros.documents import is_file
 from vl2_ros.errors import ConfigError, EngineError
 from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.runtime.engine import Engine
-from vl2_ros.runtime.files.engine_files import EngineFile
+from vl2_ros.runtime.files.engine_files import WEIGHTS_SUFFIX, EngineFile
 from vl2_ros.runtime.tensorrt_backend.build_progress import BuildProgress
 from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES, describe_target, is_target
 from vl2_ros.runtime.tensorrt_backend.trusted_plans import TrustedPlans
@@ -18,8 +20,21 @@ if TYPE_CHECKING:
     from vl2_ros.runtime.cuda_memory import DeviceMemory
 
 Listener = Callable[[BuildProgress], None]
-#: ONNX files larger than this keep their weights in a file beside them.
-_LARGEST_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePaths:
+    """Where a build writes.
+
+    Attributes:
+        engine: the file; it gets its final name when it is whole.
+        weights: for weights beside it, under the final name, as the engine contains that.
+        timing_cache: kernel times measured so far, of all builds in the folder.
+    """
+
+    engine: Path
+    weights: Path
+    timing_cache: Path
 
 
 class Builder(Protocol):
@@ -46,9 +61,9 @@ class Builder(Protocol):
     is_for_others: bool
 
     def build(
-        self, onnx: Path, profile: GraphProfile, out: Path, timing_cache: Path, progress: Listener
+        self, onnx: Path, profile: GraphProfile, out: EnginePaths, progress: Listener
     ) -> None:
-        """Write the engine of one graph.
+        """Write the engine of one graph, and its weights beside it where it does not hold them.
 
         Raises:
             EngineError: if the file cannot be read or built.
@@ -107,17 +122,14 @@ class OnnxRuntimeBuilder:
         self.options: Mapping[str, int | bool | str] = {}
 
     def build(
-        self, onnx: Path, profile: GraphProfile, out: Path, timing_cache: Path, progress: Listener
+        self, onnx: Path, profile: GraphProfile, out: EnginePaths, progress: Listener
     ) -> None:
         """Write the optimised graph; shapes need not be known."""
-        beside = onnx.with_name(onnx.name + ".data")
-        if beside.exists() or onnx.stat().st_size > _LARGEST_BYTES:
-            raise EngineError(
-                f"{onnx} keeps its weights in a file of its own, which an optimised graph cannot; "
-                f"serve the exported folder {onnx.parent} itself"
-            )
+        has_own = is_file(onnx.with_name(onnx.name + WEIGHTS_SUFFIX))
         progress(BuildProgress("optimising the graph", 0.0, None))
-        self._library.optimise_graph(onnx, out, device=self._device)
+        self._library.optimise_graph(
+            onnx, out.engine, weights=out.weights if has_own else None, device=self._device
+        )
         progress(BuildProgress("optimised", 1.0, 0.0))
 
     def load(self, file: EngineFile, *, just_built: bool = False) -> Engine:
@@ -196,9 +208,9 @@ class TensorRTBuilder:
         return f"{self.runtime} on {memory.name}"
 
     def build(
-        self, onnx: Path, profile: GraphProfile, out: Path, timing_cache: Path, progress: Listener
+        self, onnx: Path, profile: GraphProfile, out: EnginePaths, progress: Listener
     ) -> None:
-        """Build a plan; takes minutes."""
+        """Build a plan, which holds its weights; takes minutes."""
         order = self._build.PlanOrder(
             profile.graph,
             profile.shapes,
@@ -208,7 +220,12 @@ class TensorRTBuilder:
             self._profile.compute_capabilities,
         )
         self._build.build_plan(
-            onnx, out, order, self._library, timing_cache=timing_cache, progress=progress
+            onnx,
+            out.engine,
+            order,
+            self._library,
+            timing_cache=out.timing_cache,
+            progress=progress,
         )
 
     def load(self, file: EngineFile, *, just_built: bool = False) -> Engine:

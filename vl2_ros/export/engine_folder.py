@@ -25,7 +25,6 @@ from vl2_ros.export.full_size.mapped_network import MappedNetwork
 from vl2_ros.export.onnx_export import (
     MOST_INLINE_BYTES,
     OPSET,
-    WEIGHTS_SUFFIX,
     AxisSize,
     export_onnx,
 )
@@ -48,7 +47,7 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.parts import PARTS, PERCEPTION_PARTS, SAFETY_CHECKER, graph_of
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.diffusion.safety import read_checked_images
-from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, FORMAT
+from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, FORMAT, WEIGHTS_SUFFIX
 from vl2_ros.runtime.files.weights_identity import identify_weights
 from vl2_ros.runtime.language.graph_language import TOKEN_EMBEDDINGS
 
@@ -59,9 +58,6 @@ _MOST_REGIONS, _MOST_ROWS = 16, 8
 #: Rows of a denoising step: without guidance, of generation, of editing.
 _IMAGES = (1, 2, 3)
 _SIDES = ("height", "width")
-#: Most weights inside of a file that is not for ONNX Runtime, which wants them there to optimise
-#: it: writing takes four times their size.
-_MOST_WRITTEN_BYTES = 1 << 28
 #: Rows of a table that are compared at a time.
 _BLOCK_ROWS = 1024
 #: The file of weights in a checkpoint folder that graphs may refer to.
@@ -163,7 +159,6 @@ def export_engines(
                 sizes = _size_generator(model, name, generated_hw)
             sizes |= dict(request.axes)
             options: dict[str, Any] = {"precision": precision, "is_compact": is_compact}
-            options["most_inline_bytes"] = MOST_INLINE_BYTES if is_compact else _MOST_WRITTEN_BYTES
             options |= {"weights": stored, "network": network}
             entries[name] = (
                 _export_quantised(weights, name, sizes, out, request.precision, options)

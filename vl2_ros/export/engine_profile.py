@@ -222,9 +222,9 @@ def _check_sides(name: str, sides: tuple[int, int] | None, multiple: int) -> Non
 def list_shipped_profiles() -> dict[str, Path]:
     """Return the profiles that come with the package: name -> file."""
     for folder in _SHIPPED:
-        found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+        found = {path.stem: path for path in folder.glob("*.yaml")}
         if found:
-            return found
+            return dict(sorted(found.items()))
     return {}
 
 

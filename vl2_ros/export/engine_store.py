@@ -3,6 +3,7 @@
     engines.json                        the engines to load, read by the runtime
     embeddings.safetensors              what the language model needs beside its graph
     <name>.<identity>.onnx or .plan     an accepted engine
+    <name>.<identity>.onnx.data         its weights, where it does not hold them
     <name>.<identity>.json              what it was built from, when, and how close it is to torch
     <name>.<identity>.sample0.npz       a call to verify it on other machines, where it is for them
     <name>.<identity>.verified.json     the machines on which it was verified
@@ -26,7 +27,7 @@ from typing import Any
 
 from vl2_ros.documents import is_file, read_json_object
 from vl2_ros.errors import EngineError
-from vl2_ros.export.engine_builders import Builder
+from vl2_ros.export.engine_builders import Builder, EnginePaths
 from vl2_ros.export.engine_identity import EngineRecipe
 from vl2_ros.export.engine_profile import GraphProfile
 from vl2_ros.export.store_files import (
@@ -35,6 +36,7 @@ from vl2_ros.export.store_files import (
     hash_file,
     locked,
     mapped_writes,
+    replaced_with,
     write_json,
     written_whole,
 )
@@ -45,6 +47,7 @@ from vl2_ros.runtime.files.engine_files import (
     EMBEDDINGS,
     FILE_NAME,
     FORMAT,
+    WEIGHTS_SUFFIX,
     AxisRange,
     EngineFile,
     read_engine_files,
@@ -63,7 +66,7 @@ TIMING_CACHE = "timing.cache"
 EXPORT_FILE = "export.json"
 _OWN_FILE = re.compile(
     r"([a-z_]+(?:\.[a-z_]+)?\.[0-9a-f]{16})"
-    r"\.(onnx|plan|json|verified\.json|sample\d+\.npz|answers\.npz)(\.\d+)?(\.part)?"
+    r"\.(onnx|onnx\.data|plan|json|verified\.json|sample\d+\.npz|answers\.npz)(\.\d+)?(\.part)?"
 )
 
 #: Runs a new engine on stored inputs; returns how far each output is from torch's.
@@ -155,8 +158,10 @@ class EngineStore:
         path = self.folder / f"{recipe.stem}{builder.suffix}"
         began = time.time()
         samples = self._keep_samples(source, path) if builder.is_for_others else ()
-        with written_whole(path) as part:
-            builder.build(source.path, profile, part, self.folder / TIMING_CACHE, progress)
+        weights = path.with_name(path.name + WEIGHTS_SUFFIX)
+        with written_whole(path) as part, replaced_with(path, weights):
+            out = EnginePaths(part, weights, self.folder / TIMING_CACHE)
+            builder.build(source.path, profile, out, progress)
             new = EngineFile(
                 source.name,
                 part,
@@ -166,9 +171,10 @@ class EngineStore:
                 built_with=recipe.runtime,
                 built_for=recipe.device,
                 portable=builder.is_portable,
+                weights=(weights, hash_file(weights)) if is_file(weights) else None,
             )
             misses = _pass(new, builder, gate, self.folder) if builder.machine else ()
-            size = part.stat().st_size
+            size = sum(one.stat().st_size for one in new.list_paths())
         file = replace(new, path=path, samples=samples)
         stored = StoredEngine(file, recipe, began, time.time() - began, size, misses)
         write_json(self.folder / f"{recipe.stem}.json", to_json(stored))

@@ -29,12 +29,12 @@ from vl2_ros.export.weight_storage import (
     store_exact_halves,
 )
 from vl2_ros.model.graphs import GraphSpec, TensorSpec
+from vl2_ros.runtime.files.engine_files import WEIGHTS_SUFFIX
 
 OPSET = 18
-#: Protocol buffers end at 2 GB; larger weights go into a file beside the graph.
-MOST_INLINE_BYTES = 1_800_000_000
-#: Suffix of that file.
-WEIGHTS_SUFFIX = ".data"
+#: Larger weights go into a file beside the graph: writing them inside takes four times their size,
+#: and protocol buffers end at 2 GB.
+MOST_INLINE_BYTES = 1 << 28
 
 #: Size of an axis: a number, or least, best and most where it changes from call to call.
 AxisSize = int | tuple[int, int, int]

@@ -81,6 +81,34 @@ def written_whole(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def replaced_with(path: Path, beside: Path) -> Iterator[None]:
+    """Let the body write a file that belongs to another one; it is deleted if that fails.
+
+    Args:
+        path: the file that refers to it.
+        beside: written under its final name, as that is what `path` contains. Processes that have
+            the old one mapped keep it.
+
+    Raises:
+        EngineError: if it cannot be written.
+    """
+    try:
+        with mapped_writes(path.parent):
+            if beside.exists():
+                # What it belongs to is of no use without it.
+                path.unlink(missing_ok=True)
+                beside.unlink()
+            yield
+            if beside.exists():
+                with beside.open("rb+") as file:
+                    os.fsync(file.fileno())
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
 def write_json(path: Path, document: Any) -> None:
     """Write a JSON file whole or not at all."""
     with written_whole(path) as part:

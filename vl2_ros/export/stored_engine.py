@@ -9,7 +9,13 @@ from typing import Any
 from vl2_ros.documents import check_int, check_number, check_text, read_json_object
 from vl2_ros.errors import EngineError
 from vl2_ros.export.engine_identity import EngineRecipe
-from vl2_ros.runtime.files.engine_files import FORMAT, EngineFile, read_axis, read_samples
+from vl2_ros.runtime.files.engine_files import (
+    FORMAT,
+    EngineFile,
+    read_axis,
+    read_samples,
+    read_weights,
+)
 from vl2_ros.runtime.files.parity_gate import OutputMiss
 
 
@@ -22,7 +28,7 @@ class StoredEngine:
         recipe: what it was built from.
         built_at: seconds since 1970.
         seconds: that the build took.
-        size: of the file in bytes.
+        size: of the file, with the weights beside it, in bytes.
         misses: how far each output was from torch's when it was accepted.
     """
 
@@ -37,7 +43,7 @@ class StoredEngine:
 def to_entry(stored: StoredEngine) -> dict[str, Any]:
     """Make the row of `engines.json`."""
     file = stored.file
-    samples = [{"file": path.name, "sha256": sha256} for path, sha256 in file.samples]
+    samples = [_to_row(*one) for one in file.samples]
     return {
         "file": file.path.name,
         "sha256": file.sha256,
@@ -47,8 +53,13 @@ def to_entry(stored: StoredEngine) -> dict[str, Any]:
         "built_for": file.built_for,
         "portable": file.portable,
         "identity": stored.recipe.identity,
+        **({} if file.weights is None else {"weights": _to_row(*file.weights)}),
         **({"samples": samples} if samples else {}),
     }
+
+
+def _to_row(path: Path, sha256: str) -> dict[str, str]:
+    return {"file": path.name, "sha256": sha256}
 
 
 def to_json(stored: StoredEngine) -> dict[str, Any]:
@@ -78,6 +89,7 @@ def read_sidecar(path: Path) -> StoredEngine | None:
             built_with=recipe.runtime,
             built_for=recipe.device,
             portable=entry["portable"] is True,
+            weights=read_weights(path, entry),
             samples=read_samples(path, entry),
         )
         misses = tuple(OutputMiss(**one) for one in document["misses"])

@@ -43,7 +43,7 @@ def make_profile(
     )
 
 
-@pytest.mark.parametrize("name", ["cpu", "discrete", "orin"])
+@pytest.mark.parametrize("name", ["cpu", "cpu-int8", "discrete", "orin"])
 @pytest.mark.parametrize("weights", ["released", EMBEDDED_WEIGHTS])
 def test_shipped_profiles_take_the_prompts_of_both_models(name, weights, request):
     folder = request.getfixturevalue(weights) if isinstance(weights, str) else weights

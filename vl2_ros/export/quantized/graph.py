@@ -34,6 +34,7 @@ from vl2_ros.export.quantized.rounding import (
     round_compensated,
 )
 from vl2_ros.model.graphs import QUANTISED
+from vl2_ros.runtime.files.engine_files import WEIGHTS_SUFFIX
 
 #: The first one that has int4 and blocks.
 OPSET = 21
@@ -119,7 +120,7 @@ def quantise_graph(
             f"expected activations of {len(products)} matrices, got those of {len(moments)}; "
             "change the module behind the graph so that it multiplies by each matrix once"
         )
-    data = out.with_name(out.name + ".data")
+    data = out.with_name(out.name + WEIGHTS_SUFFIX)
     with _DataFile(data) as file:
         writer = _Rewriter(model, file, precision, form)
         for index, product in enumerate(products):

@@ -25,6 +25,7 @@ from vl2_ros.model.parts import ROUTE_PARTS
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.images.preprocess import preprocess_decoder
 from vl2_ros.processing.language.command_prompt import write_prompt
+from vl2_ros.processing.language.prompt_length import most_image_tiles
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.runtime.engine import to_numpy
 from vl2_ros.runtime.files.answer_gate import AnswerScript, make_speaker
@@ -83,6 +84,10 @@ def make_script(
     """
     model, source = network.model, files.require("language_model")
     tokenizer, processing = load_tokenizer(weights), load_processing(weights)
+    is_small = _count_values(model) <= _MOST_VALUES
+    if not is_small:
+        # Simulated frames show little, and each tile of each command costs float32 minutes.
+        processing = replace(processing, max_tiles=1)
     count = _count_commands(model, processing)
     progress(f"answers to {count} commands")
     asked = _draw_commands(count, _FIRST_SEED, _routes_of(model), tokenizer, processing)
@@ -92,7 +97,6 @@ def make_script(
     module = build_graph(model, "language_model")
     engine = TorchEngine(spec_of(model, "language_model"), module, torch.device("cpu"))
     # A large one is read layer by layer in every call.
-    is_small = _count_values(model) <= _MOST_VALUES
     use = network.filled(module, torch.float32) if is_small else network.streamed(torch.float32)
     with use:
         spoken = dict(make_speaker(engine, tables, source, _ROWS).speak(prompts))
@@ -104,7 +108,8 @@ def make_script(
 
 def _count_commands(model: VisionLLM, processing: ProcessingConfig) -> int:
     """Return how many commands a network can answer in the work that is allowed."""
-    work = _count_values(model) * (processing.vision_tokens * (processing.max_tiles + 1) + 100)
+    prompt = processing.vision_tokens * most_image_tiles(processing) + 100
+    work = _count_values(model) * prompt
     return int(np.clip(_MOST_WORK / work, LEAST_COMMANDS, COMMANDS))
 
 

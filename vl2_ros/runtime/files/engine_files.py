@@ -42,6 +42,8 @@ FILE_NAME = "engines.json"
 FORMAT = 1
 #: Beside the engines: word embeddings and query tables, which are looked up without a graph.
 EMBEDDINGS = "embeddings.safetensors"
+#: Added to the name of a graph: a file with the weights that the graph does not hold.
+WEIGHTS_SUFFIX = ".data"
 
 #: Most stored calls of one engine.
 MAX_SAMPLES = 64
@@ -329,7 +331,7 @@ def _read_graph(path: Path, name: str, entry: Any) -> EngineFile:
             built_with=check_text("built_with", entry.get("built_with", ""), error=EngineError),
             built_for=check_text("built_for", entry.get("built_for", ""), error=EngineError),
             portable=entry.get("portable") is True,
-            weights=_read_file(path, entry["weights"]) if "weights" in entry else None,
+            weights=read_weights(path, entry),
             samples=read_samples(path, entry),
         )
     except EngineError as error:
@@ -337,6 +339,19 @@ def _read_graph(path: Path, name: str, entry: Any) -> EngineFile:
             f"{path} describes the engine of {name} wrongly: expected file, sha256, precision and "
             f"axes as numbers or [least, best, most], got {shorten(entry)}: {error}; {_AGAIN}"
         ) from error
+
+
+def read_weights(path: Path, entry: Mapping[str, Any]) -> tuple[Path, str] | None:
+    """Return the file of weights that an entry names, with its hash; None: the graph holds them.
+
+    Args:
+        path: of the JSON file, in whose folder it lies.
+        entry: of one engine.
+
+    Raises:
+        EngineError: if it is named in another way.
+    """
+    return _read_file(path, entry["weights"]) if "weights" in entry else None
 
 
 def read_samples(path: Path, entry: Mapping[str, Any]) -> tuple[tuple[Path, str], ...]:

@@ -14,6 +14,9 @@ from vl2_ros.runtime.language.graph_language import EmbeddingTables
 
 #: Names of the cache's tensors for so many layers, without `past_`.
 _CACHE = ("keys", "values")
+#: Largest cache of rows that share calls, where they are more than one; it is there twice.
+_MOST_CACHE_BYTES = 1_600_000_000
+_FLOAT32_BYTES = 4
 #: End of a count's name -> the query table that has so many rows.
 _SIZES = (("", "det"), ("_gen", "gen"))
 
@@ -52,7 +55,7 @@ class BatchSpeaker:
         engine: runs `language_model`.
         tables: embeddings and query tables.
         cache_shape: layers, heads and width of a head of the cache.
-        rows: prompts that go through one call.
+        rows: most prompts that go through one call; fewer where their cache would be large.
         most_tokens: longest answer; a longer one is cut.
     """
 
@@ -65,9 +68,15 @@ class BatchSpeaker:
     def speak(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Spoken]]:
         """Yield the index and the answer of each prompt, those of about one length together."""
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].ids))
-        for start in range(0, len(order), self.rows):
-            chosen = order[start : start + self.rows]
+        rows = self._choose_rows(max((len(one.ids) for one in prompts), default=0))
+        for start in range(0, len(order), rows):
+            chosen = order[start : start + rows]
             yield from zip(chosen, self._speak_rows([prompts[i] for i in chosen]), strict=True)
+
+    def _choose_rows(self, longest: int) -> int:
+        layers, heads, width = self.cache_shape
+        row = 2 * layers * heads * width * _FLOAT32_BYTES * (longest + self.most_tokens)
+        return max(1, min(self.rows, _MOST_CACHE_BYTES // row))
 
     def _speak_rows(self, prompts: Sequence[Prompt]) -> list[Spoken]:
         answers = [Spoken() for _ in prompts]

@@ -50,6 +50,8 @@ _DTYPES: Mapping[str, np.dtype] = {
     "tensor(int64)": np.dtype(np.int64),
 }
 _ERRORS_ONLY = 3
+#: Smaller weights stay in the graph, where optimisations that a start adds can read them.
+_LEAST_BESIDE_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +138,20 @@ def find_device(device: str = "cpu") -> str:
     return f"{provider.removesuffix('ExecutionProvider')} {platform.machine()}"
 
 
-def optimise_graph(onnx: Path, out: Path, *, device: str = "cpu") -> None:
+def optimise_graph(
+    onnx: Path, out: Path, *, weights: Path | None = None, device: str = "cpu"
+) -> None:
     """Fold constants and fuse operators, and write the graph that is left.
 
     Layouts of one processor are left to each start, so that the file serves every processor of the
     architecture.
+
+    Args:
+        onnx: the file.
+        out: the new one.
+        weights: new file in the folder of `out` for large weights; None: `out` holds them, up to
+            2 GB.
+        device: that it will run on.
 
     Raises:
         EngineError: if the file is no ONNX model that can be run, or cannot be written.
@@ -149,6 +160,12 @@ def optimise_graph(onnx: Path, out: Path, *, device: str = "cpu") -> None:
     setup.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     setup.optimized_model_filepath = str(out)
     setup.log_severity_level = _ERRORS_ONLY
+    # Else the session that writes the file would also copy every matrix for its kernels.
+    setup.add_session_config_entry("session.disable_prepacking", "1")
+    if weights is not None:
+        place = "session.optimized_model_external_initializers"
+        setup.add_session_config_entry(f"{place}_file_name", weights.name)
+        setup.add_session_config_entry(f"{place}_min_size_in_bytes", str(_LEAST_BESIDE_BYTES))
     with _mapped_errors(f"optimising {onnx}", "export the engines again, or check the free space"):
         onnxruntime.InferenceSession(str(onnx), setup, providers=choose_providers(device))
 
