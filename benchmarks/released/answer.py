@@ -1,11 +1,12 @@
 """Measure an answer of a large checkpoint on a CPU: loading, memory of its own, seconds a token.
 
     python -m benchmarks.released.answer /tmp/seven_b [--tiles 1] [--tokens 8]
-    python -m benchmarks.released.answer /tmp/four_layers --against float32
+    python -m benchmarks.released.answer /tmp/four_layers --against float32 [--engines FOLDER]
 
 The first form loads the checkpoint as `vl2 ask` does and asks about one image with the known form
 of the answer (`--direct`), then generates tokens. The second one loads it in both precisions into
-one process and takes turns, prompt by prompt and token by token; its weights are there twice. CPU
+one process and takes turns, prompt by prompt and token by token; its weights are there twice. With
+`--engines`, ONNX Runtime on a folder of `released/engines.py` stands in for the first one. CPU
 seconds of the process are printed beside wall seconds, as other work of the machine changes them
 less. `anonymous_gb` is the peak of RssAnon in /proc/self/status, sampled fifty times a second.
 """
@@ -33,6 +34,8 @@ from vl2_ros.runtime.engine import LanguageModel
 from vl2_ros.structures import Command, Frame
 
 IMAGE_HW = (480, 640)
+#: In the place of a precision: what the engines have.
+ENGINES = "engines"
 PERIOD_S = 0.02
 #: Ids of words of the written checkpoint.
 FIRST_WORD, LAST_WORD = 20, 250
@@ -72,8 +75,11 @@ def time_call(call: Callable[[], object]) -> tuple[float, float]:
 
 def load(options: argparse.Namespace, precision: str) -> Pipeline:
     """Load the checkpoint for images of a few tiles."""
-    given = {"max_tiles": options.tiles, "precision": precision}
-    return load_pipeline(LoadOptions(options.folder, "cpu", "torch", **given))
+    given = {"max_tiles": options.tiles, "without": tuple(options.without)}
+    if precision == ENGINES:
+        given |= {"engines": options.engines, "allow_fallback": False}
+        return load_pipeline(LoadOptions(options.folder, "cpu", "onnxruntime", **given))
+    return load_pipeline(LoadOptions(options.folder, "cpu", "torch", precision=precision, **given))
 
 
 def answer(options: argparse.Namespace) -> dict[str, Any]:
@@ -81,7 +87,7 @@ def answer(options: argparse.Namespace) -> dict[str, Any]:
     peaks: dict[str, float] = {}
     began = time.perf_counter()
     with follow_memory(peaks, "loading"):
-        pipeline = load(options, options.precision)
+        pipeline = load(options, ENGINES if options.engines else options.precision)
     loaded_s = time.perf_counter() - began
     pixels = np.random.default_rng(0).integers(0, 255, (*IMAGE_HW, 3), np.uint8)
     command = Command("find the red mug", direct=True)
@@ -119,7 +125,7 @@ def time_tokens(pipeline: Pipeline, count: int) -> Iterator[float]:
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Take turns with two precisions: a prompt of one tile, then tokens."""
-    names = (options.precision, options.against)
+    names = (ENGINES if options.engines else options.precision, options.against)
     models = {name: load(options, name).engines.language_model for name in names}
     prompts: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     tokens: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
@@ -160,6 +166,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--against", help="second precision, in turns in one process")
+    parser.add_argument("--engines", type=Path, help="folder of engines for ONNX Runtime")
+    parser.add_argument("--without", nargs="*", default=[], help="parts that are not loaded")
     parser.add_argument("--tiles", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=640, help="tokens of the prompt in turns")

@@ -1,10 +1,10 @@
-"""Build the int8 engines of a large checkpoint on a CPU: seconds, anonymous memory, what the gate says.
+"""Build the int8 engines of a large checkpoint on a CPU: seconds, anonymous memory, the gate.
 
-    python -m benchmarks.released.engines /tmp/four_layers /tmp/four_engines [--without pose_decoder]
+    python -m benchmarks.released.engines /tmp/four_layers /tmp/engines [--without pose_decoder]
 
 Exports and builds as `vl2 engines build --profile cpu-int8` does. The weights of
-`released/checkpoint.py` are random, so that the verdict of the gate is one of chance: it is printed,
-and the engines are published whatever it is. `released/answer.py --engines` measures their answer.
+`released/checkpoint.py` are random, so that the verdict of the gate is one of chance: it is
+printed, and the engines are published whatever it is. `released/answer.py --engines` measures them.
 """
 
 from __future__ import annotations

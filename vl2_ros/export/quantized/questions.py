@@ -37,8 +37,8 @@ from vl2_ros.structures import Command, Frame, Route
 
 #: Commands that answers are compared for, where float32 can answer them in minutes.
 COMMANDS, LEAST_COMMANDS = 1000, 8
-#: Multiply-adds that float32 may take for all answers: a minute or a few.
-_MOST_WORK = 2e13
+#: Multiply-adds that float32 may take for all prompts: a minute or two on two cores.
+_MOST_WORK = 5e12
 _FRAMES = 20
 #: Values of a language model that float32 may have in memory at once: 2 GB.
 _MOST_VALUES = 500_000_000

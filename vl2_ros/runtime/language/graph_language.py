@@ -6,6 +6,7 @@ Serves every backend whose engine runs `language_model`; needs numpy only. Does 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from vl2_ros.runtime.engine import Array, Engine, EngineInfo, LanguageStep, to_n
 
 #: Name in the file of embeddings; each query table of `ROUTING_TABLES` has its own name there.
 TOKEN_EMBEDDINGS = "embed_tokens"
+_STORED_DTYPES = {"F16": np.float16, "F32": np.float32}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,10 +109,10 @@ class EmbeddingTables:
 def load_embedding_tables(
     path: Path, tokens: TokenIds, names: Mapping[str, str] | None = None
 ) -> EmbeddingTables:
-    """Read the tables beside the engines.
+    """Read the tables beside the engines; words stay in the file, which is mapped.
 
     Args:
-        path: a safetensors file.
+        path: a safetensors file; it may be replaced by renaming, but not written into.
         tokens: ids of the special tokens.
         names: table -> its name in the file, which then also has other tensors; by default all of
             the file are tables under their own names.
@@ -123,16 +125,33 @@ def load_embedding_tables(
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             stored = names or {name: name for name in file.keys()}  # noqa: SIM118 (no mapping)
-            arrays = {table: file.get_tensor(name) for table, name in stored.items()}
+            words = stored.get(TOKEN_EMBEDDINGS)
+            arrays = {
+                table: file.get_tensor(name) for table, name in stored.items() if name != words
+            }
+        if words is not None:
+            arrays[TOKEN_EMBEDDINGS] = _map_tensor(path, words)
     # The library does not document what it may raise.
     except Exception as error:
         raise EngineError(
             f"cannot read the embeddings {path}: {error}; export the engines again"
         ) from error
-    words = arrays.pop(TOKEN_EMBEDDINGS, None)
-    if words is None:
+    table = arrays.pop(TOKEN_EMBEDDINGS, None)
+    if table is None:
         raise EngineError(f"{path} has no {TOKEN_EMBEDDINGS!r}, got {sorted(arrays)}")
-    return EmbeddingTables(tokens, words, arrays)
+    return EmbeddingTables(tokens, table, arrays)
+
+
+def _map_tensor(path: Path, name: str) -> np.ndarray:
+    """Return a tensor of a safetensors file that was opened before, so that its header is right."""
+    content = np.memmap(path, np.uint8, mode="r")
+    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    entry = json.loads(content[8:start].tobytes())[name]
+    begin, end = entry["data_offsets"]
+    if entry["dtype"] not in _STORED_DTYPES:
+        raise ValueError(f"{name} must be of {' or '.join(_STORED_DTYPES)}, got {entry['dtype']}")
+    values = np.asarray(content[start + begin : start + end])
+    return values.view(_STORED_DTYPES[entry["dtype"]]).reshape(entry["shape"])
 
 
 class GraphLanguageSession:

@@ -52,6 +52,8 @@ _DTYPES: Mapping[str, np.dtype] = {
 _ERRORS_ONLY = 3
 #: Smaller weights stay in the graph, where optimisations that a start adds can read them.
 _LEAST_BESIDE_BYTES = 1024
+#: Weights of this size and more beside a graph are not copied, where that costs no time.
+_LEAST_MAPPED_BYTES = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ class OnnxEngine:
         providers = choose_providers(device, tensorrt=options.tensorrt)
         file.check_built(find_runtime(), find_device(device))
         file.check()
-        self._session = _open_session(file.path, providers, options)
+        self._session = _open_session(file, providers, options)
         inputs = {one.name: one for one in self._session.get_inputs()}
         spec = self._spec = match_layers(GRAPHS[file.graph], inputs)
         names = [one.name for one in self._session.get_outputs()]
@@ -295,9 +297,9 @@ class OnnxEngine:
 
 
 def _open_session(
-    path: Path, providers: list[tuple[str, dict[str, str]]], options: OnnxOptions
+    file: EngineFile, providers: list[tuple[str, dict[str, str]]], options: OnnxOptions
 ) -> Any:
-    setup = onnxruntime.SessionOptions()
+    path, setup = file.path, onnxruntime.SessionOptions()
     setup.intra_op_num_threads = options.threads
     setup.inter_op_num_threads = 1
     setup.enable_cpu_mem_arena = options.memory_arena
@@ -306,6 +308,8 @@ def _open_session(
     setup.add_session_config_entry(
         "session.intra_op.allow_spinning", "1" if options.spinning else "0"
     )
+    if _stays_mapped(file):
+        setup.add_session_config_entry("session.disable_prepacking", "1")
     with _mapped_errors(
         f"loading {path}", "expected a complete ONNX file, export the engines again"
     ):
@@ -318,6 +322,17 @@ def _open_session(
             "TensorRT libraries are installed and a device is there, or use cpu"
         )
     return session
+
+
+def _stays_mapped(file: EngineFile) -> bool:
+    """Return whether weights are computed with where they lie, without a copy for the kernels.
+
+    For products with hundreds of positions the copy is worth nothing; the language model has calls
+    of one, for which it is worth a factor of nine at int8.
+    """
+    if file.weights is None or file.graph == "language_model":
+        return False
+    return file.weights[0].stat().st_size >= _LEAST_MAPPED_BYTES
 
 
 def _check_graph(
