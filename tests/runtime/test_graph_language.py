@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,6 +171,17 @@ def test_tables_are_read_from_half_precision(network, tmp_path):
     embeds = load_embedding_tables(tmp_path / "e", TOKENS).embed(np.array([3, 4]))
     assert embeds.dtype == np.float32
     np.testing.assert_allclose(embeds, stored["words"][3:5], rtol=1e-3, atol=1e-5)
+
+
+def test_words_stay_in_their_file(network, tmp_path):
+    stored = read_tables(network)
+    save_file({TOKEN_EMBEDDINGS: stored["words"], **stored["queries"]}, tmp_path / "e")
+    words = load_embedding_tables(tmp_path / "e", TOKENS).words
+    np.testing.assert_array_equal(words, stored["words"])
+    assert str(tmp_path / "e") in Path("/proc/self/maps").read_text()
+    save_file({TOKEN_EMBEDDINGS: np.zeros((90, 16), np.int64), **stored["queries"]}, tmp_path / "i")
+    with pytest.raises(EngineError, match="must be of F16 or F32, got I64; export"):
+        load_embedding_tables(tmp_path / "i", TOKENS)
 
 
 def test_missing_or_damaged_tables_are_refused(network, tmp_path):

@@ -143,6 +143,24 @@ def test_answers_of_many_rows_are_those_of_one_after_the_other(
     assert sum(len(one.states) for one in spoken.values()) >= 5
 
 
+def test_fewer_rows_share_a_call_where_their_cache_is_large(language, tables, prompts):
+    largest = []
+
+    class Counting:
+        def run(self, inputs):
+            largest.append(len(inputs["input_embeds"]))
+            return language.run(inputs)
+
+    speaker = make_speaker(Counting(), tables, SOURCE, 8)
+    longest = max(len(one.ids) for one in prompts) + speaker.most_tokens
+    layers, heads, width = speaker.cache_shape
+    row = 2 * layers * heads * width * 4 * longest
+    for most_bytes, rows in ((10 * row, min(8, len(prompts))), (3 * row, 3), (row - 1, 1)):
+        largest.clear()
+        spoken = dict(replace(speaker, most_cache_bytes=most_bytes).speak(prompts))
+        assert max(largest) == rows and len(spoken) == len(prompts)
+
+
 def test_an_answer_that_is_cut_at_a_routing_token_has_its_states(language, tables, prompts):
     whole = dict(make_speaker(language, tables, SOURCE, 8).speak(prompts))[0]
     routing = tables.tokens.routing

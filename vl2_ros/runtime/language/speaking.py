@@ -14,8 +14,6 @@ from vl2_ros.runtime.language.graph_language import EmbeddingTables
 
 #: Names of the cache's tensors for so many layers, without `past_`.
 _CACHE = ("keys", "values")
-#: Largest cache of rows that share calls, where they are more than one; it is there twice.
-_MOST_CACHE_BYTES = 1_600_000_000
 _FLOAT32_BYTES = 4
 #: End of a count's name -> the query table that has so many rows.
 _SIZES = (("", "det"), ("_gen", "gen"))
@@ -57,6 +55,8 @@ class BatchSpeaker:
         cache_shape: layers, heads and width of a head of the cache.
         rows: most prompts that go through one call; fewer where their cache would be large.
         most_tokens: longest answer; a longer one is cut.
+        most_cache_bytes: largest cache of rows that share calls, where they are more than one;
+            it is there twice, before and after a call.
     """
 
     engine: Engine
@@ -64,6 +64,7 @@ class BatchSpeaker:
     cache_shape: tuple[int, int, int]
     rows: int
     most_tokens: int
+    most_cache_bytes: int = 1_600_000_000
 
     def speak(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Spoken]]:
         """Yield the index and the answer of each prompt, those of about one length together."""
@@ -76,7 +77,7 @@ class BatchSpeaker:
     def _choose_rows(self, longest: int) -> int:
         layers, heads, width = self.cache_shape
         row = 2 * layers * heads * width * _FLOAT32_BYTES * (longest + self.most_tokens)
-        return max(1, min(self.rows, _MOST_CACHE_BYTES // row))
+        return max(1, min(self.rows, self.most_cache_bytes // row))
 
     def _speak_rows(self, prompts: Sequence[Prompt]) -> list[Spoken]:
         answers = [Spoken() for _ in prompts]
