@@ -132,9 +132,9 @@ def test_what_is_free_is_not_known_everywhere(monkeypatch):
 def test_int8_is_suggested_where_it_fits(demand):
     large = replace(demand, sizes=StoredSizes({"bfloat16": 7 * 10**9}))
     others = suggest_options(large, EXACT, SMALL_INPUT, CPU)
-    (words,) = [one for one in others if "int8" in one]
-    assert "vl2 engines build --profile cpu-int8" in words
-    assert 7 * 10**9 < others[words].resident < 9 * 10**9
+    words, short = [one for one in others if "int8" in one]
+    assert "vl2 engines build --profile cpu-int8" in words and short == f"{words}, max_tiles 1"
+    assert 7 * 10**9 < others[short].resident <= others[words].resident < 9 * 10**9
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,6 @@ _DECODER_VALUES = 1.0
 #: Rows of the language model's width, and of its inner width, that are there at once.
 _ROWS, _INNER_ROWS = 6, 3
 _LETTERS = 200
-#: Of a weight in blocks of 32 values with a scale each.
-_INT8_BYTES = 1.125
 _INT8 = "engines of int8 by `vl2 engines build --profile cpu-int8`"
 _HALF = "precision bfloat16"
 
@@ -146,6 +144,7 @@ def suggest_options(
         options[f"without {name}"] = estimate_need(fewer, precision, largest)
     if precision.is_large and device.type == "cpu":
         options[_INT8] = _estimate_int8(demand, largest)
+        options[f"{_INT8}, max_tiles 1"] = _estimate_int8(demand, short)
     bare = replace(demand, parts=demand.parts - set(sizes))
     together = [words, "max_tiles 1", f"without {' '.join(sizes)}" if sizes else ""]
     options[", ".join(filter(None, together))] = estimate_need(bare, least, short)
@@ -153,11 +152,19 @@ def suggest_options(
 
 
 def _estimate_int8(demand: Demand, largest: LargestInput) -> MemoryNeed:
-    """Return what engines take: a byte a value and its share of a scale, all else in float32."""
+    """Return what engines on ONNX Runtime take.
+
+    A value of the language model is a byte in the layout of the kernels, one of its head four.
+    Embeddings and the vision encoder are mapped; the latter is counted as if it were of int8, for
+    what the library keeps for itself. The cache is there before and after a call.
+    """
     exact = Precision(torch.float32, is_mapped=False, is_large=True)
-    values = sum(demand.sizes.language.values())
+    table = demand.model.llm["vocab_size"] * demand.model.llm["hidden_size"]
+    values = sum(demand.sizes.language.values()) - 2 * table
     nothing = replace(demand, sizes=replace(demand.sizes, language={}))
-    return MemoryNeed(int(values * _INT8_BYTES) + estimate_need(nothing, exact, largest).resident)
+    rest = estimate_need(nothing, exact, largest).resident
+    second_cache = _count_cache(demand.model, largest, _FLOAT32_BYTES)
+    return MemoryNeed(values + _FLOAT32_BYTES * table + second_cache + rest)
 
 
 def _count_cache(model: ModelConfig, largest: LargestInput, width: int) -> int:
