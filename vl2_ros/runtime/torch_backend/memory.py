@@ -20,6 +20,8 @@ from vl2_ros.runtime.torch_backend.precision import Precision, computes_in_bfloa
 _FLOAT32_BYTES = 4
 #: Values of a perception decoder at its peak, for each pixel and as shares of its width; measured.
 _DECODER_VALUES = 1.0
+#: What a decoder takes in addition on ONNX Runtime, as a share of that; measured.
+_MORE_IN_ENGINES = 0.6
 #: Rows of the language model's width, and of its inner width, that are there at once.
 _ROWS, _INNER_ROWS = 6, 3
 _LETTERS = 200
@@ -156,7 +158,8 @@ def _estimate_int8(demand: Demand, largest: LargestInput) -> MemoryNeed:
 
     A value of the language model is a byte in the layout of the kernels, one of its head four.
     Embeddings and the vision encoder are mapped; the latter is counted as if it were of int8, for
-    what the library keeps for itself. The cache is there before and after a call.
+    what the library keeps for itself. The cache is there before and after a call, and the memory
+    of the language model's activations is kept while a decoder runs.
     """
     exact = Precision(torch.float32, is_mapped=False, is_large=True)
     table = demand.model.llm["vocab_size"] * demand.model.llm["hidden_size"]
@@ -164,7 +167,9 @@ def _estimate_int8(demand: Demand, largest: LargestInput) -> MemoryNeed:
     nothing = replace(demand, sizes=replace(demand.sizes, language={}))
     rest = estimate_need(nothing, exact, largest).resident
     second_cache = _count_cache(demand.model, largest, _FLOAT32_BYTES)
-    return MemoryNeed(values + _FLOAT32_BYTES * table + second_cache + rest)
+    kept = _count_language(demand.model, largest, _FLOAT32_BYTES)
+    more = int(_count_decoder(demand, largest) * _MORE_IN_ENGINES)
+    return MemoryNeed(values + _FLOAT32_BYTES * table + second_cache + kept + more + rest)
 
 
 def _count_cache(model: ModelConfig, largest: LargestInput, width: int) -> int:
