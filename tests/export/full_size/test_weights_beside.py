@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
@@ -17,6 +20,7 @@ from vl2_ros.export.engine_store import EngineStore, clean_exported
 from vl2_ros.export.store_files import hash_file
 from vl2_ros.export.stored_engine import StoredEngine
 from vl2_ros.runtime.files.engine_files import FILE_NAME, WEIGHTS_SUFFIX, read_engine_files
+from vl2_ros.runtime.onnxruntime_backend import engine as onnx_engine
 from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 
 #: Widens the states and narrows them again, without a change.
@@ -138,3 +142,26 @@ def test_an_engine_of_other_weights_computes_with_them(source, store):
         for built in (one, other)
     ]
     assert outputs == [4, 16]
+
+
+@pytest.mark.parametrize(
+    ("name", "least_bytes", "is_copied"),
+    [("prompt_mapper", 0, False), ("prompt_mapper", 1 << 28, True), ("language_model", 0, True)],
+)
+def test_large_weights_are_not_copied_but_those_of_a_language_model(
+    source, store, monkeypatch, name, least_bytes, is_copied
+):
+    stored = build(source, store, CountingBuilder())
+    entries = {}
+
+    class Recording(onnxruntime.SessionOptions):
+        def add_session_config_entry(self, key, value):
+            entries[key] = value
+            super().add_session_config_entry(key, value)
+
+    monkeypatch.setattr(onnxruntime, "SessionOptions", Recording)
+    monkeypatch.setattr(onnx_engine, "_LEAST_MAPPED_BYTES", least_bytes)
+    # A mapper is no language model, which is found out once it is loaded.
+    with nullcontext() if name == "prompt_mapper" else pytest.raises(EngineError, match="is not"):
+        OnnxEngine(replace(stored.file, name=name))
+    assert ("session.disable_prepacking" in entries) != is_copied
