@@ -251,7 +251,7 @@ class TestNode:
 
     def test_nothing_to_save_is_reported(self, node, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(
-            "vl2_ros.node.result_output.draw_overlay", lambda *values, **more: 1 / 0
+            "vl2_ros.node.annotated_output.draw_overlay", lambda *values, **more: 1 / 0
         )
         monkeypatch.setattr("vl2_ros.console.send_command._LAST_WORD_S", 0.1)
         assert run("send", "find it", "--save", tmp_path / "none.png") == 0

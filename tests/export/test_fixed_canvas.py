@@ -43,9 +43,9 @@ class OnCanvases:
         self._engine = engine
         self.seen: list[tuple[int, ...]] = []
 
-    def run(self, inputs):
+    def run(self, inputs, outputs=None):
         self.seen.append(inputs["pixels"].shape[2:])
-        return self._engine.run(inputs)
+        return self._engine.run(inputs, outputs)
 
 
 def as_torch(exported: Exported) -> TorchEngine:

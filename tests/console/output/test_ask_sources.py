@@ -56,7 +56,7 @@ class FakePipeline:
 @pytest.fixture
 def pipeline(monkeypatch) -> FakePipeline:
     fake = FakePipeline()
-    monkeypatch.setattr("vl2_ros.loading.load_pipeline", lambda options: fake)
+    monkeypatch.setattr("vl2_ros.loading.load_pipeline", lambda options, progress: fake)
     return fake
 
 

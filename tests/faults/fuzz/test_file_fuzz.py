@@ -22,6 +22,7 @@ from vl2_ros.evaluation.coco_document import _decode_counts
 from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
 from vl2_ros.export.engine_folder import _write_embeddings
 from vl2_ros.export.engine_profile import load_profile
+from vl2_ros.export.full_size.mapped_network import MappedNetwork
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.checkpoint.folder import convert_checkpoint, describe_checkpoint, save_model
 from vl2_ros.model.checkpoint.shards import find_weight_files, iterate_tensors
@@ -276,7 +277,8 @@ def test_weights_are_as_readable_as_the_umask_says(release, tmp_path, umask, mod
         network = VisionLLM(model, TokenIds.from_base(64))
         save_model(network, tmp_path / "saved")
         (tmp_path / "engines").mkdir()
-        _write_embeddings(network, tmp_path / "engines" / "embeddings.safetensors")
+        mapped = MappedNetwork(tmp_path / "saved")
+        _write_embeddings(mapped, tmp_path / "engines" / "embeddings.safetensors", torch.float32)
     finally:
         os.umask(before)
     for name in ("converted", "saved", "engines"):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import EngineError, InputError, RouteError, ShapeError
-from vl2_ros.flow.watch_memory import read_memory, remember_tracks
+from vl2_ros.flow.watch_memory import WatchMemory, read_memory, remember_tracks
 from vl2_ros.isolation import perceiver_process
 from vl2_ros.structures import (
     Branch,
@@ -133,7 +133,8 @@ class FaultyPerceiver:
             yield ResultEvent(Result(command.id, frame.stamp_ns, "", said), kept)
             return
         if command.text == "track":
-            tracked, kept = remember_tracks(frame, command, [see_mug()], read_memory(memory))
+            tracked, tracks = remember_tracks(frame, command, [see_mug()], read_memory(memory))
+            kept = WatchMemory(tracks)
             yield ResultEvent(Result(command.id, frame.stamp_ns, "", "", tracked), kept)
             return
         if command.text == "memories":
