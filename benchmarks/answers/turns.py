@@ -1,4 +1,4 @@
-"""Time actions in turns, on simulator frames nobody trained on."""
+"""Time actions in turns, on simulator frames that no model was trained on."""
 
 from __future__ import annotations
 

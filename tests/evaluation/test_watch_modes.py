@@ -1,4 +1,4 @@
-"""The comparison of the modes of a watch, with an oracle that errs where it is told to."""
+"""The comparison of the modes of a watch, with an oracle that errs where it shall."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _HEADER = b"kernels of 1.7.1.116;"
 
 
 class IBuilderConfig(trt.IBuilderConfig):
-    """Has targets; measured times do nothing and are deprecated, so that nobody should use them."""
+    """Has targets; measured times do nothing, are deprecated and not to be used."""
 
     def __init__(self) -> None:
         super().__init__()

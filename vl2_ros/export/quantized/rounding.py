@@ -16,7 +16,7 @@ LEAST_BLOCK = 16
 _RANGES = (1.0, 0.96, 0.92, 0.88, 0.84, 0.8)
 #: Columns that are rounded at a time, to bound memory.
 _COLUMNS = 1024
-#: Share of the mean square of activations that is added to each, so that all can be told apart.
+#: Share of the mean square of activations that is added to each, so that all differ.
 _DAMPING = 0.01
 
 
