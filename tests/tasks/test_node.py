@@ -12,7 +12,7 @@ from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import make_image, make_points
 from tests.tasks.network import ODD_HW, Network, make_frame
 from tests.transports.harness import MemoryHarness, Rig
-from vl2_ros.node.messages.rle import decode_mask
+from vl2_ros.node.messages.rle import read_mask
 from vl2_ros.node.request import Status
 from vl2_ros.structures import UNLABELLED, Route, RunLengths
 from vl2_ros.transports.message_types import StoreMessageTypes
@@ -53,7 +53,7 @@ def test_a_point_and_a_box_come_back_as_masks(rig, network):
     one, other = result.instances
     assert (one.label, other.label) == ("region1", "region2")
     assert (one.box.center.position.x, one.box.size_x) == (375.75, 250.5)
-    mask = decode_mask(one.mask.height, one.mask.width, one.mask.counts)
+    mask = read_mask(one.mask).decode()
     assert mask.shape == ODD_HW and mask[:, 267:].all() and not mask[:, :267].any()
     inputs, _ = network.regions.calls[0]
     assert inputs["masks"].sum(axis=(1, 2)).tolist() == [1, 22 * 48]

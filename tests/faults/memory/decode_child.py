@@ -14,7 +14,6 @@ from PIL import Image
 from tests.faults.memory.peak import measure_growth
 from vl2_ros.node.cameras.camera_image import decode_compressed_image, decode_image
 from vl2_ros.node.cameras.encodings import ENCODINGS
-from vl2_ros.node.messages.rle import decode_mask
 from vl2_ros.processing.images.preprocess import read_image
 from vl2_ros.structures import RunLengths
 
@@ -90,7 +89,7 @@ def list_masks() -> Iterator[tuple[str, int, Callable[[], object]]]:
         counts = RunLengths.encode(mask).counts
         RunLengths.encode(mask[:9, :9])
         yield f"encode {name} mask", counts.nbytes, lambda mask=mask: RunLengths.encode(mask).counts
-        yield f"decode {name} mask", PIXELS, lambda counts=counts: decode_mask(*HW, counts)
+        yield f"decode {name} mask", PIXELS, lambda counts=counts: RunLengths(HW, counts).decode()
 
 
 def main() -> None:
