@@ -111,7 +111,7 @@ setup(
         "vl2": ["py.typed"],
         "vl2_ros": [
             "py.typed",
-            "datasets/sources/*.txt",
+            "datasets/sentences/*.txt",
             "embedded/*.json",
             "embedded/*.safetensors",
             "embedded/demo/*",

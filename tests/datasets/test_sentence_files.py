@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vl2_ros.datasets.sentence_files import SOURCES_FOLDER, read_sentences
+from vl2_ros.datasets.sentence_files import SENTENCES_FOLDER, read_sentences
 from vl2_ros.errors import ConfigError
 
 LAYOUTS = {
@@ -75,4 +75,4 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 
 def test_only_sentence_files_lie_among_the_sources():
-    assert {path.suffix for path in SOURCES_FOLDER.iterdir()} == {".txt"}
+    assert {path.suffix for path in SENTENCES_FOLDER.iterdir()} == {".txt"}

@@ -5,7 +5,7 @@ Tables and spelling rules only; knows no sentence and no route.
 
 from __future__ import annotations
 
-from vl2_ros.datasets.sentence_files import SOURCES_FOLDER, read_sentences
+from vl2_ros.datasets.sentence_files import SENTENCES_FOLDER, read_sentences
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
 
@@ -33,7 +33,7 @@ COLOR_WORDS: dict[str, tuple[str, ...]] = {
 }
 
 _nouns = read_sentences(
-    SOURCES_FOLDER / "nouns.txt",
+    SENTENCES_FOLDER / "nouns.txt",
     {"other": ("",), "adjectives": ("",), "irregular plurals": ("", "")},
 )
 #: Things the simulator never shows; the answer copies the word and no instance is found.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vl2_ros.datasets.sentence_files import SOURCES_FOLDER, Column, Section, read_sentences
+from vl2_ros.datasets.sentence_files import SENTENCES_FOLDER, Column, Section, read_sentences
 from vl2_ros.structures import Route
 
 #: Surface forms of the things that a sentence can ask for; see `wording.say_things`.
@@ -29,7 +29,7 @@ def _for_each_route(prefix: str, *columns: Column) -> dict[str, tuple[Column, ..
 
 
 def _read_by_route(name: str, *columns: Column) -> dict[Route, Section]:
-    return _by_route(read_sentences(SOURCES_FOLDER / name, _for_each_route("", *columns)))
+    return _by_route(read_sentences(SENTENCES_FOLDER / name, _for_each_route("", *columns)))
 
 
 def _by_route(sections: Mapping[str, Section], prefix: str = "") -> dict[Route, Section]:
@@ -54,7 +54,7 @@ SENTENCES = _pairs(_read_by_route("sentences.txt", "{x}", FORMS))
 SPOKEN_SENTENCES = _pairs(_read_by_route("spoken_sentences.txt", "{x}", FORMS))
 
 _requests = read_sentences(
-    SOURCES_FOLDER / "requests.txt",
+    SENTENCES_FOLDER / "requests.txt",
     {
         "requests": ("{n}",),
         **_for_each_route("wanted ", "{x}"),
@@ -66,7 +66,7 @@ WANTED = _lines(_by_route(_requests, "wanted "))
 OWNED = _lines(_by_route(_requests, "owned "))
 
 _frames = read_sentences(
-    SOURCES_FOLDER / "frames.txt",
+    SENTENCES_FOLDER / "frames.txt",
     {
         "passives": ("{x} {p}",),
         **_for_each_route("participles ", ""),
@@ -83,7 +83,7 @@ REMARKS_ON_ONE = _frames["remarks on one"].pairs
 NEGATIONS = _frames["negations"].lines
 
 _speech = read_sentences(
-    SOURCES_FOLDER / "speech.txt",
+    SENTENCES_FOLDER / "speech.txt",
     {
         "openers": ("{v} {g}",),
         **dict.fromkeys(("adverbs", "fillers", "addresses", "remarks", "places"), ("",)),
@@ -100,7 +100,7 @@ CLOSERS = _speech["closers"].lines
 LINKS = _speech["links"].lines
 
 _class_lists = read_sentences(
-    SOURCES_FOLDER / "class_lists.txt", {"detect": ("{x}",), "segment": ("{x}",)}
+    SENTENCES_FOLDER / "class_lists.txt", {"detect": ("{x}",), "segment": ("{x}",)}
 )
 CLASS_LIST_SENTENCES = _class_lists["detect"].lines
 CLASS_LIST_MASK_SENTENCES = _class_lists["segment"].lines

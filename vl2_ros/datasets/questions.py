@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vl2_ros.datasets.sentence_files import SOURCES_FOLDER, read_sentences
+from vl2_ros.datasets.sentence_files import SENTENCES_FOLDER, read_sentences
 
 ASK_FOR_OBJECT = "Please name what I should look for, for example: find the red mug."
 REFUSAL = "I can only look at the picture. I can find, segment, point at and describe things."
@@ -20,7 +20,7 @@ FIXED_ANSWERS = {
 _COUNT, _EXISTENCE = "{xs} {x1}", "{x} {xs} {n}"
 
 _written = read_sentences(
-    SOURCES_FOLDER / "questions.txt",
+    SENTENCES_FOLDER / "questions.txt",
     {
         "listing": ("",),
         "count": (_COUNT,),
@@ -38,7 +38,7 @@ HANDLING = _written["handling"].lines
 NOTHING_NAMED = _written["nothing named"].lines
 
 _spoken = read_sentences(
-    SOURCES_FOLDER / "spoken_questions.txt",
+    SENTENCES_FOLDER / "spoken_questions.txt",
     {
         "listing": ("",),
         "count": (_COUNT,),
@@ -66,7 +66,7 @@ SPOKEN_NOTHING_NAMED = _spoken["nothing named"].lines
 POINTERS = _spoken["pointers"].lines
 
 _small_talk = read_sentences(
-    SOURCES_FOLDER / "small_talk.txt",
+    SENTENCES_FOLDER / "small_talk.txt",
     {
         **{f"written {key}": ("",) for key in FIXED_ANSWERS},
         **{f"spoken {key}": ("",) for key in FIXED_ANSWERS if key != "refusal"},

@@ -19,7 +19,7 @@ from pathlib import Path
 from vl2_ros.documents import read_text
 from vl2_ros.errors import ConfigError
 
-SOURCES_FOLDER = Path(__file__).with_name("sources")
+SENTENCES_FOLDER = Path(__file__).with_name("sentences")
 
 #: Of one column: the placeholders that it may hold, such as "{x} {p}", or the words it is one of.
 Column = str | frozenset[str]

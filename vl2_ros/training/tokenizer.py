@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 from vl2_ros.datasets.commands import sample_class_list, sample_perception, sample_text
 from vl2_ros.datasets.nouns import OTHER_NOUNS, pluralize
-from vl2_ros.datasets.sentence_files import SOURCES_FOLDER, read_sentences
+from vl2_ros.datasets.sentence_files import SENTENCES_FOLDER, read_sentences
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.language.tokens import ADDED_TOKENS, ROUTING_TABLES
 from vl2_ros.sim.colors import COLORS
@@ -91,7 +91,7 @@ def _corpus(seed: int, sentences: int) -> Iterator[str]:
         yield f"USER:\n{example.question} ASSISTANT: {answer}"
     for word in (*OTHER_NOUNS, *KINDS, *COLORS):
         yield "\n".join(40 * [f"the {word}, {word} {pluralize(word)}"])
-    english = read_sentences(SOURCES_FOLDER / "english.txt", {"sentences": ("",)})
+    english = read_sentences(SENTENCES_FOLDER / "english.txt", {"sentences": ("",)})
     for sentence in english["sentences"].lines:
         yield "\n".join(12 * [sentence])
 

@@ -1,0 +1,1 @@
+"""Sources of training samples: one file for each form in which labelled data comes."""
