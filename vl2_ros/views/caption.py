@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from PIL import Image, ImageDraw, ImageFont
 
 from vl2_ros.structures import Result
@@ -15,6 +17,7 @@ STRIP_SOFT_COLOR: Color = (150, 156, 168)
 UNLIKE_COLOR: Color = (255, 176, 32)
 
 
+@lru_cache(maxsize=16)
 def load_font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Return the font of all texts, 9 pixels high at least."""
     return ImageFont.load_default(max(9.0, size))
