@@ -74,13 +74,14 @@ class MaskCrop:
     def encode(self, frame_hw: tuple[int, int]) -> RunLengths:
         """Return the run lengths of the mask on its frame."""
         height, width = frame_hw
-        # Down its columns, with a pixel outside before and after each.
-        columns = np.zeros((self.pixels.shape[1], self.pixels.shape[0] + 2), np.bool_)
-        columns[:, 1:-1] = self.pixels.T
-        changes = np.flatnonzero(columns[:, 1:] ^ columns[:, :-1])
-        column, row = np.divmod(changes, self.pixels.shape[0] + 1)
+        rows, columns = self.pixels.shape
+        # Down its columns, one after the other, with a pixel outside before and after each.
+        line = np.zeros(columns * (rows + 1) + 1, np.bool_)
+        line[1:].reshape(columns, rows + 1)[:, :-1] = self.pixels.T
+        changes = np.flatnonzero(line[1:] != line[:-1])
+        column, row = np.divmod(changes, rows + 1)
         borders = (column + self.left) * height + row + self.top
-        if self.pixels.shape[0] == height:
+        if rows == height:
             # A run that ends with its column and goes on in the next has two borders there.
             twice = np.flatnonzero(borders[1:] == borders[:-1])
             borders = np.delete(borders, np.concatenate([twice, twice + 1]))
