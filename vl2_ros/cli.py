@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 EXTRAS = {
     "torch": "torch",
     "transformers": "torch",
+    "accelerate": "train",
     "diffusers": "diffusion",
     "sentencepiece": "release",
     "mujoco": "sim",

@@ -35,7 +35,7 @@ from vl2_ros.evaluation.coco_answers import (
 #: Most bytes of a file; the annotations of COCO's training images have half of it.
 MAX_FILE_BYTES = 1 << 30
 #: Most pixels of a side, and how far from the corner a number of a box or outline may lie.
-_MAX_SIDE = 1 << 16
+MAX_SIDE = 1 << 16
 _FAR = 1e5
 #: Most pixels along one outline: the library draws it with a fifth of a pixel's step.
 _MAX_OUTLINE = 4e5
@@ -72,9 +72,9 @@ def read_truth(source: Mapping[str, Any] | Path) -> dict[str, Any]:
     for image in document["images"]:
         for side in ("height", "width"):
             if side in image:
-                _int(f"{side} of an image", image[side], most=_MAX_SIDE)
+                _int(f"{side} of an image", image[side], most=MAX_SIDE)
     for row in document["annotations"]:
-        _check_row(row)
+        check_row(row)
     return document
 
 
@@ -99,8 +99,7 @@ def read_results(
         values = list_answer_rows(values, truth, masks=masks)
     rows = [_without_nulls(_object("a result", value)) for value in values]
     for row in rows:
-        _check_ids(row)
-        _check_row(row)
+        check_row(row)
     return rows
 
 
@@ -133,8 +132,13 @@ def _check_ids(row: Mapping[str, Any]) -> None:
             _int(name, value, least=-(2**53), most=2**53)
 
 
-def _check_row(row: Mapping[str, Any]) -> None:
-    """Check the numbers of one annotation or result."""
+def check_row(row: Mapping[str, Any]) -> None:
+    """Check ids and numbers of one annotation or result.
+
+    Raises:
+        InputError: naming the field, the expected and the actual value.
+    """
+    _check_ids(row)
     for name in ("area", "score"):
         if name in row:
             _number(name, row[name], most=1e15)
@@ -179,7 +183,7 @@ def _check_runs(value: Mapping[str, Any]) -> None:
     size = _list("size of run lengths", value.get("size"))
     if len(size) != 2:
         raise InputError(f"size of run lengths must be [height, width], got {shorten(size)}")
-    height, width = (_int("size of run lengths", side, most=_MAX_SIDE) for side in size)
+    height, width = (_int("size of run lengths", side, most=MAX_SIDE) for side in size)
     counts = value.get("counts")
     if isinstance(counts, str | bytes):
         runs = _decode_counts(counts if isinstance(counts, bytes) else counts.encode())

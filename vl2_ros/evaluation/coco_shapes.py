@@ -44,6 +44,13 @@ def measure_mask(runs: Mapping[str, Any]) -> float:
     return float(mask_codec.area(runs))
 
 
+def decode_mask(runs: Mapping[str, Any]) -> np.ndarray:
+    """Return the mask of compressed run lengths, (H, W) bool."""
+    from faster_coco_eval import mask as mask_codec
+
+    return np.asarray(mask_codec.decode(dict(runs)), np.bool_)
+
+
 def box_of_mask(runs: Mapping[str, Any]) -> list[float]:
     """Return x, y, width and height of compressed run lengths."""
     from faster_coco_eval import mask as mask_codec

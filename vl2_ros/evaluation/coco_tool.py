@@ -17,12 +17,7 @@ import numpy as np
 from vl2_ros.errors import InputError, VL2Error
 from vl2_ros.evaluation.coco_document import read_results, read_truth
 from vl2_ros.evaluation.coco_preparation import CocoPreparation, Compared
-
-#: OKS falloff of CrowdPose's 14 keypoints, from its own tools.
-CROWDPOSE_SIGMAS = (
-    *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107),
-    *(0.107, 0.087, 0.087, 0.089, 0.089, 0.079, 0.079),
-)
+from vl2_ros.evaluation.keypoint_sigmas import CROWDPOSE_SIGMAS, find_sigmas, list_keypoint_names
 
 #: Of the library's own words.
 _SHOWN_LETTERS = 300
@@ -71,7 +66,8 @@ def score_coco(
             them; not changed.
         kind: what is compared.
         with_classes: False scores as if there were one class.
-        sigmas: OKS falloff of each keypoint; None takes COCO's 17, or CrowdPose's 14.
+        sigmas: OKS falloff of each keypoint; None takes those of the skeleton, see `find_sigmas`,
+            which the categories name; without names it is COCO's, or CrowdPose's for crowds.
         min_score: rows scored below it are skipped.
 
     Raises:
@@ -81,11 +77,12 @@ def score_coco(
     from faster_coco_eval import COCO, COCOeval_faster
 
     is_crowd = kind is CocoKind.CROWD_KEYPOINTS
-    if sigmas is None and is_crowd:
-        sigmas = CROWDPOSE_SIGMAS
-    compared = Compared(kind is CocoKind.MASKS, _count_points(kind, sigmas), with_classes)
     try:
         annotations = read_truth(truth)
+        if sigmas is None and kind in (CocoKind.KEYPOINTS, CocoKind.CROWD_KEYPOINTS):
+            sigmas = _find_sigmas(annotations, kind)
+        points = None if sigmas is None else len(sigmas)
+        compared = Compared(kind is CocoKind.MASKS, points, with_classes)
         preparation = CocoPreparation(annotations, compared)
         document = preparation.prepare_truth()
         rows = preparation.prepare_results(read_results(found, annotations, masks=compared.masks))
@@ -116,7 +113,25 @@ def score_coco(
         ) from error
 
 
-def _count_points(kind: CocoKind, sigmas: Sequence[float] | None) -> int | None:
-    if kind not in (CocoKind.KEYPOINTS, CocoKind.CROWD_KEYPOINTS):
-        return None
-    return 17 if sigmas is None else len(sigmas)
+def _find_sigmas(annotations: Mapping[str, Any], kind: CocoKind) -> Sequence[float]:
+    """Return the falloffs of the one skeleton that the categories with keypoints have."""
+    skeletons = {
+        tuple(map(str, row["keypoints"]))
+        for row in annotations["categories"]
+        if isinstance(row.get("keypoints"), list)
+    }
+    if len(skeletons) > 1:
+        raise InputError(
+            f"the categories have {len(skeletons)} skeletons; expected one list of keypoints, "
+            "score each skeleton by itself"
+        )
+    if skeletons:
+        return find_sigmas(skeletons.pop())
+    if kind is CocoKind.CROWD_KEYPOINTS:
+        return CROWDPOSE_SIGMAS
+    # Without names only their number is known.
+    counts = {
+        len(row["keypoints"]) // 3 for row in annotations["annotations"] if "keypoints" in row
+    }
+    count = counts.pop() if len(counts) == 1 else 17
+    return find_sigmas(list_keypoint_names(count) or [str(number) for number in range(count)])

@@ -37,8 +37,26 @@ class ReferringScorer:
                 f"masks must be (H, W) bool of one size, got {truth.shape} {truth.dtype} and "
                 f"{found.shape} {found.dtype}"
             )
-        self._overlaps.append(int(np.count_nonzero(truth & found)))
-        self._unions.append(int(np.count_nonzero(truth | found)))
+        self.add_counts(int(np.count_nonzero(truth & found)), int(np.count_nonzero(truth | found)))
+
+    def add_counts(self, overlap: int, union: int) -> None:
+        """Add one sentence whose pixels are counted already.
+
+        Args:
+            overlap: pixels of both masks.
+            union: pixels of either mask.
+
+        Raises:
+            InputError: if the overlap is larger than the union, or below 0.
+        """
+        if not 0 <= overlap <= union:
+            raise InputError(f"overlap must lie in 0..{union} (the union), got {overlap}")
+        self._overlaps.append(overlap)
+        self._unions.append(union)
+
+    def __len__(self) -> int:
+        """Return the number of sentences."""
+        return len(self._unions)
 
     def ious(self) -> np.ndarray:
         """Return the IoU of each sentence, (N,) float64.
@@ -94,11 +112,22 @@ class LabelScorer:
             ShapeError: if the maps differ in size.
             InputError: if a class is out of range.
         """
-        if truth.shape != found.shape or truth.ndim != 2:
-            raise ShapeError(f"maps must be (H, W) of one size, got {truth.shape}, {found.shape}")
-        counted = truth != self.ignored
-        true_ids, found_ids = truth[counted].astype(np.int64), found[counted].astype(np.int64)
-        found_ids[found_ids == UNLABELLED] = self.num_classes
+        self.add_pairs(count_pairs(truth, found, self.ignored))
+
+    def add_pairs(self, pairs: np.ndarray) -> None:
+        """Add one image whose pixels are counted already.
+
+        Args:
+            pairs: (n, 3) int64 of `count_pairs`.
+
+        Raises:
+            ShapeError: if it is of another shape.
+            InputError: if a class is out of range.
+        """
+        if pairs.ndim != 2 or pairs.shape[1] != 3:
+            raise ShapeError(f"pairs must be (n, 3), got {pairs.shape}")
+        true_ids, found_ids, counts = pairs.T
+        found_ids = np.where(found_ids == UNLABELLED, self.num_classes, found_ids)
         for name, ids, most in (
             ("true", true_ids, self.num_classes - 1),
             ("found", found_ids, self.num_classes),
@@ -108,9 +137,7 @@ class LabelScorer:
                     f"{name} classes must lie in 0..{self.num_classes - 1}, got {ids.min()} to "
                     f"{ids.max()}"
                 )
-        columns = self.num_classes + 1
-        pairs = np.bincount(true_ids * columns + found_ids, minlength=self._confusion.size)
-        self._confusion += pairs.reshape(self._confusion.shape)
+        np.add.at(self._confusion, (true_ids, found_ids), counts)
 
     def ious(self) -> np.ndarray:
         """Return (C,) the IoU of each class over all images; NaN for one that never occurs."""
@@ -133,3 +160,25 @@ class LabelScorer:
         """Return the share of counted pixels whose class is right; NaN without any."""
         total = self._confusion.sum()
         return float(np.trace(self._confusion[:, :-1]) / total) if total else float("nan")
+
+
+def count_pairs(truth: np.ndarray, found: np.ndarray, ignored: int = UNLABELLED) -> np.ndarray:
+    """Count the pixels of each pair of classes.
+
+    Args:
+        truth: (H, W) int class of each pixel, or `ignored`.
+        found: (H, W) int class of each pixel.
+        ignored: true class of the pixels that do not count.
+
+    Returns:
+        (n, 3) int64 of true class, found class and pixels, ordered.
+
+    Raises:
+        ShapeError: if the maps differ in size.
+    """
+    if truth.shape != found.shape or truth.ndim != 2:
+        raise ShapeError(f"maps must be (H, W) of one size, got {truth.shape}, {found.shape}")
+    counted = truth != ignored
+    both = truth[counted].astype(np.int64) << 32 | found[counted].astype(np.int64)
+    codes, counts = np.unique(both, return_counts=True)
+    return np.stack([codes >> 32, codes & 0xFFFFFFFF, counts], axis=1).astype(np.int64)

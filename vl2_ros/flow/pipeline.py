@@ -32,11 +32,12 @@ from vl2_ros.flow.watch_memory import (
 )
 from vl2_ros.processing.calibration import Calibration
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.language.command_prompt import CommandPrompt, write_prompt
+from vl2_ros.processing.language.answer import NAMELESS
+from vl2_ros.processing.language.command_prompt import CommandPrompt, write_prompt, write_talk
 from vl2_ros.processing.language.pose_prompt import clean_keypoint_names, pose_conversation
-from vl2_ros.processing.language.prompt import direct_conversation
+from vl2_ros.processing.language.prompt import direct_conversation, referring_answer
 from vl2_ros.processing.language.task_formats import TaskFormat
-from vl2_ros.processing.language.tokenizer import Tokenizer
+from vl2_ros.processing.language.tokenizer import Tokenizer, neutralise
 from vl2_ros.processing.results.detection_branch import InstanceLimits
 from vl2_ros.runtime.engine import Engines, to_numpy
 from vl2_ros.structures import (
@@ -318,6 +319,47 @@ class Pipeline:
         conversation = pose_conversation(objects, names, self.processing)
         limits = InstanceLimits(score_threshold, max_instances, nms_oks=nms_oks)
         return self._decode_known(frame, conversation, (*objects, *names), limits)
+
+    def ground(self, frame: Frame, question: str, *, with_masks: bool = True) -> Branch:
+        """Find the one thing that a whole question asks for, without generating.
+
+        Args:
+            frame: the image.
+            question: in any words, unlike the expression that `detect` puts into its own question.
+            with_masks: False skips masks.
+
+        Raises:
+            InputError: if the prompt is longer than the model accepts.
+            RouteError: if the checkpoint has no detection decoder.
+        """
+        answer = referring_answer(NAMELESS, self.processing)
+        limits = InstanceLimits(0.0, 1, with_masks)
+        return self._decode_known(frame, (neutralise(question), answer), (NAMELESS,), limits)
+
+    def talk(self, frame: Frame, command: Command) -> str:
+        """Generate an answer in words; the sentence is passed on as it is, whatever it asks for.
+
+        Args:
+            frame: the image.
+            command: sentence, regions and most tokens; "region1" in the sentence is its first one.
+
+        Returns:
+            the answer without special tokens.
+
+        Raises:
+            InputError: if the prompt cannot be used, or points where the model cannot look.
+        """
+        prompt = write_talk(frame, command, self.processing)
+        check_regions(prompt, self.engines)
+        inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
+        features = encode_features(inputs, self.engines)
+        words = self._speaker.generate(command, prompt, inputs.ids, features, ())
+        while True:
+            try:
+                next(words)
+            except StopIteration as ended:
+                spoken: SpokenAnswer = ended.value
+                return spoken.parsed.text.strip()
 
     def _decode_known(
         self,

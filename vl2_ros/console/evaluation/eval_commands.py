@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vl2_ros.console import display
+from vl2_ros.console.evaluation.benchmark_commands import add_benchmarks
 from vl2_ros.console.groups import Panel, complete, group_options
 from vl2_ros.console.options import AsJson, Model, Threshold, load_model
 from vl2_ros.errors import InputError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 HELD_OUT = 1_000_000
 
 eval_app = typer.Typer(no_args_is_help=True, help="Measure a model.")
+add_benchmarks(eval_app)
 
 
 @eval_app.command("embedded")

@@ -139,6 +139,32 @@ def read_grey16(source: bytes | memoryview, *, max_pixels: int = MAX_FRAME_PIXEL
         ) from error
 
 
+def read_label_image(path: Path, *, max_pixels: int = MAX_FRAME_PIXELS) -> np.ndarray:
+    """Read the values of an image of labels, grey or of a palette, as they are stored.
+
+    Returns:
+        (H, W) uint16.
+
+    Raises:
+        InputError: as `read_image`, and if the file has several channels.
+    """
+    try:
+        image = _open_image(_open_bytes(path.read_bytes()), str(path), max_pixels)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+        raise InputError(f"{path} has pixels of kind {image.mode}; expected one channel of labels")
+    try:
+        image.load()
+        if image.mode.startswith("I"):
+            _check_range(image, str(path))
+        return np.asarray(image).astype(np.uint16)
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        raise InputError(f"{path} is truncated or damaged ({error})") from error
+
+
 class _View(io.RawIOBase):
     """Bytes as a file, without a copy of them."""
 

@@ -92,16 +92,24 @@ def write_prompt(
     return prompt
 
 
+def write_talk(frame: Frame, command: Command, config: ProcessingConfig) -> CommandPrompt:
+    """Write the prompt of a sentence that is not parsed; its regions get their placeholders.
+
+    Raises:
+        InputError: if a visual prompt lies outside of its image, or the sentence speaks of regions
+            that have no visual prompt.
+    """
+    _check_prompts(frame, command, config)
+    frames, prompts = (frame, *command.images), command.visual_prompts
+    if not prompts:
+        return CommandPrompt(TaskFormat(neutralise(command.text.strip())), frames)
+    return _gather(TaskFormat(place_regions(command.text, len(prompts))), frames, prompts, config)
+
+
 def _write_about(
     frame: Frame, command: Command, config: ProcessingConfig, routes: Collection[Route]
 ) -> CommandPrompt:
-    command.check_prompts(frame)
-    if config.wording == "spoken" and (command.images or command.visual_prompts):
-        raise InputError(
-            "this model accepts sentences about one image; expected a command without visual "
-            f"prompts and further images, got {len(command.visual_prompts)} and "
-            f"{len(command.images)}; load a released checkpoint for them"
-        )
+    _check_prompts(frame, command, config)
     if any(prompt.image for prompt in command.visual_prompts):
         return _write_example(frame, command, config)
     if command.visual_prompts:
@@ -111,6 +119,16 @@ def _write_about(
     frames = () if asked.task is Task.GENERATE else (frame, *command.images)
     expected = _expect_answer(command, config) if config.wording == "spoken" else ""
     return CommandPrompt(write_format(asked, command.text, config), frames, expected=expected)
+
+
+def _check_prompts(frame: Frame, command: Command, config: ProcessingConfig) -> None:
+    command.check_prompts(frame)
+    if config.wording == "spoken" and (command.images or command.visual_prompts):
+        raise InputError(
+            "this model accepts sentences about one image; expected a command without visual "
+            f"prompts and further images, got {len(command.visual_prompts)} and "
+            f"{len(command.images)}; load a released checkpoint for them"
+        )
 
 
 def _write_without_image(

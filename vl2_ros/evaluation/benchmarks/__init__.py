@@ -1,0 +1,1 @@
+"""Evaluations of the field: which data they read, what is asked, how it is scored."""

@@ -1,0 +1,1 @@
+"""Scores of answers in words: chosen letters, short answers, captions."""
