@@ -68,7 +68,7 @@ def read_truth(source: Mapping[str, Any] | Path) -> dict[str, Any]:
         rows = _list(name, document.get(name, []))
         document[name] = [_without_nulls(_object(f"an entry of {name}", row)) for row in rows]
         for row in document[name]:
-            _check_ids(row)
+            check_ids(row)
     for image in document["images"]:
         for side in ("height", "width"):
             if side in image:
@@ -121,7 +121,12 @@ def _without_nulls(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def _check_ids(row: Mapping[str, Any]) -> None:
+def check_ids(row: Mapping[str, Any]) -> None:
+    """Check the ids of an image, a category, an annotation or a result.
+
+    Raises:
+        InputError: naming the field, the expected and the actual value.
+    """
     for name in ("id", "image_id", "category_id"):
         value = row.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -138,7 +143,7 @@ def check_row(row: Mapping[str, Any]) -> None:
     Raises:
         InputError: naming the field, the expected and the actual value.
     """
-    _check_ids(row)
+    check_ids(row)
     for name in ("area", "score"):
         if name in row:
             _number(name, row[name], most=1e15)

@@ -6,9 +6,10 @@ Everything heavy is imported inside the commands, so that `vl2 --help` answers a
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -82,12 +83,8 @@ def _evaluate(
     processes = open_processes(options)
     pipeline = load_model(processes.place(options))
     running = RunOptions(records.limit, records.out, processes)
-    arguments: tuple[Any, ...] = (benchmark, pipeline, data, running)
-    if processes.is_first:
-        with display.show_progress("evaluating") as show:
-            outcome = run_benchmark(*arguments, show)
-    else:
-        outcome = run_benchmark(*arguments)
+    with display.show_progress("evaluating") if processes.is_first else nullcontext() as show:
+        outcome = run_benchmark(benchmark, pipeline, data, running, show)
     if outcome is None:
         return
     if as_json:

@@ -21,7 +21,7 @@ from vl2_ros.documents import (
 )
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.task import BadRows, read_frame
-from vl2_ros.evaluation.coco_document import MAX_FILE_BYTES, MAX_SIDE, check_row
+from vl2_ros.evaluation.coco_document import MAX_FILE_BYTES, MAX_SIDE, check_ids, check_row
 from vl2_ros.evaluation.coco_shapes import encode_segmentation, measure_mask
 from vl2_ros.structures import Frame
 
@@ -126,7 +126,7 @@ def _read_rows(
         name = f"{kind}[{index}]"
         try:
             row = _without_nulls(check_object(name, row, error=InputError))
-            check_row(row)
+            check_ids(row)
             if "id" not in row:
                 raise InputError(f"it has no id, got {sorted(row)}")
             check_text(needed[1], row.get(needed[1]), error=InputError)

@@ -55,7 +55,7 @@ def list_bad(outcome: Outcome) -> list[str]:
     named = list(outcome.bad.items())[:SHOWN_BAD]
     more = len(outcome.bad) - len(named)
     return [
-        f"{len(outcome.bad)} bad records or rows were skipped and do not count:",
+        f"{len(outcome.bad)} bad records or rows:",
         *(f"  {name}: {reason}" for name, reason in named),
         *([f"  and {more} more; --json lists all"] if more else []),
     ]

@@ -12,6 +12,7 @@ from vl2_ros.evaluation.benchmarks.task import BenchmarkData, Task
 from vl2_ros.evaluation.benchmarks.tasks.objects import ObjectsTask
 from vl2_ros.evaluation.benchmarks.tasks.poses import PosesTask
 from vl2_ros.flow.pipeline import Pipeline
+from vl2_ros.model.parts import PERCEPTION_PARTS
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.runtime.engine import Engines
@@ -34,7 +35,6 @@ def wrap_network(
         processing: how its images and prompts are prepared.
     """
     from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
-    from vl2_ros.runtime.torch_backend.loading import PERCEPTION_PARTS
 
     device = next(network.parameters()).device
     there = network.config.parts

@@ -11,7 +11,7 @@ from enum import Enum
 
 #: What stands where no page that we have names a number.
 NOT_PUBLISHED = "not published"
-#: Tokens of an answer, see docs/spec/core.md, 9.5; the first is of sets for which none is published.
+#: Most tokens of an answer, see docs/spec/core.md, 9.5; there is none for letters.
 _LETTER_TOKENS, _SHORT_TOKENS, _CAPTION_TOKENS = 10, 10, 64
 _BOX_SIZE = "short side 800, long side at most 1333"
 _SEGMENT_SIZE = "short side 512, long side at most 2048"
@@ -149,7 +149,7 @@ _LISTED = (
         "Poses of animals on AP-10K, OKS AP.",
         Metric("keypoint_ap", 76.8),
         "oks",
-        "the falloffs of the field's tools; the release has those of COCO, 0.001 apart at two of 17",
+        "falloffs of the field's tools; the release has COCO's, 0.001 apart at two keypoints",
     ),
     _keypoints(
         "pck",

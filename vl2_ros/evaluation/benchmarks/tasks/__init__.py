@@ -1,1 +1,1 @@
-"""What an evaluation asks about each record, and the scores of the answers: one file for each form."""
+"""Tasks: what an evaluation asks about each record, and the scores of the answers."""

@@ -32,6 +32,8 @@ class PosesTask:
     def __init__(self, data: BenchmarkData, *, top_k: int, variant: str) -> None:
         """Read the annotations."""
         self._annotations = read_annotations(data.only_path)
+        if not self._annotations.categories:
+            raise InputError(f"{data.only_path} lists no categories; expected COCO's format")
         self._keypoints = _find_skeleton(self._annotations)
         self._drop_other_skeletons()
         self._folder = data.image_folder

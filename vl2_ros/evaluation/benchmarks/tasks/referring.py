@@ -194,8 +194,10 @@ def _check_points(value: Any) -> np.ndarray:
     pairs = [check_list("a point", one, most=2, error=InputError) for one in points]
     if len(pairs) < 3 or any(len(one) != 2 for one in pairs):
         raise InputError(f"a polygon must have 3 points [x, y] or more, got {len(pairs)}")
-    limits = {"least": -1e5, "most": 1e5, "error": InputError}
-    numbers = [[check_number("a point", one, **limits) for one in pair] for pair in pairs]
+    numbers = [
+        [check_number("a point", one, least=-1e5, most=1e5, error=InputError) for one in pair]
+        for pair in pairs
+    ]
     return np.array(numbers, np.float64).astype(np.int32)
 
 

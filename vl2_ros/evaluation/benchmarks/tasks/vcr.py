@@ -121,7 +121,7 @@ class VcrTask:
 
 
 def _check_row(value: Any) -> dict[str, Any]:
-    row = check_object("a line", value, error=InputError)
+    row = dict(check_object("a line", value, error=InputError))
     for name in ("img_fn", "metadata_fn"):
         path = Path(check_text(name, row.get(name), error=InputError))
         if ".." in path.parts or path.is_absolute():
