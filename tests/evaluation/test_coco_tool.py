@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -12,6 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
+from vl2_ros.evaluation.keypoint_sigmas import COCO_SIGMAS
 
 #: Printed by the COCO API for its own example, in the order of its twelve numbers.
 PUBLISHED = {
@@ -134,6 +137,31 @@ def test_keypoints_by_hand() -> None:
     rows[0]["keypoints"] = [value + 40 for value in rows[0]["keypoints"]]
     assert score_coco(truth, rows, CocoKind.CROWD_KEYPOINTS).ap == 0.0
     with pytest.raises(InputError, match="17 sigmas are there for the 14 keypoints"):
+        score_coco(truth, rows, CocoKind.KEYPOINTS, sigmas=COCO_SIGMAS)
+
+
+@pytest.mark.parametrize("names", [[], ["antenna", "wing", "leg"]])
+def test_any_skeleton_is_scored(names: list[str]) -> None:
+    """Expected: OKS of one keypoint by hand, for thresholds .50 to .95."""
+    truth, rows = make_people(3)
+    if names:
+        truth["categories"][0]["keypoints"] = names
+    assert score_coco(truth, rows, CocoKind.KEYPOINTS).ap == pytest.approx(1.0)
+    # The second of three is off by d: with area 400 and the falloff 0.025 (COCO's second) its
+    # similarity is exp(-d^2 / (2 * 400 * 0.05^2)) = exp(-d^2 / 2).
+    rows[0]["keypoints"] = [*rows[0]["keypoints"]]
+    rows[0]["keypoints"][3] += 1.0
+    similarity = (2 + math.exp(-1 / 2)) / 3
+    expected = sum(similarity >= threshold for threshold in np.linspace(0.5, 0.95, 10)) / 10
+    assert 0 < expected < 1
+    assert score_coco(truth, rows, CocoKind.KEYPOINTS).ap == pytest.approx(expected)
+
+
+def test_two_skeletons_are_refused() -> None:
+    truth, rows = make_people(3)
+    for category, names in zip(truth["categories"], (["a", "b", "c"], ["a", "b"]), strict=True):
+        category["keypoints"] = names
+    with pytest.raises(InputError, match="2 skeletons"):
         score_coco(truth, rows, CocoKind.KEYPOINTS)
 
 

@@ -48,7 +48,7 @@ class CaptionsTask:
         return self._annotations.bad.reasons
 
     def _is_usable(self, row: Row) -> bool:
-        if row.get("bbox") and any(text.strip() for text in _list_captions(row)):
+        if row.get("bbox") and _list_captions(row):
             return True
         self._annotations.bad.add(f"annotation {row.get('id')}", "it has no caption or no box")
         return False
@@ -73,4 +73,4 @@ class CaptionsTask:
 def _list_captions(row: Row) -> list[str]:
     value = row.get("captions") or row.get("caption") or []
     listed = value if isinstance(value, list) else [value]
-    return [text for text in listed if isinstance(text, str)]
+    return [text for text in listed if isinstance(text, str) and text.strip()]
