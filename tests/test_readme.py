@@ -184,6 +184,8 @@ def test_commands_are_of_a_known_kind():
         "kill",
         "python3",
         "~/vl2_venv/bin/pip",
+        "accelerate",
+        "torchrun",
     }
     for page, line in COMMANDS:
         assert line.split()[0] in known, (page, line)

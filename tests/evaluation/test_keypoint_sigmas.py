@@ -11,15 +11,17 @@ from vl2_ros.evaluation.keypoint_sigmas import (
     list_keypoint_names,
 )
 
-CROWDPOSE = (
-    "left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_hip right_hip "
-    "left_knee right_knee left_ankle right_ankle head neck"
-).split()
-AP10K = (
-    "left_eye right_eye nose neck root_of_tail left_shoulder left_elbow left_front_paw "
-    "right_shoulder right_elbow right_front_paw left_hip left_knee left_back_paw right_hip "
-    "right_knee right_back_paw"
-).split()
+CROWDPOSE = [
+    *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
+    *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
+    *("head", "neck"),
+]
+AP10K = [
+    *("left_eye", "right_eye", "nose", "neck", "root_of_tail"),
+    *("left_shoulder", "left_elbow", "left_front_paw"),
+    *("right_shoulder", "right_elbow", "right_front_paw"),
+    *("left_hip", "left_knee", "left_back_paw", "right_hip", "right_knee", "right_back_paw"),
+]
 
 
 def test_falloffs_of_coco_are_those_of_its_tools() -> None:

@@ -51,9 +51,7 @@ def test_referring_expressions_by_hand(tmp_path: Path) -> None:
     pipeline = FakePipeline(detect=lambda value, names: found[names[0]])
     outcome = run_benchmark(BENCHMARKS["refcoco"], pipeline, BenchmarkData((path,)))
     # IoU 1, 1/2, 0, 0; overlaps 100, 50, 0, 0 of unions 100, 100, 300, 100.
-    assert outcome.scores == pytest.approx(
-        {"accuracy": 2 / 4, "giou": 1.5 / 4, "ciou": 150 / 600}
-    )
+    assert outcome.scores == pytest.approx({"accuracy": 2 / 4, "giou": 1.5 / 4, "ciou": 150 / 600})
     assert outcome.records == 4
     assert list(outcome.bad) == ["annotation 4"]
 

@@ -88,7 +88,9 @@ def test_random_boxes_score_as_with_pycocotools(tmp_path: Path) -> None:
         RunOptions(out=out),
     )
     rows = [
-        row for line in out.read_text().splitlines()[1:] for row in json.loads(line)["answer"]["rows"]
+        row
+        for line in out.read_text().splitlines()[1:]
+        for row in json.loads(line)["answer"]["rows"]
     ]
     coco = COCO(str(path))
     reference = COCOeval(coco, coco.loadRes(rows), "bbox")
@@ -177,7 +179,5 @@ def test_scores_for_training(tmp_path: Path) -> None:
         FakePipeline(detect=find_one_wrong), write_set(tmp_path), tmp_path / "images"
     )
     assert scores["box_ap50"] == scores["mask_ap50"] == pytest.approx((2 / 3 + 1) / 2)
-    first = score_detections(
-        FakePipeline(detect=find_one_wrong), tmp_path / "truth.json", limit=1
-    )
+    first = score_detections(FakePipeline(detect=find_one_wrong), tmp_path / "truth.json", limit=1)
     assert first["box_ap"] == pytest.approx(1.0)

@@ -68,7 +68,9 @@ def test_any_skeleton_by_hand(tmp_path: Path) -> None:
 
 
 def test_crowds_are_split_by_their_index(tmp_path: Path) -> None:
-    names = [f"{side} {one}" for one in ("shoulder", "elbow", "wrist") for side in ("left", "right")]
+    names = [
+        f"{side} {one}" for one in ("shoulder", "elbow", "wrist") for side in ("left", "right")
+    ]
     names += [f"{side} {one}" for one in ("hip", "knee", "ankle") for side in ("left", "right")]
     names += ["head", "neck"]
     points = [(10.0 + number, 10.0 + number) for number in range(14)]
