@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from vl2_ros.cli import main
-from vl2_ros.evaluation.coco import CocoScorer
+from vl2_ros.evaluation.coco.scorer import CocoScorer
 from vl2_ros.evaluation.embedded import make_truth
 from vl2_ros.evaluation.orbits import OrbitScores, render_orbit
 from vl2_ros.flow.pipeline import Pipeline

@@ -16,7 +16,7 @@ from vl2_ros.console.terminal import read_sentences
 from vl2_ros.datasets.tabletop import TabletopCache
 from vl2_ros.documents import read_json_object, read_text
 from vl2_ros.errors import ConfigError, TransportError
-from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
+from vl2_ros.evaluation.coco.tool import CocoKind, score_coco
 from vl2_ros.evaluation.phrasings import load_phrasings
 from vl2_ros.export.engine_profile import load_profile
 from vl2_ros.export.engine_store import EngineStore

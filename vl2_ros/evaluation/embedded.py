@@ -29,7 +29,7 @@ import numpy as np
 
 from vl2_ros.datasets.nouns import COLOR_KIND_PHRASES, phrase_of
 from vl2_ros.errors import InputError
-from vl2_ros.evaluation.coco import CocoScorer, GroundTruth
+from vl2_ros.evaluation.coco.scorer import CocoScorer, GroundTruth
 from vl2_ros.evaluation.counting import NUMBERS, draw_counting_views
 from vl2_ros.evaluation.phrasings import load_phrasings, score_phrasings
 from vl2_ros.evaluation.scene_answers import Said, SceneAnswerScores

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.evaluation.coco_tool import CocoKind, CocoScores, score_coco
+from vl2_ros.evaluation.coco.tool import CocoKind, CocoScores, score_coco
 
 
 @dataclass(frozen=True, slots=True, eq=False)

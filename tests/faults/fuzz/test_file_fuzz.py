@@ -18,8 +18,8 @@ from benchmarks.fuzzing.files import fuzz_files
 from tests.model.checkpoint.fake_release import SMALL, edit_json, make_weights, write_release
 from vl2_ros.documents import MAX_DEPTH, read_json, read_text, write_whole
 from vl2_ros.errors import CheckpointError, ConfigError, InputError, VL2Error
-from vl2_ros.evaluation.coco_document import _decode_counts
-from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
+from vl2_ros.evaluation.coco.document import _decode_counts
+from vl2_ros.evaluation.coco.tool import CocoKind, score_coco
 from vl2_ros.export.engine_folder import _write_embeddings
 from vl2_ros.export.engine_profile import load_profile
 from vl2_ros.export.full_size.mapped_network import MappedNetwork

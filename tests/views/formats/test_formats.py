@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from vl2_ros.errors import InputError
-from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
+from vl2_ros.evaluation.coco.tool import CocoKind, score_coco
 from vl2_ros.structures import (
     Branch,
     Detections,

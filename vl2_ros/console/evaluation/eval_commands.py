@@ -209,7 +209,7 @@ def eval_coco(
     as_json: AsJson = False,
 ) -> None:
     """Score results of any model against annotations, both in COCO's format."""
-    from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
+    from vl2_ros.evaluation.coco.tool import CocoKind, score_coco
 
     kinds = [one.value for one in CocoKind]
     if kind not in kinds:

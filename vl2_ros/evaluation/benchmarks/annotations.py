@@ -21,8 +21,8 @@ from vl2_ros.documents import (
 )
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.task import BadRows, read_frame
-from vl2_ros.evaluation.coco_document import MAX_FILE_BYTES, MAX_SIDE, check_ids, check_row
-from vl2_ros.evaluation.coco_shapes import encode_segmentation, measure_mask
+from vl2_ros.evaluation.coco.document import MAX_FILE_BYTES, MAX_SIDE, check_ids, check_row
+from vl2_ros.evaluation.coco.shapes import encode_segmentation, measure_mask
 from vl2_ros.structures import Frame
 
 Row = dict[str, Any]

@@ -29,7 +29,7 @@ def open_task(benchmark: Benchmark, data: BenchmarkData) -> Task:
         case Form.OBJECTS:
             return ObjectsTask(data, top_k=top_k, with_masks=benchmark.variant == "masks")
         case Form.KEYPOINTS:
-            return PosesTask(data, top_k=top_k, variant=benchmark.variant)
+            return PosesTask(data, top_k=top_k, in_crowds=benchmark.variant == "crowd")
         case Form.REFERRING:
             return ReferringTask(data)
         case Form.REASONING:

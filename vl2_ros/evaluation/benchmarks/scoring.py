@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vl2_ros.errors import RouteError
 from vl2_ros.evaluation.benchmarks.annotations import read_annotations
 from vl2_ros.evaluation.benchmarks.run import RunOptions, run_task
 from vl2_ros.evaluation.benchmarks.task import BenchmarkData, Task
@@ -72,15 +74,15 @@ def score_detections(
     """
     data = BenchmarkData((annotations,), images)
     rows = read_annotations(annotations).rows()
-    routes = pipeline.info.routes
     scores: dict[str, float] = {}
-    if Route.DETECT in routes:
+    if Route.DETECT in pipeline.info.routes:
         with_masks = any(row.get("segmentation") for row in rows)
         task = ObjectsTask(data, top_k=TOP_K, with_masks=with_masks)
         scores |= _run(task, pipeline, limit)
-    if Route.POSE in routes and any(row.get("keypoints") for row in rows):
-        for variant in ("oks", "pck"):
-            scores |= _run(PosesTask(data, top_k=TOP_K, variant=variant), pipeline, limit)
+    if any(row.get("keypoints") for row in rows):
+        # Models without a decoder of poses have the other scores.
+        with suppress(RouteError):
+            scores |= _run(PosesTask(data, top_k=TOP_K), pipeline, limit)
     return scores
 
 

@@ -80,8 +80,9 @@ class Benchmark:
 def _keypoints(name: str, title: str, ap: Metric, variant: str, remark: str = "") -> Benchmark:
     more = {
         "crowd": ("keypoint_ap50", "keypoint_ap_easy", "keypoint_ap_medium", "keypoint_ap_hard"),
-        "oks": ("keypoint_ap50", "keypoint_ap75"),
-    }.get(variant, ())
+        "oks": ("keypoint_ap50", "keypoint_ap75", "pck"),
+        "pck": ("keypoint_ap",),
+    }[variant]
     prompt = "all object names, then all keypoint names of the file"
     metrics = (ap, *map(Metric, more))
     return Benchmark(

@@ -23,7 +23,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from vl2_ros.errors import EngineError, InputError
-from vl2_ros.evaluation.coco import CocoScorer, GroundTruth
+from vl2_ros.evaluation.coco.scorer import CocoScorer, GroundTruth
 from vl2_ros.evaluation.watches.scenes import LabelledBox, WatchedFrame, WatchedScene
 from vl2_ros.geometry import box_iou
 from vl2_ros.structures import Command, Event, Frame, Result, ResultEvent, WatchMode

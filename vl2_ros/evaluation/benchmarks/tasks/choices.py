@@ -12,7 +12,7 @@ from pathlib import Path
 from vl2_ros.documents import read_text
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.task import Answer, BadRows, BenchmarkData
-from vl2_ros.evaluation.coco_document import MAX_FILE_BYTES
+from vl2_ros.evaluation.coco.document import MAX_FILE_BYTES
 from vl2_ros.evaluation.texts.choices import (
     LETTERS,
     list_options,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vl2_ros.documents import check_list, check_object, check_text, read_json_object
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.evaluation.benchmarks.task import Answer, BadRows, BenchmarkData
-from vl2_ros.evaluation.coco_document import MAX_FILE_BYTES
+from vl2_ros.evaluation.coco.document import MAX_FILE_BYTES
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.structures import Command
 

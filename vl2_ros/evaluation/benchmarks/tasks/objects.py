@@ -9,7 +9,7 @@ import numpy as np
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.annotations import Annotations, read_annotations
 from vl2_ros.evaluation.benchmarks.task import Answer, BenchmarkData
-from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
+from vl2_ros.evaluation.coco.tool import CocoKind, score_coco
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.structures import Detections, Frame, Keypoints, Masks
 from vl2_ros.views.formats.coco import compress_rle

@@ -11,8 +11,8 @@ from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.annotations import Annotations, Row, read_annotations
 from vl2_ros.evaluation.benchmarks.task import Answer, BenchmarkData
 from vl2_ros.evaluation.benchmarks.tasks.objects import keep_best, score_kind
-from vl2_ros.evaluation.coco_tool import CocoKind
-from vl2_ros.evaluation.keypoint_sigmas import find_sigmas, list_keypoint_names
+from vl2_ros.evaluation.coco.sigmas import find_sigmas, list_keypoint_names
+from vl2_ros.evaluation.coco.tool import CocoKind
 from vl2_ros.evaluation.keypoints import PckScorer
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.geometry import box_iou
@@ -26,10 +26,10 @@ class PosesTask:
     Args:
         data: a COCO file; its categories share one list of keypoints.
         top_k: most instances of an image.
-        variant: `oks`, `crowd` as CrowdPose counts, or `pck`.
+        in_crowds: whether OKS is counted as CrowdPose does.
     """
 
-    def __init__(self, data: BenchmarkData, *, top_k: int, variant: str) -> None:
+    def __init__(self, data: BenchmarkData, *, top_k: int, in_crowds: bool = False) -> None:
         """Read the annotations."""
         self._annotations = read_annotations(data.only_path)
         if not self._annotations.categories:
@@ -37,7 +37,7 @@ class PosesTask:
         self._keypoints = _find_skeleton(self._annotations)
         self._drop_other_skeletons()
         self._folder = data.image_folder
-        self._top_k, self._variant = top_k, variant
+        self._top_k, self._in_crowds = top_k, in_crowds
         self.keys = self._annotations.keys()
 
     @property
@@ -56,39 +56,40 @@ class PosesTask:
                 rows.remove(row)
 
     def answer(self, pipeline: Pipeline, index: int) -> Answer:
-        """Return rows of COCO results; for PCK what was found for each labelled instance."""
+        """Return rows of COCO results, with boxes."""
         image = self._annotations.images[index]
         frame = self._annotations.read_frame(image, self._folder)
         names = self._annotations.names
         found = find_poses(pipeline, frame, names, self._keypoints, self._top_k)
-        if self._variant != "pck":
-            return {"rows": self._list_rows(found, image["id"])}
-        truth = self._list_truth(image)
-        return {"found": [_to_list(one) for one in match_poses(truth, found)]}
+        return {"rows": self._list_rows(found, image["id"])}
 
     def score(self, answers: Mapping[int, Answer]) -> dict[str, float]:
-        """Return average precision over OKS, or PCK at 0.2 of the longer side of the box."""
+        """Return average precision over OKS, and PCK at 0.2 of the longer side of the box."""
         images = [self._annotations.images[index] for index in answers]
-        if self._variant == "pck":
-            return {"pck": self._score_pck(images, list(answers.values()))}
-        rows = [row for answer in answers.values() for row in answer["rows"]]
-        kind = CocoKind.CROWD_KEYPOINTS if self._variant == "crowd" else CocoKind.KEYPOINTS
-        sigmas = find_sigmas(self._keypoints)
-        return score_kind(self._annotations.document(images), rows, kind, "keypoint", sigmas)
+        rows = [
+            {name: value for name, value in row.items() if name != "bbox"}
+            for answer in answers.values()
+            for row in answer["rows"]
+        ]
+        kind = CocoKind.CROWD_KEYPOINTS if self._in_crowds else CocoKind.KEYPOINTS
+        document, sigmas = self._annotations.document(images), find_sigmas(self._keypoints)
+        scores = score_kind(document, rows, kind, "keypoint", sigmas)
+        return scores | self._score_pck(images, list(answers.values()))
 
     def _list_truth(self, image: Row) -> list[Row]:
         rows = self._annotations.by_image.get(image["id"], ())
         return [one for one in rows if one.get("keypoints") and one.get("bbox")]
 
-    def _score_pck(self, images: Sequence[Row], answers: Sequence[Answer]) -> float:
-        scorer = PckScorer()
+    def _score_pck(self, images: Sequence[Row], answers: Sequence[Answer]) -> dict[str, float]:
+        scorer, count = PckScorer(), 0
         for image, answer in zip(images, answers, strict=True):
-            for row, found in zip(self._list_truth(image), answer["found"], strict=True):
+            truth = self._list_truth(image)
+            for row, found_xy in zip(truth, match_poses(truth, answer["rows"]), strict=True):
                 x, y, width, height = row["bbox"]
                 points = np.array(row["keypoints"], np.float64).reshape(-1, 3)
-                found_xy = None if found is None else np.array(found, np.float64).reshape(-1, 2)
                 scorer.add(points, np.array([x, y, x + width, y + height]), found_xy)
-        return scorer.score()
+                count += int((points[:, 2] > 0).sum())
+        return {"pck": scorer.score()} if count else {}
 
     def _list_rows(self, found: Detections, image_id: object) -> list[Answer]:
         assert found.keypoints is not None
@@ -98,9 +99,14 @@ class PosesTask:
                 "category_id": self._annotations.categories[int(class_id)]["id"],
                 "score": float(score),
                 "keypoints": [value for x, y in points.tolist() for value in (x, y, 1)],
+                "bbox": [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()],
             }
-            for points, score, class_id in zip(
-                found.keypoints.points_xy, found.scores, found.class_ids, strict=True
+            for points, box, score, class_id in zip(
+                found.keypoints.points_xy,
+                found.boxes_xyxy,
+                found.scores,
+                found.class_ids,
+                strict=True,
             )
         ]
 
@@ -143,7 +149,7 @@ def find_poses(
     return keep_best(parts, objects, top_k)
 
 
-def match_poses(truth: Sequence[Row], found: Detections) -> list[np.ndarray | None]:
+def match_poses(truth: Sequence[Row], found: Sequence[Row]) -> list[np.ndarray | None]:
     """Choose the found keypoints that each labelled instance is compared with.
 
     A single instance gets those with the best score, as the published numbers do; several get
@@ -151,21 +157,21 @@ def match_poses(truth: Sequence[Row], found: Detections) -> list[np.ndarray | No
 
     Args:
         truth: annotations with boxes.
-        found: of the image.
+        found: results of the image.
 
     Returns:
         (K, 2) each, in camera pixels; None where nothing was found.
     """
-    if not len(found) or found.keypoints is None:
+    if not found:
         return [None] * len(truth)
-    points = found.keypoints.points_xy
+    points = [np.array(row["keypoints"], np.float64).reshape(-1, 3)[:, :2] for row in found]
     if len(truth) == 1:
-        return [points[int(found.scores.argmax())]]
-    boxes = np.array([row["bbox"] for row in truth], np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    overlaps = box_iou(boxes, found.boxes_xyxy)
+        return [points[int(np.argmax([row["score"] for row in found]))]]
+    overlaps = box_iou(_list_boxes(truth), _list_boxes(found))
     return [points[best] if row[best] > 0 else None for row in overlaps for best in [row.argmax()]]
 
 
-def _to_list(points_xy: np.ndarray | None) -> list[float] | None:
-    return None if points_xy is None else [float(value) for value in points_xy.reshape(-1)]
+def _list_boxes(rows: Sequence[Row]) -> np.ndarray:
+    """Return (N, 4) corners."""
+    boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)

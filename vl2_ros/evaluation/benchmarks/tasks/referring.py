@@ -224,7 +224,7 @@ def _overlap_masks(
 
 
 def _decode(runs: Row) -> np.ndarray:
-    from vl2_ros.evaluation.coco_shapes import decode_mask
+    from vl2_ros.evaluation.coco.shapes import decode_mask
 
     return decode_mask(runs)
 

@@ -10,7 +10,7 @@ from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.annotations import Row, read_annotations
 from vl2_ros.evaluation.benchmarks.task import Answer, BenchmarkData
 from vl2_ros.evaluation.benchmarks.visual_prompts import make_prompt
-from vl2_ros.evaluation.coco_shapes import decode_mask
+from vl2_ros.evaluation.coco.shapes import decode_mask
 from vl2_ros.evaluation.masks import ReferringScorer
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.structures import MAX_VISUAL_PROMPTS, Command, Frame, PromptKind

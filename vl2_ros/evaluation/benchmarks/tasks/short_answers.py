@@ -14,7 +14,7 @@ from vl2_ros.documents import (
 )
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.task import Answer, BadRows, BenchmarkData, read_frame
-from vl2_ros.evaluation.coco_document import MAX_FILE_BYTES
+from vl2_ros.evaluation.coco.document import MAX_FILE_BYTES
 from vl2_ros.evaluation.texts.vqa_answers import score_answer
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.structures import Command

@@ -23,7 +23,7 @@ from vl2_ros.documents import (
 )
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.task import Answer, BadRows, BenchmarkData, read_frame
-from vl2_ros.evaluation.coco_document import MAX_FILE_BYTES
+from vl2_ros.evaluation.coco.document import MAX_FILE_BYTES
 from vl2_ros.evaluation.texts.choices import read_choice, write_choices
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.structures import MAX_VISUAL_PROMPTS, Command, Frame, PromptKind, VisualPrompt

@@ -25,7 +25,7 @@ from vl2_ros.documents import (
     shorten,
 )
 from vl2_ros.errors import InputError
-from vl2_ros.evaluation.coco_answers import (
+from vl2_ros.evaluation.coco.answers import (
     is_answer,
     is_data_set,
     list_answer_rows,

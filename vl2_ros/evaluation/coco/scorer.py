@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
+from vl2_ros.evaluation.coco.tool import CocoKind, score_coco
 from vl2_ros.structures import Detections
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from vl2_ros.documents import shorten
 from vl2_ros.errors import InputError
-from vl2_ros.evaluation.coco_ids import IdNumbers, require
-from vl2_ros.evaluation.coco_shapes import (
+from vl2_ros.evaluation.coco.ids import IdNumbers, require
+from vl2_ros.evaluation.coco.shapes import (
     Size,
     box_of_keypoints,
     box_of_mask,

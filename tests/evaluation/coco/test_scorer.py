@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.evaluation.coco import CocoScorer, GroundTruth
+from vl2_ros.evaluation.coco.scorer import CocoScorer, GroundTruth
 from vl2_ros.structures import Detections, Masks
 
 HEIGHT, WIDTH = 120, 160

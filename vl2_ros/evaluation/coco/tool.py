@@ -1,6 +1,6 @@
 """Evaluate COCO results against annotations with faster-coco-eval.
 
-The library counts, on documents prepared by `coco_preparation.py`; this file runs it without its
+The library counts, on documents prepared by `preparation.py`; this file runs it without its
 output and names its numbers.
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.errors import InputError, VL2Error
-from vl2_ros.evaluation.coco_document import read_results, read_truth
-from vl2_ros.evaluation.coco_preparation import CocoPreparation, Compared
-from vl2_ros.evaluation.keypoint_sigmas import CROWDPOSE_SIGMAS, find_sigmas, list_keypoint_names
+from vl2_ros.evaluation.coco.document import read_results, read_truth
+from vl2_ros.evaluation.coco.preparation import CocoPreparation, Compared
+from vl2_ros.evaluation.coco.sigmas import CROWDPOSE_SIGMAS, find_sigmas, list_keypoint_names
 
 #: Of the library's own words.
 _SHOWN_LETTERS = 300

@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from vl2_ros.cli import main
 from vl2_ros.errors import InputError
-from vl2_ros.evaluation.coco_tool import CocoKind, score_coco
+from vl2_ros.evaluation.coco.tool import CocoKind, score_coco
 from vl2_ros.structures import Branch, Detections, Masks, Result, Route
 from vl2_ros.views.result_json import encode_rle, result_to_json
 

@@ -1,0 +1,1 @@
+"""COCO results against annotations: reading, checking, preparing and counting."""
