@@ -71,6 +71,8 @@ def score_kind(
 ) -> dict[str, float]:
     """Return `NAME_ap`, `_ap50`, `_ap75` and for crowds three more; zeros where nothing is found.
 
+    A number that has nothing to count is missing.
+
     Args:
         document: annotations of the answered images.
         rows: results.
@@ -88,7 +90,9 @@ def score_kind(
         return dict.fromkeys([f"{name}_{one}" for one in _list_names(parts)], 0.0)
     found = score_coco(document, rows, kind, sigmas=sigmas)
     numbers = (found.ap, found.ap50, found.ap75, *(found.by_name[f"AP_{one}"] for one in parts))
-    return {f"{name}_{one}": value for one, value in zip(_list_names(parts), numbers, strict=True)}
+    named = zip(_list_names(parts), numbers, strict=True)
+    # The library's -1 is of images without anything to find.
+    return {f"{name}_{one}": value for one, value in named if value >= 0}
 
 
 def _list_names(parts: Sequence[str]) -> list[str]:
