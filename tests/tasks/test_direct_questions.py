@@ -25,10 +25,10 @@ def test_a_question_that_looks_like_a_command_is_not_rewritten(network: Network)
 
 
 def test_regions_of_a_question_are_marked_where_it_names_them(network: Network) -> None:
-    command = Command("Why is dog at region1 beside region2?", visual_prompts=(LEFT, RIGHT))
+    command = Command("Why is dog at region2 beside region1?", visual_prompts=(RIGHT, LEFT))
     assert network.pipeline("It sits.").talk(make_frame(*ODD_HW), command) == "It sits."
     first, second = (f"<reg>region{number}<region></reg>" for number in (1, 2))
-    text = f"Why is dog at {first} beside {second}?"
+    text = f"Why is dog at {second} beside {first}?"
     assert network.prompt_text() == f"<s>USER: {IMAGE}\n{text} ASSISTANT:"
     masks = network.regions.calls[0][0]["masks"]
     assert masks[0, :, :27].all() and not masks[0, :, 29:].any()

@@ -80,6 +80,9 @@ def test_region_features_enter_the_model_in_the_order_of_the_marks(network):
     ask(network, "What is region2 beside region1?", "A mug.", (POINT, BOX))
     text = network.prompt_text()
     assert text.index("region2<region>") < text.index("region1<region>")
+    # The box is region2, which the sentence names first.
+    masks, _ = regions_of(network)
+    assert [int(mask.sum()) for mask in masks] == [22 * 48, 1]
     _, output = network.regions.calls[0]
     ids, _, features, _ = network.fed[0]
     np.testing.assert_array_equal(features, output["region_features"])

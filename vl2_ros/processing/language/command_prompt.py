@@ -23,6 +23,7 @@ from vl2_ros.processing.language.tokenizer import neutralise
 from vl2_ros.structures import Command, Frame, Route, VisualPrompt
 
 _NUMBERED = re.compile(r"\bregion ?(\d+)\b", re.IGNORECASE)
+_MARKED = re.compile(r"<reg>region(\d+)<region></reg>")
 #: Words that point; "this picture" does not.
 _POINTING = re.compile(
     r"\b(?:th(?:is|ese|ose)|(?:the|each|every|all) (?:marked|selected|given)"
@@ -103,7 +104,8 @@ def write_talk(frame: Frame, command: Command, config: ProcessingConfig) -> Comm
     frames, prompts = (frame, *command.images), command.visual_prompts
     if not prompts:
         return CommandPrompt(TaskFormat(neutralise(command.text.strip())), frames)
-    return _gather(TaskFormat(place_regions(command.text, len(prompts))), frames, prompts, config)
+    question = place_regions(command.text, len(prompts))
+    return _gather(TaskFormat(question), frames, _sort_by_marks(prompts, question), config)
 
 
 def _write_about(
@@ -182,6 +184,7 @@ def _write_regions(frame: Frame, command: Command, config: ProcessingConfig) -> 
         written = interactive_format(len(prompts), config)
     else:
         written = TaskFormat(place_regions(command.text, len(prompts)))
+        prompts = _sort_by_marks(prompts, written.question)
     return _gather(written, (frame, *command.images), prompts, config)
 
 
@@ -194,8 +197,9 @@ def _write_example(frame: Frame, command: Command, config: ProcessingConfig) -> 
         lead += f"{IMAGE}\n" + (f"This picture shows {shown}. " if pointed else "")
         prompts += pointed
     own = [prompt for prompt in command.visual_prompts if prompt.image == 0]
-    prompts += own
-    question = f"{lead}{IMAGE}\n{place_regions(command.text, len(own))}"
+    asked_text = place_regions(command.text, len(own))
+    prompts += _sort_by_marks(own, asked_text)
+    question = f"{lead}{IMAGE}\n{asked_text}"
     written = TaskFormat(question)
     asked = understand(command.text)
     if asks_for_mask(command.text) or asked.task in (Task.DETECT, Task.OUTLINE, Task.GROUND):
@@ -205,6 +209,11 @@ def _write_example(frame: Frame, command: Command, config: ProcessingConfig) -> 
     # The network reads the frame last, so that image i of the command is image i - 1.
     moved = [replace(one, image=(one.image - 1) % (len(command.images) + 1)) for one in prompts]
     return _gather(written, (*command.images, frame), moved, config)
+
+
+def _sort_by_marks(prompts: Sequence[VisualPrompt], question: str) -> tuple[VisualPrompt, ...]:
+    """Return the prompts in the order in which a question names them: features go by place."""
+    return tuple(prompts[int(number) - 1] for number in _MARKED.findall(question))
 
 
 def _gather(
