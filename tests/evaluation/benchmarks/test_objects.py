@@ -118,6 +118,20 @@ def test_a_model_of_few_names_is_asked_in_several_passes(tmp_path: Path) -> None
     assert [asked for _, asked in pipeline.asked] == [("mug",), ("bowl",)] * 2
 
 
+def test_an_image_without_a_mask_counts_for_boxes_alone(tmp_path: Path) -> None:
+    bare = box_row(2, 1, 9, BOWL)
+    del bare["segmentation"]
+    path = write_coco(tmp_path, [box_row(1, 1, 5, MUG), bare, box_row(3, 2, 5, SECOND)])
+    data = BenchmarkData((path,))
+    outcome = run_benchmark(MASKS, FakePipeline(detect=find_one_wrong), data)
+    assert outcome.scores["box_ap"] == pytest.approx((2 / 3 + 1) / 2)
+    # Of image 2 alone: wrong, then right, of one.
+    assert outcome.scores["mask_ap"] == pytest.approx(1 / 2)
+    assert outcome.bad == {"annotation 2": "it has no mask; its image counts for boxes alone"}
+    first = run_benchmark(MASKS, FakePipeline(detect=find_one_wrong), data, RunOptions(limit=1))
+    assert set(first.scores) == {"box_ap", "box_ap50", "box_ap75"}
+
+
 def test_bad_records_are_counted_and_named(tmp_path: Path) -> None:
     broken_runs = {"size": [3, 3], "counts": [0, 9]}
     rows = [

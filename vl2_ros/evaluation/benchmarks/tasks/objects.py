@@ -36,7 +36,9 @@ class ObjectsTask:
             for row in self._annotations.rows():
                 if not row.get("segmentation"):
                     name = f"annotation {row.get('id')}"
-                    self._annotations.bad.add(name, "it has no mask and counts for boxes alone")
+                    self._annotations.bad.add(
+                        name, "it has no mask; its image counts for boxes alone"
+                    )
 
     @property
     def bad(self) -> Mapping[str, str]:
@@ -56,10 +58,20 @@ class ObjectsTask:
         document = self._annotations.document([self._annotations.images[i] for i in answers])
         rows = [row for answer in answers.values() for row in answer["rows"]]
         scores = score_kind(document, rows, CocoKind.BOXES, "box")
-        if not self._with_masks:
-            return scores
-        masked = [row for row in document["annotations"] if row.get("segmentation")]
-        return scores | score_kind(document | {"annotations": masked}, rows, CocoKind.MASKS, "mask")
+        return scores | self._score_masks(document, rows) if self._with_masks else scores
+
+    def _score_masks(self, document: Answer, rows: Sequence[Answer]) -> dict[str, float]:
+        """Score the images whose every object has a mask: elsewhere a mask may be right."""
+        bare = {row["image_id"] for row in document["annotations"] if not row.get("segmentation")}
+        masked = {
+            "images": [one for one in document["images"] if one["id"] not in bare],
+            "categories": document["categories"],
+            "annotations": [row for row in document["annotations"] if row["image_id"] not in bare],
+        }
+        if not masked["annotations"]:
+            return {}
+        rows = [row for row in rows if row["image_id"] not in bare]
+        return score_kind(masked, rows, CocoKind.MASKS, "mask")
 
 
 def score_kind(
