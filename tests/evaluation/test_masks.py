@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from vl2_ros.errors import InputError, ShapeError
-from vl2_ros.evaluation.masks import LabelScorer, ReferringScorer
+from vl2_ros.evaluation.masks import LabelScorer, ReferringScorer, count_pairs
 from vl2_ros.structures import UNLABELLED
 
 # pycocotools' own, for every mask that it decodes.
@@ -120,3 +120,32 @@ def test_what_does_not_fit_together_says_so() -> None:
         LabelScorer(2).add(np.full((2, 2), 2), np.zeros((2, 2), int))
     with pytest.raises(InputError, match="at least one pixel that counts"):
         LabelScorer(2).miou()
+
+
+def test_counted_sentences_and_images_score_as_the_masks_they_were_counted_in() -> None:
+    rng = np.random.default_rng(3)
+    masks = rng.random((6, 2, 9, 7)) < 0.4
+    whole, counted = ReferringScorer(), ReferringScorer()
+    for truth, found in masks:
+        whole.add(truth, found)
+        counted.add_counts(int((truth & found).sum()), int((truth | found).sum()))
+    assert (whole.giou(), whole.ciou(), len(whole)) == (counted.giou(), counted.ciou(), 6)
+    with pytest.raises(InputError, match=r"0\.\.3"):
+        counted.add_counts(4, 3)
+
+    maps = rng.integers(0, 4, (5, 2, 9, 7)).astype(np.uint16)
+    maps[:, :, 0] = UNLABELLED
+    labels, pairs = LabelScorer(4), LabelScorer(4)
+    for truth, found in maps:
+        labels.add(truth, found)
+        pairs.add_pairs(count_pairs(truth, found))
+    np.testing.assert_array_equal(labels.ious(), pairs.ious())
+    assert labels.pixel_accuracy() == pairs.pixel_accuracy()
+    with pytest.raises(ShapeError, match=r"\(n, 3\)"):
+        pairs.add_pairs(np.zeros((2, 2), np.int64))
+
+
+def test_pairs_are_counted_in_order() -> None:
+    truth = np.array([[1, 1, 0, 9]])
+    found = np.array([[2, 2, UNLABELLED, 0]], np.uint16)
+    assert count_pairs(truth, found, ignored=9).tolist() == [[0, UNLABELLED, 1], [1, 2, 2]]
