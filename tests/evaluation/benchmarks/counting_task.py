@@ -46,6 +46,7 @@ def run_process(out: Path) -> dict[str, Any]:
     processes = open_processes(LoadOptions(device="cpu"))
     header = {"evaluation": "counting", "model": "0123"}
     outcome = run_task(task, PIPELINE, header, RunOptions(out=out, processes=processes))
+    processes.close()
     found = outcome and {
         "scores": dict(outcome.scores),
         "bad": dict(outcome.bad),

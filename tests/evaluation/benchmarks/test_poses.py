@@ -96,6 +96,12 @@ def test_crowds_are_split_by_their_index(tmp_path: Path) -> None:
     assert 0.5 < scores["keypoint_ap"] < 1.0
 
 
+def test_images_that_do_not_say_how_crowded_they_are_are_refused(tmp_path: Path) -> None:
+    path = write_insects(tmp_path, [box_row(1, 1, 3, BOX, keypoints=flatten(POINTS))])
+    with pytest.raises(InputError, match="no crowdIndex.*coco-keypoints"):
+        run_benchmark(BENCHMARKS["crowdpose"], FakePipeline(), BenchmarkData((path,)))
+
+
 def test_pck_by_hand(tmp_path: Path) -> None:
     # The second keypoint of image 2 is not labelled. 0.2 of a box of 20 is 4 pixels.
     rows = [

@@ -85,6 +85,7 @@ def _evaluate(
     running = RunOptions(records.limit, records.out, processes)
     with display.show_progress("evaluating") if processes.is_first else nullcontext() as show:
         outcome = run_benchmark(benchmark, pipeline, data, running, show)
+    processes.close()
     if outcome is None:
         return
     if as_json:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -100,20 +101,20 @@ class AnswerLog:
         """
         if self._path is None:
             return
-        rows: Iterable[Mapping[str, Any]] = (
-            self._header,
-            *({"key": key, "answer": self.answers[key]} for key in keys),
-            *({"key": key, "error": reason} for key, reason in bad.items()),
+        rows: Iterable[Mapping[str, Any]] = chain(
+            [self._header],
+            ({"key": key, "answer": self.answers[key]} for key in keys),
+            ({"key": key, "error": reason} for key, reason in bad.items()),
         )
         parts = [one for one in self._list_files() if one != self._path]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        write_whole(self._path, lambda path: _write(path, text))
+        write_whole(self._path, lambda path: _write(path, rows))
         for part in parts:
             part.unlink()
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -47,6 +47,13 @@ class Processes:
 
         return list(gather_object([value]))
 
+    def close(self) -> None:
+        """Leave the other processes."""
+        if self.count > 1:
+            from accelerate import PartialState
+
+            PartialState().destroy_process_group()
+
     def place(self, options: LoadOptions) -> LoadOptions:
         """Return the options with a GPU of its own for each process of a machine."""
         from vl2_ros.loading import choose_device
@@ -62,7 +69,7 @@ def open_processes(options: LoadOptions) -> Processes:
     Args:
         options: whose device says how they talk to each other.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1" or "RANK" not in os.environ:
         return Processes()
     from accelerate import PartialState
 

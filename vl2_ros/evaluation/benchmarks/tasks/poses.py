@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vl2_ros.documents import check_list, shorten
+from vl2_ros.documents import check_list, check_number, shorten
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.annotations import Annotations, Row, read_annotations
 from vl2_ros.evaluation.benchmarks.task import Answer, BenchmarkData
@@ -34,6 +34,8 @@ class PosesTask:
         self._annotations = read_annotations(data.only_path)
         if not self._annotations.categories:
             raise InputError(f"{data.only_path} lists no categories; expected COCO's format")
+        if in_crowds:
+            _check_crowds(self._annotations)
         self._keypoints = _find_skeleton(self._annotations)
         self._drop_other_skeletons()
         self._folder = data.image_folder
@@ -109,6 +111,17 @@ class PosesTask:
                 strict=True,
             )
         ]
+
+
+def _check_crowds(annotations: Annotations) -> None:
+    """Check that every image says how crowded it is."""
+    for image in annotations.images:
+        if "crowdIndex" not in image:
+            raise InputError(
+                f"image {image['id']} has no crowdIndex; expected CrowdPose's annotations, score "
+                "others by coco-keypoints"
+            )
+        check_number("crowdIndex", image["crowdIndex"], least=0.0, most=1.0, error=InputError)
 
 
 def _find_skeleton(annotations: Annotations) -> tuple[str, ...]:
