@@ -110,6 +110,7 @@ def test_pck_by_hand(tmp_path: Path) -> None:
         box_row(3, 3, 3, (0, 0, 20, 20), keypoints=flatten(POINTS)),
         box_row(4, 3, 3, (40, 20, 60, 40), keypoints=flatten(move(POINTS, 30.0))),
         box_row(5, 4, 3, BOX, keypoints=flatten(POINTS)),
+        box_row(6, 4, 3, BOX, keypoints=flatten(POINTS), iscrowd=1),
     ]
     far = [(12.0, 12.0), (20.0, 24.5), (28.0, 31.5)]
     found = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vl2_ros.documents import read_text
-from vl2_ros.errors import InputError
+from vl2_ros.errors import EngineError, InputError
 from vl2_ros.evaluation.benchmarks.task import Answer, BadRows, BenchmarkData, read_frame
 from vl2_ros.evaluation.masks import LabelScorer, count_pairs
 from vl2_ros.flow.pipeline import Pipeline
@@ -60,7 +60,10 @@ class LabelsTask:
         truth = np.where(values == 0, UNLABELLED, values - 1)
         frame = read_frame(self._images, self._find_image(path), truth.shape)
         branch = pipeline.detect(frame, self._names, route=Route.SEGMENT)
-        assert branch.label_map is not None
+        if branch.label_map is None:
+            raise EngineError(
+                "the model gave no label map of [SEG]; expected the class of each pixel"
+            )
         pairs = count_pairs(truth, branch.label_map.class_ids)
         return {"pairs": pairs.tolist()}
 

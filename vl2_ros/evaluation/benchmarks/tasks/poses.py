@@ -80,7 +80,8 @@ class PosesTask:
 
     def _list_truth(self, image: Row) -> list[Row]:
         rows = self._annotations.by_image.get(image["id"], ())
-        return [one for one in rows if one.get("keypoints") and one.get("bbox")]
+        posed = [one for one in rows if one.get("keypoints") and one.get("bbox")]
+        return [one for one in posed if not one.get("iscrowd")]
 
     def _score_pck(self, images: Sequence[Row], answers: Sequence[Answer]) -> dict[str, float]:
         scorer, count = PckScorer(), 0
@@ -94,7 +95,8 @@ class PosesTask:
         return {"pck": scorer.score()} if count else {}
 
     def _list_rows(self, found: Detections, image_id: object) -> list[Answer]:
-        assert found.keypoints is not None
+        if found.keypoints is None:
+            return []
         return [
             {
                 "image_id": image_id,
