@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from vl2_ros.evaluation.benchmarks.run import RunOptions, run_benchmark
 from vl2_ros.evaluation.benchmarks.scoring import score_detections
 from vl2_ros.evaluation.benchmarks.table import BENCHMARKS
 from vl2_ros.evaluation.benchmarks.task import BenchmarkData
+from vl2_ros.runtime.files.weights_identity import PENDING
 from vl2_ros.structures import Detections
 
 BOXES, MASKS = BENCHMARKS["coco-bbox"], BENCHMARKS["coco-segm"]
@@ -186,6 +188,26 @@ def test_no_usable_record_is_an_error_that_names_the_first(tmp_path: Path) -> No
         image.unlink()
     with pytest.raises(InputError, match=r"none of the 2 records.*image 1 1.png: cannot read"):
         run_benchmark(BOXES, FakePipeline(detect=find_one_wrong), BenchmarkData((path,)))
+
+
+def test_answers_are_kept_under_the_identity_of_the_weights(tmp_path: Path) -> None:
+    """Large weights are still being hashed when the first image is there."""
+    pipeline = FakePipeline(detect=find_one_wrong)
+    known = pipeline.info
+    seen = [replace(known, identity=PENDING)] * 2
+
+    class Hashing:
+        processing, detect = pipeline.processing, pipeline.detect
+
+        @property
+        def info(self):
+            return seen.pop() if seen else known
+
+    options = RunOptions(out=tmp_path / "answers.jsonl")
+    run_benchmark(BOXES, Hashing(), BenchmarkData((write_set(tmp_path),)), options)
+    header = json.loads(options.out.read_text().splitlines()[0])
+    assert (header["evaluation"], header["model"]) == ("coco-bbox", "0123")
+    assert seen == []
 
 
 def test_scores_for_training(tmp_path: Path) -> None:

@@ -82,6 +82,18 @@ def test_answers_of_anything_else_are_refused(tmp_path: Path, text: str, message
     assert out.read_text() == text
 
 
+def test_only_parts_of_the_run_are_read_and_removed(tmp_path: Path) -> None:
+    out, part, other = (tmp_path / f"a[1].jsonl{end}" for end in ("", ".1", ".1.kept"))
+    other.write_text("mine\n")
+    rows = [HEADER, {"key": "record 1", "answer": {"value": 0.1 * 3}}]
+    part.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = CountingTask(4)
+    outcome = run_task(task, PIPELINE, HEADER, RunOptions(out=out))
+    assert task.asked == [0, 2, 3]
+    assert outcome.scores == run_task(CountingTask(4), PIPELINE, HEADER).scores
+    assert sorted(tmp_path.iterdir()) == sorted([out, other])
+
+
 def test_progress_counts_every_record() -> None:
     seen: list[tuple[int, int]] = []
     run_task(CountingTask(3), PIPELINE, HEADER, progress=lambda *done: seen.append(done))

@@ -37,7 +37,13 @@ class AnswerLog:
     def _list_files(self) -> list[Path]:
         if self._path is None:
             return []
-        parts = sorted(self._path.parent.glob(f"{self._path.name}.[0-9]*"))
+        folder, start = self._path.parent, f"{self._path.name}."
+        names = sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
+        parts = [
+            folder / name
+            for name in names
+            if name.startswith(start) and name.removeprefix(start).isdecimal()
+        ]
         return [one for one in (self._path, *parts) if one.is_file()]
 
     def _read(self, path: Path) -> None:
