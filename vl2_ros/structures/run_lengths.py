@@ -13,6 +13,10 @@ from vl2_ros.structures.frame import MAX_FRAME_PIXELS
 _BLOCK_PIXELS = 1 << 16
 #: Runs that are written at once; bounds the memory that decoding needs beside its result.
 _BLOCK_RUNS = 65_536
+#: Characters of a number in compressed run lengths, 5 bits each.
+_MAX_DIGITS = 7
+#: Of compressed run lengths, in a message.
+_SHOWN_BYTES = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,3 +109,31 @@ class RunLengths:
             columns[start:end] = np.repeat(runs, counts)
             start = end
         return np.ascontiguousarray(columns.reshape(width, height).T)
+
+
+def decompress_counts(counts: bytes) -> np.ndarray:
+    """Return the run lengths of their compressed form, the COCO API's.
+
+    Returns:
+        (N,) int64; negative where the text is damaged.
+
+    Raises:
+        InputError: if these are no compressed run lengths.
+    """
+    codes = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
+    ends = (codes & 32) == 0
+    if not len(codes):
+        return codes
+    if codes.min() < 0 or codes.max() > 63 or not ends[-1]:
+        raise InputError(f"expected compressed run lengths, got {counts[:_SHOWN_BYTES]!r}")
+    starts = np.concatenate([[0], np.flatnonzero(ends)[:-1] + 1])
+    digits = np.diff(np.append(starts, len(codes)))
+    if digits.max() > _MAX_DIGITS:
+        raise InputError(f"a run length has {digits.max()} digits, expected {_MAX_DIGITS} at most")
+    digit_indices = np.arange(len(codes)) - np.repeat(starts, digits)
+    runs = np.add.reduceat((codes & 31) << (5 * digit_indices), starts)
+    runs -= np.where(codes[ends] & 16, np.int64(1) << (5 * digits), 0)
+    # From the fourth on, each is stored as the difference to the one two before.
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return runs

@@ -18,7 +18,6 @@ from benchmarks.fuzzing.files import fuzz_files
 from tests.model.checkpoint.fake_release import SMALL, edit_json, make_weights, write_release
 from vl2_ros.documents import MAX_DEPTH, read_json, read_text, write_whole
 from vl2_ros.errors import CheckpointError, ConfigError, InputError, VL2Error
-from vl2_ros.evaluation.coco.document import _decode_counts
 from vl2_ros.evaluation.coco.tool import CocoKind, score_coco
 from vl2_ros.export.engine_folder import _write_embeddings
 from vl2_ros.export.engine_profile import load_profile
@@ -31,6 +30,7 @@ from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.node.parameters import NodeParameters
 from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.structures.run_lengths import decompress_counts
 from vl2_ros.views.result_json import encode_rle
 
 CASES, SEED = 600, 12
@@ -262,7 +262,7 @@ def test_run_lengths_are_read_as_the_coco_api_writes_them():
         for share in (0.0, 0.02, 0.5, 1.0):
             mask = chance.random(shape) < share
             counts = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
-            assert _decode_counts(counts).tolist() == encode_rle(mask)["counts"]
+            assert decompress_counts(counts).tolist() == encode_rle(mask)["counts"]
 
 
 # Modes of files

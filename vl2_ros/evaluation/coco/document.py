@@ -31,6 +31,7 @@ from vl2_ros.evaluation.coco.answers import (
     list_answer_rows,
     list_data_set_rows,
 )
+from vl2_ros.structures.run_lengths import decompress_counts
 
 #: Most bytes of a file; the annotations of COCO's training images have half of it.
 MAX_FILE_BYTES = 1 << 30
@@ -40,8 +41,6 @@ _FAR = 1e5
 #: Most pixels along one outline: the library draws it with a fifth of a pixel's step.
 _MAX_OUTLINE = 4e5
 _MAX_ENTRIES = 50_000_000
-#: Characters of a number in compressed run lengths, 5 bits each.
-_MAX_DIGITS = 7
 
 _int = partial(check_int, error=InputError)
 _number = partial(check_number, error=InputError)
@@ -191,7 +190,7 @@ def _check_runs(value: Mapping[str, Any]) -> None:
     height, width = (_int("size of run lengths", side, most=MAX_SIDE) for side in size)
     counts = value.get("counts")
     if isinstance(counts, str | bytes):
-        runs = _decode_counts(counts if isinstance(counts, bytes) else counts.encode())
+        runs = decompress_counts(counts if isinstance(counts, bytes) else counts.encode())
         total, is_fine = sum(runs.tolist()), bool((runs >= 0).all())
     else:
         total, is_fine = sum(_int("a run length", one) for one in _list("counts", counts)), True
@@ -199,28 +198,3 @@ def _check_runs(value: Mapping[str, Any]) -> None:
         raise InputError(
             f"run lengths must add up to {height} x {width} pixels, got {total}; they are damaged"
         )
-
-
-def _decode_counts(counts: bytes) -> np.ndarray:
-    """Return (N,) int64 run lengths of their compressed form, the COCO API's.
-
-    Raises:
-        InputError: if these are no compressed run lengths.
-    """
-    codes = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
-    ends = (codes & 32) == 0
-    if not len(codes):
-        return codes
-    if codes.min() < 0 or codes.max() > 63 or not ends[-1]:
-        raise InputError(f"expected compressed run lengths, got {shorten(counts)}")
-    starts = np.concatenate([[0], np.flatnonzero(ends)[:-1] + 1])
-    digits = np.diff(np.append(starts, len(codes)))
-    if digits.max() > _MAX_DIGITS:
-        raise InputError(f"a run length has {digits.max()} digits, expected {_MAX_DIGITS} at most")
-    digit_indices = np.arange(len(codes)) - np.repeat(starts, digits)
-    runs = np.add.reduceat((codes & 31) << (5 * digit_indices), starts)
-    runs -= np.where(codes[ends] & 16, np.int64(1) << (5 * digits), 0)
-    # From the fourth on, each is stored as the difference to the one two before.
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    return runs

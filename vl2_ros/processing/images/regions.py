@@ -86,6 +86,33 @@ def region_masks_from_masks(
     return np.asarray(stacked != 0, dtype=np.float32)
 
 
+def draw_prompt(prompt: VisualPrompt, frame_hw: tuple[int, int]) -> np.ndarray:
+    """Draw one visual prompt on its own image, as `region_mask` does on the squashed one.
+
+    Args:
+        prompt: where the command points.
+        frame_hw: height and width of the image.
+
+    Returns:
+        (H, W) bool; at least one pixel is inside.
+
+    Raises:
+        InputError: if the prompt does not lie inside of the image.
+    """
+    prompt.check_inside(frame_hw)
+    mask = prompt.decode_mask()
+    if mask is not None:
+        return mask.copy()
+    limit = (frame_hw[1] - 1, frame_hw[0] - 1)
+    pixels = np.clip(np.floor(prompt.points_xy), 0, limit).astype(np.int32)
+    if prompt.kind is PromptKind.BOX:
+        mask = np.zeros(frame_hw, np.bool_)
+        (x1, y1), (x2, y2) = pixels
+        mask[y1 : y2 + 1, x1 : x2 + 1] = True
+        return mask
+    return _draw_points(prompt.kind, pixels, frame_hw).astype(np.bool_)
+
+
 def region_mask(
     prompt: VisualPrompt, frame_hw: tuple[int, int], config: ProcessingConfig
 ) -> np.ndarray:
@@ -118,7 +145,7 @@ def region_mask(
     scale = np.array([side / frame_hw[1], side / frame_hw[0]])
     # The right and the lower border belong to the last pixel.
     pixels = np.clip(np.floor(prompt.points_xy * scale), 0, side - 1).astype(np.int32)
-    return _draw_points(prompt.kind, pixels, side)
+    return _draw_points(prompt.kind, pixels, (side, side))
 
 
 def _mark_touched(mask: np.ndarray, side: int) -> np.ndarray:
@@ -132,15 +159,15 @@ def _mark_touched(mask: np.ndarray, side: int) -> np.ndarray:
     return marked
 
 
-def _draw_points(kind: PromptKind, pixels: np.ndarray, side: int) -> np.ndarray:
-    """Draw (P, 2) whole pixels of the squashed image; returns (S, S) float32."""
-    mask = np.zeros((side, side), np.uint8)
+def _draw_points(kind: PromptKind, pixels: np.ndarray, frame_hw: tuple[int, int]) -> np.ndarray:
+    """Draw (P, 2) whole pixels of an image; returns (H, W) float32."""
+    mask = np.zeros(frame_hw, np.uint8)
     if kind is PromptKind.POLYGON:
         cv2.fillPoly(mask, [pixels], 1)
         return mask.astype(np.float32)
     if kind is PromptKind.SCRIBBLE:
         cv2.polylines(mask, [pixels], False, 1, 1)
     mask[pixels[:, 1], pixels[:, 0]] = 1
-    radius = round(side * _RADII.get(kind, 0.0))
+    radius = round(min(frame_hw) * _RADII.get(kind, 0.0))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return np.asarray(cv2.dilate(mask, disc), dtype=np.float32)

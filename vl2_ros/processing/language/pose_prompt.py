@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from vl2_ros.errors import InputError
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.language.prompt import clean_names, detection_answer
+from vl2_ros.processing.language.prompt import clean_names, detection_answer, fill_answer
 from vl2_ros.processing.language.tokenizer import neutralise
 from vl2_ros.processing.skeletons import normalise_name
 from vl2_ros.structures import Route
@@ -65,5 +65,15 @@ def pose_conversation(
     cleaned = clean_names(objects, config)
     asked = ", ".join(keypoints)
     question = f"Please find every {', '.join(cleaned)} in this picture. Where are its {asked}?"
-    listed = ", ".join(f"{name}{Route.POSE.value}" for name in keypoints)
-    return question, f"{detection_answer(cleaned, config)} The keypoints are here: {listed}."
+    listed = fill_keypoint_answer("The keypoints are here: {names}.", keypoints)
+    return question, f"{detection_answer(cleaned, config)} {listed}"
+
+
+def fill_keypoint_answer(template: str, keypoints: Sequence[str]) -> str:
+    """Write keypoints with their routing tokens into the second sentence of an answer.
+
+    Args:
+        template: {names} is the list of names, each with its token.
+        keypoints: names without special tokens.
+    """
+    return fill_answer(template, keypoints, Route.POSE)

@@ -216,20 +216,31 @@ def _check_length(
 
 def detection_answer(names: Sequence[str], config: ProcessingConfig) -> str:
     """Return the answer that asks the decoder for boxes: "I found: cat[DET], dog[DET]."."""
-    return _fill_answer(config.detect_answer, names, Route.DETECT)
+    return fill_answer(config.detect_answer, names, Route.DETECT)
 
 
 def segmentation_answer(names: Sequence[str], config: ProcessingConfig) -> str:
     """Return the answer that asks the decoder for masks: "I found: cat[SEG], dog[SEG]."."""
-    return _fill_answer(config.segment_answer, names, Route.SEGMENT)
+    return fill_answer(config.segment_answer, names, Route.SEGMENT)
 
 
 def referring_answer(expression: str, config: ProcessingConfig) -> str:
     """Return the answer that asks the decoder for one thing: "Sure, it is here[GRD]."."""
-    return _fill_answer(config.ground_answer, [expression], Route.GROUND)
+    return fill_answer(config.ground_answer, [expression], Route.GROUND)
 
 
-def _fill_answer(template: str, names: Sequence[str], route: Route) -> str:
+def fill_answer(template: str, names: Sequence[str], route: Route) -> str:
+    """Write names with their routing tokens into the words of an answer.
+
+    Args:
+        template: {names} is the list of names, each with its routing token, {token} the token alone.
+        names: without special tokens.
+        route: whose token it is.
+
+    Example:
+        >>> fill_answer("I found: {names}.", ["cat", "dog"], Route.DETECT)
+        'I found: cat[DET], dog[DET].'
+    """
     # No str.format: names may contain braces.
     listed = ", ".join(f"{name}{route.value}" for name in names)
     return template.replace("{token}", route.value).replace("{names}", listed)

@@ -83,10 +83,19 @@ def _format_image_request(asked: Asked) -> TaskFormat:
     if asked.task is Task.EDIT:
         question, answer = f"Change this picture: {prompt}.", f"Here it is {Route.EDIT.value}."
     else:
-        prompt = " ".join(_CAPTION_MARKS.sub(" ", prompt).lower().split())
-        question = f"Draw a picture of {prompt}."
+        question = f"Draw a picture of {format_caption(prompt)}."
         answer = f"Here it is {Route.GENERATE.value}."
     return TaskFormat(question, answer, (asked.image_prompt,))
+
+
+def format_caption(caption: str) -> str:
+    """Write the caption of an image to generate as in training: lower case, without some marks.
+
+    Args:
+        caption: untrusted; special tokens in it become words.
+    """
+    bare = " ".join(neutralise(caption).split()).rstrip(" .,;:!?")
+    return " ".join(_CAPTION_MARKS.sub(" ", bare).lower().split())
 
 
 def _name_things(asked: Asked, config: ProcessingConfig) -> TaskFormat:

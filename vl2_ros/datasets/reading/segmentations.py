@@ -1,0 +1,160 @@
+"""Decode masks of COCO's format, and boxes: outlines, run lengths, compressed run lengths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vl2_ros.datasets.reading.data_report import BadRecordError
+from vl2_ros.documents import shorten
+from vl2_ros.errors import InputError
+from vl2_ros.structures import MaskCrop, RunLengths
+from vl2_ros.structures.run_lengths import decompress_counts
+
+UNIT = "annotations"
+#: Fraction bits of OpenCV's drawing coordinates.
+_SHIFT = 4
+#: How far from the corner a number of an outline may lie.
+_FAR = 1e5
+
+
+def read_box(value: Any, frame_hw: Sequence[int] | None) -> tuple[float, float, float, float]:
+    """Return the corners of a COCO box, x, y, width, height, clipped to its image.
+
+    Args:
+        value: of JSON.
+        frame_hw: of the image; None does not clip.
+
+    Raises:
+        BadRecordError: if it is no box, has no area, or lies outside of the image.
+    """
+    numbers = _read_numbers(value)
+    if numbers is None or len(numbers) != 4:
+        raise BadRecordError(UNIT, "box is not four numbers", f"got {shorten(value)}")
+    x, y, width, height = numbers
+    if width <= 0 or height <= 0:
+        raise BadRecordError(UNIT, "box of no area", f"got {shorten(value)}")
+    corners = (x, y, x + width, y + height)
+    if frame_hw is None:
+        return corners
+    bottom, right = frame_hw
+    x1, y1 = min(max(x, 0.0), float(right)), min(max(y, 0.0), float(bottom))
+    x2, y2 = min(corners[2], float(right)), min(corners[3], float(bottom))
+    if x2 <= x1 or y2 <= y1:
+        raise BadRecordError(
+            UNIT, "box outside of its image", f"got {shorten(value)} in {right}x{bottom}"
+        )
+    return x1, y1, x2, y2
+
+
+def check_segmentation(value: Any, frame_hw: Sequence[int] | None) -> None:
+    """Check a mask without decoding its pixels.
+
+    Args:
+        value: of JSON: outlines, or an object with `size` and `counts`.
+        frame_hw: of the image; None does not compare sizes.
+
+    Raises:
+        BadRecordError: saying what is wrong.
+    """
+    if isinstance(value, Mapping):
+        _read_runs(value, frame_hw)
+    else:
+        _read_outlines(value)
+
+
+def measure_segmentation(value: Any) -> tuple[float, float, float, float]:
+    """Return the corners of the box around a mask.
+
+    Raises:
+        BadRecordError: if it is damaged or empty.
+    """
+    if isinstance(value, Mapping):
+        crop = MaskCrop.cut(_read_runs(value, None).decode())
+        height, width = crop.pixels.shape
+        corners = (crop.left, crop.top, crop.left + width, crop.top + height)
+    else:
+        points = np.concatenate(_read_outlines(value))
+        corners = (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
+    if corners[2] <= corners[0] or corners[3] <= corners[1]:
+        raise BadRecordError(UNIT, "mask of no area")
+    return (float(corners[0]), float(corners[1]), float(corners[2]), float(corners[3]))
+
+
+def decode_segmentation(value: Any, frame_hw: Sequence[int]) -> np.ndarray:
+    """Return a mask on its image, (H, W) bool.
+
+    Raises:
+        BadRecordError: if it is damaged, of another size than the image, or has no pixel.
+    """
+    if isinstance(value, Mapping):
+        mask = _read_runs(value, frame_hw).decode()
+    else:
+        filled = np.zeros(tuple(frame_hw), np.uint8)
+        for outline in _read_outlines(value):
+            # A pixel i covers [i, i + 1), OpenCV's coordinate i is the middle of it. One at a
+            # time: together, where two overlap would be a hole.
+            points = np.round((outline - 0.5) * 2**_SHIFT).astype(np.int32)
+            cv2.fillPoly(filled, [points], 1, shift=_SHIFT)
+        mask = filled.astype(np.bool_)
+    if not mask.any():
+        raise BadRecordError(UNIT, "mask without a pixel in its image")
+    return mask
+
+
+def _read_outlines(value: Any) -> list[np.ndarray]:
+    if not isinstance(value, list) or not value:
+        raise BadRecordError(UNIT, "mask of an unknown form", f"got {shorten(value)}")
+    outlines = []
+    for outline in value:
+        numbers = _read_numbers(outline)
+        if numbers is None or len(numbers) % 2 or len(numbers) < 6:
+            raise BadRecordError(
+                UNIT, "outline is not three or more pairs of numbers", f"got {shorten(outline)}"
+            )
+        if max(map(abs, numbers)) > _FAR:
+            raise BadRecordError(UNIT, "outline far outside of its image", f"got {shorten(outline)}")
+        outlines.append(np.array(numbers, np.float64).reshape(-1, 2))
+    return outlines
+
+
+def _read_runs(value: Mapping[str, Any], frame_hw: Sequence[int] | None) -> RunLengths:
+    size, counts = value.get("size"), value.get("counts")
+    is_size = isinstance(size, list) and len(size) == 2
+    if not is_size or not all(type(side) is int and side > 0 for side in size or ()):
+        raise BadRecordError(UNIT, "run lengths without a size", f"got {shorten(size)}")
+    mask_hw = (size[0], size[1])
+    if frame_hw is not None and mask_hw != tuple(frame_hw):
+        raise BadRecordError(
+            UNIT,
+            "run lengths of another size than their image",
+            f"{size[1]}x{size[0]} in {frame_hw[1]}x{frame_hw[0]}",
+        )
+    try:
+        if isinstance(counts, str):
+            runs = decompress_counts(counts.encode())
+        elif isinstance(counts, list) and all(type(one) is int for one in counts):
+            runs = np.array(counts, np.int64)
+        else:
+            raise InputError(f"expected a list of ints or a text, got {shorten(counts)}")
+        if len(runs) and (runs.min() < 0 or runs.max() > np.iinfo(np.uint32).max):
+            raise InputError("a run length is out of range")
+        return RunLengths(mask_hw, runs.astype(np.uint32))
+    except (InputError, OverflowError) as error:
+        raise BadRecordError(UNIT, "run lengths damaged", str(error)) from error
+
+
+def _read_numbers(value: Any) -> list[float] | None:
+    if not isinstance(value, list):
+        return None
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
+        return None
+    try:
+        numbers = [float(one) for one in value]
+    except OverflowError:
+        return None
+    return numbers if all(math.isfinite(one) for one in numbers) else None

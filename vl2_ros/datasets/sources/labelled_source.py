@@ -1,0 +1,111 @@
+"""What all sources share: options, a report, and what happens when a record turns out bad."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from vl2_ros.datasets.reading.data_report import BadRecordError, DataReport
+from vl2_ros.datasets.reading.json_records import MAX_INDEX_BYTES
+from vl2_ros.datasets.samples import Group, TrainingSample
+from vl2_ros.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+#: Records that are tried in a row before a set is given up.
+MOST_TRIES = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """Options of every kind of source.
+
+    Attributes:
+        name: in reports and logs; "" takes that of the file or folder.
+        evaluation: ask as evaluation does: the first wording, all classes in their order.
+        strict: raise at the first bad record instead of skipping it.
+        max_bytes: a larger index file is refused.
+    """
+
+    name: str = ""
+    evaluation: bool = False
+    strict: bool = False
+    max_bytes: int = MAX_INDEX_BYTES
+
+
+class LabelledSource(ABC):
+    """A `SampleSource` that counts what is bad, and replaces images that cannot be read.
+
+    Args:
+        options: of the source.
+        path: file or folder that names it.
+    """
+
+    group: ClassVar[Group]
+
+    def __init__(self, options: SourceOptions, path: Path) -> None:
+        """Begin an empty report."""
+        self._name = options.name or path.name
+        self.report = DataReport(self._name, options.strict)
+        self._evaluation = options.evaluation
+        self._broken: set[int] = set()
+
+    @property
+    def name(self) -> str:
+        """Return the name in reports and logs."""
+        return self._name
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the classes; () of a source without classes."""
+        return ()
+
+    def count_classes(self) -> dict[str, int]:
+        """Return how many objects there are of each class."""
+        return {}
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of usable records."""
+
+    @abstractmethod
+    def key(self, index: int) -> str:
+        """Return the name of a record in reports."""
+
+    @abstractmethod
+    def _make(self, index: int, rng: np.random.Generator) -> TrainingSample:
+        """Make a sample; raise BadRecordError where the record cannot be used."""
+
+    def sample(self, index: int, rng: np.random.Generator) -> TrainingSample:
+        """Make the sample of a record, or of the next one that can be read.
+
+        Raises:
+            InputError: if the index is out of range, the source is strict and the record bad, or
+                too many records in a row are bad.
+        """
+        if not 0 <= index < len(self):
+            raise InputError(f"{self._name} has {len(self)} usable records, got number {index}")
+        for step in range(min(MOST_TRIES, len(self))):
+            number = (index + step) % len(self)
+            if number in self._broken:
+                continue
+            try:
+                return self._make(number, rng)
+            except BadRecordError as bad:
+                self._broken.add(number)
+                self.report.skip(bad, self.key(number))
+                logger.warning(
+                    "%s: %s is replaced by the next record: %s", self._name, self.key(number), bad
+                )
+        raise InputError(
+            f"{self._name}: records {index} to {index + step} are all bad; run vl2 data check"
+        )
+
+    def _wording(self, rng: np.random.Generator) -> np.random.Generator | None:
+        """Return what wordings are drawn with; None takes the first."""
+        return None if self._evaluation else rng
