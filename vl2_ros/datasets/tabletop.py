@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 CHUNK_FRAMES = 500
 _MAX_SIDE = 1 << 14
 FORMAT = 1
-_SETTINGS = "cache.json"
+#: File that a cache is known by.
+CACHE_SETTINGS = "cache.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,9 +207,9 @@ class TabletopCache(Sequence[TabletopRecord]):
 def _check_settings(root: Path, wanted: dict[str, int]) -> None:
     found = _read_settings(root)
     if found is None:
-        partial = root / f"{_SETTINGS}.{os.getpid()}"
+        partial = root / f"{CACHE_SETTINGS}.{os.getpid()}"
         partial.write_text(json.dumps(wanted))
-        partial.replace(root / _SETTINGS)
+        partial.replace(root / CACHE_SETTINGS)
     elif found != wanted:
         raise ConfigError(
             f"{root} was rendered with {found}, asked for {wanted}; choose another folder"
@@ -216,7 +217,7 @@ def _check_settings(root: Path, wanted: dict[str, int]) -> None:
 
 
 def _read_settings(root: Path) -> dict[str, int] | None:
-    path = root / _SETTINGS
+    path = root / CACHE_SETTINGS
     if not path.is_file():
         return None
     advice = "delete the folder and render it again"

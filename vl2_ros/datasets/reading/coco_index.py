@@ -314,9 +314,7 @@ class _Scan:
         kept &= self._reject(kept & is_outside, spans, "box outside of its image")
         has_size = (sides[:, :2] > 0).any(axis=1)
         is_other = has_size & (sides[:, :2] != limits[:, [1, 0]]).any(axis=1)
-        kept &= self._reject(
-            kept & is_other, spans, "run lengths of another size than their image"
-        )
+        kept &= self._reject(kept & is_other, spans, "run lengths of another size than their image")
         kept &= self._check_keypoints(kept, category, spans)
         reaching = kept & (np.abs(clipped - boxes).max(axis=1, initial=0.0) > 1.0)
         if reaching.any():
@@ -349,9 +347,7 @@ class _Scan:
             self._report.skip(BadRecordError(UNIT, reason), f"{name} of {image}" if image else name)
         return ~is_bad
 
-    def _sort(
-        self, kept: np.ndarray, image: np.ndarray, columns: tuple[np.ndarray, ...]
-    ) -> _Kept:
+    def _sort(self, kept: np.ndarray, image: np.ndarray, columns: tuple[np.ndarray, ...]) -> _Kept:
         counts = np.bincount(image[kept], minlength=len(self._numbers))
         # An image that has lost all of its labels would teach that nothing is there.
         incomplete = self._incomplete.union(image[~kept].tolist())

@@ -117,7 +117,9 @@ def _read_outlines(value: Any) -> list[np.ndarray]:
                 UNIT, "outline is not three or more pairs of numbers", f"got {shorten(outline)}"
             )
         if max(map(abs, numbers)) > _FAR:
-            raise BadRecordError(UNIT, "outline far outside of its image", f"got {shorten(outline)}")
+            raise BadRecordError(
+                UNIT, "outline far outside of its image", f"got {shorten(outline)}"
+            )
         outlines.append(np.array(numbers, np.float64).reshape(-1, 2))
     return outlines
 

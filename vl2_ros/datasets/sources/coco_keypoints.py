@@ -168,9 +168,7 @@ class CocoKeypoints(CocoSource):
         positions = {category: one for one, category in enumerate(skeleton.categories)}
         categories = self.index.category_index[numbers]
         present = sorted({positions[one] for one in categories if one in positions})
-        chosen = self._choice.draw(
-            present, len(positions), rng, evaluation=self._evaluation
-        )
+        chosen = self._choice.draw(present, len(positions), rng, evaluation=self._evaluation)
         asked = {skeleton.categories[one]: place for place, one in enumerate(chosen)}
         kept = [number for number, one in zip(numbers, categories, strict=True) if one in asked]
         classes = [asked[one] for one in categories if one in asked]

@@ -94,9 +94,7 @@ class LabelImages(LabelledSource):
         present = [int(one) for one in np.unique(classes) if one >= 0]
         if not present:
             raise BadRecordError("images", "label image without a labelled pixel")
-        chosen = self._choice.draw(
-            present, len(self._names), rng, evaluation=self._evaluation
-        )
+        chosen = self._choice.draw(present, len(self._names), rng, evaluation=self._evaluation)
         names = [self._names[one] for one in chosen]
         question = draw_sentence("label questions", self._wording(rng))
         answer = draw_sentence("label answers", self._wording(rng))

@@ -91,7 +91,9 @@ class RecordList(LabelledSource):
                 self._check(row)
             except BadRecordError as bad:
                 number = self.report.totals[UNIT]
-                self.report.skip(BadRecordError(UNIT, bad.reason, bad.detail), name_record(row, number))
+                self.report.skip(
+                    BadRecordError(UNIT, bad.reason, bad.detail), name_record(row, number)
+                )
                 continue
             spans.extend(record.span)
         return np.array(spans, np.int64).reshape(-1, 2)

@@ -1,7 +1,8 @@
 """Referring expressions and questions that have to be thought about: one target, [GRD].
 
 Reads COCO files with expressions: of an image (`caption`, as RefCOCO is converted for detectors:
-all annotations of the image are meant), or of an annotation (`expressions`, `sentences`, `caption`).
+all annotations of the image are meant), or of an annotation (`expressions`, `sentences`,
+`caption`).
 """
 
 from __future__ import annotations
@@ -125,7 +126,9 @@ class Referring(CocoSource):
         else:
             template = draw_sentence("refer questions", self._wording(rng))
             question = fill(template, expression=text.rstrip(" ."))
-        answer = fill_answer(draw_sentence("refer answers", self._wording(rng)), [text], Route.GROUND)
+        answer = fill_answer(
+            draw_sentence("refer answers", self._wording(rng)), [text], Route.GROUND
+        )
         explanation = row.get("explanation")
         if self._reasoning and not self._evaluation and isinstance(explanation, str):
             answer = f"{answer} {neutralise(explanation.strip())}".rstrip()

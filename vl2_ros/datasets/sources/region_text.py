@@ -1,4 +1,4 @@
-"""Words about regions: captions and class names from COCO files, and conversations about regions."""
+"""Words about regions: captions and class names of annotations, conversations about regions."""
 
 from __future__ import annotations
 
@@ -95,8 +95,10 @@ class RegionCaptions(CocoSource):
         rounds, regions = [], []
         for number in numbers[: self._most]:
             text = self._read_words(int(number), rng)
-            section = "region caption questions" if self._task == "captions" else (
-                "region name questions"
+            section = (
+                "region caption questions"
+                if self._task == "captions"
+                else ("region name questions")
             )
             placeholder = region_placeholder(len(rounds) + 1)
             question = fill(draw_sentence(section, self._wording(rng)), region=placeholder)

@@ -233,7 +233,8 @@ def fill_answer(template: str, names: Sequence[str], route: Route) -> str:
     """Write names with their routing tokens into the words of an answer.
 
     Args:
-        template: {names} is the list of names, each with its routing token, {token} the token alone.
+        template: {names} is the list of names, each with its routing token; {token} the token
+            alone.
         names: without special tokens.
         route: whose token it is.
 

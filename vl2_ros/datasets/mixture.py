@@ -1,0 +1,184 @@
+"""Mix sources by weight: the sample of a number, of all sources or of those of one group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vl2_ros.datasets.samples import Group, SampleSource, TrainingSample
+from vl2_ros.datasets.sources.source_table import open_source
+from vl2_ros.documents import check_number, check_object
+from vl2_ros.errors import ConfigError
+
+WEIGHT = "weight"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MixturePart:
+    """A source in a mixture.
+
+    Attributes:
+        source: what samples are drawn from.
+        group: of all of its samples.
+        weight: how often it is drawn, relative to the others.
+    """
+
+    source: SampleSource
+    group: Group
+    weight: float = 1.0
+
+
+class Mixture:
+    """Draws samples of several sources.
+
+    A sample depends on the seed of the mixture, its number and the generator alone. Numbers in a
+    row go through the records of a source in a shuffled order: with one source, each epoch has
+    every record once.
+
+    Args:
+        parts: the sources.
+        seed: of the order of records.
+
+    Raises:
+        ConfigError: if there is no part, a weight is not above 0, or a source is empty.
+    """
+
+    def __init__(self, parts: Sequence[MixturePart], *, seed: int = 0) -> None:
+        """Check the parts."""
+        if not parts:
+            raise ConfigError("a mixture needs one source at least, got none")
+        for part in parts:
+            if not part.weight > 0 or not len(part.source):
+                raise ConfigError(
+                    f"{part.source.name}: expected a weight above 0 and some records, got "
+                    f"{part.weight:g} and {len(part.source)}"
+                )
+        self.parts = tuple(parts)
+        self._seed = seed
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}
+
+    @property
+    def groups(self) -> dict[Group, float]:
+        """Return the share of each group in the mixture; all shares together are 1."""
+        total = sum(part.weight for part in self.parts)
+        shares: dict[Group, float] = {}
+        for part in self.parts:
+            shares[part.group] = shares.get(part.group, 0.0) + part.weight / total
+        return shares
+
+    def __len__(self) -> int:
+        """Return the number of records of all sources."""
+        return sum(len(part.source) for part in self.parts)
+
+    def sample(
+        self, number: int, rng: np.random.Generator, *, group: Group | None = None
+    ) -> TrainingSample:
+        """Return the sample of a number.
+
+        Args:
+            number: 0 or more.
+            rng: source of chance: of the source, and of the sample.
+            group: draw from sources of this group; None draws from all.
+
+        Raises:
+            ConfigError: if no source is of the group.
+        """
+        places = [place for place, part in enumerate(self.parts) if group in (None, part.group)]
+        if not places:
+            raise ConfigError(
+                f"no source of the mixture is of the group {group}; it has "
+                f"{', '.join(one.name for one in self.groups)}"
+            )
+        weights = np.array([self.parts[place].weight for place in places])
+        place = places[int(rng.choice(len(places), p=weights / weights.sum()))]
+        source = self.parts[place].source
+        epoch, position = divmod(number, len(source))
+        return source.sample(int(self._order(place, epoch)[position]), rng)
+
+    def _order(self, place: int, epoch: int) -> np.ndarray:
+        """Return the order of the records of a source in an epoch; the last one is kept."""
+        kept = self._orders.get(place)
+        if kept is None or kept[0] != epoch:
+            count = len(self.parts[place].source)
+            order = np.random.default_rng((self._seed, place, epoch)).permutation(count)
+            kept = self._orders[place] = (epoch, order)
+        return kept[1]
+
+
+class SourcePart:
+    """Some records of a source, as a source.
+
+    Args:
+        source: the whole.
+        records: their numbers.
+    """
+
+    def __init__(self, source: SampleSource, records: np.ndarray) -> None:
+        """Keep the numbers."""
+        self._source, self._records = source, records
+
+    @property
+    def name(self) -> str:
+        """Return the name of the whole source."""
+        return self._source.name
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self._records)
+
+    def sample(self, index: int, rng: np.random.Generator) -> TrainingSample:
+        """Make the sample of a record."""
+        return self._source.sample(int(self._records[index]), rng)
+
+
+def split_source(
+    source: SampleSource, share: float, *, seed: int = 0
+) -> tuple[SourcePart, SourcePart]:
+    """Split a source at random into records to train on and records to hold out.
+
+    Args:
+        source: of two records at least.
+        share: of the records that are held out, above 0 and below 1.
+        seed: of the split.
+
+    Raises:
+        ConfigError: if one of the two would be empty.
+    """
+    count = len(source)
+    held_out = max(1, round(share * count))
+    if not 0.0 < share < 1.0 or held_out >= count:
+        raise ConfigError(
+            f"{source.name}: expected a share above 0 and below 1 that leaves records to train "
+            f"on, got {share:g} of {count}"
+        )
+    order = np.random.default_rng(seed).permutation(count)
+    return (
+        SourcePart(source, np.sort(order[held_out:])),
+        SourcePart(source, np.sort(order[:held_out])),
+    )
+
+
+def open_mixture(
+    settings: Sequence[Mapping[str, Any]], base_folder: Path, *, seed: int = 0
+) -> Mixture:
+    """Open the sources of a recipe, and log what of them is bad.
+
+    Args:
+        settings: of each source: `kind`, its options, and `weight`, 1 by default.
+        base_folder: what relative paths start from.
+        seed: of the order of records.
+
+    Raises:
+        ConfigError: if a setting is wrong, or a source has no record that can be used.
+    """
+    parts = []
+    for number, one in enumerate(settings):
+        values = dict(check_object(f"source {number + 1}", one))
+        weight = check_number(WEIGHT, values.pop(WEIGHT, 1.0), least=0.0)
+        source = open_source(values, base_folder)
+        parts.append(MixturePart(source, source.group, weight))
+    return Mixture(parts, seed=seed)

@@ -1,0 +1,206 @@
+"""The simulated tabletop: rendered when a sample is made, from a cache, or from tar shards."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vl2_ros.datasets.commands import (
+    CommandExample,
+    sample_class_list,
+    sample_perception,
+    sample_text,
+)
+from vl2_ros.datasets.reading.data_report import BadRecordError
+from vl2_ros.datasets.reading.tar_shards import TarShards, list_shards
+from vl2_ros.datasets.samples import Group, LabelledObjects, TrainingSample
+from vl2_ros.datasets.sources.labelled_source import LabelledSource, SourceOptions
+from vl2_ros.datasets.tabletop import CACHE_SETTINGS, TabletopCache
+from vl2_ros.errors import ConfigError, InputError
+from vl2_ros.processing.images.image_file import read_image
+from vl2_ros.sim.tabletop import TabletopObject, TabletopSimulator
+from vl2_ros.structures import Frame
+
+RGB, INSTANCES, OBJECTS = PARTS = ("rgb.png", "instances.png", "objects.json")
+#: Task -> what draws a command and its answer.
+SAMPLERS = {
+    "perception": sample_perception,
+    "class_lists": sample_class_list,
+    "text": sample_text,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorOptions(SourceOptions):
+    """Options of simulated scenes.
+
+    Attributes:
+        path: cache of `render_cache`, tar file or folder of tar files; None renders.
+        task: "perception" (commands as they are spoken), "class_lists" or "text".
+        seeds: first and last + 1 of the rendered scenes; below 1,000,000 to train on.
+        width: of rendered images in pixels.
+        height: likewise.
+    """
+
+    path: Path | None = None
+    task: str = "perception"
+    seeds: tuple[int, ...] = (0, 20_000)
+    width: int = 320
+    height: int = 240
+
+    def __post_init__(self) -> None:
+        """Check task and seeds."""
+        if self.task not in SAMPLERS:
+            raise ConfigError(f"task must be one of {', '.join(SAMPLERS)}, got {self.task!r}")
+        if len(self.seeds) != 2 or self.seeds[1] <= self.seeds[0]:
+            raise ConfigError(f"seeds must be [first, last + 1], got {list(self.seeds)}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """A labelled frame.
+
+    Attributes:
+        rgb: (H, W, 3) uint8.
+        instance_map: (H, W) uint8, 0 = none, i + 1 = `objects[i]`.
+        objects: labelled objects.
+    """
+
+    rgb: np.ndarray
+    instance_map: np.ndarray
+    objects: tuple[TabletopObject, ...]
+
+
+class Simulator(LabelledSource):
+    """Commands about simulated scenes.
+
+    Args:
+        options: of the source.
+    """
+
+    group = Group.DETECTION
+
+    def __init__(self, options: SimulatorOptions) -> None:
+        """Open the cache or the shards; a renderer is opened with the first sample."""
+        super().__init__(options, options.path or Path("simulator"))
+        self._options = options
+        if options.task == "text":
+            self.group = Group.TEXT  # type: ignore[misc]
+        self._cache: TabletopCache | None = None
+        self._shards: TarShards | None = None
+        self._renderer: TabletopSimulator | None = None
+        if options.path is None:
+            self.report.totals["records"] = len(self)
+        elif (options.path / CACHE_SETTINGS).is_file():
+            self._cache = TabletopCache(options.path)
+            self.report.totals["records"] = len(self)
+        else:
+            self._shards = TarShards(list_shards(options.path), PARTS, self.report)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the renderer behind, which belongs to its thread."""
+        return self.__dict__ | {"_renderer": None}
+
+    def __len__(self) -> int:
+        """Return the number of scenes."""
+        if self._cache is not None:
+            return len(self._cache)
+        if self._shards is not None:
+            return len(self._shards)
+        return self._options.seeds[1] - self._options.seeds[0]
+
+    def key(self, index: int) -> str:
+        """Return the seed, or the name of the record."""
+        if self._shards is not None:
+            return self._shards.names[index]
+        seed = self._cache[index].seed if self._cache else self._options.seeds[0] + index
+        return f"seed {seed}"
+
+    def _make(self, index: int, rng: np.random.Generator) -> TrainingSample:
+        scene = self._read(index)
+        example = SAMPLERS[self._options.task](rng, scene.objects)
+        is_text = self.group is Group.TEXT
+        return TrainingSample(
+            self.group,
+            ((example.question, example.answer),),
+            (Frame(scene.rgb),),
+            targets=None if is_text else gather_targets(example, scene),
+            key=self.key(index),
+        )
+
+    def _read(self, index: int) -> Scene:
+        if self._shards is not None:
+            return _decode_scene(*(self._shards.read(index, part) for part in PARTS))
+        if self._cache is not None:
+            record = self._cache[index]
+            return Scene(np.array(record.rgb), np.array(record.instance_map), record.objects)
+        if self._renderer is None:
+            options = self._options
+            self._renderer = TabletopSimulator(width=options.width, height=options.height)
+        frame = self._renderer.render(self._options.seeds[0] + index)
+        return Scene(frame.rgb, frame.instance_map, frame.objects)
+
+
+def gather_targets(example: CommandExample, scene: Scene) -> LabelledObjects:
+    """Return the objects of the phrases of a command; one that is named twice is there twice."""
+    pairs = [(one, phrase) for phrase, found in enumerate(example.targets) for one in found]
+    objects = np.array([one for one, _ in pairs], np.int64)
+    boxes = np.array([scene.objects[one].box_xyxy for one in objects], np.float32)
+    return LabelledObjects(
+        boxes.reshape(-1, 4),
+        np.array([phrase for _, phrase in pairs], np.int64),
+        scene.instance_map[None] == (objects + 1)[:, None, None],
+    )
+
+
+def encode_scenes(
+    seeds: Sequence[int], *, width: int = 320, height: int = 240
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Render scenes as records of `write_shards`.
+
+    Yields:
+        The seed with eight digits, and the parts `rgb.png`, `instances.png` (grey, 0 = none, i + 1
+        = object i) and `objects.json` (list of objects, their boxes in pixels).
+    """
+    with TabletopSimulator(width=width, height=height) as simulator:
+        for seed in seeds:
+            frame = simulator.render(seed)
+            objects = [asdict(one) for one in frame.objects]
+            yield (
+                f"{seed:08d}",
+                {
+                    RGB: _encode_png(frame.rgb),
+                    INSTANCES: _encode_png(frame.instance_map),
+                    OBJECTS: json.dumps(objects).encode(),
+                },
+            )
+
+
+def _encode_png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _decode_scene(rgb: bytes, instances: bytes, objects: bytes) -> Scene:
+    try:
+        frame = read_image(rgb)
+        with Image.open(io.BytesIO(instances)) as image:
+            instance_map = np.array(image)
+        read = tuple(
+            TabletopObject(**(one | {"box_xyxy": tuple(one["box_xyxy"])}))
+            for one in json.loads(objects)
+        )
+    except (InputError, OSError, ValueError, TypeError, KeyError) as error:
+        raise BadRecordError("records", "scene damaged", str(error)) from error
+    is_map = instance_map.dtype == np.uint8 and instance_map.shape == frame.frame_hw
+    if not is_map or instance_map.max(initial=0) > len(read):
+        raise BadRecordError("records", "scene damaged", "instances do not fit image and objects")
+    return Scene(frame.rgb, instance_map, read)
