@@ -26,6 +26,7 @@ from vl2_ros.console import (
     serve_command,
     view_command,
 )
+from vl2_ros.console.data.data_commands import data_app
 from vl2_ros.console.evaluation.eval_commands import HELD_OUT, eval_app
 from vl2_ros.console.groups import group_options
 from vl2_ros.console.options import (
@@ -273,6 +274,7 @@ def _simulate_shots(
             yield Frame(rendered.rgb, index * 100_000_000, "camera_optical_frame"), camera
 
 
+app.add_typer(data_app, name="data", rich_help_panel="Model")
 app.add_typer(eval_app, name="eval", rich_help_panel="Model")
 app.add_typer(engine_commands.engines_app, name="engines", rich_help_panel="Model")
 

@@ -53,7 +53,7 @@ class LabelledSource(ABC):
         self._name = options.name or path.name
         self.report = DataReport(self._name, options.strict)
         self._evaluation = options.evaluation
-        self._broken: set[int] = set()
+        self._broken: dict[int, str] = {}
 
     @property
     def name(self) -> str:
@@ -81,6 +81,21 @@ class LabelledSource(ABC):
     def _make(self, index: int, rng: np.random.Generator) -> TrainingSample:
         """Make a sample; raise BadRecordError where the record cannot be used."""
 
+    def try_record(self, index: int, rng: np.random.Generator) -> TrainingSample | None:
+        """Make the sample of a record; None, and the record counted once, where it is bad.
+
+        Raises:
+            InputError: if the source is strict and the record bad.
+        """
+        if index in self._broken:
+            return None
+        try:
+            return self._make(index, rng)
+        except BadRecordError as bad:
+            self._broken[index] = str(bad)
+            self.report.skip(bad, self.key(index))
+            return None
+
     def sample(self, index: int, rng: np.random.Generator) -> TrainingSample:
         """Make the sample of a record, or of the next one that can be read.
 
@@ -90,20 +105,19 @@ class LabelledSource(ABC):
         """
         if not 0 <= index < len(self):
             raise InputError(f"{self._name} has {len(self)} usable records, got number {index}")
-        for step in range(min(MOST_TRIES, len(self))):
-            number = (index + step) % len(self)
-            if number in self._broken:
-                continue
-            try:
-                return self._make(number, rng)
-            except BadRecordError as bad:
-                self._broken.add(number)
-                self.report.skip(bad, self.key(number))
+        tries = min(MOST_TRIES, len(self))
+        for number in (step % len(self) for step in range(index, index + tries)):
+            known = number in self._broken
+            sample = self.try_record(number, rng)
+            if sample is not None:
+                return sample
+            if not known:
                 logger.warning(
-                    "%s: %s is replaced by the next record: %s", self._name, self.key(number), bad
+                    "%s: %s is replaced by the next record: %s",
+                    *(self._name, self.key(number), self._broken[number]),
                 )
         raise InputError(
-            f"{self._name}: records {index} to {index + step} are all bad; run vl2 data check"
+            f"{self._name}: {tries} records from number {index} on are all bad; run vl2 data check"
         )
 
     def _wording(self, rng: np.random.Generator) -> np.random.Generator | None:

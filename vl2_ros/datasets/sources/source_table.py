@@ -146,6 +146,13 @@ def _read_option(name: str, value: Any, kind: str, base_folder: Path) -> Any:
     return tuple(value) if kind.startswith("tuple") else value
 
 
+def name_path(kind: str) -> str:
+    """Return the option of a kind that says where its set is."""
+    known = SOURCE_KINDS.get(kind, SOURCE_KINDS["chat"]).options
+    names = [item.name for item in dataclasses.fields(known)]
+    return "annotations" if "annotations" in names else "path"
+
+
 def guess_kind(path: Path) -> str:
     """Return the kind of a set by what it contains.
 

@@ -1,0 +1,1 @@
+"""The commands of `vl2 data`."""
