@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vl2_ros.datasets.checking import list_phrases
+from vl2_ros.datasets.checking import list_labels, list_phrases
 from vl2_ros.datasets.samples import LabelledObjects, LabelledPoses, TargetImage, TrainingSample
 from vl2_ros.documents import write_whole
 from vl2_ros.errors import InputError
+from vl2_ros.processing.language.answer import parse_answer_text
 from vl2_ros.processing.skeletons import find_edges
 from vl2_ros.structures import (
     Branch,
@@ -24,6 +25,7 @@ from vl2_ros.structures import (
     Result,
     Route,
 )
+from vl2_ros.views.caption import draw_caption
 from vl2_ros.views.overlay import draw_overlay
 
 #: Width of a tile and gap between two, in pixels.
@@ -31,6 +33,8 @@ TILE_WIDTH = 480
 _GAP = 8
 _COLUMNS = 3
 _BACKGROUND = 16
+#: Height of texts below an image.
+_TEXT_PX = 12
 #: Letters of a question and an answer below an image.
 _SHOWN_LETTERS = 300
 
@@ -43,7 +47,7 @@ def write_sheet(samples: Sequence[TrainingSample], path: Path) -> None:
     """
     if not samples:
         raise InputError(f"no sample can be drawn on {path}; the report says what is bad")
-    sheet = _join_tiles([_scale(draw_sample(one)) for one in samples])
+    sheet = _join_tiles([draw_sample(one) for one in samples])
     try:
         write_whole(path, lambda part: Image.fromarray(sheet).save(part, "PNG"))
     except OSError as error:
@@ -54,15 +58,30 @@ def draw_sample(sample: TrainingSample) -> np.ndarray:
     """Draw a sample: targets on its last image, further images and a target image beside it.
 
     Returns:
-        (h, w, 3) uint8 RGB.
+        (h, TILE_WIDTH, 3) uint8 RGB.
     """
     frame, *beside = _order_images(sample)
     branches = [one for one in (_draw_targets(sample), _draw_regions(sample, frame)) if one]
-    question = " / ".join(question for question, _ in sample.rounds)
-    answer = " / ".join(answer for _, answer in sample.rounds)
     images = [GeneratedImage(Route.GENERATE, one.rgb, 0, 0, "none") for one in beside]
-    result = Result("", 0, "", _shorten(answer), tuple(branches), images=tuple(images))
-    return draw_overlay(frame, result, question=_shorten(question))
+    drawn = Result("", 0, "", "", tuple(branches), images=tuple(images))
+    tile = _scale(draw_overlay(frame, drawn, caption=False))
+    question, answer = (" / ".join(texts) for texts in zip(*sample.rounds, strict=True))
+    said = Result("", 0, "", _shorten(answer), _name_routes(sample))
+    strip = draw_caption(TILE_WIDTH, _shorten(question), said, _TEXT_PX)
+    return np.concatenate([tile, np.asarray(strip)])
+
+
+def _name_routes(sample: TrainingSample) -> tuple[Branch, ...]:
+    """Return a branch for each route of the answers, for the line with counts below a tile."""
+    groups = [one for _, answer in sample.rounds for one in parse_answer_text(answer).groups]
+    count = len(list_labels(sample))
+    nothing = np.zeros(count, np.float32)
+    found = Detections(
+        np.zeros((count, 4), np.float32), nothing, np.zeros(count, np.int64), ("",) * count
+    )
+    empty = found[np.zeros(count, np.bool_)]
+    routes = dict.fromkeys(one.route for one in groups)
+    return tuple(Branch(route, (), empty if n else found) for n, route in enumerate(routes))
 
 
 def _shorten(text: str) -> str:

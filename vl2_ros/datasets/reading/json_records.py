@@ -22,6 +22,7 @@ LINE_ENDINGS = (".jsonl", ".ndjson")
 
 _CHUNK_BYTES = 1 << 20
 _BLANKS = " \t\r\n"
+_OF_NUMBERS = "0123456789.eE+-"
 _SHOWN_LETTERS = 200
 _decoder = json.JSONDecoder()
 
@@ -173,8 +174,9 @@ class _Window:
         while True:
             try:
                 value, end = _decoder.raw_decode(self._text, self._place)
-                # A number may go on behind the window.
-                if end < len(self._text) or is_whole:
+                # A number may continue behind the window.
+                next_one = self._text[end : end + 1]
+                if is_whole or (next_one and next_one not in _OF_NUMBERS):
                     break
                 reason = ""
             except RecursionError as cause:

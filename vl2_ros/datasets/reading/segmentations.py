@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from vl2_ros.datasets.reading.data_report import BadRecordError
@@ -16,8 +15,8 @@ from vl2_ros.structures import MaskCrop, RunLengths
 from vl2_ros.structures.run_lengths import decompress_counts
 
 UNIT = "annotations"
-#: Fraction bits of OpenCV's drawing coordinates.
-_SHIFT = 4
+#: Rows times edges of an outline that are compared together.
+_BLOCK_CROSSINGS = 1 << 20
 #: How far from the corner a number of an outline may lie.
 _FAR = 1e5
 
@@ -94,16 +93,42 @@ def decode_segmentation(value: Any, frame_hw: Sequence[int]) -> np.ndarray:
     if isinstance(value, Mapping):
         mask = _read_runs(value, frame_hw).decode()
     else:
-        filled = np.zeros(tuple(frame_hw), np.uint8)
+        mask = np.zeros(tuple(frame_hw), np.bool_)
         for outline in _read_outlines(value):
-            # A pixel i covers [i, i + 1), OpenCV's coordinate i is the middle of it. One at a
-            # time: together, where two overlap would be a hole.
-            points = np.round((outline - 0.5) * 2**_SHIFT).astype(np.int32)
-            cv2.fillPoly(filled, [points], 1, shift=_SHIFT)
-        mask = filled.astype(np.bool_)
+            _fill_outline(mask, outline)
     if not mask.any():
         raise BadRecordError(UNIT, "mask without a pixel in its image")
     return mask
+
+
+def _fill_outline(mask: np.ndarray, points: np.ndarray) -> None:
+    """Set the pixels whose middle lies in an outline; of one thinner than that, its corners.
+
+    Args:
+        mask: (H, W) bool, changed.
+        points: (P, 2) corners; pixel i covers [i, i + 1).
+    """
+    height, width = mask.shape
+    (x1, y1), (x2, y2) = points.T, np.roll(points, -1, axis=0).T
+    first, last = (np.clip(np.ceil(y - 0.5), 0, height) for y in (y1.min(), y1.max()))
+    found = False
+    step = max(1, _BLOCK_CROSSINGS // len(points))
+    for top in range(int(first), int(last), step):
+        rows = slice(top, min(top + step, int(last)))
+        middles = np.arange(rows.start, rows.stop)[:, None] + 0.5
+        row, edge = np.nonzero((y1 <= middles) != (y2 <= middles))
+        slope = (x2 - x1)[edge] / (y2 - y1)[edge]
+        at = x1[edge] + (middles[row, 0] - y1[edge]) * slope
+        # A pixel with an odd number of edges on its left is inside.
+        crossed = np.zeros((rows.stop - rows.start, width + 1), np.int32)
+        np.add.at(crossed, (row, np.clip(np.ceil(at - 0.5), 0, width).astype(np.int64)), 1)
+        inside = np.cumsum(crossed, axis=1)[:, :width] % 2 == 1
+        mask[rows] |= inside
+        found = found or bool(inside.any())
+    corners = np.floor(points).astype(np.int64)
+    is_there = ((corners >= 0) & (corners < (width, height))).all(axis=1)
+    if not found:
+        mask[corners[is_there, 1], corners[is_there, 0]] = True
 
 
 def _read_outlines(value: Any) -> list[np.ndarray]:

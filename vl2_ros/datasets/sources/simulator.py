@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -144,6 +145,8 @@ class Simulator(LabelledSource):
         if self._renderer is None:
             options = self._options
             self._renderer = TabletopSimulator(width=options.width, height=options.height)
+            # OpenGL cannot be closed any more while the interpreter ends.
+            weakref.finalize(self, self._renderer.close)
         frame = self._renderer.render(self._options.seeds[0] + index)
         return Scene(frame.rgb, frame.instance_map, frame.objects)
 
