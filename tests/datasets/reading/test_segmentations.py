@@ -42,7 +42,7 @@ def test_overlapping_outlines_are_joined_and_reach_out_of_the_image():
 
 
 def test_outlines_agree_with_the_coco_api():
-    codec = pytest.importorskip("faster_coco_eval.mask")
+    codec = pytest.importorskip("faster_coco_eval").mask
     rng = np.random.default_rng(1)
     for _ in range(20):
         angles = np.sort(rng.uniform(0, 2 * np.pi, 12))

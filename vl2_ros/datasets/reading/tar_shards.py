@@ -17,6 +17,8 @@ from vl2_ros.errors import InputError
 
 #: Most bytes of a part.
 MAX_PART_BYTES = 256 << 20
+#: Bytes of a block of a tar file.
+_BLOCK = 512
 #: Place of a part: number of the tar, first byte, bytes.
 _Place = tuple[int, int, int]
 
@@ -106,9 +108,10 @@ class TarShards:
     def _list_members(
         number: int, path: Path, found: dict[tuple[int, str], dict[str, _Place]]
     ) -> None:
-        size = path.stat().st_size
+        size, end = path.stat().st_size, 0
         with tarfile.open(path, "r:") as tar:
             for member in tar:
+                end = member.offset_data + -(-member.size // _BLOCK) * _BLOCK
                 name, dot, ending = Path(member.name).name.partition(".")
                 if not member.isfile() or not dot or member.size > MAX_PART_BYTES:
                     continue
@@ -118,6 +121,11 @@ class TarShards:
                 found.setdefault((number, name), {})[ending] = place
                 # The list of members that tarfile keeps would hold every header.
                 tar.members = []  # type: ignore[attr-defined]
+        # A file that is cut within a header looks complete to tarfile.
+        with path.open("rb") as file:
+            file.seek(end)
+            if file.read(_BLOCK) != bytes(_BLOCK):
+                raise tarfile.ReadError("no end mark")
 
     def __len__(self) -> int:
         """Return the number of whole records."""
