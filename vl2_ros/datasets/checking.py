@@ -52,7 +52,8 @@ def check_source(
     """
     count = len(source)
     chosen = np.unique(np.linspace(0, count - 1, min(examples, count)).astype(int)).tolist()
-    shown, wanted = [], 0
+    shown: list[TrainingSample] = []
+    wanted = 0
     phrases: Counter[str] = Counter()
     numbers = range(count) if everything else chosen
     for done, number in enumerate(numbers):

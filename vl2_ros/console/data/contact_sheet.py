@@ -111,8 +111,8 @@ def _draw_targets(sample: TrainingSample) -> Branch | None:
     names, points = list_phrases(sample)
     if isinstance(targets, LabelledPoses):
         shown = np.where(targets.is_visible[:, :, None], targets.keypoints_xy, np.nan)
-        scores = np.ones(targets.is_visible.shape, np.float32)
-        keypoints = Keypoints(tuple(points), shown, scores, find_edges(points))
+        each = np.ones(targets.is_visible.shape, np.float32)
+        keypoints = Keypoints(tuple(points), shown, each, find_edges(points))
         targets = targets.objects
     if not isinstance(targets, LabelledObjects):
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from vl2_ros.datasets.reading.data_report import BadRecordError, DataReport
@@ -49,10 +50,11 @@ def write_shards(
         The paths, in order.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    waiting, paths = iter(records), []
+    waiting = iter(records)
+    paths: list[Path] = []
     for chunk in iter(lambda: _take(waiting, per_shard), []):
         path = folder / f"shard-{len(paths):06d}.tar"
-        write_whole(path, lambda part, chunk=chunk: _write_tar(part, chunk))
+        write_whole(path, partial(_write_tar, chunk))
         paths.append(path)
     return paths
 
@@ -63,7 +65,7 @@ def _take(
     return [record for _, record in zip(range(count), records, strict=False)]
 
 
-def _write_tar(path: Path, records: Sequence[tuple[str, Mapping[str, bytes]]]) -> None:
+def _write_tar(records: Sequence[tuple[str, Mapping[str, bytes]]], path: Path) -> None:
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for name, parts in records:
             for ending, content in parts.items():

@@ -143,7 +143,7 @@ class CocoInstances(CocoSource):
         numbers = np.array(self.index.annotations(image), np.int64)
         classes = self._class_of[self.index.category_index[numbers]]
         chosen = self._choice.draw(
-            np.unique(classes), len(self._names), rng, evaluation=self._evaluation
+            np.unique(classes).tolist(), len(self._names), rng, evaluation=self._evaluation
         )
         asked = {one: position for position, one in enumerate(chosen)}
         kept = [number for number, one in zip(numbers, classes, strict=True) if one in asked]

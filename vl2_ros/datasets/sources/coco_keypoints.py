@@ -107,8 +107,8 @@ class CocoKeypoints(CocoSource):
         count = len(self._index.categories)
         self._skeleton_of = np.array([skeleton_of.get(one, -1) for one in range(count)], np.int64)
         has_some = self._skeleton_of[self._index.category_index] >= 0
-        images = np.array([self._index.image_of(one) for one in np.flatnonzero(has_some)], int)
-        self._records = np.unique(images)
+        images = {self._index.image_of(one) for one in np.flatnonzero(has_some).tolist()}
+        self._records = np.array(sorted(images), np.int64)
 
     def _gather_skeletons(self, sigmas: Sequence[float]) -> list[_Skeleton]:
         categories = () if self._index is None else self._index.categories

@@ -44,8 +44,7 @@ def list_texts(row: Mapping[str, Any]) -> list[str]:
     for name in EXPRESSION_FIELDS:
         value = row.get(name)
         texts = value if isinstance(value, list) else [value]
-        texts = [_read_sentence(one) for one in texts if one is not None]
-        cleaned = [" ".join(neutralise(one).split()) for one in texts]
+        cleaned = [" ".join(neutralise(_read_sentence(one)).split()) for one in texts]
         if any(cleaned):
             return [one for one in cleaned if one]
     return []

@@ -92,7 +92,8 @@ class RegionCaptions(CocoSource):
         numbers = np.array(self.index.annotations(image))
         if not self._evaluation:
             numbers = rng.permutation(numbers)
-        rounds, regions = [], []
+        rounds: list[tuple[str, str]] = []
+        regions = []
         for number in numbers[: self._most]:
             text = self._read_words(int(number), rng)
             section = (
