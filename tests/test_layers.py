@@ -43,6 +43,8 @@ TORCH_FREE_FILES = (
 TORCH_FREE_FOLDERS = (
     "clients",
     "console",
+    "datasets/reading",
+    "datasets/sources",
     "flow",
     "isolation",
     "node",

@@ -72,7 +72,7 @@ def test_an_image_is_hardly_ever_a_picture():
     assert len(found) <= MOST_PICTURES, "\n".join(found)
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "vl2", "vl2 eval", "vl2 engines"])
+@pytest.mark.parametrize("name", [*COMMANDS, "vl2", "vl2 data", "vl2 eval", "vl2 engines"])
 def test_help_has_none_of_the_worst_words(name):
     groups = {"vl2": ROOT} | {f"vl2 {one}": it for one, it in ROOT.commands.items()}
     text = read_help(COMMANDS[name] if name in COMMANDS else groups[name])

@@ -101,8 +101,8 @@ class TrainingSample:
     Attributes:
         group: what it trains.
         rounds: (question, answer) each, in the trained formats of docs/spec/core.md, section 7.5:
-            trusted text with region placeholders and routing tokens, without slots and without
-            `<image>`, which the prompt adds for each image.
+            trusted text with region placeholders and routing tokens, without slots. The prompt adds
+            `<image>` for each image; a first question with text between images has all of them.
         images: the last one is the image of the decoders; none for generation and for plain text.
         regions: (H, W) bool masks, one for each `<region>`, in the order of the text.
         region_images: index into `images` for each region.
