@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.datasets.small_sets import make_coco, write_json
-from vl2_ros.datasets.sources.source_table import guess_kind, open_source
+from vl2_ros.datasets.sources.labelled_source import SourceOptions
+from vl2_ros.datasets.sources.source_table import SOURCE_KINDS, guess_kind, open_source
 from vl2_ros.errors import ConfigError, InputError
 
 
@@ -57,3 +62,30 @@ def test_what_is_no_set_has_no_kind(tmp_path):
     for path in (tmp_path, tmp_path / "other.json", tmp_path / "list.json", tmp_path / "none.json"):
         with pytest.raises(InputError):
             guess_kind(path)
+
+
+def read_section() -> str:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "training.md").read_text()
+    (section,) = re.findall(r"## Your own data\n(.*?)\n## ", page, flags=re.S)
+    return section
+
+
+def test_the_page_has_an_example_of_each_kind_with_options_that_exist():
+    yaml = pytest.importorskip("yaml")
+    examples = [
+        yaml.safe_load(text) for text in re.findall(r"`(\{kind: .*?\})` \|", read_section())
+    ]
+    assert [one["kind"] for one in examples] == list(SOURCE_KINDS)
+    for one in examples:
+        fields = {item.name for item in dataclasses.fields(SOURCE_KINDS[one["kind"]].options)}
+        assert set(one) - {"kind"} <= fields
+
+
+def test_the_page_names_every_option():
+    section = read_section()
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|$", section, flags=re.M))
+    shared = {item.name for item in dataclasses.fields(SourceOptions)} | {"annotations", "images"}
+    for kind, entry in SOURCE_KINDS.items():
+        own = {item.name for item in dataclasses.fields(entry.options)} - shared
+        assert own == set(re.findall(r"`(\w+)`", rows.get(kind, ""))) & own, kind
+    assert all(f"`{name}`" in section for name in shared - {"annotations"})

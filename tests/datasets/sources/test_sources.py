@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.datasets.small_sets import KEYPOINTS, NAMES, SIZE_HW, write_sets
+from tests.datasets.small_sets import KEYPOINTS, NAMES, SIZE_HW, write_json, write_sets
 from vl2_ros.datasets.checking import list_phrases
 from vl2_ros.datasets.samples import Group, LabelledObjects, LabelledPoses, TargetImage
 from vl2_ros.datasets.sources.source_table import SOURCE_KINDS, guess_kind, open_source
@@ -224,3 +224,22 @@ def test_the_kind_is_guessed_by_the_content(sets):
         if kind in ("interactive", "in_context", "image_captions", "simulator"):
             continue
         assert guess_kind(Path(settings["annotations"])) == kind
+
+
+def test_captions_of_a_coco_file_are_pairs(sets, tmp_path):
+    pairs = open_kind(sets, "text_to_image", evaluation=True)
+    images = [{"id": f"i{n}", "file_name": f"scene{n}.png"} for n in range(6)]
+    rows = [{"id": n, "image_id": f"i{n}", "caption": f"Shapes, number {n}."} for n in range(6)]
+    path = write_json(tmp_path / "captions.json", {"annotations": rows, "images": images})
+    folder = Path(sets["coco_instances"]["annotations"]).parent / "images"
+    assert guess_kind(path) == "text_to_image"
+    settings = {"kind": "text_to_image", "annotations": str(path), "images": str(folder)}
+    source = open_source(settings | {"evaluation": True}, Path())
+    assert len(source) == 6 and not source.report.losses
+    for index in range(6):
+        mine, other = draw(source, index), draw(pairs, index)
+        assert mine.rounds == other.rounds and (mine.targets.rgb == other.targets.rgb).all()
+    rows[2]["image_id"] = "none"
+    write_json(path, {"annotations": rows, "images": images})
+    (loss,) = open_source(settings, Path()).report.losses
+    assert loss.count == 1 and loss.reason == "image without a file name"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vl2_ros.datasets.reading.json_records import JsonRecords
 from vl2_ros.datasets.samples import Group, TargetImage, TrainingSample
 from vl2_ros.datasets.sources.record_list import RecordList, RecordListOptions, read_text_field
 from vl2_ros.datasets.task_sentences import draw_sentence, fill
@@ -16,7 +17,26 @@ from vl2_ros.structures import Route
 
 
 class _ImageText(RecordList):
-    """Records {"image", "caption"}."""
+    """Records {"image", "caption"}, or captions of a COCO file, whose images are a list apart."""
+
+    def _scan(self, file: JsonRecords) -> np.ndarray:
+        self._names: dict[int | str, Any] = {}
+        for record in file.scan():
+            if not record.section:
+                break
+            row = record.value if record.section == "images" else None
+            if isinstance(row, dict) and isinstance(row.get("id"), int | str):
+                self._names[row["id"]] = row.get("file_name")
+        return super()._scan(file)
+
+    def _is_row(self, section: str) -> bool:
+        return section == ("annotations" if self._names else "")
+
+    def _complete(self, row: dict[str, Any]) -> dict[str, Any]:
+        number = row.get("image_id")
+        if not self._names or not isinstance(number, int | str):
+            return row
+        return row | {"image": self._names.get(number)}
 
     def _check(self, row: dict[str, Any]) -> None:
         read_text_field(row, "caption")

@@ -78,11 +78,14 @@ class RecordList(LabelledSource):
         """Return (R, 2) places of the records that can be used."""
         spans, ids = array("q"), set()
         for record in file.scan():
+            if not self._is_row(record.section):
+                continue
             self.report.totals[UNIT] += 1
             row = record.value
             try:
                 if not isinstance(row, dict):
                     raise BadRecordError(UNIT, "record is no object", f"got {shorten(row)}")
+                row = self._complete(row)
                 own = row.get("id")
                 if isinstance(own, int | str):
                     if own in ids:
@@ -112,6 +115,14 @@ class RecordList(LabelledSource):
         row: dict[str, Any] = self._file.read(
             (int(self._spans[index, 0]), int(self._spans[index, 1]))
         )
+        return self._complete(row)
+
+    def _is_row(self, section: str) -> bool:
+        """Return whether the entries of a list of the file are records."""
+        return True
+
+    def _complete(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return a record with what other lists of the file say of it."""
         return row
 
     @abstractmethod

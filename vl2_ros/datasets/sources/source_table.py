@@ -75,8 +75,12 @@ SOURCE_KINDS: Mapping[str, SourceKind] = {
     "in_context": SourceKind(
         InContext, InContextOptions, "COCO file with masks, of which examples are made"
     ),
-    "text_to_image": SourceKind(TextToImage, RecordListOptions, "list of {image, caption}"),
-    "image_captions": SourceKind(ImageCaptions, RecordListOptions, "list of {image, caption}"),
+    "text_to_image": SourceKind(
+        TextToImage, RecordListOptions, "list of {image, caption}, or COCO captions"
+    ),
+    "image_captions": SourceKind(
+        ImageCaptions, RecordListOptions, "list of {image, caption}, or COCO captions"
+    ),
     "edits": SourceKind(Edits, EditOptions, "list of {source, target, instruction}"),
     "simulator": SourceKind(
         Simulator, SimulatorOptions, "nothing, a cache of frames, or tar shards"
@@ -191,6 +195,8 @@ def _guess_by_records(path: Path) -> str:
             if kind:
                 return kind
         elif record.section in _SECTIONS:
+            if "caption" in row and "image_id" in row and "bbox" not in row:
+                return "text_to_image"
             if any(name in row for name in EXPRESSION_FIELDS):
                 return "referring" if _is_referring(record.section, row) else "region_captions"
             if row.get("keypoints"):
