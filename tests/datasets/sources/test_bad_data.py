@@ -29,6 +29,10 @@ def set_row(**values):
     return lambda coco, folder: coco["annotations"][5].update(values)
 
 
+def set_category(**values):
+    return lambda coco, folder: coco["categories"].append(coco["categories"][0] | values)
+
+
 def drop_image(coco, folder):
     (folder / "images" / "scene3.png").unlink()
 
@@ -64,7 +68,12 @@ BAD = [
     (set_row(bbox=[200, 5, 10, 10]), "annotations", "box outside of its image", "scene2.png"),
     (set_row(bbox=[20, 5, 0, 10]), "annotations", "box of no area", "id 5"),
     (set_row(bbox=[20, 5, 10]), "annotations", "box is not four numbers", "id 5"),
-    (set_row(category_id=99), "annotations", "category unknown", "scene2.png"),
+    (set_row(category_id=99), "annotations", "category unknown", "id 5 at byte"),
+    (set_category(id=9, sigmas=[0.1]), "categories", "sigmas do not fit the keypoints", "id 9"),
+    (set_category(id=9, sigmas=3), "categories", "sigmas do not fit the keypoints", "id 9"),
+    (set_category(id=9, name=" "), "categories", "category without a name", "id 9"),
+    (set_category(id=9, keypoints=[3]), "categories", "keypoints are no names", "id 9"),
+    (lambda coco, _: coco["images"][3].update(width=10**400), "images", "without a size", "scene3"),
     (set_row(image_id=99), "annotations", "image unknown", "annotation at byte"),
     (set_row(image_id=[1]), "annotations", "image_id is no number or text", "id 5"),
     (
@@ -94,7 +103,7 @@ def test_a_bad_record_is_named_and_skipped(tmp_path, coco, break_it, unit, reaso
     source = read(tmp_path, coco)
     check_source(source, examples=0)
     (loss,) = source.report.losses
-    assert (loss.unit, loss.reason, loss.count) == (unit, reason, 1)
+    assert (loss.unit, loss.count) == (unit, 1) and reason in loss.reason
     assert name in loss.names[0]
     assert any(reason in line and name in line for line in source.report.list_warnings())
     for index in range(len(source)):

@@ -14,7 +14,7 @@ from vl2_ros.datasets.checking import check_source
 from vl2_ros.datasets.sources.source_table import SOURCE_KINDS, guess_kind, read_source
 from vl2_ros.errors import VL2Error
 
-ODD = (None, -1, 0, 1e308, 10**30, "x", "", "[DET]<region>", [], [[]], {}, {"size": [1, 1]}, True)
+ODD = (None, -1, 0, 1e308, 10**400, "x", "", "[DET]<region>", [], [[]], {}, {"size": [1, 1]}, True)
 KINDS = [kind for kind in SOURCE_KINDS if kind not in ("simulator", "label_images")]
 TRIES = 60
 

@@ -28,6 +28,10 @@ from vl2_ros.structures import Frame
 #: Raises a BadRecordError for an annotation that a source cannot use.
 CheckRow = Callable[[Mapping[str, Any]], None]
 _NO_SIZE = (0, 0)
+#: Most pixels of a side.
+_MAX_SIDE = 1 << 16
+#: Bad annotations of a kind that are read again to be named.
+_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class CocoIndex:
         """Read the file once."""
         self._records = JsonRecords(path, max_bytes=options.max_bytes)
         self._images, self._report = images, report
-        found = _Scan(images, report, options)
+        found = _Scan(images, report, options, self._records.read)
         for record in self._records.scan():
             found.take(record)
         kept = found.finish()
@@ -174,8 +178,14 @@ class _Kept:
 class _Scan:
     """Gathers the rows of a file, whose lists may come in any order."""
 
-    def __init__(self, images: ImageFolder, report: DataReport, options: IndexOptions) -> None:
-        self._folder, self._report, self._options = images, report, options
+    def __init__(
+        self,
+        images: ImageFolder,
+        report: DataReport,
+        options: IndexOptions,
+        read: Callable[[Span], Any],
+    ) -> None:
+        self._folder, self._report, self._options, self._read = images, report, options, read
         self.categories: dict[int | str, Category] = {}
         self._numbers: dict[int | str, int] = {}
         self.names: dict[int, str] = {}
@@ -215,8 +225,8 @@ class _Scan:
         keypoints, sigmas = row.get("keypoints") or [], row.get("sigmas") or []
         if not isinstance(keypoints, list) or not all(isinstance(one, str) for one in keypoints):
             raise BadRecordError("categories", "keypoints are no names", shorten(keypoints))
-        if len(sigmas) != len(keypoints):
-            sigmas = []
+        if sigmas and not _are_sigmas(sigmas, len(keypoints)):
+            raise BadRecordError("categories", "sigmas do not fit the keypoints", shorten(sigmas))
         self.categories[category_id] = Category(
             " ".join(neutralise(name).split()), tuple(keypoints), tuple(map(float, sigmas))
         )
@@ -230,7 +240,7 @@ class _Scan:
             sides = row.get("height"), row.get("width")
             if None in sides:
                 sides = self._folder.read(name).frame_hw
-            if not all(type(side) is int and side > 0 for side in sides):
+            if not all(type(side) is int and 0 < side <= _MAX_SIDE for side in sides):
                 raise BadRecordError("images", "image without a size", f"got {shorten(sides)}")
         except BadRecordError:
             self._bad_images.add(number)
@@ -341,8 +351,10 @@ class _Scan:
 
     def _reject(self, is_bad: np.ndarray, spans: np.ndarray, reason: str) -> np.ndarray:
         """Count bad annotations; return those that are not."""
-        for number in np.flatnonzero(is_bad):
-            name = f"annotation at byte {spans[number, 0]}"
+        for count, number in enumerate(np.flatnonzero(is_bad)):
+            start, end = spans[number].tolist()
+            row = self._read((start, end)) if count < _NAMED else {}
+            name = f"annotation id {shorten(row.get('id'))} at byte {start}"
             image = self.names.get(self._image[number])
             self._report.skip(BadRecordError(UNIT, reason), f"{name} of {image}" if image else name)
         return ~is_bad
@@ -409,3 +421,8 @@ def _count_keypoints(value: Any) -> int:
     ):
         raise BadRecordError(UNIT, "keypoints are no numbers", f"got {shorten(value)}")
     return len(value)
+
+
+def _are_sigmas(value: Any, count: int) -> bool:
+    is_list = isinstance(value, list) and len(value) == count
+    return is_list and all(isinstance(one, int | float) and 0 < one < 1e3 for one in value)
