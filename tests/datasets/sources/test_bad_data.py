@@ -74,7 +74,7 @@ BAD = [
     (set_category(id=9, name=" "), "categories", "category without a name", "id 9"),
     (set_category(id=9, keypoints=[3]), "categories", "keypoints are no names", "id 9"),
     (lambda coco, _: coco["images"][3].update(width=10**400), "images", "without a size", "scene3"),
-    (set_row(image_id=99), "annotations", "image unknown", "annotation at byte"),
+    (set_row(image_id=99), "annotations", "image unknown", "annotation id 5 at byte"),
     (set_row(image_id=[1]), "annotations", "image_id is no number or text", "id 5"),
     (
         set_row(segmentation={"size": [61, 80], "counts": [0, 4880]}),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vl2_ros.datasets.reading.coco_index import CocoIndex, IndexOptions, open_coco
+from vl2_ros.datasets.reading.coco_index import CocoIndex, open_coco
+from vl2_ros.datasets.reading.coco_scan import IndexOptions
 from vl2_ros.datasets.reading.image_folder import ImageFolder, find_images
 from vl2_ros.datasets.samples import Group, LabelledObjects, TrainingSample
 from vl2_ros.datasets.sources.class_choice import ClassChoice

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vl2_ros.datasets.reading.coco_index import IndexOptions
+from vl2_ros.datasets.reading.coco_scan import IndexOptions
 from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.datasets.samples import Group, LabelledPoses, TrainingSample
 from vl2_ros.datasets.sources.class_choice import ClassChoice

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vl2_ros.datasets.reading.coco_index import IndexOptions
+from vl2_ros.datasets.reading.coco_scan import IndexOptions
 from vl2_ros.datasets.samples import Group, TrainingSample
 from vl2_ros.datasets.sources.coco_instances import CocoOptions, CocoSource
 from vl2_ros.datasets.task_sentences import draw_sentence, fill

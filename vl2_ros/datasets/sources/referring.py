@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vl2_ros.datasets.reading.coco_index import IndexOptions
+from vl2_ros.datasets.reading.coco_scan import IndexOptions
 from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.datasets.samples import Group, TrainingSample
 from vl2_ros.datasets.sources.coco_instances import CocoOptions, CocoSource

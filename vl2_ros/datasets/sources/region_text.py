@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vl2_ros.datasets.reading.coco_index import IndexOptions
+from vl2_ros.datasets.reading.coco_scan import IndexOptions
 from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.datasets.reading.segmentations import check_segmentation, decode_segmentation, read_box
 from vl2_ros.datasets.samples import Group, TrainingSample
