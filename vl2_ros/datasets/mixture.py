@@ -87,25 +87,27 @@ class Mixture:
         Raises:
             ConfigError: if no source is of the group.
         """
-        places = [place for place, part in enumerate(self.parts) if group in (None, part.group)]
-        if not places:
+        indices = [
+            part_index for part_index, part in enumerate(self.parts) if group in (None, part.group)
+        ]
+        if not indices:
             raise ConfigError(
                 f"no source of the mixture is of the group {group}; it has "
                 f"{', '.join(one.name for one in self.groups)}"
             )
-        weights = np.array([self.parts[place].weight for place in places])
-        place = places[int(rng.choice(len(places), p=weights / weights.sum()))]
-        source = self.parts[place].source
+        weights = np.array([self.parts[part_index].weight for part_index in indices])
+        part_index = indices[int(rng.choice(len(indices), p=weights / weights.sum()))]
+        source = self.parts[part_index].source
         epoch, position = divmod(number, len(source))
-        return source.sample(int(self._order(place, epoch)[position]), rng)
+        return source.sample(int(self._order(part_index, epoch)[position]), rng)
 
-    def _order(self, place: int, epoch: int) -> np.ndarray:
+    def _order(self, part_index: int, epoch: int) -> np.ndarray:
         """Return the order of the records of a source in an epoch; the last one is kept."""
-        kept = self._orders.get(place)
+        kept = self._orders.get(part_index)
         if kept is None or kept[0] != epoch:
-            count = len(self.parts[place].source)
-            order = np.random.default_rng((self._seed, place, epoch)).permutation(count)
-            kept = self._orders[place] = (epoch, order)
+            count = len(self.parts[part_index].source)
+            order = np.random.default_rng((self._seed, part_index, epoch)).permutation(count)
+            kept = self._orders[part_index] = (epoch, order)
         return kept[1]
 
 

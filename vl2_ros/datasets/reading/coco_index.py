@@ -1,4 +1,4 @@
-"""An index of a COCO file: boxes and categories in arrays, everything else by its place in it."""
+"""An index of a COCO file: boxes and categories in arrays, the rest by its position in the file."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class KeptRows:
         boxes: (A, 4) float32 corners, of annotations sorted by image.
         categories: (A,) int64 positions of their categories, -1 without one.
         has_mask: (A,) bool.
-        spans: (A, 2) int64 places in the file.
+        spans: (A, 2) int64 positions in the file.
     """
 
     images: list[int]

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.documents import is_file, shorten
 from vl2_ros.errors import InputError
-from vl2_ros.processing.images.image_file import read_image
+from vl2_ros.processing.images.image_file import read_image, read_stored_pixels
 from vl2_ros.structures import Frame
 
 
@@ -63,6 +65,10 @@ class ImageFolder:
             frame = read_image(self.folder / name)
         except InputError as error:
             raise BadRecordError("images", "image damaged or truncated", str(error)) from error
+        if frame_hw is not None and frame.frame_hw == (frame_hw[1], frame_hw[0]):
+            # Some tools label the pixels as they are stored, before EXIF turns them.
+            stored = read_stored_pixels((self.folder / name).read_bytes())
+            frame = Frame(np.broadcast_to(stored, (*stored.shape[:2], 3)).copy())
         if frame_hw is not None and frame.frame_hw != tuple(frame_hw):
             raise BadRecordError(
                 "images",

@@ -1,4 +1,4 @@
-"""Read JSON files of any size record by record, and single records again by their place.
+"""Read JSON files of any size record by record, and single records again by their position.
 
 An index of half a gigabyte takes little more memory than its largest record.
 """
@@ -132,48 +132,48 @@ def _scan_object(window: _Window) -> Iterator[Record]:
 
 
 class _Window:
-    """The part of a file around the place that is read.
+    """The part of a file around the position that is read.
 
-    Bytes are taken for characters one by one (Latin-1), so that places in the text are places in
+    Bytes are read as characters one by one (Latin-1), so that positions in the text are those in
     the file; a record with other characters than ASCII is decoded once more, as UTF-8.
     """
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file, self._path = file, path
-        self._text, self._place, self._start = "", 0, 0
+        self._text, self._position, self._start = "", 0, 0
         if file.read(3) != b"\xef\xbb\xbf":
             file.seek(0)
         else:
             self._start = 3
 
     def error(self, reason: str) -> InputError:
-        found = self._text[self._place : self._place + 20]
+        found = self._text[self._position : self._position + 20]
         return InputError(
-            f"{self._path} is no JSON from byte {self._start + self._place} on: {reason}, got "
+            f"{self._path} is no JSON from byte {self._start + self._position} on: {reason}, got "
             f"{ascii(found) if found else 'the end of the file'}"
         )
 
     def peek(self) -> str:
         """Return the next character that is no blank; "" at the end."""
         while True:
-            while self._place < len(self._text):
-                if self._text[self._place] not in _BLANKS:
-                    return self._text[self._place]
-                self._place += 1
+            while self._position < len(self._text):
+                if self._text[self._position] not in _BLANKS:
+                    return self._text[self._position]
+                self._position += 1
             if not self._read(_CHUNK_BYTES):
                 return ""
 
     def take(self, character: str) -> None:
         if self.peek() != character:
             raise self.error(f"expected {character}")
-        self._place += 1
+        self._position += 1
 
     def take_value(self) -> tuple[Any, Span]:
         self.peek()
         size, is_whole = _CHUNK_BYTES, False
         while True:
             try:
-                value, end = _decoder.raw_decode(self._text, self._place)
+                value, end = _decoder.raw_decode(self._text, self._position)
                 # A number may continue behind the window.
                 next_one = self._text[end : end + 1]
                 if is_whole or (next_one and next_one not in _OF_NUMBERS):
@@ -185,22 +185,25 @@ class _Window:
                 reason = str(cause)[:_SHOWN_LETTERS]
                 if is_whole:
                     raise self.error(reason) from cause
-            if len(self._text) - self._place > MAX_RECORD_BYTES:
+            if len(self._text) - self._position > MAX_RECORD_BYTES:
                 raise self.error(f"expected records of at most {MAX_RECORD_BYTES} bytes")
             is_whole, size = not self._read(size), 2 * size
-        text, span = self._text[self._place : end], (self._start + self._place, self._start + end)
+        text, span = (
+            self._text[self._position : end],
+            (self._start + self._position, self._start + end),
+        )
         if not text.isascii():
             try:
                 value = json.loads(text.encode("latin-1").decode("utf-8"))
             except UnicodeDecodeError as cause:
                 raise self.error(f"expected UTF-8 ({cause.reason})") from cause
-        self._place = end
+        self._position = end
         return value, span
 
     def _read(self, size: int) -> bool:
         """Read on; return False at the end of the file."""
         more = self._file.read(size)
-        self._start += self._place
-        self._text = self._text[self._place :] + more.decode("latin-1")
-        self._place = 0
+        self._start += self._position
+        self._text = self._text[self._position :] + more.decode("latin-1")
+        self._position = 0
         return bool(more)

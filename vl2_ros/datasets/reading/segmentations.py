@@ -111,6 +111,7 @@ def _fill_outline(mask: np.ndarray, points: np.ndarray) -> None:
     height, width = mask.shape
     (x1, y1), (x2, y2) = points.T, np.roll(points, -1, axis=0).T
     first, last = (np.clip(np.ceil(y - 0.5), 0, height) for y in (y1.min(), y1.max()))
+    left, right = (int(np.clip(np.ceil(x - 0.5), 0, width)) for x in (x1.min(), x1.max()))
     found = False
     step = max(1, _BLOCK_CROSSINGS // len(points))
     for top in range(int(first), int(last), step):
@@ -120,10 +121,11 @@ def _fill_outline(mask: np.ndarray, points: np.ndarray) -> None:
         slope = (x2 - x1)[edge] / (y2 - y1)[edge]
         at = x1[edge] + (middles[row, 0] - y1[edge]) * slope
         # A pixel with an odd number of edges on its left is inside.
-        crossed = np.zeros((rows.stop - rows.start, width + 1), np.int32)
-        np.add.at(crossed, (row, np.clip(np.ceil(at - 0.5), 0, width).astype(np.int64)), 1)
-        inside = np.cumsum(crossed, axis=1)[:, :width] % 2 == 1
-        mask[rows] |= inside
+        is_odd = np.zeros((rows.stop - rows.start, right - left + 1), np.bool_)
+        columns = np.clip(np.ceil(at - 0.5), left, right).astype(np.int64) - left
+        np.logical_xor.at(is_odd, (row, columns), True)
+        inside = np.logical_xor.accumulate(is_odd, axis=1)[:, : right - left]
+        mask[rows, left:right] |= inside
         found = found or bool(inside.any())
     corners = np.floor(points).astype(np.int64)
     is_there = ((corners >= 0) & (corners < (width, height))).all(axis=1)

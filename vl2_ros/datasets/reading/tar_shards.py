@@ -21,7 +21,7 @@ MAX_PART_BYTES = 256 << 20
 #: Bytes of a block of a tar file.
 _BLOCK = 512
 #: Place of a part: number of the tar, first byte, bytes.
-_Place = tuple[int, int, int]
+_Position = tuple[int, int, int]
 
 
 def list_shards(path: Path) -> list[Path]:
@@ -75,7 +75,7 @@ def _write_tar(records: Sequence[tuple[str, Mapping[str, bytes]]], path: Path) -
 
 
 class TarShards:
-    """Records of tar files, read by their place in them.
+    """Records of tar files, read by their position in them.
 
     Args:
         paths: of the tar files, not compressed.
@@ -86,7 +86,7 @@ class TarShards:
     def __init__(self, paths: Sequence[Path], parts: Sequence[str], report: DataReport) -> None:
         """List the members of all files."""
         self._paths = list(paths)
-        found: dict[tuple[int, str], dict[str, _Place]] = {}
+        found: dict[tuple[int, str], dict[str, _Position]] = {}
         for number, path in enumerate(self._paths):
             report.totals["files"] += 1
             try:
@@ -95,20 +95,20 @@ class TarShards:
                 bad = BadRecordError("files", "tar file damaged or truncated", str(error))
                 report.skip(bad, path.name)
         self.names: list[str] = []
-        self._places: list[dict[str, _Place]] = []
+        self._positions: list[dict[str, _Position]] = []
         report.totals["records"] += len(found)
-        for (_, name), places in found.items():
-            missing = [part for part in parts if part not in places]
+        for (_, name), positions in found.items():
+            missing = [part for part in parts if part not in positions]
             if missing:
                 bad = BadRecordError("records", "record lacks a part", ", ".join(missing))
                 report.skip(bad, name)
                 continue
             self.names.append(name)
-            self._places.append({part: places[part] for part in parts})
+            self._positions.append({part: positions[part] for part in parts})
 
     @staticmethod
     def _list_members(
-        number: int, path: Path, found: dict[tuple[int, str], dict[str, _Place]]
+        number: int, path: Path, found: dict[tuple[int, str], dict[str, _Position]]
     ) -> None:
         size, end = path.stat().st_size, 0
         with tarfile.open(path, "r:") as tar:
@@ -119,8 +119,8 @@ class TarShards:
                     continue
                 if member.offset_data + member.size > size:
                     raise tarfile.ReadError("unexpected end of data")
-                place = (number, member.offset_data, member.size)
-                found.setdefault((number, name), {})[ending] = place
+                position = (number, member.offset_data, member.size)
+                found.setdefault((number, name), {})[ending] = position
                 # The list of members that tarfile keeps would hold every header.
                 tar.members = []  # type: ignore[attr-defined]
         # A file that is cut within a header looks complete to tarfile.
@@ -139,7 +139,7 @@ class TarShards:
         Raises:
             BadRecordError: if the file has changed.
         """
-        number, offset, size = self._places[index][part]
+        number, offset, size = self._positions[index][part]
         try:
             with self._paths[number].open("rb") as file:
                 file.seek(offset)

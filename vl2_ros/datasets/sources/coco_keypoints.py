@@ -169,7 +169,7 @@ class CocoKeypoints(CocoSource):
         categories = self.index.category_index[numbers]
         present = sorted({positions[one] for one in categories if one in positions})
         chosen = self._choice.draw(present, len(positions), rng, evaluation=self._evaluation)
-        asked = {skeleton.categories[one]: place for place, one in enumerate(chosen)}
+        asked = {skeleton.categories[one]: number for number, one in enumerate(chosen)}
         kept = [number for number, one in zip(numbers, categories, strict=True) if one in asked]
         classes = [asked[one] for one in categories if one in asked]
         points = self._draw_keypoints(len(skeleton.names), rng)
@@ -218,13 +218,13 @@ class CocoKeypoints(CocoSource):
         sides = objects.boxes_xyxy[:, 2:] - objects.boxes_xyxy[:, :2]
         areas = sides.prod(axis=1)
         labelled = np.zeros((len(numbers), len(skeleton.names), 3), np.float32)
-        for place, number in enumerate(numbers):
+        for index, number in enumerate(numbers):
             row = self.index.row(number)
             if row.get("keypoints") is not None:
-                labelled[place] = np.array(row["keypoints"], np.float32).reshape(-1, 3)
+                labelled[index] = np.array(row["keypoints"], np.float32).reshape(-1, 3)
             area = row.get("area")
             if isinstance(area, int | float) and 0 < area < 1e12:
-                areas[place] = area
+                areas[index] = area
         labelled = labelled[:, points]
         return LabelledPoses(
             objects,

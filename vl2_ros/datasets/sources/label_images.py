@@ -115,18 +115,18 @@ class LabelImages(LabelledSource):
 
 def _gather_areas(classes: np.ndarray, chosen: list[int]) -> LabelledObjects:
     """Return one object for each class that is there: all of its pixels."""
-    boxes, places, masks = [], [], []
-    for place, one in enumerate(chosen):
+    boxes, positions, masks = [], [], []
+    for position, one in enumerate(chosen):
         mask = classes == one
         if not mask.any():
             continue
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         boxes.append((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
-        places.append(place)
+        positions.append(position)
         masks.append(mask)
     return LabelledObjects(
         np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(places, np.int64),
+        np.array(positions, np.int64),
         np.stack(masks) if masks else np.zeros((0, *classes.shape), np.bool_),
     )
 

@@ -75,7 +75,7 @@ class RecordList(LabelledSource):
             self.report.skip(bad, options.annotations.name)
 
     def _scan(self, file: JsonRecords) -> np.ndarray:
-        """Return (R, 2) places of the records that can be used."""
+        """Return (R, 2) positions of the records that can be used."""
         spans, ids = array("q"), set()
         for record in file.scan():
             if not self._is_row(record.section):

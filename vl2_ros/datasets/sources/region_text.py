@@ -194,8 +194,8 @@ def _write_rounds(
     except InputError as error:
         raise BadRecordError(UNIT, "region unknown", str(error)) from error
     first = placed or f"{fill(lead, regions=list_regions(count))} {rounds[0][0]}"
-    places = {number: first.find(f"<reg>region{number}<") for number in range(1, count + 1)}
-    order = sorted(range(count), key=lambda number: places[number + 1])
+    positions = {number: first.find(f"<reg>region{number}<") for number in range(1, count + 1)}
+    order = sorted(range(count), key=lambda number: positions[number + 1])
     return ((first, rounds[0][1]), *rounds[1:]), order
 
 
