@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import multiprocessing
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from vl2_ros.datasets.samples import Group
 from vl2_ros.datasets.sources.simulator import encode_scenes
 from vl2_ros.datasets.sources.source_table import guess_kind, open_source
 from vl2_ros.datasets.tabletop import render_cache
+from vl2_ros.errors import SimulationError
 
 SIZE = {"width": 160, "height": 120}
 
@@ -68,3 +71,23 @@ def test_a_damaged_scene_is_replaced(folders, tmp_path):
         source = open_source({"kind": "simulator", "path": str(tmp_path)}, tmp_path)
         assert source.sample(0, np.random.default_rng(0)).key == "00000001"
         assert [one.reason for one in source.report.losses] == ["scene damaged"]
+
+
+def draw_answer(source, queue) -> None:
+    try:
+        queue.put(str(source.sample(1, np.random.default_rng(1)).rounds))
+    except SimulationError as error:
+        queue.put(str(error))
+
+
+@pytest.mark.parametrize(("method", "works"), [("fork", False), ("spawn", True)])
+def test_a_worker_renders_by_itself_or_says_that_it_cannot(folders, method, works):
+    source = open_source({"kind": "simulator", "seeds": [0, 3]} | SIZE, folders)
+    expected = str(source.sample(1, np.random.default_rng(1)).rounds)
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    process = context.Process(target=draw_answer, args=(source, queue), daemon=True)
+    process.start()
+    answer = queue.get(timeout=100)
+    process.join()
+    assert answer == expected if works else "start the workers by spawn" in answer

@@ -10,6 +10,7 @@ from vl2_ros.geometry import masks_to_boxes
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.images.preprocess import CLIP_STD
 from vl2_ros.processing.images.regions import (
+    draw_prompt,
     preprocess_region_square,
     region_mask,
     region_masks_from_boxes,
@@ -120,3 +121,22 @@ def test_a_mask_thinner_than_the_resize_is_not_lost() -> None:
 def test_prompts_outside_of_the_image_raise() -> None:
     with pytest.raises(InputError, match="outside the image of 100x40"):
         draw(PromptKind.POINT, (40, 41))
+
+
+def test_prompts_are_drawn_on_their_own_image():
+    frame_hw = (336, 672)
+    corners = np.array([[10.0, 20.0], [40.0, 50.0]])
+    box = draw_prompt(VisualPrompt(PromptKind.BOX, corners), frame_hw)
+    expected = np.zeros(frame_hw, np.bool_)
+    expected[20:51, 10:41] = True
+    assert box.dtype == np.bool_ and (box == expected).all()
+    point = draw_prompt(VisualPrompt(PromptKind.POINT, corners[:1]), frame_hw)
+    rows, columns = np.nonzero(point)
+    # A disc of three pixels around the point, as on an image of this height.
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (17, 23, 7, 13)
+    border = VisualPrompt(PromptKind.POINT, np.array([[672.0, 336.0]]))
+    assert draw_prompt(border, frame_hw)[-1, -1]
+    mask = VisualPrompt(PromptKind.MASK, np.zeros((0, 2)), expected)
+    assert (draw_prompt(mask, frame_hw) == expected).all()
+    with pytest.raises(InputError, match="outside the image"):
+        draw_prompt(VisualPrompt(PromptKind.POINT, np.array([[673.0, 1.0]])), frame_hw)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from vl2_ros.datasets.reading.tar_shards import TarShards, list_shards
 from vl2_ros.datasets.samples import Group, LabelledObjects, TrainingSample
 from vl2_ros.datasets.sources.labelled_source import LabelledSource, SourceOptions
 from vl2_ros.datasets.tabletop import CACHE_SETTINGS, TabletopCache
-from vl2_ros.errors import ConfigError, InputError
+from vl2_ros.errors import ConfigError, InputError, SimulationError
 from vl2_ros.processing.images.image_file import read_image
 from vl2_ros.sim.tabletop import TabletopObject, TabletopSimulator
 from vl2_ros.structures import Frame
@@ -96,7 +97,8 @@ class Simulator(LabelledSource):
             self.group = Group.TEXT  # type: ignore[misc]
         self._cache: TabletopCache | None = None
         self._shards: TarShards | None = None
-        self._renderer: TabletopSimulator | None = None
+        #: With the process that it was opened in.
+        self._renderer: tuple[int, TabletopSimulator] | None = None
         if options.path is None:
             self.report.totals["records"] = len(self)
         elif (options.path / CACHE_SETTINGS).is_file():
@@ -142,13 +144,29 @@ class Simulator(LabelledSource):
         if self._cache is not None:
             record = self._cache[index]
             return Scene(np.array(record.rgb), np.array(record.instance_map), record.objects)
+        frame = self._open_renderer().render(self._options.seeds[0] + index)
+        return Scene(frame.rgb, frame.instance_map, frame.objects)
+
+    def _open_renderer(self) -> TabletopSimulator:
+        """Return the renderer of this process.
+
+        Raises:
+            SimulationError: in a process that was forked after its parent had rendered.
+        """
+        process = os.getpid()
         if self._renderer is None:
             options = self._options
-            self._renderer = TabletopSimulator(width=options.width, height=options.height)
+            renderer = TabletopSimulator(width=options.width, height=options.height)
             # OpenGL cannot be closed any more while the interpreter ends.
-            weakref.finalize(self, self._renderer.close)
-        frame = self._renderer.render(self._options.seeds[0] + index)
-        return Scene(frame.rgb, frame.instance_map, frame.objects)
+            weakref.finalize(self, renderer.close)
+            self._renderer = (process, renderer)
+        if self._renderer[0] != process:
+            # OpenGL waits for ever for threads that a fork does not have.
+            raise SimulationError(
+                f"{self.name} cannot render in a process that was forked after the first image; "
+                "start the workers by spawn, or read the scenes from a cache or shards"
+            )
+        return self._renderer[1]
 
 
 def gather_targets(example: CommandExample, scene: Scene) -> LabelledObjects:
