@@ -16,6 +16,7 @@ from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.parse import Asked, Task
 from vl2_ros.processing.language.prompt import IMAGE
 from vl2_ros.processing.language.task_formats import interactive_format, write_format
+from vl2_ros.processing.sigmas import find_sigmas
 from vl2_ros.structures import Route
 
 CONFIG = ProcessingConfig()
@@ -159,7 +160,7 @@ def test_labels_outside_of_the_classes_are_no_class(sets):
 def test_keypoints_follow_the_order_of_the_answer(sets):
     source = open_kind(sets, "coco_keypoints")
     whole = draw(open_kind(sets, "coco_keypoints", evaluation=True), 2).targets
-    assert whole.sigmas == pytest.approx([0.025, 0.025, 0.068])
+    assert whole.sigmas == pytest.approx(find_sigmas(KEYPOINTS))
     names = ["left eye", "right eye", "tail tip"]
     for seed in range(10):
         sample = draw(source, 2, seed)

@@ -13,8 +13,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from vl2_ros.errors import InputError
-from vl2_ros.evaluation.coco.sigmas import COCO_SIGMAS
 from vl2_ros.evaluation.coco.tool import CocoKind, score_coco
+from vl2_ros.processing.sigmas import COCO_SIGMAS
 
 #: Printed by the COCO API for its own example, in the order of its twelve numbers.
 PUBLISHED = {

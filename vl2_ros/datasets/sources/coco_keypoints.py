@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,30 +17,9 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.processing.language.pose_prompt import fill_keypoint_answer
 from vl2_ros.processing.language.prompt import fill_answer
 from vl2_ros.processing.language.tokenizer import neutralise
+from vl2_ros.processing.sigmas import find_sigmas
 from vl2_ros.processing.skeletons import normalise_name
 from vl2_ros.structures import Route
-
-#: Last words of a keypoint's name -> its OKS falloff as COCO published it for people, AP-10K for
-#: paws and tails, CrowdPose for the head.
-SIGMAS: Mapping[str, float] = {
-    "nose": 0.026,
-    "eye": 0.025,
-    "ear": 0.035,
-    "head": 0.079,
-    "head top": 0.079,
-    "neck": 0.079,
-    "shoulder": 0.079,
-    "elbow": 0.072,
-    "wrist": 0.062,
-    "hip": 0.107,
-    "knee": 0.087,
-    "ankle": 0.089,
-    "front paw": 0.062,
-    "back paw": 0.089,
-    "root of tail": 0.035,
-}
-#: Of a keypoint that is not in the table: the mean of COCO's.
-DEFAULT_SIGMA = 0.068
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +27,8 @@ class CocoKeypointsOptions(CocoOptions):
     """Options of COCO keypoints.
 
     Attributes:
-        sigmas: OKS falloff of each keypoint; () takes the file's, else those of its names.
+        sigmas: OKS falloff of each keypoint; () takes the file's, else those of
+            evaluation.
         max_classes: most classes of a question.
         max_keypoints: most keypoints of a question.
     """
@@ -71,15 +51,6 @@ class _Skeleton:
     categories: tuple[int, ...]
     names: tuple[str, ...]
     sigmas: np.ndarray
-
-
-def find_sigma(name: str) -> float:
-    """Return the falloff of a keypoint by the last words of its name."""
-    words = name.split()
-    for first in range(len(words)):
-        if " ".join(words[first:]) in SIGMAS:
-            return SIGMAS[" ".join(words[first:])]
-    return DEFAULT_SIGMA
 
 
 class CocoKeypoints(CocoSource):
@@ -238,8 +209,8 @@ class CocoKeypoints(CocoSource):
 def _first_fitting(
     names: Sequence[str], given: Sequence[float], stored: Sequence[float]
 ) -> Sequence[float]:
-    """Return the first sigmas that there are for the names: given, of the file, by name."""
+    """Return the first sigmas that there are for the names: given, of the file, of evaluation."""
     for sigmas in (given, stored):
         if len(sigmas) == len(names) and min(sigmas) > 0:
             return sigmas
-    return [find_sigma(name) for name in names]
+    return find_sigmas(names)

@@ -17,7 +17,7 @@ import numpy as np
 from vl2_ros.errors import InputError, VL2Error
 from vl2_ros.evaluation.coco.document import read_results, read_truth
 from vl2_ros.evaluation.coco.preparation import CocoPreparation, Compared
-from vl2_ros.evaluation.coco.sigmas import CROWDPOSE_SIGMAS, find_sigmas, list_keypoint_names
+from vl2_ros.processing.sigmas import CROWDPOSE_SIGMAS, find_sigmas, list_keypoint_names
 
 #: Of the library's own words.
 _SHOWN_LETTERS = 300

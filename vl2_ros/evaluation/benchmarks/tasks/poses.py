@@ -11,12 +11,12 @@ from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.annotations import Annotations, Row, read_annotations
 from vl2_ros.evaluation.benchmarks.task import Answer, BenchmarkData
 from vl2_ros.evaluation.benchmarks.tasks.objects import keep_best, score_kind
-from vl2_ros.evaluation.coco.sigmas import find_sigmas, list_keypoint_names
 from vl2_ros.evaluation.coco.tool import CocoKind
 from vl2_ros.evaluation.keypoints import PckScorer
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.geometry import box_iou
 from vl2_ros.processing.language.pose_prompt import MAX_OBJECTS
+from vl2_ros.processing.sigmas import find_sigmas, list_keypoint_names
 from vl2_ros.structures import Detections, Frame
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pycocotools.cocoeval import Params
 
-from vl2_ros.evaluation.coco.sigmas import (
+from vl2_ros.processing.sigmas import (
     AP10K_SIGMAS,
     COCO_SIGMAS,
     CROWDPOSE_SIGMAS,
