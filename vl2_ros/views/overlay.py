@@ -240,7 +240,7 @@ def _smooth_outline(outline: np.ndarray) -> np.ndarray:
         points = cv2.blur(np.pad(points, ((2, 2), (0, 0)), mode="wrap"), (1, 5))[2:-2]
         # Lines of one pixel each take most of the time, and show no more than those of three.
         points = points[::3]
-    return np.round(points * 16).astype(np.int32)[:, None]
+    return np.asarray(np.round(points * 16).astype(np.int32)[:, None])
 
 
 def _draw_box(
