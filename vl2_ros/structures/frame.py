@@ -11,9 +11,15 @@ from vl2_ros.errors import InputError, ShapeError
 MAX_FRAME_PIXELS = 100_000_000
 
 
+class _WeaklyReferable:
+    """Gives classes with slots one for weak references."""  # dataclass can from Python 3.11 on
+
+    __slots__ = ("__weakref__",)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Frame:
-    """One camera image.
+class Frame(_WeaklyReferable):
+    """One camera image; it must not change, since what was computed about it is kept.
 
     Attributes:
         rgb: (H, W, 3) uint8, row 0 at the top.
