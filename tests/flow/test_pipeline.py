@@ -9,7 +9,7 @@ from vl2_ros.errors import EngineError, InputError, RouteError
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.processing.calibration import Calibration, Domain
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep
+from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep, Prefix
 from vl2_ros.structures import (
     Command,
     Frame,
@@ -55,8 +55,11 @@ class Session:
         return LanguageStep(logits, np.repeat(positions[:, None], WIDTH, axis=1))
 
     def accepts(self, count):
-        # The script knows nothing of drafts.
+        # The script knows nothing of drafts and prefixes.
         return False
+
+    def keep(self, count):
+        return Prefix(count, None)
 
 
 class LanguageModel:
@@ -66,7 +69,7 @@ class LanguageModel:
         self._script = script
         self._vocabulary = vocabulary
 
-    def open_session(self):
+    def open_session(self, prefix=None):
         return Session(list(self._script), self._vocabulary)
 
 

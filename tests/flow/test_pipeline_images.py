@@ -194,8 +194,8 @@ def test_an_answer_about_a_frame_that_is_not_there_is_refused(tokenizer, answer)
 class WideLanguageModel(LanguageModel):
     """States of the width that the small generator takes, other ones for every position."""
 
-    def open_session(self):
-        session = super().open_session()
+    def open_session(self, prefix=None):
+        session = super().open_session(prefix)
         feed = session.feed
 
         def widened(*given, **options):

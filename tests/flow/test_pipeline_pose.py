@@ -211,8 +211,8 @@ class ForcedLanguageModel(TorchLanguageModel):
         super().__init__(model, torch.device("cpu"))
         self._script = script
 
-    def open_session(self):
-        session, script = super().open_session(), list(self._script)
+    def open_session(self, prefix=None):
+        session, script = super().open_session(prefix), list(self._script)
 
         class Forced:
             def feed(self, input_ids, image_tokens=None, region_features=None):
@@ -222,8 +222,11 @@ class ForcedLanguageModel(TorchLanguageModel):
                 return LanguageStep(logits, step.hidden)
 
             def accepts(self, count):
-                # The script knows nothing of drafts.
+                # The script knows nothing of drafts and prefixes.
                 return False
+
+            def keep(self, count):
+                return session.keep(count)
 
         return Forced()
 

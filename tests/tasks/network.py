@@ -19,7 +19,7 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer
-from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep
+from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep, Prefix
 from vl2_ros.runtime.torch_backend.engine import (
     TorchLanguageModel,
     TorchLanguageSession,
@@ -68,8 +68,11 @@ class Dictated:
         return LanguageStep(logits, step.hidden)
 
     def accepts(self, count):
-        # The script knows nothing of drafts.
+        # The script knows nothing of drafts and prefixes.
         return False
+
+    def keep(self, count):
+        return self._session.keep(count)
 
 
 @dataclass
@@ -119,8 +122,8 @@ class Network:
     def info(self) -> EngineInfo:
         return self.language.info
 
-    def open_session(self) -> Dictated:
-        return Dictated(self, self.language.open_session())
+    def open_session(self, prefix: Prefix | None = None) -> Dictated:
+        return Dictated(self, self.language.open_session(prefix))
 
     def pipeline(self, answer: str = "", config: ProcessingConfig = PROCESSING) -> Pipeline:
         """Make a pipeline whose language model answers `answer`, routing tokens included."""

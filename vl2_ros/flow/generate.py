@@ -50,6 +50,7 @@ def generate(
     num_embs_gen: int,
     max_new_tokens: int,
     most_past: int = 1 << 31,
+    begun: int = 0,
     draft: Sequence[int] = (),
     image_tokens: Array | None = None,
     region_features: Array | None = None,
@@ -60,18 +61,19 @@ def generate(
     the decoder's condition, and the next token comes from the logits at the last slot.
 
     Args:
-        session: an empty language session.
+        session: a language session that has the first `begun` positions of the prompt.
         prompt_ids: (T,) int64, `<im_patch>` runs expanded.
         tokens: ids of the special tokens.
         num_embs: slots of a perception route.
         num_embs_gen: slots of a generation or editing route.
         max_new_tokens: upper bound of yielded tokens.
         most_past: positions that the cache may have before a call; the answer is cut there.
+        begun: less than T.
         draft: ids that the answer may consist of, without slots and end token. It changes no
             token: from the first one on that the model would not have chosen it is dropped. One
             that is longer than the engine accepts is not used.
-        image_tokens: (M, C) features for the M `<im_patch>` ids of the prompt.
-        region_features: (R, C) features for the R `<region>` ids of the prompt.
+        image_tokens: (M, C) features for the M `<im_patch>` ids that are fed.
+        region_features: (R, C) features for the R `<region>` ids that are fed.
 
     Yields:
         Tokens as they are decoded; the end token is not yielded.
@@ -89,7 +91,7 @@ def generate(
         return (token_id, *tokens.slot_ids(count_slots(routing_token, num_embs, num_embs_gen)))
 
     sequence = _Sequence(session, [lay_out(token_id) for token_id in draft[:max_new_tokens]])
-    step = sequence.open(prompt_ids, image_tokens, region_features)
+    step = sequence.open(prompt_ids[begun:], image_tokens, region_features)
     for index in range(max_new_tokens):
         logits = step.last_logits
         token_id = int(np.argmax(logits))
@@ -122,7 +124,7 @@ class _Sequence:
     """A session that was fed a draft in advance.
 
     Args:
-        session: empty.
+        session: that was fed no draft.
         pieces: the draft; of each token its id and those of its slots.
     """
 
@@ -137,7 +139,7 @@ class _Sequence:
         """Feed the prompt, with the draft where the engine accepts both in one call.
 
         Args:
-            prompt_ids: (T,) int64.
+            prompt_ids: (T,) int64, those that are not in the session.
             image_tokens: as for `LanguageSession.feed`.
             region_features: as for `LanguageSession.feed`.
         """

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from vl2_ros.errors import EngineError
 from vl2_ros.flow.branches import Condition, decode_branches
+from vl2_ros.flow.frame_memory import FrameMemory
 from vl2_ros.flow.generated_images import IMAGE_BRANCHES, make_images
 from vl2_ros.flow.prompt_features import (
     PromptFeatures,
@@ -76,7 +77,9 @@ class _Clock:
 
 
 class Pipeline:
-    """Answers one command about one frame at a time; keeps no state between calls.
+    """Answers one command about one frame at a time, always on the same thread.
+
+    Between calls it keeps what further commands about a frame share, as long as the frame is there.
 
     Args:
         engines: execute the graphs.
@@ -103,7 +106,8 @@ class Pipeline:
         self.tokenizer = tokenizer
         self.processing = processing
         self.calibration = calibration or Calibration()
-        self._speaker = Speaker(engines.language_model, tokenizer, processing)
+        self._frame_memory = FrameMemory()
+        self._speaker = Speaker(engines.language_model, tokenizer, processing, self._frame_memory)
         language = engines.language_model.info
         self._find_identity = None if isinstance(identity, str) else identity
         self._info = ModelInfo(
@@ -201,6 +205,8 @@ class Pipeline:
         clock: _Clock,
     ) -> Generator[Event, None, SpokenAnswer]:
         """Have the language model answer about this frame."""
+        # What PLAIN computes is what others are compared with.
+        shared = None if mode is WatchMode.PLAIN else frame
         prompt = write_prompt(frame, command, self.processing, self.info.routes)
         check_regions(prompt, self.engines)
         inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
@@ -212,10 +218,10 @@ class Pipeline:
             if draft is None and mode is not WatchMode.PLAIN:
                 draft = encode_draft(prompt, inputs, self.tokenizer, self.processing)
             spoken = yield from self._speaker.generate(
-                command, prompt, inputs.ids, features, draft or ()
+                command, prompt, inputs.ids, features, draft or (), shared
             )
         else:
-            spoken = self._speaker.read(prompt, inputs.ids, features)
+            spoken = self._speaker.read(prompt, inputs.ids, features, shared)
         return replace(spoken, in_domain=self._find_domain(frame, features))
 
     def _write_text(

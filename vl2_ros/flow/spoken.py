@@ -12,8 +12,10 @@ import numpy as np
 
 from vl2_ros.flow.branches import Condition
 from vl2_ros.flow.engine_ranges import most_of
+from vl2_ros.flow.frame_memory import FrameMemory
 from vl2_ros.flow.generate import generate
 from vl2_ros.flow.prompt_features import PromptFeatures
+from vl2_ros.flow.shared_prefix import SharedPrefixes
 from vl2_ros.model.language.slots import gather_slots, slot_counts
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.answer import ParsedAnswer, parse_answer, parse_answer_text
@@ -22,7 +24,7 @@ from vl2_ros.processing.language.command_prompt import CommandPrompt
 from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.processing.language.yes_no import YesNoScorer
 from vl2_ros.runtime.engine import Array, LanguageModel
-from vl2_ros.structures import Command, Event, Route, TextEvent
+from vl2_ros.structures import Command, Event, Frame, Route, TextEvent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,21 +58,30 @@ class SpokenAnswer:
 
 
 class Speaker:
-    """Answers prompts; keeps no state between calls.
+    """Answers prompts; of earlier ones it keeps only what the frame memory does.
 
     Args:
         language_model: executes the language side.
         tokenizer: tokenizer of the checkpoint.
         processing: how its prompts are prepared.
+        frame_memory: keeps the start of prompts with their frames.
     """
 
     def __init__(
-        self, language_model: LanguageModel, tokenizer: Tokenizer, processing: ProcessingConfig
+        self,
+        language_model: LanguageModel,
+        tokenizer: Tokenizer,
+        processing: ProcessingConfig,
+        frame_memory: FrameMemory,
     ) -> None:
         """Store the parts."""
         self._language_model = language_model
         self._tokenizer = tokenizer
         self._processing = processing
+        self._prefixes = SharedPrefixes(language_model, frame_memory, tokenizer.tokens, processing)
+        self._slots = slot_counts(
+            tokenizer.tokens, num_embs=processing.num_embs, num_embs_gen=processing.num_embs_gen
+        )
         self._yes_no = YesNoScorer(tokenizer)
 
     def generate(
@@ -80,6 +91,7 @@ class Speaker:
         prompt_ids: np.ndarray,
         features: PromptFeatures,
         draft: Sequence[int],
+        frame: Frame | None = None,
     ) -> Generator[Event, None, SpokenAnswer]:
         """Generate the answer, yielding its words as they come.
 
@@ -89,22 +101,27 @@ class Speaker:
             prompt_ids: (T,) int64 of the prompt.
             features: of its images and regions.
             draft: ids that the answer may consist of; see `generate.generate`.
+            frame: that the start of the prompt is kept with; None keeps nothing.
         """
+        draft = draft[: command.max_new_tokens]
+        drafted = sum(1 + self._slots.get(token_id, 0) for token_id in draft)
+        opening = self._prefixes.open(frame, prompt, prompt_ids, drafted)
         ids: list[int] = []
         states: list[Array] = []
         logits: list[np.ndarray] = []
         stream = AnswerStream(self._tokenizer)
         is_shown = True
         for token in generate(
-            self._language_model.open_session(),
+            opening.session,
             prompt_ids,
             tokens=self._tokenizer.tokens,
             num_embs=self._processing.num_embs,
             num_embs_gen=self._processing.num_embs_gen,
             max_new_tokens=command.max_new_tokens,
             most_past=most_of(self._language_model.info.ranges, "past", tokens=1),
+            begun=opening.begun,
             draft=draft,
-            image_tokens=features.image_tokens,
+            image_tokens=None if opening.begun else features.image_tokens,
             region_features=features.region_features,
         ):
             ids.append(token.token_id)
@@ -119,6 +136,7 @@ class Speaker:
                 yield TextEvent(stream.text, stream.routes)
         if not is_shown:
             yield TextEvent(stream.text, stream.routes)
+        self._prefixes.keep(frame, opening, prompt_ids)
         parsed = parse_answer(ids, self._tokenizer, command.text)
         labels = prompt.format.labels
         conditions = tuple(
@@ -135,14 +153,26 @@ class Speaker:
         )
 
     def read(
-        self, prompt: CommandPrompt, ids: np.ndarray, features: PromptFeatures
+        self,
+        prompt: CommandPrompt,
+        ids: np.ndarray,
+        features: PromptFeatures,
+        frame: Frame | None = None,
     ) -> SpokenAnswer:
-        """Compute the states of a known answer, in one pass."""
-        session = self._language_model.open_session()
-        step = session.feed(ids, features.image_tokens, features.region_features)
-        tokens, config = self._tokenizer.tokens, self._processing
-        counts = slot_counts(tokens, num_embs=config.num_embs, num_embs_gen=config.num_embs_gen)
-        groups = gather_slots(step.hidden, ids.tolist(), tokens, counts)
+        """Compute the states of a known answer, in one pass.
+
+        Args:
+            prompt: with its answer.
+            ids: (T,) int64 of both.
+            features: of its images and regions.
+            frame: that the start of the prompt is kept with; None keeps nothing.
+        """
+        opening = self._prefixes.open(frame, prompt, ids, 0)
+        rest = ids[opening.begun :]
+        image_tokens = None if opening.begun else features.image_tokens
+        step = opening.session.feed(rest, image_tokens, features.region_features)
+        self._prefixes.keep(frame, opening, ids)
+        groups = gather_slots(step.hidden, rest.tolist(), self._tokenizer.tokens, self._slots)
         conditions = tuple(
             Condition(Route(group.route), phrase, group.states)
             for group, phrase in zip(groups, prompt.format.phrases, strict=True)

@@ -106,6 +106,19 @@ class LanguageStep:
         return np.asarray(self.logits[-1])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefix:
+    """First positions of a sequence; sessions that begin with it do not change it.
+
+    Attributes:
+        count: P, how many.
+        cache: their keys and values, in the form of the model that they are of.
+    """
+
+    count: int
+    cache: Any
+
+
 class LanguageSession(Protocol):
     """One answer in the making; owns a key-value cache that grows with each call."""
 
@@ -132,6 +145,9 @@ class LanguageSession(Protocol):
     def take_back(self, count: int) -> None:
         """Remove the last `count` positions; those fed later see nothing of them."""
 
+    def keep(self, count: int) -> Prefix:
+        """Return the first `count` positions, which are there, for other sessions of the model."""
+
     def accepts(self, count: int) -> bool:
         """Return whether the engine accepts `count` positions in the next call."""
 
@@ -143,8 +159,8 @@ class LanguageModel(Protocol):
     def info(self) -> EngineInfo:
         """Return the info of the engine."""
 
-    def open_session(self) -> LanguageSession:
-        """Start with an empty cache."""
+    def open_session(self, prefix: Prefix | None = None) -> LanguageSession:
+        """Start with an empty cache, or behind positions that a session of this model kept."""
 
 
 class ImageGenerator(Protocol):

@@ -14,7 +14,7 @@ from vl2_ros.errors import InputError
 from vl2_ros.flow.generate import GeneratedToken, generate
 from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
-from vl2_ros.runtime.engine import LanguageModel, to_numpy
+from vl2_ros.runtime.engine import LanguageModel, LanguageSession, Prefix, to_numpy
 from vl2_ros.runtime.files.exported_engines import load_exported_engines
 from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel
 
@@ -37,6 +37,36 @@ def load_onnxruntime(device: str = "cpu") -> LanguageModel:
     return load_exported_engines(find_engine_files(), read_tokenizer().tokens, load).language_model
 
 
+class Whole:
+    """An array that cannot be cut, as those that ONNX Runtime keeps on an accelerator."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def cpu(self) -> Whole:
+        return self
+
+    def numpy(self) -> np.ndarray:
+        return self._array
+
+
+def load_with_a_whole_cache() -> LanguageModel:
+    from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
+
+    class Engine(OnnxEngine):
+        def run(self, inputs, outputs=None):
+            made = super().run(inputs, outputs)
+            return {
+                name: Whole(array) if name.startswith(("keys.", "values.")) else array
+                for name, array in made.items()
+            }
+
+    return load_exported_engines(
+        find_engine_files(), read_tokenizer().tokens, Engine
+    ).language_model
+
+
 def load_onnxruntime_on_cuda() -> LanguageModel:
     require_cuda_provider()
     return load_onnxruntime("cuda")
@@ -51,6 +81,7 @@ def read_tokenizer() -> Tokenizer:
     params=[
         pytest.param(load_torch, id="torch"),
         pytest.param(load_onnxruntime, id="onnxruntime"),
+        pytest.param(load_with_a_whole_cache, id="onnxruntime-whole"),
         pytest.param(load_onnxruntime_on_cuda, id="onnxruntime-cuda", marks=pytest.mark.gpu),
     ],
 )
@@ -70,11 +101,15 @@ def make_prompt(sentence: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def answer(
-    model: LanguageModel, sentence: str, draft: Sequence[int] = (), fed: list[int] | None = None
+    model: LanguageModel,
+    sentence: str,
+    draft: Sequence[int] = (),
+    fed: list[int] | None = None,
+    prefix: Prefix | None = None,
 ) -> list[GeneratedToken]:
     """Return the tokens of an answer; `fed` gets the positions of each call."""
     ids, features = make_prompt(sentence)
-    session = model.open_session()
+    session = model.open_session(prefix)
     feed = session.feed
 
     def count(input_ids, *given, **options):
@@ -91,7 +126,8 @@ def answer(
             num_embs=2,
             num_embs_gen=4,
             max_new_tokens=40,
-            image_tokens=features,
+            begun=prefix.count if prefix else 0,
+            image_tokens=None if prefix else features,
             draft=draft,
         )
     )
@@ -184,6 +220,69 @@ def test_positions_that_are_taken_back_leave_no_trace(model):
     got = session.feed(ids[-1:])
     assert_close(got.last_logits, wanted[1].last_logits)
     assert_close(to_numpy(got.hidden)[-1], to_numpy(wanted[1].hidden)[-1])
+
+
+def feed_prompt(model: LanguageModel, sentence: str) -> tuple[LanguageSession, int]:
+    """Return a session that was fed a prompt, and up to where other prompts are the same."""
+    ids, features = make_prompt(sentence)
+    session = model.open_session()
+    session.feed(ids, features)
+    return session, int(np.flatnonzero(ids == read_tokenizer().tokens.image_patch)[-1]) + 1
+
+
+def test_prompts_behind_a_prefix_get_the_answers_of_whole_ones(model):
+    session, count = feed_prompt(model, SENTENCES[0])
+    prefix = session.keep(count)
+    # The session goes its own way meanwhile, and is gone then.
+    session.take_back(3)
+    session.feed(np.array([5, 6, 7, 8]))
+    del session
+    for sentence in SENTENCES:
+        calls: list[int] = []
+        wanted, got = answer(model, sentence), answer(model, sentence, fed=calls, prefix=prefix)
+        assert calls[0] == len(make_prompt(sentence)[0]) - count
+        assert [one.token_id for one in got] == [one.token_id for one in wanted]
+        draft = [one.token_id for one in wanted]
+        drafted = answer(model, sentence, draft, prefix=prefix)
+        assert [one.token_id for one in drafted if one.is_drafted] == draft
+        for mine, again, theirs in zip(got, drafted, wanted, strict=True):
+            assert_close(mine.logits, theirs.logits)
+            assert_close(again.logits, theirs.logits)
+            if theirs.slot_states is not None:
+                assert_close(mine.slot_states, theirs.slot_states)
+                assert_close(again.slot_states, theirs.slot_states)
+
+
+def test_a_prefix_is_not_changed_by_sessions_that_continue_it(model):
+    session, count = feed_prompt(model, SENTENCES[0])
+    prefix = session.keep(count)
+    wanted = model.open_session(prefix).feed(np.array([5, 6]))
+    others = [model.open_session(prefix) for _ in range(2)]
+    for number, other in enumerate(others):
+        other.feed(np.array([9 + number, 7]))
+        other.take_back(1)
+        # Back into the prefix itself, and on over its places.
+        other.take_back(4)
+        other.feed(np.array([8, 9, 10, 11 + number]))
+    session.take_back(len(make_prompt(SENTENCES[0])[0]) - count + 10)
+    session.feed(np.array([9] * 12))
+    got = model.open_session(prefix).feed(np.array([5, 6]))
+    assert_close(got.last_logits, wanted.last_logits)
+    assert_close(got.hidden, to_numpy(wanted.hidden))
+
+
+def test_a_session_behind_a_prefix_keeps_one_itself(model):
+    session, count = feed_prompt(model, SENTENCES[0])
+    longer = model.open_session(session.keep(count - 2))
+    longer.feed(np.array([5, 6, 7]))
+    longer.take_back(2)
+    longer.feed(np.array([8]))
+    prefix = longer.keep(count)
+    assert prefix.count == count
+    step = model.open_session(prefix).feed(np.array([9]))
+    ids, features = make_prompt(SENTENCES[0])
+    whole = model.open_session().feed(np.concatenate([ids[: count - 2], [5, 8, 9]]), features[:-2])
+    assert_close(step.last_logits, whole.last_logits)
 
 
 def test_a_sequence_in_pieces_gives_what_it_gives_in_one(model):

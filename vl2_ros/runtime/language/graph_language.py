@@ -17,10 +17,12 @@ from vl2_ros.errors import EngineError, InputError, ShapeError
 from vl2_ros.model.graphs import layer_names
 from vl2_ros.model.language.slots import find_slots, slot_counts
 from vl2_ros.model.language.tokens import ROUTING_TABLES, TokenIds
-from vl2_ros.runtime.engine import Array, Engine, EngineInfo, LanguageStep, to_numpy
+from vl2_ros.runtime.engine import Array, Engine, EngineInfo, LanguageStep, Prefix, to_numpy
 
 #: Name in the file of embeddings; each query table of `ROUTING_TABLES` has its own name there.
 TOKEN_EMBEDDINGS = "embed_tokens"
+#: An output of the cache has the name of its input without it.
+_PAST = "past_"
 _STORED_DTYPES = {"F16": np.float16, "F32": np.float32}
 
 
@@ -154,26 +156,45 @@ def _map_tensor(path: Path, name: str) -> np.ndarray:
     return values.view(_STORED_DTYPES[entry["dtype"]]).reshape(entry["shape"])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class GraphCache:
+    """Keys and values of a sequence, as the graph returned them.
+
+    Attributes:
+        mask: (P,) bool, false at positions that are not of the sequence any more.
+        arrays: input of the next call -> (1, heads, P, d).
+    """
+
+    mask: np.ndarray
+    arrays: Mapping[str, Array]
+
+    def first(self, count: int) -> GraphCache:
+        """Return the first `count` positions of the sequence, in the same memory.
+
+        They are cut where arrays can be: they then lie in the ranges of the engine as if nothing
+        had been behind them. What an accelerator keeps as a whole is masked.
+        """
+        stop = int(np.flatnonzero(self.mask)[count - 1]) + 1 if count else 0
+        if all(hasattr(array, "__getitem__") for array in self.arrays.values()):
+            arrays = {name: array[:, :, :stop] for name, array in self.arrays.items()}
+            return GraphCache(self.mask[:stop], arrays)
+        return GraphCache(self.mask & (np.arange(len(self.mask)) < stop), self.arrays)
+
+
 class GraphLanguageSession:
     """One answer: the cache is an output of each call and an input of the next.
 
     Args:
         engine: runs `language_model`.
         tables: embeddings and query tables.
-        cache_shape: layers, heads and width of a head.
+        cache: of the positions that it begins behind.
     """
 
-    def __init__(
-        self, engine: Engine, tables: EmbeddingTables, cache_shape: tuple[int, int, int]
-    ) -> None:
-        """Start with an empty cache."""
-        layers, heads, head_width = cache_shape
+    def __init__(self, engine: Engine, tables: EmbeddingTables, cache: GraphCache) -> None:
+        """Start behind a cache."""
         self._engine = engine
         self._tables = tables
-        self._count = 0
-        empty = np.zeros((1, heads, 0, head_width), np.float32)
-        self._outputs = [*layer_names("keys", layers), *layer_names("values", layers)]
-        self._cache: dict[str, Array] = {f"past_{name}": empty for name in self._outputs}
+        self._cache = cache
 
     def feed(
         self,
@@ -185,32 +206,34 @@ class GraphLanguageSession:
     ) -> LanguageStep:
         """Append T positions; see `LanguageSession.feed`. A call that raises appends nothing."""
         embeds = self._tables.embed(input_ids, image_tokens, region_features)
+        fed = np.ones(len(embeds), np.bool_)
         output = self._engine.run(
             {
                 "input_embeds": embeds[None],
-                "token_mask": np.ones((1, len(embeds)), np.bool_),
-                "past_mask": np.ones((1, self._count), np.bool_),
-                **self._cache,
+                "token_mask": fed[None],
+                "past_mask": self._cache.mask[None],
+                **self._cache.arrays,
             }
         )
         # The engine's own arrays: on an accelerator the cache never leaves it.
-        self._cache = {f"past_{name}": output[name] for name in self._outputs}
-        self._count += len(embeds)
+        arrays = {name: output[name.removeprefix(_PAST)] for name in self._cache.arrays}
+        self._cache = GraphCache(np.concatenate([self._cache.mask, fed]), arrays)
         # Cut first: on an accelerator those of a whole prompt are large.
         logits = to_numpy(output["logits"][0, -logit_count:]).astype(np.float32, copy=False)
         return LanguageStep(logits, to_numpy(output["hidden"])[0])
 
     def take_back(self, count: int) -> None:
         """Remove the last `count` positions; see `LanguageSession.take_back`."""
-        # Cut, not masked: what is left must lie in the ranges of the engine as if it were new.
-        self._count -= count
-        for name, array in self._cache.items():
-            is_sliced = hasattr(array, "__getitem__")
-            self._cache[name] = (array if is_sliced else to_numpy(array))[:, :, : self._count]
+        self._cache = self._cache.first(int(self._cache.mask.sum()) - count)
+
+    def keep(self, count: int) -> Prefix:
+        """Return the first `count` positions; see `LanguageSession.keep`."""
+        return Prefix(count, self._cache.first(count))
 
     def accepts(self, count: int) -> bool:
         """Return whether the engine accepts so many positions; see `LanguageSession.accepts`."""
-        call, ranges = {"tokens": count, "past": self._count}, self._engine.info.ranges
+        call = {"tokens": count, "past": len(self._cache.mask)}
+        ranges = self._engine.info.ranges
         return not ranges or any(_contains(one, call) for one in ranges)
 
 
@@ -229,7 +252,10 @@ class GraphLanguageModel:
         """Store the parts."""
         self._engine = engine
         self._tables = tables
-        self._cache_shape = cache_shape
+        layers, heads, head_width = cache_shape
+        empty = np.zeros((1, heads, 0, head_width), np.float32)
+        names = [*layer_names("keys", layers), *layer_names("values", layers)]
+        self._empty = GraphCache(np.ones(0, np.bool_), {f"{_PAST}{name}": empty for name in names})
         self.info = EngineInfo(
             "language_model",
             engine.info.backend,
@@ -240,9 +266,10 @@ class GraphLanguageModel:
             ranges=engine.info.ranges,
         )
 
-    def open_session(self) -> GraphLanguageSession:
-        """Start an answer."""
-        return GraphLanguageSession(self._engine, self._tables, self._cache_shape)
+    def open_session(self, prefix: Prefix | None = None) -> GraphLanguageSession:
+        """Start an answer; see `LanguageModel.open_session`."""
+        cache = prefix.cache if prefix else self._empty
+        return GraphLanguageSession(self._engine, self._tables, cache)
 
 
 def _contains(sizes: Mapping[str, tuple[int, int]], call: Mapping[str, int]) -> bool:

@@ -17,7 +17,7 @@ from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.runtime.cuda_graphs import GraphReplay
-from vl2_ros.runtime.engine import Array, EngineInfo, LanguageStep
+from vl2_ros.runtime.engine import Array, EngineInfo, LanguageStep, Prefix
 from vl2_ros.runtime.graph_inputs import check_graph_inputs
 from vl2_ros.runtime.torch_backend.memory import explain_shortage
 
@@ -103,11 +103,15 @@ def make_engine(
 class TorchLanguageSession:
     """One answer with the key-value cache of transformers."""
 
-    def __init__(self, model: VisionLLM, device: torch.device) -> None:
-        """Start with an empty cache."""
+    def __init__(
+        self, model: VisionLLM, device: torch.device, prefix: Prefix | None = None
+    ) -> None:
+        """Start with an empty cache, or with a copy of a prefix."""
         self._model = model
         self._device = device
         self._cache = model.new_cache()
+        for layer, (keys, values) in enumerate(prefix.cache if prefix else ()):
+            self._cache.update(keys, values, layer)
 
     @torch.inference_mode()
     def feed(
@@ -138,6 +142,11 @@ class TorchLanguageSession:
         """Remove the last `count` positions; see `LanguageSession.take_back`."""
         self._cache.crop(-count)
 
+    def keep(self, count: int) -> Prefix:
+        """Return the first `count` positions; see `LanguageSession.keep`."""
+        layers = self._cache.layers
+        return Prefix(count, [(one.keys[:, :, :count], one.values[:, :, :count]) for one in layers])
+
     def accepts(self, count: int) -> bool:
         """Return True: PyTorch accepts any length."""
         return True
@@ -158,6 +167,6 @@ class TorchLanguageModel:
             ("last_logits", "hidden"),
         )
 
-    def open_session(self) -> TorchLanguageSession:
-        """Start an answer."""
-        return TorchLanguageSession(self._model, self._device)
+    def open_session(self, prefix: Prefix | None = None) -> TorchLanguageSession:
+        """Start an answer; see `LanguageModel.open_session`."""
+        return TorchLanguageSession(self._model, self._device, prefix)
