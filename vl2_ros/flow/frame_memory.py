@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable
 from typing import TypeVar, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from vl2_ros.structures import Frame
 
@@ -20,7 +21,7 @@ class FrameMemory:
 
     A frame is known by its identity, so its pixels must not change. A value must not refer to
     its frame, which would then never be dropped. Belongs to one pipeline, and is used by the one
-    thread that uses it: the node's worker.
+    thread that uses it, the node's worker; frames may end on any thread.
 
     Args:
         most_frames: frames that something is kept of; the one stored first is dropped first.
@@ -30,6 +31,7 @@ class FrameMemory:
         """Start with nothing."""
         self._most_frames = most_frames
         self._values: WeakKeyDictionary[Frame, dict[Hashable, object]] = WeakKeyDictionary()
+        self._stored: deque[ref[Frame]] = deque()
 
     def __len__(self) -> int:
         """Return of how many frames something is kept."""
@@ -58,6 +60,15 @@ class FrameMemory:
         """Keep a value as long as its frame is there; nothing without a frame."""
         if frame is None:
             return
-        if frame not in self._values and len(self._values) >= self._most_frames:
-            del self._values[next(iter(self._values.keys()))]
+        if frame not in self._values:
+            self._make_room()
+            self._stored.append(ref(frame))
         self._values.setdefault(frame, {})[key] = value
+
+    def _make_room(self) -> None:
+        """Drop what is kept of the frames stored first, until another one may be."""
+        self._stored = deque(one for one in self._stored if one() is not None)
+        while len(self._stored) >= self._most_frames:
+            first = self._stored.popleft()()
+            if first is not None:
+                self._values.pop(first, None)

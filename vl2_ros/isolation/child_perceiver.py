@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from vl2_ros.errors import ConfigError, EngineError
+from vl2_ros.flow.frame_memory import FrameMemory
 from vl2_ros.isolation.memories import MemoryHandles, read_number
 from vl2_ros.isolation.messages import Done, Failed, Happened, Run
 from vl2_ros.isolation.perceiver_handle import PerceiverHandle
@@ -44,7 +45,8 @@ class ChildPerceiver:
 
     The memory of a watch stays in the process. Results carry a handle of it, which comes back with
     the next frame; the memory is freed when nothing refers to the handle any more. A handle of a
-    process that has ended is unknown to the next process, which begins anew.
+    process that has ended is unknown to the next process, which begins anew. A frame is sent once
+    for all commands about it, and kept in the process as long as it is there.
 
     Args:
         load: makes the perceiver, in the process; importable by name there, such as a function of
@@ -69,6 +71,7 @@ class ChildPerceiver:
         self._numbers = itertools.count(1)
         self._supervisor = Supervisor(pickled, watchdog or Watchdog())
         self._memories = MemoryHandles(self._supervisor.forget)
+        self._frames = FrameMemory()
         try:
             self._supervisor.start()
         except BaseException:
@@ -130,9 +133,10 @@ class ChildPerceiver:
     def _run_on(
         self, process: PerceiverHandle, frame: Frame, command: Command, kept: int | None
     ) -> Iterator[Event]:
+        handle = self._frames.get(frame, "handle", lambda: self._memories.make(next(self._numbers)))
         number = next(self._numbers)
         is_over = False
-        process.run(Run(number, frame, command, kept))
+        process.run(Run(number, frame, handle.number, command, kept))
         try:
             for event in self._follow(process, number):
                 is_over = isinstance(event, ResultEvent)

@@ -1,4 +1,4 @@
-"""Handles of the memory of watches, which stays in the perceiver's process."""
+"""Handles of what stays in the perceiver's process: the memory of watches, and frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vl2_ros.errors import InputError
 
 
 class MemoryHandle:
-    """Stands for a memory that is in the process; the process frees it with the last reference."""
+    """Stands for what is in the process; the process frees it with the last reference to this."""
 
     def __init__(self, number: int, freed: queue.SimpleQueue[int | None]) -> None:
         self.number = number
@@ -34,7 +34,7 @@ class MemoryHandles:
         threading.Thread(target=self._report, name="vl2 memories", daemon=True).start()
 
     def make(self, number: int) -> MemoryHandle:
-        """Return the handle of the memory that the run of this number gave."""
+        """Return the handle of the memory that the run of this number gave, or of a frame."""
         return MemoryHandle(number, self._freed)
 
     def close(self) -> None:

@@ -32,14 +32,16 @@ class Run:
 
     Attributes:
         number: of the run, larger than all before it, those of earlier processes included.
-        frame: the image.
+        frame: the image; None for one that the process keeps.
+        frame_number: by which the process keeps the frame until it is to forget it.
         command: the sentence and its limits.
         memory: number of the run whose memory this one begins with; None, or a number that the
             process does not know, begins anew.
     """
 
     number: int
-    frame: Frame
+    frame: Frame | None
+    frame_number: int
     command: Command
     memory: int | None = None
 
@@ -53,7 +55,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Free the memory that the run of this number gave."""
+    """Free the memory that the run of this number gave, or the frame of this number."""
 
     number: int
 

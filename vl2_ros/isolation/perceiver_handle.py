@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 from vl2_ros.errors import EngineError
 from vl2_ros.isolation.channel import Channel, ChannelClosed
@@ -69,6 +70,7 @@ class PerceiverHandle:
         self._lock = threading.Lock()
         self._stage = "load"
         self._running: set[int] = {0}
+        self._frames: set[int] = set()
         self._last_sign_s = time.monotonic()
         self._reason = ""
         ours, theirs = socket.socketpair()
@@ -95,7 +97,7 @@ class PerceiverHandle:
             return time.monotonic() - self._last_sign_s if self._running else 0.0
 
     def run(self, message: Run) -> None:
-        """Send a run; its events come to the inbox.
+        """Send a run, its frame only where the process does not keep it; events come to the inbox.
 
         Raises:
             EngineError: if there is no memory for its images.
@@ -105,19 +107,28 @@ class PerceiverHandle:
                 self._last_sign_s = time.monotonic()
                 self._stage = "wait"
             self._running.add(message.number)
+            is_kept = message.frame_number in self._frames
         try:
-            self._send(message)
+            self._send(replace(message, frame=None) if is_kept else message)
         except BaseException:
             with self._lock:
                 self._running.discard(message.number)
             raise
+        with self._lock:
+            self._frames.add(message.frame_number)
 
     def cancel(self, number: int) -> None:
         """Stop a run before its next event."""
         self._send(Cancel(number))
 
     def forget(self, number: int) -> None:
-        """Free the memory that a run gave; waits as long as the process reads nothing."""
+        """Free the memory that a run gave, or a frame; waits as long as the process reads nothing.
+
+        Args:
+            number: of the run, or of the frame.
+        """
+        with self._lock:
+            self._frames.discard(number)
         self._send(Forget(number))
 
     def kill(self, reason: str) -> None:

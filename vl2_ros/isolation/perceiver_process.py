@@ -34,7 +34,7 @@ from vl2_ros.isolation.messages import (
     describe_failure,
 )
 from vl2_ros.node.perceiver import Perceiver
-from vl2_ros.structures import Event, ResultEvent
+from vl2_ros.structures import Event, Frame, ResultEvent
 
 #: What PR_SET_PDEATHSIG is called in prctl(2).
 _SET_PARENT_DEATH_SIGNAL = 1
@@ -102,13 +102,18 @@ def _serve(inbox: _Inbox, channel: Channel) -> None:
         channel.send(describe_failure(error))
         _leave()
     memories: dict[int, object] = {}
+    # The same object for all commands about a frame: perceivers keep what they computed with it.
+    frames: dict[int, Frame] = {}
     while True:
         run = inbox.wait()
         if isinstance(run, Forget):
             memories.pop(run.number, None)
+            frames.pop(run.number, None)
             continue
         assert isinstance(run, Run)
-        failure = _answer(perceiver, run, memories, inbox, channel)
+        if run.frame is not None:
+            frames[run.frame_number] = run.frame
+        failure = _answer(perceiver, run, frames[run.frame_number], memories, inbox, channel)
         if failure is not None:
             channel.send(failure)
             if is_cuda_lost():
@@ -119,13 +124,19 @@ def _serve(inbox: _Inbox, channel: Channel) -> None:
 
 
 def _answer(
-    perceiver: Perceiver, run: Run, memories: dict[int, object], inbox: _Inbox, channel: Channel
+    perceiver: Perceiver,
+    run: Run,
+    frame: Frame,
+    memories: dict[int, object],
+    inbox: _Inbox,
+    channel: Channel,
 ) -> Failed | None:
     """Run a command and send its events; the memory of its result stays here."""
     try:
         if inbox.is_canceled(run.number):
             return None
-        with _closing(perceiver, run, memories) as events:
+        memory = None if run.memory is None else memories.get(run.memory)
+        with _closing(perceiver.run(frame, run.command, memory)) as events:
             for event in events:
                 if inbox.is_canceled(run.number):
                     return None
@@ -146,11 +157,7 @@ def _keep(event: Event, number: int, memories: dict[int, object]) -> Event:
 
 
 @contextlib.contextmanager
-def _closing(
-    perceiver: Perceiver, run: Run, memories: dict[int, object]
-) -> Iterator[Iterator[Event]]:
-    memory = None if run.memory is None else memories.get(run.memory)
-    events = perceiver.run(run.frame, run.command, memory)
+def _closing(events: Iterator[Event]) -> Iterator[Iterator[Event]]:
     try:
         yield events
     finally:

@@ -94,7 +94,7 @@ class Supervisor:
         return self._process.pid
 
     def forget(self, number: int) -> None:
-        """Free the memory that a run gave; that of a process that has ended is gone already."""
+        """Free the memory that a run gave, or a frame; those of ended processes are gone."""
         process = self._process
         if process is not None:
             process.forget(number)

@@ -103,12 +103,14 @@ class FaultyPerceiver:
     "count" yields words for ever; the answer's text is how many runs were closed before. What
     begins with "remember" counts frames in a memory, "remember badly" with an answer that cannot
     be pickled; "track" finds a mug and tracks it as the flow does; "memories" is answered with the
-    number of memories that are alive.
+    number of memories that are alive, "frames" with how often this frame was seen and how many are
+    alive.
     """
 
     def __init__(self, name: str = "faulty") -> None:
         self.info = ModelInfo(name, "0123", "numpy", "cpu", (Route.ANSWER,))
         self.closed = 0
+        self.seen: weakref.WeakKeyDictionary[Frame, int] = weakref.WeakKeyDictionary()
 
     def run(self, frame: Frame, command: Command, memory: object = None) -> Iterator[Event]:
         yield StageEvent("vision")
@@ -139,6 +141,11 @@ class FaultyPerceiver:
             return
         if command.text == "memories":
             yield ResultEvent(Result(command.id, frame.stamp_ns, "", f"{len(FrameCount.alive)}"))
+            return
+        if command.text == "frames":
+            self.seen[frame] = self.seen.get(frame, 0) + 1
+            text = f"{self.seen[frame]} of {len(self.seen)}"
+            yield ResultEvent(Result(command.id, frame.stamp_ns, "", text))
             return
         image = GeneratedImage(Route.EDIT, frame.rgb, seed=1, steps=1, scheduler="none")
         text = f"{os.getpid()} {self.closed}"
