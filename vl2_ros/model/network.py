@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.cache_utils import Cache
 
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.model.config import REGION_LEVELS, ModelConfig
 from vl2_ros.model.detection.config import DetectionConfig
+from vl2_ros.model.language.growing_cache import make_cache
 from vl2_ros.model.language.image_rows import gather_rows, pair_regions
 from vl2_ros.model.language.projector import build_projector, shuffle_tokens
 from vl2_ros.model.language.region_encoder import RegionEncoder
@@ -258,7 +259,7 @@ class VisionLLM(nn.Module):
 
     def new_cache(self) -> Cache:
         """Make an empty key-value cache for `step`."""
-        return DynamicCache(config=self.llm.config)
+        return make_cache(self.llm.config)
 
     def step(
         self,

@@ -144,8 +144,12 @@ class TorchLanguageSession:
 
     def keep(self, count: int) -> Prefix:
         """Return the first `count` positions; see `LanguageSession.keep`."""
-        layers = self._cache.layers
-        return Prefix(count, [(one.keys[:, :, :count], one.values[:, :, :count]) for one in layers])
+        # Copies: this session may take positions back and write others in their place.
+        layers = [
+            (one.keys[:, :, :count].clone(), one.values[:, :, :count].clone())
+            for one in self._cache.layers
+        ]
+        return Prefix(count, layers)
 
     def accepts(self, count: int) -> bool:
         """Return True: PyTorch accepts any length."""
