@@ -55,6 +55,30 @@ def test_nothing_outlives_its_frame() -> None:
     assert len(memory) == 0
 
 
+def test_of_large_values_those_of_one_frame_are_kept() -> None:
+    memory, frames = FrameMemory(most_bytes=100), [_make_frame() for _ in range(4)]
+    memory.put(frames[0], "prefix", "small", 40)
+    memory.put(frames[1], "prefix", "small", 50)
+    # The size of a key is that of its last value.
+    memory.put(frames[1], "prefix", "smaller", 45)
+    memory.put(frames[1], "vision", "tiny", 10)
+    assert [memory.find(one, "prefix") for one in frames[:2]] == ["small", "smaller"]
+    memory.put(frames[2], "prefix", "large", 500)
+    memory.put(frames[2], "vision", "large", 500)
+    assert [memory.find(one, "prefix") for one in frames] == [None, None, "large", None]
+    assert memory.find(frames[2], "vision") == "large"
+    memory.put(frames[3], "vision", "small", 1)
+    assert [memory.find(one, "vision") for one in frames] == [None, None, None, "small"]
+
+
+def test_a_frame_that_is_gone_takes_no_room() -> None:
+    memory, held = FrameMemory(most_frames=2), _make_frame()
+    memory.put(held, "vision", 1)
+    for _ in range(5):
+        memory.put(_make_frame(), "vision", 2)
+    assert memory.find(held, "vision") == 1
+
+
 def test_of_many_frames_that_are_held_the_newest_are_kept() -> None:
     memory, frames = FrameMemory(most_frames=2), [_make_frame() for _ in range(5)]
     for index, frame in enumerate(frames):

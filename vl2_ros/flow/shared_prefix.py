@@ -90,7 +90,8 @@ class SharedPrefixes:
         """Keep the start of a prompt that was fed, unless it was kept before."""
         if opening.shared > opening.begun:
             prefix = opening.session.keep(opening.shared)
-            self._memory.put(frame, _KEY, _Kept(ids[: opening.shared].copy(), prefix))
+            kept = _Kept(ids[: opening.shared].copy(), prefix)
+            self._memory.put(frame, _KEY, kept, prefix.nbytes)
 
     def _count_shared(self, frame: Frame | None, prompt: CommandPrompt, ids: np.ndarray) -> int:
         """Return up to which position a prompt depends on the frame alone; 0 where on more."""

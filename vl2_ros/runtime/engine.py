@@ -113,10 +113,12 @@ class Prefix:
     Attributes:
         count: P, how many.
         cache: their keys and values, in the form of the model that they are of.
+        nbytes: memory that the cache keeps.
     """
 
     count: int
     cache: Any
+    nbytes: int = 0
 
 
 class LanguageSession(Protocol):

@@ -168,6 +168,11 @@ class GraphCache:
     mask: np.ndarray
     arrays: Mapping[str, Array]
 
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of keys and values."""
+        return sum(int(np.prod(one.shape)) * one.dtype.itemsize for one in self.arrays.values())
+
     def first(self, count: int) -> GraphCache:
         """Return the first `count` positions of the sequence, in the same memory.
 
@@ -228,7 +233,8 @@ class GraphLanguageSession:
 
     def keep(self, count: int) -> Prefix:
         """Return the first `count` positions; see `LanguageSession.keep`."""
-        return Prefix(count, self._cache.first(count))
+        # What is cut off stays with the memory that it is cut from.
+        return Prefix(count, self._cache.first(count), self._cache.nbytes)
 
     def accepts(self, count: int) -> bool:
         """Return whether the engine accepts so many positions; see `LanguageSession.accepts`."""

@@ -149,7 +149,7 @@ class TorchLanguageSession:
             (one.keys[:, :, :count].clone(), one.values[:, :, :count].clone())
             for one in self._cache.layers
         ]
-        return Prefix(count, layers)
+        return Prefix(count, layers, sum(k.nbytes + v.nbytes for k, v in layers))
 
     def accepts(self, count: int) -> bool:
         """Return True: PyTorch accepts any length."""

@@ -94,7 +94,9 @@ class MemoryNeed:
 
 
 def estimate_need(demand: Demand, precision: Precision, largest: LargestInput) -> MemoryNeed:
-    """Add up weights, key-value cache and activations; image generation is not counted.
+    """Add up weights, key-value caches and activations; image generation is not counted.
+
+    One cache is kept with the frame for further commands while another one answers.
 
     Args:
         demand: what is used.
@@ -111,7 +113,7 @@ def estimate_need(demand: Demand, precision: Precision, largest: LargestInput) -
     if demand.budget_bytes is not None:
         decoders = min(decoders, demand.budget_bytes)
     passing = max(_count_language(demand.model, largest, width), _count_decoder(demand, largest))
-    cache = _count_cache(demand.model, largest, width)
+    cache = 2 * _count_cache(demand.model, largest, width)
     return MemoryNeed(sum(stored.values()) * width + decoders + cache + passing, mapped)
 
 
