@@ -12,10 +12,12 @@ from vl2_ros.flow.frame_memory import FrameMemory
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.flow.shared_prefix import SharedPrefixes
 from vl2_ros.load_options import LoadOptions
-from vl2_ros.loading import load_pipeline
+from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.processing.language.command_prompt import CommandPrompt
 from vl2_ros.processing.language.task_formats import TaskFormat
-from vl2_ros.runtime.engine import Prefix
+from vl2_ros.runtime.engine import EngineInfo, Prefix
+from vl2_ros.runtime.files.engine_files import EngineFile, read_engine_files
+from vl2_ros.runtime.files.exported_engines import load_exported_engines
 from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 from vl2_ros.structures import Command, Frame, WatchMode, WatchOptions
 
@@ -104,20 +106,46 @@ def test_no_prefix_outlives_its_frame(pipeline):
     assert last.memory is not None and count_prefixes() == before
 
 
-def test_an_engine_without_a_range_for_the_rest_gets_the_whole_prompt(pipeline, fed, monkeypatch):
-    engine = pipeline.engines.language_model._engine
-    ranges = ({"tokens": (1, 256), "past": (0, 0)}, {"tokens": (1, 3), "past": (1, 512)})
-    monkeypatch.setattr(engine, "info", replace(engine.info, ranges=ranges))
-    frame = make_frame()
+def limit(pipeline: Pipeline, most: int) -> Pipeline:
+    """Return the pipeline on engines that accept so many tokens behind others."""
+
+    class Limited(OnnxEngine):
+        def __init__(self, file: EngineFile) -> None:
+            super().__init__(file)
+            prompt, step = {"tokens": (1, 256), "past": (0, 0)}, {"tokens": (1, most)}
+            self.info = replace(self.info, ranges=(prompt, {**step, "past": (1, 512)}))
+
+    files, tokens = read_engine_files(EMBEDDED_WEIGHTS), pipeline.tokenizer.tokens
+    engines = replace(
+        pipeline.engines,
+        language_model=load_exported_engines(files, tokens, Limited).language_model,
+    )
+    return Pipeline(engines, pipeline.tokenizer, pipeline.processing)
+
+
+def test_an_engine_without_a_range_for_the_rest_gets_the_whole_prompt(pipeline, fed):
+    limited, frame, before = limit(pipeline, 3), make_frame(), count_prefixes()
     for text in (MUG, BOWL):
         fed.clear()
-        pipeline.answer(frame, Command(text))
+        limited.answer(frame, Command(text))
         # With its draft, which a call behind the prefix had no room for.
         assert len(fed) == 1 and fed[0][0] == 0
+    assert count_prefixes() == before
+
+
+def test_a_rest_that_is_too_long_for_the_engine_goes_with_its_prompt(pipeline, fed):
+    limited, frame = limit(pipeline, 20), make_frame()
+    long = "find the bottle, the can, the banana, the cube and the bowl"
+    for text, past in ((MUG, 0), (long, 0), (BOWL, SHARED), (MUG, SHARED)):
+        fed.clear()
+        limited.answer(frame, Command(text))
+        assert fed[0][0] == past
 
 
 class _Model:
     """Accepts all, and keeps numbers."""
+
+    info = EngineInfo("language_model", "counting", "cpu", (), ())
 
     def open_session(self, prefix: Prefix | None = None) -> _Model:
         return self

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vl2_ros.flow.engine_ranges import most_of
 from vl2_ros.flow.frame_memory import FrameMemory
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.processing.config import ProcessingConfig
@@ -36,11 +37,13 @@ class Opening:
         session: of the language model.
         begun: positions of the prompt that it has.
         shared: positions of the prompt that further commands about the frame may begin with.
+        rest: positions that follow those in the same call.
     """
 
     session: LanguageSession
     begun: int
     shared: int
+    rest: int
 
 
 class SharedPrefixes:
@@ -78,19 +81,25 @@ class SharedPrefixes:
             more: positions that are to follow the prompt in the same call.
         """
         shared = self._count_shared(frame, prompt, ids)
+        rest = len(ids) - shared + more
         kept = self._memory.find(frame, _KEY) if shared else None
         if isinstance(kept, _Kept) and np.array_equal(kept.ids, ids[:shared]):
             session = self._language_model.open_session(kept.prefix)
             # An engine may have one range for prompts and one for single tokens.
-            if session.accepts(len(ids) - shared + more):
-                return Opening(session, shared, shared)
-        return Opening(self._language_model.open_session(), 0, shared)
+            if session.accepts(rest):
+                return Opening(session, shared, shared, rest)
+        return Opening(self._language_model.open_session(), 0, shared, rest)
 
     def keep(self, frame: Frame | None, opening: Opening, ids: np.ndarray) -> None:
-        """Keep the start of a prompt that was fed, unless it was kept before."""
-        if opening.shared > opening.begun:
-            prefix = opening.session.keep(opening.shared)
-            kept = _Kept(ids[: opening.shared].copy(), prefix)
+        """Keep the start of a prompt that was fed.
+
+        Nothing is kept that was kept before, or that the engine could not have continued with the
+        rest of this prompt.
+        """
+        ranges, shared = self._language_model.info.ranges, opening.shared
+        if shared > opening.begun and most_of(ranges, "tokens", past=shared) >= opening.rest:
+            prefix = opening.session.keep(shared)
+            kept = _Kept(ids[:shared].copy(), prefix)
             self._memory.put(frame, _KEY, kept, prefix.nbytes)
 
     def _count_shared(self, frame: Frame | None, prompt: CommandPrompt, ids: np.ndarray) -> int:

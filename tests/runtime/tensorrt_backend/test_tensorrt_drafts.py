@@ -65,3 +65,17 @@ def test_what_was_fed_in_vain_counts_for_no_range(model):
         session.take_back(2)
     assert session.accepts(2) and not session.accepts(3)
     assert session.feed(np.array([1])).last_logits.argmax() == 0
+
+
+def test_a_prefix_is_continued_within_the_range_of_the_second_profile(model):
+    session = model.open_session()
+    session.feed(np.array([3] * 8))
+    prefix = session.keep(6)
+    for _ in range(2):
+        behind = model.open_session(prefix)
+        assert behind.accepts(2) and not behind.accepts(3)
+        assert behind.feed(np.array([3, 1])).last_logits.argmax() == 0
+    # The session that kept it goes on over its places.
+    session.take_back(4)
+    session.feed(np.array([0, 0]))
+    assert model.open_session(prefix).feed(np.array([3])).last_logits.argmax() == 1
