@@ -377,7 +377,7 @@ def test_train_passes_what_was_said_and_keeps_the_recipe_else(monkeypatch, tmp_p
         on_step(20, 0.5, {})
         calls.append((out, cache, recipe, workers))
 
-    monkeypatch.setattr("vl2_ros.training.embedded.train_embedded", train)
+    monkeypatch.setattr("vl2_ros.training.embedded.embedded.train_embedded", train)
     folders = (tmp_path / "out", tmp_path / "cache")
     options = ("--out", folders[0], "--cache", folders[1])
     assert run("train", *options) == 0
@@ -393,7 +393,7 @@ def test_train_passes_what_was_said_and_keeps_the_recipe_else(monkeypatch, tmp_p
 def test_train_language_only_hands_the_finished_checkpoint_on(monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(
-        "vl2_ros.training.language.train_language",
+        "vl2_ros.training.embedded.language.train_language",
         lambda out, cache, *, recipe, init, workers, device, on_render, on_step: calls.append(
             (init, device, recipe.images)
         ),

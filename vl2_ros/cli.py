@@ -167,8 +167,8 @@ def train(
     ] = 2,
 ) -> None:
     """Render frames and train the embedded model; resumes an interrupted run."""
-    from vl2_ros.training.embedded import train_embedded
-    from vl2_ros.training.language import train_language
+    from vl2_ros.training.embedded.embedded import train_embedded
+    from vl2_ros.training.embedded.language import train_language
     from vl2_ros.training.recipe import EmbeddedRecipe
 
     if device != "cpu" and not language_only:

@@ -8,7 +8,7 @@ import pytest
 from vl2_ros.errors import ConfigError
 from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.training.embedded_config import embedded_processing_config
+from vl2_ros.training.embedded.config import embedded_processing_config
 
 
 def test_saved_settings_come_back(tmp_path: Path) -> None:

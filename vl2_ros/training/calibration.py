@@ -30,7 +30,7 @@ from vl2_ros.processing.images.preprocess import preprocess_vision
 from vl2_ros.runtime.engine import Engines, to_numpy
 from vl2_ros.sim.tabletop import TabletopSimulator
 from vl2_ros.structures import Command, Frame, ModelInfo, Result
-from vl2_ros.training.tabletop_batches import relight
+from vl2_ros.training.embedded.tabletop_batches import relight
 
 FIT_SEED, TUNE_SEED = 0, 1_000_000
 #: (width, height) of the frames; the first ones come most often.

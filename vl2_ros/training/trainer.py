@@ -21,8 +21,8 @@ from vl2_ros.model.checkpoint.folder import load_model, save_model
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
-from vl2_ros.training.embedded_config import embedded_model_config, embedded_processing_config
-from vl2_ros.training.embedded_loss import TokenLabellers, get_decoder
+from vl2_ros.training.embedded.config import embedded_model_config, embedded_processing_config
+from vl2_ros.training.embedded.loss import TokenLabellers, get_decoder
 from vl2_ros.training.recipe import EmbeddedRecipe, learning_rate_share
 from vl2_ros.training.workers import WorkerGroup
 

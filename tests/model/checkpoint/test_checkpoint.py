@@ -29,7 +29,7 @@ from vl2_ros.model.checkpoint.folder import (
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import ADDED_TOKENS, TokenIds
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.training.embedded_config import embedded_model_config
+from vl2_ros.training.embedded.config import embedded_model_config
 
 
 @pytest.fixture(scope="module")

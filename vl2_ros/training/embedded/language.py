@@ -20,10 +20,10 @@ from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.training.batch_source import draw_batches
-from vl2_ros.training.embedded import start_from
-from vl2_ros.training.embedded_config import embedded_processing_config
-from vl2_ros.training.embedded_loss import TokenLabellers, without_decoder
-from vl2_ros.training.language_batches import LanguageBatch, LanguageBatches, Packs
+from vl2_ros.training.embedded.config import embedded_processing_config
+from vl2_ros.training.embedded.embedded import start_from
+from vl2_ros.training.embedded.language_batches import LanguageBatch, LanguageBatches, Packs
+from vl2_ros.training.embedded.loss import TokenLabellers, without_decoder
 from vl2_ros.training.recipe import EmbeddedRecipe
 from vl2_ros.training.trainer import STATE_FILE, OnStep, Trainer
 from vl2_ros.training.workers import WorkerGroup, run_workers

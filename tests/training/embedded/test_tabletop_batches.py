@@ -7,7 +7,7 @@ from vl2_ros.datasets.commands import CommandExample
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.structures import Frame, Route
-from vl2_ros.training.tabletop_batches import (
+from vl2_ros.training.embedded.tabletop_batches import (
     MIN_CROP,
     View,
     VisibleObject,

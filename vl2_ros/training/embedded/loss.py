@@ -13,7 +13,7 @@ from vl2_ros.model.detection.decoder import DetectionDecoder
 from vl2_ros.model.network import LanguageOutput, VisionLLM
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
-from vl2_ros.training.tabletop_batches import ConversationRows, TokenLabels, TrainingBatch
+from vl2_ros.training.embedded.tabletop_batches import ConversationRows, TokenLabels, TrainingBatch
 
 
 class TokenLabeller(nn.Linear):

@@ -27,7 +27,12 @@ from vl2_ros.processing.images.preprocess import preprocess_vision
 from vl2_ros.processing.language.prompt import IGNORED_LABEL, encode_conversation
 from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.structures import Route
-from vl2_ros.training.tabletop_batches import TokenLabels, VisibleObject, augment, label_tokens
+from vl2_ros.training.embedded.tabletop_batches import (
+    TokenLabels,
+    VisibleObject,
+    augment,
+    label_tokens,
+)
 
 #: Share of the packs that begin with a long class list, whose states the decoder must still read.
 CLASS_LIST_SHARE = 0.5

@@ -15,10 +15,10 @@ from torch import nn
 
 from vl2_ros.datasets.tabletop import TabletopCache, render_cache
 from vl2_ros.model.checkpoint.folder import load_model, save_model
-from vl2_ros.training.embedded_loss import compute_loss, get_decoder, without_decoder
+from vl2_ros.training.embedded.loss import compute_loss, get_decoder, without_decoder
+from vl2_ros.training.embedded.tabletop_batches import TabletopBatches, TrainingBatch
+from vl2_ros.training.embedded.tokenizer import train_tokenizer
 from vl2_ros.training.recipe import EmbeddedRecipe
-from vl2_ros.training.tabletop_batches import TabletopBatches, TrainingBatch
-from vl2_ros.training.tokenizer import train_tokenizer
 from vl2_ros.training.trainer import STATE_FILE, OnStep, Trainer
 from vl2_ros.training.workers import WorkerGroup, run_workers
 

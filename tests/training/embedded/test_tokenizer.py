@@ -10,7 +10,7 @@ from vl2_ros.datasets.commands import sample_class_list, sample_perception, samp
 from vl2_ros.datasets.nouns import COLOR_KIND_PHRASES
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.language.tokens import ADDED_TOKENS
-from vl2_ros.training.tokenizer import BASE_TOKENS, train_tokenizer
+from vl2_ros.training.embedded.tokenizer import BASE_TOKENS, train_tokenizer
 
 
 @pytest.fixture(scope="module")
