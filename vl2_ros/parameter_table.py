@@ -80,9 +80,17 @@ def check_parameters(values: Any) -> None:
         ConfigError: naming the parameter, what is expected and what came.
     """
     for item in dataclasses.fields(values):
-        value = getattr(values, item.name)
-        _check_kind(item.name, value, item.default)
-        _check_range(item.name, value, item.metadata["note"])
+        check_parameter(item, getattr(values, item.name))
+
+
+def check_parameter(item: dataclasses.Field, value: Any) -> None:
+    """Check the value of one field against its note.
+
+    Raises:
+        ConfigError: naming the parameter, what is expected and what came.
+    """
+    _check_kind(item.name, value, item.default)
+    _check_range(item.name, value, item.metadata["note"])
 
 
 def _check_kind(name: str, value: Any, default: Any) -> None:

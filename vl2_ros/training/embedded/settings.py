@@ -1,0 +1,69 @@
+"""Settings of the two trainings of the embedded model, beside those of every recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vl2_ros.parameter_table import parameter
+from vl2_ros.training.recipes.sections import check_section
+
+_cache = parameter("training_runs/tabletop", "Folder of rendered frames", metavar="FOLDER")
+_frames = parameter(
+    20_000, "Simulated scenes to render, with seeds from 0 on", least=1, most=1_000_000
+)
+_held_out = parameter(
+    500, "Further scenes that are only measured, with seeds from 1000000 on", least=1, most=100_000
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedSettings:
+    """Settings of training everything at once."""
+
+    cache: str = _cache
+    frames: int = _frames
+    held_out_frames: int = _held_out
+    super_link_gradient: float = parameter(
+        2.0,
+        "Factor on the decoder's gradient into the LLM, which is much smaller than that of the "
+        "language loss",
+        least=0.0,
+        most=1e6,
+    )
+    language_every: int = parameter(
+        1,
+        "The LLM is trained in every n-th step; in the others it only names the classes and steps "
+        "are cheaper; 1 until names are learned",
+        least=1,
+        most=1_000_000,
+    )
+    vocab_size: int = parameter(
+        2048, "Ids of a new tokenizer, special tokens included", least=1, most=1_000_000
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_section(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageSettings:
+    """Settings of training the language side alone; a batch is so many images."""
+
+    cache: str = _cache
+    frames: int = _frames
+    held_out_frames: int = _held_out
+    conversations: int = parameter(6, "Conversations about each image", least=1, most=10_000)
+    blind_packs: int = parameter(
+        9, "Packs of conversations without an image in a batch", least=1, most=100_000
+    )
+    hold: float = parameter(
+        4.0,
+        "Weight that keeps the states at the slots where the decoder expects them",
+        least=0.0,
+        most=1e6,
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_section(self)
