@@ -8,6 +8,7 @@
     ├── EngineError        an executable graph that is missing, does not fit or fails
     ├── RouteError         a routing token that no loaded decoder serves
     ├── SimulationError    a scene that cannot be built or rendered on this machine
+    ├── TrainingError      a training run that cannot continue
     └── TransportError     a bag, topic or connection that cannot be read or written
 
 A message states what was expected, what came, and what to do next.
@@ -44,6 +45,10 @@ class RouteError(VL2Error):
 
 class SimulationError(VL2Error):
     """A scene that cannot be built or rendered on this machine."""
+
+
+class TrainingError(VL2Error):
+    """A training run that cannot continue."""
 
 
 class TransportError(VL2Error):

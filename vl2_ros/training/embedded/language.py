@@ -7,150 +7,141 @@ were: the decoder takes no part, and reads the new model as it read the old one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from vl2_ros.datasets.tabletop import TabletopCache, render_cache
+from vl2_ros.datasets.tabletop import TabletopCache
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.processing.language.tokenizer import load_tokenizer
-from vl2_ros.training.batch_source import draw_batches
-from vl2_ros.training.embedded.config import embedded_processing_config
-from vl2_ros.training.embedded.embedded import start_from
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.training.embedded.language_batches import LanguageBatch, LanguageBatches, Packs
-from vl2_ros.training.embedded.loss import TokenLabellers, without_decoder
-from vl2_ros.training.recipe import EmbeddedRecipe
-from vl2_ros.training.trainer import STATE_FILE, OnStep, Trainer
-from vl2_ros.training.workers import WorkerGroup, run_workers
+from vl2_ros.training.embedded.loss import TokenLabeller
+from vl2_ros.training.embedded.objective import Report, find_cache, load_init, render_frames
+from vl2_ros.training.embedded.settings import LanguageSettings
+from vl2_ros.training.objective import Losses, Objective
+from vl2_ros.training.recipes.recipe import Recipe
 
 
-def train_language(
-    out: Path,
-    cache: Path,
-    *,
-    recipe: EmbeddedRecipe,
-    init: Path | None,
-    workers: int = 2,
-    device: str = "cpu",
-    on_render: Callable[[int, int], None] | None = None,
-    on_step: OnStep | None = None,
-) -> None:
-    """Render what the cache lacks, then train the language side, or resume an interrupted run.
+class LanguageObjective(Objective):
+    """The language side alone.
 
     Args:
-        out: folder of the checkpoint, the log and the resumable state.
-        cache: folder of rendered frames.
-        recipe: what to do.
-        init: the finished checkpoint; the decoder of the result is its decoder.
-        workers: processes of one thread each, for rendering and for training; on `cuda` one more
-            trains, and these draw its batches.
-        device: torch device.
-        on_render: called with (frames done, frames wanted).
-        on_step: called every 20 steps.
-
-    Raises:
-        SimulationError: if frames cannot be rendered here.
-        ConfigError: if there is no `init`, or the cache belongs to other settings.
-    """
-    if init is None:
-        raise ConfigError(
-            "training the language side alone needs a finished checkpoint whose decoder is kept; "
-            "name one, such as: --init vl2_ros/embedded"
-        )
-    render_cache(cache, range(recipe.frames), processes=workers, progress=on_render)
-    out.mkdir(parents=True, exist_ok=True)
-    if not (out / STATE_FILE).exists():
-        start_from(init, out)
-    if device == "cpu":
-        run_workers(workers, _train_worker, out, cache, init, recipe, first={"on_step": on_step})
-    else:
-        LanguageTrainer(out, cache, init, recipe, device=device, drawers=workers).run(on_step)
-
-
-def _train_worker(
-    group: WorkerGroup,
-    out: Path,
-    cache: Path,
-    init: Path,
-    recipe: EmbeddedRecipe,
-    on_step: OnStep | None = None,
-) -> None:
-    LanguageTrainer(out, cache, init, recipe, group).run(on_step)
-
-
-def _make_draw(
-    out: Path, cache: Path, recipe: EmbeddedRecipe, seed: tuple[int, ...], process: int
-) -> Callable[[], LanguageBatch]:
-    """Return what draws the batches of one process."""
-    return LanguageBatches(
-        TabletopCache(cache),
-        load_tokenizer(out),
-        embedded_processing_config(),
-        images=recipe.images,
-        conversations=recipe.conversations,
-        blind_packs=recipe.blind_packs,
-        seed=(*seed, process),
-    ).next
-
-
-class LanguageTrainer(Trainer):
-    """Trains everything but the detection decoder.
-
-    Args:
-        out: folder of the tokenizer, the checkpoint, the log and the resumable state.
-        cache: folder of rendered frames.
-        init: checkpoint whose slot states are held.
-        recipe: what to do.
-        group: the workers that train together.
-        device: where the network is trained.
-        drawers: processes that draw batches beside the training; 0 draws in this one.
+        network: starts as the teacher is.
+        teacher: frozen network whose slot states are held.
+        recipe: with `LanguageSettings`.
+        tokenizer: of the network.
+        processing: of the network.
     """
 
     def __init__(
         self,
-        out: Path,
-        cache: Path,
-        init: Path,
-        recipe: EmbeddedRecipe,
-        group: WorkerGroup | None = None,
-        device: str = "cpu",
-        drawers: int = 0,
+        network: VisionLLM,
+        teacher: VisionLLM,
+        recipe: Recipe,
+        tokenizer: Tokenizer,
+        processing: ProcessingConfig,
     ) -> None:
-        """Build what a run needs around the tokenizer in `out`, or read it back."""
-        super().__init__(out, recipe, group, device)
-        self._teacher = load_model(init, device=device).requires_grad_(False).eval()
-        labels = self._labellers.image_tokens.parameters()
-        self._trained = {"language": [*without_decoder(self.model), *labels]}
-        seed = (recipe.seed, self._step, self._group.rank)
-        self._batches = draw_batches(
-            partial(_make_draw, out, cache, recipe, seed), device=self._device, processes=drawers
+        """Add the layer that labels image tokens."""
+        super().__init__(network)
+        self.labeller = TokenLabeller(network.config.llm_width)
+        # In a list, so that it is no part of what is trained, saved and averaged.
+        self._teacher = [teacher.requires_grad_(False).eval()]
+        self._recipe, self._tokenizer, self._processing = recipe, tokenizer, processing
+
+    def forward(self, batch: LanguageBatch) -> Losses:
+        """Run one batch through the network and through its frozen copy."""
+        options: LanguageSettings = self._recipe.options
+        (teacher,) = self._teacher
+        if teacher.super_link.det.weight.device != batch.vision_pixels.device:
+            teacher.to(batch.vision_pixels.device)
+        total, parts = compute_language_loss(
+            self.network, teacher, batch, self.labeller, options.hold
+        )
+        return Losses(total, parts)
+
+    def open_batches(self, seed: int, *, held_out: bool = False) -> NumberedLanguageBatches:
+        """Return the batches of rendered frames."""
+        return NumberedLanguageBatches(
+            find_cache(self._recipe.options, held_out=held_out),
+            self._tokenizer,
+            self._processing,
+            self._recipe,
+            (seed, int(held_out)),
         )
 
-    def next_batch(self) -> LanguageBatch:
-        """Draw this worker's next batch."""
-        return next(self._batches)
 
-    def compute_step(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Run one batch through the model and through its frozen copy."""
-        return compute_language_loss(
-            self.model, self._teacher, self.next_batch(), self._labellers, self._recipe.hold
+class NumberedLanguageBatches:
+    """Batches of cached frames by number.
+
+    Args:
+        cache: folder of frames.
+        tokenizer: of the network.
+        processing: of the network.
+        recipe: with `LanguageSettings`.
+        seed: of every batch, before its number.
+    """
+
+    def __init__(
+        self,
+        cache: Path,
+        tokenizer: Tokenizer,
+        processing: ProcessingConfig,
+        recipe: Recipe,
+        seed: tuple[int, ...],
+    ) -> None:
+        """Open the cache."""
+        self._cache = TabletopCache(cache)
+        self._tokenizer, self._processing, self._recipe = tokenizer, processing, recipe
+        self._seed = seed
+
+    def __getitem__(self, number: int) -> LanguageBatch:
+        """Draw one batch."""
+        options: LanguageSettings = self._recipe.options
+        return LanguageBatches(
+            self._cache,
+            self._tokenizer,
+            self._processing,
+            images=self._recipe.batch,
+            conversations=options.conversations,
+            blind_packs=options.blind_packs,
+            seed=(*self._seed, number),
+        ).next()
+
+
+def open_language(recipe: Recipe, folder: Path, report: Report) -> LanguageObjective:
+    """Render what the cache lacks and load the network twice, once as the frozen teacher.
+
+    Args:
+        recipe: with `LanguageSettings`; the decoder of the result is that of its `init`.
+        folder: of the run.
+        report: called with what is prepared and its share.
+
+    Raises:
+        SimulationError: if frames cannot be rendered here.
+        ConfigError: if there is no `init`, or the cache belongs to other settings.
+        CheckpointError: if the checkpoint cannot be loaded.
+    """
+    if not recipe.init:
+        raise ConfigError(
+            "training the language side alone needs a finished checkpoint whose decoder is kept; "
+            "name one, such as: --set init=vl2_ros/embedded"
         )
-
-    def trained_parameters(self) -> dict[str, list[nn.Parameter]]:
-        """Return all but the decoder's."""
-        return self._trained
+    render_frames(recipe.options, report)
+    network = load_init(Path(recipe.init), folder)
+    teacher = load_model(recipe.init)
+    return LanguageObjective(
+        network, teacher, recipe, load_tokenizer(folder), ProcessingConfig.load(folder)
+    )
 
 
 def compute_language_loss(
     model: VisionLLM,
     teacher: VisionLLM,
     batch: LanguageBatch,
-    labellers: TokenLabellers,
+    labeller: TokenLabeller,
     hold: float,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return the loss of one batch and its parts for the log.
@@ -159,7 +150,7 @@ def compute_language_loss(
         model: in training mode.
         teacher: the model as it was, frozen.
         batch: images and what is said about them.
-        labellers: give the loss on what the image tokens show.
+        labeller: gives the loss on what the image tokens show.
         hold: weight of the slot states' distance to the teacher's.
 
     Returns:
@@ -177,7 +168,7 @@ def compute_language_loss(
     parts = {
         "lm": model.language_loss(hidden, packs.labels),
         "lm_blind": model.language_loss(_read(model, blind, None), blind.labels),
-        "image_tokens": labellers.image_tokens.compute_loss(tokens, batch.image_token_labels),
+        "image_tokens": labeller.compute_loss(tokens, batch.image_token_labels),
         "moved": _relative_distance(hidden[slots].float(), held[slots].float()),
     }
     # Three in four conversations are blind.

@@ -57,12 +57,6 @@ def get_decoder(model: VisionLLM) -> DetectionDecoder:
     return decoder
 
 
-def without_decoder(model: VisionLLM) -> list[nn.Parameter]:
-    """Return the parameters outside the detection decoder, in the model's order."""
-    decoder = set(get_decoder(model).parameters())
-    return [parameter for parameter in model.parameters() if parameter not in decoder]
-
-
 class TokenLabellers(nn.Module):
     """Labellers for the image tokens of the LLM and of the decoder, and for the super link."""
 

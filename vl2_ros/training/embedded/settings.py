@@ -32,8 +32,8 @@ class EmbeddedSettings:
     )
     language_every: int = parameter(
         1,
-        "The LLM is trained in every n-th step; in the others it only names the classes and steps "
-        "are cheaper; 1 until names are learned",
+        "Every n-th batch trains the LLM; in the others it only names the classes, which is "
+        "cheaper; 1 until names are learned",
         least=1,
         most=1_000_000,
     )

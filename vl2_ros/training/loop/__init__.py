@@ -1,1 +1,1 @@
-"""The training loop: steps, averaging, logs, checkpoints and the state that an interrupted run resumes."""
+"""The training loop: steps, averages, logs, checkpoints, and the state that a run resumes from."""

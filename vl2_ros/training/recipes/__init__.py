@@ -1,1 +1,1 @@
-"""Recipes: what a training run does, as strictly read YAML; the files here come with the package."""
+"""Recipes: strictly read YAML that says what a training run does; files of the package are here."""

@@ -29,9 +29,7 @@ class Rates:
         "one that fits counts",
     )
     warmup: float = parameter(0.03, "Share of the steps that rise from 0", least=0.0, most=1.0)
-    flat: float = parameter(
-        0.0, "Share of the steps before the cosine begins", least=0.0, most=1.0
-    )
+    flat: float = parameter(0.0, "Share of the steps before the cosine begins", least=0.0, most=1.0)
     final: float = parameter(
         0.0, "Learning rate at the end as a share of the peak", least=0.0, most=1.0
     )
@@ -40,9 +38,7 @@ class Rates:
     )
     beta1: float = parameter(0.9, "Decay of the mean gradient", least=0.0, most=0.9999)
     beta2: float = parameter(0.999, "Decay of the mean squared gradient", least=0.0, most=0.99999)
-    clip_norm: float = parameter(
-        1.0, "Largest norm of the gradient", least=1e-6, most=1e9
-    )
+    clip_norm: float = parameter(1.0, "Largest norm of the gradient", least=1e-6, most=1e9)
     clip_alone: tuple[str, ...] = parameter(
         (), "Patterns of parameters whose norm is limited apart from that of the others"
     )

@@ -1,0 +1,167 @@
+"""Train the embedded model on simulator frames: language, super link, detection, masks at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vl2_ros.datasets.tabletop import TabletopCache, render_cache
+from vl2_ros.model.checkpoint.folder import load_model
+from vl2_ros.model.network import VisionLLM
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
+from vl2_ros.training.companions import copy_companions
+from vl2_ros.training.embedded.config import embedded_model_config, embedded_processing_config
+from vl2_ros.training.embedded.loss import TokenLabellers, compute_loss, get_decoder
+from vl2_ros.training.embedded.settings import EmbeddedSettings, LanguageSettings
+from vl2_ros.training.embedded.tabletop_batches import TabletopBatches, TrainingBatch
+from vl2_ros.training.embedded.tokenizer import train_tokenizer
+from vl2_ros.training.objective import Losses, Objective
+from vl2_ros.training.recipes.recipe import Recipe
+
+#: Seeds of scenes from here on are never trained on.
+HELD_OUT_SEED = 1_000_000
+
+Report = Callable[[str, float], None]
+
+
+class EmbeddedObjective(Objective):
+    """Everything at once.
+
+    Args:
+        network: the embedded model.
+        recipe: with `EmbeddedSettings`.
+        tokenizer: of the network.
+        processing: of the network.
+    """
+
+    def __init__(
+        self, network: VisionLLM, recipe: Recipe, tokenizer: Tokenizer, processing: ProcessingConfig
+    ) -> None:
+        """Add the layers that label tokens."""
+        super().__init__(network)
+        self.labellers = TokenLabellers(network.config)
+        self._recipe, self._tokenizer, self._processing = recipe, tokenizer, processing
+
+    def forward(self, batch: TrainingBatch) -> Losses:
+        """Run one batch through the whole network."""
+        options: EmbeddedSettings = self._recipe.options
+        total, parts = compute_loss(
+            self.network, batch, self.labellers, options.super_link_gradient
+        )
+        return Losses(total, parts)
+
+    def open_batches(self, seed: int, *, held_out: bool = False) -> EmbeddedBatches:
+        """Return the batches of rendered frames."""
+        return EmbeddedBatches(
+            find_cache(self._recipe.options, held_out=held_out),
+            self._tokenizer,
+            self._processing,
+            self._recipe,
+            (seed, int(held_out)),
+        )
+
+
+class EmbeddedBatches:
+    """Batches of cached frames by number.
+
+    Args:
+        cache: folder of frames.
+        tokenizer: of the network.
+        processing: of the network.
+        recipe: with `EmbeddedSettings`.
+        seed: of every batch, before its number.
+    """
+
+    def __init__(
+        self,
+        cache: Path,
+        tokenizer: Tokenizer,
+        processing: ProcessingConfig,
+        recipe: Recipe,
+        seed: tuple[int, ...],
+    ) -> None:
+        """Open the cache."""
+        self._cache = TabletopCache(cache)
+        self._tokenizer, self._processing, self._recipe = tokenizer, processing, recipe
+        self._seed = seed
+
+    def __getitem__(self, number: int) -> TrainingBatch:
+        """Draw one batch; every n-th one trains the LLM."""
+        return TabletopBatches(
+            self._cache,
+            self._tokenizer,
+            self._processing,
+            batch_size=self._recipe.batch,
+            seed=(*self._seed, number),
+        ).next(with_language=number % self._recipe.options.language_every == 0)
+
+
+def open_embedded(recipe: Recipe, folder: Path, report: Report) -> EmbeddedObjective:
+    """Render what the cache lacks, train a tokenizer if there is none, and make the network.
+
+    Args:
+        recipe: with `EmbeddedSettings`; its `init` may name a checkpoint of this architecture.
+        folder: of the run.
+        report: called with what is prepared and its share.
+
+    Raises:
+        SimulationError: if frames cannot be rendered here.
+        ConfigError: if the cache belongs to other settings.
+        CheckpointError: if the checkpoint cannot be loaded.
+    """
+    render_frames(recipe.options, report)
+    if recipe.init:
+        network = load_init(Path(recipe.init), folder)
+    else:
+        if not (folder / "tokenizer.json").exists():
+            report("training the tokenizer", 0.0)
+            train_tokenizer(folder, vocab_size=recipe.options.vocab_size, seed=recipe.seed)
+        embedded_processing_config().save(folder)
+        tokenizer = load_tokenizer(folder)
+        torch.manual_seed(recipe.seed)
+        network = VisionLLM(embedded_model_config(tokenizer.vocab_size), tokenizer.tokens)
+        quiet_text_enhancers(network)
+    return EmbeddedObjective(network, recipe, load_tokenizer(folder), ProcessingConfig.load(folder))
+
+
+def load_init(init: Path, folder: Path) -> VisionLLM:
+    """Load the weights that a run starts from, and copy the files beside them."""
+    copy_companions(init, folder)
+    return load_model(init)
+
+
+def render_frames(options: EmbeddedSettings | LanguageSettings, report: Report) -> None:
+    """Render what the caches lack of the frames to train on and to measure on."""
+    for is_held_out, count, what in (
+        (False, options.frames, "rendering frames"),
+        (True, options.held_out_frames, "rendering held-out frames"),
+    ):
+        first = HELD_OUT_SEED if is_held_out else 0
+        render_cache(
+            find_cache(options, held_out=is_held_out),
+            range(first, first + count),
+            progress=lambda done, total, what=what: report(what, done / total),
+        )
+
+
+def find_cache(options: EmbeddedSettings | LanguageSettings, *, held_out: bool) -> Path:
+    """Return the folder of frames to train on, or to measure on."""
+    cache = Path(options.cache)
+    return cache.with_name(f"{cache.name}_held_out") if held_out else cache
+
+
+@torch.no_grad()
+def quiet_text_enhancers(model: VisionLLM, scale: float = 0.1) -> None:
+    """Make the encoder's text layers start close to the identity.
+
+    Fresh ones soon add the same large vector to every class, which helps to separate objects from
+    the table but leaves the names nearly equal; learning them then takes very long.
+    """
+    for layer in get_decoder(model).encoder.layers:
+        enhancer: nn.Module = layer.text_enhancer_layer
+        enhancer.self_attn.out_proj.weight.mul_(scale)
+        enhancer.fc2.weight.mul_(scale)

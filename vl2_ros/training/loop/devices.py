@@ -1,0 +1,106 @@
+"""Devices and processes of a run, which accelerate's own configuration chooses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vl2_ros.errors import ConfigError
+from vl2_ros.training.loop.precision import MIXED, choose_precision
+from vl2_ros.training.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+#: How long processes wait for the first one, which may render frames.
+PATIENCE = timedelta(hours=3)
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def open_accelerator(
+    recipe: Recipe, device: str = "auto", precision: str | None = None
+) -> Accelerator:
+    """Open what trains: the device of this process, alone or among those of `accelerate launch`.
+
+    Args:
+        recipe: its precision and accumulation count.
+        device: auto, cpu or cuda.
+        precision: that of an interrupted run, which is kept.
+
+    Raises:
+        ConfigError: if there is no such device, or a configuration that cannot be used.
+    """
+    from accelerate import Accelerator, PartialState
+    from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+
+    if device not in DEVICES:
+        raise ConfigError(f"device must be one of {', '.join(DEVICES)}, got {device!r}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is cuda, but torch finds no GPU here; expected auto or cpu")
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        raise ConfigError(
+            "runs with DeepSpeed are not supported: its sharded state cannot be resumed here; use "
+            "FSDP in accelerate's configuration, which shards the same tensors"
+        )
+    processes = InitProcessGroupKwargs(timeout=PATIENCE)
+    state = PartialState(cpu=device == "cpu", **processes.to_kwargs())
+    chosen = precision or _choose_precision(recipe, state)
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision=MIXED[chosen],
+        gradient_accumulation_steps=recipe.accumulation,
+        kwargs_handlers=[
+            processes,
+            # A batch of one group of tasks leaves the decoders of the others without a gradient.
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+        ],
+    )
+
+
+def _choose_precision(recipe: Recipe, state: Any) -> str:
+    """Return the precision of a new run; accelerate's configuration counts where it has one."""
+    if recipe.precision != "auto":
+        return recipe.precision
+    configured = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    names = {short: name for name, short in MIXED.items()}
+    if configured not in names:
+        raise ConfigError(
+            f"mixed_precision of accelerate's configuration must be one of {', '.join(names)}, got "
+            f"{configured!r}"
+        )
+    if configured != "no":
+        return names[configured]
+    # The same on every process: their gradients are averaged.
+    return share_value(choose_precision(state.device))
+
+
+def name_precision(accelerator: Accelerator) -> str:
+    """Return a recipe's name of the precision that is used."""
+    return {short: name for name, short in MIXED.items()}[accelerator.mixed_precision]
+
+
+def share_value(value: Any) -> Any:
+    """Return the value of the first process, on every process."""
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([value])[0]
+
+
+def gather_values(value: Any) -> list[Any]:
+    """Return the values of all processes, in order."""
+    from accelerate.utils import gather_object
+
+    return list(gather_object([value]))
+
+
+def average_numbers(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Average numbers over the processes that have them; every process must call it."""
+    found: dict[str, list[float]] = {}
+    for one in gather_values(dict(numbers)):
+        for name, value in one.items():
+            found.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in found.items()}
