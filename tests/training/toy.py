@@ -14,6 +14,7 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.training.objective import Losses, Objective
+from vl2_ros.training.objectives import Opening
 from vl2_ros.training.recipes.recipe import Evaluation, Rates, Recipe
 from vl2_ros.training.recipes.sections import read_section
 from vl2_ros.training.run import train
@@ -72,14 +73,14 @@ class ToyObjective(Objective):
         return ToyBatches(seed + 500 * held_out, self._recipe.batch, self.delay_s)
 
 
-def open_toy(recipe: Recipe, folder: Path, report) -> ToyObjective:
+def open_toy(recipe: Recipe, opening: Opening) -> ToyObjective:
     tokens = TokenIds.from_base(64)
     config = ModelConfig.tiny(with_detection=False)
     return ToyObjective(VisionLLM(config, tokens), recipe)
 
 
-def open_slow_toy(recipe: Recipe, folder: Path, report) -> ToyObjective:
-    toy = open_toy(recipe, folder, report)
+def open_slow_toy(recipe: Recipe, opening: Opening) -> ToyObjective:
+    toy = open_toy(recipe, opening)
     toy.delay_s = 0.02
     return toy
 

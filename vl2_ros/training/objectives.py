@@ -15,11 +15,28 @@ if TYPE_CHECKING:
 
 #: Called with what is prepared and the share of it that is done, 0..1.
 Report = Callable[[str, float], None]
-#: Opens an objective on the CPU: reads or makes its network with the weights of `recipe.init`, and
-#: writes the tokenizer and the processing settings of that network, which go beside every
-#: checkpoint, into the run's folder. The same files are found there when a run resumes. Torch's
-#: global generator was seeded before.
-Open = Callable[["Recipe", Path, Report], "Objective"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Where and for what an objective is opened.
+
+    Attributes:
+        folder: of the run. The tokenizer and the processing settings of the network, which go
+            beside every checkpoint, are written there, and found there when the run resumes.
+        batches_per_step: batches of a step on all processes: batch `number` is of the step
+            `number // batches_per_step`.
+        report: called with what is prepared and its share.
+    """
+
+    folder: Path
+    batches_per_step: int
+    report: Report
+
+
+#: Opens an objective on the CPU: reads or makes its network, with the weights of `recipe.init` if
+#: it names any. Torch's global generator was seeded before. What is trained is chosen afterwards.
+Open = Callable[["Recipe", Opening], "Objective"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +54,16 @@ class ObjectiveRow:
     open: Open
 
 
-def _open_embedded(recipe: Recipe, folder: Path, report: Report) -> Objective:
+def _open_embedded(recipe: Recipe, opening: Opening) -> Objective:
     from vl2_ros.training.embedded.objective import open_embedded
 
-    return open_embedded(recipe, folder, report)
+    return open_embedded(recipe, opening)
 
 
-def _open_embedded_language(recipe: Recipe, folder: Path, report: Report) -> Objective:
+def _open_embedded_language(recipe: Recipe, opening: Opening) -> Objective:
     from vl2_ros.training.embedded.language import open_language
 
-    return open_language(recipe, folder, report)
+    return open_language(recipe, opening)
 
 
 OBJECTIVES: Mapping[str, ObjectiveRow] = {

@@ -13,7 +13,7 @@ from vl2_ros.training.loop.loop import RunEnd, Score, Show, TrainingLoop
 from vl2_ros.training.loop.parameters import choose_trained
 from vl2_ros.training.loop.state import STATE_FILE, check_same_run, read_state
 from vl2_ros.training.objective import Objective
-from vl2_ros.training.objectives import OBJECTIVES, Open, Report
+from vl2_ros.training.objectives import OBJECTIVES, Open, Opening, Report
 from vl2_ros.training.recipes.reading import write_recipe
 from vl2_ros.training.recipes.recipe import Recipe
 
@@ -59,7 +59,8 @@ def train(
     # The first one makes files, such as rendered frames, that the others find.
     with accelerator.main_process_first():
         torch.manual_seed(recipe.seed)
-        objective = opened(recipe, folder, report)
+        per_step = accelerator.num_processes * recipe.accumulation
+        objective = opened(recipe, Opening(folder, per_step, report))
         if accelerator.is_main_process:
             write_recipe(recipe, folder / RECIPE_FILE)
     prepare_training(objective, recipe)

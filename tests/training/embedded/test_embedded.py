@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from vl2_ros.training.embedded.embedded import EmbeddedTrainer, train_embedded
+from vl2_ros.training.recipe import EmbeddedRecipe, learning_rate_share
+from vl2_ros.training.workers import WorkerGroup, run_workers
 
 from vl2_ros.datasets.tabletop import render_cache
 from vl2_ros.errors import ConfigError
@@ -14,11 +17,8 @@ from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import load_pipeline
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.structures import Command, Frame
-from vl2_ros.training.embedded.embedded import EmbeddedTrainer, train_embedded
 from vl2_ros.training.embedded.loss import compute_loss
 from vl2_ros.training.embedded.tokenizer import train_tokenizer
-from vl2_ros.training.recipe import EmbeddedRecipe, learning_rate_share
-from vl2_ros.training.workers import WorkerGroup, run_workers
 
 RECIPE = EmbeddedRecipe(minutes=0.02, batch_size=2, frames=4, warmup_steps=2, save_every_s=1e9)
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from vl2_ros.training.embedded.embedded import EmbeddedTrainer
+from vl2_ros.training.recipe import EmbeddedRecipe
 
 from vl2_ros.datasets.tabletop import render_cache
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.folder import load_model
-from vl2_ros.training.embedded.embedded import EmbeddedTrainer
 from vl2_ros.training.embedded.language import (
     LanguageTrainer,
     compute_language_loss,
@@ -17,7 +18,6 @@ from vl2_ros.training.embedded.language import (
 )
 from vl2_ros.training.embedded.language_batches import IMAGE, LanguageBatch
 from vl2_ros.training.embedded.tokenizer import train_tokenizer
-from vl2_ros.training.recipe import EmbeddedRecipe
 
 RECIPE = EmbeddedRecipe(
     minutes=0.02,

@@ -19,9 +19,10 @@ from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.training.embedded.language_batches import LanguageBatch, LanguageBatches, Packs
 from vl2_ros.training.embedded.loss import TokenLabeller
-from vl2_ros.training.embedded.objective import Report, find_cache, load_init, render_frames
+from vl2_ros.training.embedded.objective import find_cache, load_init, render_frames
 from vl2_ros.training.embedded.settings import LanguageSettings
 from vl2_ros.training.objective import Losses, Objective
+from vl2_ros.training.objectives import Opening
 from vl2_ros.training.recipes.recipe import Recipe
 
 
@@ -111,13 +112,12 @@ class NumberedLanguageBatches:
         ).next()
 
 
-def open_language(recipe: Recipe, folder: Path, report: Report) -> LanguageObjective:
+def open_language(recipe: Recipe, opening: Opening) -> LanguageObjective:
     """Render what the cache lacks and load the network twice, once as the frozen teacher.
 
     Args:
         recipe: with `LanguageSettings`; the decoder of the result is that of its `init`.
-        folder: of the run.
-        report: called with what is prepared and its share.
+        opening: folder of the run.
 
     Raises:
         SimulationError: if frames cannot be rendered here.
@@ -129,7 +129,8 @@ def open_language(recipe: Recipe, folder: Path, report: Report) -> LanguageObjec
             "training the language side alone needs a finished checkpoint whose decoder is kept; "
             "name one, such as: --set init=vl2_ros/embedded"
         )
-    render_frames(recipe.options, report)
+    folder = opening.folder
+    render_frames(recipe.options, opening.report)
     network = load_init(Path(recipe.init), folder)
     teacher = load_model(recipe.init)
     return LanguageObjective(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -20,12 +19,11 @@ from vl2_ros.training.embedded.settings import EmbeddedSettings, LanguageSetting
 from vl2_ros.training.embedded.tabletop_batches import TabletopBatches, TrainingBatch
 from vl2_ros.training.embedded.tokenizer import train_tokenizer
 from vl2_ros.training.objective import Losses, Objective
+from vl2_ros.training.objectives import Opening, Report
 from vl2_ros.training.recipes.recipe import Recipe
 
 #: Seeds of scenes from here on are never trained on.
 HELD_OUT_SEED = 1_000_000
-
-Report = Callable[[str, float], None]
 
 
 class EmbeddedObjective(Objective):
@@ -36,15 +34,22 @@ class EmbeddedObjective(Objective):
         recipe: with `EmbeddedSettings`.
         tokenizer: of the network.
         processing: of the network.
+        batches_per_step: on all processes together.
     """
 
     def __init__(
-        self, network: VisionLLM, recipe: Recipe, tokenizer: Tokenizer, processing: ProcessingConfig
+        self,
+        network: VisionLLM,
+        recipe: Recipe,
+        tokenizer: Tokenizer,
+        processing: ProcessingConfig,
+        batches_per_step: int = 1,
     ) -> None:
         """Add the layers that label tokens."""
         super().__init__(network)
         self.labellers = TokenLabellers(network.config)
         self._recipe, self._tokenizer, self._processing = recipe, tokenizer, processing
+        self._batches_per_step = batches_per_step
 
     def forward(self, batch: TrainingBatch) -> Losses:
         """Run one batch through the whole network."""
@@ -62,6 +67,7 @@ class EmbeddedObjective(Objective):
             self._processing,
             self._recipe,
             (seed, int(held_out)),
+            self._batches_per_step,
         )
 
 
@@ -74,6 +80,7 @@ class EmbeddedBatches:
         processing: of the network.
         recipe: with `EmbeddedSettings`.
         seed: of every batch, before its number.
+        batches_per_step: on all processes together.
     """
 
     def __init__(
@@ -83,42 +90,44 @@ class EmbeddedBatches:
         processing: ProcessingConfig,
         recipe: Recipe,
         seed: tuple[int, ...],
+        batches_per_step: int,
     ) -> None:
         """Open the cache."""
         self._cache = TabletopCache(cache)
         self._tokenizer, self._processing, self._recipe = tokenizer, processing, recipe
-        self._seed = seed
+        self._seed, self._batches_per_step = seed, batches_per_step
 
     def __getitem__(self, number: int) -> TrainingBatch:
-        """Draw one batch; every n-th one trains the LLM."""
+        """Draw one batch; those of a step all train the LLM, or none of them does."""
+        step = number // self._batches_per_step
         return TabletopBatches(
             self._cache,
             self._tokenizer,
             self._processing,
             batch_size=self._recipe.batch,
             seed=(*self._seed, number),
-        ).next(with_language=number % self._recipe.options.language_every == 0)
+        ).next(with_language=step % self._recipe.options.language_every == 0)
 
 
-def open_embedded(recipe: Recipe, folder: Path, report: Report) -> EmbeddedObjective:
+def open_embedded(recipe: Recipe, opening: Opening) -> EmbeddedObjective:
     """Render what the cache lacks, train a tokenizer if there is none, and make the network.
 
     Args:
         recipe: with `EmbeddedSettings`; its `init` may name a checkpoint of this architecture.
-        folder: of the run.
-        report: called with what is prepared and its share.
+        opening: folder and sizes of the run.
 
     Raises:
         SimulationError: if frames cannot be rendered here.
         ConfigError: if the cache belongs to other settings.
         CheckpointError: if the checkpoint cannot be loaded.
     """
-    render_frames(recipe.options, report)
+    folder = opening.folder
+    render_frames(recipe.options, opening.report)
     if recipe.init:
         network = load_init(Path(recipe.init), folder)
     else:
         if not (folder / "tokenizer.json").exists():
-            report("training the tokenizer", 0.0)
+            opening.report("training the tokenizer", 0.0)
             train_tokenizer(folder, vocab_size=recipe.options.vocab_size, seed=recipe.seed)
         embedded_processing_config().save(folder)
         tokenizer = load_tokenizer(folder)

@@ -32,7 +32,7 @@ class EmbeddedSettings:
     )
     language_every: int = parameter(
         1,
-        "Every n-th batch trains the LLM; in the others it only names the classes, which is "
+        "Every n-th step trains the LLM; in the others it only names the classes, which is "
         "cheaper; 1 until names are learned",
         least=1,
         most=1_000_000,

@@ -41,16 +41,18 @@ def open_accelerator(
         raise ConfigError(f"device must be one of {', '.join(DEVICES)}, got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device is cuda, but torch finds no GPU here; expected auto or cpu")
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+    if _is_configured("ACCELERATE_USE_DEEPSPEED"):
         raise ConfigError(
             "runs with DeepSpeed are not supported: its sharded state cannot be resumed here; use "
             "FSDP in accelerate's configuration, which shards the same tensors"
         )
+    # Several processes on a CPU are found by accelerate only where it is named.
+    is_cpu = device == "cpu" or not torch.accelerator.is_available()
     processes = InitProcessGroupKwargs(timeout=PATIENCE)
-    state = PartialState(cpu=device == "cpu", **processes.to_kwargs())
+    state = PartialState(cpu=is_cpu, **processes.to_kwargs())
     chosen = precision or _choose_precision(recipe, state)
-    return Accelerator(
-        cpu=device == "cpu",
+    accelerator = Accelerator(
+        cpu=is_cpu,
         mixed_precision=MIXED[chosen],
         gradient_accumulation_steps=recipe.accumulation,
         kwargs_handlers=[
@@ -59,6 +61,33 @@ def open_accelerator(
             DistributedDataParallelKwargs(find_unused_parameters=True),
         ],
     )
+    if _is_configured("ACCELERATE_USE_FSDP"):
+        _check_sharding(accelerator)
+    return accelerator
+
+
+def _is_configured(name: str) -> bool:
+    """Return whether `accelerate launch` has switched something on."""
+    return os.environ.get(name, "").lower() in ("1", "true")
+
+
+def _check_sharding(accelerator: Accelerator) -> None:
+    """Check that weights are sharded by FSDP2, on CPUs as well.
+
+    Raises:
+        ConfigError: if the configuration names another version.
+    """
+    from accelerate import DistributedType, FullyShardedDataParallelPlugin
+
+    state = accelerator.state
+    if accelerator.distributed_type == DistributedType.MULTI_CPU:
+        # accelerate would quietly copy the weights to every process instead.
+        state.fsdp_plugin = FullyShardedDataParallelPlugin()
+        state.distributed_type = DistributedType.FSDP
+    if accelerator.distributed_type == DistributedType.FSDP and not state.is_fsdp2:
+        raise ConfigError(
+            "weights are sharded by FSDP2 only; set fsdp_version: 2 in accelerate's configuration"
+        )
 
 
 def _choose_precision(recipe: Recipe, state: Any) -> str:

@@ -35,7 +35,7 @@ from vl2_ros.training.loop.state import (
     write_state,
 )
 from vl2_ros.training.loop.steps import Optimisation
-from vl2_ros.training.objective import Objective
+from vl2_ros.training.objective import Batches, Objective
 from vl2_ros.training.recipes.recipe import Recipe
 from vl2_ros.training.recipes.sections import flatten
 
@@ -106,7 +106,9 @@ class TrainingLoop:
         self._show: Show = show if accelerator.is_main_process else (lambda line: None)
         processes = accelerator.num_processes
         batches = objective.open_batches(recipe.seed)
-        self._held_out = objective.open_batches(recipe.seed, held_out=True)
+        self._held_out: Batches = ()  # type: ignore[assignment]
+        if recipe.evaluation.batches:
+            self._held_out = objective.open_batches(recipe.seed, held_out=True)
         self._steps = count_steps(
             recipe.steps, recipe.epochs, batches, processes * recipe.accumulation
         )
