@@ -65,7 +65,7 @@ screenshot: $(VENV)/.test
 	$(BIN)/python docs/screenshot.py docs/view.jpg
 
 train: $(VENV)/.test
-	$(BIN)/vl2 train
+	$(BIN)/vl2 train embedded_all
 
 engines: $(VENV)/.test
 	$(BIN)/python -c "from vl2_ros.export.engine_folder import export_engines as export; \

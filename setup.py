@@ -14,6 +14,15 @@ TORCH = ["torch>=2.6,<3", "transformers>=5.20,<6"]
 DIFFUSION = [*TORCH, "diffusers>=0.35", "accelerate>=1.0"]
 EXPORT = [*TORCH, "filelock>=3.12", "onnx>=1.19", "onnxscript>=0.5", "pyyaml>=6"]
 SIM = ["mujoco>=3.17"]
+TRAIN = [
+    *TORCH,
+    *SIM,
+    "accelerate>=1.10",
+    "matplotlib>=3.9",
+    "peft>=0.17",
+    "tensorboard>=2.16",
+    "torchdata>=0.11",
+]
 DDS = ["cyclonedds>=11.0"]
 VIDEO = ["av>=14"]
 VIEW = ["starlette>=0.46", "uvicorn>=0.35", "websockets>=14"]
@@ -118,6 +127,7 @@ setup(
             "embedded/*.onnx",
             "evaluation/*.tsv",
             "export/*.json",
+            "training/recipes/*.yaml",
             "views/*.json",
             "views/live/page/*",
         ],
@@ -145,7 +155,7 @@ setup(
         "release": ["sentencepiece>=0.2", "protobuf>=5"],
         "rtx": [*TORCH, *RTX],
         "sim": SIM,
-        "train": [*TORCH, *SIM],
+        "train": TRAIN,
         "eval": [*TORCH, *SIM, *EVAL],
         "dds": DDS,
         "video": VIDEO,
@@ -153,6 +163,7 @@ setup(
         "foxglove": [*VIEW, *FOXGLOVE],
         "rerun": [*VIEW, *RERUN],
         "dev": [
+            *TRAIN,
             *DDS,
             *VIDEO,
             *VIEW,

@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,7 +34,8 @@ from vl2_ros.console.options import (
     find_version,
     load_model,
 )
-from vl2_ros.errors import ConfigError, VL2Error
+from vl2_ros.console.training.train_command import train
+from vl2_ros.errors import VL2Error
 
 if TYPE_CHECKING:
     from vl2_ros.recordings.bag import PinholeCamera
@@ -59,6 +59,11 @@ EXTRAS = {
     "uvicorn": "view",
     "websockets": "view",
     "yaml": "export",
+    "accelerate": "train",
+    "torchdata": "train",
+    "peft": "train",
+    "tensorboard": "train",
+    "matplotlib": "train",
 }
 
 app = typer.Typer(
@@ -136,59 +141,9 @@ for _panel, _command in (
     ("Node", node_commands.camera),
     ("Node", view_command.view),
     ("Model", info_command.info),
+    ("Model", train),
 ):
     app.command(rich_help_panel=_panel)(_command)
-
-
-@app.command(rich_help_panel="Model")
-def train(
-    out: Annotated[
-        Path, typer.Option(help="Folder of the checkpoint, log and training state.")
-    ] = Path("training_runs/embedded"),
-    cache: Annotated[Path, typer.Option(help="Folder of rendered frames.")] = Path(
-        "training_runs/tabletop"
-    ),
-    minutes: Annotated[float, typer.Option(help="Minutes of optimisation.")] = 120.0,
-    frames: Annotated[int, typer.Option(help="Scenes to render, with seeds from 0 on.")] = 20_000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes of one thread each.")] = 2,
-    init: Annotated[
-        Path | None, typer.Option(help="Checkpoint whose weights a new run starts from.")
-    ] = None,
-    language_only: Annotated[
-        bool, typer.Option("--language-only", help="Keep the detection decoder of --init as it is.")
-    ] = False,
-    device: Annotated[
-        str,
-        typer.Option(help="cpu, or cuda with --language-only; --workers then make its batches."),
-    ] = "cpu",
-    images: Annotated[
-        int,
-        typer.Option(min=1, help="Images per step and worker with --language-only; 48 on a GPU."),
-    ] = 2,
-) -> None:
-    """Render frames and train the embedded model; resumes an interrupted run."""
-    from vl2_ros.training.embedded.embedded import train_embedded
-    from vl2_ros.training.embedded.language import train_language
-    from vl2_ros.training.recipe import EmbeddedRecipe
-
-    if device != "cpu" and not language_only:
-        raise ConfigError(
-            f"only the language side trains on {device!r} so far; add --language-only, or use "
-            "--device cpu"
-        )
-    recipe = EmbeddedRecipe(minutes=minutes, frames=frames, images=images)
-    run = partial(train_language, device=device) if language_only else train_embedded
-    with display.show_progress("rendering, then training") as show:
-        run(
-            out,
-            cache,
-            recipe=recipe,
-            init=init,
-            workers=workers,
-            on_render=show,
-            on_step=lambda step, share, row: show(round(share * 1000), 1000),
-        )
-    display.print_text(f"checkpoint: {out.resolve()}")
 
 
 @app.command(rich_help_panel="Model")

@@ -13,10 +13,10 @@ import torch
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.training.loop import pace
 from vl2_ros.training.objective import Losses, Objective
 from vl2_ros.training.objectives import Opening
 from vl2_ros.training.recipes.recipe import Evaluation, Rates, Recipe
-from vl2_ros.training.recipes.sections import read_section
 from vl2_ros.training.run import train
 
 RECIPE = Recipe(
@@ -85,24 +85,33 @@ def open_slow_toy(recipe: Recipe, opening: Opening) -> ToyObjective:
     return toy
 
 
-def main(folder: str, changes: str, slow: str) -> None:
-    """Train in a process of its own, or in several."""
+def write_line(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main(folder: str, changes: str, pace_of: str) -> None:
+    """Train in a process of its own, or in several; a slow one writes its state often."""
     torch.set_num_threads(1)
-    document = json.loads(changes)
-    nested = {
-        name: read_section(type(getattr(RECIPE, name)), value, name)
-        for name, value in document.items()
-        if isinstance(value, dict)
-    }
-    opened = open_slow_toy if slow == "slow" else open_toy
-    end = train(
-        replace(RECIPE, **{**document, **nested}),
+    if pace_of == "slow":
+        pace.STATE_PERIOD_S = 0.3
+    train(
+        change(json.loads(changes)),
         Path(folder),
         device="cpu",
-        open_objective=opened,
-        show=lambda line: print(line, flush=True),
+        open_objective=open_slow_toy if pace_of == "slow" else open_toy,
+        show=write_line,
     )
-    print("end", end.step, flush=True)
+
+
+def change(changes: dict) -> Recipe:
+    """Return the toy recipe with other values; sections as mappings."""
+    nested = {
+        name: replace(getattr(RECIPE, name), **value)
+        for name, value in changes.items()
+        if isinstance(value, dict)
+    }
+    return replace(RECIPE, **{**changes, **nested})
 
 
 if __name__ == "__main__":

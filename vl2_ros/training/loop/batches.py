@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
@@ -97,15 +98,18 @@ class BatchStream:
         """Open the loader; processes start with the first batch."""
         from torchdata.stateful_dataloader import StatefulDataLoader
 
-        self._loader = StatefulDataLoader(
-            _Share(batches, rank, processes),
-            batch_size=None,
-            sampler=_Count(),
-            num_workers=workers,
-            prefetch_factor=READY_BATCHES if workers else None,
-            multiprocessing_context="spawn" if workers else None,
-            worker_init_fn=_ignore_interrupts,
-        )
+        with warnings.catch_warnings():
+            # torchdata 0.11 calls what torch 2.13 deprecates.
+            warnings.filterwarnings("ignore", message="'set_vital' is deprecated")
+            self._loader = StatefulDataLoader(
+                _Share(batches, rank, processes),
+                batch_size=None,
+                sampler=_Count(),
+                num_workers=workers,
+                prefetch_factor=READY_BATCHES if workers else None,
+                multiprocessing_context="spawn" if workers else None,
+                worker_init_fn=_ignore_interrupts,
+            )
         self._iterator: Iterator[tuple[int, Any]] | None = None
 
     def next(self) -> tuple[int, Any]:

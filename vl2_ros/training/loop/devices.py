@@ -35,6 +35,7 @@ def open_accelerator(
         ConfigError: if there is no such device, or a configuration that cannot be used.
     """
     from accelerate import Accelerator, PartialState
+    from accelerate.state import AcceleratorState, GradientState
     from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
     if device not in DEVICES:
@@ -51,6 +52,9 @@ def open_accelerator(
     processes = InitProcessGroupKwargs(timeout=PATIENCE)
     state = PartialState(cpu=is_cpu, **processes.to_kwargs())
     chosen = precision or _choose_precision(recipe, state)
+    # They are kept for the whole process, which may run one recipe after another.
+    AcceleratorState._reset_state()
+    GradientState._reset_state()
     accelerator = Accelerator(
         cpu=is_cpu,
         mixed_precision=MIXED[chosen],
