@@ -1,12 +1,20 @@
-"""The files that go beside the weights of every checkpoint of a run."""
+"""The checkpoint that a run starts from, and the files that go beside the weights of its own."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from vl2_ros.loading import load_processing
+from vl2_ros.loading import EMBEDDED_WEIGHTS, load_processing
 from vl2_ros.model.checkpoint.folder import COMPANION_FILES
+
+#: Stands for the checkpoint of the package as `init` of a recipe.
+EMBEDDED = "embedded"
+
+
+def find_init(init: str) -> Path:
+    """Return the folder that the `init` of a recipe names."""
+    return EMBEDDED_WEIGHTS if init == EMBEDDED else Path(init)
 
 
 def copy_companions(init: Path, folder: Path) -> None:

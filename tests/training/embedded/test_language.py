@@ -1,59 +1,48 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from vl2_ros.training.embedded.embedded import EmbeddedTrainer
-from vl2_ros.training.recipe import EmbeddedRecipe
 
-from vl2_ros.datasets.tabletop import render_cache
+from tests.training.embedded.runs import make_folder, make_small, open_in, render
 from vl2_ros.errors import ConfigError
-from vl2_ros.model.checkpoint.folder import load_model
+from vl2_ros.model.checkpoint.folder import load_model, save_model
 from vl2_ros.training.embedded.language import (
-    LanguageTrainer,
+    LanguageObjective,
     compute_language_loss,
-    train_language,
+    open_language,
 )
 from vl2_ros.training.embedded.language_batches import IMAGE, LanguageBatch
-from vl2_ros.training.embedded.tokenizer import train_tokenizer
+from vl2_ros.training.embedded.objective import open_embedded
+from vl2_ros.training.run import train
 
-RECIPE = EmbeddedRecipe(
-    minutes=0.02,
-    images=2,
-    conversations=3,
-    blind_packs=2,
-    frames=4,
-    warmup_steps=2,
-    save_every_s=1e9,
-)
+OPTIONS = {"conversations": 3, "blind_packs": 2}
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("cache")
-    render_cache(folder, range(RECIPE.frames), processes=1)
-    return folder
+    return render(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
 def init(cache, tmp_path_factory) -> Path:
     """A small checkpoint with fresh weights."""
-    folder = tmp_path_factory.mktemp("init")
-    train_tokenizer(folder, vocab_size=512, sentences=2000)
-    EmbeddedTrainer(folder, cache, RECIPE).save()
+    folder = make_folder(tmp_path_factory.mktemp("init"))
+    network = open_embedded(make_small("embedded", cache), open_in(folder)).network
+    save_model(network, folder, dtype=torch.float32)
     return folder
 
 
 @pytest.fixture
-def trainer(cache, init) -> LanguageTrainer:
-    return LanguageTrainer(init, cache, init, RECIPE)
+def objective(cache, init, tmp_path) -> LanguageObjective:
+    recipe = make_small("embedded_language", cache, {"init": str(init)}, **OPTIONS)
+    return open_language(recipe, open_in(tmp_path))
 
 
-def test_packed_conversation_gets_the_states_that_it_gets_alone(trainer):
-    batch: LanguageBatch = trainer.next_batch()
-    packs, model = batch.packs, trainer.model.eval()
+def test_packed_conversation_gets_the_states_that_it_gets_alone(objective):
+    batch: LanguageBatch = objective.open_batches(0)[0]
+    packs, model = batch.packs, objective.network.eval()
     with torch.no_grad():
         tokens = model.encode_images(batch.vision_pixels).image_tokens
         packed = model.llm.model(
@@ -67,82 +56,63 @@ def test_packed_conversation_gets_the_states_that_it_gets_alone(trainer):
             torch.testing.assert_close(packed[index, seen], alone.hidden[0], atol=1e-4, rtol=1e-4)
 
 
-def distance_after(trainer: LanguageTrainer, teacher, *, hold: float) -> float:
-    """Train a few steps on one batch; return how far the slot states moved."""
-    batch = trainer.next_batch()
-    optimizer = torch.optim.AdamW(trainer.model.parameters(), lr=1e-3)
-    for _ in range(12):
-        loss, parts = compute_language_loss(
-            trainer.model, teacher, batch, trainer._labellers, hold=hold
-        )
+def train_on_one_batch(
+    objective: LanguageObjective, teacher, *, hold: float, steps: int
+) -> list[dict[str, float]]:
+    """Train a few steps on one batch; return the parts of the loss in each."""
+    batch, model = objective.open_batches(0)[0], objective.network
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    history = []
+    for _ in range(steps):
+        loss, parts = compute_language_loss(model, teacher, batch, objective.labeller, hold=hold)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return float(parts["moved"].detach())
+        history.append({name: float(value.detach()) for name, value in parts.items()})
+    return history
 
 
 @pytest.mark.slow
-def test_frozen_copy_holds_the_slot_states(cache, init):
+def test_frozen_copy_holds_the_slot_states(cache, init, tmp_path):
     teacher = load_model(init).requires_grad_(False)
+    recipe = make_small("embedded_language", cache, {"init": str(init)}, **OPTIONS)
     held, free = (
-        distance_after(LanguageTrainer(init, cache, init, RECIPE), teacher, hold=hold)
+        train_on_one_batch(open_language(recipe, open_in(tmp_path)), teacher, hold=hold, steps=12)[
+            -1
+        ]["moved"]
         for hold in (50.0, 0.0)
     )
     assert held < 0.5 * free
 
 
 @pytest.mark.slow
-def test_steps_on_one_batch_teach_the_answers(trainer, init):
+def test_steps_on_one_batch_teach_the_answers(objective, init):
     teacher = load_model(init).requires_grad_(False)
-    batch = trainer.next_batch()
-    optimizer = torch.optim.AdamW(trainer.model.parameters(), lr=1e-3)
-    losses = []
-    for _ in range(30):
-        loss, parts = compute_language_loss(
-            trainer.model, teacher, batch, trainer._labellers, hold=1.0
-        )
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append([float(parts[name].detach()) for name in ("lm", "lm_blind")])
-    assert losses[-1][0] < 0.7 * losses[0][0]
-    assert losses[-1][1] < 0.7 * losses[0][1]
+    history = train_on_one_batch(objective, teacher, hold=1.0, steps=30)
+    for name in ("lm", "lm_blind"):
+        assert history[-1][name] < 0.7 * history[0][name]
 
 
-def test_run_changes_the_llm_leaves_the_decoder_and_resumes(cache, init, tmp_path):
-    train_language(tmp_path, cache, recipe=RECIPE, init=init, workers=1)
-    state = torch.load(tmp_path / "training_state.pt", weights_only=True)
-    assert state["step"] >= 1
-    before, after = load_model(init).state_dict(), load_model(tmp_path).state_dict()
+def check_run(cache: Path, init: Path, folder: Path, device: str, workers: int) -> None:
+    changes = {"init": str(init), "frozen": ["detection_decoder"], "workers": workers}
+    recipe = make_small("embedded_language", cache, changes, **OPTIONS)
+    assert train(recipe, folder, device=device).is_complete
+    before, after = load_model(init).state_dict(), load_model(folder / "last").state_dict()
     for name, value in before.items():
         if name.startswith("detection_decoder"):
-            assert torch.equal(value, after[name]), name
+            assert torch.equal(value.half(), after[name].half()), name
     assert not torch.equal(before["llm.lm_head.weight"], after["llm.lm_head.weight"])
-    longer = replace(RECIPE, minutes=state["elapsed_s"] / 60 + 0.01)
-    train_language(tmp_path, cache, recipe=longer, init=init, workers=1)
-    resumed = torch.load(tmp_path / "training_state.pt", weights_only=True)
-    assert resumed["step"] > state["step"]
 
 
-@pytest.mark.slow
-def test_batches_sampled_in_processes_differ_and_are_reproducible(cache, init):
-    def first_ids(drawers: int) -> list[list[int]]:
-        trainer = LanguageTrainer(init, cache, init, RECIPE, drawers=drawers)
-        return [trainer.next_batch().packs.input_ids.flatten().tolist() for _ in range(2)]
-
-    sampled = first_ids(2)
-    assert sampled[0] != sampled[1]  # one of each process
-    assert sampled[0] == first_ids(0)[0]
+def test_run_changes_the_llm_and_leaves_the_decoder(cache, init, tmp_path):
+    check_run(cache, init, tmp_path, "cpu", 0)
 
 
 @pytest.mark.gpu
 def test_language_trains_on_cuda_with_batches_from_processes(cache, init, tmp_path):
-    recipe = replace(RECIPE, minutes=0.1)
-    train_language(tmp_path, cache, recipe=recipe, init=init, workers=2, device="cuda")
-    before, after = load_model(init).state_dict(), load_model(tmp_path).state_dict()
-    assert not torch.equal(before["llm.lm_head.weight"], after["llm.lm_head.weight"])
+    check_run(cache, init, tmp_path, "cuda", 2)
 
 
 def test_language_alone_needs_a_finished_checkpoint(cache, tmp_path):
-    with pytest.raises(ConfigError, match="--init"):
-        train_language(tmp_path, cache, recipe=RECIPE, init=None)
+    with pytest.raises(ConfigError, match="--set init=embedded"):
+        open_language(make_small("embedded_language", cache), open_in(tmp_path))

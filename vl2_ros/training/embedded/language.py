@@ -17,6 +17,7 @@ from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
+from vl2_ros.training.companions import find_init
 from vl2_ros.training.embedded.language_batches import LanguageBatch, LanguageBatches, Packs
 from vl2_ros.training.embedded.loss import TokenLabeller
 from vl2_ros.training.embedded.objective import find_cache, load_init, render_frames
@@ -127,12 +128,12 @@ def open_language(recipe: Recipe, opening: Opening) -> LanguageObjective:
     if not recipe.init:
         raise ConfigError(
             "training the language side alone needs a finished checkpoint whose decoder is kept; "
-            "name one, such as: --set init=vl2_ros/embedded"
+            "name one, such as: --set init=embedded"
         )
     folder = opening.folder
     render_frames(recipe.options, opening.report)
-    network = load_init(Path(recipe.init), folder)
-    teacher = load_model(recipe.init)
+    network = load_init(recipe.init, folder)
+    teacher = load_model(find_init(recipe.init))
     return LanguageObjective(
         network, teacher, recipe, load_tokenizer(folder), ProcessingConfig.load(folder)
     )

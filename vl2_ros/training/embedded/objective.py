@@ -12,7 +12,7 @@ from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
-from vl2_ros.training.companions import copy_companions
+from vl2_ros.training.companions import copy_companions, find_init
 from vl2_ros.training.embedded.config import embedded_model_config, embedded_processing_config
 from vl2_ros.training.embedded.loss import TokenLabellers, compute_loss, get_decoder
 from vl2_ros.training.embedded.settings import EmbeddedSettings, LanguageSettings
@@ -124,7 +124,7 @@ def open_embedded(recipe: Recipe, opening: Opening) -> EmbeddedObjective:
     folder = opening.folder
     render_frames(recipe.options, opening.report)
     if recipe.init:
-        network = load_init(Path(recipe.init), folder)
+        network = load_init(recipe.init, folder)
     else:
         if not (folder / "tokenizer.json").exists():
             opening.report("training the tokenizer", 0.0)
@@ -137,10 +137,10 @@ def open_embedded(recipe: Recipe, opening: Opening) -> EmbeddedObjective:
     return EmbeddedObjective(network, recipe, load_tokenizer(folder), ProcessingConfig.load(folder))
 
 
-def load_init(init: Path, folder: Path) -> VisionLLM:
+def load_init(init: str, folder: Path) -> VisionLLM:
     """Load the weights that a run starts from, and copy the files beside them."""
-    copy_companions(init, folder)
-    return load_model(init)
+    copy_companions(find_init(init), folder)
+    return load_model(find_init(init))
 
 
 def render_frames(options: EmbeddedSettings | LanguageSettings, report: Report) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from vl2_ros.errors import ConfigError
+from vl2_ros.model.parts import PARTS
 from vl2_ros.training.recipes.recipe import Rates, Recipe
 
 #: Where the objective keeps the network; patterns name parameters from there on.
@@ -56,17 +57,21 @@ def choose_trained(objective: nn.Module, recipe: Recipe) -> list[str]:
 
 
 def check_patterns(key: str, patterns: Iterable[str], names: Sequence[str]) -> None:
-    """Check that every pattern fits a name.
+    """Check that every pattern fits a name, unless it is about a part that the network lacks.
 
     Raises:
         ConfigError: with what the names begin with.
     """
+    present = dict.fromkeys(name.partition(".")[0] for name in names)
     for pattern in patterns:
-        if not any(fits(name, (pattern,)) for name in names):
-            parts = dict.fromkeys(name.partition(".")[0] for name in names)
+        first = pattern.partition(".")[0]
+        is_absent = first != "*" and any(
+            fnmatchcase(part, first) and part not in present for part in PARTS
+        )
+        if not is_absent and not any(fits(name, (pattern,)) for name in names):
             raise ConfigError(
                 f"{key} names {pattern!r}, which fits nothing here; names begin with "
-                f"{', '.join(parts)}"
+                f"{', '.join(present)}"
             )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from vl2_ros.documents import check_list, check_object, check_text, shorten
 from vl2_ros.errors import ConfigError
-from vl2_ros.parameter_table import parameter
+from vl2_ros.parameter_table import ParameterNote, parameter
 from vl2_ros.training.recipes.sections import check_section, section
 
 #: `auto` is bfloat16 on a GPU that has it, and on a CPU where timing says that it is faster.
@@ -119,7 +119,11 @@ class Recipe:
     """
 
     objective: str = parameter("", "What is optimised", metavar="NAME")
-    init: str = parameter("", "Checkpoint folder that the weights come from; empty: fresh weights")
+    init: str = parameter(
+        "",
+        "Checkpoint folder that the weights come from; embedded: that of the package; empty: fresh "
+        "weights",
+    )
     steps: int = parameter(0, "Steps of the run; 0: `epochs` counts", least=0, most=_MOST_STEPS)
     epochs: float = parameter(0.0, "Rounds through the data, if not `steps`", least=0.0, most=1e6)
     batch: int = parameter(4, "Samples of a batch, on each process", least=1, most=1_000_000)
@@ -152,7 +156,13 @@ class Recipe:
     rates: Rates = section(Rates, "Learning rates.")
     lora: Lora = section(Lora, "Adapters.")
     evaluation: Evaluation = section(Evaluation, "Measuring.")
-    sources: tuple[Mapping[str, Any], ...] = field(default=(), metadata={"plain": True})
+    sources: tuple[Mapping[str, Any], ...] = field(
+        default=(),
+        metadata={
+            "plain": True,
+            "note": ParameterNote("Data: a kind, a weight and the settings of the kind, each"),
+        },
+    )
     options: Any = field(default=None, metadata={"plain": True})
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ def check_section(values: Any) -> None:
         ConfigError: naming the field, what is expected and what came.
     """
     for item in fields(values):
-        if "note" not in item.metadata:
+        if "note" not in item.metadata or item.metadata.get("plain"):
             continue
         value = getattr(values, item.name)
         if isinstance(item.default, float) and type(value) is int:
@@ -97,5 +97,5 @@ def list_keys(kind: type, prefix: str = "") -> Iterator[tuple[str, Any, Paramete
     for item in fields(kind):
         if nested := item.metadata.get("section"):
             yield from list_keys(nested, f"{prefix}{item.name}.")
-        else:
-            yield prefix + item.name, item.default, item.metadata["note"]
+        elif note := item.metadata.get("note"):
+            yield prefix + item.name, item.default, note
