@@ -33,7 +33,6 @@ from vl2_ros.structures import (
     Route,
     WatchOptions,
 )
-from vl2_ros.training.recipe import EmbeddedRecipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -369,44 +368,47 @@ def test_eval_watch_says_what_is_missing(pipeline, capsys, arguments, message):
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_train_passes_what_was_said_and_keeps_the_recipe_else(monkeypatch, tmp_path, capsys):
+class _End:
+    """How a run ended."""
+
+    def __init__(self, is_complete: bool, best: float | None) -> None:
+        self.is_complete, self.best = is_complete, best
+
+
+def test_train_reads_the_recipe_with_its_changes(monkeypatch, tmp_path, capsys):
     calls = []
 
-    def train(out, cache, *, recipe, init, workers, on_render, on_step):
-        on_render(1, 2)
-        on_step(20, 0.5, {})
-        calls.append((out, cache, recipe, workers))
+    def train(recipe, folder, *, device, report, show):
+        report("rendering", 0.5)
+        show("nothing to resume")
+        calls.append((recipe, folder, device))
+        return _End(True, 0.5)
 
-    monkeypatch.setattr("vl2_ros.training.embedded.embedded.train_embedded", train)
-    folders = (tmp_path / "out", tmp_path / "cache")
-    options = ("--out", folders[0], "--cache", folders[1])
-    assert run("train", *options) == 0
-    assert run("train", *options, "--minutes", 3, "--frames", 10, "--workers", 1) == 0
-    recipe = EmbeddedRecipe()
-    assert calls == [
-        (*folders, recipe, 2),
-        (*folders, replace(recipe, minutes=3.0, frames=10), 1),
-    ]
-    assert str(tmp_path / "out") in capsys.readouterr().out.replace("\n", "")
-
-
-def test_train_language_only_hands_the_finished_checkpoint_on(monkeypatch, tmp_path):
-    calls = []
-    monkeypatch.setattr(
-        "vl2_ros.training.embedded.language.train_language",
-        lambda out, cache, *, recipe, init, workers, device, on_render, on_step: calls.append(
-            (init, device, recipe.images)
-        ),
-    )
-    alone = ("train", "--out", tmp_path, "--init", tmp_path / "old", "--language-only")
-    assert run(*alone) == 0
-    assert run(*alone, "--device", "cuda", "--images", "48") == 0
-    assert calls == [(tmp_path / "old", "cpu", 2), (tmp_path / "old", "cuda", 48)]
+    monkeypatch.setattr("vl2_ros.training.run.train", train)
+    monkeypatch.chdir(tmp_path)
+    assert run("train", "embedded_all") == 0
+    printed = capsys.readouterr()
+    assert "training_runs/embedded_all/best" in printed.out.replace("\n", "")
+    assert "nothing to resume" in printed.err
+    options = ("--set", "steps=7", "--set", "rates.final=0.5", "--out", tmp_path / "mine")
+    assert run("train", "embedded_all", *options, "--device", "cpu") == 0
+    (plain, folder, _), (changed, mine, device) = calls
+    assert folder == Path("training_runs/embedded_all") and mine == tmp_path / "mine"
+    assert device == "cpu" and changed.rates.final == 0.5
+    assert changed == replace(plain, steps=7, rates=changed.rates)
 
 
-def test_train_on_cuda_is_for_the_language_side_alone(tmp_path, capsys):
-    assert run("train", "--out", tmp_path, "--device", "cuda") == 2
-    assert "--language-only" in capsys.readouterr().err
+def test_train_that_was_interrupted_has_an_exit_code_of_its_own(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("vl2_ros.training.run.train", lambda *_, **__: _End(False, None))
+    assert run("train", "embedded_all", "--out", tmp_path) == 75
+    assert "checkpoint" not in capsys.readouterr().out
+
+
+def test_train_with_a_bad_recipe_is_one_line(tmp_path, capsys):
+    assert run("train", "embedded", "--out", tmp_path) == 2
+    assert "expected one of embedded_all" in " ".join(capsys.readouterr().err.split())
+    assert run("train", "embedded_all", "--set", "batch=0") == 2
+    assert "batch must be at least 1" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.golden

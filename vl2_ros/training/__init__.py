@@ -1,1 +1,1 @@
-"""The recipe of the embedded model."""
+"""Training: recipes, the loop that runs them, and what they optimise."""
