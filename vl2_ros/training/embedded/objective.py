@@ -134,7 +134,8 @@ def open_embedded(recipe: Recipe, opening: Opening) -> EmbeddedObjective:
         torch.manual_seed(recipe.seed)
         network = VisionLLM(embedded_model_config(tokenizer.vocab_size), tokenizer.tokens)
         quiet_text_enhancers(network)
-    return EmbeddedObjective(network, recipe, load_tokenizer(folder), ProcessingConfig.load(folder))
+    tokenizer, processing = load_tokenizer(folder), ProcessingConfig.load(folder)
+    return EmbeddedObjective(network, recipe, tokenizer, processing, opening.batches_per_step)
 
 
 def load_init(init: str, folder: Path) -> VisionLLM:
