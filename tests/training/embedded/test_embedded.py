@@ -116,14 +116,14 @@ def test_class_names_reach_the_detector_only_through_the_super_link(objective):
 
 
 def test_recipe_resumes_with_its_own_precision(cache, tmp_path, monkeypatch):
-    monkeypatch.setattr("vl2_ros.training.loop.precision.bfloat16_is_faster", lambda: False)
+    monkeypatch.setattr("vl2_ros.training.loop.devices.bfloat16_is_faster", lambda: False)
     folder = make_folder(tmp_path)
     recipe = make_small("embedded", cache, {"precision": "auto", "steps": 1})
     train(recipe, folder, device="cpu")
     state = torch.load(folder / "training_state.pt", weights_only=True)
     assert state["precision"] == "float32" and len(read_log(folder)) == 2
     # A resumed run computes as it began, whatever this machine's clock says now.
-    monkeypatch.setattr("vl2_ros.training.loop.precision.bfloat16_is_faster", lambda: True)
+    monkeypatch.setattr("vl2_ros.training.loop.devices.bfloat16_is_faster", lambda: True)
     lines: list[str] = []
     train(recipe, folder, device="cpu", show=lines.append)
     assert lines == ["resumed at step 1 of 1"]

@@ -151,10 +151,14 @@ def render_frames(options: EmbeddedSettings | LanguageSettings, report: Report) 
         (True, options.held_out_frames, "rendering held-out frames"),
     ):
         first = HELD_OUT_SEED if is_held_out else 0
+
+        def show(done: int, total: int, what: str = what) -> None:
+            report(what, done / total)
+
         render_cache(
             find_cache(options, held_out=is_held_out),
             range(first, first + count),
-            progress=lambda done, total, what=what: report(what, done / total),
+            progress=show,
         )
 
 

@@ -30,7 +30,10 @@ def add_adapters(network: nn.Module, lora: Lora) -> None:
     if not chosen:
         raise ConfigError("lora.modules fits no linear layer")
     config = LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=chosen
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]
+        lora_dropout=lora.dropout,
+        target_modules=chosen,
     )
     inject_adapter_in_model(config, network, adapter_name=_ADAPTER)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -140,6 +140,6 @@ def count_steps(steps: int, epochs: float, batches: Batches, batches_per_step: i
     """
     if steps:
         return steps
-    if not hasattr(batches, "__len__"):
+    if not isinstance(batches, Sized):
         raise ConfigError("this objective's data has no end; expected steps, got epochs")
     return max(1, round(epochs * len(batches) / batches_per_step))

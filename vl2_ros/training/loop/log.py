@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,7 @@ class TrainingLog:
 
         self._folder = folder
         kept = [row for row in read_log(folder) if row["step"] <= step]
-        text = "".join(json.dumps(row) + "\n" for row in kept)
-        write_whole(folder / LOG_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+        write_whole(folder / LOG_FILE, lambda path: _write_rows(path, kept))
         self._board = SummaryWriter(str(folder / BOARD_FOLDER), purge_step=step + 1)
 
     def write(self, row: Row) -> None:
@@ -62,6 +61,11 @@ class TrainingLog:
     def close(self) -> None:
         """Write what waits."""
         self._board.close()
+
+
+def _write_rows(path: Path, rows: Iterable[Row]) -> None:
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    path.write_text(text, encoding="utf-8")
 
 
 def plot_curves(rows: list[dict[str, float]], path: Path) -> None:

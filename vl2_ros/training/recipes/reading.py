@@ -79,7 +79,7 @@ def make_recipe(document: Mapping[str, Any], where: str) -> Recipe:
             f"{where}: objective must be one of {', '.join(OBJECTIVES)}, got {shorten(name)}"
         )
     given = document.get("options", {})
-    options = read_section(OBJECTIVES[name].options, given, f"{where}.options")
+    options: Any = read_section(OBJECTIVES[name].options, given, f"{where}.options")
     return read_section(Recipe, {**document, "options": options}, where)
 
 

@@ -82,7 +82,7 @@ def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
 
 def nest(values: Any) -> dict[str, Any]:
     """Return a section as the document that it is read from."""
-    document = {}
+    document: dict[str, Any] = {}
     for item in fields(values):
         value = getattr(values, item.name)
         if dataclasses.is_dataclass(value):
