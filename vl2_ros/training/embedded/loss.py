@@ -13,6 +13,7 @@ from vl2_ros.model.detection.decoder import DetectionDecoder
 from vl2_ros.model.network import LanguageOutput, VisionLLM
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
+from vl2_ros.training.embedded.language_batches import IMAGE, PADDING, Packs
 from vl2_ros.training.embedded.tabletop_batches import ConversationRows, TokenLabels, TrainingBatch
 
 
@@ -95,15 +96,15 @@ def compute_loss(
         return torch.stack(list(parts.values())).sum(), parts | losses
 
     tokens = model.encode_images(batch.vision_pixels).image_tokens  # (B, M, C)
-    output = _read(model, batch.rows, tokens)
+    seeing, short = _read_both(model, batch.rows, batch.short_rows, tokens)
     blind = _read(model, batch.blind_rows, None)
     language = {
-        "lm": output.loss,
-        "lm_short": _read(model, batch.short_rows, tokens).loss,
+        "lm": model.language_loss(seeing, batch.rows.labels),
+        "lm_short": model.language_loss(short, batch.short_rows.labels),
         "lm_blind": blind.loss,
     }
     links = []
-    for hidden, rows in ((output.hidden, batch.rows), (blind.hidden, batch.blind_rows)):
+    for hidden, rows in ((seeing, batch.rows), (blind.hidden, batch.blind_rows)):
         states = hidden.float().clone()
         if states.requires_grad:
             states.register_hook(lambda gradient: gradient * super_link_gradient)
@@ -128,6 +129,49 @@ def _read(model: VisionLLM, rows: ConversationRows, tokens: torch.Tensor | None)
         image_tokens=tokens,
         labels=rows.labels,
         with_logits=False,
+    )
+
+
+def _read_both(
+    model: VisionLLM, first: ConversationRows, second: ConversationRows, tokens: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Read two conversations about each image, the image once.
+
+    Returns:
+        The states (B, T, C) of both, as each has them alone.
+    """
+    start = 1 + int((first.input_ids[0] == model.tokens.image_patch).nonzero().max())
+    length = first.input_ids.shape[1]
+    packs = join_rows(first, second, start)
+    hidden = model.llm.model(
+        inputs_embeds=model.embed(packs.input_ids, tokens),
+        attention_mask=packs.visibility(),
+        position_ids=packs.position_ids,
+        use_cache=False,
+    ).last_hidden_state
+    return hidden[:, :length], torch.cat([hidden[:, :start], hidden[:, length:]], dim=1)
+
+
+def join_rows(first: ConversationRows, second: ConversationRows, start: int) -> Packs:
+    """Put the second conversation of each row behind the first one.
+
+    Args:
+        first: rows that begin with an image.
+        second: rows about the same images.
+        start: tokens that both begin with, up to the end of the image.
+    """
+    segments, positions = [], []
+    for number, rows, begin in ((1, first, 0), (2, second, start)):
+        mask = rows.attention_mask[:, begin:]
+        segments.append(torch.where(mask, number, PADDING))
+        positions.append(torch.arange(begin, rows.input_ids.shape[1], device=mask.device))
+    joined = torch.cat(segments, dim=1)
+    joined[:, :start] = IMAGE
+    return Packs(
+        input_ids=torch.cat([first.input_ids, second.input_ids[:, start:]], dim=1),
+        labels=torch.cat([first.labels, second.labels[:, start:]], dim=1),
+        position_ids=torch.cat(positions).expand_as(joined),
+        segments=joined,
     )
 
 
