@@ -6,12 +6,14 @@ import os
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from vl2_ros.errors import ConfigError
+from vl2_ros.training.recipes.deepspeed import check_deepspeed
 from vl2_ros.training.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -46,10 +48,7 @@ def open_accelerator(
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device is cuda, but torch finds no GPU here; expected auto or cpu")
     if _is_configured("ACCELERATE_USE_DEEPSPEED"):
-        raise ConfigError(
-            "runs with DeepSpeed are not supported: its sharded state cannot be resumed here; use "
-            "FSDP in accelerate's configuration, which shards the same tensors"
-        )
+        _refuse_deepspeed(recipe)
     # Several processes on a CPU are found by accelerate only where it is named.
     is_cpu = device == "cpu" or not torch.accelerator.is_available()
     processes = InitProcessGroupKwargs(timeout=PATIENCE)
@@ -71,6 +70,18 @@ def open_accelerator(
     if _is_configured("ACCELERATE_USE_FSDP"):
         _check_sharding(accelerator)
     return accelerator
+
+
+def _refuse_deepspeed(recipe: Recipe) -> None:
+    """Raise what is wrong with a configuration of DeepSpeed, and that it is not run."""
+    path = os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "")
+    if path and path != "none":
+        check_deepspeed(Path(path), recipe)
+    raise ConfigError(
+        "runs with DeepSpeed are not supported: its sharded state cannot be resumed here. What its "
+        "configuration says was compared with the recipe and fits; use FSDP2 in accelerate's "
+        "configuration, which shards the same tensors"
+    )
 
 
 def _is_configured(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -121,9 +122,9 @@ class Optimisation:
 
     def _limit_norms(self) -> dict[str, Tensor]:
         self._accelerator.unscale_gradients()
-        limit, device = self._recipe.rates.clip_norm, self._accelerator.device
+        device = self._accelerator.device
         return {
-            f"norm_{name}".rstrip("_"): gather(nn.utils.clip_grad_norm_(group, limit)).to(device)
+            f"norm_{name}".rstrip("_"): _limit_norm(group, self._recipe.rates.clip_norm).to(device)
             for name, group in self._limited.items()
         }
 
@@ -148,3 +149,13 @@ class Optimisation:
                 f"the gradients of {MOST_SKIPPED} steps in a row, up to step {step + 1}, are not "
                 "finite; expected finite ones: lower rates.learning_rate, or use another precision"
             )
+
+
+def _limit_norm(parameters: Sequence[nn.Parameter], limit: float) -> Tensor:
+    """Shorten gradients that are longer than the limit, and only these; return their norm."""
+    gradients = [one.grad for one in parameters if one.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    whole = gather(norm)
+    if whole > limit:
+        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+    return whole
