@@ -29,7 +29,8 @@ class Batches(Protocol):
 
     A batch is a function of the run's seed and its number alone. With W processes and
     accumulation over A batches, step n uses the numbers n * W * A to (n + 1) * W * A - 1, so that
-    both divide the same work, and a resumed run continues with the next number.
+    both divide the same work, and a resumed run continues with the next number. Data that ends
+    has a length as well, which is that of an epoch; the numbers go on beyond it.
     """
 
     def __getitem__(self, number: int) -> Any:

@@ -14,6 +14,7 @@ from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.structures import Command, Frame
 from vl2_ros.training.embedded.loss import compute_loss
 from vl2_ros.training.embedded.objective import EmbeddedObjective, open_embedded
+from vl2_ros.training.embedded.packs import IMAGE
 from vl2_ros.training.loop.log import read_log
 from vl2_ros.training.loop.parameters import group_norms
 from vl2_ros.training.run import train
@@ -67,8 +68,33 @@ def test_steps_on_one_batch_lower_every_part_of_the_loss(objective):
     assert history[-1]["detection"] < 0.9 * history[0]["detection"]
 
 
+def test_packed_conversations_have_the_losses_that_they_have_alone(objective):
+    batch, model = objective.open_batches(0)[0], objective.network.eval()
+    blind = batch.blind_packs.packs
+    ignored = torch.tensor([-100, *model.super_link.ignored_labels()])
+    with torch.no_grad():
+        _, parts = compute_loss(model, batch)
+        tokens = model.encode_images(batch.vision_pixels).image_tokens
+        for name, rows in (("lm", batch.rows), ("lm_short", batch.short_rows)):
+            alone = model(
+                rows.input_ids, rows.attention_mask, image_tokens=tokens, labels=rows.labels
+            )
+            torch.testing.assert_close(parts[name], alone.loss, atol=1e-4, rtol=1e-4)
+        losses, counts = [], []
+        for pack, segments in enumerate(blind.segments):
+            for segment in range(1, int(segments.max()) + 1):
+                seen = (segments == IMAGE) | (segments == segment)
+                ids, labels = blind.input_ids[pack, seen][None], blind.labels[pack, seen][None]
+                losses.append(model(ids, labels=labels).loss)
+                counts.append((~torch.isin(labels[:, 1:], ignored)).sum())
+    assert len(losses) == 3 * len(batch.pixels)
+    weights = torch.stack(counts) / sum(counts)
+    expected = (torch.stack(losses) * weights).sum()
+    torch.testing.assert_close(parts["lm_blind"], expected, atol=1e-4, rtol=1e-4)
+
+
 def test_step_without_language_trains_the_decoder_alone(objective):
-    batch = replace(objective.open_batches(0)[0], short_rows=None, blind_rows=None)
+    batch = replace(objective.open_batches(0)[0], short_rows=None, blind_packs=None)
     objective(batch).total.backward()
     parameters = objective.named_parameters()
     trained = {

@@ -13,8 +13,9 @@ from vl2_ros.training.embedded.language import (
     compute_language_loss,
     open_language,
 )
-from vl2_ros.training.embedded.language_batches import IMAGE, LanguageBatch
+from vl2_ros.training.embedded.language_batches import LanguageBatch
 from vl2_ros.training.embedded.objective import open_embedded
+from vl2_ros.training.embedded.packs import IMAGE
 from vl2_ros.training.run import train
 
 OPTIONS = {"conversations": 3, "blind_packs": 2}

@@ -16,7 +16,7 @@ import torch
 from tests.training.toy import ToyObjective, change, open_toy
 from vl2_ros.errors import CheckpointError, ConfigError, TrainingError
 from vl2_ros.model.checkpoint.folder import load_model
-from vl2_ros.training.loop.log import LOG_FILE, PLOT_FILE, read_log
+from vl2_ros.training.loop.log import PLOT_FILE, read_log
 from vl2_ros.training.loop.state import STATE_FILE
 from vl2_ros.training.run import train
 
@@ -243,15 +243,19 @@ def start(folder: Path, changes: dict, pace: str, processes: int = 1, **env) -> 
     )
 
 
+def wait_for_rows(process: subprocess.Popen, folder: Path, count: int) -> None:
+    """Wait until a run has written its state once and so many rows."""
+    deadline = time.monotonic() + 300
+    while not (folder / STATE_FILE).exists() or len(read_log(folder)) < count:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.mark.slow
 def test_killed_run_loses_nothing_that_is_not_repeated_bit_for_bit(tmp_path):
     changes = {"steps": 100, "workers": 1}
     process = start(tmp_path / "killed", changes, "slow")
-    log = tmp_path / "killed" / LOG_FILE
-    deadline = time.monotonic() + 300
-    while not (tmp_path / "killed" / STATE_FILE).exists() or len(log.read_text().splitlines()) < 15:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for_rows(process, tmp_path / "killed", 15)
     process.kill()
     process.wait()
     assert len(read_log(tmp_path / "killed")) < 50
@@ -275,9 +279,17 @@ def test_two_processes_train_as_one_that_accumulates(tmp_path):
 @pytest.mark.slow
 def test_sharded_weights_train_resume_and_load_elsewhere(tmp_path):
     env = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
-    folder = tmp_path / "sharded"
-    assert start(folder, {"lora": {"rank": 2}}, "fast", processes=2, **env).wait() == 0
-    run(tmp_path / "one", {"accumulation": 2, "lora": {"rank": 2}})
+    folder, changes = tmp_path / "sharded", {"steps": 60, "lora": {"rank": 2}}
+    process = start(folder, changes, "slow", processes=2, **env)
+    wait_for_rows(process, folder, 3)
+    process.terminate()
+    process.wait()
+    done = torch.load(folder / STATE_FILE, weights_only=True)["step"]
+    assert max(losses(folder)) == done < 60, "the state is that of the interrupt"
+    assert start(folder, changes, "fast", processes=2, **env).wait() == 0
+    run(tmp_path / "one", {**changes, "accumulation": 2})
+    for step, row in losses(tmp_path / "one").items():
+        assert losses(folder)[step]["loss"] == pytest.approx(row["loss"], abs=1e-3)
     first, second = (load_model(one / "last").state_dict() for one in (tmp_path / "one", folder))
     for name, value in first.items():
-        torch.testing.assert_close(second[name], value, atol=1e-4, rtol=0)
+        torch.testing.assert_close(second[name], value, atol=1e-3, rtol=0)

@@ -18,8 +18,8 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.training.companions import find_init
-from vl2_ros.training.embedded.language_batches import LanguageBatch, LanguageBatches, Packs
-from vl2_ros.training.embedded.loss import TokenLabeller
+from vl2_ros.training.embedded.language_batches import LanguageBatch, LanguageBatches
+from vl2_ros.training.embedded.loss import TokenLabeller, read_packs
 from vl2_ros.training.embedded.objective import find_cache, load_init, render_frames
 from vl2_ros.training.embedded.settings import LanguageSettings
 from vl2_ros.training.objective import Losses, Objective
@@ -169,7 +169,7 @@ def compute_language_loss(
     )
     parts = {
         "lm": model.language_loss(hidden, packs.labels),
-        "lm_blind": model.language_loss(_read(model, blind, None), blind.labels),
+        "lm_blind": model.language_loss(read_packs(model, blind, None), blind.labels),
         "image_tokens": labeller.compute_loss(tokens, batch.image_token_labels),
         "moved": _relative_distance(hidden[slots].float(), held[slots].float()),
     }
@@ -181,16 +181,7 @@ def compute_language_loss(
 def _look_and_read(model: VisionLLM, batch: LanguageBatch) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the image tokens (B, M, C) and the LLM's states (B, T, C)."""
     tokens = model.encode_images(batch.vision_pixels).image_tokens
-    return tokens, _read(model, batch.packs, tokens)
-
-
-def _read(model: VisionLLM, packs: Packs, tokens: torch.Tensor | None) -> torch.Tensor:
-    return model.llm.model(
-        inputs_embeds=model.embed(packs.input_ids, tokens),
-        attention_mask=packs.visibility(),
-        position_ids=packs.position_ids,
-        use_cache=False,
-    ).last_hidden_state
+    return tokens, read_packs(model, batch.packs, tokens)
 
 
 def _relative_distance(states: torch.Tensor, held: torch.Tensor) -> torch.Tensor:

@@ -10,10 +10,10 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.decoders.set_losses import total_loss
 from vl2_ros.model.detection.config import DetectionConfig
 from vl2_ros.model.detection.decoder import DetectionDecoder
-from vl2_ros.model.network import LanguageOutput, VisionLLM
+from vl2_ros.model.network import VisionLLM
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
-from vl2_ros.training.embedded.language_batches import IMAGE, PADDING, Packs
+from vl2_ros.training.embedded.packs import IMAGE, PADDING, Packs
 from vl2_ros.training.embedded.tabletop_batches import ConversationRows, TokenLabels, TrainingBatch
 
 
@@ -87,24 +87,29 @@ def compute_loss(
     Returns:
         The total loss, and its parts for the log.
     """
-    if batch.short_rows is None or batch.blind_rows is None:
+    if batch.short_rows is None or batch.blind_packs is None:
         with torch.no_grad():
             tokens = model.encode_images(batch.vision_pixels).image_tokens  # (B, M, C)
-            hidden = _read(model, batch.rows, tokens).hidden.float()
+            hidden = model(
+                batch.rows.input_ids,
+                batch.rows.attention_mask,
+                image_tokens=tokens,
+                with_logits=False,
+            ).hidden.float()
             super_link, class_mask = model.super_link.gather_detection(hidden, batch.rows.input_ids)
         losses, parts = _decoder_loss(model, batch, super_link, class_mask, labellers)
         return torch.stack(list(parts.values())).sum(), parts | losses
 
     tokens = model.encode_images(batch.vision_pixels).image_tokens  # (B, M, C)
     seeing, short = _read_both(model, batch.rows, batch.short_rows, tokens)
-    blind = _read(model, batch.blind_rows, None)
+    blind = read_packs(model, batch.blind_packs.packs, None)
     language = {
         "lm": model.language_loss(seeing, batch.rows.labels),
         "lm_short": model.language_loss(short, batch.short_rows.labels),
-        "lm_blind": blind.loss,
+        "lm_blind": model.language_loss(blind, batch.blind_packs.packs.labels),
     }
     links = []
-    for hidden, rows in ((seeing, batch.rows), (blind.hidden, batch.blind_rows)):
+    for hidden, rows in ((seeing, batch.rows), (blind, batch.blind_packs.packs)):
         states = hidden.float().clone()
         if states.requires_grad:
             states.register_hook(lambda gradient: gradient * super_link_gradient)
@@ -117,19 +122,9 @@ def compute_loss(
         )
         parts["names"] = labellers.super_link.compute_loss(links[0][0].mean(2), batch.rows.named)
         parts["names_blind"] = labellers.super_link.compute_loss(
-            links[1][0].mean(2), batch.blind_rows.named
+            links[1][0].mean(2), batch.blind_packs.named
         )
     return torch.stack(list(parts.values())).sum(), parts | losses
-
-
-def _read(model: VisionLLM, rows: ConversationRows, tokens: torch.Tensor | None) -> LanguageOutput:
-    return model(
-        rows.input_ids,
-        rows.attention_mask,
-        image_tokens=tokens,
-        labels=rows.labels,
-        with_logits=False,
-    )
 
 
 def _read_both(
@@ -143,13 +138,24 @@ def _read_both(
     start = 1 + int((first.input_ids[0] == model.tokens.image_patch).nonzero().max())
     length = first.input_ids.shape[1]
     packs = join_rows(first, second, start)
-    hidden = model.llm.model(
+    hidden = read_packs(model, packs, tokens)
+    return hidden[:, :length], torch.cat([hidden[:, :start], hidden[:, length:]], dim=1)
+
+
+def read_packs(model: VisionLLM, packs: Packs, tokens: torch.Tensor | None) -> torch.Tensor:
+    """Return the LLM's states (B, T, C), in which each conversation sees its image and itself.
+
+    Args:
+        model: the network.
+        packs: several conversations a row.
+        tokens: (B, M, C) of their images; None where they have none.
+    """
+    return model.llm.model(
         inputs_embeds=model.embed(packs.input_ids, tokens),
         attention_mask=packs.visibility(),
         position_ids=packs.position_ids,
         use_cache=False,
     ).last_hidden_state
-    return hidden[:, :length], torch.cat([hidden[:, :start], hidden[:, length:]], dim=1)
 
 
 def join_rows(first: ConversationRows, second: ConversationRows, start: int) -> Packs:

@@ -31,6 +31,7 @@ from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.structures import Frame
+from vl2_ros.training.embedded.packs import Packs, pack_rows
 
 #: An object cut by the crop stays a target while this share of its visible pixels is left.
 MIN_VISIBLE_SHARE = 0.35
@@ -102,6 +103,19 @@ class ConversationRows:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class BlindPacks:
+    """Conversations without an image.
+
+    Attributes:
+        packs: several in each row.
+        named: kind and colour that each slot group of a row stands for, -1 in padding.
+    """
+
+    packs: Packs
+    named: TokenLabels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TrainingBatch:
     """Everything of one optimisation step.
 
@@ -111,8 +125,8 @@ class TrainingBatch:
         pixel_mask: (B, H, W) bool, True = valid.
         rows: one perception conversation per image, in image order.
         short_rows: one short conversation per image, for the language loss only; None, as
-            `blind_rows`, when the step does not train the LLM.
-        blind_rows: short conversations without an image, for the language loss only: cheap
+            `blind_packs`, when the step does not train the LLM.
+        blind_packs: short conversations without an image, for the language loss only: cheap
             practice in choosing routes and copying names.
         image_token_labels: what the centre of each image token of the LLM shows.
         decoder_token_labels: the same for the finest tokens of the detection decoder.
@@ -124,7 +138,7 @@ class TrainingBatch:
     pixel_mask: torch.Tensor
     rows: ConversationRows
     short_rows: ConversationRows | None
-    blind_rows: ConversationRows | None
+    blind_packs: BlindPacks | None
     image_token_labels: TokenLabels
     decoder_token_labels: TokenLabels
     targets: list[ObjectTargets]
@@ -311,7 +325,7 @@ class TabletopBatches:
             pixel_mask=torch.from_numpy(np.stack([mask for _, mask, _ in decoder])),
             rows=self._encode(examples),
             short_rows=self._draw_short_rows(views) if with_language else None,
-            blind_rows=self._draw_blind_rows(views) if with_language else None,
+            blind_packs=self._draw_blind_packs(views) if with_language else None,
             image_token_labels=label_tokens(views, (vision_grid, vision_grid)),
             decoder_token_labels=label_tokens(
                 views, (height // DECODER_STRIDE, width // DECODER_STRIDE)
@@ -326,20 +340,31 @@ class TabletopBatches:
         sample = sample_text if self._rng.random() < TEXT_SHARE else sample_perception
         return self._encode([sample(self._rng, view.objects) for view in views])
 
-    def _draw_blind_rows(self, views: Sequence[View]) -> ConversationRows:
+    def _draw_blind_packs(self, views: Sequence[View]) -> BlindPacks:
         examples = [
             (sample_text if self._rng.random() < BLIND_TEXT_SHARE else sample_perception)(
                 self._rng, views[index % len(views)].objects
             )
             for index in range(BLIND_ROWS * len(views))
         ]
-        return self._encode(examples, image_count=0)
+        packs = [examples[index :: len(views)] for index in range(len(views))]
+        tokens = self._tokenizer.tokens
+        rows = [self._encode_rows(pack, image_count=0) for pack in packs]
+        return BlindPacks(
+            pack_rows(rows, image_patch=tokens.image_patch, pad=tokens.pad),
+            label_phrases([[name for one in pack for name in one.phrases] for pack in packs]),
+        )
 
-    def _encode(self, examples: Sequence[CommandExample], image_count: int = 1) -> ConversationRows:
-        rows = [
+    def _encode(self, examples: Sequence[CommandExample]) -> ConversationRows:
+        rows = self._encode_rows(examples, image_count=1)
+        return pad_rows(rows, [e.phrases for e in examples], self._tokenizer.tokens.pad)
+
+    def _encode_rows(
+        self, examples: Sequence[CommandExample], image_count: int
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [
             encode_conversation(
                 [(e.question, e.answer)], self._tokenizer, self._config, image_count=image_count
             )
             for e in examples
         ]
-        return pad_rows(rows, [e.phrases for e in examples], self._tokenizer.tokens.pad)

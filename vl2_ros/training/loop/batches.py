@@ -127,9 +127,9 @@ class BatchStream:
         self._loader.load_state_dict(dict(state))
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes; the stream cannot be used any more."""
         self._iterator = None
-        self._loader._iterator = None
+        del self._loader
 
 
 def count_steps(steps: int, epochs: float, batches: Batches, batches_per_step: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,38 +16,32 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.parts import IMAGE_PARTS
 
 
-class CheckpointWriter:
-    """Writes the weights of a network with the files that belong to it.
+def write_checkpoints(
+    network: VisionLLM,
+    state: Mapping[str, Tensor],
+    folder: Path,
+    names: Sequence[str],
+    dtype: torch.dtype,
+) -> None:
+    """Write the weights of a network, with the files that belong to it, once for each name.
 
     Args:
         network: in training, with adapters or divided among processes; only its sizes are read.
+        state: whole tensors under the names of a network without adapters.
         folder: of the run, where the tokenizer and the processing settings are.
+        names: of the checkpoints, folders in that of the run.
         dtype: of the weights in the files.
+
+    Raises:
+        CheckpointError: if a weight is not finite, or too large for the dtype.
     """
-
-    def __init__(self, network: VisionLLM, folder: Path, dtype: torch.dtype) -> None:
-        """Make an empty network of the same sizes, whose weights take no memory."""
-        self._folder, self._dtype = folder, dtype
-        self._empty = build_empty_model(network.config, network.tokens)
-        for name in set(IMAGE_PARTS) & set(network.config.parts):
-            self._empty.get_submodule(name).folder = network.get_submodule(name).folder
-        self._places = find_places(self._empty)
-
-    def write(self, name: str, state: Mapping[str, Tensor]) -> None:
-        """Write one checkpoint into a folder of the run.
-
-        Args:
-            name: of the folder.
-            state: whole tensors under the network's own names.
-
-        Raises:
-            CheckpointError: if a weight is not finite, or too large for the dtype.
-        """
-        out = self._folder / name
-        out.mkdir(parents=True, exist_ok=True)
-        for place in self._places.values():
-            fill_place(self._empty, place, state[place.names[0]])
-        save_model(self._empty, out, dtype=self._dtype)
+    whole = build_empty_model(network.config, network.tokens)
+    for name in set(IMAGE_PARTS) & set(network.config.parts):
+        whole.get_submodule(name).folder = network.get_submodule(name).folder
+    for place in find_places(whole).values():
+        fill_place(whole, place, state[place.names[0]])
+    for name in names:
+        save_model(whole, folder / name, dtype=dtype)
         for companion in COMPANION_FILES:
-            if (self._folder / companion).is_file():
-                shutil.copyfile(self._folder / companion, out / companion)
+            if (folder / companion).is_file():
+                shutil.copyfile(folder / companion, folder / name / companion)

@@ -19,7 +19,7 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.training.loop.adapters import merge_adapters
 from vl2_ros.training.loop.averaging import WeightAverage
 from vl2_ros.training.loop.batches import BatchStream, count_steps
-from vl2_ros.training.loop.checkpoints import CheckpointWriter
+from vl2_ros.training.loop.checkpoints import write_checkpoints
 from vl2_ros.training.loop.devices import average_numbers, name_precision
 from vl2_ros.training.loop.evaluation import measure_losses
 from vl2_ros.training.loop.log import TrainingLog
@@ -112,8 +112,6 @@ class TrainingLoop:
         self._steps = count_steps(
             recipe.steps, recipe.epochs, batches, processes * recipe.accumulation
         )
-        dtype = getattr(torch, recipe.saved_dtype)
-        self._writer = CheckpointWriter(objective.network, folder, dtype)
         self._stream = BatchStream(batches, accelerator.process_index, processes, recipe.workers)
         if recipe.gradient_checkpointing:
             objective.network.llm.gradient_checkpointing_enable(
@@ -223,9 +221,10 @@ class TrainingLoop:
             is_best = self._compare(measured, scores)
             state = gather_tree(network.state_dict(), keep=log is not None)
             if log is not None:
+                names = (LAST_FOLDER, BEST_FOLDER)[: 1 + is_best]
                 merged = merge_adapters(state, self._recipe.lora)
-                for name in (LAST_FOLDER, BEST_FOLDER)[: 1 + is_best]:
-                    self._writer.write(name, merged)
+                dtype = getattr(torch, self._recipe.saved_dtype)
+                write_checkpoints(network, merged, self._folder, names, dtype)
             self._set_modes()
         row = {f"held_out/{name}": value for name, value in measured.items()} | scores
         if log is not None and row:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vl2_ros.training.embedded.language_batches import IMAGE, PADDING, pack_rows
+from vl2_ros.training.embedded.packs import IMAGE, PADDING, pack_rows
 
 PATCH, PAD = 7, 0
 PREFIX = [1, 5, PATCH, PATCH]

@@ -1,6 +1,6 @@
 """Compare steps of the training loop with those of the trainer that it replaced, in turns.
 
-    python benchmarks/training.py [--steps 20] [--turns 3] [--frames 64] [--workers 1]
+    python benchmarks/training/steps.py [--steps 20] [--turns 3] [--frames 64] [--workers 1]
 
 The former trainer is that of commit 94436a6, which is unpacked into a temporary folder: the whole
 embedded model, the same batches of four images, float32, one thread. Both processes live through
@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 FORMER = "94436a6"
 WARMUP_STEPS = 3
 BATCH = 4
@@ -39,6 +39,7 @@ def unpack_former(folder: Path) -> None:
 def make_former_step(out: Path, frames: int, workers: int) -> Callable[[], object]:
     """Return what does one step of the former trainer."""
     from vl2_ros.training.recipe import EmbeddedRecipe
+    from vl2_ros.training.tabletop_batches import TabletopBatches
 
     from vl2_ros.training.embedded import EmbeddedTrainer
 
@@ -48,6 +49,14 @@ def make_former_step(out: Path, frames: int, workers: int) -> Callable[[], objec
     trainer.model.train()
 
     def step() -> None:
+        # The loop's batch of the same number.
+        trainer._batches = TabletopBatches(
+            trainer._batches._cache,
+            trainer._tokenizer,
+            trainer._processing,
+            batch_size=BATCH,
+            seed=(recipe.seed, 0, trainer._step),
+        )
         trainer._optimise()
         trainer._step += 1
 
