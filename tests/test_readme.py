@@ -175,9 +175,7 @@ def test_vl2_commands_take_these_arguments(page, line):
 
 def test_commands_are_of_a_known_kind():
     known = {
-        "accelerate",
         "make",
-        "torchrun",
         "vl2",
         "source",
         "colcon",

@@ -59,7 +59,6 @@ EXTRAS = {
     "uvicorn": "view",
     "websockets": "view",
     "yaml": "export",
-    "accelerate": "train",
     "torchdata": "train",
     "peft": "train",
     "tensorboard": "train",
