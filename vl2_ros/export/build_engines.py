@@ -13,8 +13,8 @@ from vl2_ros.export.engine_profile import EngineProfile, GraphProfile
 from vl2_ros.export.engine_store import EngineStore
 from vl2_ros.export.stored_engine import StoredEngine
 from vl2_ros.model.graphs import QUANTISED
-from vl2_ros.model.parts import graph_of
-from vl2_ros.runtime.engine import Engine
+from vl2_ros.model.parts import PERCEPTION_PARTS, graph_of
+from vl2_ros.runtime.engine import Engine, PerceptionDecoder
 from vl2_ros.runtime.files.engine_files import EngineFile, read_engine_files
 from vl2_ros.runtime.files.first_load import UNVERIFIED, FirstLoad
 from vl2_ros.runtime.files.parity_gate import (
@@ -144,8 +144,12 @@ def _compare_answers(engine: Engine, source: EngineFile) -> list[OutputMiss]:
     """Compare answers; the exported decoder runs on the CPU, so that only the engine differs."""
     from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 
-    decoder = read_engine_files(source.path.parent).graphs.get("detection_decoder")
-    return measure_answers(engine, source, None if decoder is None else OnnxEngine(decoder))
+    files = read_engine_files(source.path.parent).graphs
+    graphs = PERCEPTION_PARTS["detection_decoder"].graphs
+    decoder = None
+    if all(graph in files for graph in graphs):
+        decoder = PerceptionDecoder(*(OnnxEngine(files[graph]) for graph in graphs))
+    return measure_answers(engine, source, decoder)
 
 
 @dataclass(frozen=True, slots=True)

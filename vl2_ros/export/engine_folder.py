@@ -39,12 +39,13 @@ from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.checkpoint.shards import WEIGHT_FILES
 from vl2_ros.model.config import ModelConfig
+from vl2_ros.model.decoders.scene_encoder import SceneEncoder
 from vl2_ros.model.diffusion.graphs import size_diffusion_axes
 from vl2_ros.model.graph_modules import build_graph, list_graphs, spec_of
-from vl2_ros.model.graphs import GRAPHS, QUANTISED, GraphSpec
+from vl2_ros.model.graphs import GRAPHS, MAP_AXES, QUANTISED, GraphSpec
 from vl2_ros.model.language.super_link import TABLES
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.parts import PARTS, PERCEPTION_PARTS, SAFETY_CHECKER, graph_of
+from vl2_ros.model.parts import PARTS, PERCEPTION_GRAPHS, SAFETY_CHECKER, graph_of
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.diffusion.safety import read_checked_images
 from vl2_ros.runtime.files.engine_files import EMBEDDINGS, FILE_NAME, FORMAT, WEIGHTS_SUFFIX
@@ -158,6 +159,7 @@ def export_engines(
             else:
                 sizes = _size_generator(model, name, generated_hw)
             sizes |= dict(request.axes)
+            sizes |= size_maps(model, name, sizes)
             options: dict[str, Any] = {"precision": precision, "is_compact": is_compact}
             options |= {"weights": stored, "network": network}
             entries[name] = (
@@ -240,11 +242,35 @@ def _changing_axes(
         "classes": (1, 4, processing.max_classes),
         "keypoints": (1, 17, processing.max_keypoints),
     }
-    if name not in PERCEPTION_PARTS:
+    if name not in PERCEPTION_GRAPHS:
         return sizes
-    config = getattr(model.config, PERCEPTION_PARTS[name].config_field)
+    config = getattr(model.config, PERCEPTION_GRAPHS[name].config_field)
     sizes["classes"] = (1, 4, min(processing.max_classes, config.max_text_len))
     return sizes | _image_axes(config.backbone_config["model_type"], processing, decoder_hw)
+
+
+def size_maps(
+    model: VisionLLM, name: str, sizes: Mapping[str, AxisSize]
+) -> dict[str, AxisSize]:
+    """Return the axes of the maps of a perception decoder; none of another graph.
+
+    Args:
+        model: the network.
+        name: of a graph.
+        sizes: of its other axes, height and width of the images among them.
+    """
+    if name not in PERCEPTION_GRAPHS:
+        return {}
+    decoder: SceneEncoder = getattr(model, PERCEPTION_GRAPHS[name].name)
+    spans = [size if isinstance(size, tuple) else (size,) for size in map(sizes.get, _SIDES)]
+    count = max(map(len, spans))
+    hws = zip(*(span * count if len(span) < count else span for span in spans), strict=True)
+    shapes = [decoder.list_map_shapes(hw) for hw in hws]
+    axes: dict[str, AxisSize] = {}
+    for index, of_map in enumerate(zip(*shapes, strict=True)):
+        for axis, span in zip(MAP_AXES, zip(*of_map, strict=True), strict=True):
+            axes[f"{axis}.{index}"] = span[0] if len(set(span)) == 1 else span
+    return axes
 
 
 def _size_generator(
@@ -361,7 +387,7 @@ def _describe_file(path: Path) -> dict[str, Any]:
 def _named_axes(name: str, spec: GraphSpec) -> list[str]:
     axes = (axis for tensor in spec.inputs for axis in tensor.axes)
     named = [axis for axis in axes if isinstance(axis, str)]
-    return list(dict.fromkeys([*named, *(["layers"] if GRAPHS[graph_of(name)].is_layered else [])]))
+    return list(dict.fromkeys([*named, *(["layers"] if name == "language_model" else [])]))
 
 
 def _plain(size: AxisSize) -> int | list[int]:

@@ -17,6 +17,7 @@ from vl2_ros.documents import MAX_SIZE, check_document, is_file, read_text, shor
 from vl2_ros.errors import ConfigError
 from vl2_ros.load_options import MAX_TILES
 from vl2_ros.model.graphs import DYNAMIC_AXES, GRAPHS
+from vl2_ros.model.parts import PERCEPTION_PARTS
 
 #: Sizes of an axis that changes from call to call: least, best and most.
 AxisRange = tuple[int, int, int]
@@ -163,6 +164,7 @@ class EngineProfile:
         self._check_target()
         if not self.graphs:
             raise ConfigError("graphs must name at least one graph")
+        self._check_decoders()
         for name in ("workspace_mb", "memory_budget_mb"):
             value = getattr(self, name)
             if value is not None and value < 16:
@@ -181,6 +183,15 @@ class EngineProfile:
             if not _SHA256.fullmatch(sha256):
                 raise ConfigError(
                     f"trusted must contain sha256 of 64 lower-case hex digits: {shorten(sha256)}"
+                )
+
+    def _check_decoders(self) -> None:
+        for part in PERCEPTION_PARTS.values():
+            named = [graph for graph in part.graphs if graph in self.graphs]
+            if named and len(named) < len(part.graphs):
+                raise ConfigError(
+                    f"graphs must name {' and '.join(part.graphs)}, which only work together, or "
+                    f"none of them; got {named[0]} alone"
                 )
 
     def _check_target(self) -> None:

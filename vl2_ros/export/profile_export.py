@@ -27,8 +27,10 @@ from vl2_ros.export.quantized.questions import make_script
 from vl2_ros.export.store_files import locked, write_json
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.graph_modules import build_graph, spec_of
+from vl2_ros.model.decoders.scene_encoder import SceneEncoder
 from vl2_ros.model.graphs import QUANTISED, GraphSpec
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import PERCEPTION_GRAPHS
 from vl2_ros.runtime.files.answer_gate import read_script, script_path, write_script
 from vl2_ros.runtime.files.engine_files import EMBEDDINGS, AxisRange, EngineFile, read_engine_files
 from vl2_ros.runtime.files.parity_gate import Sample, find_samples, sample_path, write_sample
@@ -139,10 +141,10 @@ def make_inputs(model: VisionLLM, spec: GraphSpec, sizes: Mapping[str, int]) -> 
 
     Outputs of the language model are made by it, from random words: noise in place of
     embeddings, of its cache or of its states has another scale, at which float16 errs otherwise.
-    Images are noise.
+    Images are noise; maps are those of noise.
 
     Args:
-        model: the network, float32; its language model computes.
+        model: the network, float32; its language model and the part of the graph compute.
         spec: row of the table.
         sizes: of every named axis of the inputs.
     """
@@ -153,6 +155,11 @@ def make_inputs(model: VisionLLM, spec: GraphSpec, sizes: Mapping[str, int]) -> 
         _, cache = _run_language(model, words[:, :past])
         names = [name for name in inputs if name.startswith("past_") and name != "past_mask"]
         inputs |= {"input_embeds": words[:, past:], **dict(zip(names, cache, strict=True))}
+    if "maps.0" in inputs:
+        decoder: SceneEncoder = getattr(model, PERCEPTION_GRAPHS[spec.name].name)
+        hw = (sizes["height"], sizes["width"])
+        noise = torch.randn(sizes["rows"], 3, *hw, generator=torch.Generator().manual_seed(0))
+        inputs |= {f"maps.{index}": one for index, one in enumerate(decoder.encode_image(noise))}
     for name in ("super_link", "keypoint_link"):
         if name in inputs:
             rows, *counts, _ = shape = inputs[name].shape

@@ -119,11 +119,7 @@ def fit_processing(
 
 
 def _list_ranges(engines: Engines) -> dict[str, Ranges]:
-    parts = (
-        *(engines.vision_encoder, engines.language_model, engines.region_encoder),
-        *engines.decoders.values(),
-    )
-    return {one.info.graph: one.info.ranges for one in parts if one is not None}
+    return {one.info.graph: one.info.ranges for one in engines.graphs}
 
 
 def most_of(ranges: Ranges, axis: str, **beside: int) -> int:

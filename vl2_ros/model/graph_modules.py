@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +25,14 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.parts import (
     CORE_GRAPHS,
     IMAGE_PARTS,
-    PERCEPTION_PARTS,
+    PERCEPTION_GRAPHS,
     SAFETY_CHECKER,
     graph_of,
 )
+
+if TYPE_CHECKING:
+    from vl2_ros.model.detection.decoder import DetectionDecoder
+    from vl2_ros.model.pose.decoder import PoseDecoder
 
 #: Rotary embeddings whose frequencies change with the length of the sequence.
 _CHANGING_ROPE = ("dynamic", "longrope")
@@ -158,39 +163,65 @@ class _CacheTensors:
         return self.keys[layer], self.values[layer]
 
 
-class DecoderGraph(nn.Module):
-    """A perception decoder on the images of a batch.
+class BackboneGraph(nn.Module):
+    """The image branch of a perception decoder: pixels to maps, whatever the words."""
 
-    Its `forward` has arguments, and its output has attributes, of the names in the graph table.
-    """
-
-    def __init__(self, model: VisionLLM, name: str) -> None:
-        """Keep the decoder.
+    def __init__(self, model: VisionLLM, part: str) -> None:
+        """Store only the modules that are used.
 
         Args:
             model: the network.
-            name: one of `PERCEPTION_PARTS`, which is also the name of the graph.
+            part: one of `PERCEPTION_PARTS`.
 
         Raises:
             ConfigError: if the network has none.
         """
         super().__init__()
-        self.decoder = getattr(model, name)
-        if self.decoder is None:
-            raise ConfigError(f"the checkpoint has no {name.replace('_', ' ')}")
-        self._spec = GRAPHS[name]
+        decoder = _find_decoder(model, part)
+        self.backbone, self.levels = decoder.backbone, decoder.levels
+        self._encode = decoder.encode_image
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Encode images (B, 3, H, W): maps (B, D, h, w), see `SceneEncoder.encode_image`."""
+        return self._encode(pixels)
+
+
+class DecoderGraph(nn.Module):
+    """A perception decoder behind its image branch, on the images of a batch.
+
+    Its decoder's `decode_maps` has arguments, and the output has attributes, of the names in the
+    graph table.
+    """
+
+    def __init__(self, model: VisionLLM, part: str) -> None:
+        """Keep the decoder; arguments and errors are those of `BackboneGraph`."""
+        super().__init__()
+        self.decoder = _find_decoder(model, part)
+        self._spec, self._maps = GRAPHS[part], self.decoder.config.map_count
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the decoder; inputs and outputs in the order of the table."""
-        found = self.decoder(**dict(zip(self._spec.input_names, inputs, strict=True)))
+        maps, others = inputs[: self._maps], inputs[self._maps :]
+        names = self._spec.input_names[1:]
+        found = self.decoder.decode_maps(maps, **dict(zip(names, others, strict=True)))
         return tuple(getattr(found, name) for name in self._spec.output_names)
+
+
+def _find_decoder(model: VisionLLM, part: str) -> DetectionDecoder | PoseDecoder:
+    decoder = getattr(model, part)
+    if decoder is None:
+        raise ConfigError(f"the checkpoint has no {part.replace('_', ' ')}")
+    return decoder
 
 
 _MODULES: Mapping[str, Callable[[VisionLLM], nn.Module]] = {
     "vision_encoder": VisionEncoderGraph,
     "region_encoder": RegionEncoderGraph,
     "language_model": LanguageGraph,
-    **{name: partial(DecoderGraph, name=name) for name in PERCEPTION_PARTS},
+    **{
+        graph: partial(BackboneGraph if graph == part.backbone else DecoderGraph, part=part.name)
+        for graph, part in PERCEPTION_GRAPHS.items()
+    },
 }
 
 
@@ -225,7 +256,14 @@ def spec_of(model: VisionLLM, name: str) -> GraphSpec:
         return with_region_maps(spec)
     if spec.name == "prompt_mapper":
         return with_no_words(spec)
+    if name in PERCEPTION_GRAPHS:
+        return with_layers(spec, _find_decoder(model, PERCEPTION_GRAPHS[name].name).config.map_count)
     return with_layers(spec, model.llm.config.num_hidden_layers) if spec.is_layered else spec
+
+
+def _has_part(model: VisionLLM, graph: str) -> bool:
+    part = PERCEPTION_GRAPHS.get(graph)
+    return getattr(model, graph if part is None else part.name) is not None
 
 
 def list_graphs(model: VisionLLM) -> tuple[str, ...]:
@@ -234,7 +272,7 @@ def list_graphs(model: VisionLLM) -> tuple[str, ...]:
     Raises:
         CheckpointError: if a safety checker is missing though named.
     """
-    names = [name for name in _MODULES if name in CORE_GRAPHS or getattr(model, name) is not None]
+    names = [name for name in _MODULES if name in CORE_GRAPHS or _has_part(model, name)]
     for part in IMAGE_PARTS.values():
         network = getattr(model, part.name)
         if network is None:

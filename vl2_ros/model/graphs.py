@@ -24,7 +24,9 @@ class TensorSpec:
         axes: sizes or names of the axes.
         narrows: whether the float16 form of the graph has it as float16. All others keep their
             dtype, whatever the precision inside: they are small, and the caller need not know.
-        is_layered: whether there is one for each layer of the network, see `with_layers`.
+        is_layered: whether there is one for each layer of the language model, or for each map of a
+            decoder's image branch, see `with_layers`.
+        layer_axes: axes whose sizes differ from layer to layer.
     """
 
     name: str
@@ -32,6 +34,12 @@ class TensorSpec:
     axes: tuple[Axis, ...]
     narrows: bool = False
     is_layered: bool = False
+    layer_axes: tuple[str, ...] = ()
+
+    def take_layer(self, layer: int) -> TensorSpec:
+        """Return that of one layer: `maps` becomes `maps.0`, and its axis `map_h` `map_h.0`."""
+        axes = (f"{axis}.{layer}" if axis in self.layer_axes else axis for axis in self.axes)
+        return TensorSpec(f"{self.name}.{layer}", self.dtype, tuple(axes), self.narrows)
 
     def dtype_at(self, precision: str) -> str:
         """Return the dtype in the `float32` or `float16` form of the graph."""
@@ -67,7 +75,7 @@ class GraphSpec:
 
     @property
     def is_layered(self) -> bool:
-        """Return whether it has tensors for each layer of the network."""
+        """Return whether it has tensors for each layer or map of the network."""
         return any(one.is_layered for one in (*self.inputs, *self.outputs))
 
 
@@ -83,12 +91,18 @@ DYNAMIC_AXES: Mapping[str, str] = {
     "images": "rows of a denoising step: 1, 2 or 3 with guidance",
 }
 
+#: Axes of each map of a decoder's image branch, with its number behind: `map_h.0`.
+MAP_AXES = ("map_width", "map_h", "map_w")
+
 _TOLERANCE = {"float32": 1e-4, "float16": 2e-2}
 #: Precisions of weights that are whole numbers; activations stay floats.
 QUANTISED = ("int8", "int4")
 #: Their numbers differ; what counts beside these is the answers, which have a gate of their own.
 _LANGUAGE_TOLERANCE = {**_TOLERANCE, "int8": 8e-2, "int4": 4e-1}
 
+_MAPS = TensorSpec(
+    "maps", "float32", ("rows", *MAP_AXES), narrows=True, is_layered=True, layer_axes=MAP_AXES
+)
 _PIXELS = TensorSpec("pixels", "float32", ("rows", 3, "height", "width"))
 _PIXEL_MASK = TensorSpec("pixel_mask", "bool", ("rows", "height", "width"))
 _SUPER_LINK = TensorSpec("super_link", "float32", ("rows", "classes", "slots", "llm_width"))
@@ -145,10 +159,12 @@ GRAPHS: Mapping[str, GraphSpec] = {
             ),
             _LANGUAGE_TOLERANCE,
         ),
+        # The image branch of the detection decoder: what does not depend on the words.
+        GraphSpec("detection_backbone", (_PIXELS,), (_MAPS,), _TOLERANCE),
         # The product of mask_queries and mask_features is the mask logits.
         GraphSpec(
             "detection_decoder",
-            (_PIXELS, _PIXEL_MASK, _SUPER_LINK, _CLASS_MASK),
+            (_MAPS, _PIXEL_MASK, _SUPER_LINK, _CLASS_MASK),
             (
                 *(_PRED_LOGITS, _PRED_BOXES),
                 TensorSpec("mask_queries", "float32", ("rows", "queries", "mask_width")),
@@ -156,10 +172,11 @@ GRAPHS: Mapping[str, GraphSpec] = {
             ),
             _TOLERANCE,
         ),
+        GraphSpec("pose_backbone", (_PIXELS,), (_MAPS,), _TOLERANCE),
         GraphSpec(
             "pose_decoder",
             (
-                *(_PIXELS, _PIXEL_MASK, _SUPER_LINK, _CLASS_MASK),
+                *(_MAPS, _PIXEL_MASK, _SUPER_LINK, _CLASS_MASK),
                 TensorSpec("keypoint_link", "float32", ("rows", "keypoints", "slots", "llm_width")),
                 TensorSpec("keypoint_mask", "bool", ("rows", "keypoints")),
             ),
@@ -234,9 +251,9 @@ def with_layers(spec: GraphSpec, layers: int) -> GraphSpec:
 
     def spread(tensors: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
         return tuple(
-            replace(one, name=name, is_layered=False)
+            part
             for one in tensors
-            for name in (layer_names(one.name, layers) if one.is_layered else (one.name,))
+            for part in (map(one.take_layer, range(layers)) if one.is_layered else (one,))
         )
 
     if not spec.is_layered:
@@ -245,8 +262,14 @@ def with_layers(spec: GraphSpec, layers: int) -> GraphSpec:
 
 
 def match_layers(spec: GraphSpec, names: Iterable[str]) -> GraphSpec:
-    """Do `with_layers` for as many layers as the names of a file's inputs have, at least one."""
-    first = next((one.name for one in spec.inputs if one.is_layered), "")
+    """Do `with_layers` for as many layers as a file has, at least one.
+
+    Args:
+        spec: row of the table.
+        names: of the file's inputs and outputs.
+    """
+    tensors = (*spec.inputs, *spec.outputs)
+    first = next((one.name for one in tensors if one.is_layered), "")
     layers = sum(name.startswith(f"{first}.") for name in names)
     return with_layers(spec, max(1, layers))
 

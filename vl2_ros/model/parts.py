@@ -28,8 +28,8 @@ class Part:
     """One part of a network.
 
     Attributes:
-        name: attribute of `VisionLLM`, first name of its tensors, and name of its engine; it is
-            loaded alone under this name, and switched off by it.
+        name: attribute of `VisionLLM`, first name of its tensors, and name of its (last) engine;
+            it is loaded alone under this name, and switched off by it.
         config_field: field of `ModelConfig`, None or False where the network lacks the part.
         config: class of that field's value; None for a switch.
         graphs: those of `graphs.GRAPHS` that execute it.
@@ -39,6 +39,8 @@ class Part:
         image_kind: `generation` or `editing` for image generation and editing, else empty.
         release_switch: name of its switch in a released `config.json`.
         release_config: name of the object with its sizes there; empty for a switch alone.
+        backbone: of a perception decoder, the graph of its image branch; the other one is named as
+            the part.
         optional_graphs: those that some checkpoints with the part have.
         library: package that it needs besides those of every network.
         extra: what of vl2_ros brings that package.
@@ -54,6 +56,7 @@ class Part:
     query_table: str = ""
     read_from: str = ""
     image_kind: str = ""
+    backbone: str = ""
     optional_graphs: tuple[str, ...] = ()
     library: str = ""
     extra: str = ""
@@ -85,7 +88,8 @@ _ROWS = (
         "detection_decoder",
         config_field="detection",
         config=DetectionConfig,
-        graphs=("detection_decoder",),
+        graphs=("detection_backbone", "detection_decoder"),
+        backbone="detection_backbone",
         routes=(Route.DETECT, Route.GROUND, Route.SEGMENT),
         query_table="det",
         release_switch="use_gdino",
@@ -95,7 +99,8 @@ _ROWS = (
         "pose_decoder",
         config_field="pose",
         config=PoseConfig,
-        graphs=("pose_decoder",),
+        graphs=("pose_backbone", "pose_decoder"),
+        backbone="pose_backbone",
         routes=(Route.POSE,),
         query_table="pose",
         release_switch="use_unipose",
@@ -133,9 +138,13 @@ _ROWS = (
 
 #: Name -> row, in the order in which a network is made.
 PARTS: Mapping[str, Part] = {part.name: part for part in _ROWS}
-#: Decoders of things in images; each is one graph of the part's own name.
+#: Decoders of things in images.
 PERCEPTION_PARTS: Mapping[str, Part] = {
     name: part for name, part in PARTS.items() if part.routes and not part.image_kind
+}
+#: Graph of a perception decoder -> its part.
+PERCEPTION_GRAPHS: Mapping[str, Part] = {
+    graph: part for part in PERCEPTION_PARTS.values() for graph in part.graphs
 }
 #: Image generation and editing.
 IMAGE_PARTS: Mapping[str, Part] = {name: part for name, part in PARTS.items() if part.image_kind}

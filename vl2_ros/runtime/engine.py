@@ -89,6 +89,34 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PerceptionDecoder:
+    """The two engines of a perception decoder.
+
+    Attributes:
+        backbone: the image branch, pixels to maps: whatever the words, so its maps serve every
+            command about the image.
+        decoder: the rest, maps and words to what was found.
+    """
+
+    backbone: Engine
+    decoder: Engine
+
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
+        """Execute both once.
+
+        Args:
+            inputs: pixels, and those of the decoder but the maps, by name.
+            outputs: those of the decoder that are wanted; None for all.
+
+        Raises:
+            EngineError: as `Engine.run` does.
+        """
+        return self.decoder.run({**inputs, **self.backbone.run(inputs)}, outputs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LanguageStep:
     """The result of one call of the language model.
 
@@ -195,7 +223,7 @@ class Engines:
     Attributes:
         vision_encoder: serves every command with an image.
         language_model: serves every command.
-        decoders: perception part of `model.parts.PERCEPTION_PARTS` -> its engine.
+        decoders: perception part of `model.parts.PERCEPTION_PARTS` -> its engines.
         region_encoder: serves visual prompts.
         image_generators: one for GENERATE and one for EDIT.
         absent: part of the network -> why it is not loaded, where the reason is another than that
@@ -204,10 +232,20 @@ class Engines:
 
     vision_encoder: Engine
     language_model: LanguageModel
-    decoders: Mapping[str, Engine] = field(default_factory=dict)
+    decoders: Mapping[str, PerceptionDecoder] = field(default_factory=dict)
     region_encoder: Engine | None = field(default=None, kw_only=True)
     image_generators: Mapping[Route, ImageGenerator] = field(default_factory=dict, kw_only=True)
     absent: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+    @property
+    def graphs(self) -> tuple[Engine | LanguageModel, ...]:
+        """Return the engines that perceive and answer, without those that make images."""
+        decoders = self.decoders.values()
+        engines = (
+            *(self.vision_encoder, self.language_model, self.region_encoder),
+            *(engine for one in decoders for engine in (one.backbone, one.decoder)),
+        )
+        return tuple(engine for engine in engines if engine is not None)
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -221,16 +259,12 @@ class Engines:
     @property
     def identity(self) -> str:
         """Hash of the files of the engines, 16 digits; empty where a checkpoint runs on PyTorch."""
-        parts = (
-            *(self.vision_encoder, self.language_model, self.region_encoder),
-            *self.decoders.values(),
-            *self.image_generators.values(),
-        )
-        identities = "".join(part.info.identity for part in parts if part is not None)
+        parts = (*self.graphs, *self.image_generators.values())
+        identities = "".join(part.info.identity for part in parts)
         return hashlib.sha256(identities.encode()).hexdigest()[:16] if identities else ""
 
-    def find_decoder(self, route: Route) -> Engine:
-        """Return the engine of a perception route.
+    def find_decoder(self, route: Route) -> PerceptionDecoder:
+        """Return the engines of a perception route.
 
         Raises:
             RouteError: if there is none.

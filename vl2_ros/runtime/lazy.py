@@ -119,19 +119,26 @@ class LazyPart(Generic[T]):
         self._value, self.nbytes = None, 0
 
 
-class LazyEngine:
+class LazyEngine(Generic[T]):
     """An `Engine` whose part is loaded with its first run."""
 
-    def __init__(self, info: EngineInfo, part: LazyPart[Engine]) -> None:
-        """Store the part; `info` is that of its engine."""
+    def __init__(self, info: EngineInfo, part: LazyPart[T], pick: Callable[[T], Engine]) -> None:
+        """Load nothing yet.
+
+        Args:
+            info: of the engine.
+            part: has it, maybe among others.
+            pick: returns it.
+        """
         self.info = info
         self._part = part
+        self._pick = pick
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
     ) -> dict[str, Array]:
         """Execute the graph once; see `Engine.run`."""
-        return self._part.get().run(inputs, outputs)
+        return self._pick(self._part.get()).run(inputs, outputs)
 
 
 class LazyImageGenerator:

@@ -87,6 +87,20 @@ def name_swin(name: str) -> dict[str, Any]:
     }
 
 
+def find_stride(backbone: Mapping[str, Any], stage: str) -> int:
+    """Return how many pixels of the image one pixel of a stage such as `stage2` stands for.
+
+    Args:
+        backbone: fields of the backbone's config with `model_type`, as from `clean_backbone`.
+        stage: name of the stage.
+    """
+    doublings = int(stage.removeprefix("stage")) - 1
+    if backbone["model_type"] == "swin":
+        return int(backbone.get("patch_size", 4)) << doublings
+    # A convolution and a pooling of stride 2 come first.
+    return 4 << doublings + bool(backbone.get("downsample_in_first_stage", False))
+
+
 def declared_values(config: DataclassInstance) -> dict[str, Any]:
     """Return the fields of a decoder's config with JSON values brought to the declared types.
 

@@ -1,8 +1,11 @@
-"""Encode pixels and class conditions as one scene: the first half of both decoders."""
+"""Encode pixels and class conditions as one scene: the first half of both decoders.
+
+The image branch does not depend on the classes: its maps serve every command about an image.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +14,7 @@ from torch import Tensor, nn
 
 from vl2_ros.errors import InputError, ShapeError
 from vl2_ros.model.decoders.attention.feature_levels import FeatureLevels, ImageTokens
+from vl2_ros.model.decoders.backbone_config import find_stride
 from vl2_ros.model.decoders.prediction_heads import CastingMLP
 from vl2_ros.model.decoders.transformer import (
     TransformerSizes,
@@ -36,8 +40,16 @@ class SceneSizes(TransformerSizes, Protocol):
         """Backbone stages that become tokens, fine to coarse."""
 
     @property
+    def lateral_stages(self) -> tuple[str, ...]:
+        """Backbone stages that are read again behind the encoder, coarse to fine."""
+
+    @property
     def num_feature_levels(self) -> int:
         """Token levels."""
+
+    @property
+    def map_count(self) -> int:
+        """Maps of the image branch: token levels, then lateral stages."""
 
     @property
     def norm_groups(self) -> int:
@@ -66,7 +78,7 @@ class EncodedScene:
         raw_classes: (B, N, D) class features before it.
         classes: (B, N, D) class features after it.
         class_mask: (B, N) bool, the real classes, N at least 1.
-        maps: backbone maps by stage.
+        laterals: backbone maps of the lateral stages.
     """
 
     image: ImageTokens
@@ -74,7 +86,7 @@ class EncodedScene:
     raw_classes: Tensor
     classes: Tensor
     class_mask: Tensor
-    maps: Mapping[str, Tensor]
+    laterals: tuple[Tensor, ...]
 
 
 class SceneEncoder(nn.Module):
@@ -97,49 +109,69 @@ class SceneEncoder(nn.Module):
         self.text_projection = CastingMLP(config.l_hidden_size, width, width, 3)
         self.encoder = build_encoder(config)
 
-    def encode_scene(
-        self,
-        pixels: Tensor,
-        super_link: Tensor,
-        class_mask: Tensor,
-        pixel_mask: Tensor | None = None,
-    ) -> EncodedScene:
-        """Let an image and its classes exchange information.
+    def encode_image(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Run the image branch, which does not depend on the classes.
 
         Args:
             pixels: (B, 3, H, W) normalised images, padded on the right and the bottom with 0.
-            super_link: (B, N, K, C) states at the slots of each class, in answer order.
-            class_mask: (B, N) bool, true = real class; real ones come first.
-            pixel_mask: (B, H, W) bool, true = valid pixel; None when nothing is padded.
 
-        Raises:
-            InputError: if there are more classes than `max_text_len`.
-            ShapeError: if the tensors do not fit together.
+        Returns:
+            `map_count` maps: token levels (B, D, H_l, W_l), fine to coarse, then the backbone's
+            maps of the lateral stages, coarse to fine.
         """
-        self._check(pixels, super_link, class_mask, pixel_mask)
-        if pixel_mask is None:
-            pixel_mask = torch.ones_like(pixels[:, 0], dtype=torch.bool)
-        class_mask = class_mask.bool()
-        if not class_mask.shape[1]:
-            super_link = nn.functional.pad(super_link, (0, 0, 0, 0, 0, 1))
-            class_mask = nn.functional.pad(class_mask, (0, 1))
         pixels = pixels.to(self.levels.level_embed.dtype)
         if self.config.backbone_config["model_type"] == "resnet":
             # Convolutions and pooling are a quarter faster so on a CPU.
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         found = self.backbone(pixels).feature_maps
         maps = dict(zip(self.config.out_stages, found, strict=True))
-        image = self.levels([maps[stage] for stage in self.config.feature_stages], pixel_mask)
+        levels = self.levels.project([maps[stage] for stage in self.config.feature_stages])
+        return (*levels, *(maps[stage] for stage in self.config.lateral_stages))
+
+    def list_map_shapes(self, image_hw: tuple[int, int]) -> list[tuple[int, int, int]]:
+        """Return channels, height and width of each map that `encode_image` makes of an image."""
+        config = self.config
+        channels = dict(zip(config.out_stages, self.backbone.channels, strict=True))
+        strides = [find_stride(config.backbone_config, one) for one in config.feature_stages]
+        while len(strides) < config.num_feature_levels:
+            strides.append(2 * strides[-1])
+        maps = [(config.d_model, stride) for stride in strides]
+        for stage in config.lateral_stages:
+            maps.append((channels[stage], find_stride(config.backbone_config, stage)))
+        return [(width, *(-(-side // stride) for side in image_hw)) for width, stride in maps]
+
+    def encode_scene(
+        self, maps: Sequence[Tensor], super_link: Tensor, class_mask: Tensor, pixel_mask: Tensor
+    ) -> EncodedScene:
+        """Let an image and its classes exchange information.
+
+        Args:
+            maps: from `encode_image`.
+            super_link: (B, N, K, C) states at the slots of each class, in answer order.
+            class_mask: (B, N) bool, true = real class; real ones come first.
+            pixel_mask: (B, H, W) bool, true = valid pixel.
+
+        Raises:
+            InputError: if there are more classes than `max_text_len`.
+            ShapeError: if the tensors do not fit together.
+        """
+        assert len(maps) == self.config.map_count
+        self._check(maps[0].shape[0], super_link, class_mask)
+        class_mask = class_mask.bool()
+        if not class_mask.shape[1]:
+            super_link = nn.functional.pad(super_link, (0, 0, 0, 0, 0, 1))
+            class_mask = nn.functional.pad(class_mask, (0, 1))
+        dtype, count = self.levels.level_embed.dtype, self.config.num_feature_levels
+        levels, laterals = maps[:count], maps[count:]
+        image = self.levels([level.to(dtype) for level in levels], pixel_mask)
         raw_classes = self.text_projection(super_link).mean(2)
         tokens, classes = encode_classes(
             self.encoder, image, raw_classes, attended_classes(class_mask)
         )
-        return EncodedScene(image, tokens, raw_classes, classes, class_mask, maps)
+        laterals = tuple(lateral.to(dtype) for lateral in laterals)
+        return EncodedScene(image, tokens, raw_classes, classes, class_mask, laterals)
 
-    def _check(
-        self, pixels: Tensor, super_link: Tensor, class_mask: Tensor, pixel_mask: Tensor | None
-    ) -> None:
-        batch, _, height, width = pixels.shape
+    def _check(self, batch: int, super_link: Tensor, class_mask: Tensor) -> None:
         channels = self.config.l_hidden_size
         groups = (batch, class_mask.shape[1], super_link.shape[2], channels)
         if tuple(class_mask.shape) != groups[:2] or tuple(super_link.shape) != groups:
@@ -147,15 +179,27 @@ class SceneEncoder(nn.Module):
                 f"expected super_link (B, N, K, {channels}) and class_mask (B, N) "
                 f"for {batch} images, got {tuple(super_link.shape)} and {tuple(class_mask.shape)}"
             )
-        if pixel_mask is not None and tuple(pixel_mask.shape) != (batch, height, width):
-            raise ShapeError(
-                f"pixel_mask must be {(batch, height, width)}, got {tuple(pixel_mask.shape)}"
-            )
         if class_mask.shape[1] > self.config.max_text_len:
             raise InputError(
                 f"at most {self.config.max_text_len} classes fit in one call, got "
                 f"{class_mask.shape[1]}; split the list into several calls"
             )
+
+
+def complete_mask(pixels: Tensor, pixel_mask: Tensor | None) -> Tensor:
+    """Return the mask (B, H, W) of images (B, 3, H, W); all true where None says so.
+
+    Raises:
+        ShapeError: if it is of another shape than the images.
+    """
+    if pixel_mask is None:
+        return torch.ones_like(pixels[:, 0], dtype=torch.bool)
+    batch, _, height, width = pixels.shape
+    if tuple(pixel_mask.shape) != (batch, height, width):
+        raise ShapeError(
+            f"pixel_mask must be {(batch, height, width)}, got {tuple(pixel_mask.shape)}"
+        )
+    return pixel_mask
 
 
 def attended_classes(class_mask: Tensor) -> Tensor:

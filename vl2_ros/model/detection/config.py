@@ -166,6 +166,11 @@ class DetectionConfig:
         return self.d_model if self.mask_branch_width is None else self.mask_branch_width
 
     @property
+    def map_count(self) -> int:
+        """Maps of the image branch: token levels, then lateral stages."""
+        return self.num_feature_levels + len(self.lateral_stages)
+
+    @property
     def loss_weights(self) -> dict[str, float]:
         """Weight of each kind of loss."""
         return {

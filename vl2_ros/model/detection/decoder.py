@@ -21,7 +21,11 @@ from vl2_ros.model.decoders.masks.mask_branch import MaskBranch
 from vl2_ros.model.decoders.masks.mask_losses import PointSampler
 from vl2_ros.model.decoders.prediction_heads import ClassLogits, FloatMLP, inverse_sigmoid
 from vl2_ros.model.decoders.query_selection import QuerySelection, SelectedQueries
-from vl2_ros.model.decoders.scene_encoder import SceneEncoder, attended_classes
+from vl2_ros.model.decoders.scene_encoder import (
+    SceneEncoder,
+    attended_classes,
+    complete_mask,
+)
 from vl2_ros.model.decoders.set_losses import PredictionSets
 from vl2_ros.model.decoders.targets import ObjectTargets, TargetBatch
 from vl2_ros.model.decoders.transformer import build_decoder
@@ -83,7 +87,14 @@ class DetectionDecoder(SceneEncoder):
             InputError: if there are more classes than `max_text_len`.
             ShapeError: if the tensors do not fit together.
         """
-        scene = self.encode(pixels, super_link, class_mask, pixel_mask)
+        mask = complete_mask(pixels, pixel_mask)
+        return self.decode_maps(self.encode_image(pixels), super_link, class_mask, mask)
+
+    def decode_maps(
+        self, maps: Sequence[Tensor], super_link: Tensor, class_mask: Tensor, pixel_mask: Tensor
+    ) -> DetectionOutput:
+        """Detect in the maps of `encode_image`; the other arguments as in `forward`."""
+        scene = self.encode_maps(maps, super_link, class_mask, pixel_mask)
         states, references = self.decode(scene, self.select(scene))
         logits, boxes = self._predict(scene, states[:, -1:], references[:, -1:])
         logits = logits[0].masked_fill(~scene.class_mask[:, None], float("-inf"))
@@ -102,9 +113,15 @@ class DetectionDecoder(SceneEncoder):
         pixel_mask: Tensor | None = None,
     ) -> DetectionScene:
         """Run backbone, class projection, encoder and mask branch; arguments as in `forward`."""
-        scene = self.encode_scene(pixels, super_link, class_mask, pixel_mask)
-        laterals = [scene.maps[stage] for stage in self.config.lateral_stages]
-        features = self.mask_branch(scene.image.level_map(scene.tokens, 0), laterals)
+        mask = complete_mask(pixels, pixel_mask)
+        return self.encode_maps(self.encode_image(pixels), super_link, class_mask, mask)
+
+    def encode_maps(
+        self, maps: Sequence[Tensor], super_link: Tensor, class_mask: Tensor, pixel_mask: Tensor
+    ) -> DetectionScene:
+        """Do as `encode` behind the image branch; maps as from `encode_image`."""
+        scene = self.encode_scene(maps, super_link, class_mask, pixel_mask)
+        features = self.mask_branch(scene.image.level_map(scene.tokens, 0), scene.laterals)
         return DetectionScene.extend(scene, features)
 
     def select(self, scene: DetectionScene) -> SelectedQueries:

@@ -197,6 +197,16 @@ class PoseConfig:
         return self.feature_stages
 
     @property
+    def lateral_stages(self) -> tuple[str, ...]:
+        """Return none: there are no masks."""
+        return ()
+
+    @property
+    def map_count(self) -> int:
+        """Maps of the image branch: the token levels."""
+        return self.num_feature_levels
+
+    @property
     def loss_weights(self) -> dict[str, float]:
         """Weight of each kind of loss."""
         return {

@@ -22,7 +22,11 @@ from vl2_ros.model.decoders.denoising import (
 from vl2_ros.model.decoders.prediction_heads import CastingMLP, ClassLogits
 from vl2_ros.model.decoders.query_groups import QueryGroups
 from vl2_ros.model.decoders.query_selection import QuerySelection, SelectedQueries
-from vl2_ros.model.decoders.scene_encoder import SceneEncoder, attended_classes
+from vl2_ros.model.decoders.scene_encoder import (
+    SceneEncoder,
+    attended_classes,
+    complete_mask,
+)
 from vl2_ros.model.decoders.set_losses import PredictionSets
 from vl2_ros.model.decoders.transformer import build_decoder, run_decoder_layer
 from vl2_ros.model.pose.config import PoseConfig
@@ -73,9 +77,22 @@ class PoseDecoder(SceneEncoder):
             InputError: if there are too many classes or keypoints, or no keypoint.
             ShapeError: if the tensors do not fit together.
         """
-        scene = self.encode(
-            pixels, super_link, class_mask, keypoint_link, keypoint_mask, pixel_mask
-        )
+        mask = complete_mask(pixels, pixel_mask)
+        words = (super_link, class_mask, keypoint_link, keypoint_mask)
+        return self.decode_maps(self.encode_image(pixels), *words, mask)
+
+    def decode_maps(
+        self,
+        maps: Sequence[Tensor],
+        super_link: Tensor,
+        class_mask: Tensor,
+        keypoint_link: Tensor,
+        keypoint_mask: Tensor,
+        pixel_mask: Tensor,
+    ) -> PoseOutput:
+        """Find poses in the maps of `encode_image`; the other arguments as in `forward`."""
+        words = (super_link, class_mask, keypoint_link, keypoint_mask)
+        scene = self.encode_maps(maps, *words, pixel_mask)
         states = self.decode(scene, self.select(scene))
         _, entering, entering_points = states.split(states.groups.entering[-1])
         _, boxes, points = states.split(states.groups.states[-1])
@@ -98,7 +115,21 @@ class PoseDecoder(SceneEncoder):
         pixel_mask: Tensor | None = None,
     ) -> PoseScene:
         """Encode image, classes and keypoint names; arguments as in `forward`."""
-        self._check_keypoints(keypoint_link, keypoint_mask, pixels.shape[0])
+        mask = complete_mask(pixels, pixel_mask)
+        words = (super_link, class_mask, keypoint_link, keypoint_mask)
+        return self.encode_maps(self.encode_image(pixels), *words, mask)
+
+    def encode_maps(
+        self,
+        maps: Sequence[Tensor],
+        super_link: Tensor,
+        class_mask: Tensor,
+        keypoint_link: Tensor,
+        keypoint_mask: Tensor,
+        pixel_mask: Tensor,
+    ) -> PoseScene:
+        """Do as `encode` behind the image branch; maps as from `encode_image`."""
+        self._check_keypoints(keypoint_link, keypoint_mask, maps[0].shape[0])
         most = self.config.num_keypoints
         keypoint_link, keypoint_mask = keypoint_link[:, :most], keypoint_mask[:, :most].bool()
         keypoints = self.keypoint_projection(keypoint_link).mean(2)
@@ -108,7 +139,7 @@ class PoseDecoder(SceneEncoder):
             missing = most - keypoint_mask.shape[1]
             keypoints = nn.functional.pad(keypoints, (0, 0, 0, missing))
             keypoint_mask = nn.functional.pad(keypoint_mask, (0, missing))
-        scene = self.encode_scene(pixels, super_link, class_mask, pixel_mask)
+        scene = self.encode_scene(maps, super_link, class_mask, pixel_mask)
         return PoseScene.extend(scene, keypoints, keypoint_mask)
 
     def select(self, scene: PoseScene) -> SelectedQueries:

@@ -18,7 +18,7 @@ from vl2_ros.errors import EngineError
 from vl2_ros.geometry import box_iou
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.processing.results.detection import Selection, select_instances
-from vl2_ros.runtime.engine import Engine, to_numpy
+from vl2_ros.runtime.engine import Engine, PerceptionDecoder, to_numpy
 from vl2_ros.runtime.files.engine_files import EngineFile, EngineFiles
 from vl2_ros.runtime.language.graph_language import EmbeddingTables, load_embedding_tables
 from vl2_ros.runtime.language.speaking import BatchSpeaker, Prompt, Spoken
@@ -149,7 +149,7 @@ def _read_arrays(arrays: Mapping[str, np.ndarray]) -> AnswerScript:
 
 
 def compare_answers(
-    engine: Engine, source: EngineFile, files: EngineFiles, decoder: Engine | None
+    engine: Engine, source: EngineFile, files: EngineFiles, decoder: PerceptionDecoder | None
 ) -> Agreement:
     """Let an engine answer the stored commands of its graph.
 
@@ -197,7 +197,7 @@ def _routes_of(answer: Spoken, script: AnswerScript) -> list[str]:
 
 
 def _compare_boxes(
-    script: AnswerScript, given: Sequence[Spoken], decoder: Engine | None
+    script: AnswerScript, given: Sequence[Spoken], decoder: PerceptionDecoder | None
 ) -> tuple[int, int, float]:
     """Return instances, lost ones and the mean IoU of the others."""
     if decoder is None or not len(script.pixels):
@@ -223,7 +223,7 @@ def _compare_boxes(
 
 
 def _detect(
-    decoder: Engine,
+    decoder: PerceptionDecoder,
     script: AnswerScript,
     frame: int,
     states: Sequence[np.ndarray],

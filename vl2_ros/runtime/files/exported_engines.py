@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.parts import PERCEPTION_PARTS
-from vl2_ros.runtime.engine import Engine, Engines
+from vl2_ros.runtime.engine import Engine, Engines, PerceptionDecoder
 from vl2_ros.runtime.files.engine_files import EngineFile, EngineFiles
 from vl2_ros.runtime.language.graph_language import GraphLanguageModel, load_embedding_tables
 
@@ -34,7 +34,9 @@ def load_exported_engines(files: EngineFiles, tokens: TokenIds, load: LoadEngine
         vision_encoder=load(files.require("vision_encoder")),
         language_model=GraphLanguageModel(load(language), tables, (layers, heads, width)),
         decoders={
-            name: load(files.graphs[name]) for name in PERCEPTION_PARTS if name in files.graphs
+            name: PerceptionDecoder(load(files.require(part.backbone)), load(files.graphs[name]))
+            for name, part in PERCEPTION_PARTS.items()
+            if name in files.graphs
         },
         region_encoder=load(regions) if regions is not None else None,
     )

@@ -16,7 +16,7 @@ import numpy as np
 
 from vl2_ros.errors import EngineError
 from vl2_ros.model.graphs import GRAPHS, match_layers
-from vl2_ros.runtime.engine import Engine, to_numpy
+from vl2_ros.runtime.engine import Engine, PerceptionDecoder, to_numpy
 from vl2_ros.runtime.files.answer_gate import (
     MOST_LOST,
     MOST_MOVED,
@@ -108,7 +108,7 @@ def read_sample(path: Path, graph: str) -> Sample:
         ) from error
     inputs = {n.removeprefix(_INPUT): a for n, a in arrays.items() if n.startswith(_INPUT)}
     outputs = {n.removeprefix(_OUTPUT): a for n, a in arrays.items() if n.startswith(_OUTPUT)}
-    spec = match_layers(GRAPHS[graph], inputs)
+    spec = match_layers(GRAPHS[graph], (*inputs, *outputs))
     if set(inputs) != set(spec.input_names) or set(spec.output_names) - set(outputs):
         raise EngineError(
             f"{path} is no call of {graph}: expected {', '.join(spec.input_names)} and "
@@ -129,7 +129,9 @@ def measure_misses(engine: Engine, sample: Sample, precision: str) -> list[Outpu
     ]
 
 
-def measure_answers(engine: Engine, source: EngineFile, decoder: Engine | None) -> list[OutputMiss]:
+def measure_answers(
+    engine: Engine, source: EngineFile, decoder: PerceptionDecoder | None
+) -> list[OutputMiss]:
     """Let a quantised language model answer the commands that are stored beside its exported file.
 
     Args:

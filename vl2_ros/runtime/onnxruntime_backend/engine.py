@@ -2,7 +2,7 @@
 
 On the CPU inputs are read where they are and outputs are returned where they were written: no
 copies. On CUDA inputs are uploaded; outputs come to the host, but for the cache of the language
-model, which stays there.
+model and the maps of the decoders' images, which stay there.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _FOREIGN_ERRORS = (
     RuntimeError,
     ValueError,
 )
-#: Outputs that only the same graph reads again; they need not come to the host.
-_KEPT_OUTPUTS = ("keys.", "values.")
+#: Outputs that only engines read again; they need not come to the host.
+_KEPT_OUTPUTS = ("keys.", "values.", "maps.")
 #: Outputs beyond the graph table: for an encoder of regions, for guidance.
 _OPTIONAL_OUTPUTS = frozenset({"region_maps", "no_words"})
 _DTYPES: Mapping[str, np.dtype] = {
@@ -227,8 +227,8 @@ class OnnxEngine:
         file.check()
         self._session = _open_session(file, providers, options)
         inputs = {one.name: one for one in self._session.get_inputs()}
-        spec = self._spec = match_layers(GRAPHS[file.graph], inputs)
         names = [one.name for one in self._session.get_outputs()]
+        spec = self._spec = match_layers(GRAPHS[file.graph], (*inputs, *names))
         _check_graph(file, spec, inputs, names)
         self._dtypes = {name: _DTYPES[one.type] for name, one in inputs.items()}
         self._sizes = _fixed_sizes(spec, {name: one.shape for name, one in inputs.items()})

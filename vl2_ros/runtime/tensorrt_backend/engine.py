@@ -100,7 +100,7 @@ class TensorRTEngine:
         (TrustedPlans() if trusted is None else trusted).require(file.sha256, file.path)
         self._load(plan, file)
         names = self._list_tensors()
-        self._spec = match_layers(GRAPHS[file.graph], names[0])
+        self._spec = match_layers(GRAPHS[file.graph], (*names[0], *names[1]))
         self._check_graph(file, *names)
         self._dtypes = {name: self._find_dtype(name) for name in (*names[0], *names[1])}
         self._ranges = self._read_ranges()

@@ -16,8 +16,9 @@ from vl2_ros.errors import EngineError
 from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import GraphSpec
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import PERCEPTION_PARTS
 from vl2_ros.runtime.cuda_graphs import GraphReplay
-from vl2_ros.runtime.engine import Array, EngineInfo, LanguageStep, Prefix
+from vl2_ros.runtime.engine import Array, EngineInfo, LanguageStep, PerceptionDecoder, Prefix
 from vl2_ros.runtime.graph_inputs import check_graph_inputs
 from vl2_ros.runtime.torch_backend.memory import explain_shortage
 
@@ -98,6 +99,16 @@ def make_engine(
     if cuda_graphs and device.type == "cuda":
         module = GraphReplay(module)
     return TorchEngine(spec_of(model, name), module, device)
+
+
+def make_decoder(
+    model: VisionLLM, part: str, device: torch.device, *, cuda_graphs: bool = False
+) -> PerceptionDecoder:
+    """Wrap a perception decoder of a network; arguments and errors are those of `make_engine`."""
+    graphs = (PERCEPTION_PARTS[part].backbone, part)
+    return PerceptionDecoder(
+        *(make_engine(model, graph, device, cuda_graphs=cuda_graphs) for graph in graphs)
+    )
 
 
 class TorchLanguageSession:

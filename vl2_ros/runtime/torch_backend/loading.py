@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,18 +22,23 @@ from vl2_ros.model.checkpoint.config import CheckpointConfig, read_checkpoint_co
 from vl2_ros.model.checkpoint.folder import load_model, load_part
 from vl2_ros.model.checkpoint.opening import Progress
 from vl2_ros.model.checkpoint.sizes import StoredSizes, count_stored
+from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.diffusion.folder import DiffusionFolder
-from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.graphs import GRAPHS, with_layers
 from vl2_ros.model.parts import IMAGE_PARTS, PERCEPTION_PARTS, check_part_names
 from vl2_ros.runtime.engine import (
-    Engine,
     EngineInfo,
     Engines,
     ImageGenerator,
+    PerceptionDecoder,
     explain_switched_off,
 )
 from vl2_ros.runtime.lazy import LazyEngine, LazyImageGenerator, LazyPart, PartMemory
-from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
+from vl2_ros.runtime.torch_backend.engine import (
+    TorchLanguageModel,
+    make_decoder,
+    make_engine,
+)
 from vl2_ros.runtime.torch_backend.memory import (
     Demand,
     LargestInput,
@@ -131,13 +137,13 @@ def load_torch_engines(
     memory = PartMemory(budget_bytes, release_memory)
     parts = _LaterParts(weights, target, memory, cuda_graphs)
     parts.expect(choice.later, config.folders, sizes)
-    decoders: dict[str, Engine] = {}
+    decoders: dict[str, PerceptionDecoder] = {}
     for name in PERCEPTION_PARTS:
         if name in choice.later:
-            decoders[name] = parts.make_engine(name)
+            decoders[name] = parts.make_decoder(name, config.model)
         elif name in choice.now:
             model.get_submodule(name).float()
-            decoders[name] = make_engine(model, name, target, cuda_graphs=cuda_graphs)
+            decoders[name] = make_decoder(model, name, target, cuda_graphs=cuda_graphs)
     regions = "region_encoder" in choice.now
     return Engines(
         vision_encoder=make_engine(model, "vision_encoder", target, cuda_graphs=cuda_graphs),
@@ -228,15 +234,20 @@ class _LaterParts:
                 size += _checker_bytes(folders[name]) / (2 if is_half else 1)
             self._expected[name] = int(size)
 
-    def make_engine(self, name: str) -> LazyEngine:
-        def load() -> tuple[Engine, int]:
+    def make_decoder(self, name: str, config: ModelConfig) -> PerceptionDecoder:
+        def load() -> tuple[PerceptionDecoder, int]:
             decoder = self._load_part(name, torch.float32)
-            # The graph looks at this attribute of a whole network only.
+            # The graphs look at this attribute of a whole network only.
             holder: Any = SimpleNamespace(**{name: decoder})
-            engine = make_engine(holder, name, self._device, cuda_graphs=self._cuda_graphs)
-            return engine, count_bytes(decoder)
+            made = make_decoder(holder, name, self._device, cuda_graphs=self._cuda_graphs)
+            return made, count_bytes(decoder)
 
-        return LazyEngine(self._describe(name), self._part(name, load))
+        row, part = PERCEPTION_PARTS[name], self._part(name, load)
+        maps = getattr(config, row.config_field).map_count
+        return PerceptionDecoder(
+            LazyEngine(self._describe(row.backbone, maps), part, attrgetter("backbone")),
+            LazyEngine(self._describe(name, maps), part, attrgetter("decoder")),
+        )
 
     def make_generators(self, names: Collection[str]) -> dict[Route, ImageGenerator]:
         return {
@@ -278,8 +289,8 @@ class _LaterParts:
     def _part(self, name: str, load: Any) -> LazyPart[Any]:
         return LazyPart(name, load, self._memory, self._expected[name])
 
-    def _describe(self, graph: str) -> EngineInfo:
-        spec = GRAPHS[graph]
+    def _describe(self, graph: str, layers: int = 0) -> EngineInfo:
+        spec = with_layers(GRAPHS[graph], layers)
         return EngineInfo(graph, "torch", str(self._device), spec.input_names, spec.output_names)
 
 

@@ -107,14 +107,13 @@ class FeatureLevels(nn.Module):
             SimpleNamespace(d_model=width, positional_embedding_temperature=temperature)
         )
 
-    def forward(self, maps: Sequence[Tensor], pixel_mask: Tensor) -> ImageTokens:
+    def forward(self, levels: Sequence[Tensor], pixel_mask: Tensor) -> ImageTokens:
         """Build the token sequence.
 
         Args:
-            maps: backbone maps, fine to coarse.
+            levels: L maps (B, D, H_l, W_l) from `project`.
             pixel_mask: (B, H, W) bool, true = valid pixel.
         """
-        levels = self._project(maps)
         masks = [resize_mask(pixel_mask, level.shape[-2:]) for level in levels]
         positions = [
             self._position(mask, mask).flatten(2).transpose(1, 2) + self.level_embed[index].float()
@@ -128,7 +127,8 @@ class FeatureLevels(nn.Module):
             level_sizes=tuple((level.shape[-2], level.shape[-1]) for level in levels),
         )
 
-    def _project(self, maps: Sequence[Tensor]) -> list[Tensor]:
+    def project(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return L maps (B, D, H_l, W_l) of the backbone's maps, fine to coarse."""
         levels: list[Tensor] = []
         for index, projection in enumerate(self.projections):
             if index < len(maps):
