@@ -12,7 +12,8 @@ from vl2_ros.flow.engine_ranges import fit_processing, most_of
 from vl2_ros.flow.prompt_features import PromptInputs, encode_features
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.prompt_length import measure_prompts
-from vl2_ros.runtime.engine import EngineInfo, Engines, Ranges
+from vl2_ros.model.parts import PERCEPTION_PARTS
+from vl2_ros.runtime.engine import EngineInfo, Engines, PerceptionDecoder, Ranges
 
 CONFIG = ProcessingConfig(vision_side=56, vision_tokens=100)
 WIDE: dict[str, Ranges] = {
@@ -34,7 +35,11 @@ def make_engines(**ranges: Ranges) -> Engines:
     return Engines(
         made["vision_encoder"],
         made["language_model"],
-        {name: one for name, one in made.items() if name.endswith("decoder")},
+        {
+            name: PerceptionDecoder(make_engine(PERCEPTION_PARTS[name].backbone, ()), one)
+            for name, one in made.items()
+            if name in PERCEPTION_PARTS
+        },
         region_encoder=made.get("region_encoder"),
     )
 

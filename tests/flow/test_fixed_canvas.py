@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.flow.see_through import put_behind_image
 from tests.runtime.onnxruntime_backend.onnx_files import read_one, write_decoder
 from tests.runtime.tensorrt_backend.fake_tensorrt import VERSIONS, install
 from tests.runtime.tensorrt_backend.test_tensorrt_engine import build, load
@@ -21,6 +22,7 @@ CONFIG = ProcessingConfig(
     decoder_short=80, decoder_long=133, decoder_multiple=32, segment_short=51, segment_long=204
 )
 CANVAS = (80, 134)
+SIDES = ("height", "width", "map_h.0", "map_w.0")
 SIZES = [
     *((480, 640), (720, 1280), (1080, 1920), (1200, 1600), (640, 480), (1280, 720)),
     *((500, 500), (376, 1241), (64, 2000), (2000, 64), (1, 1), (1, 300)),
@@ -34,7 +36,7 @@ CONDITIONS = [
 def assert_whole_frame_is_found(engine, hw: tuple[int, int]) -> None:
     """One box and one mask, both of the whole frame in camera pixels."""
     frame = Frame(np.full((*hw, 3), 90, np.uint8))
-    engines = Engines(None, None, {"detection_decoder": engine})
+    engines = Engines(None, None, put_behind_image(engine))
     for branch in decode_branches(engines, CONFIG, frame, CONDITIONS, LIMITS):
         (box,), (mask,) = branch.detections.boxes_xyxy, branch.detections.masks
         np.testing.assert_allclose(box, [0, 0, hw[1], hw[0]], atol=1e-3)
@@ -75,8 +77,8 @@ def test_a_plan_may_have_a_range_for_each_aspect(tmp_path, monkeypatch, version)
     trt = install(monkeypatch, version)
     short, long = (64, 64, 96), (96, 128, 160)
     shapes = [
-        {"classes": (1, 1, 4), "height": short, "width": long},
-        {"classes": (1, 1, 4), "height": long, "width": short},
+        {"classes": (1, 1, 4), **dict(zip(SIDES, sides, strict=True))}
+        for sides in ((short, long) * 2, (long, short) * 2)
     ]
     path = write_decoder(tmp_path / "d.onnx")
     engine = load(trt, build(trt, path, "detection_decoder", shapes))

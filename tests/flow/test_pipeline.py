@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.flow.see_through import put_behind_image
 from vl2_ros.errors import EngineError, InputError, RouteError
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.processing.calibration import Calibration, Domain
@@ -111,7 +112,7 @@ def frame():
 
 def make_pipeline(tokenizer, answer, decoder=None):
     script = [*tokenizer.encode(answer), tokenizer.tokens.eos]
-    decoders = {} if decoder is None else {decoder.info.graph: decoder}
+    decoders = {} if decoder is None else put_behind_image(decoder)
     engines = Engines(VisionEncoder(), LanguageModel(script, tokenizer.vocab_size), decoders)
     return Pipeline(engines, tokenizer, CONFIG)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.flow.see_through import put_behind_image
 from tests.flow.test_pipeline import CONFIG, WIDTH, DetectionDecoder, LanguageModel, VisionEncoder
 from tests.runtime.diffusion.diffusion_parts import SLOTS, make_generator, make_parts
 from vl2_ros.errors import InputError, RouteError
@@ -73,7 +74,7 @@ def make_pipeline(tokenizer, answer, *, detection=None, generators=(), absent=No
     engines = Engines(
         CountingVision(),
         LanguageModel(script, tokenizer.vocab_size),
-        {} if detection is None else {detection.info.graph: detection},
+        {} if detection is None else put_behind_image(detection),
         image_generators={one.route: one for one in generators},
         absent=absent or {},
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.flow.see_through import put_behind_image
 from tests.flow.test_pipeline import CONFIG, WIDTH, DetectionDecoder, LanguageModel, VisionEncoder
 from vl2_ros.errors import ConfigError, EngineError, InputError, RouteError
 from vl2_ros.flow.pipeline import Pipeline
@@ -17,7 +18,7 @@ from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep, to_numpy
-from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
+from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_decoder, make_engine
 from vl2_ros.structures import Command, Frame, Route
 
 CAT = "I found: cat[DET]. The keypoints are here: left ear[POSE], nose[POSE]."
@@ -60,7 +61,7 @@ def frame():
 def make_pipeline(tokenizer, answer, pose=None, detection=None, config=CONFIG):
     script = [*tokenizer.encode(answer), tokenizer.tokens.eos]
     language = LanguageModel(script, tokenizer.vocab_size)
-    decoders = {one.info.graph: one for one in (detection, pose) if one is not None}
+    decoders = put_behind_image(*(one for one in (detection, pose) if one is not None))
     return Pipeline(Engines(VisionEncoder(), language, decoders), tokenizer, config)
 
 
@@ -253,7 +254,7 @@ def test_sentence_ends_in_keypoints_at_hand_computed_places(network, tokenizer):
     engines = Engines(
         make_engine(network, "vision_encoder", device),
         ForcedLanguageModel(network, script),
-        {"pose_decoder": make_engine(network, "pose_decoder", device)},
+        {"pose_decoder": make_decoder(network, "pose_decoder", device)},
     )
     pipeline = Pipeline(engines, tokenizer, NETWORK_CONFIG)
     rgb = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH_PX, 3), np.uint8)

@@ -106,7 +106,10 @@ def test_decoder_graphs_take_their_inputs_in_the_order_of_the_table():
         "class_mask": torch.tensor([[True, True, False], [True, True, True]]),
     }
     spec = spec_of(model, "detection_decoder")
-    outputs = build_graph(model, spec.name)(*(given[name] for name in spec.input_names))
+    maps = build_graph(model, "detection_backbone")(given["pixels"])
+    names = spec_of(model, "detection_backbone").output_names
+    inputs = given | dict(zip(names, maps, strict=True))
+    outputs = build_graph(model, spec.name)(*(inputs[name] for name in spec.input_names))
     expected = model.detection_decoder(**given)
     for name, output in zip(spec.output_names, outputs, strict=True):
         torch.testing.assert_close(output, getattr(expected, name), rtol=0, atol=0)
@@ -114,7 +117,8 @@ def test_decoder_graphs_take_their_inputs_in_the_order_of_the_table():
 
 def test_a_part_that_the_network_lacks_is_named():
     model = make_model(use_region_encoder=False)
-    assert list_graphs(model) == ("vision_encoder", "language_model", "detection_decoder")
+    decoder = ("detection_backbone", "detection_decoder")
+    assert list_graphs(model) == ("vision_encoder", "language_model", *decoder)
     with pytest.raises(ConfigError, match="no region encoder"):
         build_graph(model, "region_encoder")
     with pytest.raises(ConfigError, match="no pose decoder"):

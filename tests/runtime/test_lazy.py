@@ -97,7 +97,8 @@ def test_an_engine_loads_with_its_first_run():
             return {"y": inputs["x"] * 2}
 
     loader = Loader(Doubling())
-    engine = LazyEngine(INFO, loader.make_part("detection_decoder", PartMemory()))
+    part = loader.make_part("detection_decoder", PartMemory())
+    engine = LazyEngine(INFO, part, lambda loaded: loaded)
     assert engine.info is INFO and loader.loads == 0
     assert engine.run({"x": np.ones(2)})["y"].tolist() == [2, 2]
     engine.run({"x": np.ones(2)})

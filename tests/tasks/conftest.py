@@ -14,7 +14,10 @@ def shared_network(json_tokenizer: Tokenizer) -> Network:
 @pytest.fixture
 def network(shared_network: Network) -> Network:
     """The network, with nothing recorded and nothing set."""
-    for part in (shared_network.decoder, shared_network.regions, shared_network.vision):
+    for part in (
+        *(shared_network.backbone, shared_network.decoder),
+        *(shared_network.regions, shared_network.vision),
+    ):
         part.calls.clear()
         part.changes = {}
     return shared_network

@@ -19,10 +19,11 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer
-from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep, Prefix
+from vl2_ros.runtime.engine import EngineInfo, Engines, LanguageStep, PerceptionDecoder, Prefix
 from vl2_ros.runtime.torch_backend.engine import (
     TorchLanguageModel,
     TorchLanguageSession,
+    make_decoder,
     make_engine,
 )
 from vl2_ros.structures import Frame
@@ -101,7 +102,8 @@ class Network:
     Attributes:
         script: ids that the next answers consist of.
         fed: of each call of the language model: ids, image tokens, region features, hidden states.
-        decoder: the detection decoder, recorded.
+        decoder: the detection decoder behind its image branch, recorded.
+        backbone: the image branch, recorded.
         regions: the region encoder, recorded.
     """
 
@@ -114,7 +116,8 @@ class Network:
         self.script: list[int] = []
         self.fed: list[tuple[Any, ...]] = []
         self.language = TorchLanguageModel(self.model, CPU)
-        self.decoder = Recorded(make_engine(self.model, "detection_decoder", CPU))
+        parts = make_decoder(self.model, "detection_decoder", CPU)
+        self.backbone, self.decoder = Recorded(parts.backbone), Recorded(parts.decoder)
         self.regions = Recorded(make_engine(self.model, "region_encoder", CPU))
         self.vision = Recorded(make_engine(self.model, "vision_encoder", CPU))
 
@@ -133,7 +136,7 @@ class Network:
         return Pipeline(self.engines(), self.tokenizer, config)
 
     def engines(self) -> Engines:
-        decoders = {"detection_decoder": self.decoder}
+        decoders = {"detection_decoder": PerceptionDecoder(self.backbone, self.decoder)}
         return Engines(self.vision, self, decoders, region_encoder=self.regions)
 
     def see(

@@ -105,7 +105,7 @@ def test_sentence_becomes_the_trained_question_and_the_answer_a_result(network, 
 
     inputs, _ = network.decoder.calls[0]
     assert inputs["super_link"].shape == (1, len(phrases), 4, 64)
-    assert inputs["pixels"].shape == (1, 3, 64, 96)
+    assert network.backbone.calls[0][0]["pixels"].shape == (1, 3, 64, 96)
     assert inputs["pixel_mask"].sum() == 60 * 90
     # The states at the slots, four after each routing token, in the order of the answer.
     routed = [hidden[1:] for ids, _, _, hidden in network.fed[1:] if len(ids) == 5]
@@ -144,7 +144,7 @@ def test_a_image_that_stands_upright_swaps_no_axis(network):
     pipeline = network.pipeline("I found: mug[DET], bowl[DET].")
     result = pipeline.answer(make_frame(501, 333), Command("find the mug and the bowl"))
     inputs, _ = network.decoder.calls[0]
-    assert inputs["pixels"].shape == (1, 3, 96, 64)
+    assert network.backbone.calls[0][0]["pixels"].shape == (1, 3, 96, 64)
     found = result.branches[0].detections
     # The second is cut at the left and the lower border: -.1 to .3, .7 to 1.1.
     expected = [(166.5, 0, 333, 250.5), (0, 350.7, 99.9, 501)]
@@ -182,7 +182,7 @@ def test_semantic_images_have_a_size_of_their_own(network):
     pipeline = network.pipeline("mug[DET]. road[SEG]", config)
     result = pipeline.answer(make_frame(*ODD_HW), Command("do both"))
     assert result.routes == (D, S)
-    shapes = [inputs["pixels"].shape for inputs, _ in network.decoder.calls]
+    shapes = [inputs["pixels"].shape for inputs, _ in network.backbone.calls]
     # 32 / 333 * 501 = 48.14
     assert shapes == [(1, 3, 64, 96), (1, 3, 32, 64)]
 

@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from vl2_ros.errors import InputError
-from vl2_ros.geometry import Letterbox
+from vl2_ros.flow.encoded_image import encode_image
+from vl2_ros.flow.frame_memory import FrameMemory
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.images.preprocess import preprocess_decoder, preprocess_pose
 from vl2_ros.processing.results.detection_branch import InstanceLimits, make_branch
 from vl2_ros.processing.results.pose import find_pose_request, make_poses
 from vl2_ros.runtime.engine import Array, Engines, to_numpy
@@ -32,15 +32,6 @@ class Condition:
 
 #: What the detection decoder is asked for where no mask is wanted.
 _WITHOUT_MASKS = ("pred_logits", "pred_boxes")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _DecoderImage:
-    """The frame as input of the detection decoder; made once, used by every route."""
-
-    pixels: np.ndarray
-    pixel_mask: np.ndarray
-    letterbox: Letterbox
 
 
 class _HostArrays(Mapping[str, np.ndarray]):
@@ -73,7 +64,7 @@ class _Look:
     config: ProcessingConfig
     frame: Frame
     limits: InstanceLimits
-    images: dict[ProcessingConfig, _DecoderImage] = field(default_factory=dict)
+    memory: FrameMemory
 
 
 #: Makes the branch of a route from its conditions, in the order of the answer.
@@ -86,6 +77,7 @@ def decode_branches(
     frame: Frame | None,
     conditions: Sequence[Condition],
     limits: InstanceLimits,
+    memory: FrameMemory | None = None,
 ) -> list[Branch]:
     """Find what an answer names; routes that generate images are not handled here.
 
@@ -95,6 +87,7 @@ def decode_branches(
         frame: the image.
         conditions: in the order of the answer.
         limits: which instances are kept.
+        memory: what was computed about the frame; None: nothing, and nothing is kept.
 
     Returns:
         one branch per route, in the order of first use; objects whose pose is requested are found
@@ -110,7 +103,7 @@ def decode_branches(
         raise InputError(
             f"the answer looks for {conditions[0].phrase!r} and there is no image; give one"
         )
-    look = _Look(engines, config, frame, limits)
+    look = _Look(engines, config, frame, limits, FrameMemory() if memory is None else memory)
     return [BRANCHES[route](look, route, group) for route, group in asked.items()]
 
 
@@ -138,15 +131,10 @@ def _detect(
     look: _Look, sized: ProcessingConfig, route: Route, asked: Sequence[Condition]
 ) -> Branch:
     decoder = look.engines.find_decoder(route)
-    # Routes that use the image at the same size share it.
-    if sized not in look.images:
-        made = preprocess_decoder(look.frame, sized, decoder.info.canvases)
-        look.images[sized] = _DecoderImage(*made)
-    image = look.images[sized]
-    output = decoder.run(
+    image = encode_image(decoder, route, sized, look.frame, look.memory)
+    output = decoder.decoder.run(
         {
-            "pixels": image.pixels[None],
-            "pixel_mask": image.pixel_mask[None],
+            **image.inputs,
             "super_link": _stack(asked),
             "class_mask": np.ones((1, len(asked)), dtype=np.bool_),
         },
@@ -162,11 +150,10 @@ def _find_poses(look: _Look, route: Route, asked: Sequence[Condition]) -> Branch
     decoder = look.engines.find_decoder(route)
     objects = [condition for condition in asked if condition.route is not route]
     keypoints = [condition for condition in asked if condition.route is route]
-    pixels, pixel_mask, letterbox = preprocess_pose(look.frame, look.config, decoder.info.canvases)
-    output = decoder.run(
+    image = encode_image(decoder, route, look.config, look.frame, look.memory)
+    output = decoder.decoder.run(
         {
-            "pixels": pixels[None],
-            "pixel_mask": pixel_mask[None],
+            **image.inputs,
             "super_link": _stack(objects),
             "class_mask": np.ones((1, len(objects)), dtype=np.bool_),
             "keypoint_link": _stack(keypoints),
@@ -181,7 +168,7 @@ def _find_poses(look: _Look, route: Route, asked: Sequence[Condition]) -> Branch
         raw["pred_keypoints"],
         objects=phrases,
         keypoints=[condition.phrase for condition in keypoints],
-        frame_hw=letterbox.frame_hw,
+        frame_hw=image.letterbox.frame_hw,
         top_k=look.limits.max_instances,
         score_threshold=look.limits.score_threshold,
         nms_oks=look.limits.nms_oks,

@@ -160,10 +160,12 @@ class Pipeline:
         """
         clock, was = _Clock(), read_memory(memory)
         mode = command.watching.mode or self._default_mode
+        # Plain answers neither use nor leave anything beyond themselves.
+        seen = FrameMemory() if mode is WatchMode.PLAIN else self._frame_memory
         yield clock.enter("preprocess")
         known = find_answer(frame, command, mode, was)
         if known is None:
-            spoken = yield from self._speak(frame, command, mode, was, clock)
+            spoken = yield from self._speak(frame, command, mode, was, seen, clock)
         else:
             # In the mode AUTO the scene is the same; else the frame is a new one altogether.
             in_domain = known.in_domain if mode is WatchMode.AUTO else None
@@ -171,7 +173,9 @@ class Pipeline:
         limits = InstanceLimits(
             command.score_threshold, command.max_instances, single=spoken.single
         )
-        branches, images = yield from self._decode(frame, command, spoken.conditions, limits, clock)
+        branches, images = yield from self._decode(
+            frame, command, spoken.conditions, limits, seen, clock
+        )
         branches, tracks = remember_tracks(frame, command, branches, was)
         clock.leave()
         yield ResultEvent(
@@ -202,6 +206,7 @@ class Pipeline:
         command: Command,
         mode: WatchMode,
         was: WatchMemory,
+        seen: FrameMemory,
         clock: _Clock,
     ) -> Generator[Event, None, SpokenAnswer]:
         """Have the language model answer about this frame."""
@@ -209,9 +214,9 @@ class Pipeline:
         shared = None if mode is WatchMode.PLAIN else frame
         prompt = write_prompt(frame, command, self.processing, self.info.routes)
         check_regions(prompt, self.engines)
-        inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
+        inputs = prepare_prompt(prompt, self.tokenizer, self.processing, seen)
         yield clock.enter("vision")
-        features = encode_features(inputs, self.engines)
+        features = encode_features(inputs, self.engines, seen)
         yield clock.enter("language")
         if prompt.format.answer is None:
             draft = find_draft(command, mode, was)
@@ -249,6 +254,7 @@ class Pipeline:
         command: Command,
         conditions: Sequence[Condition],
         limits: InstanceLimits,
+        seen: FrameMemory,
         clock: _Clock,
     ) -> Generator[Event, None, tuple[tuple[Branch, ...], tuple[GeneratedImage, ...]]]:
         """Run the decoders and generators that the answer opened."""
@@ -260,7 +266,7 @@ class Pipeline:
         images: tuple[GeneratedImage, ...] = ()
         if sought:
             yield clock.enter("detection")
-            branches = decode_branches(self.engines, self.processing, frame, sought, limits)
+            branches = decode_branches(self.engines, self.processing, frame, sought, limits, seen)
         if wanted:
             yield clock.enter("diffusion")
             images = yield from make_images(self.engines, frame, wanted, command.image_options)
@@ -376,6 +382,8 @@ class Pipeline:
     ) -> Branch:
         """Read one question and its answer, a phrase for each routing token, in one pass."""
         prompt = CommandPrompt(TaskFormat(*conversation, phrases), (frame,))
-        inputs = prepare_prompt(prompt, self.tokenizer, self.processing)
-        known = self._speaker.read(prompt, inputs.ids, encode_features(inputs, self.engines))
-        return decode_branches(self.engines, self.processing, frame, known.conditions, limits)[0]
+        inputs = prepare_prompt(prompt, self.tokenizer, self.processing, self._frame_memory)
+        features = encode_features(inputs, self.engines, self._frame_memory)
+        known = self._speaker.read(prompt, inputs.ids, features)
+        engines, seen = self.engines, self._frame_memory
+        return decode_branches(engines, self.processing, frame, known.conditions, limits, seen)[0]

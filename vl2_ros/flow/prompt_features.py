@@ -11,6 +11,7 @@ import numpy as np
 
 from vl2_ros.errors import InputError
 from vl2_ros.flow.engine_ranges import most_of
+from vl2_ros.flow.frame_memory import FrameMemory
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.images.preprocess import count_tiles, preprocess_vision
 from vl2_ros.processing.images.regions import preprocess_region_square
@@ -18,6 +19,7 @@ from vl2_ros.processing.language.command_prompt import CommandPrompt
 from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.runtime.engine import Array, Engines
+from vl2_ros.structures import Frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,12 +31,17 @@ class PromptInputs:
         pixels: (n, 3, S, S) tiles of all images.
         tile_index: (R,) int64, the tile that each region lies on: the last of its image.
         region_masks: (R, S, S) float32 of 0 and 1, or None.
+        frame: the only image, whose features serve further commands about it; None where there
+            is none, or more than one.
+        is_squashed: whether tiles show the whole image, squashed, as regions need it.
     """
 
     ids: np.ndarray
     pixels: np.ndarray
     tile_index: np.ndarray
     region_masks: np.ndarray | None
+    frame: Frame | None
+    is_squashed: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,9 +58,18 @@ class PromptFeatures:
 
 
 def prepare_prompt(
-    prompt: CommandPrompt, tokenizer: Tokenizer, config: ProcessingConfig
+    prompt: CommandPrompt,
+    tokenizer: Tokenizer,
+    config: ProcessingConfig,
+    memory: FrameMemory | None = None,
 ) -> PromptInputs:
     """Turn a prompt into ids and pixels.
+
+    Args:
+        prompt: the prompt.
+        tokenizer: of the checkpoint.
+        config: how images are cut.
+        memory: what was computed about its only image; None: nothing, and nothing is kept.
 
     Raises:
         InputError: if it is longer than the model accepts, or an image is too long and thin.
@@ -62,15 +78,23 @@ def prepare_prompt(
     rounds = [(prompt.format.question, prompt.format.answer)]
     ids, _ = encode_conversation(rounds, tokenizer, config, tile_counts=tiles)
     # Regions lie on the whole image, so nothing of it may be cut off or padded.
-    if prompt.region_frames and config.aspect != "anyres":
-        pixels = [preprocess_region_square(frame, config)[None] for frame in prompt.frames]
-    else:
-        pixels = [preprocess_vision(frame, config) for frame in prompt.frames]
+    is_squashed = bool(prompt.region_frames) and config.aspect != "anyres"
+
+    def make_tiles() -> np.ndarray:
+        if is_squashed:
+            made = [preprocess_region_square(frame, config)[None] for frame in prompt.frames]
+        else:
+            made = [preprocess_vision(frame, config) for frame in prompt.frames]
+        # The first one only gives the shape of the tiles where there is no image.
+        nothing = np.zeros((0, 3, config.vision_side, config.vision_side), np.float32)
+        return np.concatenate([nothing, *made])
+
+    frame = prompt.frames[0] if len(prompt.frames) == 1 else None
+    memory = FrameMemory() if memory is None else memory
+    pixels = memory.get(frame, ("tiles", is_squashed), make_tiles)
     last_tiles = np.cumsum(tiles, dtype=np.int64) - 1
     tile_index = last_tiles[list(prompt.region_frames)]
-    # The first one only gives the shape of the tiles where there is no image.
-    nothing = np.zeros((0, 3, config.vision_side, config.vision_side), np.float32)
-    return PromptInputs(ids, np.concatenate([nothing, *pixels]), tile_index, prompt.region_masks)
+    return PromptInputs(ids, pixels, tile_index, prompt.region_masks, frame, is_squashed)
 
 
 def encode_draft(
@@ -117,8 +141,15 @@ def check_regions(prompt: CommandPrompt, engines: Engines) -> None:
     )
 
 
-def encode_features(inputs: PromptInputs, engines: Engines) -> PromptFeatures:
+def encode_features(
+    inputs: PromptInputs, engines: Engines, memory: FrameMemory | None = None
+) -> PromptFeatures:
     """Encode the images and the regions, where there are any.
+
+    Args:
+        inputs: from `prepare_prompt`.
+        engines: encode.
+        memory: what was computed about the only image; None: nothing, and nothing is kept.
 
     Raises:
         InputError: if there are more tiles or regions than the engines accept at once.
@@ -126,7 +157,10 @@ def encode_features(inputs: PromptInputs, engines: Engines) -> PromptFeatures:
     if not len(inputs.pixels):
         return PromptFeatures(None, None)
     _check_counts(inputs, engines)
-    encoded = engines.vision_encoder.run({"pixels": inputs.pixels})
+    encoder = engines.vision_encoder
+    encoded = (FrameMemory() if memory is None else memory).get(
+        inputs.frame, (encoder, inputs.is_squashed), lambda: encoder.run({"pixels": inputs.pixels})
+    )
     if engines.region_encoder is None or inputs.region_masks is None:
         return PromptFeatures(encoded["image_tokens"], None)
     regions = engines.region_encoder.run(

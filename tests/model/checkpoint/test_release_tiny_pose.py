@@ -30,7 +30,7 @@ from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.processing.results.pose import make_poses
 from vl2_ros.runtime.engine import Engines
-from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
+from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_decoder, make_engine
 from vl2_ros.structures import Frame, Route
 
 pytestmark = pytest.mark.golden
@@ -134,7 +134,7 @@ def test_poses_come_out_of_the_pipeline(release, case):
     engines = Engines(
         make_engine(model, "vision_encoder", device),
         TorchLanguageModel(model, device),
-        {"pose_decoder": make_engine(model, "pose_decoder", device)},
+        {"pose_decoder": make_decoder(model, "pose_decoder", device)},
     )
     pipeline = Pipeline(engines, release.tokenizer, case.processing(release))
     assert Route.POSE in pipeline.info.routes

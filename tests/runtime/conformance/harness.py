@@ -23,7 +23,7 @@ from vl2_ros.runtime.torch_backend.engine import make_engine
 Inputs = Mapping[str, np.ndarray]
 
 #: Graphs that the embedded model has.
-NAMES = ("vision_encoder", "language_model", "detection_decoder")
+NAMES = ("vision_encoder", "language_model", "detection_backbone", "detection_decoder")
 #: Sizes of the axes that change from call to call.
 CALLS: Mapping[str, tuple[Mapping[str, int], ...]] = {
     "vision_encoder": ({"tiles": 1}, {"tiles": 2}),
@@ -34,6 +34,7 @@ CALLS: Mapping[str, tuple[Mapping[str, int], ...]] = {
         {"tokens": 1, "past": 0},
         {"rows": 3, "tokens": 2, "past": 5},
     ),
+    "detection_backbone": ({"rows": 1}, {"height": 256, "width": 192}, {"rows": 2}),
     "detection_decoder": (
         {"classes": 1},
         {"classes": 3},
@@ -47,6 +48,8 @@ SIZES: Mapping[str, int] = {
     **{"rows": 1, "tile_side": 128, "llm_width": 256, "height": 192, "width": 256, "slots": 2},
     **{"heads": 4, "head_width": 64},
 }
+#: Channels and stride of each map of the detection decoder's images.
+MAPS = ((128, 16), (128, 32), (96, 8), (48, 4))
 #: What an engine of each graph takes and gives.
 SPECS: Mapping[str, GraphSpec] = {name: with_layers(GRAPHS[name], 4) for name in NAMES}
 
@@ -138,6 +141,12 @@ def make_inputs(name: str, sizes: Mapping[str, int], seed: int = 0) -> dict[str,
     """
     rng = np.random.default_rng(seed)
     known = {**SIZES, **sizes}
+    for index, (channels, stride) in enumerate(MAPS):
+        known |= {
+            f"map_width.{index}": channels,
+            f"map_h.{index}": known["height"] // stride,
+            f"map_w.{index}": known["width"] // stride,
+        }
     inputs = {}
     for tensor in SPECS[name].inputs:
         shape = [axis if isinstance(axis, int) else known[axis] for axis in tensor.axes]

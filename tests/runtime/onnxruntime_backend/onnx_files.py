@@ -84,7 +84,7 @@ def write_decoder(path: Path, *, hw: tuple[int | str, int | str] = ("height", "w
         helper.make_node("Sub", ["pooled", "half"], ["mask_features"]),
     ]
     inputs = {
-        "pixels": (TensorProto.FLOAT, [1, 3, *hw]),
+        "maps.0": (TensorProto.FLOAT, [1, 3, "map_h.0", "map_w.0"]),
         "pixel_mask": (TensorProto.BOOL, [1, *hw]),
         "super_link": (TensorProto.FLOAT, [1, "classes", 4, 8]),
         "class_mask": (TensorProto.BOOL, [1, "classes"]),

@@ -76,7 +76,8 @@ def test_perception_is_there_at_once_and_images_later(weights, monkeypatch):
         lambda folder, part, **given: loads.append(part),
     )
     engines = load_torch_engines(weights)
-    assert isinstance(engines.decoders["detection_decoder"], TorchEngine)
+    parts = engines.decoders["detection_decoder"]
+    assert all(isinstance(one, TorchEngine) for one in (parts.backbone, parts.decoder))
     assert engines.routes == (
         *(Route.DETECT, Route.GROUND, Route.SEGMENT, Route.POSE),
         *(Route.GENERATE, Route.EDIT),
@@ -118,9 +119,11 @@ def test_the_text_encoder_is_freed(weights):
 
 def test_decoders_under_a_budget_compute_the_same(weights):
     now, later = load_torch_engines(weights), load_torch_engines(weights, memory_budget_mb=500)
-    assert isinstance(later.decoders["detection_decoder"], LazyEngine)
-    assert later.decoders["detection_decoder"].info == now.decoders["detection_decoder"].info
-    assert later.decoders["pose_decoder"].info == now.decoders["pose_decoder"].info
+    for name in ("detection_decoder", "pose_decoder"):
+        waiting, there = later.decoders[name], now.decoders[name]
+        assert isinstance(waiting.decoder, LazyEngine)
+        assert waiting.backbone.info == there.backbone.info
+        assert waiting.decoder.info == there.decoder.info
     expected = now.decoders["detection_decoder"].run(DETECTION)
     for name, array in later.decoders["detection_decoder"].run(DETECTION).items():
         np.testing.assert_array_equal(array, expected[name])
