@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_processing
-from vl2_ros.runtime.engine import Engine, to_numpy
+from vl2_ros.runtime.engine import Engine, Engines, PerceptionDecoder, to_numpy
 from vl2_ros.runtime.torch_backend.loading import load_torch_engines
 
 CLASSES = 2
@@ -57,7 +57,12 @@ def make_inputs(weights: Path) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
-def compare(eager: Engine, replayed: Engine, inputs: Mapping[str, np.ndarray], repeat: int) -> dict:
+def compare(
+    eager: Engine | PerceptionDecoder,
+    replayed: Engine | PerceptionDecoder,
+    inputs: Mapping[str, np.ndarray],
+    repeat: int,
+) -> dict:
     """Time both and measure how far their outputs differ."""
     row = {
         "eager_ms": median_ms(lambda: eager.run(inputs), repeat),
@@ -68,6 +73,10 @@ def compare(eager: Engine, replayed: Engine, inputs: Mapping[str, np.ndarray], r
         max(np.abs(to_numpy(got[name]) - to_numpy(wanted[name])).max() for name in wanted)
     )
     return row
+
+
+def _find_engine(engines: Engines, name: str) -> Engine | PerceptionDecoder:
+    return engines.decoders.get(name, engines.vision_encoder)
 
 
 def main() -> None:
@@ -81,7 +90,7 @@ def main() -> None:
     document: dict[str, object] = {"device": torch.cuda.get_device_name()}
     for name, inputs in make_inputs(options.weights).items():
         document[name] = compare(
-            getattr(eager, name), getattr(replayed, name), inputs, options.repeat
+            *(_find_engine(engines, name) for engines in (eager, replayed)), inputs, options.repeat
         )
     document["peak_memory_mb"] = round(torch.cuda.max_memory_allocated() / 1e6)
     print(json.dumps(document, indent=1))

@@ -15,7 +15,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import torch
@@ -28,6 +28,7 @@ from vl2_ros.model.detection.config import DetectionConfig
 from vl2_ros.model.graph_modules import build_graph
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import PERCEPTION_PARTS
 from vl2_ros.model.pose.config import PoseConfig
 
 LLM_WIDTH, SLOTS, TILE_SIDE, TILE_TOKENS = 4096, 4, 336, 576
@@ -108,17 +109,32 @@ def build_network(device: str, only: list[str]) -> VisionLLM:
     return model.eval()
 
 
-def make_decoder_inputs(device: str, classes: int, keypoints: int = 0) -> tuple[Tensor, ...]:
-    """Return inputs of a perception decoder, in the order of its graph."""
+def make_decoder_cases(
+    model: VisionLLM, part: str, calls: Iterable[tuple[int, int]], device: str
+) -> Iterator[Case]:
+    """Yield the image branch of a perception decoder, and the rest for counts of its words."""
+    height, width = IMAGE_HW
+    backbone = build_graph(model, PERCEPTION_PARTS[part].backbone)
+    pixels = torch.randn(1, 3, height, width, device=device)
+    yield Case(part, f"{height}x{width}, image branch", backbone, (pixels,), (backbone,))
+    module, maps = build_graph(model, part), backbone(pixels)
+    for classes, keypoints in calls:
+        shape = f"{height}x{width}, {classes} classes"
+        shape += f", {keypoints} keypoints" if keypoints else ""
+        inputs = (*maps, *make_decoder_inputs(device, classes, keypoints))
+        yield Case(part, shape, module, inputs, (module,))
+
+
+def make_decoder_inputs(device: str, classes: int, keypoints: int) -> tuple[Tensor, ...]:
+    """Return inputs of a perception decoder behind the maps, in the order of its graph."""
 
     def link(count: int) -> tuple[Tensor, Tensor]:
         states = torch.randn(1, count, SLOTS, LLM_WIDTH, device=device)
         return states, torch.ones(1, count, dtype=torch.bool, device=device)
 
-    pixels = torch.randn(1, 3, *IMAGE_HW, device=device)
     mask = torch.ones(1, *IMAGE_HW, dtype=torch.bool, device=device)
     named = link(keypoints) if keypoints else ()
-    return (pixels, mask, *link(classes), *named)
+    return (mask, *link(classes), *named)
 
 
 def make_cases(model: VisionLLM, device: str, only: list[str]) -> Iterator[Case]:
@@ -149,18 +165,10 @@ def make_cases(model: VisionLLM, device: str, only: list[str]) -> Iterator[Case]
             embeds = torch.randn(1, tokens, LLM_WIDTH, device=device, dtype=dtype) * 0.02
             inputs = (embeds, cache(past), cache(past))
             yield Case("language_model", f"{tokens} tokens after {past}", module, inputs, (module,))
-    height, width = IMAGE_HW
-    if "detection_decoder" in only:
-        module = build_graph(model, "detection_decoder")
-        for classes in (1, 20, 80):
-            inputs = make_decoder_inputs(device, classes)
-            shape = f"{height}x{width}, {classes} classes"
-            yield Case("detection_decoder", shape, module, inputs, (module,))
-    if "pose_decoder" in only:
-        module = build_graph(model, "pose_decoder")
-        inputs = make_decoder_inputs(device, 1, 17)
-        shape = f"{height}x{width}, 1 class, 17 keypoints"
-        yield Case("pose_decoder", shape, module, inputs, (module,))
+    decoders = {"detection_decoder": ((1, 0), (20, 0), (80, 0)), "pose_decoder": ((1, 17),)}
+    for part, calls in decoders.items():
+        if part in only:
+            yield from make_decoder_cases(model, part, calls, device)
 
 
 def make_diffusion_cases(device: str) -> Iterator[Case]:

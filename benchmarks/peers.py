@@ -27,12 +27,13 @@ import onnxruntime
 import torch
 from engines.export_parity import SWIN_TINY, WIDTH, build_network
 
-from vl2_ros.export.engine_folder import fixed_axes
-from vl2_ros.export.onnx_export import export_onnx
+from vl2_ros.export.engine_folder import fixed_axes, size_maps
+from vl2_ros.export.onnx_export import AxisSize, export_onnx
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.graph_modules import build_graph, spec_of
+from vl2_ros.model.network import VisionLLM
 
 NAMES = ("red mug", "bowl", "bottle", "figure")
 SLOTS = 4
@@ -91,28 +92,48 @@ def make_grounding_dino(image_hw: tuple[int, int]) -> Callable[[], Any]:
 def compare_detection(image_hw: tuple[int, int], repeat: int) -> dict[str, Any]:
     """Race the detection decoder with Grounding DINO."""
     model = build_network()
-    spec, module = spec_of(model, "detection_decoder"), build_graph(model, "detection_decoder")
     axes = fixed_axes(model) | {"rows": 1, "height": image_hw[0], "width": image_hw[1]}
-    inputs = (
-        torch.randn(1, 3, *image_hw),
+    axes |= {"classes": (1, len(NAMES), 80)} | size_maps(model, "detection_decoder", axes)
+    pixels = torch.randn(1, 3, *image_hw)
+    words = (
         torch.ones(1, *image_hw, dtype=torch.bool),
         torch.randn(1, len(NAMES), SLOTS, WIDTH),
         torch.ones(1, len(NAMES), dtype=torch.bool),
     )
+    graphs = ("detection_backbone", "detection_decoder")
+    backbone, decoder = (build_graph(model, graph) for graph in graphs)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "detection_decoder.onnx"
-        export_onnx(module, spec, axes | {"classes": (1, len(NAMES), 80)}, path)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(str(path), options)
-    feed = {name: one.numpy() for name, one in zip(spec.input_names, inputs, strict=True)}
+        images, rest = (open_exported(model, graph, axes, Path(folder)) for graph in graphs)
+    maps = spec_of(model, "detection_backbone").output_names
+    names = spec_of(model, "detection_decoder").input_names[len(maps) :]
+    feed = {name: one.numpy() for name, one in zip(names, words, strict=True)}
+
+    def run_engines(pixels: np.ndarray) -> Any:
+        found = images.run(None, {"pixels": pixels})
+        # Grounding DINO makes no masks.
+        options = onnxruntime.RunOptions()
+        options.only_execute_path_to_fetches = True
+        inputs = feed | dict(zip(maps, found, strict=True))
+        return rest.run(["pred_logits", "pred_boxes"], inputs, options)
+
     runners = {
         "transformers": make_grounding_dino(image_hw),
-        "torch": lambda: module(*inputs),
-        "onnxruntime": lambda: session.run(None, feed),
+        "torch": lambda: decoder(*backbone(pixels), *words),
+        "onnxruntime": lambda: run_engines(pixels.numpy()),
     }
     with torch.inference_mode():
         return report(race(runners, repeat), "transformers")
+
+
+def open_exported(
+    model: VisionLLM, graph: str, axes: Mapping[str, AxisSize], folder: Path
+) -> onnxruntime.InferenceSession:
+    """Export a graph and load it on one thread."""
+    path = folder / f"{graph}.onnx"
+    export_onnx(build_graph(model, graph), spec_of(model, graph), axes, path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options)
 
 
 def compare_generation(repeat: int) -> dict[str, Any]:

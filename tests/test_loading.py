@@ -33,7 +33,8 @@ from vl2_ros.runtime.files.weights_identity import identify_weights
 from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 from vl2_ros.structures import Frame, Route
 
-GRAPHS = ("vision_encoder", "language_model", "region_encoder", "detection_decoder")
+DECODER = ("detection_backbone", "detection_decoder")
+GRAPHS = ("vision_encoder", "language_model", "region_encoder", *DECODER)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,12 @@ def test_a_backend_asked_for_by_name_is_missed(checkpoint, caplog):
         ({"identity": "of another"}, "were made from checkpoint of another, these weights are"),
         (
             {"graphs": GRAPHS[:2]},
-            "lack region_encoder, detection_decoder, which the",
+            "lack region_encoder, detection_backbone, detection_decoder, which the",
+        ),
+        # What was built before the image branch had a graph of its own.
+        (
+            {"graphs": [one for one in GRAPHS if one != "detection_backbone"]},
+            "lack detection_backbone, which the checkpoint has; .*build",
         ),
         ({}, "cannot read .*, the embeddings: No such file"),
     ],
@@ -128,7 +134,7 @@ def test_engines_stand_in_the_checkpoint_folder(checkpoint, tmp_path):
 
 def test_a_part_that_is_excluded_needs_no_engine(checkpoint, tmp_path):
     engines = list_engines(tmp_path, identify_weights(checkpoint), graphs=GRAPHS[:3])
-    with pytest.raises(EngineError, match="lack detection_decoder"):
+    with pytest.raises(EngineError, match="lack detection_backbone, detection_decoder"):
         load(checkpoint, engines=engines, allow_fallback=False)
     with pytest.raises(EngineError, match="cannot read .*, the embeddings"):
         load(checkpoint, engines=engines, allow_fallback=False, without=["detection_decoder"])

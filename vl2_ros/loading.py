@@ -328,7 +328,7 @@ def _check_completeness(files: EngineFiles, folder: Path, without: Collection[st
     if missing:
         raise EngineError(
             f"the engines in {files.folder} lack {', '.join(missing)}, which the checkpoint has; "
-            "export them as well"
+            "build the engines again with `vl2 engines build`"
         )
 
 

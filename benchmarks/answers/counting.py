@@ -15,8 +15,18 @@ from torch.utils.flop_counter import flop_registry
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import load_pipeline
-from vl2_ros.model.checkpoint.folder import describe_checkpoint
-from vl2_ros.runtime.engine import Array, Engine, LanguageModel, LanguageSession, LanguageStep
+from vl2_ros.model.checkpoint.folder import describe_checkpoint, load_model
+from vl2_ros.model.graph_modules import build_graph
+from vl2_ros.model.parts import PERCEPTION_PARTS
+from vl2_ros.runtime.engine import (
+    Array,
+    Engine,
+    LanguageModel,
+    LanguageSession,
+    LanguageStep,
+    PerceptionDecoder,
+)
+from vl2_ros.runtime.torch_backend.loading import count_bytes
 
 
 class _FlopMode(TorchDispatchMode):
@@ -113,7 +123,11 @@ class CountedModel:
                 vision_encoder=_CountedEngine(engines.vision_encoder, self.counts),
                 language_model=_CountedLanguageModel(engines.language_model, self.counts),
                 decoders={
-                    name: _CountedEngine(one, self.counts) for name, one in engines.decoders.items()
+                    name: PerceptionDecoder(
+                        _CountedEngine(one.backbone, self.counts),
+                        _CountedEngine(one.decoder, self.counts),
+                    )
+                    for name, one in engines.decoders.items()
                 },
             ),
             pipeline.tokenizer,
@@ -145,10 +159,10 @@ class CountedModel:
 def find_weights_mb(folder: Path) -> dict[str, float]:
     """Return the MB of float32 weights that one call of a graph reads."""
     values = Counter(describe_checkpoint(folder).parts)
-    graphs = {
-        "vision_encoder": ("vision_encoder", "projector"),
-        "language_model": ("llm",),
-        "detection_decoder": ("detection_decoder",),
-        "pose_decoder": ("pose_decoder",),
-    }
-    return {name: sum(values[part] for part in parts) * 4 / 1e6 for name, parts in graphs.items()}
+    graphs = {"vision_encoder": ("vision_encoder", "projector"), "language_model": ("llm",)}
+    found = {name: sum(values[part] for part in parts) for name, parts in graphs.items()}
+    for name, part in PERCEPTION_PARTS.items():
+        if name in values:
+            images = count_bytes(build_graph(load_model(folder, parts=[name]), part.backbone)) // 4
+            found |= {part.backbone: images, name: values[name] - images}
+    return {name: count * 4 / 1e6 for name, count in found.items()}

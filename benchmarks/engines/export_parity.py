@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from vl2_ros.export.engine_folder import fixed_axes
+from vl2_ros.export.engine_folder import fixed_axes, size_maps
 from vl2_ros.export.onnx_export import AxisSize, export_onnx, make_example
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.detection.config import DetectionConfig
@@ -45,6 +45,7 @@ SWIN_TINY = {
 #: Graph -> sizes of its open axis that are compared.
 CASES: Mapping[str, tuple[tuple[str, int], ...]] = {
     "vision_encoder": (("tiles", 1), ("tiles", 5)),
+    "detection_backbone": (("rows", 1),),
     "detection_decoder": (("classes", 1), ("classes", 20), ("classes", 80)),
 }
 
@@ -83,6 +84,7 @@ def compare(name: str, precision: str, folder: Path) -> None:
         **{"rows": 1, "tiles": (1, 2, 13), "classes": (1, 4, 80)},
         **{"height": CANVAS_HW[0], "width": CANVAS_HW[1]},
     }
+    axes |= size_maps(model, name, axes)
     given = [_make_inputs(spec, axes, *case) for case in CASES[name]]
     module = build_graph(model, name)
     with torch.inference_mode():
@@ -113,7 +115,6 @@ def _make_inputs(
     inputs = make_example(spec, fixed | {axis: size})
     if "pixel_mask" in spec.input_names:
         inputs[spec.input_names.index("pixel_mask")][:, :, VALID_WIDTH:] = False
-        inputs[0][:, :, :, VALID_WIDTH:] = 0
     return inputs
 
 

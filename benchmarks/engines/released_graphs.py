@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vl2_ros.export.engine_folder import fixed_axes
+from vl2_ros.export.engine_folder import fixed_axes, size_maps
 from vl2_ros.export.engine_profile import EngineProfile
 from vl2_ros.export.onnx_export import export_onnx
 from vl2_ros.model.checkpoint.plan import find_places
@@ -62,7 +62,7 @@ def make_network(
     """Make the network of one graph; parts that it does not use are thin or not there.
 
     Args:
-        graph: `vision_encoder`, `language_model`, `detection_decoder` or `pose_decoder`.
+        graph: `vision_encoder`, `language_model`, or one of a perception decoder.
         dtype: of the weights.
         layers: of the language model where it is the graph.
         vocabulary: words of it, likewise; the special tokens are the last.
@@ -75,10 +75,10 @@ def make_network(
     if graph != "vision_encoder":
         vision |= {"num_hidden_layers": 1, "intermediate_size": 64}
     parts: dict[str, Any] = {"use_region_encoder": False}
-    if graph == "detection_decoder":
+    if graph.startswith("detection_"):
         swin = {"backbone_config": dict(_SWIN_TINY)}
         parts["detection"] = DetectionConfig.from_release(swin, _WIDTH, _SLOTS)
-    if graph == "pose_decoder":
+    if graph.startswith("pose_"):
         parts["pose"] = PoseConfig.from_release({}, _WIDTH, _SLOTS)
     model = build_empty_model(
         ModelConfig(vision=vision, llm=llm, **parts), TokenIds.from_base(base)
@@ -101,6 +101,7 @@ def write_graph(
     ranges = profile.graphs[graph].shapes
     axes = fixed_axes(model) | {axis: sizes for one in ranges for axis, sizes in one.items()}
     axes |= dict(zip(("height", "width"), profile.decoder_hw or EMBEDDED_HW, strict=True))
+    axes |= size_maps(model, graph, axes)
     path = folder / f"{graph}.onnx"
     # The operator table is for older parsers; the real one reads the file next.
     export_onnx(

@@ -34,7 +34,9 @@ CALLS: Mapping[str, tuple[Mapping[str, int], ...]] = {
     "vision_encoder": ({"tiles": 1},),
     "region_encoder": ({"tiles": 1, "regions": 1},),
     "language_model": ({"tokens": 96, "past": 0}, {"tokens": 1, "past": 96}),
+    "detection_backbone": ({"rows": 1},),
     "detection_decoder": ({"classes": 1}, {"classes": 12}),
+    "pose_backbone": ({"rows": 1},),
     "pose_decoder": ({"classes": 1, "keypoints": 17},),
 }
 

@@ -29,8 +29,8 @@ from vl2_ros.runtime.tensorrt_backend.build import PlanOrder, build_plan
 from vl2_ros.runtime.tensorrt_backend.library import TENSORRT_RTX
 from vl2_ros.runtime.tensorrt_backend.library_log import open_log
 
-EMBEDDED = ("vision_encoder", "language_model", "detection_decoder")
-RELEASED = (*EMBEDDED, "pose_decoder")
+EMBEDDED = ("vision_encoder", "language_model", "detection_backbone", "detection_decoder")
+RELEASED = (*EMBEDDED, "pose_backbone", "pose_decoder")
 COLUMNS = (
     *("graph", "precision", "layers", "parse_s", "build_s", "build_cpu_s"),
     *("onnx_mb", "plan_mb", "peak_mb", "load"),

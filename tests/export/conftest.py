@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import make_once
 from tests.export.exported_graphs import FIXED_HW, OPEN, Exported, make_model
-from vl2_ros.export.engine_folder import fixed_axes
+from vl2_ros.export.engine_folder import fixed_axes, size_maps
 from vl2_ros.export.onnx_export import export_onnx
 from vl2_ros.model.graph_modules import build_graph, spec_of
 
@@ -27,6 +27,7 @@ def export(run_dir: Path) -> Callable[..., Exported]:
         spec = spec_of(model, name)
         image = {"height": (32, 160, 192), "width": (32, 192, 192)}
         axes = fixed_axes(model) | OPEN | (image if backbone == "resnet" else FIXED_HW)
+        axes |= size_maps(model, name, axes)
 
         def write(folder: Path) -> None:
             # The float16 form narrows its module, so that the reference needs another one.

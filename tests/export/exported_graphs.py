@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from vl2_ros.export.onnx_export import AxisSize, make_example
 from vl2_ros.model.config import ModelConfig
-from vl2_ros.model.graphs import GraphSpec
+from vl2_ros.model.graph_modules import DecoderGraph
+from vl2_ros.model.graphs import MAP_AXES, GraphSpec
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
 
@@ -77,9 +78,14 @@ class Exported:
 
     def inputs(self, **sizes: int) -> dict[str, Tensor]:
         """Make float32 inputs of some sizes; others are those that the graph is tuned for."""
-        return dict(
-            zip(self.spec.input_names, make_example(self.spec, {**self.axes, **sizes}), strict=True)
-        )
+        axes = {**self.axes, **sizes}
+        if isinstance(self.module, DecoderGraph):
+            # The maps follow the image.
+            hw = (_choose(axes["height"]), _choose(axes["width"]))
+            for index, shape in enumerate(self.module.decoder.list_map_shapes(hw)):
+                names = (f"{axis}.{index}" for axis in MAP_AXES)
+                axes |= dict(zip(names, shape, strict=True))
+        return dict(zip(self.spec.input_names, make_example(self.spec, axes), strict=True))
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
         """Run the file."""
@@ -105,6 +111,10 @@ class Exported:
             share = np.abs(found[name][known] - wanted[known]).max() / np.abs(wanted[known]).max()
             assert share <= self.spec.tolerance[self.precision], (name, share)
         return found
+
+
+def _choose(size: AxisSize) -> int:
+    return size if isinstance(size, int) else size[1]
 
 
 @cache

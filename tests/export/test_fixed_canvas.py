@@ -18,7 +18,7 @@ from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.results.detection_branch import InstanceLimits
 from vl2_ros.recordings.bag import read_frames
-from vl2_ros.runtime.engine import Engine, Engines
+from vl2_ros.runtime.engine import Engine, Engines, PerceptionDecoder
 from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 from vl2_ros.runtime.torch_backend.engine import TorchEngine
 from vl2_ros.structures import Branch, Frame, Route
@@ -44,12 +44,20 @@ class OnCanvases:
         self.seen: list[tuple[int, ...]] = []
 
     def run(self, inputs, outputs=None):
-        self.seen.append(inputs["pixels"].shape[2:])
+        self.seen.append(inputs["pixel_mask"].shape[1:])
         return self._engine.run(inputs, outputs)
 
 
 def as_torch(exported: Exported) -> TorchEngine:
     return TorchEngine(exported.spec, exported.module, torch.device("cpu"))
+
+
+def put_behind(branch: Exported, backend: str, decoder: Engine) -> Engines:
+    """Put a decoder behind its image branch on the same backend."""
+    name = branch.spec.name
+    torch_branch = as_torch(branch)
+    image = OnnxEngine(read_one(branch.path, name)) if backend == "onnxruntime" else torch_branch
+    return Engines(None, None, {decoder.info.graph: PerceptionDecoder(image, decoder)})
 
 
 def draw(hw: tuple[int, int]) -> Frame:
@@ -76,14 +84,14 @@ def assert_same(found: Branch, wanted: Branch) -> None:
 @pytest.mark.parametrize("hw", SIZES)
 @pytest.mark.parametrize("route", [Route.DETECT, Route.SEGMENT])
 def test_a_decoder_of_one_canvas_takes_every_image_as_torch_does(export, hw, route):
-    exported = export("detection_decoder")
+    branch, exported = export("detection_backbone"), export("detection_decoder")
     onnx = OnnxEngine(read_one(exported.path, "detection_decoder"))
     assert onnx.info.canvases == (CANVAS,)
     torch_engine = OnCanvases(as_torch(exported), [CANVAS])
     width = exported.axes["llm_width"]
     found, wanted = (
-        find(Engines(None, None, {"detection_decoder": engine}), draw(hw), [route] * 3, width)[0]
-        for engine in (onnx, torch_engine)
+        find(put_behind(branch, backend, engine), draw(hw), [route] * 3, width)[0]
+        for backend, engine in (("onnxruntime", onnx), ("torch", torch_engine))
     )
     assert torch_engine.seen == [HW]
     assert len(wanted.detections.scores) > 0
@@ -93,18 +101,13 @@ def test_a_decoder_of_one_canvas_takes_every_image_as_torch_does(export, hw, rou
 @pytest.mark.slow
 @pytest.mark.parametrize("hw", [(480, 640), (640, 480), (300, 1280)])
 def test_a_pose_decoder_of_one_canvas_takes_every_image_as_torch_does(export, hw):
-    exported = export("pose_decoder")
+    branch, exported = export("pose_backbone"), export("pose_decoder")
     onnx = OnnxEngine(read_one(exported.path, "pose_decoder"))
     torch_engine = OnCanvases(as_torch(exported), [CANVAS])
     routes = [Route.DETECT, Route.POSE, Route.POSE]
     found, wanted = (
-        find(
-            Engines(None, None, {"pose_decoder": engine}),
-            draw(hw),
-            routes,
-            exported.axes["llm_width"],
-        )[0]
-        for engine in (onnx, torch_engine)
+        find(put_behind(branch, backend, engine), draw(hw), routes, exported.axes["llm_width"])[0]
+        for backend, engine in (("onnxruntime", onnx), ("torch", torch_engine))
     )
     assert torch_engine.seen == [HW]
     assert_same(found, wanted)
@@ -114,11 +117,13 @@ def test_padding_moves_what_the_embedded_model_finds_by_less_than_a_tenth():
     """640x480 on a canvas a quarter wider than its own, as it is on 800x1344."""
     pipeline = load_pipeline(LoadOptions(device="cpu", backend="torch"))
     own = pipeline.engines
-    on_wide = OnCanvases(own.decoders["detection_decoder"], [CanvasRange((192, 320), (192, 320))])
+    parts = own.decoders["detection_decoder"]
+    on_wide = OnCanvases(parts.decoder, [CanvasRange((192, 320), (192, 320))])
+    wide_parts = PerceptionDecoder(parts.backbone, on_wide)
     for frame in list(read_frames(EMBEDDED_WEIGHTS / "demo" / "tabletop.mcap"))[:3]:
         pipeline.engines = own
         wanted = pipeline.detect(frame, KINDS, score_threshold=0.3).detections
-        pipeline.engines = replace(own, decoders={"detection_decoder": on_wide})
+        pipeline.engines = replace(own, decoders={"detection_decoder": wide_parts})
         found = pipeline.detect(frame, KINDS, score_threshold=0.05).detections
         assert len(wanted.scores) >= 4
         same = found.class_ids[:, None] == wanted.class_ids[None]

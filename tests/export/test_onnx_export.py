@@ -92,6 +92,21 @@ def test_region_encoder_takes_any_number_of_regions_on_any_tile(export, precisio
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("part", ["detection", "pose"])
+def test_the_image_branch_of_a_decoder_gives_the_maps_that_it_takes(export, part, precision):
+    branch = export(f"{part}_backbone", precision)
+    found = branch.check(branch.inputs(rows=3))
+    decoder = export(f"{part}_decoder", precision)
+    taken = {one.name: one for one in decoder.spec.inputs if one.name.startswith("maps.")}
+    wanted = decoder.inputs(rows=3)
+    assert {name: one.shape for name, one in found.items()} == {
+        name: wanted[name].shape for name in taken
+    }
+    assert {one.dtype.name for one in found.values()} == {precision}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "classes"), [(1, 1), (1, 9), (3, 4)])
 def test_detection_decoder_takes_any_number_of_classes_and_a_padded_image(export, rows, classes):
     graph = export("detection_decoder")
@@ -111,6 +126,8 @@ def test_detection_decoder_in_float16_stays_near_on_its_queries(export):
 @pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (96, 64), (128, 128), (32, 96)])
 def test_a_decoder_on_resnet_takes_images_of_any_size(export, height, width):
+    branch = export("detection_backbone", backbone="resnet")
+    branch.check(branch.inputs(height=height, width=width))
     graph = export("detection_decoder", backbone="resnet")
     inputs = graph.inputs(height=height, width=width, classes=2)
     inputs["pixel_mask"][:, :, width - 9 :] = False

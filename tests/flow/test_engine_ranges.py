@@ -10,9 +10,9 @@ import pytest
 from vl2_ros.errors import EngineError, InputError
 from vl2_ros.flow.engine_ranges import fit_processing, most_of
 from vl2_ros.flow.prompt_features import PromptInputs, encode_features
+from vl2_ros.model.parts import PERCEPTION_PARTS
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.prompt_length import measure_prompts
-from vl2_ros.model.parts import PERCEPTION_PARTS
 from vl2_ros.runtime.engine import EngineInfo, Engines, PerceptionDecoder, Ranges
 
 CONFIG = ProcessingConfig(vision_side=56, vision_tokens=100)

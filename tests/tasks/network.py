@@ -76,7 +76,7 @@ class Dictated:
         return self._session.keep(count)
 
 
-@dataclass
+@dataclass(eq=False)
 class Recorded:
     """An engine that keeps what it was asked and may change what it says."""
 

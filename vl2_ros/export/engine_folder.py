@@ -249,9 +249,7 @@ def _changing_axes(
     return sizes | _image_axes(config.backbone_config["model_type"], processing, decoder_hw)
 
 
-def size_maps(
-    model: VisionLLM, name: str, sizes: Mapping[str, AxisSize]
-) -> dict[str, AxisSize]:
+def size_maps(model: VisionLLM, name: str, sizes: Mapping[str, AxisSize]) -> dict[str, AxisSize]:
     """Return the axes of the maps of a perception decoder; none of another graph.
 
     Args:

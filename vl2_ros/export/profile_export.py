@@ -26,8 +26,8 @@ from vl2_ros.export.onnx_export import OPSET, make_example
 from vl2_ros.export.quantized.questions import make_script
 from vl2_ros.export.store_files import locked, write_json
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
-from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.decoders.scene_encoder import SceneEncoder
+from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.graphs import QUANTISED, GraphSpec
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.parts import PERCEPTION_GRAPHS

@@ -12,9 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.errors import InputError
-from vl2_ros.flow.encoded_image import encode_image
+from vl2_ros.flow.encoded_image import ImageForm, encode_image
 from vl2_ros.flow.frame_memory import FrameMemory
 from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.images.preprocess import (
+    fit_letterbox,
+    fit_pose_letterbox,
+    preprocess_decoder,
+    preprocess_pose,
+)
 from vl2_ros.processing.results.detection_branch import InstanceLimits, make_branch
 from vl2_ros.processing.results.pose import find_pose_request, make_poses
 from vl2_ros.runtime.engine import Array, Engines, to_numpy
@@ -30,6 +36,8 @@ class Condition:
     states: Array
 
 
+_DETECTION_IMAGE = ImageForm(fit_letterbox, preprocess_decoder)
+_POSE_IMAGE = ImageForm(fit_pose_letterbox, preprocess_pose)
 #: What the detection decoder is asked for where no mask is wanted.
 _WITHOUT_MASKS = ("pred_logits", "pred_boxes")
 
@@ -131,7 +139,7 @@ def _detect(
     look: _Look, sized: ProcessingConfig, route: Route, asked: Sequence[Condition]
 ) -> Branch:
     decoder = look.engines.find_decoder(route)
-    image = encode_image(decoder, route, sized, look.frame, look.memory)
+    image = encode_image(decoder, _DETECTION_IMAGE, sized, look.frame, look.memory)
     output = decoder.decoder.run(
         {
             **image.inputs,
@@ -150,7 +158,7 @@ def _find_poses(look: _Look, route: Route, asked: Sequence[Condition]) -> Branch
     decoder = look.engines.find_decoder(route)
     objects = [condition for condition in asked if condition.route is not route]
     keypoints = [condition for condition in asked if condition.route is route]
-    image = encode_image(decoder, route, look.config, look.frame, look.memory)
+    image = encode_image(decoder, _POSE_IMAGE, look.config, look.frame, look.memory)
     output = decoder.decoder.run(
         {
             **image.inputs,

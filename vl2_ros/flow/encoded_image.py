@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from vl2_ros.flow.frame_memory import FrameMemory
 from vl2_ros.geometry import CanvasRange, Letterbox
-from vl2_ros.model.parts import ROUTE_PARTS
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.images.preprocess import (
-    fit_letterbox,
-    fit_pose_letterbox,
-    preprocess_decoder,
-    preprocess_pose,
-)
 from vl2_ros.runtime.engine import Array, PerceptionDecoder
-from vl2_ros.structures import Frame, Route
+from vl2_ros.structures import Frame
 
-_Fit = Callable[[tuple[int, int], ProcessingConfig, Sequence[CanvasRange]], Letterbox]
-_Prepare = Callable[
-    [Frame, ProcessingConfig, Sequence[CanvasRange]], tuple[np.ndarray, np.ndarray, Letterbox]
-]
 
-#: Part -> how its image is sized, and how it is made.
-_IMAGES: Mapping[str, tuple[_Fit, _Prepare]] = {
-    ROUTE_PARTS[Route.DETECT].name: (fit_letterbox, preprocess_decoder),
-    ROUTE_PARTS[Route.POSE].name: (fit_pose_letterbox, preprocess_pose),
-}
+class _Fit(Protocol):
+    def __call__(
+        self, frame_hw: tuple[int, int], config: ProcessingConfig, canvases: Sequence[CanvasRange]
+    ) -> Letterbox: ...
+
+
+class _Prepare(Protocol):
+    def __call__(
+        self, frame: Frame, config: ProcessingConfig, canvases: Sequence[CanvasRange]
+    ) -> tuple[np.ndarray, np.ndarray, Letterbox]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImageForm:
+    """How the image of a decoder is made.
+
+    Attributes:
+        fit: size and canvas, such as `fit_letterbox`.
+        prepare: pixels, pixel mask and the same letterbox, such as `preprocess_decoder`.
+    """
+
+    fit: _Fit
+    prepare: _Prepare
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +56,7 @@ class EncodedImage:
 
 def encode_image(
     decoder: PerceptionDecoder,
-    route: Route,
+    form: ImageForm,
     config: ProcessingConfig,
     frame: Frame,
     memory: FrameMemory,
@@ -56,20 +64,19 @@ def encode_image(
     """Run the image branch of a decoder, or take what is kept of it.
 
     Args:
-        decoder: of the route.
-        route: that it serves.
+        decoder: of a route.
+        form: of its image.
         config: the size of the image.
         frame: the image.
         memory: what was computed about it. Routes and commands that use it at one size share it.
     """
-    fit, prepare = _IMAGES[ROUTE_PARTS[route].name]
     canvases = decoder.decoder.info.canvases
 
     def encode() -> EncodedImage:
-        pixels, pixel_mask, letterbox = prepare(frame, config, canvases)
+        pixels, pixel_mask, letterbox = form.prepare(frame, config, canvases)
         maps = decoder.backbone.run({"pixels": pixels[None]})
         return EncodedImage({**maps, "pixel_mask": pixel_mask[None]}, letterbox)
 
     # The letterbox is all that the pixels depend on beside the frame.
-    key = (decoder.backbone, fit(frame.frame_hw, config, canvases))
+    key = (decoder.backbone, form.fit(frame.frame_hw, config, canvases))
     return memory.get(frame, key, encode)

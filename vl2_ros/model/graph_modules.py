@@ -257,7 +257,9 @@ def spec_of(model: VisionLLM, name: str) -> GraphSpec:
     if spec.name == "prompt_mapper":
         return with_no_words(spec)
     if name in PERCEPTION_GRAPHS:
-        return with_layers(spec, _find_decoder(model, PERCEPTION_GRAPHS[name].name).config.map_count)
+        return with_layers(
+            spec, _find_decoder(model, PERCEPTION_GRAPHS[name].name).config.map_count
+        )
     return with_layers(spec, model.llm.config.num_hidden_layers) if spec.is_layered else spec
 
 

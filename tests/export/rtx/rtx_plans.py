@@ -13,6 +13,8 @@ from vl2_ros.runtime.tensorrt_backend.library import TENSORRT_RTX, describe_targ
 from vl2_ros.runtime.tensorrt_backend.library_log import open_log
 
 PRECISIONS = ("float32", "float16")
+#: Of the maps of the embedded detection decoder.
+STRIDES = (16, 32, 8, 4)
 #: For each graph the ranges of a small plan; the language model has one for prompts, one for steps.
 SMALL: Mapping[str, list[dict[str, tuple[int, int, int]]]] = {
     "vision_encoder": [{"tiles": (1, 1, 2)}],
@@ -21,9 +23,15 @@ SMALL: Mapping[str, list[dict[str, tuple[int, int, int]]]] = {
         {"rows": (1, 1, 1), "tokens": (1, 32, 64), "past": (0, 0, 0)},
         {"rows": (1, 1, 1), "tokens": (1, 1, 4), "past": (1, 32, 64)},
     ],
+    "detection_backbone": [{"rows": (1, 1, 1), "height": (192,) * 3, "width": (256,) * 3}],
     "detection_decoder": [
-        {"rows": (1, 1, 1), "classes": (1, 2, 4), "height": (192,) * 3, "width": (256,) * 3}
+        {
+            **{"rows": (1, 1, 1), "classes": (1, 2, 4), "height": (192,) * 3, "width": (256,) * 3},
+            **{f"map_h.{index}": (192 // stride,) * 3 for index, stride in enumerate(STRIDES)},
+            **{f"map_w.{index}": (256 // stride,) * 3 for index, stride in enumerate(STRIDES)},
+        }
     ],
+    "pose_backbone": [{"rows": (1, 1, 1)}],
     "pose_decoder": [{"rows": (1, 1, 1), "classes": (1, 1, 2), "keypoints": (1, 17, 17)}],
     "prompt_mapper": [{"image_slots": (1, 4, 8)}],
 }

@@ -12,9 +12,9 @@ from vl2_ros.errors import EngineError
 
 pytestmark = pytest.mark.tensorrt_rtx
 
-EMBEDDED = ("vision_encoder", "language_model", "detection_decoder")
+EMBEDDED = ("vision_encoder", "language_model", "detection_backbone", "detection_decoder")
 LANGUAGE_SIDE = ("vision_encoder", "region_encoder", "language_model")
-DECODERS = ("detection_decoder", "pose_decoder")
+DECODERS = ("detection_backbone", "detection_decoder", "pose_backbone", "pose_decoder")
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_an_input_of_another_shape_is_named(engine):
 
 def test_a_size_that_the_network_does_not_have_is_an_error(engine):
     # Images and their maps may be of any size.
-    open_ones = {"detection_backbone": None, "detection_decoder": "super_link"}
+    open_ones = {"detection_backbone": None, "detection_decoder": "class_mask"}
     name = open_ones.get(engine.info.graph, SPECS[engine.info.graph].input_names[0])
     if name is None:
         pytest.skip("the network takes images of any size")

@@ -25,6 +25,7 @@ from vl2_ros.runtime.files.answer_gate import (
     script_path,
     write_script,
 )
+from vl2_ros.runtime.engine import PerceptionDecoder
 from vl2_ros.runtime.files.engine_files import read_engine_files
 from vl2_ros.runtime.files.parity_gate import describe_misses, measure_answers
 from vl2_ros.runtime.language.graph_language import load_embedding_tables
@@ -68,7 +69,8 @@ def language():
 
 @pytest.fixture(scope="module")
 def decoder():
-    return OnnxEngine(FILES.require("detection_decoder"))
+    graphs = ("detection_backbone", "detection_decoder")
+    return PerceptionDecoder(*(OnnxEngine(FILES.require(graph)) for graph in graphs))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +99,7 @@ def prompts(pipeline, frame) -> list[Prompt]:
 @pytest.fixture(scope="module")
 def script(pipeline, frame, prompts, language, tables, decoder) -> AnswerScript:
     answers = dict(make_speaker(language, tables, SOURCE, 8).speak(prompts))
-    made = preprocess_decoder(frame, pipeline.processing, decoder.info.canvases)
+    made = preprocess_decoder(frame, pipeline.processing, decoder.decoder.info.canvases)
     return AnswerScript(
         pipeline.tokenizer.tokens,
         prompts,

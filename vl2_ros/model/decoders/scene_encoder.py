@@ -138,7 +138,8 @@ class SceneEncoder(nn.Module):
         maps = [(config.d_model, stride) for stride in strides]
         for stage in config.lateral_stages:
             maps.append((channels[stage], find_stride(config.backbone_config, stage)))
-        return [(width, *(-(-side // stride) for side in image_hw)) for width, stride in maps]
+        height, width = image_hw
+        return [(count, -(-height // step), -(-width // step)) for count, step in maps]
 
     def encode_scene(
         self, maps: Sequence[Tensor], super_link: Tensor, class_mask: Tensor, pixel_mask: Tensor
