@@ -11,7 +11,7 @@ import numpy as np
 from vl2_ros.flow.frame_memory import FrameMemory
 from vl2_ros.geometry import CanvasRange, Letterbox
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.runtime.engine import Array, PerceptionDecoder
+from vl2_ros.runtime.engine import Array, PerceptionDecoder, count_bytes
 from vl2_ros.structures import Frame
 
 
@@ -79,4 +79,4 @@ def encode_image(
 
     # The letterbox is all that the pixels depend on beside the frame.
     key = (decoder.backbone, form.fit(frame.frame_hw, config, canvases))
-    return memory.get(frame, key, encode)
+    return memory.get(frame, key, encode, lambda made: count_bytes(made.inputs))

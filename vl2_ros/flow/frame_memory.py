@@ -41,19 +41,26 @@ class FrameMemory:
         """Return of how many frames something is kept."""
         return len(self._kept)
 
-    def get(self, frame: Frame | None, key: Hashable, make: Callable[[], T]) -> T:
+    def get(
+        self,
+        frame: Frame | None,
+        key: Hashable,
+        make: Callable[[], T],
+        measure: Callable[[T], int] | None = None,
+    ) -> T:
         """Return what is kept under a key; make and keep it where there is nothing.
 
         Args:
             frame: that it is about; None: it is made and not kept.
             key: names it and all that it depends on beside the frame.
             make: returns the value, never None.
+            measure: returns its bytes; None where they do not matter.
         """
         kept = self.find(frame, key)
         if kept is not None:
             return cast(T, kept)
         value = make()
-        self.put(frame, key, value)
+        self.put(frame, key, value, 0 if measure is None else measure(value))
         return value
 
     def find(self, frame: Frame | None, key: Hashable) -> object | None:

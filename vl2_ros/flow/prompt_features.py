@@ -18,7 +18,7 @@ from vl2_ros.processing.images.regions import preprocess_region_square
 from vl2_ros.processing.language.command_prompt import CommandPrompt
 from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import Tokenizer
-from vl2_ros.runtime.engine import Array, Engines
+from vl2_ros.runtime.engine import Array, Engines, count_bytes
 from vl2_ros.structures import Frame
 
 
@@ -91,7 +91,7 @@ def prepare_prompt(
 
     frame = prompt.frames[0] if len(prompt.frames) == 1 else None
     memory = FrameMemory() if memory is None else memory
-    pixels = memory.get(frame, ("tiles", is_squashed), make_tiles)
+    pixels = memory.get(frame, ("tiles", is_squashed), make_tiles, lambda made: made.nbytes)
     last_tiles = np.cumsum(tiles, dtype=np.int64) - 1
     tile_index = last_tiles[list(prompt.region_frames)]
     return PromptInputs(ids, pixels, tile_index, prompt.region_masks, frame, is_squashed)
@@ -159,7 +159,10 @@ def encode_features(
     _check_counts(inputs, engines)
     encoder = engines.vision_encoder
     encoded = (FrameMemory() if memory is None else memory).get(
-        inputs.frame, (encoder, inputs.is_squashed), lambda: encoder.run({"pixels": inputs.pixels})
+        inputs.frame,
+        (encoder, inputs.is_squashed),
+        lambda: encoder.run({"pixels": inputs.pixels}),
+        count_bytes,
     )
     if engines.region_encoder is None or inputs.region_masks is None:
         return PromptFeatures(encoded["image_tokens"], None)

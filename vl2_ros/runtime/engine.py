@@ -7,6 +7,7 @@ the flow passes those on to the next engine unread.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -303,6 +304,11 @@ def explain_switched_off(part: str) -> str:
         "it was switched off when the model was loaded; load it again without naming "
         f"{part} in `without`"
     )
+
+
+def count_bytes(arrays: Mapping[str, Array]) -> int:
+    """Return the bytes of arrays, wherever they are."""
+    return sum(math.prod(one.shape) * int(one.dtype.itemsize) for one in arrays.values())
 
 
 def to_numpy(array: Array) -> np.ndarray:

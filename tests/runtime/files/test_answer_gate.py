@@ -16,7 +16,7 @@ from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.processing.images.preprocess import preprocess_decoder
 from vl2_ros.processing.language.command_prompt import write_prompt
 from vl2_ros.recordings.bag import read_frames
-from vl2_ros.runtime.engine import EngineInfo
+from vl2_ros.runtime.engine import EngineInfo, PerceptionDecoder
 from vl2_ros.runtime.files.answer_gate import (
     AnswerScript,
     compare_answers,
@@ -25,7 +25,6 @@ from vl2_ros.runtime.files.answer_gate import (
     script_path,
     write_script,
 )
-from vl2_ros.runtime.engine import PerceptionDecoder
 from vl2_ros.runtime.files.engine_files import read_engine_files
 from vl2_ros.runtime.files.parity_gate import describe_misses, measure_answers
 from vl2_ros.runtime.language.graph_language import load_embedding_tables
