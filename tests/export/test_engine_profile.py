@@ -16,6 +16,7 @@ from vl2_ros.export.engine_profile import (
     read_profile,
 )
 from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.parts import PERCEPTION_GRAPHS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((REPOSITORY / "engines").glob("*.yaml"), key=lambda path: path.stem)
@@ -35,7 +36,7 @@ def test_every_shipped_profile_loads(path):
     assert profile.name == path.stem
     assert (profile.backend == "onnxruntime") == path.stem.startswith("cpu")
     assert set(profile.graphs) <= set(GRAPHS)
-    for graph in ("vision_encoder", "language_model", "detection_decoder", "pose_decoder"):
+    for graph in ("vision_encoder", "language_model", *PERCEPTION_GRAPHS):
         assert set(profile.graphs[graph].axes) == set(changing_axes(graph))
 
 
@@ -95,6 +96,10 @@ def with_graph(name: str, entry: object) -> dict[str, object]:
         (SMALL | {"trusted": "abc"}, "trusted must be a list"),
         (SMALL | {"trusted": ["abc"]}, "64 lower-case hex digits"),
         (with_graph("oven", None), "expected vision_encoder, .*got 'oven'"),
+        (
+            with_graph("pose_backbone", {"shapes": [{"rows": 1}]}),
+            "pose_backbone and pose_decoder, which only work together.*pose_backbone alone",
+        ),
         (with_graph("denoiser", [3]), "denoiser: expected the keys precision and shapes"),
         (with_graph("denoiser", {"speed": 3}), "denoiser: expected the keys.*unknown: speed"),
         (with_graph("denoiser", None), "denoiser: shapes must give sizes of images, got none"),

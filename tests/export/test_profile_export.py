@@ -34,6 +34,7 @@ PROFILE = read_profile(
         "graphs": {
             "vision_encoder": {"shapes": [{"tiles": [1, 2, 5]}]},
             "language_model": LANGUAGE,
+            "pose_backbone": {"shapes": [{"rows": 1}]},
             "pose_decoder": {"shapes": [{"rows": 1, "classes": 1, "keypoints": 17}]},
         },
     },
@@ -61,7 +62,7 @@ def test_the_embedded_models_graphs_become_engines_that_compute_what_torch_does(
     store = EngineStore(tmp_path / "engines")
     report = build_engines(PROFILE, exported, store, CountingBuilder())
     assert report.built == ("vision_encoder", "language_model")
-    assert report.skipped == ("pose_decoder",)
+    assert report.skipped == ("pose_backbone", "pose_decoder")
     assert store.checkpoint == identify_weights(EMBEDDED_WEIGHTS)
     worst = max(miss.difference for one in report.engines for miss in one.misses)
     assert 0 < worst < 1e-5
@@ -119,6 +120,6 @@ def test_exported_files_are_deleted_and_others_stay(exported, tmp_path):
 
 
 def test_a_checkpoint_without_any_graph_of_the_profile_is_reported(tmp_path):
-    lone = {"pose_decoder": PROFILE.graphs["pose_decoder"]}
-    with pytest.raises(ConfigError, match="none of the graphs pose_decoder"):
-        export_for_profile(replace(PROFILE, graphs=lone), EMBEDDED_WEIGHTS, tmp_path / "onnx")
+    pose = {name: PROFILE.graphs[name] for name in ("pose_backbone", "pose_decoder")}
+    with pytest.raises(ConfigError, match="none of the graphs pose_backbone, pose_decoder"):
+        export_for_profile(replace(PROFILE, graphs=pose), EMBEDDED_WEIGHTS, tmp_path / "onnx")

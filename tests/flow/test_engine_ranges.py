@@ -130,6 +130,8 @@ def test_more_images_than_fit_are_the_command_s_fault(tiles, regions, message):
         np.zeros((tiles, 3, 56, 56), np.float32),
         np.zeros(regions, np.int64),
         np.zeros((regions, 56, 56), np.float32) if regions else None,
+        frame=None,
+        is_squashed=False,
     )
     with pytest.raises(InputError, match=message):
         encode_features(inputs, engines)
