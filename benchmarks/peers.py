@@ -5,8 +5,9 @@
 Random weights: what the networks find means nothing, what they multiply does. Detection is the
 released size, Swin-T, 900 queries, six layers of each: `GroundingDinoForObjectDetection` with its
 text encoder and a prompt of as many names, against the detection decoder on PyTorch and as the
-engines that `vl2 engines build` makes, these without masks, float32 all. Generation is the embedded language model:
-`generate` of `LlamaForCausalLM` against a session of both backends, the same prompt and tokens.
+engines that `vl2 engines build` makes, these without masks, float32 all. Generation is the embedded
+language model: `generate` of `LlamaForCausalLM` against a session of both backends, the same prompt
+and tokens.
 One thread, processor time; a ratio is the median over the turns and above 1 where ours is faster.
 """
 

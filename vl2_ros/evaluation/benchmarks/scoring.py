@@ -36,7 +36,11 @@ def wrap_network(
         tokenizer: tokenizer of the network.
         processing: how its images and prompts are prepared.
     """
-    from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
+    from vl2_ros.runtime.torch_backend.engine import (
+        TorchLanguageModel,
+        make_decoder,
+        make_engine,
+    )
 
     device = next(network.parameters()).device
     there = network.config.parts
@@ -44,7 +48,7 @@ def wrap_network(
         vision_encoder=make_engine(network, "vision_encoder", device),
         language_model=TorchLanguageModel(network, device),
         decoders={
-            name: make_engine(network, name, device) for name in PERCEPTION_PARTS if name in there
+            name: make_decoder(network, name, device) for name in PERCEPTION_PARTS if name in there
         },
         region_encoder=make_engine(network, "region_encoder", device)
         if "region_encoder" in there
