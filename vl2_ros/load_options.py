@@ -19,7 +19,14 @@ from vl2_ros.parameter_table import check_parameters, parameter
 BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt", "tensorrt-rtx")
 #: Far more than any checkpoint cuts an image into.
 MAX_TILES = 64
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16", "int8")
+#: Backend -> precisions that may be asked of it; auto: any.
+_SERVED = {
+    "torch": ("auto", "float32", "bfloat16"),
+    "onnxruntime": ("auto", "float32", "int8"),
+    "tensorrt": ("auto",),
+    "tensorrt-rtx": ("auto",),
+}
 MAX_THREADS = 1024
 _model = partial(parameter, panel="Model")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
@@ -93,8 +100,10 @@ class LoadOptions:
     )
     precision: str = _model(
         "auto",
-        "Precision of the language side, torch only; auto: bfloat16 on a GPU, and on a CPU that "
-        "computes in it where more than 4 GB in float32 are stored in it, else float32",
+        "Precision of what computes; int8: engines of onnxruntime; bfloat16: the language side, "
+        "torch only; auto: on a CPU int8 where engines of it ship with the checkpoint and the "
+        "processor has units for it (VNNI, dot product), on a GPU, and on a CPU that computes in "
+        "it where more than 4 GB in float32 are stored in it, bfloat16, else float32",
         choices=PRECISIONS,
     )
     cuda_graphs: bool = _model(
@@ -131,8 +140,14 @@ class LoadOptions:
                 f"{self.memory_budget_mb:g} and {self.backend}; choose torch, or skip parts by "
                 "without"
             )
-        if self.precision != "auto" and self.backend not in ("auto", "torch"):
+        served = _SERVED.get(self.backend, PRECISIONS)
+        if self.precision not in served:
             raise ConfigError(
-                f"precision works with the backend torch only, got {self.precision} and "
-                f"{self.backend}; choose torch, or engines that were built in that precision"
+                f"precision must be {' or '.join(served)} with the backend {self.backend}, got "
+                f"{self.precision}; choose another backend, or engines that were built in it"
+            )
+        if self.precision == "int8" and self.memory_budget_mb:
+            raise ConfigError(
+                "memory_budget_mb works with the backend torch, which has no int8, got "
+                f"{self.memory_budget_mb:g}; choose another precision, or skip parts by without"
             )

@@ -33,6 +33,7 @@ from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.language.prompt_length import measure_prompts
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.runtime.backend_choice import (
+    Candidate,
     check_tensorrt,
     has_cuda_driver,
     list_backends,
@@ -93,7 +94,9 @@ def load_pipeline(
             f"no weights folder at {shorten_path(folder)}; expected a folder with config.json, "
             "weights and tokenizer files"
         )
-    options = replace(options, device=choose_device(options.device))
+    # Engines of int8 are for the CPU.
+    wanted = "cpu" if (options.device, options.precision) == ("auto", "int8") else options.device
+    options = replace(options, device=choose_device(wanted))
     processing = load_processing(folder)
     if options.max_tiles:
         processing = processing.limit_tiles(options.max_tiles)
@@ -101,13 +104,17 @@ def load_pipeline(
     identity = WeightsIdentity(folder)
     report = progress or _ProgressLog()
 
-    def load(backend: str, chosen: Path | None) -> Engines:
+    def load(candidate: Candidate) -> Engines:
+        backend, chosen = candidate.backend, candidate.folder
         if backend == "torch":
             largest = _find_largest(tokenizer, processing)
             return _load_torch(options, folder, identity, largest, report)
         if backend in LIBRARIES:
             check_tensorrt(LIBRARIES[backend], has_engines=chosen is not None)
-        files = _switch_off(read_engine_files(chosen or folder / ENGINES_FOLDER), options.without)
+        files = read_engine_files(chosen or folder / ENGINES_FOLDER)
+        if candidate.precision:
+            files = files.in_precision(candidate.precision)
+        files = _switch_off(files, options.without)
         files.check_checkpoint(identity.wait())
         _check_completeness(files, folder, options.without)
         library = _choose_library(backend, options, report)
@@ -198,7 +205,8 @@ def _load_torch(
         without=options.without,
         memory_budget_mb=options.memory_budget_mb or None,
         cuda_graphs=options.cuda_graphs,
-        precision=options.precision,
+        # What takes the place of int8 is what auto means there.
+        precision="auto" if options.precision == "int8" else options.precision,
         largest=largest,
         progress=report_bytes,
     )

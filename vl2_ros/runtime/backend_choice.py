@@ -9,14 +9,17 @@ import ctypes
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from vl2_ros.errors import EngineError
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.runtime.engine import Engines
+from vl2_ros.runtime.files.engine_files import read_engine_files
 from vl2_ros.runtime.files.engine_folders import find_folder, may_have_engines
 from vl2_ros.runtime.files.weights_identity import WeightsIdentity
+from vl2_ros.runtime.processor import multiplies_bytes
 from vl2_ros.runtime.tensorrt_backend.library import LIBRARIES, Library
 
 #: Backend of TensorRT -> profile that builds its engines.
@@ -34,67 +37,103 @@ def has_cuda_driver() -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What may answer.
+
+    Attributes:
+        backend: name of the inference backend.
+        folder: of its engines; None where none was found, and for torch.
+        precision: of the engines that are taken from the folder; empty: of those that it uses.
+    """
+
+    backend: str
+    folder: Path | None = None
+    precision: str = ""
+
+    def __str__(self) -> str:
+        """Name it."""
+        return f"{self.precision} on {self.backend}" if self.precision else self.backend
+
+
 def list_backends(
     options: LoadOptions, folder: Path, identity: WeightsIdentity
-) -> Iterator[tuple[str, Path | None]]:
-    """Yield the backend to try first, and those that may take its place.
+) -> Iterator[Candidate]:
+    """Yield what is tried first, and what may take its place.
 
     Args:
         options: their device is decided.
         folder: of the checkpoint.
         identity: of its weights; waited for where engines are looked for.
-
-    Yields:
-        A backend, and its folder of engines, None where none was found.
     """
-    backend, chosen = _choose_backend(options, folder, identity)
-    yield backend, chosen
-    if not options.allow_fallback or backend == "torch":
+    first, *others = _choose_first(options, folder, identity)
+    yield first
+    if not options.allow_fallback or first.backend == "torch":
         return
-    if backend in LIBRARIES:
+    yield from others
+    if first.backend in LIBRARIES:
         exported = find_folder(folder, identity.wait(), "onnxruntime")
         if exported is not None:
-            yield "onnxruntime", exported
-    yield "torch", None
+            yield Candidate("onnxruntime", exported)
+    yield Candidate("torch")
 
 
-def _choose_backend(
+def _choose_first(
     options: LoadOptions, folder: Path, identity: WeightsIdentity
-) -> tuple[str, Path | None]:
-    """Return the backend to try first, and the folder of engines, None where none was found."""
+) -> tuple[Candidate, ...]:
+    """Return what is tried first, and other precisions of the same engines."""
     backend = options.backend
     given = Path(options.engines) if options.engines else None
     if backend == "auto":
-        is_plain = not options.memory_budget_mb and options.precision == "auto"
-        fits = options.device == "cpu" and is_plain
+        fits = options.device == "cpu" and not options.memory_budget_mb
         has_engines = given is not None or may_have_engines(folder)
-        backend = "onnxruntime" if fits and has_engines else "torch"
-    if backend == "torch" or given is not None:
-        return backend, given
+        is_served = fits and has_engines and options.precision != "bfloat16"
+        backend = "onnxruntime" if is_served or options.precision == "int8" else "torch"
+    if backend == "torch":
+        return (Candidate(backend),)
     # Which engines belong to these weights is known only when every byte is hashed.
-    found = find_folder(folder, identity.wait(), backend)
-    return ("torch" if found is None and options.backend == "auto" else backend), found
+    found = given or find_folder(folder, identity.wait(), backend, options.precision)
+    if found is None:
+        is_open = options.backend == "auto" and options.precision != "int8"
+        return (Candidate("torch" if is_open else backend),)
+    precisions = _choose_precisions(options, found)
+    return tuple(Candidate(backend, found, one) for one in precisions)
 
 
-def load_first(
-    backends: Iterator[tuple[str, Path | None]], load: Callable[[str, Path | None], Engines]
-) -> Engines:
-    """Load with the first backend that can, and say why those before it could not.
+def _choose_precisions(options: LoadOptions, folder: Path) -> tuple[str, ...]:
+    """Return the precision of the engines in a folder that is tried first, and the others."""
+    try:
+        files = read_engine_files(folder)
+    except EngineError:
+        # Loading them reports what is wrong.
+        return ("",)
+    if options.precision == "float32":
+        return ("float32",)
+    has_form = "int8" in files.forms and options.device == "cpu"
+    if options.precision == "int8":
+        if not multiplies_bytes():
+            _log.warning("this CPU has no units for int8, which then is slower and less exact")
+        return ("int8", "") if has_form else ("int8",)
+    return ("int8", "") if has_form and multiplies_bytes() else ("",)
+
+
+def load_first(candidates: Iterator[Candidate], load: Callable[[Candidate], Engines]) -> Engines:
+    """Load with the first candidate that can, and say why those before it could not.
 
     Args:
-        backends: from `list_backends`.
-        load: loads with a backend, from its folder of engines.
+        candidates: from `list_backends`.
+        load: loads one of them.
 
     Raises:
         EngineError: with the reasons of all, if none can.
         ModuleNotFoundError: if torch is asked for first and is not installed.
     """
     failed: dict[str, EngineError] = {}
-    for backend, chosen in backends:
+    for candidate in candidates:
         try:
-            loaded = load(backend, chosen)
+            loaded = load(candidate)
         except EngineError as error:
-            failed[backend] = error
+            failed[str(candidate)] = error
             continue
         except ModuleNotFoundError as missing:
             if not failed:
@@ -103,8 +142,8 @@ def load_first(
                 f"{_join(failed)}; torch could take its place: pip install 'vl2_ros[torch]'"
             ) from missing
         if failed:
-            replaced = "the engines" if backend == "torch" else " and ".join(failed)
-            _log.warning("%s answers in place of %s: %s", backend, replaced, _join(failed))
+            replaced = "the engines" if candidate.backend == "torch" else " and ".join(failed)
+            _log.warning("%s answers in place of %s: %s", candidate, replaced, _join(failed))
         return loaded
     first, *others = failed.values()
     if not others:

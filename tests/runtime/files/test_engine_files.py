@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vl2_ros.errors import EngineError
-from vl2_ros.runtime.files import engine_files
+from vl2_ros.runtime.files import file_hashes
 from vl2_ros.runtime.files.engine_files import FILE_NAME, read_engine_files
 
 CONTENT = b"an engine"
@@ -64,13 +64,13 @@ def test_weights_that_engines_share_are_read_again_when_they_change(tmp_path, mo
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"1 2 3")
     os.utime(path, ns=(0, 0))
-    monkeypatch.setattr(engine_files, "_SETTLED_NS", -1)
+    monkeypatch.setattr(file_hashes, "_SETTLED_NS", -1)
     weights = {"file": path.name, "sha256": hashlib.sha256(b"1 2 3").hexdigest()}
     graphs = {name: GRAPH | {"weights": weights} for name in ("vision_encoder", "vae_decoder")}
     files = read_engine_files(write(tmp_path, DOCUMENT | {"graphs": graphs}))
     reads = []
     monkeypatch.setattr(
-        engine_files, "_hash", lambda path, what: reads.append(path) or hash_bytes(path)
+        file_hashes, "_hash", lambda path, what: reads.append(path) or hash_bytes(path)
     )
     for _ in range(2):
         for file in files.graphs.values():

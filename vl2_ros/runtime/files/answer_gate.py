@@ -22,7 +22,7 @@ from vl2_ros.runtime.engine import Engine, PerceptionDecoder, to_numpy
 from vl2_ros.runtime.files.engine_files import EngineFile, EngineFiles
 from vl2_ros.runtime.language.graph_language import EmbeddingTables, load_embedding_tables
 from vl2_ros.runtime.language.speaking import BatchSpeaker, Prompt, Spoken
-from vl2_ros.structures import Route
+from vl2_ros.structures import Detections, Route
 
 #: Share of the commands whose routing tokens may differ.
 MOST_OTHER_ROUTES = 0.005
@@ -215,7 +215,7 @@ def _compare_boxes(
             for answer, least in ((expected, _LEAST_SCORE), (got, 0.0))
         )
         count += len(truth)
-        overlaps += _match(truth, found)
+        overlaps += match_instances(truth, found)
         compared += 1
         if compared == MOST_DETECTIONS:
             break
@@ -247,8 +247,8 @@ def _detect(
     )
 
 
-def _match(truth: Selection, found: Selection) -> list[float]:
-    """Return the IoU of each instance that has a counterpart with it."""
+def match_instances(truth: Selection | Detections, found: Selection | Detections) -> list[float]:
+    """Return the IoU of each instance that has a counterpart, with it; class ids mean the same."""
     overlaps = []
     for index, class_id in enumerate(truth.class_ids):
         likely = found.scores >= _COUNTERPART_SCORE * truth.scores[index]

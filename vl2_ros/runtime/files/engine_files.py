@@ -10,6 +10,10 @@ Image generation and editing have graphs of the same names, so theirs have the p
 `weights`, an engine that is to be verified where it is loaded the files of stored calls under
 `samples`. Embeddings that are tensors of that file have their names under `tables`.
 
+Graphs of other precisions, which may answer in place of those, are listed by precision:
+
+     "forms": {"int8": {"language_model": {"file": "language_model.int8.onnx", ...}}}
+
 Axes are those of the graph table: a number where the file fixes one, else least, best and most.
 Knows no inference library and does not open the engines.
 """
@@ -18,10 +22,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,9 @@ from vl2_ros.documents import (
     shorten,
 )
 from vl2_ros.errors import EngineError
-from vl2_ros.model.graphs import GRAPHS
+from vl2_ros.model.graphs import GRAPHS, QUANTISED
 from vl2_ros.model.parts import IMAGE_PARTS, graph_of
+from vl2_ros.runtime.files.file_hashes import check_bytes, check_shared, read_checked
 
 FILE_NAME = "engines.json"
 FORMAT = 1
@@ -51,9 +54,7 @@ MAX_SAMPLES = 64
 AxisRange = int | tuple[int, int, int]
 
 _AGAIN = "export the engines again"
-_CHUNK_BYTES = 1 << 20
 _MAX_NAME_LETTERS = 250
-_SETTLED_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +108,9 @@ class EngineFile:
         Raises:
             EngineError: if one is missing or not what was exported.
         """
-        _check_bytes(self.path, self.sha256, f"the engine of {self.name}")
+        check_bytes(self.path, self.sha256, f"the engine of {self.name}")
         if self.weights is not None:
-            _check_weights(*self.weights, f"the weights of {self.name}")
+            check_shared(*self.weights, f"the weights of {self.name}")
 
     def check_samples(self) -> None:
         """Compare the bytes of the stored calls with their hashes.
@@ -118,7 +119,7 @@ class EngineFile:
             EngineError: if one is missing or not what was exported.
         """
         for path, sha256 in self.samples:
-            _check_bytes(path, sha256, f"a stored call of {self.name}")
+            check_bytes(path, sha256, f"a stored call of {self.name}")
 
     def read(self) -> bytes:
         """Return the bytes of the file, which are those of its hash.
@@ -126,9 +127,7 @@ class EngineFile:
         Raises:
             EngineError: if it is missing or not what was exported.
         """
-        content = b"".join(_read_chunks(self.path, f"the engine of {self.name}"))
-        _compare(self.path, hashlib.sha256(content).hexdigest(), self.sha256)
-        return content
+        return read_checked(self.path, self.sha256, f"the engine of {self.name}")
 
     def check_built(self, runtime: str, device: str) -> None:
         """Check that the file was built with this library for this device.
@@ -176,6 +175,7 @@ class EngineFiles:
         embeddings: where word embeddings and query tables of the language model are.
         embeddings_sha256: hash of that file; empty: not recorded.
         embeddings_tables: table -> its name in that file, where that is another one.
+        forms: precision -> name of an engine -> a file of that precision that may take its place.
     """
 
     folder: Path
@@ -184,6 +184,33 @@ class EngineFiles:
     embeddings: Path = Path(EMBEDDINGS)
     embeddings_sha256: str = ""
     embeddings_tables: Mapping[str, str] = field(default_factory=dict)
+    forms: Mapping[str, Mapping[str, EngineFile]] = field(default_factory=dict)
+
+    @property
+    def precision(self) -> str:
+        """Return the narrowest precision of the engines, which is what answers are like."""
+        used = {one.precision for one in self.graphs.values()}
+        return next((one for one in (*reversed(QUANTISED), "float16") if one in used), "float32")
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Return the precisions that `in_precision` has engines for."""
+        return tuple(dict.fromkeys((self.precision, *self.forms)))
+
+    def in_precision(self, precision: str) -> EngineFiles:
+        """Return the engines that answer in a precision; a graph without a form in it stays.
+
+        Raises:
+            EngineError: if there are none.
+        """
+        if precision == self.precision:
+            return self
+        if precision not in self.forms:
+            raise EngineError(
+                f"the engines in {self.folder} are of precision {', '.join(self.precisions)}, not "
+                f"{precision}; choose one of these, or build others with `vl2 engines build`"
+            )
+        return replace(self, graphs={**self.graphs, **self.forms[precision]})
 
     def check_embeddings(self) -> None:
         """Compare the bytes of the embeddings with their hash.
@@ -196,7 +223,7 @@ class EngineFiles:
                 f"{self.folder / FILE_NAME} has no sha256 of {EMBEDDINGS}, so it is unknown "
                 f"whether it belongs to these engines; {_AGAIN}"
             )
-        _check_weights(self.embeddings, self.embeddings_sha256, "the embeddings")
+        check_shared(self.embeddings, self.embeddings_sha256, "the embeddings")
 
     def require(self, graph: str) -> EngineFile:
         """Return the file of a graph.
@@ -248,7 +275,16 @@ def read_engine_files(folder: Path) -> EngineFiles:
             f"{shorten(document)}; {_AGAIN}"
         )
     files = {name: _read_graph(path, name, entry) for name, entry in graphs.items()}
-    return EngineFiles(folder, checkpoint, files, *_read_embeddings(path, document))
+    forms = {
+        precision: {
+            name: _read_graph(path, name, entry)
+            for name, entry in check_object(precision, listed, error=EngineError).items()
+        }
+        for precision, listed in check_object(
+            "forms", document.get("forms", {}), error=EngineError
+        ).items()
+    }
+    return EngineFiles(folder, checkpoint, files, *_read_embeddings(path, document), forms=forms)
 
 
 def _read_embeddings(path: Path, document: Mapping[str, Any]) -> tuple[Path, str, dict[str, str]]:
@@ -265,52 +301,6 @@ def _read_embeddings(path: Path, document: Mapping[str, Any]) -> tuple[Path, str
         )
     names = {name: check_text(name, one, error=EngineError) for name, one in tables.items()}
     return file, sha256, names
-
-
-def _check_bytes(path: Path, sha256: str, what: str) -> None:
-    _compare(path, _hash(path, what), sha256)
-
-
-def _check_weights(path: Path, sha256: str, what: str) -> None:
-    """Check a file that several engines share as `_check_bytes` does, once until it changes."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise EngineError(f"cannot read {path}, {what}: {error.strerror}; {_AGAIN}") from error
-    state = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
-    # One that changed just now may change again within one tick of the file system's clock.
-    is_settled = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > _SETTLED_NS
-    _compare(path, _hash_state(path, state) if is_settled else _hash(path, what), sha256)
-
-
-@lru_cache(maxsize=16)
-def _hash_state(path: Path, _state: tuple[int, ...]) -> str:
-    """Return the sha256 of a file; its state is there for the cache to notice a change."""
-    return _hash(path, "weights of engines")
-
-
-def _hash(path: Path, what: str) -> str:
-    digest = hashlib.sha256()
-    for chunk in _read_chunks(path, what):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _read_chunks(path: Path, what: str) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                yield chunk
-    except OSError as error:
-        raise EngineError(f"cannot read {path}, {what}: {error.strerror}; {_AGAIN}") from error
-
-
-def _compare(path: Path, found: str, expected: str) -> None:
-    if found != expected:
-        raise EngineError(
-            f"{path} is damaged or was replaced: expected sha256 {expected[:12]}..., got "
-            f"{found[:12]}... of {path.stat().st_size} bytes; {_AGAIN}"
-        )
 
 
 def _read_graph(path: Path, name: str, entry: Any) -> EngineFile:

@@ -55,22 +55,31 @@ def choose_folder(weights: Path, identity: str, *, is_packaged: bool = False) ->
     return beside
 
 
-def find_folder(weights: Path, identity: str, backend: str) -> Path | None:
+def find_folder(weights: Path, identity: str, backend: str, precision: str = "auto") -> Path | None:
     """Return the folder with engines for a backend: those built by this user first, or None.
 
     Those that refer to the weights of the checkpoint lie beside them.
+
+    Args:
+        weights: checkpoint folder.
+        identity: of the checkpoint.
+        backend: that shall load them.
+        precision: that they shall have; auto: any.
     """
     for folder in (cache_folder(identity), weights / FOLDER, weights):
-        if is_file(folder / FILE_NAME) and _serves(folder, backend):
+        if is_file(folder / FILE_NAME) and _serves(folder, backend, precision):
             return folder
     return None
 
 
-def _serves(folder: Path, backend: str) -> bool:
+def _serves(folder: Path, backend: str, precision: str) -> bool:
     """Return whether engines are for a backend; ONNX files as exported are ONNX Runtime's."""
     try:
-        files = read_engine_files(folder).graphs.values()
+        files = read_engine_files(folder)
     except EngineError:
         # Loading them reports what is wrong.
         return True
-    return all((one.built_with or "onnxruntime").partition(" ")[0] == backend for one in files)
+    libraries = {
+        (one.built_with or "onnxruntime").partition(" ")[0] for one in files.graphs.values()
+    }
+    return libraries == {backend} and precision in ("auto", *files.precisions)

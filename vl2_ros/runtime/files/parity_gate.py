@@ -21,6 +21,7 @@ from vl2_ros.runtime.files.answer_gate import (
     MOST_LOST,
     MOST_MOVED,
     MOST_OTHER_ROUTES,
+    Agreement,
     compare_answers,
 )
 from vl2_ros.runtime.files.engine_files import EngineFile, read_engine_files
@@ -142,7 +143,12 @@ def measure_answers(
     Raises:
         EngineError: if there are none, or the engine fails.
     """
-    found = compare_answers(engine, source, read_engine_files(source.path.parent), decoder)
+    files = read_engine_files(source.path.parent)
+    return judge_agreement(compare_answers(engine, source, files, decoder))
+
+
+def judge_agreement(found: Agreement) -> list[OutputMiss]:
+    """Return by how much answers differ, and what is allowed."""
     others = found.commands - found.same_routes
     misses = [
         OutputMiss(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,12 @@ def find_device(device: str = "cpu") -> str:
 
 
 def optimise_graph(
-    onnx: Path, out: Path, *, weights: Path | None = None, device: str = "cpu"
+    onnx: Path,
+    out: Path,
+    *,
+    weights: Path | None = None,
+    device: str = "cpu",
+    is_fused: bool = True,
 ) -> None:
     """Fold constants and fuse operators, and write the graph that is left.
 
@@ -154,12 +159,15 @@ def optimise_graph(
         weights: new file in the folder of `out` for large weights; None: `out` holds them, up to
             2 GB.
         device: that it will run on.
+        is_fused: false: only constants are folded, and what is left are operators of ONNX.
 
     Raises:
         EngineError: if the file is no ONNX model that can be run, or cannot be written.
     """
     setup = onnxruntime.SessionOptions()
-    setup.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    levels = onnxruntime.GraphOptimizationLevel
+    extent = levels.ORT_ENABLE_EXTENDED if is_fused else levels.ORT_ENABLE_BASIC
+    setup.graph_optimization_level = extent
     setup.optimized_model_filepath = str(out)
     setup.log_severity_level = _ERRORS_ONLY
     # Else the session that writes the file would also copy every matrix for its kernels.
@@ -170,6 +178,23 @@ def optimise_graph(
         setup.add_session_config_entry(f"{place}_min_size_in_bytes", str(_LEAST_BESIDE_BYTES))
     with _mapped_errors(f"optimising {onnx}", "export the engines again, or check the free space"):
         onnxruntime.InferenceSession(str(onnx), setup, providers=choose_providers(device))
+
+
+def run_file(
+    path: Path, calls: Iterable[Mapping[str, np.ndarray]]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Run a file of any graph on the CPU, and yield the outputs of each call by name.
+
+    Raises:
+        EngineError: if it cannot be loaded, or fails.
+    """
+    setup = onnxruntime.SessionOptions()
+    setup.log_severity_level = _ERRORS_ONLY
+    with _mapped_errors(f"running {path}", "export the engines again"):
+        session = onnxruntime.InferenceSession(str(path), setup, choose_providers("cpu"))
+        names = [one.name for one in session.get_outputs()]
+        for call in calls:
+            yield dict(zip(names, session.run(names, dict(call)), strict=True))
 
 
 class OnnxArray:
