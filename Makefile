@@ -33,7 +33,7 @@ help:
 	@echo "make check   ruff and mypy only"
 	@echo "make screenshot  take docs/view.jpg again, in Chromium"
 	@echo "make train   train the embedded model again (hours)"
-	@echo "make engines export the embedded model to ONNX again (minutes)"
+	@echo "make engines export the embedded model to ONNX again, in float32 and int8 (minutes)"
 	@echo "make clean   remove the virtual environments and what the tools left"
 
 demo: $(VENV)/.demo
@@ -69,8 +69,9 @@ train: $(VENV)/.test
 
 engines: $(VENV)/.test
 	$(BIN)/python -c "from vl2_ros.export.engine_folder import export_engines as export; \
+		from vl2_ros.export.quantized.int8_forms import add_int8_forms as add; \
 		from vl2_ros.loading import EMBEDDED_WEIGHTS as weights; \
-		export(weights, weights, progress=print)"
+		export(weights, weights, progress=print); print(add(weights))"
 
 clean:
 	rm -rf $(VENV) $(NUMPY1) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -39,8 +39,10 @@ class Stages:
         self._following.__enter__()
         self._name, self._began = "start", time.perf_counter()
 
-    def begin(self, name: str) -> None:
-        """End the stage before, and start one."""
+    def begin(self, name: str, _share: float = 0.0) -> None:
+        """End the stage before, and start one, unless it is the same."""
+        if name == self._name:
+            return
         self.end()
         self._following = follow_memory(self.peaks, name)
         self._following.__enter__()
@@ -67,7 +69,7 @@ def main() -> None:
         profile,
         options.weights,
         options.engines / "onnx",
-        progress=lambda name: stages.begin(f"export: {name}"),
+        progress=stages.begin,
     )
     exported, store, builder = (
         read_engine_files(source),

@@ -260,7 +260,7 @@ def _export(
         find_weights(model),
         folder,
         on_wait=display.show_note,
-        progress=lambda graph: show(f"exporting: {graph}", 0.0),
+        progress=show,
     )
 
 

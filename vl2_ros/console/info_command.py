@@ -43,7 +43,7 @@ def info(model: Checkpoint, as_json: AsJson = False) -> None:
         document["weights_mb"] = {
             name: round(values * width / 1e6, 1) for name, width in _WIDTHS.items()
         }
-    document |= _read_card(folder)
+    document |= _describe_engines(folder) | _read_card(folder)
     if as_json:
         display.print_json(document)
     else:
@@ -76,6 +76,24 @@ def _describe_stored(folder: Path) -> dict[str, Any]:
             part = name.partition(".")[0]
             parts[part] = parts.get(part, 0) + prod(file.get_slice(name).get_shape())
     return {"name": folder.name, "parts": parts}
+
+
+def _describe_engines(folder: Path) -> dict[str, Any]:
+    """Return the precisions of the engines in a checkpoint folder, and which this CPU answers in.
+
+    Engines that were built elsewhere for the checkpoint come first; `vl2 engines list` shows them.
+    """
+    from vl2_ros.documents import is_file
+    from vl2_ros.runtime.backend_choice import choose_form
+    from vl2_ros.runtime.files.engine_files import FILE_NAME, read_engine_files
+
+    if not is_file(folder / FILE_NAME):
+        return {}
+    files = read_engine_files(folder)
+    return {
+        "engine_precisions": list(files.precisions),
+        "auto_precision_on_cpu": choose_form(files) or files.precision,
+    }
 
 
 def _read_card(folder: Path) -> dict[str, Any]:

@@ -111,12 +111,17 @@ def _build_one(
             f"{source.path} was exported in {source.precision}, the profile {profile.name} wants "
             f"{graph.precision}; export it again without --build-only"
         )
+    report = functools.partial(progress, source.name)
+
+    def report_answers(done: int, total: int) -> None:
+        report(BuildProgress(f"comparing answers to {total} commands", done / total, None))
+
     return store.build(
         source,
         open_shapes(graph, source),
         builder,
-        functools.partial(compare_with_torch, source=source),
-        functools.partial(progress, source.name),
+        functools.partial(compare_with_torch, source=source, progress=report_answers),
+        report,
     )
 
 
@@ -126,8 +131,18 @@ def open_shapes(graph: GraphProfile, source: EngineFile) -> GraphProfile:
     return replace(graph, shapes=tuple({**open_axes, **one} for one in graph.shapes))
 
 
-def compare_with_torch(engine: Engine, *, source: EngineFile) -> list[OutputMiss]:
+def compare_with_torch(
+    engine: Engine,
+    *,
+    source: EngineFile,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> list[OutputMiss]:
     """Run an engine on the inputs, and the commands, that were stored beside an exported file.
+
+    Args:
+        engine: just built, or in use.
+        source: the exported file that it was built from.
+        progress: called with the number of commands that are answered, and of all.
 
     Returns:
         The largest miss of each output; for a quantised language model also those of its answers.
@@ -136,11 +151,14 @@ def compare_with_torch(engine: Engine, *, source: EngineFile) -> list[OutputMiss
         EngineError: if there are none, or the engine fails.
     """
     misses = compare_calls(engine, find_samples(source.path), source.precision)
-    answers = _compare_answers(engine, source) if source.precision in QUANTISED else []
-    return [*misses, *answers]
+    if source.precision not in QUANTISED:
+        return misses
+    return [*misses, *_compare_answers(engine, source, progress)]
 
 
-def _compare_answers(engine: Engine, source: EngineFile) -> list[OutputMiss]:
+def _compare_answers(
+    engine: Engine, source: EngineFile, progress: Callable[[int, int], None]
+) -> list[OutputMiss]:
     """Compare answers; the exported decoder runs on the CPU, so that only the engine differs."""
     from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 
@@ -149,7 +167,7 @@ def _compare_answers(engine: Engine, source: EngineFile) -> list[OutputMiss]:
     decoder = None
     if all(graph in files for graph in graphs):
         decoder = PerceptionDecoder(*(OnnxEngine(files[graph]) for graph in graphs))
-    return measure_answers(engine, source, decoder)
+    return measure_answers(engine, source, decoder, progress)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def export_for_profile(
     *,
     lock_timeout_s: float = 3600.0,
     on_wait: Callable[[str], None] = lambda _: None,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str, float], None] = lambda _what, _share: None,
 ) -> Path:
     """Export the graphs of a profile that a checkpoint has.
 
@@ -59,7 +59,7 @@ def export_for_profile(
         folder: to write to; files of the same names are replaced.
         lock_timeout_s: seconds to wait for another process that exports there.
         on_wait: called when there is one.
-        progress: called with the name of each graph.
+        progress: called with what is done, and its share, 0 to 1.
 
     Returns:
         The folder.
@@ -85,12 +85,12 @@ def export_for_profile(
             generated_hw=profile.generated_hw,
             # Its strongly typed networks would multiply halves, and its plans are no smaller.
             is_compact=profile.backend == "onnxruntime",
-            progress=progress,
+            progress=lambda name: progress(f"exporting {name}", 0.0),
         )
-        progress("stored calls")
         network = MappedNetwork(weights, read_checkpoint_config(weights).model.parts)
         files = read_engine_files(folder)
-        for file in files.graphs.values():
+        for index, file in enumerate(files.graphs.values()):
+            progress(f"running {file.name} in float32", index / len(files.graphs))
             store_calls(network, file, profile.graphs[file.graph])
             if file.precision in QUANTISED:
                 script = make_script(network, weights, files, progress)

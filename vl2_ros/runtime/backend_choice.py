@@ -16,7 +16,7 @@ from pathlib import Path
 from vl2_ros.errors import EngineError
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.runtime.engine import Engines
-from vl2_ros.runtime.files.engine_files import read_engine_files
+from vl2_ros.runtime.files.engine_files import EngineFiles, read_engine_files
 from vl2_ros.runtime.files.engine_folders import find_folder, may_have_engines
 from vl2_ros.runtime.files.weights_identity import WeightsIdentity
 from vl2_ros.runtime.processor import multiplies_bytes
@@ -109,12 +109,21 @@ def _choose_precisions(options: LoadOptions, folder: Path) -> tuple[str, ...]:
         return ("",)
     if options.precision == "float32":
         return ("float32",)
-    has_form = "int8" in files.forms and options.device == "cpu"
     if options.precision == "int8":
         if not multiplies_bytes():
             _log.warning("this CPU has no units for int8, which then is slower and less exact")
-        return ("int8", "") if has_form else ("int8",)
-    return ("int8", "") if has_form and multiplies_bytes() else ("",)
+        return ("int8", "") if "int8" in files.forms else ("int8",)
+    form = choose_form(files) if options.device == "cpu" else ""
+    return (form, "") if form else ("",)
+
+
+def choose_form(files: EngineFiles) -> str:
+    """Return the precision of the engines that this CPU answers with, empty for those in use.
+
+    Args:
+        files: of a folder with engines of several precisions, maybe.
+    """
+    return "int8" if "int8" in files.forms and multiplies_bytes() else ""
 
 
 def load_first(candidates: Iterator[Candidate], load: Callable[[Candidate], Engines]) -> Engines:

@@ -1,10 +1,11 @@
-"""Record what goes through the graphs of a model in use, and measure the ranges of activations.
+"""Record what goes through the graphs of a model in use, and measure how activations lie.
 
 Frames are simulated and commands are those of training, with the answers that the model gives.
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +20,40 @@ from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.runtime.engine import Array, Engine, EngineInfo, to_numpy
 from vl2_ros.structures import Command, Frame
 
-#: Least and most of a tensor.
-Range = tuple[float, float]
 #: Frames whose calls are recorded, and the first of their scenes; training sees them as well.
 _FRAMES, _FIRST_SEED = 48, 900_000
 _FRAME_WIDTH, _FRAME_HEIGHT = 640, 480
 #: Of each are drawn so many in turn.
 _SAMPLERS = (sample_perception, sample_class_list, sample_perception, sample_text)
+
+
+@dataclass(slots=True)
+class Spread:
+    """How the values of an activation lie.
+
+    Attributes:
+        low: least of them and 0.
+        high: most of them and 0.
+        squares: their sum of squares.
+        count: how many there are.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    squares: float = 0.0
+    count: int = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Take more values into account."""
+        self.low = min(self.low, float(values.min(initial=0.0)))
+        self.high = max(self.high, float(values.max(initial=0.0)))
+        self.squares += float(np.square(values, dtype=np.float64).sum())
+        self.count += values.size
+
+    @property
+    def rms(self) -> float:
+        """Return the root of the mean square."""
+        return math.sqrt(self.squares / max(1, self.count))
 
 
 @dataclass(slots=True)
@@ -98,10 +126,10 @@ def record_calls(
         progress(index + 1, _FRAMES)
 
 
-def measure_ranges(
+def measure_spreads(
     source: Path, names: Collection[str], calls: Sequence[Mapping[str, np.ndarray]]
-) -> dict[str, Range]:
-    """Run a graph on calls, and return the least and the most value of activations.
+) -> dict[str, Spread]:
+    """Run a graph on calls, and return how the values of activations lie.
 
     Args:
         source: ONNX file.
@@ -117,16 +145,11 @@ def measure_ranges(
     model = onnx_ir.load(source)
     made = {one.name: one for node in model.graph for one in node.outputs}
     model.graph.outputs[:] = [made[name] for name in sorted(names) if name in made]
-    ranges: dict[str, Range] = {}
+    spreads = {name: Spread() for name in names}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / source.name
         onnx_ir.save(model, path)
         for call, outputs in zip(calls, run_file(path, calls), strict=True):
-            for name in names:
-                values = outputs[name] if name in outputs else call[name]
-                low, high = ranges.get(name, (0.0, 0.0))
-                ranges[name] = (
-                    min(low, float(values.min(initial=0.0))),
-                    max(high, float(values.max(initial=0.0))),
-                )
-    return ranges
+            for name, spread in spreads.items():
+                spread.add(outputs[name] if name in outputs else call[name])
+    return spreads

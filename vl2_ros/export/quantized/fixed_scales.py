@@ -4,7 +4,8 @@ For ONNX Runtime on the CPU. The range of each activation is measured beforehand
 float32 graph, so a number depends on nothing else that goes through the same call: the states of a
 position are the same with and without a draft behind it, the boxes of a command with and without
 another one beside it. Scales that are measured in each call (DynamicQuantizeLinear) change with
-both, and cost a pass over the activations.
+both, and cost a pass over the activations. Where few positions have values far beyond all others,
+as between the two matrices of a language model's feed-forward, each position has its own scale.
 
 Matrices and convolutions of the file are rounded, with a scale for each output channel; products of
 activations, norms, softmax, positions and sampling stay as they are. Maps stay bytes from one
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,12 @@ import numpy as np
 import onnx_ir
 
 from vl2_ros.errors import EngineError
-from vl2_ros.export.quantized.calls import Range, measure_ranges
+from vl2_ros.export.quantized.calls import Spread, measure_spreads
 from vl2_ros.export.quantized.rounding import round_columns
 
-_LEVELS = 255
+_LEVELS, _MIDDLE_LEVELS = 255, 127
+#: Root mean square error of rounding, in steps, and the share of an activation's that is too much.
+_STEP_ERROR, _MOST_ERROR = 0.289, 0.03
 #: A tensor of zeros may have any scale.
 _LEAST_SCALE = 1e-9
 #: Domain of ONNX Runtime's own operators.
@@ -60,8 +64,7 @@ def quantise_fixed(source: Path, out: Path, calls: Sequence[Mapping[str, np.ndar
             f"{source} has neither a matrix nor a convolution, so nothing of it can be rounded to "
             "int8; give the graph the precision float32"
         )
-    ranges = measure_ranges(source, found.list_measured(), calls)
-    rewriter = _Rewriter(model, ranges)
+    rewriter = _Rewriter(model, measure_spreads(source, found.list_measured(), calls))
     for node in found.maps:
         rewriter.rewrite_map(node, found)
     for node in found.products:
@@ -129,15 +132,17 @@ class _Rewriter:
 
     Args:
         model: it is changed in place.
-        ranges: of every activation that is rounded.
+        spreads: of every activation that is rounded.
     """
 
-    def __init__(self, model: onnx_ir.Model, ranges: Mapping[str, Range]) -> None:
-        self._model, self._graph, self._ranges = model, model.graph, ranges
+    def __init__(self, model: onnx_ir.Model, spreads: Mapping[str, Spread]) -> None:
+        self._model, self._graph, self._spreads = model, model.graph, spreads
         #: Activation -> how it is coded.
         self._codings: dict[onnx_ir.Value, _Coding] = {}
         #: Activation -> its bytes.
         self._bytes: dict[onnx_ir.Value, onnx_ir.Value] = {}
+        #: Activation -> its bytes by rows, and the unit of each row.
+        self._rows: dict[onnx_ir.Value, tuple[onnx_ir.Value, onnx_ir.Value]] = {}
         self._stored: dict[str, onnx_ir.Value] = {}
         model.opset_imports.setdefault(_OWN, 1)
 
@@ -145,22 +150,79 @@ class _Rewriter:
         """Multiply bytes by bytes, and add the bias where one follows."""
         activations, weights = node.inputs
         assert activations is not None and weights is not None
+        if activations not in self._bytes and self._has_outliers(activations):
+            self._multiply_rows(node, activations, weights)
+            return
         coding = self._code(activations)
-        content = self._encode(activations, node)
-        values, scales = self._round_matrix(weights)
         last, bias = _find_bias(node)
+        content = self._encode(activations, node)
+        self._replace(last, [self._multiply(node, content, coding, weights, bias)])
+
+    def _has_outliers(self, value: onnx_ir.Value) -> bool:
+        """Return whether one scale for all positions would round most values to nothing."""
+        spread = self._spreads[str(value.name)]
+        step = (spread.high - spread.low) / _LEVELS
+        return step * _STEP_ERROR > _MOST_ERROR * spread.rms
+
+    def _multiply_rows(
+        self, node: onnx_ir.Node, activations: onnx_ir.Value, weights: onnx_ir.Value
+    ) -> None:
+        """Multiply bytes of which each position has the scale of its own largest value."""
+        if activations not in self._rows:
+            name = str(activations.name)
+            last = self._store("rows.axis", np.array([-1], np.int64))
+            least = self._store("rows.least", np.array(_LEAST_SCALE, np.float32))
+            size = onnx_ir.node("Abs", [activations], name=f"{name}.size")
+            most = onnx_ir.node(
+                "ReduceMax", [size.outputs[0], last], {"keepdims": 1}, name=f"{name}.most"
+            )
+            unit = onnx_ir.node("Max", [most.outputs[0], least], name=f"{name}.unit")
+            shares = onnx_ir.node("Div", [activations, unit.outputs[0]], name=f"{name}.shares")
+            places = [self._row_coding.scale, self._row_coding.zero]
+            content = onnx_ir.node(
+                "QuantizeLinear", [shares.outputs[0], *places], name=f"{name}.row_bytes"
+            )
+            steps = [size, most, unit, shares, content]
+            for step in steps:
+                step.outputs[0].name = step.name
+            self._graph.insert_before(node, steps)
+            self._rows[activations] = content.outputs[0], unit.outputs[0]
+        content_of, unit_of = self._rows[activations]
+        product = self._multiply(node, content_of, self._row_coding, weights, None)
+        product.outputs[0].name = product.name
+        scaled = onnx_ir.node("Mul", [product.outputs[0], unit_of], name=f"{node.name}.scaled")
+        self._replace(node, [product, scaled])
+
+    @cached_property
+    def _row_coding(self) -> _Coding:
+        """Return how shares of a row's largest value are coded, -1 to 1."""
+        scale = np.array(1 / _MIDDLE_LEVELS, np.float32)
+        zero = np.array(_MIDDLE_LEVELS + 1, np.uint8)
+        names = ("rows.scale", "rows.zero")
+        stored = (self._store(*one) for one in zip(names, (scale, zero), strict=True))
+        return _Coding(*stored, float(scale))
+
+    def _multiply(
+        self,
+        node: onnx_ir.Node,
+        content: onnx_ir.Value,
+        coding: _Coding,
+        weights: onnx_ir.Value,
+        bias: onnx_ir.Value | None,
+    ) -> onnx_ir.Node:
+        """Make the node that multiplies bytes by a matrix."""
+        values, scales = self._round_matrix(weights)
         zero = self._store("weights.zero", np.zeros((), np.int8))
         inputs = [content, values, coding.scale, scales, coding.zero, zero]
-        product = onnx_ir.node(
+        return onnx_ir.node(
             "MatMulIntegerToFloat",
             inputs if bias is None else [*inputs, bias],
             domain=_OWN,
             name=f"{node.name}.bytes",
         )
-        self._replace(last, product)
 
     def rewrite_map(self, node: onnx_ir.Node, found: _Found) -> None:
-        """Let a convolution, sum or pool read and write bytes, and cut off at zero by their range."""
+        """Let a convolution, sum or pool read and write bytes; their range cuts off at zero."""
         result = result_of(node)
         if node in found.convolutions:
             self._widen_convolution(node)
@@ -226,10 +288,9 @@ class _Rewriter:
     def _code(self, value: onnx_ir.Value) -> _Coding:
         """Return how an activation is coded: its range in 256 steps, zero among them."""
         if value not in self._codings:
-            low, high = self._ranges[str(value.name)]
-            low, high = min(low, 0.0), max(high, 0.0)
-            scale = np.float32(max((high - low) / _LEVELS, _LEAST_SCALE))
-            zero = np.uint8(np.clip(np.rint(-low / scale), 0, _LEVELS))
+            spread = self._spreads[str(value.name)]
+            scale = np.float32(max((spread.high - spread.low) / _LEVELS, _LEAST_SCALE))
+            zero = np.uint8(np.clip(np.rint(-spread.low / scale), 0, _LEVELS))
             self._codings[value] = _Coding(
                 self._store(f"{value.name}.scale", np.array(scale)),
                 self._store(f"{value.name}.zero", np.array(zero)),
@@ -273,9 +334,9 @@ class _Rewriter:
             self._stored[name] = value
         return self._stored[name]
 
-    def _replace(self, old: onnx_ir.Node, new: onnx_ir.Node) -> None:
-        """Put a node with one output in the place of another."""
-        was, now = old.outputs[0], new.outputs[0]
+    def _replace(self, old: onnx_ir.Node, new: list[onnx_ir.Node]) -> None:
+        """Put nodes, the last with one output, in the place of another."""
+        was, now = old.outputs[0], new[-1].outputs[0]
         now.type, now.shape = was.type, was.shape
         self._graph.insert_before(old, new)
         was.replace_all_uses_with(now, replace_graph_outputs=True)

@@ -69,7 +69,7 @@ def make_script(
     network: MappedNetwork,
     weights: Path,
     files: EngineFiles,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str, float], None] = lambda _what, _share: None,
 ) -> AnswerScript:
     """Draw commands and let a network answer them.
 
@@ -77,7 +77,7 @@ def make_script(
         network: with its vision encoder and language model.
         weights: its checkpoint folder.
         files: the exported graphs; the sides of the decoder's images are theirs.
-        progress: called with what is done.
+        progress: called with what is done, and its share, 0 to 1.
 
     Raises:
         ConfigError: if the simulator is not installed.
@@ -89,7 +89,8 @@ def make_script(
         # Simulated frames show little, and each tile of each command costs float32 minutes.
         processing = replace(processing, max_tiles=1)
     count = _count_commands(model, processing)
-    progress(f"answers to {count} commands")
+    what = f"answering {count} commands in float32"
+    progress(what, 0.0)
     asked = _draw_commands(count, _FIRST_SEED, _routes_of(model), tokenizer, processing)
     tokens = _encode(network, asked.pixels)
     prompts = [Prompt(ids, tokens[frame]) for frame, ids in asked.questions]
@@ -99,7 +100,10 @@ def make_script(
     # A large one is read layer by layer in every call.
     use = network.filled(module, torch.float32) if is_small else network.streamed(torch.float32)
     with use:
-        spoken = dict(make_speaker(engine, tables, source, _ROWS).speak(prompts))
+        spoken = {}
+        for index, answer in make_speaker(engine, tables, source, _ROWS).speak(prompts):
+            spoken[index] = answer
+            progress(what, len(spoken) / count)
     answers: Sequence[Spoken] = [spoken[index] for index in range(len(prompts))]
     frames = [frame for frame, _ in asked.questions]
     decoder_input = _decoder_images(asked.frames, files, processing)

@@ -8,7 +8,7 @@ detection decoder shall find the same boxes from its states.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -149,7 +149,11 @@ def _read_arrays(arrays: Mapping[str, np.ndarray]) -> AnswerScript:
 
 
 def compare_answers(
-    engine: Engine, source: EngineFile, files: EngineFiles, decoder: PerceptionDecoder | None
+    engine: Engine,
+    source: EngineFile,
+    files: EngineFiles,
+    decoder: PerceptionDecoder | None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Agreement:
     """Let an engine answer the stored commands of its graph.
 
@@ -158,6 +162,7 @@ def compare_answers(
         source: the exported file that it was built from.
         files: the folder of that file, which has the embeddings.
         decoder: detection decoder of the same checkpoint and sides of images; None: no boxes.
+        progress: called with the number of commands that are answered, and of all.
 
     Raises:
         EngineError: if there are no stored answers, or a file of the folder cannot be read.
@@ -167,7 +172,10 @@ def compare_answers(
     tables = load_embedding_tables(files.embeddings, script.tokens, files.embeddings_tables)
     rows = source.axes.get("rows", 1)
     speaker = make_speaker(engine, tables, source, rows if isinstance(rows, int) else rows[2])
-    spoken = dict(speaker.speak(script.prompts))
+    spoken: dict[int, Spoken] = {}
+    for index, answer in speaker.speak(script.prompts):
+        spoken[index] = answer
+        progress(len(spoken), len(script.prompts))
     given = [spoken[index] for index in range(len(script.prompts))]
     routes = [(_routes_of(a, script), _routes_of(b, script)) for a, b in _pairs(script, given)]
     boxes = _compare_boxes(script, given, decoder)

@@ -131,7 +131,10 @@ def measure_misses(engine: Engine, sample: Sample, precision: str) -> list[Outpu
 
 
 def measure_answers(
-    engine: Engine, source: EngineFile, decoder: PerceptionDecoder | None
+    engine: Engine,
+    source: EngineFile,
+    decoder: PerceptionDecoder | None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[OutputMiss]:
     """Let a quantised language model answer the commands that are stored beside its exported file.
 
@@ -139,12 +142,13 @@ def measure_answers(
         engine: the language model.
         source: the exported file that it was built from.
         decoder: detection decoder that finds boxes from its states; None compares no boxes.
+        progress: called with the number of commands that are answered, and of all.
 
     Raises:
         EngineError: if there are none, or the engine fails.
     """
     files = read_engine_files(source.path.parent)
-    return judge_agreement(compare_answers(engine, source, files, decoder))
+    return judge_agreement(compare_answers(engine, source, files, decoder, progress))
 
 
 def judge_agreement(found: Agreement) -> list[OutputMiss]:
