@@ -40,11 +40,23 @@ from vl2_ros.parameter_table import note_of
         ),
         (
             {"precision": "float16"},
-            "precision must be one of auto, float32, bfloat16, got 'float16'",
+            "precision must be one of auto, float32, bfloat16, int8, got 'float16'",
         ),
         (
             {"backend": "onnxruntime", "precision": "bfloat16"},
-            "precision works with the backend torch only, got bfloat16 and onnxruntime; choose",
+            "precision must be auto or float32 or int8 with the backend onnxruntime, got bfloat16",
+        ),
+        (
+            {"backend": "torch", "precision": "int8"},
+            "precision must be auto or float32 or bfloat16 with the backend torch, got int8",
+        ),
+        (
+            {"backend": "tensorrt", "precision": "int8"},
+            "precision must be auto with the backend tensorrt, got int8; choose",
+        ),
+        (
+            {"precision": "int8", "memory_budget_mb": 50.0},
+            "memory_budget_mb works with the backend torch, which has no int8, got 50",
         ),
         ({"cuda_graphs": 1}, "cuda_graphs must be bool, got 1"),
     ],

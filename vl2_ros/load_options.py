@@ -100,7 +100,7 @@ class LoadOptions:
     )
     precision: str = _model(
         "auto",
-        "Precision of what computes; int8: engines of onnxruntime; bfloat16: the language side, "
+        "Precision of the arithmetic; int8: engines of onnxruntime; bfloat16: the language side, "
         "torch only; auto: on a CPU int8 where engines of it ship with the checkpoint and the "
         "processor has units for it (VNNI, dot product), on a GPU, and on a CPU that computes in "
         "it where more than 4 GB in float32 are stored in it, bfloat16, else float32",

@@ -58,7 +58,7 @@ class Changed:
 
 @pytest.fixture(scope="module")
 def pipeline():
-    return load_pipeline(LoadOptions(device="cpu", backend="onnxruntime"))
+    return load_pipeline(LoadOptions(device="cpu", precision="float32"))
 
 
 @pytest.fixture(scope="module")
