@@ -43,7 +43,7 @@ def info(model: Checkpoint, as_json: AsJson = False) -> None:
         document["weights_mb"] = {
             name: round(values * width / 1e6, 1) for name, width in _WIDTHS.items()
         }
-    document |= _describe_engines(folder) | _read_card(folder)
+    document |= describe_engines(folder) | _read_card(folder)
     if as_json:
         display.print_json(document)
     else:
@@ -78,7 +78,7 @@ def _describe_stored(folder: Path) -> dict[str, Any]:
     return {"name": folder.name, "parts": parts}
 
 
-def _describe_engines(folder: Path) -> dict[str, Any]:
+def describe_engines(folder: Path) -> dict[str, Any]:
     """Return the precisions of the engines in a checkpoint folder, and which this CPU answers in.
 
     Engines that were built elsewhere for the checkpoint come first; `vl2 engines list` shows them.
