@@ -190,7 +190,9 @@ class _Rewriter:
         content_of, unit_of = self._rows[activations]
         product = self._multiply(node, content_of, self._row_coding, weights, None)
         product.outputs[0].name = product.name
-        scaled = onnx_ir.node("Mul", [product.outputs[0], unit_of], name=f"{node.name}.scaled")
+        scaled = onnx_ir.node(
+            "Mul", [product.outputs[0], unit_of], name=f"{node.outputs[0].name}.scaled"
+        )
         self._replace(node, [product, scaled])
 
     @cached_property
@@ -218,7 +220,7 @@ class _Rewriter:
             "MatMulIntegerToFloat",
             inputs if bias is None else [*inputs, bias],
             domain=_OWN,
-            name=f"{node.name}.bytes",
+            name=f"{node.outputs[0].name}.product",
         )
 
     def rewrite_map(self, node: onnx_ir.Node, found: _Found) -> None:
@@ -251,7 +253,7 @@ class _Rewriter:
         coding = self._code(pixels)
         if pixels.producer() is None or pixels.producer().op_type != "DequantizeLinear":  # type: ignore[union-attr]
             places = [self._encode(pixels, node), coding.scale, coding.zero]
-            wide = onnx_ir.node("DequantizeLinear", places, name=f"{node.name}.pixels")
+            wide = onnx_ir.node("DequantizeLinear", places, name=f"{node.outputs[0].name}.pixels")
             _describe(wide, onnx_ir.DataType.FLOAT, pixels.shape)
             self._graph.insert_before(node, wide)
             node.replace_input_with(0, wide.outputs[0])
@@ -265,7 +267,7 @@ class _Rewriter:
             scales = (rounded.scales * np.float32(coding.scale_number)).astype(np.float32)
             steps = np.rint(bias.const_value.numpy().astype(np.float64) / scales)
             whole = np.clip(steps, -(2**31), 2**31 - 1).astype(np.int32)
-            name = f"{bias.name}.{node.name}"
+            name = f"{bias.name}.{node.outputs[0].name}"
             self._widen(node, 2, name, whole, scales, np.zeros(len(kernel), np.int32))
 
     def _widen(
