@@ -52,7 +52,7 @@ def write_products(folder: Path, *, outliers: bool = False) -> Path:
 
 
 def write_convolutions(folder: Path) -> Path:
-    """Write two convolutions with a sum around the second, a pool, and one that makes the output."""
+    """Write two convolutions with a pool and a sum between, and one that makes the output."""
     nodes = [
         ("Conv", ["x", "k0", "b0"], ["c0"], {"pads": [1] * 4}),
         ("Relu", ["c0"], ["r0"]),
