@@ -25,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--backend", default="auto")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sentence", default="find the red mug and the bowl")
@@ -38,7 +39,13 @@ def main() -> None:
 
     began = time.perf_counter()
     pipeline = load_pipeline(
-        LoadOptions(options.weights or "", "cpu", options.backend, threads=options.threads)
+        LoadOptions(
+            options.weights or "",
+            "cpu",
+            options.backend,
+            threads=options.threads,
+            precision=options.precision,
+        )
     )
     load_s = time.perf_counter() - began
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -255,8 +255,13 @@ def main() -> None:
     options = parser.parse_args()
     frames = render_frames(options.frames)
     fast, plain = (
-        load_pipeline(LoadOptions(options.weights, "cpu", engines=engines, threads=1))
-        for engines in (options.engines, options.plain_engines or options.engines)
+        load_pipeline(
+            LoadOptions(options.weights, "cpu", engines=engines, threads=1, precision=precision)
+        )
+        for engines, precision in (
+            (options.engines, "auto"),
+            (options.plain_engines or options.engines, "float32"),
+        )
     )
     document = {
         "backend": fast.info.backend,
