@@ -200,9 +200,9 @@ class _Rewriter:
         """Return how shares of a row's largest value are coded, -1 to 1."""
         scale = np.array(1 / _MIDDLE_LEVELS, np.float32)
         zero = np.array(_MIDDLE_LEVELS + 1, np.uint8)
-        names = ("rows.scale", "rows.zero")
-        stored = (self._store(*one) for one in zip(names, (scale, zero), strict=True))
-        return _Coding(*stored, float(scale))
+        return _Coding(
+            self._store("rows.scale", scale), self._store("rows.zero", zero), float(scale)
+        )
 
     def _multiply(
         self,
