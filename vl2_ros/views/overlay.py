@@ -235,7 +235,7 @@ def _draw_outline(
 
 def _smooth_outline(outline: np.ndarray) -> np.ndarray:
     """Round the pixel stairs of a closed outline; returns points in 1/16 pixel."""
-    points = outline[:, 0].astype(np.float32)
+    points: np.ndarray = outline[:, 0].astype(np.float32)
     if len(points) >= 8:
         points = cv2.blur(np.pad(points, ((2, 2), (0, 0)), mode="wrap"), (1, 5))[2:-2]
         # Lines of one pixel each take most of the time, and show no more than those of three.
