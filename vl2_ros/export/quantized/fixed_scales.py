@@ -239,6 +239,8 @@ class _Rewriter:
         )
         _describe(narrow, onnx_ir.DataType.UINT8, result.shape)
         _describe(wide, onnx_ir.DataType.FLOAT, result.shape)
+        if result.is_graph_output():
+            result.name, wide.outputs[0].name = f"{result.name}.cut", result.name
         result.replace_all_uses_with(wide.outputs[0], replace_graph_outputs=True)
         self._graph.insert_after(node, [narrow, wide])
         # The uses of the output itself were replaced as well, where nothing is cut off.
