@@ -1,0 +1,135 @@
+"""Images, regions and targets change together; words that would become wrong prevent it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.training.conversations.small_sources import COLOURS, KINDS, SmallSource, draw_scene
+from vl2_ros.datasets.samples import Group, LabelledObjects, LabelledPoses
+from vl2_ros.errors import ConfigError
+from vl2_ros.training.conversations.augmentation import Augmentation, augment, crop_to, mirror
+
+#: Everything but light, which would change the colours that these tests look for.
+SHAPES = Augmentation(flip=0.5, crop=1.0, least_crop=0.6, light=0.0, blur=0.0)
+
+
+def sample_of(kind, index=0):
+    return SmallSource(kind).sample(index, np.random.default_rng(0))
+
+
+def reword(sample, question, answer):
+    return replace(sample, rounds=((question, answer),))
+
+
+def find_colour(rgb, colour):
+    """Return the box of the pixels of a colour: x1, y1, x2, y2."""
+    rows, columns = np.nonzero((rgb == np.array(colour, np.uint8)).all(-1))
+    return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+
+
+def assert_boxes_fit(sample):
+    """Each box is where its colour is, and so is each mask."""
+    rgb = sample.images[-1].rgb
+    names = [name.rpartition(" square")[0] for name in sample.rounds[0][1].split("[DET]")[:-1]]
+    colours = [name.split()[-1] for name in names]
+    objects = sample.targets
+    for box, class_index, mask in zip(
+        objects.boxes_xyxy, objects.class_index, objects.masks, strict=True
+    ):
+        colour = COLOURS[colours[class_index]]
+        np.testing.assert_array_equal(box, find_colour(rgb, colour))
+        np.testing.assert_array_equal(mask, (rgb == np.array(colour, np.uint8)).all(-1))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_boxes_and_masks_stay_on_their_objects(seed):
+    augmented = augment(sample_of("detection", seed), SHAPES, np.random.default_rng(seed))
+    assert augmented.images[-1].rgb.size < draw_scene(seed)[0].size
+    assert len(augmented.targets.class_index) >= 1
+    assert_boxes_fit(augmented)
+
+
+def test_draws_of_one_generator_are_repeated():
+    first, second = (
+        augment(sample_of("detection"), Augmentation(), np.random.default_rng(5)) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.images[0].rgb, second.images[0].rgb)
+    np.testing.assert_array_equal(first.targets.boxes_xyxy, second.targets.boxes_xyxy)
+
+
+@pytest.mark.parametrize("kind", [one for one in KINDS if one not in ("detection", "pose")])
+def test_only_samples_of_the_perception_decoders_are_changed(kind):
+    sample = sample_of(kind)
+    changed = augment(sample, replace(SHAPES, light=0.2), np.random.default_rng(0))
+    assert (changed is sample) is (sample.group not in (Group.DETECTION, Group.POSE))
+
+
+def test_mirror_exchanges_left_and_right_keypoints():
+    sample = sample_of("pose")
+    mirrored = mirror(sample)
+    width = sample.images[0].frame_hw[1]
+    before, after = sample.targets, mirrored.targets
+    assert isinstance(after, LabelledPoses)
+    # The left edge is the least x again.
+    np.testing.assert_allclose(after.keypoints_xy[:, 0, 0], after.objects.boxes_xyxy[:, 0])
+    np.testing.assert_allclose(after.keypoints_xy[:, 1, 0], after.objects.boxes_xyxy[:, 2])
+    np.testing.assert_allclose(after.keypoints_xy[:, 2, 0], width - before.keypoints_xy[:, 2, 0])
+    np.testing.assert_array_equal(after.is_visible, before.is_visible)
+
+
+def test_a_keypoint_without_its_partner_prevents_a_mirror():
+    sample = sample_of("pose")
+    answer = "square[DET]: left edge[POSE], far edge[POSE], middle[POSE]."
+    sample = reword(sample, "Find the left edge, far edge and middle of every square.", answer)
+    assert mirror(sample) is sample
+
+
+@pytest.mark.parametrize("word", ["left", "Right", "leftmost"])
+def test_a_word_for_a_side_prevents_a_mirror(word):
+    sample = sample_of("detection")
+    said = reword(sample, f"Find the {word} square.", "red square[DET].")
+    if word == "leftmost":
+        # No whole word of a side, but of a position: crops look for those.
+        assert augment(said, replace(SHAPES, flip=0.0), np.random.default_rng(0)).targets is (
+            said.targets
+        )
+    else:
+        assert mirror(said) is said
+
+
+def test_a_crop_keeps_what_an_expression_is_about():
+    sample = sample_of("detection")
+    x1, y1, x2, y2 = sample.targets.boxes_xyxy[0].astype(int)
+    window = (x1, y1, x2, y2)
+    assert len(crop_to(sample, window).targets.class_index) == 1
+    expression = reword(sample, "Where are the squares?", "Here[GRD].")
+    assert crop_to(expression, window) is None
+
+
+def test_a_crop_without_objects_or_regions_is_refused():
+    sample = sample_of("prompts")
+    x1, y1, _, _ = sample.targets.boxes_xyxy[0].astype(int)
+    height, width = sample.images[0].frame_hw
+    empty = (0, 0, x1, height) if x1 > 1 else (0, 0, width, y1)
+    assert crop_to(sample, empty) is None
+    bare = replace(
+        sample, targets=LabelledObjects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    )
+    assert crop_to(bare, empty) is None, "the region is gone"
+    assert crop_to(replace(bare, regions=(), region_images=()), empty) is not None
+
+
+def test_keypoints_outside_of_a_crop_are_not_labelled():
+    sample = sample_of("pose")
+    x1, y1, x2, y2 = sample.targets.objects.boxes_xyxy[0].astype(int)
+    cut = crop_to(sample, (x1, y1, x1 + (x2 - x1) * 3 // 4, y2))
+    assert cut.targets.is_visible[0].tolist() == [True, False, False]
+    assert cut.targets.keypoints_xy[0, 0].tolist() == [0.0, (y2 - y1) / 2]
+
+
+def test_settings_outside_their_range_are_refused():
+    with pytest.raises(ConfigError, match="least_crop must lie above 0"):
+        Augmentation(least_crop=0.0)

@@ -1,0 +1,189 @@
+"""One forward pass of the whole network: language and decoder losses, and where gradients go."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.training.conversations.small_sources import (
+    KINDS,
+    PROCESSING,
+    SmallSource,
+    make_network,
+)
+from vl2_ros.errors import ConfigError
+from vl2_ros.model.decoders.set_losses import total_loss
+from vl2_ros.training.conversations.mixture import WeightedSource
+from vl2_ros.training.conversations.objective import (
+    DECODER_PARTS,
+    ConversationObjective,
+    ConversationSettings,
+    freeze_except,
+)
+
+LANGUAGE = ("llm", "projector", "super_link")
+
+
+@pytest.fixture
+def make_objective(json_tokenizer):
+    def make(kind, trained=None, network=None, **settings):
+        network = network or make_network(json_tokenizer)
+        freeze_except(network, trained or [*LANGUAGE, "region_encoder", *DECODER_PARTS.values()])
+        sources = [WeightedSource.of(SmallSource(kind))]
+        settings = ConversationSettings(batch_size=2, **settings)
+        objective = ConversationObjective(
+            network, json_tokenizer, PROCESSING, sources, sources, settings
+        )
+        return objective.train()
+
+    return make
+
+
+def parts_with_gradient(network):
+    return {
+        name.partition(".")[0]
+        for name, parameter in network.named_parameters()
+        if parameter.grad is not None and parameter.grad.any()
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_reach_the_decoder_and_the_language_side(make_objective, kind):
+    objective = make_objective(kind)
+    batch = objective.open_batches(0)[0]
+    losses = objective(batch)
+    assert torch.isfinite(losses.total)
+    losses.total.backward()
+    found = parts_with_gradient(objective.network)
+    expected = {"llm"} | ({"projector"} if len(batch.tiles) else set())
+    expected |= {"region_encoder"} if len(batch.region_masks) else set()
+    if batch.group in DECODER_PARTS:
+        expected |= {DECODER_PARTS[batch.group], "super_link"}
+    assert found == expected
+
+
+def test_the_total_is_the_weighted_sum_of_language_and_decoder(make_objective):
+    objective = make_objective("detection", language_weight=0.5, decoder_weight=2.0).eval()
+    losses = objective(objective.open_batches(0)[0])
+    decoder = objective.network.detection_decoder
+    found = {name: value for name, value in losses.parts.items() if name.startswith("loss_")}
+    assert {"loss_ce", "loss_bbox_dn", "loss_mask", "loss_dice", "loss_giou_enc"} <= set(found)
+    detection = total_loss(found, decoder.config)
+    assert torch.equal(losses.parts["detection"], detection)
+    torch.testing.assert_close(losses.total, 0.5 * losses.parts["language"] + 2.0 * detection)
+
+
+def test_the_losses_of_every_decoder_are_named(make_objective):
+    wanted = {
+        "pose": {"loss_keypoints", "loss_oks", "loss_ce_dn"},
+        "generation": {"loss_noise"},
+        "editing": {"loss_noise"},
+    }
+    for kind, names in wanted.items():
+        objective = make_objective(kind)
+        parts = objective(objective.open_batches(0)[0]).parts
+        assert names | {"language", kind} <= set(parts)
+
+
+@pytest.mark.parametrize("kind", ["detection", "pose", "editing"])
+def test_a_batch_has_one_loss(make_objective, kind):
+    """All chance is in the batch; what was drawn elsewhere does not matter."""
+    objective = make_objective(kind).eval()
+    batch = objective.open_batches(0)[1]
+    first = objective(batch).total
+    torch.rand(7)
+    assert torch.equal(objective(batch).total, first)
+
+
+def test_without_the_language_side_nothing_is_recorded_before_the_decoders(make_objective):
+    objective = make_objective("detection", trained=["detection_decoder"])
+    network, seen = objective.network, []
+    network.llm.model.register_forward_hook(
+        lambda module, given, output: seen.append(output.last_hidden_state)
+    )
+    losses = objective(objective.open_batches(0)[0])
+    assert "language" not in losses.parts
+    assert not seen[0].requires_grad
+    losses.total.backward()
+    assert parts_with_gradient(network) == {"detection_decoder"}
+
+
+def test_frozen_parts_stay_in_evaluation_mode(make_objective):
+    network = make_objective("detection", trained=["detection_decoder", "super_link"]).network
+    modes = {name: part.training for name, part in network.named_children()}
+    assert {name for name, training in modes.items() if training} == {
+        "detection_decoder",
+        "super_link",
+    }
+
+
+def test_gradient_checkpointing_changes_no_gradient(make_objective, monkeypatch):
+    gradients = []
+    for checkpointing in (False, True):
+        objective = make_objective("text", gradient_checkpointing=checkpointing)
+        runs = count_calls(objective.network.llm.model.layers[0], monkeypatch)
+        objective(objective.open_batches(0)[0]).total.backward()
+        assert len(runs) == 1 + checkpointing
+        gradients.append(objective.network.llm.model.layers[0].mlp.up_proj.weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def count_calls(layer, monkeypatch):
+    runs, forward = [], layer.mlp.forward
+    monkeypatch.setattr(layer.mlp, "forward", lambda x: runs.append(0) or forward(x))
+    return runs
+
+
+def test_a_source_without_its_decoder_is_refused(make_objective, json_tokenizer):
+    with pytest.raises(ConfigError, match="small trains pose_decoder, which the network lacks"):
+        make_objective(
+            "pose",
+            network=make_network(json_tokenizer, with_pose=False, with_images=False),
+            trained=["llm"],
+        )
+
+
+def test_an_unknown_name_is_refused(json_tokenizer):
+    with pytest.raises(ConfigError, match=r"begins with \['decoder'\]"):
+        freeze_except(make_network(json_tokenizer), ["llm", "decoder"])
+
+
+def test_names_are_compared_by_whole_steps(json_tokenizer):
+    network = make_network(json_tokenizer)
+    freeze_except(network, ["llm.model.embed_tokens"])
+    trained = [name for name, one in network.named_parameters() if one.requires_grad]
+    assert trained == ["llm.model.embed_tokens.weight"]
+
+
+def test_held_out_batches_need_a_source(json_tokenizer):
+    objective = ConversationObjective(
+        make_network(json_tokenizer),
+        json_tokenizer,
+        PROCESSING,
+        [WeightedSource.of(SmallSource("text"))],
+    )
+    with pytest.raises(ConfigError, match="no held-out source"):
+        objective.open_batches(0, held_out=True)
+
+
+def test_the_condition_is_what_the_flow_reads(make_objective):
+    """The states behind the decoder's classes are those at the slots, in the answer's order."""
+    objective = make_objective("detection").eval()
+    network, seen = objective.network, []
+    compute = network.detection_decoder.compute_losses
+
+    def record(pixels, super_link, class_mask, *rest, **more):
+        seen.append((super_link, class_mask))
+        return compute(pixels, super_link, class_mask, *rest, **more)
+
+    network.detection_decoder.compute_losses = record
+    batch = objective.open_batches(0)[0]
+    objective(batch)
+    (super_link, class_mask), *_ = seen
+    assert super_link.shape == (2, 2, 4, 64) and class_mask.all()
+    tokens, regions = network.encode_rows(batch.input_ids, batch.tiles.split(3), None, [[3], [3]])
+    hidden = network(batch.input_ids, batch.attention_mask, tokens, regions).hidden
+    expected = network.super_link.gather(hidden, batch.input_ids)
+    for row in range(2):
+        for index, group in enumerate(expected[row]):
+            torch.testing.assert_close(super_link[row, index], group.states)

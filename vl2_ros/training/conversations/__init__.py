@@ -1,0 +1,1 @@
+"""Train the whole network on any mixture of conversations."""

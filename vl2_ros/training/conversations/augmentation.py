@@ -1,0 +1,288 @@
+"""Augment the decoder's image of a sample together with everything that is labelled on it.
+
+An augmented sample is a sample: the last image, its regions and the targets change together, and
+words that the change would make wrong prevent it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from vl2_ros.datasets.samples import Group, LabelledObjects, LabelledPoses, TrainingSample
+from vl2_ros.errors import ConfigError
+from vl2_ros.structures import Frame, Route
+
+#: Groups whose images are changed; the answers of the others may say anything about them.
+_AUGMENTED = frozenset({Group.DETECTION, Group.POSE})
+_SIDE = re.compile(r"\b(left|right)(?=\b|_)", re.IGNORECASE)
+#: A direction or a position among others, which a mirror image or a crop may change.
+_POSITION = re.compile(
+    r"\b(left|right)(most|hand)?\b|\b(middle|centre|center|corner|edge|top|bottom|first|last)\b",
+    re.IGNORECASE,
+)
+_KEYPOINT = re.compile(r"([^\],.:;\[]*?)" + re.escape(Route.POSE.value))
+#: An object cut by a crop stays a target while this share of its box is left.
+_LEAST_SHARE = 0.35
+_CROP_TRIALS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How much the images of the perception decoders are changed.
+
+    Attributes:
+        flip: share of mirrored images, where no word says left or right.
+        crop: share of cropped images.
+        least_crop: shortest side of a crop, as a share of the image's.
+        stretch: most relative change of a crop's aspect, as a factor above 1.
+        least_scale: smallest factor on the decoder's image size.
+        light: most relative change of brightness and contrast; tints change half as much.
+        blur: share of images with a soft focus or sensor noise.
+    """
+
+    flip: float = 0.5
+    crop: float = 0.5
+    least_crop: float = 0.6
+    stretch: float = 1.15
+    least_scale: float = 0.8
+    light: float = 0.15
+    blur: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("flip", "crop", "light", "blur"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must lie in 0..1, got {getattr(self, name)}")
+        for name in ("least_crop", "least_scale"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must lie above 0 and up to 1, got {getattr(self, name)}")
+        if not 1 <= self.stretch <= 2:
+            raise ConfigError(f"stretch must lie in 1..2, got {self.stretch}")
+
+    def draw_scale(self, sample: TrainingSample, rng: np.random.Generator) -> float:
+        """Draw the factor on the decoder's image size; 1 where images are not changed."""
+        return float(rng.uniform(self.least_scale, 1.0)) if sample.group in _AUGMENTED else 1.0
+
+
+def augment(
+    sample: TrainingSample, settings: Augmentation, rng: np.random.Generator
+) -> TrainingSample:
+    """Crop, mirror and relight the last image of a detection or pose sample.
+
+    Args:
+        sample: samples of other groups are returned as they are.
+        settings: how much.
+        rng: the only source of chance.
+    """
+    if sample.group not in _AUGMENTED or not sample.images:
+        return sample
+    if rng.random() < settings.crop and not _names_position(sample):
+        sample = _crop(sample, settings, rng)
+    if rng.random() < settings.flip:
+        sample = mirror(sample)
+    rgb = relight(sample.images[-1].rgb, settings, rng)
+    return _with_image(sample, rgb)
+
+
+def mirror(sample: TrainingSample) -> TrainingSample:
+    """Mirror the last image, left and right keypoints exchanged.
+
+    A sample whose words say left or right, other than in names of keypoints that both are asked
+    for, is returned as it is.
+    """
+    partners = _find_partners(sample)
+    if partners is None or _SIDE.search(_words_without_keypoints(sample)):
+        return sample
+    width = sample.images[-1].frame_hw[1]
+    last = len(sample.images) - 1
+    flipped = replace(
+        sample,
+        regions=tuple(
+            np.ascontiguousarray(mask[:, ::-1]) if image == last else mask
+            for mask, image in zip(sample.regions, sample.region_images, strict=True)
+        ),
+        targets=_mirror_targets(sample.targets, width, partners),
+    )
+    return _with_image(flipped, np.ascontiguousarray(sample.images[-1].rgb[:, ::-1]))
+
+
+def relight(rgb: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Change brightness, contrast and tint a little; sometimes add noise or a soft focus.
+
+    Args:
+        rgb: (H, W, 3) uint8; not changed.
+        settings: how much.
+        rng: the only source of chance.
+    """
+    amount = settings.light
+    gain, offset = rng.uniform(1 - amount, 1 + amount), 128 * rng.uniform(-amount, amount)
+    tints = rng.uniform(1 - amount / 2, 1 + amount / 2, size=3)
+    curves = np.clip(np.arange(256)[:, None] * gain * tints + offset, 0, 255).astype(np.uint8)
+    rgb = cv2.LUT(np.ascontiguousarray(rgb), curves.reshape(256, 1, 3))
+    draw = rng.random()
+    if draw < settings.blur / 2:
+        rgb = cv2.GaussianBlur(rgb, (3, 3), 0)
+    elif draw < settings.blur:
+        grain = rng.integers(-6, 7, size=rgb.shape, dtype=np.int8)
+        rgb = cv2.add(rgb, grain, dtype=cv2.CV_8U)
+    return np.asarray(rgb)
+
+
+def _with_image(sample: TrainingSample, rgb: np.ndarray) -> TrainingSample:
+    last = sample.images[-1]
+    return replace(sample, images=(*sample.images[:-1], Frame(rgb, last.stamp_ns, last.frame_id)))
+
+
+def _words(sample: TrainingSample) -> str:
+    return " ".join(text for one in sample.rounds for text in one)
+
+
+def name_keypoints(sample: TrainingSample) -> list[str]:
+    """Return the names of the keypoints of a pose sample, in the order of its targets."""
+    answers = " ".join(answer for _, answer in sample.rounds)
+    return [found[1].strip().lower() for found in _KEYPOINT.finditer(answers)]
+
+
+def _words_without_keypoints(sample: TrainingSample) -> str:
+    words = _words(sample).lower()
+    for name in sorted(name_keypoints(sample), key=len, reverse=True) if _is_pose(sample) else ():
+        words = words.replace(name, "")
+    return words
+
+
+def _is_pose(sample: TrainingSample) -> bool:
+    return isinstance(sample.targets, LabelledPoses)
+
+
+def _names_position(sample: TrainingSample) -> bool:
+    return bool(_POSITION.search(_words_without_keypoints(sample)))
+
+
+def _find_partners(sample: TrainingSample) -> np.ndarray | None:
+    """Return (M,) the keypoint that each becomes in a mirror; None where one of a pair is missing.
+
+    Of samples without keypoints an empty array.
+    """
+    if not isinstance(sample.targets, LabelledPoses):
+        return np.zeros(0, np.int64)
+    names = name_keypoints(sample)
+    swapped = [_SIDE.sub(lambda found: _OTHER[found[1]], name) for name in names]
+    if len(names) != len(sample.targets.sigmas) or not set(swapped) <= set(names):
+        return None
+    return np.array([names.index(name) for name in swapped], np.int64)
+
+
+_OTHER = {"left": "right", "right": "left"}
+
+
+def _mirror_targets(
+    targets: object, width: int, partners: np.ndarray
+) -> LabelledObjects | LabelledPoses | None:
+    if isinstance(targets, LabelledPoses):
+        points = targets.keypoints_xy[:, partners].copy()
+        points[..., 0] = width - points[..., 0]
+        return replace(
+            targets,
+            objects=_mirror_objects(targets.objects, width),
+            keypoints_xy=points,
+            is_visible=targets.is_visible[:, partners],
+        )
+    return _mirror_objects(targets, width) if isinstance(targets, LabelledObjects) else None
+
+
+def _mirror_objects(objects: LabelledObjects, width: int) -> LabelledObjects:
+    x1, y1, x2, y2 = objects.boxes_xyxy.T
+    masks = None if objects.masks is None else np.ascontiguousarray(objects.masks[:, :, ::-1])
+    boxes = np.stack([width - x2, y1, width - x1, y2], axis=1)
+    return replace(objects, boxes_xyxy=boxes, masks=masks)
+
+
+def _crop(
+    sample: TrainingSample, settings: Augmentation, rng: np.random.Generator
+) -> TrainingSample:
+    """Cut out a part that keeps what the words need; the sample itself where none is found."""
+    for _ in range(_CROP_TRIALS):
+        window = _draw_window(sample.images[-1].frame_hw, settings, rng)
+        cropped = crop_to(sample, window)
+        if cropped is not None:
+            return cropped
+    return sample
+
+
+def _draw_window(
+    frame_hw: tuple[int, int], settings: Augmentation, rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Draw x1, y1, x2, y2 in whole pixels."""
+    height, width = frame_hw
+    share = rng.uniform(settings.least_crop, 1.0)
+    aspect = np.sqrt(settings.stretch ** rng.uniform(-1.0, 1.0))
+    h = min(height, max(1, round(height * share / aspect)))
+    w = min(width, max(1, round(width * share * aspect)))
+    top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+    return left, top, left + w, top + h
+
+
+def crop_to(sample: TrainingSample, window: tuple[int, int, int, int]) -> TrainingSample | None:
+    """Cut the last image to a window.
+
+    Args:
+        sample: of detection or pose.
+        window: x1, y1, x2, y2, whole pixels of the image.
+
+    Returns:
+        None where the window would lose what the words are about: every object, a region, or one
+        object of an expression or a caption.
+    """
+    x1, y1, x2, y2 = window
+    objects = sample.targets.objects if _is_pose(sample) else sample.targets  # type: ignore[union-attr]
+    if not isinstance(objects, LabelledObjects):
+        return None
+    kept, boxes = _cut_boxes(objects.boxes_xyxy, window)
+    needs_all = "<det>" in _words(sample) or Route.GROUND.value in _words(sample)
+    if (needs_all and not kept.all()) or (len(kept) and not kept.any()):
+        return None
+    last = len(sample.images) - 1
+    regions = tuple(
+        mask[y1:y2, x1:x2] if image == last else mask
+        for mask, image in zip(sample.regions, sample.region_images, strict=True)
+    )
+    if not all(mask.any() for mask in regions):
+        return None
+    masks = None if objects.masks is None else objects.masks[kept, y1:y2, x1:x2]
+    cut = LabelledObjects(boxes[kept], objects.class_index[kept], masks)
+    targets = _cut_poses(sample.targets, cut, kept, window)
+    rgb = np.ascontiguousarray(sample.images[-1].rgb[y1:y2, x1:x2])
+    return _with_image(replace(sample, regions=regions, targets=targets), rgb)
+
+
+def _cut_boxes(boxes_xyxy: np.ndarray, window: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (n,) which objects stay, and (n, 4) what is left of all boxes, in the window."""
+    x1, y1, x2, y2 = window
+    moved = boxes_xyxy - np.array([x1, y1, x1, y1], np.float32)
+    cut = np.clip(moved, 0, np.array([x2 - x1, y2 - y1] * 2, np.float32)).astype(np.float32)
+    before = np.prod(moved[:, 2:] - moved[:, :2], axis=1)
+    after = np.prod(cut[:, 2:] - cut[:, :2], axis=1)
+    return after >= np.maximum(_LEAST_SHARE * before, 1.0), cut
+
+
+def _cut_poses(
+    targets: object, objects: LabelledObjects, kept: np.ndarray, window: Sequence[int]
+) -> LabelledObjects | LabelledPoses:
+    """Return the targets of the kept objects; keypoints outside of the window are unlabelled."""
+    if not isinstance(targets, LabelledPoses):
+        return objects
+    x1, y1, x2, y2 = window
+    points = (targets.keypoints_xy[kept] - np.array([x1, y1], np.float32)).astype(np.float32)
+    inside = ((points >= 0) & (points <= np.array([x2 - x1, y2 - y1]))).all(-1)
+    return replace(
+        targets,
+        objects=objects,
+        keypoints_xy=points,
+        is_visible=targets.is_visible[kept] & inside,
+        areas=targets.areas[kept],
+    )
