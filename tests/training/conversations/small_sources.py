@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from vl2_ros.datasets.mixture import Mixture, MixturePart
 from vl2_ros.datasets.samples import (
     Group,
     LabelledObjects,
@@ -78,6 +80,10 @@ class SmallSource:
     def __len__(self) -> int:
         return 8
 
+    @property
+    def group(self) -> Group:
+        return self.sample(0, np.random.default_rng(0)).group
+
     def sample(self, index: int, rng: np.random.Generator) -> TrainingSample:
         rgb, boxes, masks = draw_scene(index)
         frame = Frame(rgb)
@@ -147,6 +153,17 @@ def make_poses(boxes: np.ndarray) -> LabelledPoses:
         ((x2 - x1) * (y2 - y1)).astype(np.float32),
         np.array([0.05, 0.06, 0.1], np.float32),
     )
+
+
+def make_mixture(*kinds: str, weights: Sequence[float] | None = None, seed: int = 0) -> Mixture:
+    """Mix small sources, of equal weights by default."""
+    weights = weights or [1.0] * len(kinds)
+    sources = [SmallSource(kind) for kind in kinds]
+    parts = [
+        MixturePart(source, source.group, weight)
+        for source, weight in zip(sources, weights, strict=True)
+    ]
+    return Mixture(parts, seed=seed)
 
 
 #: Every kind, in the order of the groups.

@@ -99,7 +99,7 @@ def test_regions_lie_on_the_whole_image_of_their_own(encoder):
 def test_a_batch_pads_on_the_right_and_counts_tiles_on(encoder, json_tokenizer):
     samples = [sample_of("prompts", index) for index in range(2)]
     rows = [encoder.encode(samples[0]), encoder.encode(samples[1], scale=0.5)]
-    batch = collate(rows, pad_id=json_tokenizer.tokens.pad, noise_seed=3)
+    batch = collate(rows, pad_id=json_tokenizer.tokens.pad)
     assert batch.pixels.shape == (2, 3, 64, 96)
     assert int(batch.pixel_mask[1].sum()) == 30 * 45
     assert not batch.pixels[1, :, 32:].any() and not batch.pixels[1, :, :, 64:].any()
@@ -114,7 +114,7 @@ def test_a_batch_pads_on_the_right_and_counts_tiles_on(encoder, json_tokenizer):
 def test_a_batch_of_two_groups_is_refused(encoder):
     rows = [encoder.encode(sample_of(kind)) for kind in ("detection", "text")]
     with pytest.raises(InputError, match="detection.*text"):
-        collate(rows, pad_id=0, noise_seed=0)
+        collate(rows, pad_id=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

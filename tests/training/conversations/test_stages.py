@@ -2,81 +2,81 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tests.training.conversations.small_sources import (
     KINDS,
     PROCESSING,
-    SmallSource,
+    make_mixture,
     make_network,
 )
-from vl2_ros.training.conversations.mixture import WeightedSource
-from vl2_ros.training.conversations.objective import (
-    DECODER_PARTS,
-    ConversationObjective,
-    ConversationSettings,
-    freeze_except,
-)
+from vl2_ros.training.conversations.objective import ConversationObjective
+from vl2_ros.training.recipes.reading import read_recipe
+from vl2_ros.training.run import train
 
-DECODERS = tuple(DECODER_PARTS.values())
 TEXT = ("text", "blind", "regions")
 STAGES = {
-    "stage1a": (["projector"], TEXT),
-    "stage1b": (["projector", "llm", "region_encoder"], TEXT),
-    "stage2": (["projector", "llm", "region_encoder", "super_link", *DECODERS], KINDS),
-    "stage3": (["super_link", *DECODERS], [one for one in KINDS if one not in TEXT]),
+    "stage1_projector": TEXT,
+    "stage1_chat": TEXT,
+    "stage2_multi_task": KINDS,
+    "stage3_decoders": tuple(one for one in KINDS if one not in TEXT),
+}
+#: What no stage trains.
+FROZEN = (
+    *("vision_encoder.", "image_generation.text_encoder.", "image_generation.vae."),
+    *("image_generation.denoiser.", "image_editing.text_encoder.", "image_editing.vae."),
+)
+DECODERS = ("detection_decoder", "pose_decoder", "image_generation", "image_editing")
+NAMED = {
+    "stage1_projector": ("projector",),
+    "stage1_chat": ("projector", "llm", "region_encoder"),
+    "stage2_multi_task": ("projector", "llm", "region_encoder", "super_link", *DECODERS),
+    "stage3_decoders": ("super_link", *DECODERS),
 }
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_trains_what_it_names(json_tokenizer, stage):
-    trained, kinds = STAGES[stage]
-    network = make_network(json_tokenizer)
-    freeze_except(network, trained)
-    sources = [WeightedSource.of(SmallSource(kind)) for kind in kinds]
-    objective = ConversationObjective(
-        network, json_tokenizer, PROCESSING, sources, settings=ConversationSettings(batch_size=2)
+def test_a_stage_trains_what_it_names(json_tokenizer, tmp_path, stage):
+    recipe = read_recipe(stage)
+    evaluation = replace(recipe.evaluation, every=0, batches=0)
+    rates = replace(recipe.rates, learning_rate=2e-3, multipliers=())
+    recipe = replace(
+        recipe,
+        **{"init": "", "steps": 20, "epochs": 0.0, "batch": 2, "accumulation": 1, "workers": 0},
+        **{"precision": "float32", "seed": 1, "evaluation": evaluation, "rates": rates},
     )
+    network = make_network(json_tokenizer)
+    objective = ConversationObjective(
+        network, json_tokenizer, PROCESSING, make_mixture(*STAGES[stage]), batch_size=2
+    )
+    batches = objective.open_batches(recipe.seed)
+    wanted = {part.group for part in batches.mixture.parts}
+    assert {batches.draw_group(step) for step in range(20)} == wanted
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    named = {name for name, one in network.named_parameters() if one.requires_grad}
-    first = measure(objective, sources)
-    train(objective, steps=20)
-    assert measure(objective, sources) < first
+    first = measure(objective, STAGES[stage])
+    end = train(recipe, tmp_path, device="cpu", open_objective=lambda *_: objective)
+    assert end.is_complete
+    assert measure(objective, STAGES[stage]) < first
     after = network.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
+    named = {
+        name
+        for name, _ in network.named_parameters()
+        if name.partition(".")[0] in NAMED[stage] and not name.startswith(FROZEN)
+    }
     assert moved == named
 
 
-def train(objective, steps):
-    objective.train()
-    torch.manual_seed(0)
-    trained = [one for one in objective.parameters() if one.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=2e-3, weight_decay=0.0)
-    batches = objective.open_batches(seed=1)
-    groups = set()
-    for number in range(steps):
-        batch = batches[number]
-        groups.add(batch.group)
-        optimizer.zero_grad()
-        objective(batch).total.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-    assert groups == {one.group for one in batches.sources}
-
-
 @torch.no_grad()
-def measure(objective, sources):
-    """Return the summed loss of one batch of every source, with the same noise each time."""
+def measure(objective, kinds):
+    """Return the summed loss of one batch of every kind, with the same noise each time."""
     objective.eval()
     total = 0.0
-    for source in sources:
-        alone = ConversationObjective(
-            objective.network,
-            objective.open_batches(0).encoder.tokenizer,
-            PROCESSING,
-            [source],
-            settings=objective.settings,
-        )
-        total += float(objective(alone.open_batches(5)[0]).total)
+    for kind in kinds:
+        alone = replace(objective.open_batches(0), mixture=make_mixture(kind), augmentation=None)
+        torch.manual_seed(0)
+        total += float(objective(alone[0]).total)
     return total

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from vl2_ros.datasets.samples import Group, LabelledObjects, LabelledPoses, TrainingSample
-from vl2_ros.errors import ConfigError
+from vl2_ros.parameter_table import parameter
 from vl2_ros.structures import Frame, Route
+from vl2_ros.training.recipes.sections import check_section
 
 #: Groups whose images are changed; the answers of the others may say anything about them.
 _AUGMENTED = frozenset({Group.DETECTION, Group.POSE})
@@ -33,36 +34,34 @@ _CROP_TRIALS = 8
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How much the images of the perception decoders are changed.
+    """How much the images of the perception decoders are changed."""
 
-    Attributes:
-        flip: share of mirrored images, where no word says left or right.
-        crop: share of cropped images.
-        least_crop: shortest side of a crop, as a share of the image's.
-        stretch: most relative change of a crop's aspect, as a factor above 1.
-        least_scale: smallest factor on the decoder's image size.
-        light: most relative change of brightness and contrast; tints change half as much.
-        blur: share of images with a soft focus or sensor noise.
-    """
-
-    flip: float = 0.5
-    crop: float = 0.5
-    least_crop: float = 0.6
-    stretch: float = 1.15
-    least_scale: float = 0.8
-    light: float = 0.15
-    blur: float = 0.2
+    flip: float = parameter(
+        0.5, "Share of mirrored images, where no word says left or right", least=0.0, most=1.0
+    )
+    crop: float = parameter(0.5, "Share of cropped images", least=0.0, most=1.0)
+    least_crop: float = parameter(
+        0.6, "Shortest side of a crop as a share of the image's", least=0.1, most=1.0
+    )
+    stretch: float = parameter(
+        1.15, "Most change of the aspect of a crop, as a factor", least=1.0, most=2.0
+    )
+    least_scale: float = parameter(
+        0.8, "Smallest factor on the size of the decoder's image", least=0.1, most=1.0
+    )
+    light: float = parameter(
+        0.15,
+        "Most relative change of brightness and contrast; tints change half as much",
+        least=0.0,
+        most=0.9,
+    )
+    blur: float = parameter(
+        0.2, "Share of images with a soft focus or sensor noise", least=0.0, most=1.0
+    )
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name in ("flip", "crop", "light", "blur"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must lie in 0..1, got {getattr(self, name)}")
-        for name in ("least_crop", "least_scale"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must lie above 0 and up to 1, got {getattr(self, name)}")
-        if not 1 <= self.stretch <= 2:
-            raise ConfigError(f"stretch must lie in 1..2, got {self.stretch}")
+        """Check the values."""
+        check_section(self)
 
     def draw_scale(self, sample: TrainingSample, rng: np.random.Generator) -> float:
         """Draw the factor on the decoder's image size; 1 where images are not changed."""

@@ -49,7 +49,6 @@ class ConversationBatch:
 
     Attributes:
         group: what it trains beside the language side.
-        noise_seed: of all chance in the losses: denoising queries, points of masks, diffusion.
         input_ids: (B, T) int64, padded on the right.
         labels: (B, T) int64, -100 where no loss applies.
         attention_mask: (B, T) bool, true = real.
@@ -63,7 +62,6 @@ class ConversationBatch:
     """
 
     group: Group
-    noise_seed: int
     input_ids: Tensor
     labels: Tensor
     attention_mask: Tensor
@@ -76,13 +74,12 @@ class ConversationBatch:
     images: ImageTargets | None
 
 
-def collate(samples: Sequence[EncodedSample], *, pad_id: int, noise_seed: int) -> ConversationBatch:
+def collate(samples: Sequence[EncodedSample], *, pad_id: int) -> ConversationBatch:
     """Stack samples of one group, padded on the right and the bottom.
 
     Args:
         samples: at least one.
         pad_id: fills the rows of ids.
-        noise_seed: of the chance in the losses.
 
     Raises:
         InputError: if the samples are of several groups.
@@ -98,7 +95,6 @@ def collate(samples: Sequence[EncodedSample], *, pad_id: int, noise_seed: int) -
     pixels, pixel_mask = _stack_pixels(samples)
     return ConversationBatch(
         group=samples[0].group,
-        noise_seed=noise_seed,
         input_ids=torch.stack([_fill(one.ids, length, pad_id) for one in samples]),
         labels=torch.stack([_fill(one.labels, length, IGNORED_LABEL) for one in samples]),
         attention_mask=torch.stack([torch.arange(length) < len(one.ids) for one in samples]),

@@ -2,24 +2,25 @@
 
 images -> rows -> LLM -> super link -> detection, pose or diffusion losses. What is trained follows
 from the parameters that require a gradient: autograd records nothing in front of the first of
-them, and a frozen part stays in evaluation mode.
+them, and without one in the language side its loss is not computed. Noise is drawn from torch's
+own generator, which the loop seeds for each batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from vl2_ros.datasets.mixture import Mixture
 from vl2_ros.datasets.samples import Group
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.decoders.set_losses import total_loss
 from vl2_ros.model.decoders.targets import ObjectTargets
 from vl2_ros.model.detection.decoder import DetectionDecoder
 from vl2_ros.model.diffusion.generator import ImageGeneratorNetwork
-from vl2_ros.model.diffusion.losses import DiffusionDraws, diffusion_losses
+from vl2_ros.model.diffusion.losses import diffusion_losses
 from vl2_ros.model.language.slots import SlotGroup
 from vl2_ros.model.language.super_link import pack_pose
 from vl2_ros.model.language.tokens import ROUTING_TABLES
@@ -30,10 +31,10 @@ from vl2_ros.model.pose.targets import PoseTargets
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.structures import Route
-from vl2_ros.training.conversations.augmentation import Augmentation
 from vl2_ros.training.conversations.batch import ConversationBatch
-from vl2_ros.training.conversations.mixture import MixtureBatches, WeightedSource
+from vl2_ros.training.conversations.batches import ConversationBatches
 from vl2_ros.training.conversations.rows import ImageForm, RowEncoder
+from vl2_ros.training.conversations.settings import ConversationSettings
 from vl2_ros.training.objective import Losses, Objective
 
 #: Parts whose gradient the language loss reaches.
@@ -47,49 +48,21 @@ DECODER_PARTS: Mapping[Group, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationSettings:
-    """Settings of the objective `conversations`.
-
-    Attributes:
-        batch_size: conversations per batch.
-        batches_per_step: batches of one group in a row: processes times accumulation.
-        language_weight: of the language loss; 0 leaves it out.
-        decoder_weight: of the decoder's total loss, whose own weights are the network's.
-        augmentation: of images for the perception decoders; None leaves them as they are.
-        gradient_checkpointing: compute the LLM's inner states twice to keep fewer of them.
-    """
-
-    batch_size: int = 4
-    batches_per_step: int = 1
-    language_weight: float = 1.0
-    decoder_weight: float = 1.0
-    augmentation: Augmentation | None = None
-    gradient_checkpointing: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name in ("batch_size", "batches_per_step"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("language_weight", "decoder_weight"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
-
-
 class ConversationObjective(Objective):
     """Trains what requires a gradient on any mixture of samples.
 
     Args:
-        network: what is trained, its frozen parameters marked as such.
+        network: what is trained.
         tokenizer: of the network.
         processing: how its images and prompts are prepared.
-        sources: what is trained on.
-        held_out: what is measured on; never trained on.
-        settings: sizes and weights.
+        mixture: what is trained on.
+        held_out: what is measured on and never trained on; None where nothing is.
+        settings: weights and augmentation.
+        batch_size: conversations per batch.
+        batches_per_step: on all processes together.
 
     Raises:
-        ConfigError: if there is no source, or the network lacks the decoder of one.
+        ConfigError: if the network lacks the decoder of a source.
     """
 
     def __init__(
@@ -97,17 +70,19 @@ class ConversationObjective(Objective):
         network: VisionLLM,
         tokenizer: Tokenizer,
         processing: ProcessingConfig,
-        sources: Sequence[WeightedSource],
-        held_out: Sequence[WeightedSource] = (),
+        mixture: Mixture,
+        held_out: Mixture | None = None,
         settings: ConversationSettings | None = None,
+        *,
+        batch_size: int = 4,
+        batches_per_step: int = 1,
     ) -> None:
         """Check that sources and network fit."""
         super().__init__(network)
         self.settings = ConversationSettings() if settings is None else settings
-        self._sources, self._held_out = tuple(sources), tuple(held_out)
-        if not self._sources:
-            raise ConfigError("the mixture is empty; expected at least one source")
-        for one in (*self._sources, *self._held_out):
+        self._mixture, self._held_out = mixture, held_out
+        self._batch_size, self._batches_per_step = batch_size, batches_per_step
+        for one in (*mixture.parts, *(held_out.parts if held_out else ())):
             part = DECODER_PARTS.get(one.group)
             if part is not None and getattr(network, part, None) is None:
                 raise ConfigError(
@@ -115,18 +90,8 @@ class ConversationObjective(Objective):
                     "checkpoint that has it, or remove the source"
                 )
         self._encoder = RowEncoder(tokenizer, processing, find_image_forms(network))
-        if self.settings.gradient_checkpointing:
-            network.llm.gradient_checkpointing_enable({"use_reentrant": False})
 
-    def train(self, mode: bool = True) -> ConversationObjective:
-        """Switch to training mode, except for parts of the network that are frozen."""
-        super().train(mode)
-        for part in self.network.children():
-            if not any(one.requires_grad for one in part.parameters()):
-                part.eval()
-        return self
-
-    def open_batches(self, seed: int, *, held_out: bool = False) -> MixtureBatches:
+    def open_batches(self, seed: int, *, held_out: bool = False) -> ConversationBatches:
         """Return the batches of a run.
 
         Args:
@@ -136,17 +101,19 @@ class ConversationObjective(Objective):
         Raises:
             ConfigError: if held-out batches are wanted and there is no such source.
         """
-        sources = self._held_out if held_out else self._sources
-        if not sources:
-            raise ConfigError("there is no held-out source; add one to the recipe")
-        return MixtureBatches(
-            sources,
+        mixture = self._held_out if held_out else self._mixture
+        if mixture is None:
+            raise ConfigError(
+                "no source is held out; mark one with held_out: true, set options.held_out, or "
+                "evaluation.batches to 0"
+            )
+        return ConversationBatches(
+            mixture,
             self._encoder,
             seed,
-            self.settings.batch_size,
-            self.settings.batches_per_step,
+            self._batch_size,
+            self._batches_per_step,
             None if held_out else self.settings.augmentation,
-            held_out,
         )
 
     def forward(self, batch: ConversationBatch) -> Losses:
@@ -209,10 +176,6 @@ def encode_features(
     )
 
 
-def _make_generator(batch: ConversationBatch, device: torch.device) -> torch.Generator:
-    return torch.Generator(device).manual_seed(batch.noise_seed)
-
-
 def _detection_loss(
     network: VisionLLM, batch: ConversationBatch, hidden: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -225,7 +188,6 @@ def _detection_loss(
         class_mask,
         [one for one in batch.targets if isinstance(one, ObjectTargets)],
         pixel_mask=batch.pixel_mask,
-        generator=_make_generator(batch, batch.pixels.device),
     )
     return total_loss(losses, decoder.config), losses
 
@@ -247,7 +209,6 @@ def _pose_loss(
         *_trim(condition.keypoints, condition.keypoint_mask),
         [one for one in batch.targets if isinstance(one, PoseTargets)],
         pixel_mask=batch.pixel_mask,
-        generator=_make_generator(batch, batch.pixels.device),
     )
     return total_loss(losses, decoder.config), losses
 
@@ -277,12 +238,7 @@ def _image_loss(
         for group in row
         if ROUTING_TABLES[group.route] == table
     ]
-    draws = DiffusionDraws.sample(
-        generator.config,
-        batch.images.target_pixels,
-        _make_generator(batch, torch.device("cpu")),
-    )
-    losses = diffusion_losses(generator, torch.stack(states), batch.images, draws)
+    losses = diffusion_losses(generator, torch.stack(states), batch.images)
     more = {"loss_noise": losses.image}
     if losses.caption is not None:
         more["loss_caption"] = losses.caption
@@ -295,27 +251,3 @@ _DECODER_LOSSES = {
     Group.GENERATION: _image_loss,
     Group.EDITING: _image_loss,
 }
-
-
-def freeze_except(network: nn.Module, trained: Sequence[str]) -> None:
-    """Freeze every parameter whose name does not begin with one of the given names.
-
-    Image generation's own frozen networks stay frozen, and so does the vision encoder.
-
-    Args:
-        network: to change.
-        trained: names of parts, or of modules or parameters in them, such as `llm` or
-            `llm.model.embed_tokens`; whole steps of the dotted name are compared.
-
-    Raises:
-        ConfigError: if a name fits no parameter.
-    """
-    found = set()
-    for name, parameter in network.named_parameters():
-        fits = [one for one in trained if f"{name}.".startswith(f"{one}.")]
-        found |= set(fits)
-        if not fits:
-            parameter.requires_grad_(False)
-    missing = sorted(set(trained) - found)
-    if missing:
-        raise ConfigError(f"no parameter of the network begins with {missing}")

@@ -1,0 +1,77 @@
+"""Add a part to a network that was trained without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from vl2_ros.errors import ConfigError
+from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.pose.config import PoseConfig
+from vl2_ros.model.pose.decoder import PoseDecoder
+
+#: Names shared by the configurations of both perception decoders, whose sizes carry over.
+_SHARED = (
+    *("backbone_config", "l_hidden_size", "num_embs", "d_model", "num_queries"),
+    *("encoder_layers", "encoder_attention_heads", "decoder_attention_heads"),
+    *("encoder_ffn_dim", "decoder_ffn_dim", "encoder_n_points", "decoder_n_points"),
+    *("num_feature_levels", "feature_stages", "norm_groups", "max_text_len", "dn_number"),
+    *("dropout", "fusion_droppath", "fusion_init_scale"),
+)
+_BOX_LAYERS, _DECODER_LAYERS, _GROUPS = 1, 3, 20
+#: Of fresh norms: spread of query states, mean of the class logits.
+_QUERY_SPREAD, _MEAN_LOGIT = 0.2, -4.0
+#: Fresh text layers begin close to the identity, so that they do not make all classes alike.
+_ENHANCER_SCALE = 0.1
+
+
+def add_pose_decoder(network: VisionLLM) -> VisionLLM:
+    """Return the network with a pose decoder of its detection decoder's sizes and fresh weights.
+
+    Args:
+        network: without one; its other weights are taken over.
+
+    Raises:
+        ConfigError: if it has no detection decoder, which gives the sizes.
+    """
+    config = network.config
+    if config.detection is None:
+        raise ConfigError(
+            "a fresh pose decoder takes its sizes from the detection decoder, which this network "
+            "lacks; start from a checkpoint that has one"
+        )
+    known = set(PoseConfig.__dataclass_fields__)
+    sizes = {name: getattr(config.detection, name) for name in _SHARED if name in known}
+    pose = PoseConfig(
+        **sizes,
+        decoder_layers=_DECODER_LAYERS,
+        box_layers=_BOX_LAYERS,
+        num_groups=min(_GROUPS, config.detection.num_queries),
+    )
+    extended = VisionLLM(replace(config, pose=pose), network.tokens)
+    state = extended.state_dict()
+    state.update(network.state_dict())
+    extended.load_state_dict(state)
+    decoder = extended.pose_decoder
+    assert isinstance(decoder, PoseDecoder)
+    _soften_class_logits(decoder)
+    return extended
+
+
+@torch.no_grad()
+def _soften_class_logits(decoder: PoseDecoder) -> None:
+    """Begin with small products of queries and classes that are negative on average.
+
+    The class logits are plain products. Those of fresh norms are so large that the first losses
+    are a thousand times the later ones.
+    """
+    for norm in (decoder.decoder.layer_norm, decoder.query_selection.norm):
+        norm.weight.fill_(_QUERY_SPREAD)
+        norm.bias.fill_(-_QUERY_SPREAD)
+    lift = -_MEAN_LOGIT / (_QUERY_SPREAD * decoder.config.d_model)
+    for layer in decoder.encoder.layers:
+        enhancer = layer.text_enhancer_layer
+        enhancer.self_attn.out_proj.weight.mul_(_ENHANCER_SCALE)
+        enhancer.fc2.weight.mul_(_ENHANCER_SCALE)
+        enhancer.layer_norm_after.bias.fill_(lift)
