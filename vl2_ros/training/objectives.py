@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vl2_ros.training.conversations.settings import ConversationSettings
 from vl2_ros.training.embedded.settings import EmbeddedSettings, LanguageSettings
 
 if TYPE_CHECKING:
@@ -66,7 +67,18 @@ def _open_embedded_language(recipe: Recipe, opening: Opening) -> Objective:
     return open_language(recipe, opening)
 
 
+def _open_conversations(recipe: Recipe, opening: Opening) -> Objective:
+    from vl2_ros.training.conversations.opening import open_conversations
+
+    return open_conversations(recipe, opening)
+
+
 OBJECTIVES: Mapping[str, ObjectiveRow] = {
+    "conversations": ObjectiveRow(
+        "any part of the network on any mixture of sources",
+        ConversationSettings,
+        _open_conversations,
+    ),
     "embedded": ObjectiveRow(
         "the whole embedded model on simulated frames", EmbeddedSettings, _open_embedded
     ),

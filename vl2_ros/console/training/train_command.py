@@ -8,14 +8,20 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vl2_ros.console import display
 from vl2_ros.console.groups import complete
+from vl2_ros.errors import ConfigError
 from vl2_ros.processing.printable import make_printable
+
+if TYPE_CHECKING:
+    from vl2_ros.training.loop.loop import Score
+    from vl2_ros.training.recipes.recipe import Recipe
 
 #: Exit code of a run that was interrupted and can be resumed.
 EXIT_INTERRUPTED = 75
@@ -36,6 +42,32 @@ def train(
             help="Folder of checkpoints, log and training state; default: training_runs/RECIPE.",
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="COCO file to train on, with the recipe finetune: boxes, masks, keypoints.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of its images; default: images beside it, or its own."
+        ),
+    ] = None,
+    val: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="COCO file of images that are only measured; default: a tenth of --data.",
+        ),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Checkpoint to start from; default: that of the recipe."
+        ),
+    ] = None,
     device: Annotated[
         str,
         typer.Option(
@@ -47,6 +79,8 @@ def train(
     """Train by a recipe; the same command resumes an interrupted run.
 
     vl2 train embedded_all --set steps=1000 --set rates.learning_rate=3e-4
+
+    vl2 train finetune --data annotations.json --images photos
     """
     from vl2_ros.training.loop.loop import BEST_FOLDER, LAST_FOLDER
     from vl2_ros.training.recipes.reading import find_recipe, read_recipe
@@ -54,13 +88,43 @@ def train(
 
     chosen = read_recipe(recipe, changes or ())
     folder = out or Path("training_runs") / find_recipe(recipe).stem
-    end = run(chosen, folder, device=device, report=Preparation(), show=show_line)
+    score = None
+    if init is not None:
+        chosen = replace(chosen, init=str(init))
+    if data is not None:
+        chosen, score = prepare_finetune(chosen, folder, data, images, val)
+    elif images is not None or val is not None:
+        raise ConfigError("--images and --val go with --data; name the COCO file to train on")
+    end = run(chosen, folder, device=device, score=score, report=Preparation(), show=show_line)
     if not end.is_complete:
         raise typer.Exit(EXIT_INTERRUPTED)
     # Of several processes, the first one speaks.
     if os.environ.get("RANK", "0") == "0":
         name = LAST_FOLDER if end.best is None else BEST_FOLDER
         display.print_text(f"checkpoint: {(folder / name).resolve()}")
+
+
+def prepare_finetune(
+    recipe: Recipe, folder: Path, data: Path, images: Path | None, val: Path | None
+) -> tuple[Recipe, Score]:
+    """Return the recipe for a COCO file, and what scores held-out images of it.
+
+    Raises:
+        ConfigError: if the recipe does not go with a file.
+        InputError: if a file or folder cannot be used.
+    """
+    from vl2_ros.evaluation.held_out import HeldOutScores
+    from vl2_ros.training.conversations.finetune import complete_recipe, prepare_data
+
+    found = prepare_data(data, images, val, folder, seed=recipe.seed)
+    score = HeldOutScores(
+        found.held_out,
+        found.images,
+        folder,
+        with_masks=found.has_masks,
+        with_keypoints=found.has_keypoints,
+    )
+    return complete_recipe(recipe, found), score
 
 
 def show_line(line: str) -> None:

@@ -1,0 +1,212 @@
+"""`vl2 train finetune`: a COCO file becomes sources, held-out scores, and a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import make_json_tokenizer
+from tests.training.conversations.small_sources import (
+    PROCESSING,
+    draw_scene,
+    make_network,
+    make_poses,
+)
+from vl2_ros.api import load
+from vl2_ros.console.training.train_command import train
+from vl2_ros.errors import ConfigError, InputError
+from vl2_ros.model.checkpoint.folder import load_model, save_model
+from vl2_ros.model.pose.decoder import PoseDecoder
+from vl2_ros.training.conversations.finetune import (
+    complete_recipe,
+    prepare_data,
+    split_document,
+)
+from vl2_ros.training.conversations.new_parts import add_pose_decoder
+from vl2_ros.training.loop.log import read_log
+from vl2_ros.training.recipes.reading import read_recipe
+
+NAMES = ("red square", "blue square")
+POINTS = ["left_edge", "right_edge", "middle"]
+
+
+def write_coco(folder, count=10, first=0, keypoints=False, masks=False):
+    """Write a COCO file of scenes and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "images").mkdir(exist_ok=True)
+    images, rows = [], []
+    for index in range(first, first + count):
+        rgb, boxes, _ = draw_scene(index)
+        name = f"{index}.png"
+        Image.fromarray(rgb).save(folder / "images" / name)
+        images.append({"id": index, "file_name": name, "height": 80, "width": 120})
+        points = make_poses(boxes).keypoints_xy
+        for number, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
+            row = {
+                "id": 2 * index + number + 1,
+                "image_id": index,
+                "category_id": number + 1,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+                "iscrowd": 0,
+            }
+            if keypoints:
+                row["keypoints"] = [
+                    value for x, y in points[number].tolist() for value in (x, y, 2)
+                ]
+                row["num_keypoints"] = 3
+            if masks:
+                row["segmentation"] = [[x1, y1, x2, y1, x2, y2, x1, y2]]
+            rows.append(row)
+    categories = [
+        {"id": number + 1, "name": name} | ({"keypoints": POINTS} if keypoints else {})
+        for number, name in enumerate(NAMES)
+    ]
+    path = folder / f"labels_{first}.json"
+    path.write_text(json.dumps({"images": images, "annotations": rows, "categories": categories}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A small checkpoint without a pose decoder."""
+    folder = tmp_path_factory.mktemp("init")
+    tokenizer = make_json_tokenizer(folder)
+    network = make_network(tokenizer, with_pose=False, with_images=False)
+    save_model(network, folder, dtype=torch.float32)
+    PROCESSING.save(folder)
+    return folder
+
+
+def run(data, out, init, *changes, val=None):
+    small = ["batch=2", "workers=0", "precision=float32", "lora.rank=2", *changes]
+    train("finetune", small, out, data, None, val, init, "cpu")
+    return [row for row in read_log(out) if "box_ap50" in row]
+
+
+def test_the_command_scores_held_out_images_at_five_points(tmp_path, checkpoint):
+    data = write_coco(tmp_path / "data", masks=True)
+    rows = run(data, tmp_path / "out", checkpoint, "steps=10")
+    assert [row["step"] for row in rows] == [2, 4, 6, 8, 10]
+    assert all(0 <= row[name] <= 1 for row in rows for name in ("box_ap50", "mask_ap50"))
+    model = load(tmp_path / "out" / "best")
+    names = model.pipeline.detect(
+        load_frame(tmp_path / "data" / "images" / "0.png"), NAMES
+    ).detections.labels
+    assert set(names) <= set(NAMES)
+
+
+def load_frame(path):
+    from vl2_ros.processing.images.image_file import read_image
+
+    return read_image(path)
+
+
+def test_keypoints_bring_a_fresh_pose_decoder(tmp_path, checkpoint):
+    data = write_coco(tmp_path / "data", keypoints=True)
+    val = write_coco(tmp_path / "data", count=2, first=50, keypoints=True)
+    rows = run(data, tmp_path / "out", checkpoint, "steps=5", val=val)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+    assert all(0 <= row["pck"] <= 1 for row in rows)
+    trained = load_model(tmp_path / "out" / "last")
+    assert isinstance(trained.pose_decoder, PoseDecoder)
+    # What is not named stays as it was.
+    before = load_model(checkpoint).state_dict()
+    after = trained.state_dict()
+    for part in ("vision_encoder.", "projector.", "region_encoder."):
+        kept = [name for name in before if name.startswith(part)]
+        assert kept and all(torch.equal(before[name].half(), after[name].half()) for name in kept)
+
+
+def test_the_rest_of_a_network_stays_when_a_pose_decoder_is_added(json_tokenizer):
+    network = make_network(json_tokenizer, with_pose=False, with_images=False)
+    extended = add_pose_decoder(network)
+    state = extended.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    assert any(name.startswith("pose_decoder.") for name in state)
+
+
+def test_a_pose_decoder_needs_sizes(json_tokenizer):
+    bare = make_network(json_tokenizer, with_detection=False, with_pose=False, with_images=False)
+    with pytest.raises(ConfigError, match="takes its sizes from the detection decoder"):
+        add_pose_decoder(bare)
+
+
+def test_a_split_parts_images_with_their_annotations():
+    document = {
+        "images": [{"id": index, "file_name": f"{index}.png"} for index in range(20)],
+        "annotations": [{"id": index, "image_id": index % 20} for index in range(60)],
+        "categories": [{"id": 1, "name": "cup"}],
+    }
+    kept, away = split_document(document, 0.1, seed=3)
+    assert len(away["images"]) == 2 and len(kept["images"]) == 18
+    for part in (kept, away):
+        ids = {row["id"] for row in part["images"]}
+        assert {row["image_id"] for row in part["annotations"]} == ids
+        assert part["categories"] == document["categories"]
+    assert len(kept["annotations"]) + len(away["annotations"]) == 60
+    assert split_document(document, 0.1, seed=3) == (kept, away)
+    assert split_document(document, 0.1, seed=4) != (kept, away)
+
+
+def test_one_image_cannot_be_split():
+    document = {"images": [{"id": 1}], "annotations": [], "categories": []}
+    with pytest.raises(InputError, match="two images at least"):
+        split_document(document, 0.1, seed=0)
+
+
+def test_given_held_out_images_are_used_as_they_are(tmp_path):
+    data = write_coco(tmp_path / "data")
+    val = write_coco(tmp_path / "data", count=3, first=40)
+    found = prepare_data(data, None, val, tmp_path / "out", seed=0)
+    assert (found.train, found.held_out) == (data.resolve(), val.resolve())
+    assert found.images == (tmp_path / "data" / "images").resolve()
+    assert not (found.has_masks or found.has_keypoints)
+    recipe = complete_recipe(read_recipe("finetune"), found)
+    assert [source["held_out"] for source in recipe.sources] == [False, True]
+    assert recipe.evaluation.every == recipe.steps // 5
+
+
+def test_files_that_cannot_be_used_are_refused(tmp_path):
+    data = write_coco(tmp_path / "data")
+    with pytest.raises(InputError, match="no folder of images"):
+        prepare_data(data, tmp_path / "nothing", None, tmp_path / "out", seed=0)
+    data.write_text('{"images": []}')
+    with pytest.raises(InputError, match="annotations"):
+        prepare_data(data, None, None, tmp_path / "out", seed=0)
+
+
+def test_data_goes_with_a_recipe_that_has_no_sources(tmp_path):
+    data = write_coco(tmp_path / "data")
+    found = prepare_data(data, None, None, tmp_path / "out", seed=0)
+    recipe = complete_recipe(read_recipe("finetune"), found)
+    with pytest.raises(ConfigError, match="no sources of its own"):
+        complete_recipe(recipe, found)
+    with pytest.raises(ConfigError, match="objective conversations"):
+        complete_recipe(read_recipe("embedded_all"), found)
+
+
+def test_images_without_data_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="go with --data"):
+        train("finetune", [], tmp_path, None, tmp_path, None, None, "cpu")
+
+
+def test_a_share_of_the_records_can_be_held_out(tmp_path, checkpoint):
+    from vl2_ros.training.conversations.opening import open_mixtures
+
+    data = write_coco(tmp_path / "data")
+    recipe = read_recipe("finetune", ["options.held_out=0.2"])
+    recipe = replace(recipe, sources=({"kind": "coco_instances", "annotations": str(data)},))
+    mixture, held_out = open_mixtures(recipe)
+    assert (len(mixture), len(held_out)) == (8, 2)
+
+    def draw(one, count):
+        numbers = range(count)
+        return {one.sample(number, np.random.default_rng(0)).key for number in numbers}
+
+    assert not draw(mixture, 8) & draw(held_out, 2)

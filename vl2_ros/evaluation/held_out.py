@@ -1,0 +1,89 @@
+"""Score a network in training on held-out images of a COCO file, as the published scores are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from vl2_ros.evaluation.benchmarks.task import BenchmarkData, Task
+from vl2_ros.evaluation.benchmarks.tasks.objects import ObjectsTask
+from vl2_ros.evaluation.benchmarks.tasks.poses import PosesTask
+from vl2_ros.flow.pipeline import Pipeline
+from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.parts import PERCEPTION_PARTS
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
+from vl2_ros.runtime.engine import Engines
+from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
+
+#: Best instances of an image.
+_TOP_K = 100
+
+
+class HeldOutScores:
+    """Scores of boxes, of masks where there are some, and of keypoints where there are some.
+
+    Args:
+        annotations: COCO file of the held-out images.
+        images: folder of them.
+        folder: of the run, with the tokenizer and the processing settings of the network.
+        with_masks: whether masks are compared.
+        with_keypoints: whether keypoints are.
+        most_images: the first ones of the file that are used.
+
+    Raises:
+        InputError: if the annotations cannot be used.
+    """
+
+    def __init__(
+        self,
+        annotations: Path,
+        images: Path,
+        folder: Path,
+        *,
+        with_masks: bool = False,
+        with_keypoints: bool = False,
+        most_images: int = 250,
+    ) -> None:
+        """Read the annotations."""
+        data = BenchmarkData((annotations,), images)
+        self._tasks: list[Task] = [ObjectsTask(data, top_k=_TOP_K, with_masks=with_masks)]
+        if with_keypoints:
+            self._tasks.append(PosesTask(data, top_k=_TOP_K, variant="pck"))
+        self._folder, self._most = folder, most_images
+
+    def __call__(self, network: VisionLLM, step: int) -> dict[str, float]:
+        """Return the scores of a network in evaluation mode; shares of 1.
+
+        Args:
+            network: on any device.
+            step: of the run; the same images are scored at every one.
+        """
+        pipeline = open_pipeline(
+            network, load_tokenizer(self._folder), ProcessingConfig.load(self._folder)
+        )
+        scores: dict[str, float] = {}
+        for task in self._tasks:
+            count = min(self._most, len(task.keys))
+            scores |= task.score({index: task.answer(pipeline, index) for index in range(count)})
+        return scores
+
+
+def open_pipeline(
+    network: VisionLLM, tokenizer: Tokenizer, processing: ProcessingConfig
+) -> Pipeline:
+    """Open the flow around a network as it is, without a copy of its weights.
+
+    It looks and finds; regions and images are not supported.
+    """
+    device = next(network.parameters()).device
+    decoders = {
+        name: make_engine(network, name, device)
+        for name in PERCEPTION_PARTS
+        if isinstance(getattr(network, name, None), torch.nn.Module)
+    }
+    vision = make_engine(network, "vision_encoder", device)
+    return Pipeline(
+        Engines(vision, TorchLanguageModel(network, device), decoders), tokenizer, processing
+    )
