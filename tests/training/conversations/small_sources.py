@@ -116,14 +116,16 @@ class SmallSource:
             rounds = ((f"Find {', '.join(names)}.", f"I found: {answer}."),)
             return TrainingSample(Group.DETECTION, rounds, (frame,), targets=objects, key=key)
         if self.kind == "pose":
+            answer = ", ".join(f"{name}[DET]" for name in names)
             rounds = (
                 (
-                    "Find every square and its left edge, right edge and middle.",
-                    "I found: square[DET]. They are here: left edge[POSE], right edge[POSE], "
+                    f"Find every {', '.join(names)} and its left edge, right edge and middle.",
+                    f"I found: {answer}. They are here: left edge[POSE], right edge[POSE], "
                     "middle[POSE].",
                 ),
             )
-            return TrainingSample(Group.POSE, rounds, (frame,), targets=make_poses(boxes), key=key)
+            poses = make_poses(boxes, classes)
+            return TrainingSample(Group.POSE, rounds, (frame,), targets=poses, key=key)
         target = TargetImage(np.roll(rgb, 5, axis=0), "two squares")
         if self.kind == "generation":
             rounds = (("Draw two squares.", "Here: [GEN]."),)
@@ -132,7 +134,7 @@ class SmallSource:
         return TrainingSample(Group.EDITING, rounds, (frame,), targets=target, key=key)
 
 
-def make_poses(boxes: np.ndarray) -> LabelledPoses:
+def make_poses(boxes: np.ndarray, classes: np.ndarray) -> LabelledPoses:
     """Left edge, right edge and middle of each box; the middle of the first is not labelled."""
     x1, y1, x2, y2 = boxes.T
     middle = (y1 + y2) / 2
@@ -147,7 +149,7 @@ def make_poses(boxes: np.ndarray) -> LabelledPoses:
     visible = np.ones((len(boxes), 3), np.bool_)
     visible[0, 2] = False
     return LabelledPoses(
-        LabelledObjects(boxes, np.zeros(len(boxes), np.int64)),
+        LabelledObjects(boxes, classes),
         points.astype(np.float32),
         visible,
         ((x2 - x1) * (y2 - y1)).astype(np.float32),

@@ -82,7 +82,7 @@ def test_mirror_exchanges_left_and_right_keypoints():
 
 def test_a_keypoint_without_its_partner_prevents_a_mirror():
     sample = sample_of("pose")
-    answer = "square[DET]: left edge[POSE], far edge[POSE], middle[POSE]."
+    answer = "red square[DET], blue square[DET]: left edge[POSE], far edge[POSE], middle[POSE]."
     sample = reword(sample, "Find the left edge, far edge and middle of every square.", answer)
     assert mirror(sample) is sample
 

@@ -45,7 +45,7 @@ def write_coco(folder, count=10, first=0, keypoints=False, masks=False):
         name = f"{index}.png"
         Image.fromarray(rgb).save(folder / "images" / name)
         images.append({"id": index, "file_name": name, "height": 80, "width": 120})
-        points = make_poses(boxes).keypoints_xy
+        points = make_poses(boxes, np.arange(2)).keypoints_xy
         for number, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
             row = {
                 "id": 2 * index + number + 1,

@@ -10,6 +10,7 @@ import torch
 from tests.training.conversations.small_sources import (
     KINDS,
     PROCESSING,
+    SmallSource,
     make_mixture,
     make_network,
 )
@@ -29,6 +30,10 @@ FROZEN = (
     *("vision_encoder.", "image_generation.text_encoder.", "image_generation.vae."),
     *("image_generation.denoiser.", "image_editing.text_encoder.", "image_editing.vae."),
 )
+#: The size of a keypoint's reference reaches no loss: its gradient ends before the next layer.
+UNREACHED = tuple(
+    f"pose_decoder.heads.{name}." for name in ("keypoint_size", "slot_sizes", "further_slot_sizes")
+)
 DECODERS = ("detection_decoder", "pose_decoder", "image_generation", "image_editing")
 NAMED = {
     "stage1_projector": ("projector",),
@@ -46,11 +51,11 @@ def test_a_stage_trains_what_it_names(json_tokenizer, tmp_path, stage):
     recipe = replace(
         recipe,
         **{"init": "", "steps": 20, "epochs": 0.0, "batch": 2, "accumulation": 1, "workers": 0},
-        **{"precision": "float32", "seed": 1, "evaluation": evaluation, "rates": rates},
+        **{"precision": "float32", "seed": 7, "evaluation": evaluation, "rates": rates},
     )
     network = make_network(json_tokenizer)
     objective = ConversationObjective(
-        network, json_tokenizer, PROCESSING, make_mixture(*STAGES[stage]), batch_size=2
+        network, json_tokenizer, PROCESSING, mix_groups(STAGES[stage]), batch_size=2
     )
     batches = objective.open_batches(recipe.seed)
     wanted = {part.group for part in batches.mixture.parts}
@@ -65,9 +70,15 @@ def test_a_stage_trains_what_it_names(json_tokenizer, tmp_path, stage):
     named = {
         name
         for name, _ in network.named_parameters()
-        if name.partition(".")[0] in NAMED[stage] and not name.startswith(FROZEN)
+        if name.partition(".")[0] in NAMED[stage] and not name.startswith(FROZEN + UNREACHED)
     }
     assert moved == named
+
+
+def mix_groups(kinds):
+    """Mix all kinds so that every group is drawn as often."""
+    groups = [SmallSource(kind).group for kind in kinds]
+    return make_mixture(*kinds, weights=[1 / groups.count(one) for one in groups])
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ class FinetuneData:
         train: COCO file.
         held_out: COCO file.
         images: folder of the images of both.
-        has_masks: whether every labelled object to train on has a mask.
+        has_masks: whether some of the labelled objects to train on have masks.
         has_keypoints: whether some have keypoints.
     """
 
@@ -82,7 +82,7 @@ def prepare_data(
         train.resolve(),
         held_out.resolve(),
         found.resolve(),
-        has_masks=bool(rows) and all(row.get("segmentation") for row in rows),
+        has_masks=any(row.get("segmentation") for row in rows),
         has_keypoints=any(row.get("keypoints") for row in rows)
         and any(
             isinstance(row, Mapping) and row.get("keypoints") for row in document["categories"]

@@ -136,7 +136,14 @@ class ConversationObjective(Objective):
             decoder_loss, more = _DECODER_LOSSES[batch.group](network, batch, output.hidden.float())
             parts |= {batch.group.value: decoder_loss} | more
             total = total + settings.decoder_weight * decoder_loss
-        return Losses(total, parts)
+        return Losses(self._keep_graph(total), parts)
+
+    def _keep_graph(self, total: Tensor) -> Tensor:
+        """Return a total with a graph even of a batch that trains nothing, such as text alone."""
+        if total.requires_grad or not torch.is_grad_enabled():
+            return total
+        trained = [one for one in self.parameters() if one.requires_grad]
+        return total + 0.0 * trained[0].sum() if trained else total
 
     def _trains_language(self) -> bool:
         """Return whether the language loss has anything to train."""
