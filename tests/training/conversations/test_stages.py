@@ -50,7 +50,15 @@ def test_a_stage_trains_what_it_names(json_tokenizer, tmp_path, stage):
     rates = replace(recipe.rates, learning_rate=2e-3, multipliers=())
     recipe = replace(
         recipe,
-        **{"init": "", "steps": 20, "epochs": 0.0, "batch": 2, "accumulation": 1, "workers": 0},
+        **{
+            "init": "",
+            "steps": 20,
+            "epochs": 0.0,
+            "batch": 2,
+            "accumulation": 1,
+            "workers": 0,
+            "max_length": 0,
+        },
         **{"precision": "float32", "seed": 7, "evaluation": evaluation, "rates": rates},
     )
     network = make_network(json_tokenizer)

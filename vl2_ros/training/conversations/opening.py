@@ -12,12 +12,11 @@ from vl2_ros.datasets.samples import Group
 from vl2_ros.datasets.sources.source_table import open_source
 from vl2_ros.documents import shorten
 from vl2_ros.errors import ConfigError
-from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import load_tokenizer
-from vl2_ros.training.companions import copy_companions
+from vl2_ros.training.companions import copy_companions, find_init
 from vl2_ros.training.conversations.new_parts import add_pose_decoder
 from vl2_ros.training.conversations.objective import ConversationObjective
 from vl2_ros.training.objectives import Opening
@@ -33,14 +32,20 @@ def open_conversations(recipe: Recipe, opening: Opening) -> ConversationObjectiv
     A network without a pose decoder gets a small fresh one where a source has poses.
 
     Args:
-        recipe: with `ConversationSettings`; its `init` is the embedded model by default.
+        recipe: with `ConversationSettings`.
         opening: folder and sizes of the run.
 
     Raises:
-        ConfigError: if a source cannot be opened or does not fit the network.
+        ConfigError: if the recipe names no checkpoint, or a source cannot be opened or does not fit
+            the network.
         CheckpointError: if the weights cannot be loaded.
     """
-    init = Path(recipe.init) if recipe.init else EMBEDDED_WEIGHTS
+    if not recipe.init:
+        raise ConfigError(
+            "conversations continue the training of a checkpoint; name one with init=FOLDER, or "
+            "init=embedded for that of the package"
+        )
+    init = find_init(recipe.init)
     opening.report("reading the data", 0.0)
     mixture, held_out = open_mixtures(recipe)
     opening.report("loading the weights", 0.0)
