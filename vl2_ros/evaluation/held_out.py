@@ -50,7 +50,7 @@ class HeldOutScores:
         data = BenchmarkData((annotations,), images)
         self._tasks: list[Task] = [ObjectsTask(data, top_k=_TOP_K, with_masks=with_masks)]
         if with_keypoints:
-            self._tasks.append(PosesTask(data, top_k=_TOP_K, variant="pck"))
+            self._tasks.append(PosesTask(data, top_k=_TOP_K))
         self._folder, self._most = folder, most_images
 
     def __call__(self, network: VisionLLM, step: int) -> dict[str, float]:

@@ -107,6 +107,7 @@ def load_frame(path):
     return read_image(path)
 
 
+@pytest.mark.slow
 def test_keypoints_bring_a_fresh_pose_decoder(tmp_path, checkpoint):
     data = write_coco(tmp_path / "data", keypoints=True)
     val = write_coco(tmp_path / "data", count=2, first=50, keypoints=True)
@@ -179,6 +180,14 @@ def test_files_that_cannot_be_used_are_refused(tmp_path):
     data.write_text('{"images": []}')
     with pytest.raises(InputError, match="annotations"):
         prepare_data(data, None, None, tmp_path / "out", seed=0)
+
+
+def test_held_out_images_need_annotations(tmp_path):
+    data = write_coco(tmp_path / "data")
+    bare = tmp_path / "data" / "bare.json"
+    bare.write_text(json.dumps(json.loads(data.read_text()) | {"annotations": []}))
+    with pytest.raises(InputError, match="10 held-out images has an annotation"):
+        prepare_data(data, None, bare, tmp_path / "out", seed=0)
 
 
 def test_data_goes_with_a_recipe_that_has_no_sources(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def prepare_data(
         seed: of the split.
 
     Raises:
-        InputError: if the file cannot be read or has fewer than two images.
+        InputError: if a file cannot be read, or there is nothing to train or to measure on.
     """
     document = _read(data)
     found = find_images(data, images)
@@ -72,11 +73,15 @@ def prepare_data(
         kept, away = split_document(document, HELD_OUT_SHARE, seed=seed)
         folder.mkdir(parents=True, exist_ok=True)
         for path, part in ((train, kept), (held_out, away)):
-            text = json.dumps(part)
-            write_whole(path, lambda where, text=text: where.write_text(text, encoding="utf-8"))
+            write_whole(path, partial(_write, part))
         document = kept
     else:
-        _read(held_out)
+        away = _read(held_out)
+    if not away["annotations"]:
+        raise InputError(
+            f"none of the {len(away['images'])} held-out images has an annotation, so nothing "
+            "could be measured; name annotated ones with --val"
+        )
     rows = [row for row in document["annotations"] if isinstance(row, Mapping)]
     return FinetuneData(
         train.resolve(),
@@ -163,6 +168,10 @@ def complete_recipe(recipe: Recipe, data: FinetuneData) -> Recipe:
         best_by=best,
     )
     return replace(recipe, sources=tuple(sources), trained=trained, evaluation=evaluation)
+
+
+def _write(document: Mapping[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(document), encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any]:
