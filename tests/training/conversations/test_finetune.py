@@ -22,12 +22,12 @@ from vl2_ros.console.training.train_command import train
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.model.checkpoint.folder import load_model, save_model
 from vl2_ros.model.pose.decoder import PoseDecoder
+from vl2_ros.model.pose.extension import extend_with_poses
 from vl2_ros.training.conversations.finetune import (
     complete_recipe,
     prepare_data,
     split_document,
 )
-from vl2_ros.training.conversations.new_parts import add_pose_decoder
 from vl2_ros.training.loop.log import read_log
 from vl2_ros.training.recipes.reading import read_recipe
 
@@ -126,7 +126,7 @@ def test_keypoints_bring_a_fresh_pose_decoder(tmp_path, checkpoint):
 
 def test_the_rest_of_a_network_stays_when_a_pose_decoder_is_added(json_tokenizer):
     network = make_network(json_tokenizer, with_pose=False, with_images=False)
-    extended = add_pose_decoder(network)
+    extended = extend_with_poses(network)
     state = extended.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
     assert any(name.startswith("pose_decoder.") for name in state)
@@ -135,7 +135,7 @@ def test_the_rest_of_a_network_stays_when_a_pose_decoder_is_added(json_tokenizer
 def test_a_pose_decoder_needs_sizes(json_tokenizer):
     bare = make_network(json_tokenizer, with_detection=False, with_pose=False, with_images=False)
     with pytest.raises(ConfigError, match="takes its sizes from the detection decoder"):
-        add_pose_decoder(bare)
+        extend_with_poses(bare)
 
 
 def test_a_split_parts_images_with_their_annotations():

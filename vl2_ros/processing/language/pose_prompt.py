@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from vl2_ros.processing.language.tokenizer import neutralise
 from vl2_ros.processing.skeletons import normalise_name
 from vl2_ros.structures import Route
 
+#: A name between punctuation and its routing token.
+_ANSWERED = re.compile(r"([^\],.:;\[]*?)" + re.escape(Route.POSE.value))
 #: Objects that fit in one pose call.
 MAX_OBJECTS = 100
 
@@ -77,3 +80,13 @@ def fill_keypoint_answer(template: str, keypoints: Sequence[str]) -> str:
         keypoints: names without special tokens.
     """
     return fill_answer(template, keypoints, Route.POSE)
+
+
+def list_answered_keypoints(answer: str) -> list[str]:
+    """Return the names of the keypoints in an answer, in lower case, in its order.
+
+    Example:
+        >>> list_answered_keypoints("Here: left wrist[POSE], nose[POSE].")
+        ['left wrist', 'nose']
+    """
+    return [found[1].strip().lower() for found in _ANSWERED.finditer(answer)]

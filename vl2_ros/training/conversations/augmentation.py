@@ -15,6 +15,7 @@ import numpy as np
 
 from vl2_ros.datasets.samples import Group, LabelledObjects, LabelledPoses, TrainingSample
 from vl2_ros.parameter_table import parameter
+from vl2_ros.processing.language.pose_prompt import list_answered_keypoints
 from vl2_ros.structures import Frame, Route
 from vl2_ros.training.recipes.sections import check_section
 
@@ -26,7 +27,6 @@ _POSITION = re.compile(
     r"\b(left|right)(most|hand)?\b|\b(middle|centre|center|corner|edge|top|bottom|first|last)\b",
     re.IGNORECASE,
 )
-_KEYPOINT = re.compile(r"([^\],.:;\[]*?)" + re.escape(Route.POSE.value))
 #: An object cut by a crop stays a target while this share of its box is left.
 _LEAST_SHARE = 0.35
 _CROP_TRIALS = 8
@@ -141,15 +141,14 @@ def _words(sample: TrainingSample) -> str:
     return " ".join(text for one in sample.rounds for text in one)
 
 
-def name_keypoints(sample: TrainingSample) -> list[str]:
+def _name_keypoints(sample: TrainingSample) -> list[str]:
     """Return the names of the keypoints of a pose sample, in the order of its targets."""
-    answers = " ".join(answer for _, answer in sample.rounds)
-    return [found[1].strip().lower() for found in _KEYPOINT.finditer(answers)]
+    return list_answered_keypoints(" ".join(answer for _, answer in sample.rounds))
 
 
 def _words_without_keypoints(sample: TrainingSample) -> str:
     words = _words(sample).lower()
-    for name in sorted(name_keypoints(sample), key=len, reverse=True) if _is_pose(sample) else ():
+    for name in sorted(_name_keypoints(sample), key=len, reverse=True) if _is_pose(sample) else ():
         words = words.replace(name, "")
     return words
 
@@ -169,7 +168,7 @@ def _find_partners(sample: TrainingSample) -> np.ndarray | None:
     """
     if not isinstance(sample.targets, LabelledPoses):
         return np.zeros(0, np.int64)
-    names = name_keypoints(sample)
+    names = _name_keypoints(sample)
     swapped = [_SIDE.sub(lambda found: _OTHER[found[1]], name) for name in names]
     if len(names) != len(sample.targets.sigmas) or not set(swapped) <= set(names):
         return None

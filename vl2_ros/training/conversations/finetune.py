@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.datasets.reading.image_folder import find_images
+from vl2_ros.datasets.samples import Group
 from vl2_ros.documents import check_list, read_json_object, write_whole
 from vl2_ros.errors import ConfigError, InputError
+from vl2_ros.training.conversations.objective import DECODER_PARTS
 from vl2_ros.training.conversations.settings import ConversationSettings
 from vl2_ros.training.recipes.recipe import Recipe
 
@@ -153,7 +155,7 @@ def complete_recipe(recipe: Recipe, data: FinetuneData) -> Recipe:
     trained, best = recipe.trained, recipe.evaluation.best_by
     if data.has_keypoints:
         kinds["coco_keypoints"] = {"weight": _POSE_WEIGHT, "max_classes": _MOST_CLASSES}
-        trained, best = (*trained, "pose_decoder"), "pck"
+        trained, best = (*trained, DECODER_PARTS[Group.POSE]), "pck"
     sources = [
         {
             **{"kind": kind, "annotations": str(path), "images": str(data.images)},

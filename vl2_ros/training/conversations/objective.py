@@ -39,12 +39,19 @@ from vl2_ros.training.objective import Losses, Objective
 
 #: Parts whose gradient the language loss reaches.
 LANGUAGE_PARTS = ("projector", "llm", "region_encoder", "super_link")
+#: Group -> the query table of its routing tokens.
+_TABLES: Mapping[Group, str] = {
+    Group.DETECTION: "det",
+    Group.POSE: "pose",
+    Group.GENERATION: "gen",
+    Group.EDITING: "edit",
+}
 #: Group -> the part of the network that it trains behind the super link.
 DECODER_PARTS: Mapping[Group, str] = {
-    Group.DETECTION: "detection_decoder",
-    Group.POSE: "pose_decoder",
-    Group.GENERATION: "image_generation",
-    Group.EDITING: "image_editing",
+    group: part.name
+    for group, table in _TABLES.items()
+    for part in PARTS.values()
+    if part.query_table == table
 }
 
 
@@ -202,13 +209,13 @@ def _detection_loss(
 def _pose_loss(
     network: VisionLLM, batch: ConversationBatch, hidden: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    decoder = network.pose_decoder
+    decoder = getattr(network, DECODER_PARTS[batch.group])
     assert isinstance(decoder, PoseDecoder) and batch.pixels is not None
     groups = network.super_link.gather(hidden, batch.input_ids)
     condition = pack_pose(
         groups,
         [_count_objects(row) for row in groups],
-        like=hidden.new_zeros(network.super_link.table(Route.POSE.value).shape),
+        like=hidden.new_zeros(network.super_link.table(Route.DETECT.value).shape),
     )
     losses = decoder.compute_losses(
         batch.pixels,
@@ -222,8 +229,8 @@ def _pose_loss(
 
 def _count_objects(groups: Sequence[SlotGroup]) -> int:
     """Return how many leading groups are object classes: those before the first keypoint."""
-    routes = [group.route for group in groups]
-    return routes.index(Route.POSE.value) if Route.POSE.value in routes else len(routes)
+    tables = [ROUTING_TABLES[group.route] for group in groups]
+    return tables.index(_TABLES[Group.POSE]) if _TABLES[Group.POSE] in tables else len(tables)
 
 
 def _trim(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -235,15 +242,13 @@ def _trim(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def _image_loss(
     network: VisionLLM, batch: ConversationBatch, hidden: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    part = DECODER_PARTS[batch.group]
-    generator = getattr(network, part)
+    generator = getattr(network, DECODER_PARTS[batch.group])
     assert isinstance(generator, ImageGeneratorNetwork) and batch.images is not None
-    table = PARTS[part].query_table
     states = [
         group.states
         for row in network.super_link.gather(hidden, batch.input_ids)
         for group in row
-        if ROUTING_TABLES[group.route] == table
+        if ROUTING_TABLES[group.route] == _TABLES[batch.group]
     ]
     losses = diffusion_losses(generator, torch.stack(states), batch.images)
     more = {"loss_noise": losses.image}

@@ -14,10 +14,10 @@ from vl2_ros.documents import shorten
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.pose.extension import extend_with_poses
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.training.companions import copy_companions, find_init
-from vl2_ros.training.conversations.new_parts import add_pose_decoder
 from vl2_ros.training.conversations.objective import ConversationObjective
 from vl2_ros.training.objectives import Opening
 from vl2_ros.training.recipes.recipe import Recipe
@@ -70,7 +70,7 @@ def load_network(init: Path, mixture: Mixture) -> VisionLLM:
     """Load a checkpoint in float32, with a fresh pose decoder where it lacks one that is needed."""
     network = load_model(init).float()
     if Group.POSE in mixture.groups and network.config.pose is None:
-        network = add_pose_decoder(network)
+        network = extend_with_poses(network)
     return network
 
 

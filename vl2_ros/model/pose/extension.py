@@ -1,4 +1,4 @@
-"""Add a part to a network that was trained without it."""
+"""Give a network that was trained without poses a pose decoder with fresh weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _QUERY_SPREAD, _MEAN_LOGIT = 0.2, -4.0
 _ENHANCER_SCALE = 0.1
 
 
-def add_pose_decoder(network: VisionLLM) -> VisionLLM:
+def extend_with_poses(network: VisionLLM) -> VisionLLM:
     """Return the network with a pose decoder of its detection decoder's sizes and fresh weights.
 
     Args:
