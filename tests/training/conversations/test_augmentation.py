@@ -87,17 +87,19 @@ def test_a_keypoint_without_its_partner_prevents_a_mirror():
     assert mirror(sample) is sample
 
 
-@pytest.mark.parametrize("word", ["left", "Right", "leftmost"])
-def test_a_word_for_a_side_prevents_a_mirror(word):
-    sample = sample_of("detection")
-    said = reword(sample, f"Find the {word} square.", "red square[DET].")
-    if word == "leftmost":
-        # No whole word of a side, but of a position: crops look for those.
-        assert augment(said, replace(SHAPES, flip=0.0), np.random.default_rng(0)).targets is (
-            said.targets
-        )
-    else:
-        assert mirror(said) is said
+@pytest.mark.parametrize("word", ["left", "Right", "leftmost", "upper-left"])
+def test_a_word_for_a_side_prevents_a_mirror_and_a_crop(word):
+    said = reword(sample_of("detection"), f"Find the {word} square.", "red square[DET].")
+    assert mirror(said) is said
+    assert augment(said, SHAPES, np.random.default_rng(0)).targets is said.targets
+
+
+def test_a_word_for_a_place_prevents_a_crop():
+    said = reword(sample_of("detection"), "Find the top square.", "red square[DET].")
+    assert augment(said, replace(SHAPES, flip=0.0), np.random.default_rng(0)).targets is (
+        said.targets
+    )
+    assert mirror(said) is not said
 
 
 def test_a_crop_keeps_what_an_expression_is_about():

@@ -21,10 +21,12 @@ from vl2_ros.training.recipes.sections import check_section
 
 #: Groups whose images are changed; the answers of the others may say anything about them.
 _AUGMENTED = frozenset({Group.DETECTION, Group.POSE})
-_SIDE = re.compile(r"\b(left|right)(?=\b|_)", re.IGNORECASE)
-#: A direction or a position among others, which a mirror image or a crop may change.
+_SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
+#: What a mirror image would make wrong, "leftmost" as well.
+_SAID_SIDE = re.compile(r"\b(left|right)", re.IGNORECASE)
+#: A position among others, which a crop may change.
 _POSITION = re.compile(
-    r"\b(left|right)(most|hand)?\b|\b(middle|centre|center|corner|edge|top|bottom|first|last)\b",
+    _SAID_SIDE.pattern + r"|\b(middle|centre|center|corner|edge|top|bottom|first|last)\b",
     re.IGNORECASE,
 )
 #: An object cut by a crop stays a target while this share of its box is left.
@@ -95,7 +97,7 @@ def mirror(sample: TrainingSample) -> TrainingSample:
     for, is returned as it is.
     """
     partners = _find_partners(sample)
-    if partners is None or _SIDE.search(_words_without_keypoints(sample)):
+    if partners is None or _SAID_SIDE.search(_words_without_keypoints(sample)):
         return sample
     width = sample.images[-1].frame_hw[1]
     last = len(sample.images) - 1
