@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from vl2_ros.datasets.reading.image_folder import find_images
 from vl2_ros.datasets.samples import Group
-from vl2_ros.documents import check_list, read_json_object, write_whole
+from vl2_ros.documents import check_list, read_json_object
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.training.conversations.objective import DECODER_PARTS
 from vl2_ros.training.conversations.settings import ConversationSettings
@@ -75,7 +75,7 @@ def prepare_data(
         kept, away = split_document(document, HELD_OUT_SHARE, seed=seed)
         folder.mkdir(parents=True, exist_ok=True)
         for path, part in ((train, kept), (held_out, away)):
-            write_whole(path, partial(_write, part))
+            _write(part, path)
         document = kept
     else:
         away = _read(held_out)
@@ -173,7 +173,10 @@ def complete_recipe(recipe: Recipe, data: FinetuneData) -> Recipe:
 
 
 def _write(document: Mapping[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(document), encoding="utf-8")
+    """Write a file that other processes of the run write as well, the same."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(document), encoding="utf-8")
+    part.replace(path)
 
 
 def _read(path: Path) -> dict[str, Any]:
