@@ -148,3 +148,24 @@ def test_the_condition_is_what_the_flow_reads(make_objective):
     for row in range(2):
         for index, group in enumerate(expected[row]):
             torch.testing.assert_close(super_link[row, index], group.states)
+
+
+def test_gradient_checkpointing_changes_no_gradient(make_objective, monkeypatch):
+    gradients = []
+    for is_on in (False, True):
+        objective = make_objective("prompts")
+        llm = objective.network.llm
+        if is_on:
+            llm.gradient_checkpointing_enable({"use_reentrant": False})
+        runs = count_calls(llm.model.layers[0].mlp, monkeypatch)
+        objective(objective.open_batches(0)[0]).total.backward()
+        assert len(runs) == 1 + is_on
+        gradients.append(objective.network.super_link.det.weight.grad)
+    assert gradients[0].any()
+    torch.testing.assert_close(*gradients)
+
+
+def count_calls(module, monkeypatch):
+    runs, forward = [], module.forward
+    monkeypatch.setattr(module, "forward", lambda x: runs.append(0) or forward(x))
+    return runs
