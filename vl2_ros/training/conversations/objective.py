@@ -203,7 +203,12 @@ def _detection_loss(
         [one for one in batch.targets if isinstance(one, ObjectTargets)],
         pixel_mask=batch.pixel_mask,
     )
-    return total_loss(losses, decoder.config), losses
+    return total_loss(losses, decoder.config), _choose_logged(losses)
+
+
+def _choose_logged(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the losses of the last layer, whose names have no ending."""
+    return {name: value for name, value in losses.items() if name.count("_") == 1}
 
 
 def _pose_loss(
@@ -224,7 +229,7 @@ def _pose_loss(
         [one for one in batch.targets if isinstance(one, PoseTargets)],
         pixel_mask=batch.pixel_mask,
     )
-    return total_loss(losses, decoder.config), losses
+    return total_loss(losses, decoder.config), _choose_logged(losses)
 
 
 def _count_objects(groups: Sequence[SlotGroup]) -> int:
