@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
 
+from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.task import BenchmarkData, Task
 from vl2_ros.evaluation.benchmarks.tasks.objects import ObjectsTask
 from vl2_ros.evaluation.benchmarks.tasks.poses import PosesTask
@@ -15,7 +17,9 @@ from vl2_ros.model.parts import PERCEPTION_PARTS
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.runtime.engine import Engines
-from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_engine
+from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_decoder, make_engine
+
+logger = logging.getLogger(__name__)
 
 #: Best instances of an image.
 _TOP_K = 100
@@ -52,22 +56,42 @@ class HeldOutScores:
         if with_keypoints:
             self._tasks.append(PosesTask(data, top_k=_TOP_K))
         self._folder, self._most = folder, most_images
+        self._skipped: dict[str, str] = {}
 
     def __call__(self, network: VisionLLM, step: int) -> dict[str, float]:
         """Return the scores of a network in evaluation mode; shares of 1.
 
+        Images that cannot be used are skipped, named once.
+
         Args:
             network: on any device.
             step: of the run; the same images are scored at every one.
+
+        Raises:
+            InputError: if no image can be used.
         """
         pipeline = open_pipeline(
             network, load_tokenizer(self._folder), ProcessingConfig.load(self._folder)
         )
         scores: dict[str, float] = {}
         for task in self._tasks:
-            count = min(self._most, len(task.keys))
-            scores |= task.score({index: task.answer(pipeline, index) for index in range(count)})
+            answers = {}
+            for index in range(min(self._most, len(task.keys))):
+                try:
+                    answers[index] = task.answer(pipeline, index)
+                except InputError as error:
+                    self._skip(task.keys[index], error)
+            if not answers:
+                raise InputError(
+                    f"none of the held-out images can be used: {'; '.join(self._skipped.values())}"
+                )
+            scores |= task.score(answers)
         return scores
+
+    def _skip(self, key: str, error: InputError) -> None:
+        if key not in self._skipped:
+            logger.warning("held-out %s is skipped: %s", key, error)
+            self._skipped[key] = str(error)
 
 
 def open_pipeline(
@@ -79,7 +103,7 @@ def open_pipeline(
     """
     device = next(network.parameters()).device
     decoders = {
-        name: make_engine(network, name, device)
+        name: make_decoder(network, name, device)
         for name in PERCEPTION_PARTS
         if isinstance(getattr(network, name, None), torch.nn.Module)
     }

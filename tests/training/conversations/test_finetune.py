@@ -20,6 +20,7 @@ from tests.training.conversations.small_sources import (
 from vl2_ros.api import load
 from vl2_ros.console.training.train_command import train
 from vl2_ros.errors import ConfigError, InputError
+from vl2_ros.evaluation.held_out import HeldOutScores
 from vl2_ros.model.checkpoint.folder import load_model, save_model
 from vl2_ros.model.pose.decoder import PoseDecoder
 from vl2_ros.model.pose.extension import extend_with_poses
@@ -219,3 +220,19 @@ def test_a_share_of_the_records_can_be_held_out(tmp_path, checkpoint):
         return {one.sample(number, np.random.default_rng(0)).key for number in numbers}
 
     assert not draw(mixture, 8) & draw(held_out, 2)
+
+
+def test_held_out_images_that_cannot_be_used_are_skipped_and_named(tmp_path, checkpoint, caplog):
+    data = write_coco(tmp_path / "data", count=3)
+    score = HeldOutScores(data, tmp_path / "data" / "images", checkpoint)
+    network = load_model(checkpoint).float().eval()
+    (tmp_path / "data" / "images" / "1.png").unlink()
+    with torch.no_grad():
+        assert 0 <= score(network, 1)["box_ap50"] <= 1
+        score(network, 2)
+    (line,) = [row.message for row in caplog.records if "is skipped" in row.message]
+    assert "1.png" in line
+    for name in ("0.png", "2.png"):
+        (tmp_path / "data" / "images" / name).write_bytes(b"no image")
+    with pytest.raises(InputError, match="none of the held-out images"), torch.no_grad():
+        score(network, 3)
