@@ -15,6 +15,7 @@ import json
 import os
 import resource
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from answers.turns import ratio, render_frames, take_turns
@@ -52,10 +53,11 @@ def main() -> None:
     command = Command(options.sentence)
     spent = take_turns(
         {
-            "answer": lambda frame: pipeline.answer(frame, command),
+            # Each a frame of its own: nothing that is kept with one serves the other.
+            "answer": lambda frame: pipeline.answer(replace(frame), command),
             # At its own default it returns 100 masks of any score.
             "direct": lambda frame: pipeline.detect(
-                frame,
+                replace(frame),
                 options.names,
                 score_threshold=command.score_threshold,
                 max_instances=command.max_instances,
@@ -63,7 +65,7 @@ def main() -> None:
         },
         frames,
     )
-    stage_ms = [pipeline.answer(frame, command).stage_ms for frame in frames]
+    stage_ms = [pipeline.answer(replace(frame), command).stage_ms for frame in frames]
     total_ms = sum(sum(one.values()) for one in stage_ms)
 
     from answers.counting import CountedModel, find_weights_mb

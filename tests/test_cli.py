@@ -378,7 +378,8 @@ class _End:
 def test_train_reads_the_recipe_with_its_changes(monkeypatch, tmp_path, capsys):
     calls = []
 
-    def train(recipe, folder, *, device, report, show):
+    def train(recipe, folder, *, device, report, show, score):
+        assert score is None
         report("rendering", 0.5)
         show("nothing to resume")
         calls.append((recipe, folder, device))

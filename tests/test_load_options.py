@@ -58,6 +58,10 @@ from vl2_ros.parameter_table import note_of
             {"precision": "int8", "memory_budget_mb": 50.0},
             "memory_budget_mb works with the backend torch, which has no int8, got 50",
         ),
+        (
+            {"precision": "int8", "device": "cuda"},
+            "precision int8 is for the CPU, got the device cuda; choose the device cpu or auto",
+        ),
         ({"cuda_graphs": 1}, "cuda_graphs must be bool, got 1"),
     ],
 )

@@ -89,7 +89,7 @@ def test_the_blocking_reaches_every_process(blocking):
 
 @pytest.mark.parametrize("sentence", SENTENCES)
 def test_answers_without_torch_are_those_with_torch(blocking, images, sentence):
-    without = ask(blocking, images, sentence)
+    without = ask(blocking, images, sentence, "--precision", "float32")
     with_torch = ask(os.environ, images, sentence, "--backend", "torch")
     assert len(without) == len(with_torch) == len(images)
     instances = 0

@@ -146,6 +146,11 @@ class LoadOptions:
                 f"precision must be {' or '.join(served)} with the backend {self.backend}, got "
                 f"{self.precision}; choose another backend, or engines that were built in it"
             )
+        if self.precision == "int8" and self.device.startswith("cuda"):
+            raise ConfigError(
+                f"precision int8 is for the CPU, got the device {self.device}; choose the device "
+                "cpu or auto, or another precision"
+            )
         if self.precision == "int8" and self.memory_budget_mb:
             raise ConfigError(
                 "memory_budget_mb works with the backend torch, which has no int8, got "

@@ -97,6 +97,19 @@ def with_graph(name: str, entry: object) -> dict[str, object]:
         (SMALL | {"trusted": ["abc"]}, "64 lower-case hex digits"),
         (with_graph("oven", None), "expected vision_encoder, .*got 'oven'"),
         (
+            {
+                **SMALL,
+                "graphs": {
+                    "pose_backbone": {"shapes": [{"rows": 1}], "precision": "float16"},
+                    "pose_decoder": {
+                        "shapes": [{"rows": 1, "classes": 1, "keypoints": 1}],
+                        "precision": "float32",
+                    },
+                },
+            },
+            "pose_backbone and pose_decoder must have one precision.* got float16 and float32",
+        ),
+        (
             with_graph("pose_backbone", {"shapes": [{"rows": 1}]}),
             "pose_backbone and pose_decoder, which only work together.*pose_backbone alone",
         ),

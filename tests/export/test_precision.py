@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.export.exported_graphs import FIXED_HW, OPEN, make_model
-from vl2_ros.export.engine_folder import fixed_axes
+from vl2_ros.export.engine_folder import fixed_axes, size_maps
 from vl2_ros.export.onnx_export import make_example
 from vl2_ros.export.precision import GraphForm
 from vl2_ros.model.decoders.prediction_heads import FloatMLP
@@ -66,6 +66,7 @@ def test_the_narrow_form_stays_near_in_eager_torch(name):
     model, reference = make_model(), make_model()
     spec = spec_of(model, name)
     axes = fixed_axes(model) | OPEN | FIXED_HW
+    axes |= size_maps(model, name, axes)
     form = GraphForm(build_graph(model, name), spec, "float16")
     outputs = form(*make_example(spec, axes, "float16"))
     expected = build_graph(reference, name)(*make_example(spec, axes))

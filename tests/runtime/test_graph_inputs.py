@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,14 @@ from vl2_ros.errors import EngineError
 from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.runtime.graph_inputs import check_graph_inputs
 
-SPEC = GRAPHS["detection_decoder"]
+#: A decoder with the pixels of its backbone in place of maps.
+SPEC = replace(
+    GRAPHS["detection_decoder"],
+    inputs=(
+        *GRAPHS["detection_backbone"].inputs,
+        *(one for one in GRAPHS["detection_decoder"].inputs if one.name != "maps"),
+    ),
+)
 
 
 def make_inputs(classes: int = 2, side: int = 32) -> dict[str, np.ndarray]:

@@ -41,9 +41,7 @@ def load(weights: Path | str = "", **options) -> Pipeline:
 
 def precision_of(pipeline: Pipeline) -> str:
     """Return the precision of the graphs that are loaded, by their hashes."""
-    engines = pipeline.engines
-    loaded = (engines.vision_encoder, engines.language_model, *engines.decoders.values())
-    used = {one.info.identity for one in loaded}
+    used = {one.info.identity for one in pipeline.engines.graphs}
     for precision in FILES.precisions:
         known = {one.sha256[:16] for one in FILES.in_precision(precision).graphs.values()}
         if used <= known:
@@ -98,7 +96,7 @@ def test_int8_of_a_checkpoint_without_it_is_an_error(embedded):
     del document["forms"]
     (embedded / FILE_NAME).write_text(json.dumps(document))
     assert precision_of(load(embedded)) == "float32"
-    with pytest.raises(EngineError):
+    with pytest.raises(EngineError, match="of precision float32, not int8; choose one of these"):
         load(embedded, precision="int8", allow_fallback=False)
     with pytest.raises(EngineError, match="of precision float32, not int8; choose one of these"):
         load(embedded, precision="int8", engines=embedded, allow_fallback=False)

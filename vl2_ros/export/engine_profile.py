@@ -193,6 +193,12 @@ class EngineProfile:
                     f"graphs must name {' and '.join(part.graphs)}, which only work together, or "
                     f"none of them; got {named[0]} alone"
                 )
+            precisions = [self.graphs[graph].precision for graph in named]
+            if len(set(precisions)) > 1:
+                raise ConfigError(
+                    f"{' and '.join(named)} must have one precision, as maps go from one to the "
+                    f"other, got {' and '.join(precisions)}"
+                )
 
     def _check_target(self) -> None:
         is_rtx = self.backend == "tensorrt-rtx"

@@ -94,8 +94,11 @@ def _choose_first(
     # Which engines belong to these weights is known only when every byte is hashed.
     found = given or find_folder(folder, identity.wait(), backend, options.precision)
     if found is None:
-        is_open = options.backend == "auto" and options.precision != "int8"
-        return (Candidate("torch" if is_open else backend),)
+        if options.backend == "auto" and options.precision != "int8":
+            return (Candidate("torch"),)
+        # Loading those of another precision reports which there are.
+        named = "" if options.precision == "auto" else options.precision
+        return (Candidate(backend, find_folder(folder, identity.wait(), backend), named),)
     precisions = _choose_precisions(options, found)
     return tuple(Candidate(backend, found, one) for one in precisions)
 

@@ -168,3 +168,13 @@ def test_engines_of_image_parts_have_their_part_in_front(tmp_path):
     ):
         with pytest.raises(EngineError, match=f"lists an engine of '{strange}'"):
             read_engine_files(write(tmp_path, DOCUMENT | {"graphs": {strange: GRAPH}}))
+
+
+@pytest.mark.parametrize(
+    ("listed", "got"),
+    [({}, "got none"), ({"vision_encoder": GRAPH}, "under forms.int8, got float32")],
+)
+def test_forms_are_of_their_precision(tmp_path, listed, got):
+    folder = write(tmp_path, DOCUMENT | {"forms": {"int8": listed}})
+    with pytest.raises(EngineError, match=f"must list engines of int8.*{got}"):
+        read_engine_files(folder)

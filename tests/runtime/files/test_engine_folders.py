@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,10 @@ def cache(monkeypatch, tmp_path) -> Path:
     return tmp_path / "cache" / "vl2_ros" / "engines"
 
 
-def list_engines(folder: Path, built_with: str) -> Path:
+def list_engines(folder: Path, built_with: str, graphs: Sequence[str] = ("vae_decoder",)) -> Path:
     folder.mkdir(parents=True)
     row = {"file": "x", "sha256": "0", "precision": "float32", "built_with": built_with}
-    document = {"format": 1, "checkpoint": "id", "graphs": {"vae_decoder": row}}
+    document = {"format": 1, "checkpoint": "id", "graphs": dict.fromkeys(graphs, row)}
     (folder / FILE_NAME).write_text(json.dumps(document))
     return folder
 
@@ -68,6 +69,14 @@ def test_engines_that_refer_to_the_weights_lie_beside_them(tmp_path):
     assert find_folder(weights, "id", "tensorrt") is None
     own = list_engines(weights / "engines", "")
     assert find_folder(weights, "id", "onnxruntime") == own
+
+
+def test_engines_without_a_backbone_come_last(tmp_path, cache):
+    """Those of an older version, whose decoder took pixels."""
+    old = list_engines(cache / "id", "", ["detection_decoder"])
+    assert find_folder(tmp_path, "id", "onnxruntime") == old
+    beside = list_engines(tmp_path / "engines", "", ["detection_backbone", "detection_decoder"])
+    assert find_folder(tmp_path, "id", "onnxruntime") == beside
 
 
 def test_engines_of_another_backend_are_passed_over(tmp_path, cache):

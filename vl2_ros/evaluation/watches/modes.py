@@ -118,7 +118,8 @@ def _answer_in_turn(
     # Another one begins each time, so that none always finds the caches warm.
     first = len(watches[0].results) % len(watches)
     for watch in (*watches[first:], *watches[:first]):
-        watch.answer(pipeline, one.frame, command)
+        # As another object: what one mode keeps with a frame serves no other.
+        watch.answer(pipeline, replace(one.frame), command)
 
 
 def _score(

@@ -150,9 +150,6 @@ def _publish(files: EngineFiles, forms: Mapping[str, EngineFile], agreement: Agr
     document = read_json_object(index, EngineError)
     entries: dict[str, Any] = {}
     with mapped_writes(files.folder):
-        for old in files.folder.glob(f"*.{PRECISION}.onnx"):
-            if old.name.removesuffix(f".{PRECISION}.onnx") not in forms:
-                old.unlink()
         for name, form in forms.items():
             with written_whole(files.folder / form.path.name) as part:
                 shutil.copyfile(form.path, part)
@@ -162,3 +159,6 @@ def _publish(files: EngineFiles, forms: Mapping[str, EngineFile], agreement: Agr
     listed = {**document.get("forms", {}), PRECISION: entries}
     found = {**document.get("agreement", {}), PRECISION: asdict(agreement)}
     write_json(index, document | {"forms": listed, "agreement": found})
+    for old in files.folder.glob(f"*.{PRECISION}.onnx"):
+        if old.name.removesuffix(f".{PRECISION}.onnx") not in forms:
+            old.unlink()

@@ -275,16 +275,22 @@ def read_engine_files(folder: Path) -> EngineFiles:
             f"{shorten(document)}; {_AGAIN}"
         )
     files = {name: _read_graph(path, name, entry) for name, entry in graphs.items()}
-    forms = {
-        precision: {
-            name: _read_graph(path, name, entry)
-            for name, entry in check_object(precision, listed, error=EngineError).items()
-        }
-        for precision, listed in check_object(
-            "forms", document.get("forms", {}), error=EngineError
-        ).items()
-    }
+    listed = check_object("forms", document.get("forms", {}), error=EngineError)
+    forms = {precision: _read_forms(path, precision, one) for precision, one in listed.items()}
     return EngineFiles(folder, checkpoint, files, *_read_embeddings(path, document), forms=forms)
+
+
+def _read_forms(path: Path, precision: str, listed: Any) -> dict[str, EngineFile]:
+    """Read the engines of one precision that may take the place of others."""
+    entries = check_object(f"forms of {precision}", listed, error=EngineError)
+    forms = {name: _read_graph(path, name, entry) for name, entry in entries.items()}
+    if not forms or any(one.precision != precision for one in forms.values()):
+        found = ", ".join(sorted({one.precision for one in forms.values()})) or "none"
+        raise EngineError(
+            f"{path} must list engines of {precision} under forms.{precision}, got {found}; "
+            f"{_AGAIN}"
+        )
+    return forms
 
 
 def _read_embeddings(path: Path, document: Mapping[str, Any]) -> tuple[Path, str, dict[str, str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vl2_ros.documents import is_file, is_folder
 from vl2_ros.errors import EngineError
+from vl2_ros.model.parts import PERCEPTION_PARTS
 from vl2_ros.runtime.files.engine_files import FILE_NAME, read_engine_files
 
 #: In the checkpoint folder.
@@ -66,10 +67,22 @@ def find_folder(weights: Path, identity: str, backend: str, precision: str = "au
         backend: that shall load them.
         precision: that they shall have; auto: any.
     """
-    for folder in (cache_folder(identity), weights / FOLDER, weights):
-        if is_file(folder / FILE_NAME) and _serves(folder, backend, precision):
-            return folder
-    return None
+    folders = [
+        one
+        for one in (cache_folder(identity), weights / FOLDER, weights)
+        if is_file(one / FILE_NAME) and _serves(one, backend, precision)
+    ]
+    return next(filter(_is_whole, folders), folders[0] if folders else None)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether every decoder has its backbone; engines of older versions have none."""
+    try:
+        graphs = read_engine_files(folder).graphs
+    except EngineError:
+        return True
+    parts = PERCEPTION_PARTS.values()
+    return all(one.backbone in graphs for one in parts if one.name in graphs)
 
 
 def _serves(folder: Path, backend: str, precision: str) -> bool:
