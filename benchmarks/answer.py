@@ -75,7 +75,7 @@ def main() -> None:
     counted.pipeline.answer(frames[0], command)
     answer_counts = counted.report(weights_mb)
     counted.reset()
-    counted.pipeline.detect(frames[0], options.names)
+    counted.pipeline.detect(replace(frames[0]), options.names)
     document = {
         "backend": pipeline.info.backend,
         "threads": options.threads,

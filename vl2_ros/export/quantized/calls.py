@@ -20,7 +20,7 @@ from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.runtime.engine import Array, Engine, EngineInfo, to_numpy
 from vl2_ros.structures import Command, Frame
 
-#: Frames whose calls are recorded, and the first of their scenes; training sees them as well.
+#: Frames whose calls are recorded, and the first of their scenes; training does not use them.
 _FRAMES, _FIRST_SEED = 48, 900_000
 _FRAME_WIDTH, _FRAME_HEIGHT = 640, 480
 #: Of each are drawn so many in turn.
