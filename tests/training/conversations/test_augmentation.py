@@ -87,6 +87,33 @@ def test_a_keypoint_without_its_partner_prevents_a_mirror():
     assert mirror(sample) is sample
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "is_mirrored"),
+    [
+        ("l edge", "r edge", True),
+        ("l f paw", "r f paw", True),
+        ("l edge", "far edge", False),
+        ("ledge", "redge", False),
+        ("lefteye", "righteye", False),
+        ("leye", "nose", False),
+        ("eye r", "nose", False),
+        ("nose", "tail tip", None),
+    ],
+)
+def test_sides_of_keypoints_are_exchanged_or_nothing_is_mirrored(first, second, is_mirrored):
+    sample = sample_of("pose")
+    answer = f"red square[DET], blue square[DET]: {first}[POSE], {second}[POSE], middle[POSE]."
+    sample = reword(sample, f"Find the {first}, {second} and middle of every square.", answer)
+    mirrored = mirror(sample)
+    if is_mirrored is False:
+        assert mirrored is sample
+        return
+    boxes = mirrored.targets.objects.boxes_xyxy
+    np.testing.assert_allclose(
+        mirrored.targets.keypoints_xy[:, 0, 0], boxes[:, 0 if is_mirrored else 2]
+    )
+
+
 @pytest.mark.parametrize("word", ["left", "Right", "leftmost", "upper-left"])
 def test_a_word_for_a_side_prevents_a_mirror_and_a_crop(word):
     said = reword(sample_of("detection"), f"Find the {word} square.", "red square[DET].")
@@ -109,6 +136,47 @@ def test_a_crop_keeps_what_an_expression_is_about():
     assert len(crop_to(sample, window).targets.class_index) == 1
     expression = reword(sample, "Where are the squares?", "Here[GRD].")
     assert crop_to(expression, window) is None
+
+
+def label(sample, *boxes, answer="thing[DET]."):
+    """Return a sample with boxes as its objects, whose masks lie on their left third."""
+    masks = np.zeros((len(boxes), *sample.images[0].frame_hw), np.bool_)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True):
+        mask[y1:y2, x1 : x1 + (x2 - x1) // 3] = True
+    objects = LabelledObjects(
+        np.array(boxes, np.float32), np.arange(len(boxes), dtype=np.int64), masks
+    )
+    return replace(reword(sample, "Find things.", answer), targets=objects)
+
+
+def test_an_object_that_fills_the_crop_stays_a_target():
+    sample = sample_of("detection")
+    height, width = sample.images[0].frame_hw
+    whole = label(sample, (0, 0, width, height))
+    bare = replace(whole, targets=replace(whole.targets, masks=None))
+    cut = crop_to(bare, (width // 4, height // 4, width * 3 // 4, height * 3 // 4))
+    assert cut.targets.boxes_xyxy.tolist() == [[0.0, 0.0, width / 2, height / 2]]
+
+
+def test_boxes_of_cut_objects_are_those_of_their_masks():
+    sample = label(sample_of("detection"), (0, 0, 90, 40), (60, 20, 90, 50))
+    cut = crop_to(sample, (20, 0, 100, 60)).targets
+    # The mask of the first ends at 30; the second is whole, as is its box.
+    assert cut.class_index.tolist() == [1]
+    assert cut.boxes_xyxy.tolist() == [[40.0, 20.0, 70.0, 50.0]]
+    large = crop_to(sample, (2, 0, 100, 60)).targets
+    assert large.boxes_xyxy[0].tolist() == [58.0, 20.0, 88.0, 50.0]
+    near = crop_to(sample, (0, 0, 80, 35)).targets
+    assert near.boxes_xyxy.tolist() == [[0.0, 0.0, 30.0, 35.0]]
+
+
+def test_a_class_stays_while_a_pixel_of_it_is_left():
+    boxes = (0, 0, 90, 40), (60, 20, 90, 50)
+    sample = label(sample_of("detection"), *boxes, answer="a[SEG], b[SEG].")
+    cut = crop_to(sample, (29, 0, 100, 60)).targets
+    assert cut.class_index.tolist() == [0, 1] and cut.masks.any(axis=(1, 2)).all()
+    assert cut.boxes_xyxy[0].tolist() == [0.0, 0.0, 1.0, 40.0]
+    assert crop_to(sample, (30, 0, 100, 60)).targets.class_index.tolist() == [1]
 
 
 def test_a_crop_without_objects_or_regions_is_refused():

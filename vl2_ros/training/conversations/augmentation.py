@@ -16,12 +16,23 @@ import numpy as np
 from vl2_ros.datasets.samples import Group, LabelledObjects, LabelledPoses, TrainingSample
 from vl2_ros.parameter_table import parameter
 from vl2_ros.processing.language.pose_prompt import list_answered_keypoints
+from vl2_ros.processing.skeletons import SKELETONS
 from vl2_ros.structures import Frame, Route
 from vl2_ros.training.recipes.sections import check_section
 
 #: Groups whose images are changed; the answers of the others may say anything about them.
 _AUGMENTED = frozenset({Group.DETECTION, Group.POSE})
-_SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
+#: The word for a side in the name of a keypoint: "left eye", "l eye".
+_SIDE = re.compile(r"(?<![a-z])(left|right|l|r)(?![a-z])")
+_OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
+#: Words of known keypoints, which sets join with the letter of a side: "leye".
+_PARTS = frozenset(
+    word
+    for edges in SKELETONS.values()
+    for edge in edges
+    for name in edge
+    for word in _SIDE.sub("", name).split()
+)
 #: What a mirror image would make wrong, "leftmost" as well.
 _SAID_SIDE = re.compile(r"\b(left|right)", re.IGNORECASE)
 #: A position among others, which a crop may change.
@@ -29,8 +40,10 @@ _POSITION = re.compile(
     _SAID_SIDE.pattern + r"|\b(middle|centre|center|corner|edge|top|bottom|first|last)\b",
     re.IGNORECASE,
 )
-#: An object cut by a crop stays a target while this share of its box is left.
+#: An object cut by a crop stays a target while this share of its box is left,
 _LEAST_SHARE = 0.35
+#: or while it covers this share of the crop: nobody would say that it is not there.
+_LARGE_SHARE = 0.2
 _CROP_TRIALS = 8
 
 
@@ -171,13 +184,33 @@ def _find_partners(sample: TrainingSample) -> np.ndarray | None:
     if not isinstance(sample.targets, LabelledPoses):
         return np.zeros(0, np.int64)
     names = _name_keypoints(sample)
+    if any(_hides_side(name, names) for name in names):
+        return None
     swapped = [_SIDE.sub(lambda found: _OTHER[found[1]], name) for name in names]
     if len(names) != len(sample.targets.sigmas) or not set(swapped) <= set(names):
         return None
     return np.array([names.index(name) for name in swapped], np.int64)
 
 
-_OTHER = {"left": "right", "right": "left"}
+def _hides_side(name: str, names: Sequence[str]) -> bool:
+    """Return whether a name has a side that is no word of its own: "leye", "lefteye"."""
+    if _SIDE.search(name):
+        return False
+    exchanged = {
+        f"{name[:index]}{_OTHER[letter]}{name[index + 1 :]}"
+        for index, letter in enumerate(name)
+        if letter in _OTHER
+    }
+    return (
+        "left" in name
+        or "right" in name
+        or not exchanged.isdisjoint(names)
+        or any(
+            (word[0] in _OTHER and word[1:] in _PARTS)
+            or (word[-1] in _OTHER and word[:-1] in _PARTS)
+            for word in name.split()
+        )
+    )
 
 
 def _mirror_targets(
@@ -242,8 +275,13 @@ def crop_to(sample: TrainingSample, window: tuple[int, int, int, int]) -> Traini
     objects = sample.targets.objects if _is_pose(sample) else sample.targets  # type: ignore[union-attr]
     if not isinstance(objects, LabelledObjects):
         return None
-    kept, boxes = _cut_boxes(objects.boxes_xyxy, window)
-    needs_all = "<det>" in _words(sample) or Route.GROUND.value in _words(sample)
+    words = _words(sample)
+    masks = None if objects.masks is None else objects.masks[:, y1:y2, x1:x2]
+    kept, boxes = _cut_boxes(objects.boxes_xyxy, masks, window)
+    if Route.SEGMENT.value in words and masks is not None:
+        # Every pixel of the image is said to be of a class or not.
+        kept = masks.any(axis=(1, 2))
+    needs_all = "<det>" in words or Route.GROUND.value in words
     if (needs_all and not kept.all()) or (len(kept) and not kept.any()):
         return None
     last = len(sample.images) - 1
@@ -253,21 +291,44 @@ def crop_to(sample: TrainingSample, window: tuple[int, int, int, int]) -> Traini
     )
     if not all(mask.any() for mask in regions):
         return None
-    masks = None if objects.masks is None else objects.masks[kept, y1:y2, x1:x2]
-    cut = LabelledObjects(boxes[kept], objects.class_index[kept], masks)
+    cut = LabelledObjects(
+        boxes[kept], objects.class_index[kept], None if masks is None else masks[kept]
+    )
     targets = _cut_poses(sample.targets, cut, kept, window)
     rgb = np.ascontiguousarray(sample.images[-1].rgb[y1:y2, x1:x2])
     return _with_image(replace(sample, regions=regions, targets=targets), rgb)
 
 
-def _cut_boxes(boxes_xyxy: np.ndarray, window: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return (n,) which objects stay, and (n, 4) what is left of all boxes, in the window."""
+def _cut_boxes(
+    boxes_xyxy: np.ndarray, masks: np.ndarray | None, window: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (n,) which objects stay, and (n, 4) what is left of all boxes, in the window.
+
+    Args:
+        boxes_xyxy: (n, 4) in the whole image.
+        masks: (n, h, w) bool in the window, or None. What is left of an object that the window
+            cuts lies where its mask is left.
+        window: x1, y1, x2, y2.
+    """
     x1, y1, x2, y2 = window
+    size = np.array([x2 - x1, y2 - y1] * 2, np.float32)
     moved = boxes_xyxy - np.array([x1, y1, x1, y1], np.float32)
-    cut = np.clip(moved, 0, np.array([x2 - x1, y2 - y1] * 2, np.float32)).astype(np.float32)
+    cut = np.clip(moved, 0, size).astype(np.float32)
+    if masks is not None:
+        for index in np.flatnonzero((cut != moved).any(axis=1) | ~masks.any(axis=(1, 2))):
+            cut[index] = _box_of(masks[index])
     before = np.prod(moved[:, 2:] - moved[:, :2], axis=1)
     after = np.prod(cut[:, 2:] - cut[:, :2], axis=1)
-    return after >= np.maximum(_LEAST_SHARE * before, 1.0), cut
+    is_large = after >= _LARGE_SHARE * size[0] * size[1]
+    return (after >= np.maximum(_LEAST_SHARE * before, 1.0)) | is_large, cut
+
+
+def _box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Return the corners of the box around the pixels of a mask; all 0 without a pixel."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _cut_poses(
