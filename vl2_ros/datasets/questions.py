@@ -1,4 +1,4 @@
-"""Questions that words alone answer: small talk and fixed answers, read from `sources/`."""
+"""Questions that words alone answer: small talk and fixed answers, read from `sentences/`."""
 
 from __future__ import annotations
 

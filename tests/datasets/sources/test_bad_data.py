@@ -89,6 +89,12 @@ BAD = [
         "id 5",
     ),
     (
+        set_row(segmentation={"size": [60, 80], "counts": "\ud800"}),
+        "annotations",
+        "run lengths damaged",
+        "id 5",
+    ),
+    (
         set_row(segmentation=[[1, 2, 3, 4, 5]]),
         "annotations",
         "outline is not three or more pairs of numbers",
@@ -204,7 +210,8 @@ def test_an_image_that_breaks_while_training_is_replaced_and_counted(tmp_path, c
         sample = source.sample(3, np.random.default_rng(0))
         again = source.sample(3, np.random.default_rng(0))
     assert sample.key == again.key == after.key == "scene4.png"
-    assert sample.rounds == after.rounds
+    # What the broken record drew before it failed is no matter.
+    assert sample.rounds == again.rounds
     (loss,) = source.report.losses
     assert loss.count == 1 and "scene3.png" in loss.names[0]
     assert caplog.text.count("is replaced by the next record") == 1
@@ -212,6 +219,38 @@ def test_an_image_that_breaks_while_training_is_replaced_and_counted(tmp_path, c
         path.unlink()
     with pytest.raises(InputError, match="all bad; run vl2 data check"):
         source.sample(0, np.random.default_rng(0))
+
+
+def test_a_record_that_is_bad_with_some_draws_is_tried_again(tmp_path):
+    """One mask of an image has no pixel: a sample that shows the other is the same ever after."""
+    document = make_coco(tmp_path, 40)
+    document["annotations"][2]["segmentation"] = [[-9, -9, -5, -9, -5, -5]]
+    assert document["annotations"][2]["image_id"] == document["annotations"][1]["image_id"] == 1
+    seeds = range(12)
+    path = write_json(tmp_path / "index.json", document)
+    setting = {"kind": "interactive", "annotations": str(path), "max_objects": 1}
+
+    def draw(source, order):
+        return {seed: source.sample(1, np.random.default_rng(seed)).key for seed in order}
+
+    forth, back = (draw(read_source(setting, tmp_path), order) for order in (seeds, seeds[::-1]))
+    assert forth == back
+    assert set(forth.values()) == {"scene1.png", "scene2.png"}
+
+
+def test_a_broken_example_is_replaced_by_another(tmp_path, coco):
+    source = read(tmp_path, coco, "in_context")
+    (tmp_path / "images" / "scene3.png").unlink()
+    numbers = [one for one in range(len(source)) if source.key(one) != "scene3.png"]
+    for number in numbers:
+        for seed in range(3):
+            sample = source.try_record(number, np.random.default_rng(seed))
+            assert sample is not None and len(sample.images) > 1
+    for path in (tmp_path / "images").iterdir():
+        if path.name != "scene0.png":
+            path.unlink()
+    assert source.try_record(0, np.random.default_rng(0)) is None
+    assert "no example can be used" in source.report.losses[-1].reason
 
 
 RECORDS = [

@@ -170,7 +170,8 @@ def _read_runs(value: Mapping[str, Any], frame_hw: Sequence[int] | None) -> RunL
         if len(runs) and (runs.min() < 0 or runs.max() > np.iinfo(np.uint32).max):
             raise InputError("a run length is out of range")
         return RunLengths(mask_hw, runs.astype(np.uint32))
-    except (InputError, OverflowError) as error:
+    # An InputError among them; JSON can have half a character, which cannot be encoded.
+    except (ValueError, OverflowError) as error:
         raise BadRecordError(UNIT, "run lengths damaged", str(error)) from error
 
 

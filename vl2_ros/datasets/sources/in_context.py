@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.datasets.reading.coco_scan import IndexOptions
+from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.datasets.samples import Group, TrainingSample
 from vl2_ros.datasets.sources.coco_instances import CocoOptions, CocoSource
+from vl2_ros.datasets.sources.labelled_source import MOST_TRIES
 from vl2_ros.datasets.task_sentences import draw_sentence, fill
 from vl2_ros.processing.language.prompt import IMAGE, fill_answer, region_placeholder
 from vl2_ros.structures import Frame, Route
@@ -67,20 +69,33 @@ class InContext(CocoSource):
     def _draw_examples(
         self, image: int, category: int, rng: np.random.Generator
     ) -> tuple[list[Frame], list[np.ndarray], str]:
-        """Return images, one mask on each, and the text that shows them."""
+        """Return images, one mask on each, and the text that shows them.
+
+        Raises:
+            BadRecordError: if no example can be read.
+        """
         of_category = self._pairs[self._pairs[:, 1] == category, 0]
         others = of_category[of_category != image]
         count = 1 if self._evaluation else int(rng.integers(1, min(self._most, len(others)) + 1))
         if not self._evaluation:
             others = rng.permutation(others)
         frames, regions, lead = [], [], ""
-        for other in others[:count].tolist():
+        for other in others[: count + MOST_TRIES].tolist():
+            if len(frames) == count:
+                break
             same = self._find_same(other, category)
             number = same[0 if self._evaluation else int(rng.integers(len(same)))]
-            frames.append(self.index.read_image(other))
-            regions.append(self.index.mask(number, other))
+            try:
+                example = self.index.read_image(other), self.index.mask(number, other)
+            except BadRecordError:
+                # It is a record of its own, and counted as that.
+                continue
+            frames.append(example[0])
+            regions.append(example[1])
             shown = draw_sentence("example leads", self._wording(rng))
             lead += f"{IMAGE}\n{fill(shown, regions=region_placeholder())} "
+        if not frames:
+            raise BadRecordError("images", "no example can be used")
         return frames, regions, lead
 
     def _find_same(self, image: int, category: int) -> list[int]:

@@ -87,13 +87,14 @@ class LabelledSource(ABC):
         Raises:
             InputError: if the source is strict and the record bad.
         """
-        if index in self._broken:
-            return None
+        # A record that was bad is tried again: it may be bad with some draws alone, and a sample
+        # must not depend on what was drawn before.
         try:
             return self._make(index, rng)
         except BadRecordError as bad:
-            self._broken[index] = str(bad)
-            self.report.skip(bad, self.key(index))
+            if index not in self._broken:
+                self._broken[index] = str(bad)
+                self.report.skip(bad, self.key(index))
             return None
 
     def sample(self, index: int, rng: np.random.Generator) -> TrainingSample:
@@ -106,9 +107,11 @@ class LabelledSource(ABC):
         if not 0 <= index < len(self):
             raise InputError(f"{self._name} has {len(self)} usable records, got number {index}")
         tries = min(MOST_TRIES, len(self))
+        # Of each try its own: what a try draws before it fails is no matter for the next.
+        seed = int(rng.integers(1 << 62))
         for number in (step % len(self) for step in range(index, index + tries)):
             known = number in self._broken
-            sample = self.try_record(number, rng)
+            sample = self.try_record(number, np.random.default_rng((seed, number)))
             if sample is not None:
                 return sample
             if not known:
