@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tests.datasets.small_sets import write_sets
-from vl2_ros.datasets.mixture import Mixture, MixturePart, open_mixture, split_source
+from vl2_ros.datasets.mixture import Mixture, MixturePart
 from vl2_ros.datasets.samples import Group, TrainingSample
+from vl2_ros.datasets.sources.source_table import open_source
 from vl2_ros.errors import ConfigError
 
 
@@ -75,30 +76,12 @@ def test_nothing_to_draw_is_an_error(parts):
 
 
 def test_every_kind_mixes(tmp_path):
-    settings = [{"kind": kind} | one for kind, one in write_sets(tmp_path).items()]
-    settings[0]["weight"] = 2
-    mixture = open_mixture(settings, Path())
+    sources = [
+        open_source({"kind": kind} | one, Path()) for kind, one in write_sets(tmp_path).items()
+    ]
+    mixture = Mixture([MixturePart(one, one.group) for one in sources])
     assert set(mixture.groups) == set(Group)
-    assert mixture.parts[0].weight == 2.0 and mixture.parts[1].weight == 1.0
     for group in Group:
         for number in range(6):
             sample = mixture.sample(number, np.random.default_rng(number), group=group)
             assert sample.group is group
-    with pytest.raises(ConfigError, match="weight"):
-        open_mixture([settings[0] | {"weight": -1}], Path())
-    with pytest.raises(ConfigError, match="source 1 must be an object"):
-        open_mixture(["chat"], Path())
-
-
-def test_a_split_holds_some_records_out():
-    train, held_out = split_source(Counted("a", 50), 0.2)
-    keys = [
-        {part.sample(index, np.random.default_rng()).key for index in range(len(part))}
-        for part in (train, held_out)
-    ]
-    assert [len(one) for one in keys] == [40, 10] and not keys[0] & keys[1]
-    again = split_source(Counted("a", 50), 0.2)[1]
-    assert {again.sample(i, np.random.default_rng()).key for i in range(10)} == keys[1]
-    for share, count in ((0.0, 5), (1.0, 5), (0.5, 1)):
-        with pytest.raises(ConfigError, match="expected a share"):
-            split_source(Counted("a", count), share)

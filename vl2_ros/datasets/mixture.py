@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vl2_ros.datasets.samples import Group, SampleSource, TrainingSample
-from vl2_ros.datasets.sources.source_table import open_source
-from vl2_ros.documents import check_number, check_object
 from vl2_ros.errors import ConfigError
-
-WEIGHT = "weight"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,78 +103,3 @@ class Mixture:
             order = np.random.default_rng((self._seed, part_index, epoch)).permutation(count)
             kept = self._orders[part_index] = (epoch, order)
         return kept[1]
-
-
-class SourcePart:
-    """Some records of a source, as a source.
-
-    Args:
-        source: the whole.
-        records: their numbers.
-    """
-
-    def __init__(self, source: SampleSource, records: np.ndarray) -> None:
-        """Keep the numbers."""
-        self._source, self._records = source, records
-
-    @property
-    def name(self) -> str:
-        """Return the name of the whole source."""
-        return self._source.name
-
-    def __len__(self) -> int:
-        """Return the number of records."""
-        return len(self._records)
-
-    def sample(self, index: int, rng: np.random.Generator) -> TrainingSample:
-        """Make the sample of a record."""
-        return self._source.sample(int(self._records[index]), rng)
-
-
-def split_source(
-    source: SampleSource, share: float, *, seed: int = 0
-) -> tuple[SourcePart, SourcePart]:
-    """Split a source at random into records to train on and records to hold out.
-
-    Args:
-        source: of two records at least.
-        share: of the records that are held out, above 0 and below 1.
-        seed: of the split.
-
-    Raises:
-        ConfigError: if one of the two would be empty.
-    """
-    count = len(source)
-    held_out = max(1, round(share * count))
-    if not 0.0 < share < 1.0 or held_out >= count:
-        raise ConfigError(
-            f"{source.name}: expected a share above 0 and below 1 that leaves records to train "
-            f"on, got {share:g} of {count}"
-        )
-    order = np.random.default_rng(seed).permutation(count)
-    return (
-        SourcePart(source, np.sort(order[held_out:])),
-        SourcePart(source, np.sort(order[:held_out])),
-    )
-
-
-def open_mixture(
-    settings: Sequence[Mapping[str, Any]], base_folder: Path, *, seed: int = 0
-) -> Mixture:
-    """Open the sources of a recipe, and log what of them is bad.
-
-    Args:
-        settings: of each source: `kind`, its options, and `weight`, 1 by default.
-        base_folder: what relative paths start from.
-        seed: of the order of records.
-
-    Raises:
-        ConfigError: if a setting is wrong, or a source has no record that can be used.
-    """
-    parts = []
-    for number, one in enumerate(settings):
-        values = dict(check_object(f"source {number + 1}", one))
-        weight = check_number(WEIGHT, values.pop(WEIGHT, 1.0), least=0.0)
-        source = open_source(values, base_folder)
-        parts.append(MixturePart(source, source.group, weight))
-    return Mixture(parts, seed=seed)

@@ -1,4 +1,4 @@
-"""Ways to say a command: the tables of `sentences/` with verbs, frames and whole sentences by route.
+"""Ways to say a command: the tables of `sentences/`, verbs, frames and whole sentences by route.
 
 The wording decides the route:
 

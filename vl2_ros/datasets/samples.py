@@ -141,3 +141,18 @@ class SampleSource(Protocol):
             index: 0 to `len` - 1.
             rng: the only source of chance.
         """
+
+    def image_keys(self, index: int) -> tuple[str, ...]:
+        """Return the names of the images of a record, one at least, without their folders.
+
+        Records of the same image have the same name, those of other sources as well. A record
+        without an image has a name of its own.
+        """
+
+    def select(self, records: np.ndarray, *, shows_others: bool = False) -> SampleSource:
+        """Return a source of some records alone.
+
+        Args:
+            records: (N,) numbers of records.
+            shows_others: whether the examples of a sample may be other records.
+        """

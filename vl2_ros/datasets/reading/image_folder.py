@@ -27,6 +27,11 @@ def find_images(index: Path, images: Path | None) -> Path:
     return images or (beside if beside.is_dir() else index.parent)
 
 
+def strip_folders(name: str) -> str:
+    """Return the name of a file by which other sets know it, whatever folders they start from."""
+    return name.replace("\\", "/").rpartition("/")[2]
+
+
 @dataclass(frozen=True, slots=True)
 class ImageFolder:
     """A folder that a set's file names are relative to.

@@ -9,20 +9,12 @@ import numpy as np
 
 from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.datasets.samples import Group, TrainingSample
-from vl2_ros.datasets.sources.record_list import UNIT, RecordList
+from vl2_ros.datasets.sources.record_list import UNIT, RecordList, list_images
 from vl2_ros.documents import shorten
 from vl2_ros.processing.language.prompt import IMAGE
 from vl2_ros.processing.language.tokenizer import neutralise
 
 _SPEAKERS = {"human": 0, "user": 0, "gpt": 1, "assistant": 1}
-
-
-def list_images(row: Mapping[str, Any]) -> list[Any]:
-    """Return the file names of a record: of `image` (one or several) or `images`."""
-    value = row.get("image", row.get("images"))
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 def read_rounds(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

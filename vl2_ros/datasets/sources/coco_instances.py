@@ -10,7 +10,7 @@ import numpy as np
 
 from vl2_ros.datasets.reading.coco_index import CocoIndex, open_coco
 from vl2_ros.datasets.reading.coco_scan import IndexOptions
-from vl2_ros.datasets.reading.image_folder import ImageFolder, find_images
+from vl2_ros.datasets.reading.image_folder import ImageFolder, find_images, strip_folders
 from vl2_ros.datasets.samples import Group, LabelledObjects, TrainingSample
 from vl2_ros.datasets.sources.class_choice import ClassChoice
 from vl2_ros.datasets.sources.labelled_source import LabelledSource, SourceOptions
@@ -75,7 +75,15 @@ class CocoSource(LabelledSource):
 
     def key(self, index: int) -> str:
         """Return the file name of a record's image."""
-        return self.index.image_name(int(self._records[index]))
+        return self.index.image_name(self._find_image(index))
+
+    def image_keys(self, index: int) -> tuple[str, ...]:
+        """Return the name of a record's image."""
+        return (strip_folders(self.index.image_name(self._find_image(index))),)
+
+    def _find_image(self, index: int) -> int:
+        """Return the number of a record's image."""
+        return int(self._records[index])
 
     def read_objects(
         self, image: int, numbers: Sequence[int], classes: Sequence[int], *, masks: bool

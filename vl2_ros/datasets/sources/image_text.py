@@ -113,6 +113,9 @@ class Edits(RecordList):
         for name in ("source", "target"):
             self._folder.check(row.get(name))
 
+    def _list_images(self, row: dict[str, Any]) -> list[Any]:
+        return [row["source"], row["target"]]
+
     def _make(self, index: int, rng: np.random.Generator) -> TrainingSample:
         row = self.read_row(index)
         source = self._folder.read(row["source"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
 
 from vl2_ros.datasets.reading.coco_scan import IndexOptions
 from vl2_ros.datasets.reading.data_report import BadRecordError
-from vl2_ros.datasets.samples import Group, TrainingSample
+from vl2_ros.datasets.samples import Group, SampleSource, TrainingSample
 from vl2_ros.datasets.sources.coco_instances import CocoOptions, CocoSource
 from vl2_ros.datasets.sources.labelled_source import MOST_TRIES
 from vl2_ros.datasets.task_sentences import draw_sentence, fill
@@ -45,9 +46,22 @@ class InContext(CocoSource):
             numbers = list(self.index.annotations(image))
             pairs += [(image, int(one)) for one in np.unique(self.index.category_index[numbers])]
         found = np.array(pairs, np.int64).reshape(-1, 2)
-        counts = np.bincount(found[:, 1], minlength=1)
-        self._pairs = found[counts[found[:, 1]] > 1]
+        self._take(found, found)
+
+    def _take(self, records: np.ndarray, examples: np.ndarray) -> None:
+        """Keep records that have an example, and pairs that may be examples; both (N, 2)."""
+        counts = np.bincount(examples[:, 1], minlength=1)
+        # The record itself is one of them.
+        self._pairs, self._examples = records[counts[records[:, 1]] > 1], examples
         self._records = self._pairs[:, 0]
+
+    def select(self, records: np.ndarray, *, shows_others: bool = False) -> SampleSource:
+        """Return a source of some records alone, those that have an example."""
+        part = copy.copy(self)
+        part._broken = {}
+        chosen = self._pairs[records]
+        part._take(chosen, self._examples if shows_others else chosen)
+        return part
 
     def _make(self, index: int, rng: np.random.Generator) -> TrainingSample:
         image, category = (int(one) for one in self._pairs[index])
@@ -74,7 +88,7 @@ class InContext(CocoSource):
         Raises:
             BadRecordError: if no example can be read.
         """
-        of_category = self._pairs[self._pairs[:, 1] == category, 0]
+        of_category = self._examples[self._examples[:, 1] == category, 0]
         others = of_category[of_category != image]
         count = 1 if self._evaluation else int(rng.integers(1, min(self._most, len(others)) + 1))
         if not self._evaluation:

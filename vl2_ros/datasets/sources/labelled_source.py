@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +13,7 @@ import numpy as np
 
 from vl2_ros.datasets.reading.data_report import BadRecordError, DataReport
 from vl2_ros.datasets.reading.json_records import MAX_INDEX_BYTES
-from vl2_ros.datasets.samples import Group, TrainingSample
+from vl2_ros.datasets.samples import Group, SampleSource, TrainingSample
 from vl2_ros.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,14 @@ class LabelledSource(ABC):
     def key(self, index: int) -> str:
         """Return the name of a record in reports."""
 
+    def image_keys(self, index: int) -> tuple[str, ...]:
+        """Return the names of the images of a record; its own where it has none."""
+        return (self.key(index),)
+
+    def select(self, records: np.ndarray, *, shows_others: bool = False) -> SampleSource:
+        """Return a source of some records alone."""
+        return SourcePart(self, records)
+
     @abstractmethod
     def _make(self, index: int, rng: np.random.Generator) -> TrainingSample:
         """Make a sample; raise BadRecordError where the record cannot be used."""
@@ -104,12 +113,28 @@ class LabelledSource(ABC):
             InputError: if the index is out of range, the source is strict and the record bad, or
                 too many records in a row are bad.
         """
-        if not 0 <= index < len(self):
-            raise InputError(f"{self._name} has {len(self)} usable records, got number {index}")
-        tries = min(MOST_TRIES, len(self))
+        return self.sample_first(index, range(len(self)), rng)
+
+    def sample_first(
+        self, index: int, records: Sequence[int] | np.ndarray, rng: np.random.Generator
+    ) -> TrainingSample:
+        """Make the sample of the first of some records that can be read.
+
+        Args:
+            index: of the first in `records`; after the last comes the first again.
+            records: numbers of records.
+            rng: the only source of chance.
+
+        Raises:
+            InputError: as `sample` does.
+        """
+        if not 0 <= index < len(records):
+            raise InputError(f"{self._name} has {len(records)} usable records, got number {index}")
+        tries = min(MOST_TRIES, len(records))
         # Of each try its own: what a try draws before it fails is no matter for the next.
         seed = int(rng.integers(1 << 62))
-        for number in (step % len(self) for step in range(index, index + tries)):
+        for step in range(index, index + tries):
+            number = int(records[step % len(records)])
             known = number in self._broken
             sample = self.try_record(number, np.random.default_rng((seed, number)))
             if sample is not None:
@@ -126,3 +151,37 @@ class LabelledSource(ABC):
     def _wording(self, rng: np.random.Generator) -> np.random.Generator | None:
         """Return what wordings are drawn with; None takes the first."""
         return None if self._evaluation else rng
+
+
+class SourcePart:
+    """Some records of a source, as a source.
+
+    Args:
+        source: the whole.
+        records: (N,) their numbers.
+    """
+
+    def __init__(self, source: LabelledSource, records: np.ndarray) -> None:
+        """Keep the numbers."""
+        self._source, self._records = source, records
+
+    @property
+    def name(self) -> str:
+        """Return the name of the whole source."""
+        return self._source.name
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self._records)
+
+    def sample(self, index: int, rng: np.random.Generator) -> TrainingSample:
+        """Make the sample of a record, or of the next one of the part that can be read."""
+        return self._source.sample_first(index, self._records, rng)
+
+    def image_keys(self, index: int) -> tuple[str, ...]:
+        """Return the names of the images of a record."""
+        return self._source.image_keys(int(self._records[index]))
+
+    def select(self, records: np.ndarray, *, shows_others: bool = False) -> SampleSource:
+        """Return a source of some records alone."""
+        return self._source.select(self._records[records], shows_others=shows_others)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vl2_ros.datasets.reading.data_report import BadRecordError
-from vl2_ros.datasets.reading.image_folder import ImageFolder, find_images
+from vl2_ros.datasets.reading.image_folder import ImageFolder, find_images, strip_folders
 from vl2_ros.datasets.reading.json_records import JsonRecords
 from vl2_ros.datasets.sources.labelled_source import LabelledSource, SourceOptions
 from vl2_ros.documents import shorten
@@ -33,6 +33,14 @@ class RecordListOptions(SourceOptions):
 
     annotations: Path
     images: Path | None = None
+
+
+def list_images(row: Mapping[str, Any]) -> list[Any]:
+    """Return the file names of a record: of `image` (one or several) or `images`."""
+    value = row.get("image", row.get("images"))
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def read_text_field(row: Mapping[str, Any], name: str) -> str:
@@ -109,6 +117,11 @@ class RecordList(LabelledSource):
         """Return the id or the image of a record."""
         return name_record(self.read_row(index), index + 1)
 
+    def image_keys(self, index: int) -> tuple[str, ...]:
+        """Return the names of the images of a record; its own where it has none."""
+        names = tuple(map(strip_folders, self._list_images(self.read_row(index))))
+        return names or super().image_keys(index)
+
     def read_row(self, index: int) -> dict[str, Any]:
         """Read a record again."""
         assert self._file is not None
@@ -120,6 +133,10 @@ class RecordList(LabelledSource):
     def _is_row(self, section: str) -> bool:
         """Return whether the entries of a list of the file are records."""
         return True
+
+    def _list_images(self, row: dict[str, Any]) -> list[Any]:
+        """Return the file names of a record that was checked."""
+        return list_images(row)
 
     def _complete(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return a record with what other lists of the file say of it."""

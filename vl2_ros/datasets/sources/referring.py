@@ -105,14 +105,16 @@ class Referring(CocoSource):
 
     def key(self, index: int) -> str:
         """Return the file name, and the number of the annotation."""
+        name = super().key(index)
+        return f"{name}#{self._records[index]}" if self._by_annotation else name
+
+    def _find_image(self, index: int) -> int:
         record = int(self._records[index])
-        if not self._by_annotation:
-            return self.index.image_name(record)
-        return f"{self.index.image_name(self.index.image_of(record))}#{record}"
+        return self.index.image_of(record) if self._by_annotation else record
 
     def _make(self, index: int, rng: np.random.Generator) -> TrainingSample:
         record = int(self._records[index])
-        image = self.index.image_of(record) if self._by_annotation else record
+        image = self._find_image(index)
         numbers = [record] if self._by_annotation else list(self.index.annotations(image))
         row = self.index.row(record) if self._by_annotation else self.index.image_row(image)
         frame = self.index.read_image(image)

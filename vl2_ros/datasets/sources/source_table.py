@@ -12,7 +12,7 @@ from typing import Any
 
 from vl2_ros.datasets.reading.json_records import LINE_ENDINGS, JsonRecords
 from vl2_ros.datasets.reading.label_files import list_image_files
-from vl2_ros.datasets.sources.chat import Chat, list_images
+from vl2_ros.datasets.sources.chat import Chat
 from vl2_ros.datasets.sources.coco_instances import CocoInstances, CocoInstancesOptions
 from vl2_ros.datasets.sources.coco_keypoints import CocoKeypoints, CocoKeypointsOptions
 from vl2_ros.datasets.sources.image_text import EditOptions, Edits, ImageCaptions, TextToImage
@@ -20,7 +20,7 @@ from vl2_ros.datasets.sources.in_context import InContext, InContextOptions
 from vl2_ros.datasets.sources.interactive import Interactive, InteractiveOptions
 from vl2_ros.datasets.sources.label_images import LabelImages, LabelImagesOptions
 from vl2_ros.datasets.sources.labelled_source import LabelledSource, SourceOptions
-from vl2_ros.datasets.sources.record_list import RecordListOptions
+from vl2_ros.datasets.sources.record_list import RecordListOptions, list_images
 from vl2_ros.datasets.sources.referring import EXPRESSION_FIELDS, Referring, ReferringOptions
 from vl2_ros.datasets.sources.region_text import RegionCaptionOptions, RegionCaptions, RegionChat
 from vl2_ros.datasets.sources.simulator import Simulator, SimulatorOptions

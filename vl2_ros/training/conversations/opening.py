@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vl2_ros.datasets.mixture import Mixture, MixturePart, split_source
+from vl2_ros.datasets.mixture import Mixture, MixturePart
 from vl2_ros.datasets.samples import Group
 from vl2_ros.datasets.sources.source_table import open_source
+from vl2_ros.datasets.splitting import split_sources
 from vl2_ros.documents import shorten
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.folder import load_model
@@ -78,7 +79,8 @@ def open_mixtures(recipe: Recipe) -> tuple[Mixture, Mixture | None]:
     """Open the sources of a recipe; paths are relative to the working directory.
 
     Returns:
-        What is trained on, and what is held out: the sources marked so, else a share of each.
+        What is trained on, and what is held out: the sources marked so, else a share of each, of
+        other images.
 
     Raises:
         ConfigError: if a source cannot be opened, or none is to be trained on.
@@ -90,7 +92,7 @@ def open_mixtures(recipe: Recipe) -> tuple[Mixture, Mixture | None]:
         (held_out if is_held_out else trained).append(part)
     share = recipe.options.held_out
     if share and not held_out:
-        split = [split_source(one.source, share, seed=recipe.seed) for one in trained]
+        split = split_sources([one.source for one in trained], share, seed=recipe.seed)
         pairs = list(zip(trained, split, strict=True))
         held_out = [replace(one, source=away) for one, (_, away) in pairs]
         trained = [replace(one, source=kept) for one, (kept, _) in pairs]
