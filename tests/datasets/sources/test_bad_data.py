@@ -293,6 +293,18 @@ def test_an_empty_caption_is_named_and_skipped(tmp_path, name):
     assert "empty" in loss.reason and loss.count == 1
 
 
+def test_annotations_without_an_expression_are_no_records(tmp_path):
+    document = make_coco(tmp_path, 6)
+    for number in (1, 4):
+        document["annotations"][number]["expressions"] = [f"the thing {number}"]
+    source = read(tmp_path, document, "referring")
+    texts = [source.sample(one, np.random.default_rng(0)).rounds[0][0] for one in range(2)]
+    assert len(source) == 2 and "thing 1" in texts[0] and "thing 4" in texts[1]
+    expected = len(document["annotations"]) - 2
+    assert source.report.notes["annotations without an expression that are skipped"] == expected
+    assert not source.report.losses
+
+
 def test_bad_label_images_are_named_and_skipped(tmp_path):
     write_sets(tmp_path)
     (tmp_path / "labels" / "scene1.png").unlink()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.datasets.small_sets import KEYPOINTS, NAMES, SIZE_HW, write_json, write_sets
+from tests.datasets.small_sets import KEYPOINTS, NAMES, SIZE_HW, draw_scene, write_json, write_sets
 from vl2_ros.datasets.checking import list_phrases
 from vl2_ros.datasets.samples import Group, LabelledObjects, LabelledPoses, TargetImage
 from vl2_ros.datasets.sources.source_table import SOURCE_KINDS, guess_kind, open_source
@@ -133,6 +133,13 @@ def test_evaluation_asks_in_the_words_of_one_pass_inference(sets):
         sample = draw(open_kind(sets, kind, evaluation=True))
         expected = write_format(Asked(task, image_prompt=sample.targets.caption), "", CONFIG)
         assert sample.rounds == ((expected.question, expected.answer),)
+
+
+def test_expressions_are_asked_as_they_stand_and_as_evaluation_asks(sets):
+    source = open_kind(sets, "referring")
+    kind = NAMES[draw_scene(0)[1][0][0]]
+    questions = " ".join(draw(source, 0, seed).rounds[0][0] for seed in range(40))
+    assert f"The other {kind}" in questions and f"the other {kind.lower()}" in questions
 
 
 def test_class_names_keep_their_case_in_the_answer_of_label_images_alone(sets):

@@ -96,6 +96,11 @@ class CocoIndex:
         """Return (A,) bool, whether an annotation has a mask."""
         return self._kept.has_mask
 
+    @property
+    def is_marked(self) -> np.ndarray:
+        """Return (A,) bool, what `check_row` of the options returned for an annotation."""
+        return self._kept.is_marked
+
     def row(self, annotation: int) -> dict[str, Any]:
         """Read an annotation again."""
         start, end = self._kept.spans[annotation]

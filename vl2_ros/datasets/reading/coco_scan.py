@@ -21,8 +21,8 @@ from vl2_ros.datasets.reading.segmentations import (
 from vl2_ros.documents import shorten
 from vl2_ros.processing.language.tokenizer import neutralise
 
-#: Raises a BadRecordError for an annotation that a source cannot use.
-CheckRow = Callable[[Mapping[str, Any]], None]
+#: Raises a BadRecordError for an annotation that a source cannot use; returns whether to mark it.
+CheckRow = Callable[[Mapping[str, Any]], bool]
 _NO_SIZE = (0, 0)
 #: Most pixels of a side.
 _MAX_SIDE = 1 << 16
@@ -74,6 +74,7 @@ class KeptRows:
         boxes: (A, 4) float32 corners, of annotations sorted by image.
         categories: (A,) int64 positions of their categories, -1 without one.
         has_mask: (A,) bool.
+        is_marked: (A,) bool, what `check_row` returned.
         spans: (A, 2) int64 positions in the file.
     """
 
@@ -82,6 +83,7 @@ class KeptRows:
     boxes: np.ndarray
     categories: np.ndarray
     has_mask: np.ndarray
+    is_marked: np.ndarray
     spans: np.ndarray
 
 
@@ -206,13 +208,13 @@ class CocoScan:
         points = -1
         if self._options.with_keypoints and row.get("keypoints") is not None:
             points = _count_keypoints(row["keypoints"])
-        if self._options.check_row is not None:
-            self._options.check_row(row)
+        check_row = self._options.check_row
+        is_marked = check_row is not None and check_row(row)
         self._image.append(number)
         self._category.append(category)
         self._points.append(points)
         self._boxes.extend(corners)
-        self._sides.extend((*sides, segmentation is not None))
+        self._sides.extend((*sides, segmentation is not None, is_marked))
         self._spans.extend(span)
 
     def _read_category(self, row: dict[str, Any]) -> int:
@@ -229,7 +231,7 @@ class CocoScan:
         count = len(self._image)
         image, category = np.array(self._image, np.int64), self._find_categories()
         boxes = np.array(self._boxes, np.float64).reshape(count, 4)
-        sides = np.array(self._sides, np.int64).reshape(count, 3)
+        sides = np.array(self._sides, np.int64).reshape(count, 4)
         spans = np.array(self._spans, np.int64).reshape(count, 2)
         heights, widths = np.zeros((2, len(self._numbers)))
         for number, size in self.sizes.items():
@@ -254,7 +256,8 @@ class CocoScan:
             self._report.notes["boxes that reach out of their image, clipped"] += int(
                 reaching.sum()
             )
-        return self._sort(kept, image, (clipped, category, sides[:, 2] > 0, spans))
+        flags = sides[:, 2] > 0, sides[:, 3] > 0
+        return self._sort(kept, image, (clipped, category, *flags, spans))
 
     def _find_categories(self) -> np.ndarray:
         """Return the position in `categories` of each annotation, -1 of an unknown one."""
@@ -296,8 +299,8 @@ class CocoScan:
         numbers = np.flatnonzero(kept)
         order = numbers[np.argsort(new_number[image[numbers]], kind="stable")]
         starts = np.concatenate([[0], np.cumsum(counts[usable])]).astype(np.int64)
-        boxes, categories, has_mask, spans = (one[order] for one in columns)
-        return KeptRows(usable, starts, boxes.astype(np.float32), categories, has_mask, spans)
+        boxes, *others = (one[order] for one in columns)
+        return KeptRows(usable, starts, boxes.astype(np.float32), *others)
 
 
 def _name_row(value: Any) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from vl2_ros.datasets.reading.coco_scan import IndexOptions
 from vl2_ros.datasets.reading.data_report import BadRecordError
+from vl2_ros.datasets.reading.expressions import EXPRESSION_FIELDS, clean_expression, list_texts
 from vl2_ros.datasets.samples import Group, TrainingSample
 from vl2_ros.datasets.sources.coco_instances import CocoOptions, CocoSource
 from vl2_ros.datasets.task_sentences import draw_sentence, fill
@@ -22,7 +23,8 @@ from vl2_ros.processing.language.prompt import fill_answer
 from vl2_ros.processing.language.tokenizer import neutralise
 from vl2_ros.structures import Route
 
-EXPRESSION_FIELDS = ("expressions", "sentences", "captions", "caption", "question")
+#: Expressions of training in the form of evaluation; people write them with capitals and marks.
+_CLEAN_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,24 +41,6 @@ class ReferringOptions(CocoOptions):
     reasoning: bool = False
 
 
-def list_texts(row: Mapping[str, Any]) -> list[str]:
-    """Return the expressions of a row, in any of the forms that sets have; [] without one."""
-    for name in EXPRESSION_FIELDS:
-        value = row.get(name)
-        texts = value if isinstance(value, list) else [value]
-        cleaned = [" ".join(neutralise(_read_sentence(one)).split()) for one in texts]
-        if any(cleaned):
-            return [one for one in cleaned if one]
-    return []
-
-
-def _read_sentence(value: Any) -> str:
-    """Return a text, or that of RefCOCO's sentences: {"raw": ..., "sent": ...}."""
-    if isinstance(value, Mapping):
-        value = value.get("sent", value.get("raw"))
-    return value if isinstance(value, str) else ""
-
-
 class Referring(CocoSource):
     """Asks for what an expression describes.
 
@@ -68,29 +52,25 @@ class Referring(CocoSource):
 
     def __init__(self, options: ReferringOptions) -> None:
         """Read the index, and find out which rows have expressions."""
-        self._described = 0
         super().__init__(
-            options,
-            IndexOptions(options.max_bytes, with_categories=False, check_row=self._note_texts),
+            options, IndexOptions(options.max_bytes, with_categories=False, check_row=_has_texts)
         )
         self._masks, self._reasoning = options.masks, options.reasoning
         #: Whether a record is an annotation; else it is an image.
-        self._by_annotation = self._described > 0
+        self._by_annotation = False
         if self._index is None:
             return
+        described = np.flatnonzero(self._index.is_marked)
+        self._by_annotation = len(described) > 0
         if self._by_annotation:
-            self._records = np.arange(self._index.annotations(len(self._index) - 1).stop)
+            self._records = described
+            others = len(self._index.is_marked) - len(described)
+            if others:
+                self.report.notes["annotations without an expression that are skipped"] += others
         else:
             self._records = np.array(
                 [image for image in range(len(self._index)) if self._is_described(image)], int
             )
-
-    def _note_texts(self, row: Mapping[str, Any]) -> None:
-        is_there = any(name in row for name in EXPRESSION_FIELDS)
-        if list_texts(row):
-            self._described += 1
-        elif is_there:
-            raise BadRecordError("annotations", "expression empty")
 
     def _is_described(self, image: int) -> bool:
         """Count an image without an expression, or without an annotation, as bad."""
@@ -122,6 +102,8 @@ class Referring(CocoSource):
         if not texts:
             raise BadRecordError("annotations", "expression empty")
         text = texts[0 if self._evaluation else int(rng.integers(len(texts)))]
+        if not self._reasoning and (self._evaluation or rng.random() < _CLEAN_SHARE):
+            text = clean_expression(text) or text
         if self._reasoning:
             question = text
         else:
@@ -140,3 +122,11 @@ class Referring(CocoSource):
             targets=self.read_objects(image, numbers, [0] * len(numbers), masks=self._masks),
             key=self.key(index),
         )
+
+
+def _has_texts(row: Mapping[str, Any]) -> bool:
+    if list_texts(row):
+        return True
+    if any(name in row for name in EXPRESSION_FIELDS):
+        raise BadRecordError("annotations", "expression empty")
+    return False

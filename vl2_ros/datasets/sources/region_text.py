@@ -10,12 +10,12 @@ import numpy as np
 
 from vl2_ros.datasets.reading.coco_scan import IndexOptions
 from vl2_ros.datasets.reading.data_report import BadRecordError
+from vl2_ros.datasets.reading.expressions import list_texts
 from vl2_ros.datasets.reading.segmentations import check_segmentation, decode_segmentation, read_box
 from vl2_ros.datasets.samples import Group, TrainingSample
 from vl2_ros.datasets.sources.chat import read_rounds
 from vl2_ros.datasets.sources.coco_instances import CocoOptions, CocoSource
 from vl2_ros.datasets.sources.record_list import UNIT, RecordList
-from vl2_ros.datasets.sources.referring import list_texts
 from vl2_ros.datasets.task_sentences import draw_sentence, fill
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.processing.language.command_prompt import place_regions
@@ -126,9 +126,10 @@ class RegionCaptions(CocoSource):
         return fill_box(self.index.boxes_xyxy[number].tolist(), self.index.frame_hw(image))
 
 
-def _require_text(row: Mapping[str, Any]) -> None:
+def _require_text(row: Mapping[str, Any]) -> bool:
     if not list_texts(row):
         raise BadRecordError("annotations", "caption empty")
+    return True
 
 
 class RegionChat(RecordList):

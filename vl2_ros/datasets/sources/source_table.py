@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vl2_ros.datasets.reading.expressions import EXPRESSION_FIELDS
 from vl2_ros.datasets.reading.json_records import LINE_ENDINGS, JsonRecords
 from vl2_ros.datasets.reading.label_files import list_image_files
 from vl2_ros.datasets.sources.chat import Chat
@@ -21,7 +22,7 @@ from vl2_ros.datasets.sources.interactive import Interactive, InteractiveOptions
 from vl2_ros.datasets.sources.label_images import LabelImages, LabelImagesOptions
 from vl2_ros.datasets.sources.labelled_source import LabelledSource, SourceOptions
 from vl2_ros.datasets.sources.record_list import RecordListOptions, list_images
-from vl2_ros.datasets.sources.referring import EXPRESSION_FIELDS, Referring, ReferringOptions
+from vl2_ros.datasets.sources.referring import Referring, ReferringOptions
 from vl2_ros.datasets.sources.region_text import RegionCaptionOptions, RegionCaptions, RegionChat
 from vl2_ros.datasets.sources.simulator import Simulator, SimulatorOptions
 from vl2_ros.datasets.tabletop import CACHE_SETTINGS

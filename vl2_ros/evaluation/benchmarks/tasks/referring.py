@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from vl2_ros.datasets.reading.expressions import clean_expression, list_raw_texts
 from vl2_ros.documents import check_list, check_number, check_object, check_text, read_json
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.annotations import Row, read_annotations
@@ -21,7 +21,6 @@ from vl2_ros.structures import Detections, Route
 
 #: A box is right from this IoU on.
 _RIGHT_IOU = 0.5
-_MARKS = re.compile(r"""[.,'!?"()*#:;]""")
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 #: Most rows and points of a record.
 _MAX_SHAPES = 100_000
@@ -59,9 +58,7 @@ class ReferringTask:
         for image in self._annotations.images:
             rows = self._annotations.by_image.get(image["id"], ())
             for row in rows:
-                texts = _list_expressions(row) or (
-                    _list_expressions(image) if len(rows) == 1 else []
-                )
+                texts = list_raw_texts(row) or (list_raw_texts(image) if len(rows) == 1 else [])
                 for text in texts:
                     if not row.get("bbox") and not row.get("segmentation"):
                         self._annotations.bad.add(f"annotation {row.get('id')}", "it has no shape")
@@ -137,19 +134,6 @@ class ReasoningTask:
     def score(self, answers: Mapping[int, Answer]) -> dict[str, float]:
         """Return gIoU and cIoU."""
         return _score_masks(answers)
-
-
-def _list_expressions(row: Row) -> list[str]:
-    values = row.get("expressions") or row.get("sentences") or row.get("caption") or []
-    listed = values if isinstance(values, list) else [values]
-    texts = [one.get("sent", one.get("raw")) if isinstance(one, dict) else one for one in listed]
-    return [one for one in texts if isinstance(one, str)]
-
-
-def clean_expression(text: str) -> str:
-    """Return an expression as it stands in prompts: lower case, without punctuation."""
-    bare = _MARKS.sub("", text.lower())
-    return " ".join(re.sub(r"[-/]", " ", bare).split())
 
 
 def _find_image(folder: Path, path: Path) -> str:
