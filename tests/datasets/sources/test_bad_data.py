@@ -318,9 +318,11 @@ def test_bad_label_images_are_named_and_skipped(tmp_path):
     assert {one.reason for one in source.report.losses} == {
         "label image missing",
         "image missing",
-        "label image damaged",
-        "label image is no image of class numbers",
+        "label image cannot be read",
     }
     (tmp_path / "classes.txt").write_text("mug\nmug\n")
     with pytest.raises(ConfigError, match="different names"):
+        read_source({"kind": "label_images", "annotations": "labels"}, tmp_path)
+    (tmp_path / "classes.txt").write_text("mug\n\nbowl\n")
+    with pytest.raises(ConfigError, match="without blank lines"):
         read_source({"kind": "label_images", "annotations": "labels"}, tmp_path)

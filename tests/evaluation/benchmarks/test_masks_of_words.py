@@ -129,6 +129,10 @@ def test_labels_without_names_or_images_say_so(tmp_path: Path) -> None:
     (tmp_path / "objectInfo150.txt").unlink()
     with pytest.raises(InputError, match="classes.txt"):
         run_benchmark(BENCHMARKS["ade20k"], FakePipeline(), BenchmarkData((labels,)))
+    (tmp_path / "classes.txt").write_text("wall\n\nsky\n")
+    with pytest.raises(InputError, match="without blank lines"):
+        run_benchmark(BENCHMARKS["ade20k"], FakePipeline(), BenchmarkData((labels,)))
+    (tmp_path / "classes.txt").unlink()
     with pytest.raises(InputError, match="give --images"):
         run_benchmark(BENCHMARKS["ade20k"], FakePipeline(), BenchmarkData((tmp_path,)))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -21,7 +22,7 @@ from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.run import RunOptions, run_benchmark
 from vl2_ros.evaluation.benchmarks.scoring import score_detections
 from vl2_ros.evaluation.benchmarks.table import BENCHMARKS
-from vl2_ros.evaluation.benchmarks.task import BenchmarkData
+from vl2_ros.evaluation.benchmarks.task import BenchmarkData, read_frame
 from vl2_ros.runtime.files.weights_identity import PENDING
 from vl2_ros.structures import Detections
 
@@ -173,13 +174,26 @@ def test_bad_records_are_counted_and_named(tmp_path: Path) -> None:
         "annotation 10": "JSON|object",
         "image 3 3.png": "cannot read",
         "image 4 4.png": "truncated|damaged",
-        "image 5 5.png": "60x40, its annotations are of 61x40",
+        "image 5 5.png": "60x40, labels for 61x40",
         "images[5]": "twice",
         "images[6]": "file_name",
     }
     assert set(outcome.bad) == set(reasons)
     for name, reason in reasons.items():
         assert re.search(reason, outcome.bad[name]), (name, outcome.bad[name])
+
+
+def test_annotations_may_be_of_stored_pixels(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(0).integers(256, size=(6, 9, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_frame(tmp_path, "turned.png", (6, 9)).rgb, pixels)
+    upright = np.rot90(pixels, -1)
+    np.testing.assert_array_equal(read_frame(tmp_path, "turned.png", (9, 6)).rgb, upright)
+    for name in ("../turned.png", str(tmp_path / "turned.png")):
+        with pytest.raises(InputError, match="outside of"):
+            read_frame(tmp_path, name)
 
 
 def test_no_usable_record_is_an_error_that_names_the_first(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class ImageFolder:
         if not isinstance(name, str) or not name.strip():
             raise BadRecordError("images", "image without a file name", f"got {shorten(name)}")
         if not is_file(self.folder / name):
-            raise BadRecordError("images", "image missing")
+            raise self._miss(name)
         return name
 
     def read(self, name: str, frame_hw: Sequence[int] | None = None) -> Frame:
@@ -65,7 +65,7 @@ class ImageFolder:
             BadRecordError: if it is missing, truncated, no image, or of another size.
         """
         if not is_file(self.folder / name):
-            raise BadRecordError("images", "image missing")
+            raise self._miss(name)
         try:
             frame = read_image(self.folder / name)
         except InputError as error:
@@ -81,3 +81,7 @@ class ImageFolder:
                 f"{frame.frame_hw[1]}x{frame.frame_hw[0]}, labels for {frame_hw[1]}x{frame_hw[0]}",
             )
         return frame
+
+    def _miss(self, name: str) -> BadRecordError:
+        where = f"cannot read {self.folder / name}; check the folder of the images"
+        return BadRecordError("images", "image missing", where)

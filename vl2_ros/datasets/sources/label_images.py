@@ -9,12 +9,11 @@ import numpy as np
 
 from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.datasets.reading.image_folder import ImageFolder
-from vl2_ros.datasets.reading.label_files import list_image_files, read_label_file
+from vl2_ros.datasets.reading.label_files import list_image_files, read_class_file, read_label_file
 from vl2_ros.datasets.samples import Group, LabelledObjects, TrainingSample
 from vl2_ros.datasets.sources.class_choice import ClassChoice
 from vl2_ros.datasets.sources.labelled_source import LabelledSource, SourceOptions
 from vl2_ros.datasets.task_sentences import draw_sentence, fill
-from vl2_ros.documents import read_text
 from vl2_ros.errors import ConfigError
 from vl2_ros.processing.language.prompt import fill_answer
 from vl2_ros.processing.language.tokenizer import neutralise
@@ -132,15 +131,13 @@ def _gather_areas(classes: np.ndarray, chosen: list[int]) -> LabelledObjects:
 
 
 def _read_classes(options: LabelImagesOptions) -> tuple[str, ...]:
-    names = options.classes
+    names = tuple(" ".join(neutralise(name).split()) for name in options.classes)
     if not names:
         path = options.annotations.parent / CLASS_FILE
         advice = f"expected {CLASS_FILE} beside the label images, or classes of the source"
-        names = tuple(read_text(path, ConfigError, advice=advice).splitlines())
-    cleaned = tuple(" ".join(neutralise(name).split()) for name in names)
-    if not cleaned or not all(cleaned) or len(set(cleaned)) < len(cleaned):
+        names = read_class_file(path, ConfigError, advice=advice)
+    if not all(names) or len(set(names)) < len(names):
         raise ConfigError(
-            f"classes of {options.annotations} must be different names, one a line without blank "
-            f"lines; got {len(cleaned)} names"
+            f"classes of {options.annotations} must be different names, got {len(names)} names"
         )
-    return cleaned
+    return names

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from vl2_ros.datasets.reading.image_folder import ImageFolder
 from vl2_ros.documents import is_folder, shorten_path
 from vl2_ros.errors import InputError
 from vl2_ros.flow.pipeline import Pipeline
-from vl2_ros.processing.images.image_file import read_image
 from vl2_ros.structures import Frame
 
 #: An answer, or a row of annotations: what JSON can hold.
@@ -111,18 +111,12 @@ def read_frame(folder: Path, name: str, frame_hw: tuple[int, int] | None = None)
     Args:
         folder: of the images.
         name: of the file, which may lie in a folder below.
-        frame_hw: height and width that the annotations are of; None where they say none.
+        frame_hw: height and width that the annotations are of, upright or as the pixels are stored;
+            None where they say none.
 
     Raises:
         InputError: if it is missing, no image, of another size, or not below the folder.
     """
-    path = folder / name
     if ".." in Path(name).parts or Path(name).is_absolute():
         raise InputError(f"image {name!r} is outside of {folder}; expected a path below it")
-    frame = read_image(path)
-    if frame_hw is not None and frame.frame_hw != frame_hw:
-        (height, width), (was_height, was_width) = frame.frame_hw, frame_hw
-        raise InputError(
-            f"{path} is {width}x{height}, its annotations are of {was_width}x{was_height}"
-        )
-    return frame
+    return ImageFolder(folder).read(name, frame_hw)

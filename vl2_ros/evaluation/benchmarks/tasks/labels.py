@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vl2_ros.datasets.reading.label_files import read_class_file
 from vl2_ros.documents import read_text
 from vl2_ros.errors import EngineError, InputError
 from vl2_ros.evaluation.benchmarks.task import Answer, BadRows, BenchmarkData, read_frame
@@ -110,11 +111,12 @@ def read_class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
-    lines = [line for line in read_text(path, InputError).splitlines() if line.strip()]
     if path.name == _NAME_FILES[0]:
         # Its first line heads the columns.
-        lines = [line.split("\t")[-1].split(",")[0] for line in lines[1:]]
-    names = tuple(" ".join(line.split()) for line in lines)
+        lines = read_text(path, InputError).rstrip().splitlines()[1:]
+        names = tuple(" ".join(line.split("\t")[-1].split(",")[0].split()) for line in lines)
+    else:
+        names = read_class_file(path, InputError)
     if not 1 <= len(names) <= _MAX_CLASSES or not all(names):
         raise InputError(f"{path} has {len(names)} names of classes, expected 1 or more")
     return names
