@@ -93,7 +93,9 @@ class InContext(CocoSource):
         count = 1 if self._evaluation else int(rng.integers(1, min(self._most, len(others)) + 1))
         if not self._evaluation:
             others = rng.permutation(others)
-        frames, regions, lead = [], [], ""
+        frames: list[Frame] = []
+        regions: list[np.ndarray] = []
+        lead = ""
         for other in others[: count + MOST_TRIES].tolist():
             if len(frames) == count:
                 break

@@ -280,7 +280,7 @@ def crop_to(sample: TrainingSample, window: tuple[int, int, int, int]) -> Traini
     kept, boxes = _cut_boxes(objects.boxes_xyxy, masks, window)
     if Route.SEGMENT.value in words and masks is not None:
         # Every pixel of the image is said to be of a class or not.
-        kept = masks.any(axis=(1, 2))
+        kept = np.asarray(masks.any(axis=(1, 2)))
     needs_all = "<det>" in words or Route.GROUND.value in words
     if (needs_all and not kept.all()) or (len(kept) and not kept.any()):
         return None
