@@ -14,9 +14,12 @@ TORCH = ["torch>=2.6,<3", "transformers>=5.20,<6"]
 DIFFUSION = [*TORCH, "diffusers>=0.35", "accelerate>=1.0"]
 EXPORT = [*TORCH, "filelock>=3.12", "onnx>=1.19", "onnxscript>=0.5", "pyyaml>=6"]
 SIM = ["mujoco>=3.17"]
+EVAL = ["faster-coco-eval>=1.8", "pycocotools>=2.0.11"]
+# `vl2 train finetune --data` scores held-out images.
 TRAIN = [
     *TORCH,
     *SIM,
+    *EVAL,
     "accelerate>=1.10",
     "matplotlib>=3.9",
     "peft>=0.17",
@@ -28,7 +31,6 @@ VIDEO = ["av>=14"]
 VIEW = ["starlette>=0.46", "uvicorn>=0.35", "websockets>=14"]
 RERUN = ['rerun-sdk>=0.41; python_version >= "3.11"']
 FOXGLOVE = ["foxglove-sdk>=0.30"]
-EVAL = ["faster-coco-eval>=1.8", "pycocotools>=2.0.11"]
 # NVIDIA has it for these two platforms; elsewhere, as on a Jetson, there is TensorRT itself.
 _RTX_PLATFORMS = (
     "python_version < '3.14' and (sys_platform == 'linux' and platform_machine == 'x86_64' or "

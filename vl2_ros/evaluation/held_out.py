@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -21,6 +22,8 @@ from vl2_ros.runtime.torch_backend.engine import TorchLanguageModel, make_decode
 
 logger = logging.getLogger(__name__)
 
+#: Counts average precision; extra `eval`.
+SCORING_PACKAGE = "faster_coco_eval"
 #: Best instances of an image.
 _TOP_K = 100
 
@@ -38,6 +41,7 @@ class HeldOutScores:
 
     Raises:
         InputError: if the annotations cannot be used.
+        ModuleNotFoundError: if the package that scores is missing.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class HeldOutScores:
         most_images: int = 250,
     ) -> None:
         """Read the annotations."""
+        # Else only the first evaluation would find that it is missing.
+        import_module(SCORING_PACKAGE)
         data = BenchmarkData((annotations,), images)
         self._tasks: list[Task] = [ObjectsTask(data, top_k=_TOP_K, with_masks=with_masks)]
         if with_keypoints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.training.conversations.small_sources import (
     make_poses,
 )
 from vl2_ros.api import load
+from vl2_ros.cli import EXTRAS
 from vl2_ros.console.training.train_command import train
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.evaluation.held_out import HeldOutScores
@@ -236,3 +238,12 @@ def test_held_out_images_that_cannot_be_used_are_skipped_and_named(tmp_path, che
         (tmp_path / "data" / "images" / name).write_bytes(b"no image")
     with pytest.raises(InputError, match="none of the held-out images"), torch.no_grad():
         score(network, 3)
+
+
+def test_a_missing_package_is_named_before_the_run(tmp_path, checkpoint, monkeypatch):
+    data = write_coco(tmp_path / "data", count=3)
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        run(data, tmp_path / "out", checkpoint, "steps=5")
+    assert EXTRAS[caught.value.name] == "eval"
+    assert not read_log(tmp_path / "out")

@@ -180,9 +180,28 @@ def test_best_checkpoint_is_by_the_score_that_the_recipe_names(tmp_path):
     assert [row["ap"] for row in read_log(tmp_path) if "ap" in row] == [0.1, 0.9, 0.5]
 
 
-def test_best_by_a_score_that_nobody_measures_is_an_error(tmp_path):
-    with pytest.raises(ConfigError, match="best_by is 'ap'.*expected loss"):
+def test_best_by_a_score_without_scores_is_refused_before_the_first_step(tmp_path):
+    with pytest.raises(ConfigError, match="best_by is 'ap'.*nothing is scored"):
         run(tmp_path, {"steps": 1, "evaluation": {"best_by": "ap"}})
+    assert not read_log(tmp_path)
+
+
+def test_a_score_that_is_missing_does_not_count_as_better(tmp_path, caplog):
+    given = iter([{"ap": 0.5}, {"other": 0.9}, {}])
+    changes = {"steps": 3, "evaluation": {"every": 1, "best_by": "ap"}}
+    end, _ = run(tmp_path, changes, score=lambda network, step: next(given))
+    assert end.is_complete and end.best == 0.5
+    assert [line.message[:14] for line in caplog.records] == ["step 2: ap, wh", "step 3: ap, wh"]
+    assert (tmp_path / STATE_FILE).is_file()
+
+
+def test_weights_are_written_before_they_are_scored(tmp_path):
+    def score(network, step):
+        raise OSError("no images any more")
+
+    with pytest.raises(OSError, match="no images"):
+        run(tmp_path, {"steps": 1, "evaluation": {"best_by": "ap"}}, score=score)
+    load_model(tmp_path / "last")
 
 
 def test_gradients_that_are_not_finite_are_skipped_and_counted(tmp_path):
@@ -232,14 +251,19 @@ def test_gradient_checkpointing_changes_no_loss(tmp_path):
         assert row["loss"] == pytest.approx(second[step]["loss"], abs=1e-5)
 
 
-def start(folder: Path, changes: dict, pace: str, processes: int = 1, **env) -> subprocess.Popen:
+def start(
+    folder: Path, changes: dict, pace: str, processes: int = 1, new_group: bool = False, **env
+) -> subprocess.Popen:
     words = [sys.executable]
     if processes > 1:
         words += ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
         words += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     words += ["-m", "tests.training.toy", str(folder), json.dumps(changes), pace]
     return subprocess.Popen(
-        words, cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1", **env}
+        words,
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+        start_new_session=new_group,
     )
 
 
@@ -263,6 +287,17 @@ def test_killed_run_loses_nothing_that_is_not_repeated_bit_for_bit(tmp_path):
     assert lines[0].startswith("resumed at step ")
     run(tmp_path / "whole", {**changes, "workers": 0})
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_whole_group_writes_the_state(tmp_path):
+    changes = {"steps": 100_000, "workers": 1}
+    process = start(tmp_path, changes, "slow", new_group=True)
+    wait_for_rows(process, tmp_path, 3)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(120) == 0
+    step = torch.load(tmp_path / STATE_FILE, weights_only=True)["step"]
+    assert step == max(losses(tmp_path))
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from vl2_ros.errors import ConfigError
+from vl2_ros.training.loop.signals import INTERRUPTS
 from vl2_ros.training.objective import Batches
 
 Batch = TypeVar("Batch")
@@ -80,8 +81,12 @@ class _Count(Sampler[int]):
 
 
 def _ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C to the training process, which still needs the batch of its step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave Ctrl-C, and SIGTERM to the whole group, to the training process.
+
+    It still needs the batch of its step, and ends its workers itself.
+    """
+    for one in INTERRUPTS:
+        signal.signal(one, signal.SIG_IGN)
 
 
 class BatchStream:

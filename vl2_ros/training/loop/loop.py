@@ -19,7 +19,7 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.training.loop.adapters import merge_adapters
 from vl2_ros.training.loop.averaging import WeightAverage
 from vl2_ros.training.loop.batches import BatchStream, count_steps
-from vl2_ros.training.loop.checkpoints import write_checkpoints
+from vl2_ros.training.loop.checkpoints import write_checkpoint
 from vl2_ros.training.loop.devices import average_numbers, name_precision
 from vl2_ros.training.loop.evaluation import measure_losses
 from vl2_ros.training.loop.log import TrainingLog
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LAST_FOLDER, BEST_FOLDER = "last", "best"
+#: What the best checkpoint can be best by beside scores.
+_LOSS = "loss"
 
 #: Measures the network, in evaluation mode and with its averaged weights, after a step; every
 #: process calls it and must get the same numbers. Higher is better.
@@ -87,6 +89,7 @@ class TrainingLoop:
 
     Raises:
         CheckpointError: if the state is not that of this network.
+        ConfigError: if the recipe's best checkpoint is by a score and nothing is scored.
     """
 
     def __init__(
@@ -133,13 +136,24 @@ class TrainingLoop:
             self._show(f"resumed at step {self._step} of {self._steps}")
         else:
             self._show(f"nothing to resume in {folder}: step 0 of {self._steps}")
+        self._check_best()
+
+    def _check_best(self) -> None:
+        """Check that what the best checkpoint is best by can be measured at all."""
+        name = self._recipe.evaluation.best_by
+        if name == _LOSS or (self._score is not None and not self._optimisation.is_sharded):
+            return
+        why = "where weights are sharded" if self._score else "in this run"
+        raise ConfigError(
+            f"evaluation.best_by is {name!r}, but nothing is scored {why}; set it to {_LOSS}, or "
+            "name labelled images with --data"
+        )
 
     def run(self) -> RunEnd:
         """Train until the last step or an interrupt, after which the state is written.
 
         Raises:
             TrainingError: if gradients are not finite many times in a row.
-            ConfigError: if the recipe's best checkpoint is by a score that is not measured.
         """
         interrupts = Interrupts()
         log = TrainingLog(self._folder, self._step) if self._accelerator.is_main_process else None
@@ -212,19 +226,17 @@ class TrainingLoop:
         network = self._objective.network
         with self._average.swapped(), torch.no_grad():
             self._objective.eval()
+            # Measuring may end the run, and must not lose the weights that it is about.
+            state = gather_tree(network.state_dict(), keep=log is not None)
+            self._write(state, LAST_FOLDER, log)
             measured = measure_losses(
                 self._optimisation.module, self._held_out, self._recipe, self._accelerator
             )
             scores: dict[str, float] = {}
             if self._score is not None and not self._optimisation.is_sharded:
                 scores = dict(self._score(network, self._step))
-            is_best = self._compare(measured, scores)
-            state = gather_tree(network.state_dict(), keep=log is not None)
-            if log is not None:
-                names = (LAST_FOLDER, BEST_FOLDER)[: 1 + is_best]
-                merged = merge_adapters(state, self._recipe.lora)
-                dtype = getattr(torch, self._recipe.saved_dtype)
-                write_checkpoints(network, merged, self._folder, names, dtype)
+            if self._compare(measured, scores):
+                self._write(state, BEST_FOLDER, log)
             self._set_modes()
         row = {f"held_out/{name}": value for name, value in measured.items()} | scores
         if log is not None and row:
@@ -233,18 +245,26 @@ class TrainingLoop:
             shown = ", ".join(f"{name} {value:.4g}" for name, value in row.items())
             self._show(f"step {self._step} of {self._steps}: {shown}")
 
+    def _write(self, state: Mapping[str, Tensor], name: str, log: TrainingLog | None) -> None:
+        """Write a checkpoint on the process that has the log."""
+        if log is not None:
+            merged = merge_adapters(state, self._recipe.lora)
+            dtype = getattr(torch, self._recipe.saved_dtype)
+            write_checkpoint(self._objective.network, merged, self._folder, name, dtype)
+
     def _compare(self, measured: Mapping[str, float], scores: Mapping[str, float]) -> bool:
         """Return whether these weights are the best so far, and keep what they reach."""
         name = self._recipe.evaluation.best_by
-        if name == "loss":
-            value, is_better = measured.get("loss"), lambda new, old: new < old
-        elif name in scores:
-            value, is_better = scores[name], lambda new, old: new > old
+        if name == _LOSS:
+            value, is_better = measured.get(_LOSS), lambda new, old: new < old
         else:
-            raise ConfigError(
-                f"evaluation.best_by is {name!r}, which is not measured; expected loss or one of "
-                f"{', '.join(scores) or 'no scores'}"
-            )
+            value, is_better = scores.get(name), lambda new, old: new > old
+            if value is None and self._accelerator.is_main_process:
+                logger.warning(
+                    "step %d: %s, which evaluation.best_by names, is not among what was measured "
+                    "(%s), so these weights do not count as better",
+                    *(self._step, name, ", ".join(scores) or "no scores"),
+                )
         if value is None or (self._best is not None and not is_better(value, self._best)):
             return False
         self._best = value

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: What asks a run to end.
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
@@ -31,14 +32,14 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {name: signal.getsignal(name) for name in _SIGNALS}
+        before = {name: signal.getsignal(name) for name in INTERRUPTS}
 
         def note(number: int, frame: FrameType | None) -> None:
             self.is_set = True
-            for name in _SIGNALS:
+            for name in INTERRUPTS:
                 signal.signal(name, signal.SIG_DFL)
 
-        for name in _SIGNALS:
+        for name in INTERRUPTS:
             signal.signal(name, note)
         try:
             yield
