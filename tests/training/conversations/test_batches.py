@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 
 from tests.training.conversations.small_sources import PROCESSING, SmallSource, make_mixture
+from vl2_ros.datasets.mixture import Mixture, MixturePart
 from vl2_ros.datasets.samples import Group
+from vl2_ros.errors import InputError
 from vl2_ros.training.conversations.augmentation import Augmentation
 from vl2_ros.training.conversations.batches import ConversationBatches
 from vl2_ros.training.conversations.rows import RowEncoder
@@ -84,3 +86,35 @@ def test_without_augmentation_images_are_those_of_the_source(make_batches):
         assert any(torch.equal(pixels, one.pixels) for one in whole)
     changed = make_batches("detection")[1]
     assert not any(torch.equal(changed.pixels[0], one.pixels) for one in whole)
+
+
+class LongSource(SmallSource):
+    """Text, some records of which are longer than a row may be."""
+
+    long = (3,)
+
+    def sample(self, index, rng):
+        sample = super().sample(index, rng)
+        if index not in self.long:
+            return sample
+        return replace(sample, rounds=(("word " * 3000, "No."),))
+
+
+def test_a_sample_that_cannot_be_encoded_is_replaced_and_named_once(make_batches, caplog):
+    mixture = Mixture([MixturePart(LongSource("text"), Group.TEXT)])
+    batches = replace(make_batches("text"), mixture=mixture)
+    whole = [batches[number] for number in range(8)]
+    assert all(len(one.input_ids) == 2 for one in whole)
+    assert batches.skipped == {"text/3": 2}
+    (line,) = caplog.messages
+    assert line.startswith("sample text/3: ") and "the next sample takes its place" in line
+    again = replace(make_batches("text"), mixture=mixture)
+    for number in reversed(range(8)):
+        assert_equal(again[number], whole[number])
+
+
+def test_only_samples_that_cannot_be_encoded_are_an_error(make_batches, monkeypatch):
+    monkeypatch.setattr(LongSource, "long", range(8))
+    mixture = Mixture([MixturePart(LongSource("text"), Group.TEXT)])
+    with pytest.raises(InputError, match="100 samples in a row.*max_length.*sample text/"):
+        replace(make_batches("text"), mixture=mixture)[0]

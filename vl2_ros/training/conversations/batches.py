@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from vl2_ros.datasets.mixture import Mixture
 from vl2_ros.datasets.samples import Group
+from vl2_ros.errors import InputError
 from vl2_ros.training.conversations.augmentation import Augmentation, augment
-from vl2_ros.training.conversations.batch import ConversationBatch, collate
+from vl2_ros.training.conversations.batch import ConversationBatch, EncodedSample, collate
 from vl2_ros.training.conversations.rows import RowEncoder
 
+logger = logging.getLogger(__name__)
+
+#: Samples that are tried for a place in a batch.
+MOST_TRIES = 100
 #: Streams of chance that one seed gives.
 _TRAINING, _HELD_OUT, _STEP = range(3)
 
@@ -27,6 +34,7 @@ class ConversationBatches:
         batch_size: samples per batch.
         batches_per_step: of all processes together; they are of one group.
         augmentation: of training images; None leaves them as they are, as for measuring.
+        skipped: samples that this process could not encode -> how often they came.
     """
 
     mixture: Mixture
@@ -35,25 +43,49 @@ class ConversationBatches:
     batch_size: int
     batches_per_step: int = 1
     augmentation: Augmentation | None = None
+    skipped: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         """Return the number of batches in one round through the data."""
         return -(-len(self.mixture) // self.batch_size)
 
     def __getitem__(self, number: int) -> ConversationBatch:
-        """Return the batch of a number; the same for the same number, whatever came before."""
+        """Return the batch of a number; the same for the same number, whatever came before.
+
+        A sample that cannot be encoded, such as one that is too long, is replaced by the next one.
+
+        Raises:
+            InputError: if many samples in a row cannot be encoded.
+        """
         stream = _HELD_OUT if self.augmentation is None else _TRAINING
         rng = np.random.default_rng((self.seed, stream, number))
         group = self.draw_group(number // self.batches_per_step)
-        samples = []
-        for index in range(self.batch_size):
-            sample = self.mixture.sample(number * self.batch_size + index, rng, group=group)
+        first = number * self.batch_size
+        samples = [self._draw(first + index, group, rng) for index in range(self.batch_size)]
+        return collate(samples, pad_id=self.encoder.tokenizer.tokens.pad)
+
+    def _draw(self, number: int, group: Group, rng: np.random.Generator) -> EncodedSample:
+        """Encode the sample of a number, or the next one that can be."""
+        for step in range(MOST_TRIES):
+            sample = self.mixture.sample(number + step, rng, group=group)
             scale = 1.0
             if self.augmentation is not None:
                 sample = augment(sample, self.augmentation, rng)
                 scale = self.augmentation.draw_scale(sample, rng)
-            samples.append(self.encoder.encode(sample, scale))
-        return collate(samples, pad_id=self.encoder.tokenizer.tokens.pad)
+            try:
+                return self.encoder.encode(sample, scale)
+            except InputError as error:
+                self.skipped[sample.key] += 1
+                last = error
+                if self.skipped[sample.key] == 1:
+                    logger.warning(
+                        "%s; the next sample takes its place, as for %d others so far",
+                        *(error, len(self.skipped) - 1),
+                    )
+        raise InputError(
+            f"{MOST_TRIES} samples in a row cannot be encoded; check max_length and the sources; "
+            f"the last one: {last}"
+        ) from last
 
     def draw_group(self, step: int) -> Group:
         """Draw what a step trains; it depends on the seed and the step alone."""
