@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 SCORING_PACKAGE = "faster_coco_eval"
 #: Best instances of an image.
 _TOP_K = 100
+#: Bad rows that are named.
+_SHOWN_ROWS = 5
 
 
 class HeldOutScores:
@@ -63,6 +65,19 @@ class HeldOutScores:
             self._tasks.append(PosesTask(data, top_k=_TOP_K))
         self._folder, self._most = folder, most_images
         self._skipped: dict[str, str] = {}
+        self._log_limits(annotations)
+
+    def _log_limits(self, annotations: Path) -> None:
+        """Say what of the file is not used."""
+        bad = {name: why for task in self._tasks for name, why in task.bad.items()}
+        if bad:
+            first = "; ".join(f"{name}: {why}" for name, why in list(bad.items())[:_SHOWN_ROWS])
+            logger.warning("%s: rows that are not measured: %d: %s", annotations, len(bad), first)
+        count = len(self._tasks[0].keys)
+        if count > self._most:
+            logger.warning(
+                "%s: the first %d of %d images are measured", annotations, self._most, count
+            )
 
     def __call__(self, network: VisionLLM, step: int) -> dict[str, float]:
         """Return the scores of a network in evaluation mode; shares of 1.

@@ -32,6 +32,7 @@ from vl2_ros.training.conversations.finetune import (
     split_document,
 )
 from vl2_ros.training.loop.log import read_log
+from vl2_ros.training.loop.state import STATE_FILE
 from vl2_ros.training.recipes.reading import read_recipe
 
 NAMES = ("red square", "blue square")
@@ -247,3 +248,108 @@ def test_a_missing_package_is_named_before_the_run(tmp_path, checkpoint, monkeyp
         run(data, tmp_path / "out", checkpoint, "steps=5")
     assert EXTRAS[caught.value.name] == "eval"
     assert not read_log(tmp_path / "out")
+
+
+def test_other_data_does_not_resume_and_leaves_the_parts(tmp_path, checkpoint):
+    data, out = write_coco(tmp_path / "data"), tmp_path / "out"
+    run(data, out, checkpoint, "steps=1")
+    before = {name: (out / name).read_bytes() for name in ("train.json", "held_out.json")}
+    document = json.loads(data.read_text())
+    data.write_text(json.dumps(document | {"images": document["images"][:-1]}))
+    with pytest.raises(ConfigError, match=r"other data:\n  sha256 of --data: .* before, .* now"):
+        run(data, out, checkpoint, "steps=1")
+    with pytest.raises(ConfigError, match="seed: 0 before, 3 now"):
+        prepare_data(data, None, None, out, seed=3)
+    assert before == {name: (out / name).read_bytes() for name in before}
+    (out / STATE_FILE).unlink()
+    prepare_data(data, None, None, out, seed=0)
+    assert len(json.loads((out / "train.json").read_text())["images"]) == 8
+
+
+def test_parts_of_the_same_data_stay(tmp_path):
+    data, out = write_coco(tmp_path / "data"), tmp_path / "out"
+    prepare_data(data, None, None, out, seed=0)
+    times = [(out / name).stat().st_mtime_ns for name in ("train.json", "held_out.json")]
+    prepare_data(data, None, None, out, seed=0)
+    assert times == [(out / name).stat().st_mtime_ns for name in ("train.json", "held_out.json")]
+
+
+def test_rows_of_no_held_out_image_are_kept_for_the_report():
+    odd = [{"id": 70, "image_id": 999}, "no object", {"id": 71, "image_id": [1]}, {"id": 72}]
+    images = [{"id": index} for index in range(10)]
+    document = {
+        "images": [*images, {"id": [4]}, 5],
+        "annotations": [*({"id": one, "image_id": one} for one in range(10)), *odd],
+        "categories": [],
+    }
+    kept, away = split_document(document, 0.2, seed=0)
+    assert len(away["images"]) == len(away["annotations"]) == 2
+    assert all(one in kept["annotations"] for one in odd)
+    assert kept["images"][-2:] == [{"id": [4]}, 5]
+    assert len(kept["annotations"]) == 8 + len(odd)
+
+
+def test_images_with_keypoints_are_on_both_sides():
+    document = {
+        "images": [{"id": index} for index in range(30)],
+        "annotations": [
+            {"id": index, "image_id": index, "category_id": 1}
+            | ({"keypoints": [1, 2, 2]} if index in (4, 7) else {"keypoints": [0, 0, 0]})
+            for index in range(30)
+        ],
+        "categories": [{"id": 1, "name": "cup", "keypoints": ["rim"]}],
+    }
+    for seed in range(5):
+        kept, away = split_document(document, 0.1, seed=seed)
+        assert len(away["images"]) == 3
+        assert len({row["id"] for row in away["images"]} & {4, 7}) == 1
+
+
+def test_held_out_images_without_keypoints_measure_boxes(tmp_path, caplog):
+    data = write_coco(tmp_path / "data", keypoints=True)
+    val = write_coco(tmp_path / "data", count=2, first=50)
+    found = prepare_data(data, None, val, tmp_path / "out", seed=0)
+    assert found.has_keypoints and not found.measures_keypoints
+    assert "none of the 2 held-out images has keypoints" in caplog.text
+    recipe = complete_recipe(read_recipe("finetune"), found)
+    assert recipe.evaluation.best_by == "box_ap50" and "pose_decoder" in recipe.trained
+    kinds = [source["kind"] for source in recipe.sources]
+    assert kinds == ["coco_instances", "coco_instances", "coco_keypoints"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "best", "trained"),
+    [
+        ((), "pck", True),
+        (("evaluation.best_by=box_ap",), "box_ap", True),
+        (("evaluation.best_by=box_ap50",), "box_ap50", True),
+        (("trained=[llm]",), "pck", False),
+    ],
+)
+def test_what_is_changed_stays_beside_keypoints(tmp_path, changes, best, trained):
+    data = write_coco(tmp_path / "data", keypoints=True)
+    found = prepare_data(data, None, None, tmp_path / "out", seed=0)
+    recipe = complete_recipe(read_recipe("finetune", changes), found, changes)
+    assert recipe.evaluation.best_by == best
+    assert ("pose_decoder" in recipe.trained) is trained
+
+
+def test_epochs_are_measured_at_five_points(tmp_path, monkeypatch):
+    data = write_coco(tmp_path / "data", count=40)
+    found = prepare_data(data, None, None, tmp_path / "out", seed=0)
+    assert found.records == 36
+    changes = ["steps=0", "epochs=10", "batch=2", "accumulation=2"]
+    assert complete_recipe(read_recipe("finetune", changes), found).evaluation.every == 18
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert complete_recipe(read_recipe("finetune", changes), found).evaluation.every == 6
+
+
+def test_what_is_not_measured_is_named(tmp_path, checkpoint, caplog):
+    data = write_coco(tmp_path / "data", count=4)
+    document = json.loads(data.read_text())
+    document["annotations"].append({"id": 90, "image_id": 77, "category_id": 1})
+    data.write_text(json.dumps(document))
+    HeldOutScores(data, tmp_path / "data" / "images", checkpoint, most_images=3)
+    bad, most = caplog.messages
+    assert "rows that are not measured: 1: annotation 90: its image 77 is not listed" in bad
+    assert "the first 3 of 4 images are measured" in most

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,7 +93,7 @@ def train(
     if init is not None:
         chosen = replace(chosen, init=str(init))
     if data is not None:
-        chosen, score = prepare_finetune(chosen, folder, data, images, val)
+        chosen, score = prepare_finetune(chosen, changes or (), folder, data, images, val)
     elif images is not None or val is not None:
         raise ConfigError("--images and --val go with --data; name the COCO file to train on")
     end = run(chosen, folder, device=device, score=score, report=Preparation(), show=show_line)
@@ -105,7 +106,12 @@ def train(
 
 
 def prepare_finetune(
-    recipe: Recipe, folder: Path, data: Path, images: Path | None, val: Path | None
+    recipe: Recipe,
+    changes: Sequence[str],
+    folder: Path,
+    data: Path,
+    images: Path | None,
+    val: Path | None,
 ) -> tuple[Recipe, Score]:
     """Return the recipe for a COCO file, and what scores held-out images of it.
 
@@ -122,9 +128,9 @@ def prepare_finetune(
         found.images,
         folder,
         with_masks=found.has_masks,
-        with_keypoints=found.has_keypoints,
+        with_keypoints=found.measures_keypoints,
     )
-    return complete_recipe(recipe, found), score
+    return complete_recipe(recipe, found, changes), score
 
 
 def show_line(line: str) -> None:
