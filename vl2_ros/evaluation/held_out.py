@@ -120,7 +120,7 @@ def open_pipeline(
 ) -> Pipeline:
     """Open the flow around a network as it is, without a copy of its weights.
 
-    It looks and finds; regions and images are not supported.
+    It draws no images.
     """
     device = next(network.parameters()).device
     decoders = {
@@ -129,6 +129,8 @@ def open_pipeline(
         if isinstance(getattr(network, name, None), torch.nn.Module)
     }
     vision = make_engine(network, "vision_encoder", device)
-    return Pipeline(
-        Engines(vision, TorchLanguageModel(network, device), decoders), tokenizer, processing
-    )
+    regions = None
+    if "region_encoder" in network.config.parts:
+        regions = make_engine(network, "region_encoder", device)
+    engines = Engines(vision, TorchLanguageModel(network, device), decoders, region_encoder=regions)
+    return Pipeline(engines, tokenizer, processing)

@@ -22,12 +22,7 @@ from safetensors.numpy import save_file
 from vl2_ros.documents import is_file, write_whole
 from vl2_ros.errors import ConfigError
 from vl2_ros.export.full_size.mapped_network import MappedNetwork
-from vl2_ros.export.onnx_export import (
-    MOST_INLINE_BYTES,
-    OPSET,
-    AxisSize,
-    export_onnx,
-)
+from vl2_ros.export.onnx_export import MOST_INLINE_BYTES, OPSET, AxisSize, export_onnx
 from vl2_ros.export.operator_check import check_operators
 from vl2_ros.export.quantized.graph import OPSET as QUANTISED_OPSET
 from vl2_ros.export.quantized.graph import quantise_graph

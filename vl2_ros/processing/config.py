@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vl2_ros.documents import read_json_object, shorten, take_int, take_object
+from vl2_ros.documents import read_json_object, shorten, take_int, take_object, write_whole
 from vl2_ros.errors import ConfigError
 
 FILE_NAME = "processing.json"
@@ -165,7 +166,8 @@ class ProcessingConfig:
     def save(self, folder: Path | str) -> Path:
         """Write `processing.json` into a folder and return its path."""
         path = Path(folder) / FILE_NAME
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(asdict(self), indent=2) + "\n"
+        write_whole(path, partial(_write_text, text))
         return path
 
     @classmethod
@@ -192,3 +194,7 @@ class ProcessingConfig:
             if f"decoder_{side}" in values
         }
         return cls(**(earlier | values))
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
+from functools import partial
 from pathlib import Path
 
+from vl2_ros.documents import is_file, write_whole
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_processing
 from vl2_ros.model.checkpoint.folder import COMPANION_FILES
+from vl2_ros.processing.config import FILE_NAME
 
 #: Stands for the checkpoint of the package as `init` of a recipe.
 EMBEDDED = "embedded"
@@ -20,6 +24,9 @@ def find_init(init: str) -> Path:
 def copy_companions(init: Path, folder: Path) -> None:
     """Copy tokenizer and processing settings of a checkpoint into the folder of a run.
 
+    Of several processes the first one does it before the others, which find the files there and
+    leave them alone: one that was just written anew could not be read.
+
     Args:
         init: a released checkpoint, or one in our layout.
         folder: of the run.
@@ -28,7 +35,13 @@ def copy_companions(init: Path, folder: Path) -> None:
         ConfigError: if the processing settings cannot be read.
     """
     for name in COMPANION_FILES:
-        if (init / name).is_file():
-            shutil.copyfile(init / name, folder / name)
+        if (init / name).is_file() and not _is_same(init / name, folder / name):
+            write_whole(folder / name, partial(shutil.copyfile, init / name))
     # A release says in config.json how its images are prepared; our layout in a file of its own.
-    load_processing(init).save(folder)
+    processing = load_processing(init)
+    if not is_file(folder / FILE_NAME) or load_processing(folder) != processing:
+        processing.save(folder)
+
+
+def _is_same(source: Path, copy: Path) -> bool:
+    return copy.is_file() and filecmp.cmp(source, copy, shallow=False)

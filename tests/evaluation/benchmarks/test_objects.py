@@ -20,7 +20,6 @@ from tests.evaluation.benchmarks.fakes import (
 )
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.benchmarks.run import RunOptions, run_benchmark
-from vl2_ros.evaluation.benchmarks.scoring import score_detections
 from vl2_ros.evaluation.benchmarks.table import BENCHMARKS
 from vl2_ros.evaluation.benchmarks.task import BenchmarkData, read_frame
 from vl2_ros.runtime.files.weights_identity import PENDING
@@ -222,12 +221,3 @@ def test_answers_are_kept_under_the_identity_of_the_weights(tmp_path: Path) -> N
     header = json.loads(options.out.read_text().splitlines()[0])
     assert (header["evaluation"], header["model"]) == ("coco-bbox", "0123")
     assert seen == []
-
-
-def test_scores_for_training(tmp_path: Path) -> None:
-    scores = score_detections(
-        FakePipeline(detect=find_one_wrong), write_set(tmp_path), tmp_path / "images"
-    )
-    assert scores["box_ap50"] == scores["mask_ap50"] == pytest.approx((2 / 3 + 1) / 2)
-    first = score_detections(FakePipeline(detect=find_one_wrong), tmp_path / "truth.json", limit=1)
-    assert first["box_ap"] == pytest.approx(1.0)

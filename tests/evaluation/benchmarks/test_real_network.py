@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.conftest import make_json_tokenizer
 from tests.evaluation.benchmarks.fakes import (
     HEIGHT,
     WIDTH,
@@ -22,9 +23,9 @@ from tests.evaluation.benchmarks.fakes import (
     write_json,
 )
 from vl2_ros.evaluation.benchmarks.run import RunOptions, run_benchmark
-from vl2_ros.evaluation.benchmarks.scoring import score_detections, wrap_network
 from vl2_ros.evaluation.benchmarks.table import BENCHMARKS
 from vl2_ros.evaluation.benchmarks.task import BenchmarkData
+from vl2_ros.evaluation.held_out import HeldOutScores, open_pipeline
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.network import VisionLLM
@@ -49,12 +50,16 @@ BOX = (10, 10, 30, 30)
 
 
 @pytest.fixture(scope="module")
-def pipeline(json_tokenizer: Tokenizer) -> Pipeline:
+def network(json_tokenizer: Tokenizer) -> VisionLLM:
     torch.manual_seed(0)
     tiny = ModelConfig.tiny(with_pose=True)
     llm = {**tiny.llm, "vocab_size": json_tokenizer.vocab_size, "max_position_embeddings": 2048}
-    network = VisionLLM(replace(tiny, llm=llm), json_tokenizer.tokens).eval()
-    return wrap_network(network, json_tokenizer, PROCESSING)
+    return VisionLLM(replace(tiny, llm=llm), json_tokenizer.tokens).eval()
+
+
+@pytest.fixture(scope="module")
+def pipeline(network: VisionLLM, json_tokenizer: Tokenizer) -> Pipeline:
+    return open_pipeline(network, json_tokenizer, PROCESSING)
 
 
 def write_every_form(folder: Path) -> dict[str, BenchmarkData]:
@@ -120,12 +125,22 @@ def test_every_evaluation_runs(pipeline: Pipeline, tmp_path: Path, name: str) ->
     assert again.scores == outcome.scores
 
 
-def test_training_gets_the_scores_of_the_evaluations(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_training_gets_the_scores_of_the_evaluations(
+    network: VisionLLM, pipeline: Pipeline, tmp_path: Path
+) -> None:
     data = write_every_form(tmp_path)["coco-segm"]
-    scores = score_detections(pipeline, data.only_path, data.image_folder)
+    run = tmp_path / "run"
+    run.mkdir()
+    make_json_tokenizer(run)
+    PROCESSING.save(run)
+    score = HeldOutScores(
+        data.only_path, data.image_folder, run, with_masks=True, with_keypoints=True, most_images=2
+    )
+    with torch.no_grad():
+        scores = score(network, 1)
     expected: dict[str, float] = {}
     for name in ("coco-segm", "coco-keypoints"):
-        outcome = run_benchmark(BENCHMARKS[name], pipeline, data)
+        outcome = run_benchmark(BENCHMARKS[name], pipeline, data, RunOptions(limit=2))
         assert outcome is not None
         expected |= outcome.scores
     assert scores == expected

@@ -32,7 +32,8 @@ def choose_trained(objective: nn.Module, recipe: Recipe) -> list[str]:
     """Let gradients into what a recipe trains and into nothing else.
 
     Parameters of the objective outside its network are always trained, and so are adapters; a
-    matrix that has an adapter is not.
+    matrix that has an adapter is not. A parameter of several names, such as tied tables of words,
+    is trained if one of them is, and frozen if one of them is.
 
     Returns:
         The trained names, in the objective's order.
@@ -40,13 +41,16 @@ def choose_trained(objective: nn.Module, recipe: Recipe) -> list[str]:
     Raises:
         ConfigError: if a pattern fits nothing, or nothing is trained.
     """
-    names = [shorten_name(name) for name, _ in objective.named_parameters()]
+    names_of: dict[int, list[str]] = {}
+    for name, parameter in objective.named_parameters(remove_duplicate=False):
+        names_of.setdefault(id(parameter), []).append(name)
+    names = [shorten_name(name) for several in names_of.values() for name in several]
     for key, patterns in (("trained", recipe.trained), ("frozen", recipe.frozen)):
         check_patterns(key, patterns, names)
     check_patterns("multipliers", [pattern for pattern, _ in recipe.rates.factors()], names)
     trained = []
     for name, parameter in objective.named_parameters():
-        parameter.requires_grad_(_is_trained(name, recipe))
+        parameter.requires_grad_(_is_trained(names_of[id(parameter)], recipe))
         if parameter.requires_grad:
             trained.append(name)
     if not trained:
@@ -75,13 +79,16 @@ def check_patterns(key: str, patterns: Iterable[str], names: Sequence[str]) -> N
             )
 
 
-def _is_trained(name: str, recipe: Recipe) -> bool:
-    short = shorten_name(name)
-    if short == name or fits(short, ADAPTERS):
+def _is_trained(names: Sequence[str], recipe: Recipe) -> bool:
+    """Return whether the parameter of some names is trained."""
+    short = [shorten_name(name) for name in names]
+    if short[0] == names[0] or fits(short[0], ADAPTERS):
         return True
-    if ".base_layer." in short:
+    if ".base_layer." in short[0]:
         return False
-    return fits(short, recipe.trained) and not fits(short, recipe.frozen)
+    return any(fits(one, recipe.trained) for one in short) and not any(
+        fits(one, recipe.frozen) for one in short
+    )
 
 
 def set_modes(objective: nn.Module) -> None:
