@@ -133,6 +133,8 @@ def measure(frames: int, weights: Path, mode: str) -> dict[str, Any]:
         image_transport="raw",
         image_reliability="reliable",
         watch_mode=mode,
+        # However slow the machine is: the next image comes when this one is answered.
+        max_frame_age_s=0.0,
     )
     node = MemoryTransport(bus, "vl2")
     server = PerceptionServer(pipeline, node, parameters)
