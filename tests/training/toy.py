@@ -81,7 +81,7 @@ def open_toy(recipe: Recipe, opening: Opening) -> ToyObjective:
 
 def open_slow_toy(recipe: Recipe, opening: Opening) -> ToyObjective:
     toy = open_toy(recipe, opening)
-    toy.delay_s = 0.05
+    toy.delay_s = 0.2
     return toy
 
 
