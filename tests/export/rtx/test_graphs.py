@@ -27,7 +27,9 @@ DECODERS = ("detection_backbone", "detection_decoder", "pose_backbone", "pose_de
     ],
 )
 def test_embedded_graphs_are_parsed(find_embedded, name, precision):
-    assert count_layers(find_embedded(name, precision)) > 200
+    # A backbone is convolutions alone.
+    least = 200 if name == "detection_backbone" else 300
+    assert count_layers(find_embedded(name, precision)) > least
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -68,7 +68,7 @@ def draw_scene(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class SmallSource:
-    """Eight scenes, told in the form of one group.
+    """Eight scenes, written in the form of one group.
 
     `kind` is a group's value, or `regions` for chat about regions, `prompts` for detection by
     regions, `context` for an example image before the image.
