@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from vl2_ros.model.decoders.attention.deformable_sampling import sample_by_grid, sample_levels
+from vl2_ros.model.decoders.attention.deformable_sampling import sample_by_grid, sample_by_matrix
 
 LEVELS = ((5, 7), (3, 4), (1, 2))
 
@@ -20,9 +20,20 @@ def make_inputs(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return values, points, weights
 
 
+def read_maps(
+    values: torch.Tensor,
+    points: torch.Tensor,
+    weights: torch.Tensor,
+    level_sizes: tuple[tuple[int, int], ...],
+) -> torch.Tensor:
+    grids = (2 * points - 1).permute(2, 0, 3, 1, 4)
+    by_level = weights.permute(2, 0, 3, 1)
+    return sample_by_grid(values.transpose(1, 2), grids, by_level, level_sizes).transpose(1, 2)
+
+
 def test_both_forms_give_the_same_samples_and_gradients() -> None:
     results = []
-    for form in (sample_levels, sample_by_grid):
+    for form in (sample_by_matrix, read_maps):
         inputs = [tensor.clone().requires_grad_() for tensor in make_inputs(1)]
         output = form(*inputs, LEVELS)
         (output * torch.linspace(-1, 1, output.numel()).view_as(output)).sum().backward()
@@ -35,11 +46,11 @@ def test_gradient_agrees_with_finite_differences() -> None:
     values, points, weights = (tensor[:1, :, :].double() for tensor in make_inputs(2))
     points = points.clamp(0.05, 0.95)
     inputs = tuple(t.clone().requires_grad_() for t in (values, points[:, :2], weights[:, :2]))
-    assert torch.autograd.gradcheck(lambda *args: sample_levels(*args, LEVELS), inputs)
+    assert torch.autograd.gradcheck(lambda *args: sample_by_matrix(*args, LEVELS), inputs)
 
 
 def test_a_point_on_a_pixel_centre_reads_that_pixel() -> None:
     values = torch.arange(12.0).view(1, 12, 1)
     points = torch.tensor([(2 + 0.5) / 4, (1 + 0.5) / 3]).view(1, 1, 1, 1, 2)
-    sampled = sample_levels(values, points, torch.ones(1, 1, 1, 1), ((3, 4),))
+    sampled = sample_by_matrix(values, points, torch.ones(1, 1, 1, 1), ((3, 4),))
     assert sampled.item() == 1 * 4 + 2

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers.models.grounding_dino.modeling_grounding_dino import (
-    GroundingDinoSinePositionEmbedding,
-    encode_sinusoidal_position_embedding,
-)
 
 from tests.model.detection.detection_golden import Group
 from tests.model.pose.pose_golden import assert_close
+from vl2_ros.model.decoders.attention.feature_levels import (
+    count_valid,
+    find_centres,
+    place_pixels,
+)
+from vl2_ros.model.decoders.attention.sine_positions import encode_boxes, encode_sines
 from vl2_ros.model.decoders.prediction_heads import inverse_sigmoid
 from vl2_ros.model.decoders.query_selection import make_proposals
 from vl2_ros.model.decoders.set_losses import PredictionSets, box_and_class_losses
@@ -35,21 +37,18 @@ def group(golden_dir: Path) -> Group:
 
 def test_image_positions_match(group: Group) -> None:
     config = PoseConfig.full_size()
-    sine = GroundingDinoSinePositionEmbedding(
-        SimpleNamespace(
-            d_model=config.d_model,
-            positional_embedding_temperature=config.positional_embedding_temperature,
-        )
-    )
     valid = ~group["img_sine.pad_mask"].bool()
-    assert_close(sine(valid, valid), group["img_sine.out"], TOLERANCE)
+    turns = place_pixels(valid) * (2 * math.pi)
+    sines = encode_sines(turns, config.d_model // 2, config.positional_embedding_temperature)
+    laid_out = sines.flatten(2).transpose(1, 2).unflatten(2, valid.shape[1:])
+    assert_close(laid_out, group["img_sine.out"], TOLERANCE)
 
 
 def test_box_and_class_positions_match(group: Group) -> None:
     width = PoseConfig.full_size().d_model
-    boxes = encode_sinusoidal_position_embedding(group["ref_sine.in"], width // 2)
+    boxes = encode_boxes(group["ref_sine.in"], width // 2)
     assert_close(boxes, group["ref_sine.out"], TOLERANCE)
-    classes = encode_sinusoidal_position_embedding(group["text_sine.in"][..., None].float(), width)
+    classes = encode_sines(group["text_sine.in"].float() * (2 * math.pi), width)
     assert_close(classes, group["text_sine.out"], TOLERANCE)
 
 
@@ -63,7 +62,11 @@ def test_inverse_sigmoid_is_cut_where_the_weights_want_it(group: Group) -> None:
 
 def test_proposals_match(group: Group) -> None:
     sizes = [(int(height), int(width)) for height, width in group["proposals.shapes"]]
-    ours = make_proposals(group["proposals.pad_mask"].bool(), sizes)
+    is_padding = group["proposals.pad_mask"].bool()
+    levels = is_padding.split([height * width for height, width in sizes], dim=1)
+    masks = [~level.unflatten(1, size) for level, size in zip(levels, sizes, strict=True)]
+    centres = [find_centres(mask.shape[1:], count_valid(mask)) for mask in masks]
+    ours = make_proposals(is_padding, torch.cat(centres, dim=1), sizes)
     kept = group["proposals.kept"].bool()
     assert torch.equal(ours.isfinite().all(-1), kept)
     assert_close(ours[kept], group["proposals.out_logit"][kept], TOLERANCE)

@@ -89,7 +89,7 @@ def test_query_selection_matches_and_indices_are_exact(run, eval_group: Group) -
     image, selected = run.scene.image, run.selected
     assert torch.equal(selected.token_index, eval_group["ck.topk_encoder"])
     assert_close(selected.boxes_cxcywh_norm, eval_group["ck.enc_selected_box"])
-    proposals = make_proposals(image.is_padding, image.level_sizes).sigmoid()
+    proposals = make_proposals(image.is_padding, image.centres, image.level_sizes).sigmoid()
     index = selected.token_index[..., None].expand(-1, -1, 4)
     assert_close(proposals.gather(1, index), eval_group["ck.enc_anchor_box"])
     index = selected.token_index[..., None].expand(-1, -1, run.tokens.shape[-1])

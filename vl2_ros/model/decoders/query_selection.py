@@ -68,46 +68,45 @@ class QuerySelection(nn.Module):
             class_mask: (B, N) bool, true = real.
             count: queries wanted; fewer come when the image has fewer tokens.
         """
-        proposals = make_proposals(image.is_padding, image.level_sizes)
+        proposals = make_proposals(image.is_padding, image.centres, image.level_sizes)
         # A dropped token is zeroed, not removed: it competes with the score of the norm's bias.
-        dropped = proposals.isinf().any(-1, keepdim=True)
-        features = self.norm(self.projection(encoded.masked_fill(dropped, 0.0)))
+        kept = proposals[..., :1].isfinite()
+        features = self.norm(self.projection(encoded * kept.to(encoded.dtype)))
         logits = self.class_logits(features, classes)
         scores = logits.masked_fill(~class_mask[:, None], float("-inf")).amax(-1)
         index = scores.topk(min(count, scores.shape[1]), dim=1).indices
-        chosen = index[..., None]
-        features = features.gather(1, chosen.expand(-1, -1, features.shape[-1]))
+        features = take_rows(features, index)
         return SelectedQueries(
             token_index=index,
-            class_logits=logits.gather(1, chosen.expand(-1, -1, logits.shape[-1])),
-            box_logits=self.box_head(features) + proposals.gather(1, chosen.expand(-1, -1, 4)),
+            class_logits=take_rows(logits, index),
+            box_logits=self.box_head(features) + take_rows(proposals, index),
         )
 
 
-def make_proposals(is_padding: Tensor, level_sizes: Sequence[tuple[int, int]]) -> Tensor:
+def take_rows(x: Tensor, index: Tensor) -> Tensor:
+    """Return (B, K, C): of each image the rows (B, K) of (B, S, C)."""
+    first = torch.arange(x.shape[0], device=x.device)[:, None] * x.shape[1]
+    return x.flatten(0, 1)[index + first]
+
+
+def make_proposals(
+    is_padding: Tensor, centres: Tensor, level_sizes: Sequence[tuple[int, int]]
+) -> Tensor:
     """Return the anchor of every token as logits of cxcywh, relative to the valid image.
 
     Args:
         is_padding: (B, S) bool.
+        centres: (B, S, 2) of the tokens, see `ImageTokens`.
         level_sizes: L pairs (H_l, W_l).
 
     Returns:
         (B, S, 4) float32; +inf where padded or too close to the border.
     """
-    anchors = []
-    start = 0
-    for level, (height, width) in enumerate(level_sizes):
-        padding = is_padding[:, start : start + height * width].unflatten(1, (height, width))
-        start += height * width
-        valid_rows = (~padding[:, :, 0]).sum(1)
-        valid_columns = (~padding[:, 0, :]).sum(1)
-        ys = torch.arange(height, device=is_padding.device, dtype=torch.float32) + 0.5
-        xs = torch.arange(width, device=is_padding.device, dtype=torch.float32) + 0.5
-        y = (ys / valid_rows[:, None])[:, :, None].expand(-1, -1, width)
-        x = (xs / valid_columns[:, None])[:, None, :].expand(-1, height, -1)
-        size = torch.full_like(x, _BASE_SIZE * 2.0**level)
-        anchors.append(torch.stack([x, y, size, size], dim=-1).flatten(1, 2))
-    boxes = torch.cat(anchors, dim=1)
+    sides = [
+        torch.full((height * width, 2), _BASE_SIZE * 2.0**level, device=centres.device)
+        for level, (height, width) in enumerate(level_sizes)
+    ]
+    boxes = torch.cat([centres, torch.cat(sides).expand(centres.shape[0], -1, -1)], dim=-1)
     is_valid = ((boxes > _MARGIN) & (boxes < 1 - _MARGIN)).all(-1) & ~is_padding
     safe = boxes.clamp(_MARGIN, 1 - _MARGIN)
     logits = torch.log(safe / (1 - safe))

@@ -6,7 +6,6 @@ Both perception decoders use them; the initialisation follows Deformable DETR.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +15,6 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
     GroundingDinoDecoder,
     GroundingDinoEncoder,
     GroundingDinoFusionLayer,
-    encode_sinusoidal_position_embedding,
 )
 
 from vl2_ros.model.decoders.attention.deformable_attention import (
@@ -24,7 +22,9 @@ from vl2_ros.model.decoders.attention.deformable_attention import (
     use_float_sampling,
 )
 from vl2_ros.model.decoders.attention.feature_levels import ImageTokens
-from vl2_ros.model.decoders.prediction_heads import CastingMLP
+from vl2_ros.model.decoders.attention.image_text_fusion import use_fusion_by_class
+from vl2_ros.model.decoders.attention.sine_positions import encode_boxes, encode_sines
+from vl2_ros.model.decoders.prediction_heads import CastingMLP, inverse_sigmoid
 from vl2_ros.model.decoders.query_groups import GroupAttention, QueryGroups
 
 _TRANSFORMER_FIELDS = (
@@ -93,32 +93,84 @@ def make_transformer_config(sizes: TransformerSizes) -> GroundingDinoConfig:
 
 
 class ImageTextEncoder(GroundingDinoEncoder):
-    """Transformers' encoder, also in an exported graph for images of any size."""
+    """Transformers' encoder with the geometry of `ImageTokens`."""
 
-    @staticmethod
-    def get_reference_points(
-        spatial_shapes_list: Sequence[tuple[int, int]], valid_ratios: Tensor, device: torch.device
-    ) -> Tensor:
-        """Return the centre of every token on every level.
+    def forward(
+        self,
+        image: ImageTokens,
+        text_features: Tensor,
+        text_attention_mask: Tensor,
+        text_position_embedding: Tensor,
+        text_self_attention_masks: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Run all layers.
 
         Args:
-            spatial_shapes_list: L pairs (H_l, W_l).
-            valid_ratios: (B, L, 2) valid share of columns and rows.
-            device: where the result goes.
+            image: the image tokens.
+            text_features: (B, N, D) classes.
+            text_attention_mask: (B, N) bool, true = padding.
+            text_position_embedding: (B, N, D).
+            text_self_attention_masks: (B, N, N) bool, true where a class does not see another.
 
         Returns:
-            (B, S, L, 2) x and y in 0..1 of the valid part.
+            Image tokens (B, S, D) and classes (B, N, D).
         """
-        centres = []
-        for level, (height, width) in enumerate(spatial_shapes_list):
-            # Not linspace(): that makes constants of height and width in an exported graph.
-            x = torch.arange(width, dtype=valid_ratios.dtype, device=device) + 0.5
-            y = torch.arange(height, dtype=valid_ratios.dtype, device=device) + 0.5
-            x = x / (valid_ratios[:, None, level, 0] * width)  # (B, W)
-            y = y / (valid_ratios[:, None, level, 1] * height)
-            grid = [x[:, None].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)]
-            centres.append(torch.stack(grid, dim=-1).flatten(1, 2))
-        return torch.cat(centres, dim=1)[:, :, None] * valid_ratios[:, None]
+        tokens, classes = image.tokens, text_features
+        references = image.centres[:, :, None] * image.valid_ratios[:, None]
+        for layer in self.layers:
+            (tokens, classes), _ = layer(
+                vision_features=tokens,
+                vision_position_embedding=image.positions.to(tokens.dtype),
+                spatial_shapes=None,
+                spatial_shapes_list=image.level_sizes,
+                level_start_index=None,
+                key_padding_mask=image.is_padding,
+                reference_points=references,
+                text_features=classes,
+                text_attention_mask=text_attention_mask,
+                text_position_embedding=text_position_embedding,
+                text_self_attention_masks=text_self_attention_masks,
+            )
+        return tokens, classes
+
+
+class QueryDecoder(GroundingDinoDecoder):
+    """Transformers' decoder with the geometry of `ImageTokens`; boxes are refined in each layer."""
+
+    def forward(
+        self,
+        states: Tensor,
+        boxes: Tensor,
+        *,
+        image: ImageTokens,
+        tokens: Tensor,
+        classes: Tensor,
+        class_mask: Tensor,
+        self_attention: Tensor | None = None,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Run all layers; arguments as of `run_decoder_layer`, for the first layer.
+
+        Returns:
+            Of each layer the normed states (B, Q, D), and the boxes (B, Q, 4) that entered it,
+            without gradient, and at last those that left the last one.
+        """
+        normed, entering = [], [boxes]
+        for index in range(len(self.layers)):
+            states = run_decoder_layer(
+                self,
+                index,
+                states,
+                entering[-1],
+                image=image,
+                tokens=tokens,
+                classes=classes,
+                class_mask=class_mask,
+                self_attention=self_attention,
+            )
+            normed.append(self.layer_norm(states))
+            refined = inverse_sigmoid(entering[-1]) + self.bbox_embed[index](states)
+            entering.append(refined.sigmoid().detach())
+        return normed, entering
 
 
 def build_encoder(sizes: TransformerSizes) -> ImageTextEncoder:
@@ -126,13 +178,14 @@ def build_encoder(sizes: TransformerSizes) -> ImageTextEncoder:
     config = make_transformer_config(sizes)
     encoder = ImageTextEncoder(config)
     use_float_sampling(encoder.layers, config, is_decoder=False)
+    use_fusion_by_class(encoder.layers, config)
     reset_transformer(encoder, sizes.fusion_init_scale)
     return encoder
 
 
 def build_decoder(
     sizes: TransformerSizes, box_head: nn.Module, *, grouped_from: int | None = None
-) -> GroundingDinoDecoder:
+) -> QueryDecoder:
     """Make the query decoder with fresh weights.
 
     Args:
@@ -141,7 +194,7 @@ def build_decoder(
         grouped_from: first layer whose self-attention takes `QueryGroups`; None for none.
     """
     config = make_transformer_config(sizes)
-    decoder = GroundingDinoDecoder(config)
+    decoder = QueryDecoder(config)
     use_float_sampling(decoder.layers, config, is_decoder=True)
     for layer in decoder.layers[grouped_from:] if grouped_from is not None else ():
         layer.self_attn = GroupAttention(config, config.decoder_attention_heads)
@@ -211,7 +264,7 @@ def run_decoder_layer(
     """
     ratios = image.valid_ratios
     on_levels = boxes[:, :, None] * torch.cat([ratios, ratios], dim=-1)[:, None]
-    position = encode_sinusoidal_position_embedding(on_levels[:, :, 0], states.shape[-1] // 2)
+    position = encode_boxes(on_levels[:, :, 0], states.shape[-1] // 2)
     blocked = torch.zeros_like(class_mask, dtype=classes.dtype)
     blocked = blocked.masked_fill(~class_mask, torch.finfo(classes.dtype).min)
     output = decoder.layers[index](
@@ -229,7 +282,7 @@ def run_decoder_layer(
 
 
 def encode_classes(
-    encoder: GroundingDinoEncoder, image: ImageTokens, classes: Tensor, class_mask: Tensor
+    encoder: ImageTextEncoder, image: ImageTokens, classes: Tensor, class_mask: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Let image tokens and class features exchange information.
 
@@ -246,16 +299,13 @@ def encode_classes(
     allowed = class_mask[:, :, None] & class_mask[:, None, :]
     allowed = allowed | torch.eye(count, dtype=torch.bool, device=class_mask.device)
     ids = torch.arange(count, device=class_mask.device) * class_mask
-    positions = encode_sinusoidal_position_embedding(ids[..., None].float(), classes.shape[-1])
-    output = encoder(
-        vision_features=image.tokens,
-        vision_attention_mask=image.is_padding,
-        vision_position_embedding=image.positions.to(image.tokens.dtype),
+    positions = encode_sines(ids.float() * (2 * math.pi), classes.shape[-1])
+    # Transformers wants true where attention is not allowed.
+    found: tuple[Tensor, Tensor] = encoder(
+        image,
         text_features=classes,
         text_attention_mask=~class_mask,
         text_position_embedding=positions.to(classes.dtype),
-        # Here transformers wants true where attention is not allowed.
         text_self_attention_masks=~allowed,
-        **image.geometry,
     )
-    return output.last_hidden_state_vision, output.last_hidden_state_text
+    return found

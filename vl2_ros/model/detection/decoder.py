@@ -151,18 +151,16 @@ class DetectionDecoder(SceneEncoder):
         batch, queries = references.shape[:2]
         content = self.query_embeddings.weight[:queries].expand(batch, -1, -1)
         content, references, blocked = prepend(denoising, content, references)
-        output = self.decoder(
-            inputs_embeds=content,
-            vision_encoder_hidden_states=scene.tokens,
-            vision_encoder_attention_mask=~scene.image.is_padding,
-            text_encoder_hidden_states=scene.classes,
-            text_encoder_attention_mask=~attended_classes(scene.class_mask),
-            reference_points=references,
-            self_attn_mask=blocked,
-            **scene.image.geometry,
+        normed, entering = self.decoder(
+            content,
+            references,
+            image=scene.image,
+            tokens=scene.tokens,
+            classes=scene.classes,
+            class_mask=attended_classes(scene.class_mask),
+            self_attention=blocked,
         )
-        refined = output.intermediate_reference_points[:, :-1]
-        return output.intermediate_hidden_states, torch.cat([references[:, None], refined], dim=1)
+        return torch.stack(normed, dim=1), torch.stack(entering[:-1], dim=1)
 
     def compute_losses(
         self,

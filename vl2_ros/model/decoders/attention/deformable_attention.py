@@ -15,7 +15,11 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 )
 
 from vl2_ros.model.decoders.attention.constants import make_constant
-from vl2_ros.model.decoders.attention.deformable_sampling import sample_levels
+from vl2_ros.model.decoders.attention.deformable_sampling import (
+    prefers_matrix,
+    sample_by_grid,
+    sample_by_matrix,
+)
 
 
 class DeformableAttention(GroundingDinoMultiscaleDeformableAttention):
@@ -57,44 +61,79 @@ class DeformableAttention(GroundingDinoMultiscaleDeformableAttention):
             query = query + position_embeddings.to(query.dtype)
         value = self.value_proj(encoder_hidden_states)
         if attention_mask is not None:
-            value = value.masked_fill(~attention_mask[..., None], 0.0)
+            value = value * attention_mask[..., None].to(value.dtype)
         shape = (*query.shape[:2], self.n_heads, self.n_levels, self.n_points)
         with torch.autocast(query.device.type, enabled=False):
             offsets = _float_linear(self.sampling_offsets, query).view(*shape, 2)
             weights = _float_linear(self.attention_weights, query)
             weights = weights.view(*shape[:3], -1).softmax(-1).view(shape)
-            points = self._locate(offsets, reference_points.float(), spatial_shapes_list)
-            sampled = self._read(value.float(), points, weights, spatial_shapes_list)
+            references = reference_points.float()
+            read = self._read_matrix if prefers_matrix(value) else self._read_maps
+            sampled = read(value.float(), offsets, references, weights, spatial_shapes_list)
         return self.output_proj(sampled.to(value.dtype)), weights
 
-    def _read(
+    def _read_matrix(
         self,
         value: Tensor,
-        points: Tensor,
+        offsets: Tensor,
+        references: Tensor,
         weights: Tensor,
         level_sizes: Sequence[tuple[int, int]],
     ) -> Tensor:
-        """Return (B, Q, D) from values (B, S, D), each head from its own channels."""
+        """Return (B, Q, D) from values (B, S, D), each head from its own channels.
+
+        Args:
+            value: values.
+            offsets: (B, Q, heads, L, points, 2) from the references.
+            references: (B, Q, L, 2) or (B, Q, L, 4).
+            weights: (B, Q, heads, L, points).
+            level_sizes: L pairs (H_l, W_l).
+        """
         batch = value.shape[0]
+        centres, reach = self._find_reach(references, level_sizes)
+        points = centres[:, :, None, :, None] + offsets * reach[:, :, None, :, None]
         heads = value.unflatten(2, (self.n_heads, -1)).transpose(1, 2).flatten(0, 1)
         points = points.transpose(1, 2).flatten(0, 1)
         weights = weights.transpose(1, 2).flatten(0, 1)
-        sampled = sample_levels(heads, points, weights, level_sizes)
+        sampled = sample_by_matrix(heads, points, weights, level_sizes)
         return sampled.unflatten(0, (batch, self.n_heads)).transpose(1, 2).flatten(2)
 
-    def _locate(
-        self, offsets: Tensor, references: Tensor, level_sizes: Sequence[tuple[int, int]]
+    def _read_maps(
+        self,
+        value: Tensor,
+        offsets: Tensor,
+        references: Tensor,
+        weights: Tensor,
+        level_sizes: Sequence[tuple[int, int]],
     ) -> Tensor:
-        """Return sampling points (B, Q, heads, L, points, 2) in 0..1."""
-        centres = references[:, :, None, :, None, :2]
-        if references.shape[-1] == 2:
-            sizes = make_constant(
-                tuple((width, height) for height, width in level_sizes),
-                device=offsets.device,
-                dtype=offsets.dtype,
-            )
-            return centres + offsets / sizes[None, None, None, :, None, :]
-        return centres + offsets / self.n_points * references[:, :, None, :, None, 2:] * 0.5
+        """Do as `_read_matrix`, with the queries innermost.
+
+        Then one number is added to, or multiplied by, many that lie side by side.
+        """
+        batch, tokens, width = value.shape
+        centres, reach = self._find_reach(references, level_sizes)
+        # Where a map ends is -1 and 1 for the sampler.
+        centres, reach = 2 * centres - 1, 2 * reach
+        centres, reach = (x.permute(2, 0, 1, 3)[:, :, None, None] for x in (centres, reach))
+        grids = centres + offsets.permute(3, 0, 2, 4, 1, 5) * reach  # (L, B, heads, points, Q, 2)
+        weights = weights.permute(3, 0, 2, 4, 1)
+        maps = value.transpose(1, 2).reshape(-1, width // self.n_heads, tokens)
+        sampled = sample_by_grid(maps, grids.flatten(1, 2), weights.flatten(1, 2), level_sizes)
+        return sampled.reshape(batch, width, -1).transpose(1, 2)
+
+    def _find_reach(
+        self, references: Tensor, level_sizes: Sequence[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
+        """Return centres and what an offset of 1 is, both (B, Q, L, 2) in shares of the maps."""
+        centres = references[..., :2]
+        if references.shape[-1] == 4:
+            return centres, references[..., 2:] * (0.5 / self.n_points)
+        sizes = make_constant(
+            tuple((width, height) for height, width in level_sizes),
+            device=references.device,
+            dtype=references.dtype,
+        )
+        return centres, (1 / sizes).expand_as(centres)
 
 
 def _float_linear(layer: nn.Linear, x: Tensor) -> Tensor:

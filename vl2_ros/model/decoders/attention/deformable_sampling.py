@@ -17,7 +17,13 @@ from torch.autograd.function import once_differentiable
 _MATRIX_TOKENS = 512
 
 
-def sample_levels(
+def prefers_matrix(values: Tensor) -> bool:
+    """Return whether the matrix form is the faster one for values (B, S, C)."""
+    is_small = values.shape[1] <= _MATRIX_TOKENS and values.device.type == "cpu"
+    return is_small and not torch.compiler.is_exporting()
+
+
+def sample_by_matrix(
     values: Tensor, points: Tensor, weights: Tensor, level_sizes: Sequence[tuple[int, int]]
 ) -> Tensor:
     """Return the weighted sum of samples for every query; outside a map everything is 0.
@@ -31,28 +37,36 @@ def sample_levels(
     Returns:
         (R, Q, C).
     """
-    is_small = values.shape[1] <= _MATRIX_TOKENS and values.device.type == "cpu"
-    if is_small and not torch.compiler.is_exporting():
-        return _MatrixSampling.apply(values, points, weights, tuple(level_sizes))
-    return sample_by_grid(values, points, weights, level_sizes)
+    sampled: Tensor = _MatrixSampling.apply(values, points, weights, tuple(level_sizes))
+    return sampled
 
 
 def sample_by_grid(
-    values: Tensor, points: Tensor, weights: Tensor, level_sizes: Sequence[tuple[int, int]]
+    values: Tensor, grids: Tensor, weights: Tensor, level_sizes: Sequence[tuple[int, int]]
 ) -> Tensor:
-    """Do as `sample_levels` with one `grid_sample` per level."""
-    maps = values.transpose(1, 2)
-    grids = 2 * points - 1
+    """Do as `sample_by_matrix` with one `grid_sample` per level, channels before positions.
+
+    Args:
+        values: (R, C, S) float32.
+        grids: (L, R, P, Q, 2) x, y in -1..1 of each level's map.
+        weights: (L, R, P, Q).
+        level_sizes: L pairs (H_l, W_l).
+
+    Returns:
+        (R, C, Q).
+    """
     start = 0
     total: Any = 0.0
-    for level, (height, width) in enumerate(level_sizes):
-        level_map = maps[..., start : start + height * width].unflatten(2, (height, width))
+    for grid, shares, (height, width) in zip(
+        grids.unbind(), weights[:, :, None].unbind(), level_sizes, strict=True
+    ):
+        level_map = values[..., start : start + height * width].unflatten(2, (height, width))
         start += height * width
         samples = nn.functional.grid_sample(
-            level_map, grids[:, :, level], mode="bilinear", align_corners=False
-        )  # (R, C, Q, P)
-        total = total + (samples * weights[:, None, :, level]).sum(-1)
-    return total.transpose(1, 2)
+            level_map, grid, mode="bilinear", align_corners=False
+        )  # (R, C, P, Q)
+        total = total + (samples * shares).sum(2)
+    return total
 
 
 class _MatrixSampling(torch.autograd.Function):

@@ -6,17 +6,18 @@ Positions, ratios and reference geometry are float32.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
-from transformers.models.grounding_dino.modeling_grounding_dino import (
-    GroundingDinoSinePositionEmbedding,
-)
 
 from vl2_ros.model.decoders.attention.constants import make_constant
+from vl2_ros.model.decoders.attention.sine_positions import encode_sines
+
+#: Keeps what has no valid pixel from being divided by 0; released weights depend on it.
+_POSITION_EPS = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +28,7 @@ class ImageTokens:
         tokens: (B, S, D).
         positions: (B, S, D) sine position plus level embedding, float32.
         is_padding: (B, S) bool.
+        centres: (B, S, 2) x and y of each token in shares of its level's valid part, float32.
         valid_ratios: (B, L, 2) share of valid columns and rows of each level, float32.
         level_sizes: L pairs (H_l, W_l).
     """
@@ -34,6 +36,7 @@ class ImageTokens:
     tokens: Tensor
     positions: Tensor
     is_padding: Tensor
+    centres: Tensor
     valid_ratios: Tensor
     level_sizes: tuple[tuple[int, int], ...]
 
@@ -42,21 +45,6 @@ class ImageTokens:
         """Index of the first token of each level."""
         counts = [height * width for height, width in self.level_sizes]
         return [0, *itertools.accumulate(counts)][:-1]
-
-    @property
-    def geometry(self) -> dict[str, object]:
-        """Arguments that transformers' deformable encoder and decoder share."""
-        device = self.tokens.device
-        return {
-            "spatial_shapes": make_constant(
-                tuple(self.level_sizes), device=device, dtype=torch.int64
-            ),
-            "spatial_shapes_list": list(self.level_sizes),
-            "level_start_index": make_constant(
-                tuple(self.level_starts), device=device, dtype=torch.int64
-            ),
-            "valid_ratios": self.valid_ratios,
-        }
 
     def level_map(self, tokens: Tensor, level: int) -> Tensor:
         """Lay (B, S, D) tokens of one level out as a map (B, D, H_l, W_l)."""
@@ -103,9 +91,7 @@ class FeatureLevels(nn.Module):
         for projection in self.projections:
             nn.init.xavier_uniform_(projection[0].weight)
             nn.init.zeros_(projection[0].bias)
-        self._position = GroundingDinoSinePositionEmbedding(
-            SimpleNamespace(d_model=width, positional_embedding_temperature=temperature)
-        )
+        self._temperature = temperature
 
     def forward(self, levels: Sequence[Tensor], pixel_mask: Tensor) -> ImageTokens:
         """Build the token sequence.
@@ -114,17 +100,28 @@ class FeatureLevels(nn.Module):
             levels: L maps (B, D, H_l, W_l) from `project`.
             pixel_mask: (B, H, W) bool, true = valid pixel.
         """
-        masks = [resize_mask(pixel_mask, level.shape[-2:]) for level in levels]
-        positions = [
-            self._position(mask, mask).flatten(2).transpose(1, 2) + self.level_embed[index].float()
-            for index, mask in enumerate(masks)
+        sizes = tuple((level.shape[-2], level.shape[-1]) for level in levels)
+        masks = [resize_mask(pixel_mask, size) for size in sizes]
+        counts = [count_valid(mask) for mask in masks]
+        angles = torch.cat([place_pixels(mask) for mask in masks], dim=1) * (2 * math.pi)
+        sines = encode_sines(angles, self.level_embed.shape[1] // 2, self._temperature)
+        embeds = [
+            embed.float().expand(height * width, -1)
+            for embed, (height, width) in zip(self.level_embed.unbind(), sizes, strict=True)
         ]
         return ImageTokens(
-            tokens=torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1),
-            positions=torch.cat(positions, dim=1),
+            tokens=torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2),
+            positions=sines.flatten(2) + torch.cat(embeds),
             is_padding=~torch.cat([mask.flatten(1) for mask in masks], dim=1),
-            valid_ratios=torch.stack([valid_ratio(mask) for mask in masks], dim=1),
-            level_sizes=tuple((level.shape[-2], level.shape[-1]) for level in levels),
+            centres=torch.cat(
+                [find_centres(size, count) for size, count in zip(sizes, counts, strict=True)],
+                dim=1,
+            ),
+            valid_ratios=torch.stack(
+                [count / _as_xy(size, count) for size, count in zip(sizes, counts, strict=True)],
+                dim=1,
+            ),
+            level_sizes=sizes,
         )
 
     def project(self, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -144,8 +141,38 @@ def resize_mask(pixel_mask: Tensor, size: Sequence[int]) -> Tensor:
     return resized[0].to(torch.bool)
 
 
-def valid_ratio(mask: Tensor) -> Tensor:
-    """Return (B, 2): share of valid columns in the first row, of valid rows in the first column."""
-    valid_rows = mask[:, :, 0].float().mean(1)
-    valid_columns = mask[:, 0, :].float().mean(1)
-    return torch.stack([valid_columns, valid_rows], dim=-1)
+def count_valid(mask: Tensor) -> Tensor:
+    """Return (B, 2) float32: valid columns in the first row of a mask (B, H, W), and valid rows."""
+    return torch.stack([mask[:, 0].sum(1), mask[:, :, 0].sum(1)], dim=-1).float()
+
+
+def find_centres(size: Sequence[int], count: Tensor) -> Tensor:
+    """Return the centre of every pixel of a map in shares of its valid part.
+
+    Args:
+        size: (H, W).
+        count: (B, 2) valid columns and rows, from `count_valid`.
+
+    Returns:
+        (B, H * W, 2) x, y.
+    """
+    height, width = size
+    # Not linspace(): that makes constants of height and width in an exported graph.
+    x = torch.arange(width, dtype=count.dtype, device=count.device) + 0.5
+    y = torch.arange(height, dtype=count.dtype, device=count.device) + 0.5
+    grid = torch.stack([x.expand(height, -1), y[:, None].expand(-1, width)], dim=-1)
+    return grid.flatten(0, 1) / count[:, None]
+
+
+def _as_xy(size: Sequence[int], like: Tensor) -> Tensor:
+    height, width = size
+    return make_constant((width, height), device=like.device, dtype=like.dtype)
+
+
+def place_pixels(mask: Tensor) -> Tensor:
+    """Return (B, H * W, 2): share of the valid pixels above, and to the left, of each pixel."""
+    y = mask.cumsum(1, dtype=torch.float32)
+    x = mask.cumsum(2, dtype=torch.float32)
+    y = y / (y[:, -1:] + _POSITION_EPS)
+    x = x / (x[:, :, -1:] + _POSITION_EPS)
+    return torch.stack([y, x], dim=-1).flatten(1, 2)
