@@ -178,7 +178,8 @@ class BackboneGraph(nn.Module):
         """
         super().__init__()
         decoder = _find_decoder(model, part)
-        self.backbone, self.levels = decoder.backbone, decoder.levels
+        for name, module in decoder.image_parts.items():
+            self.add_module(name, module)
         self._encode = decoder.encode_image
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:

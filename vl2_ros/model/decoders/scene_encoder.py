@@ -78,7 +78,7 @@ class EncodedScene:
         raw_classes: (B, N, D) class features before it.
         classes: (B, N, D) class features after it.
         class_mask: (B, N) bool, the real classes, N at least 1.
-        laterals: backbone maps of the lateral stages.
+        laterals: projected backbone maps of the lateral stages.
     """
 
     image: ImageTokens
@@ -90,7 +90,13 @@ class EncodedScene:
 
 
 class SceneEncoder(nn.Module):
-    """Backbone, feature levels, class projection and image-text encoder."""
+    """Backbone, feature levels, class projection and image-text encoder.
+
+    Attributes:
+        lateral_width: channels of the projected maps of lateral stages; 0 without such stages.
+    """
+
+    lateral_width = 0
 
     def __init__(self, config: SceneSizes) -> None:
         """Make the parts with fresh weights."""
@@ -116,8 +122,8 @@ class SceneEncoder(nn.Module):
             pixels: (B, 3, H, W) normalised images, padded on the right and the bottom with 0.
 
         Returns:
-            `map_count` maps: token levels (B, D, H_l, W_l), fine to coarse, then the backbone's
-            maps of the lateral stages, coarse to fine.
+            `map_count` maps: token levels (B, D, H_l, W_l), fine to coarse, then the projected maps
+            of the lateral stages, coarse to fine.
         """
         pixels = pixels.to(self.levels.level_embed.dtype)
         if self.config.backbone_config["model_type"] == "resnet":
@@ -126,18 +132,27 @@ class SceneEncoder(nn.Module):
         found = self.backbone(pixels).feature_maps
         maps = dict(zip(self.config.out_stages, found, strict=True))
         levels = self.levels.project([maps[stage] for stage in self.config.feature_stages])
-        return (*levels, *(maps[stage] for stage in self.config.lateral_stages))
+        laterals = [maps[stage] for stage in self.config.lateral_stages]
+        return (*levels, *self._project_laterals(laterals))
+
+    @property
+    def image_parts(self) -> dict[str, nn.Module]:
+        """The modules that `encode_image` uses, by a name for each."""
+        return {"backbone": self.backbone, "levels": self.levels}
+
+    def _project_laterals(self, laterals: list[Tensor]) -> list[Tensor]:
+        """Project the maps of the lateral stages; a decoder that has any does it."""
+        return laterals
 
     def list_map_shapes(self, image_hw: tuple[int, int]) -> list[tuple[int, int, int]]:
         """Return channels, height and width of each map that `encode_image` makes of an image."""
         config = self.config
-        channels = dict(zip(config.out_stages, self.backbone.channels, strict=True))
         strides = [find_stride(config.backbone_config, one) for one in config.feature_stages]
         while len(strides) < config.num_feature_levels:
             strides.append(2 * strides[-1])
         maps = [(config.d_model, stride) for stride in strides]
         for stage in config.lateral_stages:
-            maps.append((channels[stage], find_stride(config.backbone_config, stage)))
+            maps.append((self.lateral_width, find_stride(config.backbone_config, stage)))
         height, width = image_hw
         return [(count, -(-height // step), -(-width // step)) for count, step in maps]
 

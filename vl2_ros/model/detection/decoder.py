@@ -52,6 +52,7 @@ class DetectionDecoder(SceneEncoder):
             mask_dim=config.mask_dim,
             norm_groups=config.norm_groups,
         )
+        self.lateral_width = config.mask_width
         self.query_selection = QuerySelection(width, scaled=scaled)
         self.query_embeddings = nn.Embedding(config.num_queries, width)
         self.box_head = FloatMLP(width, width, 4, 3)
@@ -104,6 +105,14 @@ class DetectionDecoder(SceneEncoder):
             mask_queries=self.mask_head(states[:, -1]),
             mask_features=scene.mask_features.float(),
         )
+
+    @property
+    def image_parts(self) -> dict[str, nn.Module]:
+        """Those of every scene encoder, and the projections of lateral maps."""
+        return {**super().image_parts, "laterals": self.mask_branch.lateral_convs}
+
+    def _project_laterals(self, laterals: list[Tensor]) -> list[Tensor]:
+        return self.mask_branch.project(laterals)
 
     def encode(
         self,

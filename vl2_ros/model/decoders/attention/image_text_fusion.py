@@ -94,5 +94,7 @@ def use_fusion_by_class(layers: nn.ModuleList, config: Any) -> None:
         layers: transformers' Grounding DINO encoder layers.
         config: their `GroundingDinoConfig`.
     """
-    for layer in layers:
-        layer.fusion_layer = ImageTextFusion(config)
+    # They are initialised later: what a seed gives then shall not depend on these.
+    with torch.random.fork_rng(devices=()):
+        for layer in layers:
+            layer.fusion_layer = ImageTextFusion(config)

@@ -49,15 +49,17 @@ class MaskBranch(nn.Module):
                 if part.bias is not None:
                     nn.init.zeros_(part.bias)
 
+    def project(self, laterals: Sequence[Tensor]) -> list[Tensor]:
+        """Return maps (B, W, h, w) of the lateral backbone maps; W is the width inside."""
+        pairs = zip(laterals, self.lateral_convs, strict=True)
+        return [convolve(lateral) for lateral, convolve in pairs]
+
     def forward(self, encoded: Tensor, laterals: Sequence[Tensor]) -> Tensor:
-        """Return (B, M, h, w) of the encoded level (B, D, h', w') and the lateral maps."""
+        """Return (B, M, h, w) of the encoded level (B, D, h', w') and what `project` returned."""
         x = encoded if self.entry is None else self.entry(encoded)
-        for lateral, convolve, smooth in zip(
-            laterals, self.lateral_convs, self.output_convs, strict=True
-        ):
-            y = convolve(lateral)
+        for lateral, smooth in zip(laterals, self.output_convs, strict=True):
             upsampled = nn.functional.interpolate(
-                x.float(), size=y.shape[-2:], mode="bilinear", align_corners=False
+                x.float(), size=lateral.shape[-2:], mode="bilinear", align_corners=False
             )
-            x = torch.relu(smooth(y + upsampled.to(y.dtype)))
+            x = torch.relu(smooth(lateral + upsampled.to(lateral.dtype)))
         return self.features(x)
