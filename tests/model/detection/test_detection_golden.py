@@ -176,9 +176,7 @@ def test_small_image_in_a_large_canvas_matches(
         scene = decoder.encode(*inputs)
         selected = decoder.select(scene)
         output = decoder(*inputs)
-    proposals = make_proposals(
-        scene.image.is_padding, scene.image.centres, scene.image.level_sizes
-    )
+    proposals = make_proposals(scene.image.is_padding, scene.image.centres, scene.image.level_sizes)
     assert_close(proposals, group["two_stage.proposals"])
     golden = group["two_stage.topk_indices"]
     is_valid = proposals.isfinite().all(-1)
