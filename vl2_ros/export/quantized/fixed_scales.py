@@ -26,6 +26,7 @@ import onnx_ir
 
 from vl2_ros.errors import EngineError
 from vl2_ros.export.quantized.calls import Spread, measure_spreads
+from vl2_ros.export.quantized.resized_maps import multiply_resizes
 from vl2_ros.export.quantized.rounding import round_columns
 
 _LEVELS, _MIDDLE_LEVELS = 255, 127
@@ -65,6 +66,7 @@ def quantise_fixed(source: Path, out: Path, calls: Sequence[Mapping[str, np.ndar
             "int8; give the graph the precision float32"
         )
     rewriter = _Rewriter(model, measure_spreads(source, found.list_measured(), calls))
+    multiply_resizes(model)
     for node in found.maps:
         rewriter.rewrite_map(node, found)
     for node in found.products:
@@ -242,6 +244,10 @@ class _Rewriter:
         if result.is_graph_output():
             result.name, wide.outputs[0].name = f"{result.name}.cut", result.name
         result.replace_all_uses_with(wide.outputs[0], replace_graph_outputs=True)
+        for use in tuple(wide.outputs[0].uses()):
+            # Whoever asks for the shape alone would have all bytes widened for it.
+            if use.node.op_type == "Shape":
+                use.node.replace_input_with(use.idx, narrow.outputs[0])
         self._graph.insert_after(node, [narrow, wide])
         # The uses of the output itself were replaced as well, where nothing is cut off.
         narrow.replace_input_with(0, output)
