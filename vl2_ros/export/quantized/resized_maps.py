@@ -58,9 +58,7 @@ class _Resize:
         self._graph.remove(self._node, safe=True)
         output.name, result.name = f"{self._name}.replaced", self._name
 
-    def _find_shares(
-        self, before: onnx_ir.Value, after: onnx_ir.Value, axis: int
-    ) -> onnx_ir.Value:
+    def _find_shares(self, before: onnx_ir.Value, after: onnx_ir.Value, axis: int) -> onnx_ir.Value:
         """Return (after, before) float32: which share of each pixel a new one has.
 
         A share falls from 1 to 0 over one pixel; what lies outside counts as the pixel at the edge.
