@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from tests.runtime.onnxruntime_backend.onnx_files import read_one, write_mapper
 from vl2_ros.errors import ConfigError, EngineError
@@ -18,6 +18,7 @@ from vl2_ros.runtime.onnxruntime_backend.engine import (
     OnnxEngine,
     OnnxOptions,
     choose_providers,
+    optimise_graph,
 )
 
 STATES = np.arange(24, dtype=np.float32).reshape(1, 3, 8)
@@ -143,6 +144,24 @@ def test_threads_may_be_chosen(tmp_path):
     assert one.run({"super_link": STATES})["prompt_embeds"].shape == (1, 77, 8)
     with pytest.raises(ConfigError, match="threads must be 0"):
         OnnxOptions(threads=-1)
+
+
+def test_a_sum_and_its_norm_stay_two_nodes_on_the_cpu(tmp_path):
+    floats = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", [1, 3, 8]), ("y", [1, 3, 8]), ("scale", [8]), ("bias", [8]))
+    ]
+    nodes = [
+        helper.make_node("Add", ["x", "y"], ["sum"]),
+        helper.make_node("LayerNormalization", ["sum", "scale", "bias"], ["z"]),
+    ]
+    output = helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 3, 8])
+    graph = helper.make_graph(nodes, "main", floats, [output])
+    opsets = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "a.onnx")
+    optimise_graph(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    kinds = [node.op_type for node in onnx.load(tmp_path / "b.onnx").graph.node]
+    assert kinds == ["Add", "LayerNormalization"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux lists them")
