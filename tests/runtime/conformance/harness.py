@@ -49,7 +49,7 @@ SIZES: Mapping[str, int] = {
     **{"heads": 4, "head_width": 64},
 }
 #: Channels and stride of each map of the detection decoder's images.
-MAPS = ((128, 16), (128, 32), (96, 8), (48, 4))
+MAPS = ((128, 16), (128, 32), (48, 8), (48, 4))
 #: What an engine of each graph takes and gives.
 SPECS: Mapping[str, GraphSpec] = {name: with_layers(GRAPHS[name], 4) for name in NAMES}
 

@@ -95,7 +95,9 @@ class _Resize:
         self._graph.register_initializer(value)
         return value
 
-    def _add(self, operator: str, *inputs: onnx_ir.Value, **attributes: object) -> onnx_ir.Value:
+    def _add(
+        self, operator: str, *inputs: onnx_ir.Value, **attributes: int | tuple[int, ...]
+    ) -> onnx_ir.Value:
         """Put a node in front of the one that is replaced and return its output."""
         self._steps += 1
         name = f"{self._name}.{operator.lower()}{self._steps}"

@@ -14,6 +14,7 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
     GroundingDinoMultiscaleDeformableAttention,
 )
 
+from vl2_ros.model.decoders.attention.bare_linear import lay_bare
 from vl2_ros.model.decoders.attention.constants import make_constant
 from vl2_ros.model.decoders.attention.deformable_sampling import (
     prefers_matrix,
@@ -24,6 +25,17 @@ from vl2_ros.model.decoders.attention.deformable_sampling import (
 
 class DeformableAttention(GroundingDinoMultiscaleDeformableAttention):
     """Each query reads a few learned points of every level (Deformable DETR, arXiv 2010.04159)."""
+
+    def __init__(self, config: Any, num_heads: int, n_points: int) -> None:
+        """Make fresh weights.
+
+        Args:
+            config: a `GroundingDinoConfig`.
+            num_heads: heads.
+            n_points: points that a head reads of each level.
+        """
+        super().__init__(config, num_heads, n_points)
+        lay_bare(self, "sampling_offsets", "attention_weights")
 
     def forward(
         self,

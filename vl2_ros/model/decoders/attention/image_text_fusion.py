@@ -13,11 +13,22 @@ import torch
 from torch import Tensor, nn
 from transformers.models.grounding_dino.modeling_grounding_dino import GroundingDinoFusionLayer
 
+from vl2_ros.model.decoders.attention.bare_linear import lay_bare
+
 _Sides = tuple[tuple[Tensor, None], tuple[Tensor, None]]
 
 
 class ImageTextFusion(GroundingDinoFusionLayer):
     """Image tokens read classes and classes read image tokens (GLIP, arXiv 2112.03857)."""
+
+    def __init__(self, config: Any) -> None:
+        """Make fresh weights.
+
+        Args:
+            config: a `GroundingDinoConfig`.
+        """
+        super().__init__(config)
+        lay_bare(self.attn, "vision_proj", "values_vision_proj", "out_vision_proj")
 
     def forward(
         self,
