@@ -162,13 +162,24 @@ def count_calls(frame: Frame, weights: str) -> dict[str, Any]:
     return found
 
 
-#: Answers one sentence about each frame that it reads, and writes what it took.
+#: Answers one sentence about each frame that it reads, and writes what it took. Earlier commits
+#: have no options of loading, and leave the number of threads to ONNX Runtime.
 _OTHER = """
-import sys, time, numpy as np
-from vl2_ros.load_options import LoadOptions
+import inspect, sys, time, numpy as np, onnxruntime
+Options = onnxruntime.SessionOptions
+class OneThread(Options):
+    intra_op_num_threads = 1
+    def __init__(self):
+        super().__init__()
+        Options.intra_op_num_threads.__set__(self, 1)
+onnxruntime.SessionOptions = OneThread
 from vl2_ros.loading import load_pipeline
 from vl2_ros.structures import Command, Frame
-pipeline = load_pipeline(LoadOptions(sys.argv[1], "cpu"))
+if "options" in inspect.signature(load_pipeline).parameters:
+    from vl2_ros.load_options import LoadOptions
+    pipeline = load_pipeline(LoadOptions(sys.argv[1], "cpu", threads=1))
+else:
+    pipeline = load_pipeline(sys.argv[1] or None, device="cpu")
 frames, texts = np.load(sys.argv[2]), sys.argv[3:]
 for line in sys.stdin:
     text, index = map(int, line.split())
