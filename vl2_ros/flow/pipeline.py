@@ -16,6 +16,7 @@ from vl2_ros.flow.frame_memory import FrameMemory
 from vl2_ros.flow.generated_images import IMAGE_BRANCHES, make_images
 from vl2_ros.flow.prompt_features import (
     PromptFeatures,
+    PromptInputs,
     check_regions,
     encode_draft,
     encode_features,
@@ -227,7 +228,7 @@ class Pipeline:
             )
         else:
             spoken = self._speaker.read(prompt, inputs.ids, features, shared)
-        return replace(spoken, in_domain=self._find_domain(frame, features))
+        return replace(spoken, in_domain=self._find_domain(frame, inputs, features, seen))
 
     def _write_text(
         self, command: Command, spoken: SpokenAnswer, branches: Sequence[Branch]
@@ -238,15 +239,25 @@ class Pipeline:
             return NOT_SURE
         return write_sentence(spoken.parsed, branches, command.text, spoken.single)
 
-    def _find_domain(self, frame: Frame | None, features: PromptFeatures) -> bool | None:
+    def _find_domain(
+        self,
+        frame: Frame | None,
+        inputs: PromptInputs,
+        features: PromptFeatures,
+        seen: FrameMemory,
+    ) -> bool | None:
         """Return whether the frame is like those of training; see `Result.in_domain`."""
-        domain = self._limits.domain
-        if frame is None or domain is None or features.image_tokens is None:
+        domain, encoded = self._limits.domain, features.image_tokens
+        if frame is None or domain is None or encoded is None:
             return None
-        tokens = to_numpy(features.image_tokens)
-        # The frame is the last image, and the last tile of an image shows all of it.
-        tokens = tokens.reshape(-1, tokens.shape[-1])[-self.processing.vision_tokens :]
-        return domain.contains(tokens)
+
+        def judge() -> bool:
+            tokens = to_numpy(encoded)
+            # The frame is the last image, and the last tile of an image shows all of it.
+            tokens = tokens.reshape(-1, tokens.shape[-1])[-self.processing.vision_tokens :]
+            return domain.contains(tokens)
+
+        return seen.get(frame, ("in_domain", inputs.is_squashed), judge)
 
     def _decode(
         self,

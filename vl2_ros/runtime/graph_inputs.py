@@ -5,7 +5,8 @@ Reads names, dtypes and shapes only, so arrays of any library work.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from functools import cache
 
 from vl2_ros.errors import EngineError
 from vl2_ros.geometry import CanvasRange
@@ -62,8 +63,14 @@ def check_graph_inputs(
         )
     known = {axis: (size, "this engine") for axis, size in (sizes or {}).items()}
     for tensor in spec.inputs:
-        _check_dtype(spec.name, tensor, str(inputs[tensor.name].dtype).removeprefix("torch."))
+        _check_dtype(spec.name, tensor, _name_dtype(inputs[tensor.name].dtype))
         _check_shape(spec.name, tensor, tuple(inputs[tensor.name].shape), known)
+
+
+@cache
+def _name_dtype(dtype: Hashable) -> str:
+    """Return the name of a dtype of any library; numpy makes it anew each time."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _check_dtype(graph: str, tensor: TensorSpec, dtype: str) -> None:
@@ -78,9 +85,8 @@ def _check_shape(
     graph: str, tensor: TensorSpec, shape: tuple[int, ...], known: dict[str, tuple[int, str]]
 ) -> None:
     """Check one shape; sizes of new axes, and their source, are added to `known`."""
-    axes = ", ".join(str(axis) for axis in tensor.axes)
     if len(shape) != len(tensor.axes):
-        raise EngineError(f"{graph} takes {tensor.name} of shape ({axes}), got {shape}")
+        raise EngineError(f"{graph} takes {_describe(tensor)}, got {shape}")
     for axis, size in zip(tensor.axes, shape, strict=True):
         wanted, where = (
             (axis, "the graph")
@@ -89,6 +95,10 @@ def _check_shape(
         )
         if size != wanted:
             raise EngineError(
-                f"{graph} takes {tensor.name} of shape ({axes}), where {where} has {wanted} for "
-                f"{axis}; got {shape}"
+                f"{graph} takes {_describe(tensor)}, where {where} has {wanted} for {axis}; got "
+                f"{shape}"
             )
+
+
+def _describe(tensor: TensorSpec) -> str:
+    return f"{tensor.name} of shape ({', '.join(map(str, tensor.axes))})"

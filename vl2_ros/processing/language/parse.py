@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from vl2_ros.errors import InputError
 from vl2_ros.processing.language.generation_sentence import (
@@ -117,6 +118,7 @@ _NO_NAME = re.compile(
     re.IGNORECASE,
 )
 _MOST_WORDS = 6
+_KEPT_SENTENCES = 64
 #: What follows a description and belongs to another sentence.
 _SECOND_REQUEST = re.compile(
     r"[,;.!?].*\b(?:find|detect|locate|segment|mask|outline|show|point|count|tell|you|i)\b",
@@ -132,8 +134,9 @@ _POINTING = re.compile(
 )
 
 
+@lru_cache(maxsize=_KEPT_SENTENCES)
 def understand(sentence: str) -> Asked:
-    """Parse the task of a sentence.
+    """Parse the task of a sentence; that of a watch, which comes with every frame, is kept.
 
     Args:
         sentence: the user's, in English.

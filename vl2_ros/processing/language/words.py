@@ -64,7 +64,9 @@ _ALWAYS_IN_S = (
     "stairs clothes goggles tweezers series species news tennis"
 )
 #: End in s and are one thing, or have no singular.
-_SINGULAR_IN_S = f"bus gas lens iris cactus octopus walrus canvas atlas compass {_ALWAYS_IN_S}"
+_SINGULAR_IN_S = frozenset(
+    f"bus gas lens iris cactus octopus walrus canvas atlas compass {_ALWAYS_IN_S}".split()
+)
 _PLURALS = {one: several for several, one in reversed(_IRREGULAR.items())}
 _UNCHANGED = "sheep deer fish moose aircraft dice"
 _PLURAL_IN_OES = "potato tomato hero echo volcano torpedo domino"
@@ -121,7 +123,7 @@ def _singular_word(word: str, *, is_alone: bool) -> str:
     if lower in _IRREGULAR:
         return _IRREGULAR[lower]
     # "glasses" alone are worn; "wine glasses" are several.
-    if lower in _SINGULAR_IN_S.split() and (is_alone or lower != "glasses"):
+    if lower in _SINGULAR_IN_S and (is_alone or lower != "glasses"):
         return word
     if len(lower) < 4 or not lower.endswith("s") or lower.endswith(("ss", "us", "is")):
         return word

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -22,6 +23,8 @@ MAX_MASK_PIXELS = 2**31
 _WORK_PER_PIXEL = 10
 #: Values of mask logits that become scores together: about a megabyte.
 _BLOCK_VALUES = 1 << 18
+#: Axes whose resize is kept: those of two cameras.
+_KEPT_RESIZES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,9 +188,10 @@ def _drop_parts(crop: MaskCrop, corners: np.ndarray) -> MaskCrop:
     # Most masks end with their box: nothing to number then.
     if np.count_nonzero(inside) == crop.area:
         return crop
-    _, parts = cv2.connectedComponents(crop.pixels.astype(np.uint8), connectivity=8)
-    touching = np.unique(parts[top:bottom, left:right][inside])
-    return MaskCrop.cut(crop.pixels & np.isin(parts, touching), crop.top, crop.left)
+    count, parts = cv2.connectedComponents(crop.pixels.astype(np.uint8), connectivity=8)
+    touches = np.zeros(count, np.bool_)
+    touches[parts[top:bottom, left:right][inside]] = True
+    return MaskCrop.cut(touches[parts], crop.top, crop.left)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,13 +208,16 @@ class _AxisResize:
     first: np.ndarray
     last: np.ndarray
 
-    @classmethod
-    def fit(cls, source: int, letterbox: Letterbox, axis: int) -> _AxisResize:
+    @staticmethod
+    @lru_cache(maxsize=_KEPT_RESIZES)
+    def fit(source: int, letterbox: Letterbox, axis: int) -> _AxisResize:
+        """Make that of an axis, or return the one that is kept."""
         weights = axis_weights(
             source, letterbox.padded_hw[axis], letterbox.model_hw[axis], letterbox.frame_hw[axis]
         )
         used = weights != 0
-        return cls(weights, used.argmax(axis=1), source - 1 - used[:, ::-1].argmax(axis=1))
+        first, last = used.argmax(axis=1), source - 1 - used[:, ::-1].argmax(axis=1)
+        return _AxisResize(weights, first, last)
 
     def reach(self, positive: np.ndarray) -> tuple[slice, slice]:
         """Return the targets that read a positive source, and the sources that these read."""
