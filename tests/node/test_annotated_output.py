@@ -16,13 +16,16 @@ from vl2_ros.node.annotated_output import (
     AnnotatedOutput,
     DrawingThread,
 )
+from vl2_ros.node.messages.result_messages import RESULT
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer
-from vl2_ros.structures import Frame, Route
+from vl2_ros.node.result_output import ResultOutput
+from vl2_ros.structures import Frame, ModelInfo, Route
 from vl2_ros.transports.message_types import StoreMessageTypes
 from vl2_ros.views.shrink import MAX_SIDE
 
 PATIENCE_S = 30.0
+MODEL = ModelInfo("embedded", "0", "numpy", "cpu", (Route.SEGMENT,))
 
 
 class Outlet:
@@ -183,3 +186,35 @@ def test_a_thread_that_ends_late_draws_nothing_of_the_next_one(drawing, raw):
     raw.is_open.set()
     raw.wait_for(lambda: len(raw.messages) == 3)
     assert sorted(raw.threads.values()) == [1, 2]
+
+
+class Line:
+    """A transport that notes which topics messages are sent on, in order."""
+
+    types = StoreMessageTypes()
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def advertise(self, topic, type_name, qos):
+        outlet = Outlet()
+        outlet.publish = lambda message: self.sent.append(topic)
+        return outlet
+
+
+def test_an_answer_is_drawn_when_its_result_has_been_sent(monkeypatch):
+    line = Line()
+
+    def draw(self, answer):
+        line.sent.append("drawing")
+        raise RuntimeError("no memory for images")
+
+    monkeypatch.setattr(DrawingThread, "publish", draw)
+    ResultOutput(line, lambda: MODEL, draws_beside=True).publish(make_answers(1)[0])
+    assert line.sent[-2:] == [RESULT.name, "drawing"] and ANNOTATED.name not in line.sent
+
+
+def test_without_a_thread_an_answer_is_drawn_before_its_result_is_sent():
+    line = Line()
+    ResultOutput(line, lambda: MODEL).publish(make_answers(1)[0])
+    assert line.sent[-3:] == [ANNOTATED.name, ANNOTATED_COMPRESSED.name, RESULT.name]

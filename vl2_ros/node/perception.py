@@ -26,6 +26,7 @@ from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.reports import AnswerStatistics, NodeReport, WatchState
 from vl2_ros.node.request import Answer, Request, Status, StoredImage
 from vl2_ros.node.scheduling.attempt import Attempt
+from vl2_ros.node.scheduling.interpreter import enter_service, leave_service
 from vl2_ros.node.scheduling.jobs import Job
 from vl2_ros.node.scheduling.schedule import Reply, Schedule
 from vl2_ros.parameter_table import note_of
@@ -125,6 +126,7 @@ class PerceptionNode:
             )
             for thread in self._threads:
                 thread.start()
+            enter_service()
 
     def stop(self, timeout_s: float = STOP_S) -> bool:
         """End every request, wait for the threads and drop the images.
@@ -161,7 +163,9 @@ class PerceptionNode:
             # Else another thread has stopped the node, and maybe started it again.
             if self._threads is threads:
                 replies = self._schedule.give_up_running()
-                self._threads = () if is_ended else threads
+                if threads and is_ended:
+                    self._threads = ()
+                    leave_service()
                 self._schedule.clear_cameras()
         self._deliver(replies)
         if not is_ended:

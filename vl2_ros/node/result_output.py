@@ -12,7 +12,7 @@ from vl2_ros.node.annotated_output import (
     AnnotatedOutput,
     DrawingThread,
 )
-from vl2_ros.node.guarded import catch_failure, describe_error
+from vl2_ros.node.guarded import catch_failure, describe_error, guarded
 from vl2_ros.node.messages.result_messages import (
     RESULT,
     RESULT_TOPICS,
@@ -59,9 +59,10 @@ class ResultOutput:
             for topic in (*RESULT_TOPICS, ANNOTATED, ANNOTATED_COMPRESSED)
             if _is_offered(topic, transport)
         }
-        annotated = AnnotatedOutput(transport.types, self._publishers)
-        self._drawing = DrawingThread(annotated, self._log) if draws_beside else None
-        self._annotate = annotated.publish if self._drawing is None else self._drawing.publish
+        self._annotated = AnnotatedOutput(transport.types, self._publishers)
+        self._drawing = DrawingThread(self._annotated, self._log) if draws_beside else None
+        if self._drawing is not None:
+            self._draw = guarded(self._drawing.publish, f"drawing {ANNOTATED.name}", self._log)
 
     def publish(self, answer: Answer) -> None:
         """Publish an answer on each of its topics, `~/result` last but for what is drawn beside.
@@ -77,13 +78,17 @@ class ResultOutput:
         for topic in self._messages.list_topics(answer):
             if topic in self._publishers:
                 self._try(topic.name, partial(self._publish_parts, topic, parts), failures)
-        self._try(ANNOTATED.name, partial(self._annotate, answer), failures)
+        if self._drawing is None:
+            self._try(ANNOTATED.name, partial(self._annotated.publish, answer), failures)
         result = self._messages.make_result(answer, parts, failures)
         send = self._publishers[RESULT].publish
         failure = catch_failure(f"publishing {RESULT.name}", partial(send, result), self._log)
         if failure is not None:
             reason = f"the result cannot be sent: {describe_error(failure)}"
             send(self._messages.make_failed(answer, reason))
+        if self._drawing is not None:
+            # Last, so that the thread that draws does not take turns with this one.
+            self._draw(answer)
 
     def finish(self, timeout_s: float) -> None:
         """Draw the images that wait, as far as the time allows."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,21 @@ def read_definitions() -> dict[str, str]:
     return texts
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Form:
+    """How messages of a type are made.
+
+    Attributes:
+        message_class: of the type library.
+        defaults: field -> what returns its default.
+        dtypes: of the fields that are sequences or arrays of numbers.
+    """
+
+    message_class: type[Any]
+    defaults: Mapping[str, Default]
+    dtypes: Mapping[str, np.dtype]
+
+
 class StoreMessageTypes:
     """Makes, writes and reads messages as the dataclasses of the type library.
 
@@ -159,8 +174,7 @@ class StoreMessageTypes:
 
     def __init__(self, typestore: Typestore | None = None) -> None:
         self.typestore = typestore or load_typestore()
-        self._defaults: dict[str, Mapping[str, Default]] = {}
-        self._dtypes: dict[str, Mapping[str, np.dtype]] = {}
+        self._forms: dict[str, _Form] = {}
 
     def make(self, type_name: str, **fields: Any) -> Any:
         """Make a message; fields default to zero, empty or False, a quaternion to the identity.
@@ -174,21 +188,20 @@ class StoreMessageTypes:
             TransportError: if there is no such type or field.
             ShapeError: if a sequence of numbers is no 1-D array of the field's dtype.
         """
-        defaults = self._defaults_of(type_name)
-        unknown = fields.keys() - defaults.keys()
-        if unknown:
+        form = self._forms.get(type_name) or self._find_form(type_name)
+        if not fields.keys() <= form.defaults.keys():
+            unknown = fields.keys() - form.defaults.keys()
             raise TransportError(
                 f"{type_name} has no field {', '.join(sorted(unknown))}; it has: "
-                f"{', '.join(defaults)}"
+                f"{', '.join(form.defaults)}"
             )
-        for name, dtype in self._dtypes[type_name].items():
+        for name, dtype in form.dtypes.items():
             if name in fields:
                 fields[name] = _check_numbers(f"{type_name}.{name}", fields[name], dtype)
-        values = {
-            name: fields[name] if name in fields else default()
-            for name, default in defaults.items()
-        }
-        return self.typestore.types[type_name](**values)
+        for name, default in form.defaults.items():
+            if name not in fields:
+                fields[name] = default()
+        return form.message_class(**fields)
 
     def has(self, type_name: str) -> bool:
         """Return whether a type is known."""
@@ -257,19 +270,21 @@ class StoreMessageTypes:
                 "sensor_msgs/msg/Image, of ROS 2 Jazzy's own packages, vision_msgs or vl2_ros"
             )
 
-    def _defaults_of(self, type_name: str) -> Mapping[str, Default]:
-        if type_name not in self._defaults:
-            self._check_known(type_name)
-            described = self.typestore.fielddefs[type_name][1]
-            pairs = [(normalize_fieldname(name), desc) for name, desc in described]
-            self._dtypes[type_name] = {
-                name: dtype for name, desc in pairs if (dtype := _numbers_dtype(desc)) is not None
-            }
-            self._defaults[type_name] = {
+    def _find_form(self, type_name: str) -> _Form:
+        self._check_known(type_name)
+        described = self.typestore.fielddefs[type_name][1]
+        pairs = [(normalize_fieldname(name), desc) for name, desc in described]
+        form = self._forms[type_name] = _Form(
+            message_class=self.typestore.types[type_name],
+            defaults={
                 name: self._given_default(type_name, name) or self._default(desc)
                 for name, desc in pairs
-            }
-        return self._defaults[type_name]
+            },
+            dtypes={
+                name: dtype for name, desc in pairs if (dtype := _numbers_dtype(desc)) is not None
+            },
+        )
+        return form
 
     @staticmethod
     def _given_default(type_name: str, name: str) -> Default | None:

@@ -168,6 +168,21 @@ def test_rgb_is_copied_once_and_not_shared():
     assert frame.rgb.flags.c_contiguous and frame.rgb.flags.owndata
 
 
+def test_rgb_of_bytes_is_not_copied_unless_rows_have_padding():
+    types = StoreMessageTypes()
+    sent = make_image(types)
+    received = types.deserialize(bytes(types.serialize(sent)), "sensor_msgs/msg/Image")
+    frame = store_image(received).decode()
+    assert np.shares_memory(frame.rgb, received.data) and not frame.rgb.flags.writeable
+    np.testing.assert_array_equal(frame.rgb, store_image(sent).decode().rgb)
+    padded = np.pad(frame.rgb.reshape(16, 72), ((0, 0), (0, 3)))
+    padded.flags.writeable = False
+    rgb = decode_image(
+        height=16, width=24, encoding="rgb8", step=75, is_bigendian=False, data=padded.reshape(-1)
+    )
+    assert rgb.flags.owndata and np.array_equal(rgb, frame.rgb)
+
+
 def test_stored_image_reads_no_pixel_before_it_is_decoded():
     message = make_image(StoreMessageTypes(), 1_700_000_000_000_000_123, step=1)
     image = store_image(message)

@@ -100,7 +100,8 @@ def decode_image(
         max_pixels: an image of more is refused.
 
     Returns:
-        (height, width, 3) uint8, a copy.
+        (height, width, 3) uint8: a copy, or a view of `data` where that is read-only, as bytes are,
+        and RGB in rows without padding.
 
     Raises:
         TransportError: if the encoding is not known or means depth, the sizes contradict each
@@ -132,7 +133,8 @@ def decode_image(
         values = rows.reshape(height, width, form.channels, form.value_bytes)
         pixels = values[..., 0 if is_bigendian else form.value_bytes - 1]
         if form.to_rgb is None:
-            return np.array(pixels)
+            is_final = pixels.flags.c_contiguous and not data.flags.writeable
+            return pixels if is_final else np.array(pixels)
         return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), form.to_rgb))
     except cv2.error as error:
         raise TransportError(

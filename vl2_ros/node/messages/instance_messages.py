@@ -100,10 +100,11 @@ class InstanceMessages:
         """Make a vl2_ros/Instance of each instance of a branch, in its order."""
         found = branch.detections
         positions_m = None if space is None else space.locate_keypoints(found)
+        route, edges = route_name(branch.route), _flatten_edges(found.keypoints)
         return [
             self._make(
                 "vl2_ros/msg/Instance",
-                route=route_name(branch.route),
+                route=route,
                 label=label,
                 class_id=int(found.class_ids[index]),
                 score=score,
@@ -113,7 +114,7 @@ class InstanceMessages:
                 keypoints=self._make_keypoints(
                     found.keypoints, index, None if positions_m is None else positions_m[index]
                 ),
-                skeleton_edges=_flatten_edges(found.keypoints),
+                skeleton_edges=edges,
             )
             for index, (box, score, label) in enumerate(found)
         ]

@@ -27,9 +27,9 @@ from vl2_ros.node.transport import LATCHED, MessageTypes, Qos
 from vl2_ros.structures import Branch, ModelInfo, Result, Route
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ResultTopic:
-    """One outgoing topic.
+    """One outgoing topic; it equals no other, and is found by its identity.
 
     Attributes:
         name: private to the node, such as `~/result`.

@@ -19,7 +19,6 @@ from cyclonedds.core import (
     ViewState,
     WaitSet,
 )
-from cyclonedds.idl import IdlStruct
 from cyclonedds.internal import InvalidSample, dds_infinity
 from cyclonedds.pub import DataWriter
 from cyclonedds.sub import DataReader
@@ -45,6 +44,7 @@ from vl2_ros.transports.dds.qos import (
     make_dds_qos,
     warn_of_mismatch,
 )
+from vl2_ros.transports.dds.writing import write_cdr
 from vl2_ros.transports.message_types import StoreMessageTypes
 
 _EVERYTHING = ViewState.Any | SampleState.Any | InstanceState.Any
@@ -101,12 +101,9 @@ class Reader:
 class Writer:
     """One outgoing topic."""
 
-    def __init__(
-        self, name: str, writer: DataWriter, sample_type: type[IdlStruct], log: RepeatedLog
-    ) -> None:
+    def __init__(self, name: str, writer: DataWriter, log: RepeatedLog) -> None:
         self.name = name
         self.endpoint: DataWriter | None = writer
-        self._sample_type = sample_type
         self._log = log
 
     def write(self, cdr: memoryview) -> None:
@@ -118,11 +115,11 @@ class Writer:
         endpoint = self.endpoint
         if endpoint is None:
             raise TransportError(f"topic {self.name}: nothing can be sent any more, it is closed")
-        # Padded here in the one copy that makes them bytes; the binding would copy once more.
+        # Padded in the one copy that makes them bytes.
         padded = b"".join((cdr, bytes(-len(cdr) % 4)))
         with named_errors(f"topic {self.name} cannot be sent to"):
             try:
-                endpoint.write(self._sample_type(padded))  # type: ignore[call-arg]
+                write_cdr(endpoint, padded)
             except DDSException as error:
                 if error.code != DDSException.DDS_RETCODE_TIMEOUT:
                     raise
@@ -278,8 +275,7 @@ class Endpoints:
             endpoint = DataWriter(self._participant, topic, dds_qos)
         endpoint.set_status_mask(OFFERED)
         self._waitset.attach(endpoint)
-        name, sample_type = dds_name.removeprefix("rt"), self._idl.sample(type_name)
-        return Writer(name, endpoint, sample_type, self._quiet_log)
+        return Writer(dds_name.removeprefix("rt"), endpoint, self._quiet_log)
 
     def _announce(self) -> None:
         if not self._gid_bytes:
