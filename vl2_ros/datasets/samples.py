@@ -109,6 +109,8 @@ class TrainingSample:
         targets: of DETECTION objects, of POSE poses, of GENERATION and EDITING an image, of TEXT
             None.
         key: names the record in its source, for reports.
+        names: what the routing tokens of the answer stand for, in their order, where they are of
+            the source's `label_names`; else ().
     """
 
     group: Group
@@ -118,6 +120,7 @@ class TrainingSample:
     region_images: tuple[int, ...] = ()
     targets: LabelledObjects | LabelledPoses | TargetImage | None = None
     key: str = ""
+    names: tuple[str, ...] = ()
 
 
 class SampleSource(Protocol):
@@ -130,6 +133,10 @@ class SampleSource(Protocol):
     @property
     def name(self) -> str:
         """Return the name in reports and logs."""
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Return all names that the `names` of samples are of."""
 
     def __len__(self) -> int:
         """Return the number of usable records."""

@@ -37,6 +37,7 @@ PROCESSING = ProcessingConfig(
     max_classes=16,
     system="",
 )
+POINTS = ("left edge", "right edge", "middle")
 COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220)}
 
 
@@ -84,6 +85,11 @@ class SmallSource:
     def group(self) -> Group:
         return self.sample(0, np.random.default_rng(0)).group
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        squares = tuple(f"{colour} square" for colour in COLOURS)
+        return {"detection": squares, "pose": (*squares, *POINTS)}.get(self.kind, ())
+
     def sample(self, index: int, rng: np.random.Generator) -> TrainingSample:
         rgb, boxes, masks = draw_scene(index)
         frame = Frame(rgb)
@@ -114,7 +120,9 @@ class SmallSource:
         if self.kind == "detection":
             answer = ", ".join(f"{name}[DET]" for name in names)
             rounds = ((f"Find {', '.join(names)}.", f"I found: {answer}."),)
-            return TrainingSample(Group.DETECTION, rounds, (frame,), targets=objects, key=key)
+            return TrainingSample(
+                Group.DETECTION, rounds, (frame,), targets=objects, key=key, names=tuple(names)
+            )
         if self.kind == "pose":
             answer = ", ".join(f"{name}[DET]" for name in names)
             rounds = (
@@ -125,7 +133,9 @@ class SmallSource:
                 ),
             )
             poses = make_poses(boxes, classes)
-            return TrainingSample(Group.POSE, rounds, (frame,), targets=poses, key=key)
+            return TrainingSample(
+                *(Group.POSE, rounds, (frame,)), targets=poses, key=key, names=(*names, *POINTS)
+            )
         target = TargetImage(np.roll(rgb, 5, axis=0), "two squares")
         if self.kind == "generation":
             rounds = (("Draw two squares.", "Here: [GEN]."),)

@@ -138,6 +138,11 @@ class CocoInstances(CocoSource):
         """Return the names of the classes."""
         return self._names
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Return the names of the classes."""
+        return self._names
+
     def count_classes(self) -> dict[str, int]:
         """Return how many objects there are of each class."""
         if self._index is None:
@@ -168,4 +173,5 @@ class CocoInstances(CocoSource):
             (frame,),
             targets=self.read_objects(image, kept, positions, masks=self._masks),
             key=self.key(index),
+            names=tuple(names),
         )

@@ -118,6 +118,12 @@ class CocoKeypoints(CocoSource):
             for one in skeleton.categories
         )
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Return the names of the classes and of their keypoints."""
+        points = [name for skeleton in self._skeletons for name in skeleton.names]
+        return (*self.class_names, *points)
+
     def count_classes(self) -> dict[str, int]:
         """Return how many objects there are of each class that has keypoints."""
         if self._index is None:
@@ -145,12 +151,14 @@ class CocoKeypoints(CocoSource):
         classes = [asked[one] for one in categories if one in asked]
         points = self._draw_keypoints(len(skeleton.names), rng)
         names = [self.index.categories[one].name for one in asked]
+        asked_points = [skeleton.names[one] for one in points]
         return TrainingSample(
             self.group,
-            (self._write(names, [skeleton.names[one] for one in points], rng),),
+            (self._write(names, asked_points, rng),),
             (frame,),
             targets=self._read_poses(image, kept, classes, skeleton, points),
             key=self.key(index),
+            names=(*names, *asked_points),
         )
 
     def _draw_skeleton(self, categories: np.ndarray, rng: np.random.Generator) -> _Skeleton:

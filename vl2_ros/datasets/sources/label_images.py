@@ -76,6 +76,11 @@ class LabelImages(LabelledSource):
         """Return the names of the classes."""
         return self._names
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Return the names of the classes."""
+        return self._names
+
     def __len__(self) -> int:
         """Return the number of pairs."""
         return len(self._pairs)
@@ -109,6 +114,7 @@ class LabelImages(LabelledSource):
             (frame,),
             targets=_gather_areas(classes, chosen),
             key=self.key(index),
+            names=tuple(names),
         )
 
 

@@ -66,6 +66,11 @@ class LabelledSource(ABC):
         """Return the names of the classes; () of a source without classes."""
         return ()
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Return all names that the `names` of samples are of."""
+        return ()
+
     def count_classes(self) -> dict[str, int]:
         """Return how many objects there are of each class."""
         return {}
@@ -169,6 +174,11 @@ class SourcePart:
     def name(self) -> str:
         """Return the name of the whole source."""
         return self._source.name
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Return all names that the `names` of samples are of."""
+        return self._source.label_names
 
     def __len__(self) -> int:
         """Return the number of records."""

@@ -30,6 +30,8 @@ class EncodedSample:
         pixels: (3, H, W) float32 of a perception decoder, or None.
         pixel_mask: (H, W) bool, true = image, or None.
         targets: of one image; of n = 1 images for generation and editing; None for TEXT.
+        names: (N,) int64 numbers of the names behind the answer's routing tokens; (0,) where they
+            are not of a list.
     """
 
     group: Group
@@ -38,9 +40,27 @@ class EncodedSample:
     tiles: Tensor
     region_masks: Tensor
     region_tiles: Tensor
+    names: Tensor
     pixels: Tensor | None = None
     pixel_mask: Tensor | None = None
     targets: ObjectTargets | PoseTargets | ImageTargets | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledImages:
+    """Images of a perception decoder without a conversation; only their tokens are labelled.
+
+    Attributes:
+        pixels: (b, 3, H, W) float32.
+        pixel_mask: (b, H, W) bool, true = image.
+        targets: of each image.
+        names: of each image, see `EncodedSample`.
+    """
+
+    pixels: Tensor
+    pixel_mask: Tensor
+    targets: tuple[ObjectTargets | PoseTargets, ...]
+    names: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +79,8 @@ class ConversationBatch:
         pixel_mask: (B, H, W) bool, or None.
         targets: one per row for DETECTION and POSE, else empty.
         images: of GENERATION and EDITING, all rows together.
+        names: one per row, see `EncodedSample`.
+        labelled: further images for labels on tokens, or None.
     """
 
     group: Group
@@ -72,14 +94,19 @@ class ConversationBatch:
     pixel_mask: Tensor | None
     targets: tuple[ObjectTargets | PoseTargets, ...]
     images: ImageTargets | None
+    names: tuple[Tensor, ...]
+    labelled: LabelledImages | None = None
 
 
-def collate(samples: Sequence[EncodedSample], *, pad_id: int) -> ConversationBatch:
+def collate(
+    samples: Sequence[EncodedSample], *, pad_id: int, labelled: LabelledImages | None = None
+) -> ConversationBatch:
     """Stack samples of one group, padded on the right and the bottom.
 
     Args:
         samples: at least one.
         pad_id: fills the rows of ids.
+        labelled: further images of the same batch.
 
     Raises:
         InputError: if the samples are of several groups.
@@ -92,7 +119,7 @@ def collate(samples: Sequence[EncodedSample], *, pad_id: int) -> ConversationBat
         )
     length = max(len(one.ids) for one in samples)
     starts = torch.tensor([0, *(len(one.tiles) for one in samples)]).cumsum(0)
-    pixels, pixel_mask = _stack_pixels(samples)
+    pixels, pixel_mask = _stack_pixels([(one.pixels, one.pixel_mask) for one in samples])
     return ConversationBatch(
         group=samples[0].group,
         input_ids=torch.stack([_fill(one.ids, length, pad_id) for one in samples]),
@@ -109,6 +136,8 @@ def collate(samples: Sequence[EncodedSample], *, pad_id: int) -> ConversationBat
             one.targets for one in samples if isinstance(one.targets, ObjectTargets | PoseTargets)
         ),
         images=_join_images([one.targets for one in samples]),
+        names=tuple(one.names for one in samples),
+        labelled=labelled,
     )
 
 
@@ -116,13 +145,26 @@ def _fill(row: Tensor, length: int, value: int) -> Tensor:
     return torch.nn.functional.pad(row, (0, length - len(row)), value=value)
 
 
-def _stack_pixels(samples: Sequence[EncodedSample]) -> tuple[Tensor | None, Tensor | None]:
-    """Pad the canvases of all rows to the largest one."""
-    found = [
-        (one.pixels, one.pixel_mask)
-        for one in samples
-        if one.pixels is not None and one.pixel_mask is not None
-    ]
+def collate_labelled(images: Sequence[LabelledImages]) -> LabelledImages | None:
+    """Join images, padded on the right and the bottom; None where there are none."""
+    pixels, pixel_mask = _stack_pixels(
+        [pair for one in images for pair in zip(one.pixels, one.pixel_mask, strict=True)]
+    )
+    if pixels is None or pixel_mask is None:
+        return None
+    return LabelledImages(
+        pixels,
+        pixel_mask,
+        tuple(target for one in images for target in one.targets),
+        tuple(names for one in images for names in one.names),
+    )
+
+
+def _stack_pixels(
+    pairs: Sequence[tuple[Tensor | None, Tensor | None]],
+) -> tuple[Tensor | None, Tensor | None]:
+    """Pad pixels and masks of all rows to the largest canvas."""
+    found = [(pixels, mask) for pixels, mask in pairs if pixels is not None and mask is not None]
     if not found:
         return None, None
     height = max(pixels.shape[1] for pixels, _ in found)

@@ -12,7 +12,13 @@ from vl2_ros.datasets.mixture import Mixture
 from vl2_ros.datasets.samples import Group
 from vl2_ros.errors import InputError
 from vl2_ros.training.conversations.augmentation import Augmentation, augment
-from vl2_ros.training.conversations.batch import ConversationBatch, EncodedSample, collate
+from vl2_ros.training.conversations.batch import (
+    ConversationBatch,
+    EncodedSample,
+    LabelledImages,
+    collate,
+    collate_labelled,
+)
 from vl2_ros.training.conversations.rows import RowEncoder
 
 logger = logging.getLogger(__name__)
@@ -21,6 +27,8 @@ logger = logging.getLogger(__name__)
 MOST_TRIES = 100
 #: Streams of chance that one seed gives.
 _TRAINING, _HELD_OUT, _STEP = range(3)
+#: Number of the first sample of which tokens alone are labelled.
+_LABELLED = 1 << 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +42,7 @@ class ConversationBatches:
         batch_size: samples per batch.
         batches_per_step: of all processes together; they are of one group.
         augmentation: of training images; None leaves them as they are, as for measuring.
+        label_images: further images of each batch of a perception decoder for labels on tokens.
         skipped: samples that this process could not encode -> how often they came.
     """
 
@@ -43,6 +52,7 @@ class ConversationBatches:
     batch_size: int
     batches_per_step: int = 1
     augmentation: Augmentation | None = None
+    label_images: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
@@ -62,7 +72,24 @@ class ConversationBatches:
         group = self.draw_group(number // self.batches_per_step)
         first = number * self.batch_size
         samples = [self._draw(first + index, group, rng) for index in range(self.batch_size)]
-        return collate(samples, pad_id=self.encoder.tokenizer.tokens.pad)
+        labelled = None
+        if self.label_images and group in (Group.DETECTION, Group.POSE):
+            labelled = self._draw_labelled(number, group, rng)
+        return collate(samples, pad_id=self.encoder.tokenizer.tokens.pad, labelled=labelled)
+
+    def _draw_labelled(
+        self, number: int, group: Group, rng: np.random.Generator
+    ) -> LabelledImages | None:
+        """Draw the images of a batch that have no conversation, in an order of their own."""
+        found = []
+        for index in range(number * self.label_images, (number + 1) * self.label_images):
+            sample = self.mixture.sample(_LABELLED + index, rng, group=group)
+            scale = 1.0
+            if self.augmentation is not None:
+                sample = augment(sample, self.augmentation, rng)
+                scale = self.augmentation.draw_scale(sample, rng)
+            found.append(self.encoder.encode_labelled(sample, scale))
+        return collate_labelled([one for one in found if one is not None])
 
     def _draw(self, number: int, group: Group, rng: np.random.Generator) -> EncodedSample:
         """Encode the sample of a number, or the next one that can be."""

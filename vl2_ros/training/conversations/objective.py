@@ -9,6 +9,7 @@ own generator, which the loop seeds for each batch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from torch import Tensor
 from vl2_ros.datasets.mixture import Mixture
 from vl2_ros.datasets.samples import Group
 from vl2_ros.errors import ConfigError
+from vl2_ros.model.decoders.attention.feature_levels import ImageTokens
+from vl2_ros.model.decoders.scene_encoder import SceneEncoder
 from vl2_ros.model.decoders.set_losses import total_loss
 from vl2_ros.model.decoders.targets import ObjectTargets
 from vl2_ros.model.detection.decoder import DetectionDecoder
@@ -25,7 +28,7 @@ from vl2_ros.model.language.slots import SlotGroup
 from vl2_ros.model.language.super_link import pack_pose
 from vl2_ros.model.language.tokens import ROUTING_TABLES
 from vl2_ros.model.network import VisionLLM
-from vl2_ros.model.parts import PARTS
+from vl2_ros.model.parts import PARTS, PERCEPTION_PARTS
 from vl2_ros.model.pose.decoder import PoseDecoder
 from vl2_ros.model.pose.targets import PoseTargets
 from vl2_ros.processing.config import ProcessingConfig
@@ -33,6 +36,12 @@ from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.structures import Route
 from vl2_ros.training.conversations.batch import ConversationBatch
 from vl2_ros.training.conversations.batches import ConversationBatches
+from vl2_ros.training.conversations.name_labels import (
+    NameLabels,
+    SeenImages,
+    heard_tokens,
+    read_tokens,
+)
 from vl2_ros.training.conversations.rows import ImageForm, RowEncoder
 from vl2_ros.training.conversations.settings import ConversationSettings
 from vl2_ros.training.objective import Losses, Objective
@@ -96,7 +105,17 @@ class ConversationObjective(Objective):
                     f"{one.source.name} trains {part}, which the network lacks; start from a "
                     "checkpoint that has it, or remove the source"
                 )
-        self._encoder = RowEncoder(tokenizer, processing, find_image_forms(network))
+        names = self._gather_names()
+        self._encoder = RowEncoder(tokenizer, processing, find_image_forms(network), names)
+        self.name_labels = None
+        if names and self.settings.name_weight > 0:
+            decoders = {one: getattr(network, one, None) for one in PERCEPTION_PARTS}
+            widths = {name: one.config.d_model for name, one in decoders.items() if one is not None}
+            self.name_labels = NameLabels(len(names), network.config.llm_width, widths)
+
+    def _gather_names(self) -> dict[str, int]:
+        names = [name for one in self._mixture.parts for name in one.source.label_names]
+        return {name: number for number, name in enumerate(dict.fromkeys(names))}
 
     def open_batches(self, seed: int, *, held_out: bool = False) -> ConversationBatches:
         """Return the batches of a run.
@@ -121,6 +140,7 @@ class ConversationObjective(Objective):
             self._batch_size,
             self._batches_per_step,
             None if held_out else self.settings.augmentation,
+            0 if held_out or self.name_labels is None else self.settings.label_images,
         )
 
     def forward(self, batch: ConversationBatch) -> Losses:
@@ -140,10 +160,39 @@ class ConversationObjective(Objective):
             parts["language"] = output.loss
             total = total + settings.language_weight * output.loss
         if batch.group in DECODER_PARTS and settings.decoder_weight > 0:
-            decoder_loss, more = _DECODER_LOSSES[batch.group](network, batch, output.hidden.float())
+            hidden = output.hidden.float()
+            with self._heard(batch.group) as seen:
+                decoder_loss, more = _DECODER_LOSSES[batch.group](network, batch, hidden)
             parts |= {batch.group.value: decoder_loss} | more
             total = total + settings.decoder_weight * decoder_loss
+            labels = self._label_names(batch, hidden, seen)
+            parts |= labels
+            total = total + settings.name_weight * sum(labels.values(), start=total.new_zeros(()))
         return Losses(self._keep_graph(total), parts)
+
+    def _heard(self, group: Group) -> AbstractContextManager[list[ImageTokens]]:
+        """Collect what `_label_names` needs of the decoder of a group."""
+        decoder = getattr(self.network, DECODER_PARTS[group])
+        if self.name_labels is None or not isinstance(decoder, SceneEncoder):
+            return nullcontext([])
+        return heard_tokens(decoder)
+
+    def _label_names(
+        self, batch: ConversationBatch, hidden: Tensor, seen: Sequence[ImageTokens]
+    ) -> dict[str, Tensor]:
+        """Return the losses of labels on slots, and on the image tokens of a decoder."""
+        if self.name_labels is None:
+            return {}
+        name = DECODER_PARTS[batch.group]
+        groups = self.network.super_link.gather(hidden, batch.input_ids)
+        images = [SeenImages(tokens, batch.targets, batch.names) for tokens in seen]
+        if batch.labelled is not None:
+            images.append(read_tokens(getattr(self.network, name), batch.labelled))
+        found = {
+            "slot_names": self.name_labels.label_slots(groups, batch.names),
+            "token_names": self.name_labels.label_tokens(name, images),
+        }
+        return {key: loss for key, loss in found.items() if loss is not None}
 
     def _keep_graph(self, total: Tensor) -> Tensor:
         """Return a total with a graph even of a batch that trains nothing, such as text alone."""

@@ -39,7 +39,7 @@ from vl2_ros.processing.images.training_images import (
 from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.structures import Frame, PromptKind, Route, VisualPrompt
-from vl2_ros.training.conversations.batch import EncodedSample
+from vl2_ros.training.conversations.batch import EncodedSample, LabelledImages
 
 _NO_POINTS = np.zeros((0, 2))
 
@@ -72,11 +72,13 @@ class RowEncoder:
         tokenizer: of the network.
         config: how its images and prompts are prepared.
         images: form of GENERATION and EDITING, of those that the network has.
+        names: names that routing tokens may stand for -> their numbers.
     """
 
     tokenizer: Tokenizer
     config: ProcessingConfig
     images: Mapping[Group, ImageForm] = field(default_factory=dict)
+    names: Mapping[str, int] = field(default_factory=dict)
 
     def encode(self, sample: TrainingSample, scale: float = 1.0) -> EncodedSample:
         """Encode one sample.
@@ -108,10 +110,34 @@ class RowEncoder:
             tiles=torch.from_numpy(self._cut_tiles(sample)),
             region_masks=torch.from_numpy(masks),
             region_tiles=torch.from_numpy(index),
+            names=self._number_names(sample),
             pixels=pixels,
             pixel_mask=pixel_mask,
             targets=targets,
         )
+
+    def encode_labelled(self, sample: TrainingSample, scale: float = 1.0) -> LabelledImages | None:
+        """Encode the decoder's image of a sample alone, with its labels.
+
+        Args:
+            sample: with labelled objects or poses.
+            scale: as in `encode`.
+
+        Returns:
+            One image; None of a sample whose names are of no list.
+        """
+        names = self._number_names(sample)
+        if not len(names):
+            return None
+        pixels, pixel_mask, targets = self._encode_targets(sample, scale)
+        if pixels is None or pixel_mask is None or isinstance(targets, ImageTargets | None):
+            return None
+        return LabelledImages(pixels[None], pixel_mask[None], (targets,), (names,))
+
+    def _number_names(self, sample: TrainingSample) -> Tensor:
+        numbers = [self.names[one] for one in sample.names if one in self.names]
+        is_known = len(numbers) == len(sample.names)
+        return torch.tensor(numbers if is_known else [], dtype=torch.int64)
 
     def _cut_tiles(self, sample: TrainingSample) -> np.ndarray:
         """Return the tiles (n, 3, S, S) of all images; squashed whole images behind regions."""

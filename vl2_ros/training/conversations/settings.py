@@ -19,6 +19,20 @@ class ConversationSettings:
     decoder_weight: float = parameter(
         1.0, "Weight of the loss of the decoder behind the super link", least=0.0, most=1e6
     )
+    name_weight: float = parameter(
+        0.0,
+        "Weight of labels on slots, which name they stand for, and on the decoder's image tokens, "
+        "what they show, by layers that are thrown away",
+        least=0.0,
+        most=1e6,
+    )
+    label_images: int = parameter(
+        0,
+        "Further images of each batch of a perception decoder, of which tokens alone are labelled: "
+        "new things are learned at a fraction of the time",
+        least=0,
+        most=10_000,
+    )
     held_out: float = parameter(
         0.0,
         "Share of the records that is held out, where no source is marked held_out: true",
