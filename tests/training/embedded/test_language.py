@@ -8,6 +8,7 @@ import torch
 from tests.training.embedded.runs import make_folder, make_small, open_in, render
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.folder import load_model, save_model
+from vl2_ros.processing.language.prompt import IGNORED_LABEL
 from vl2_ros.training.embedded.language import (
     LanguageObjective,
     compute_language_loss,
@@ -15,7 +16,8 @@ from vl2_ros.training.embedded.language import (
 )
 from vl2_ros.training.embedded.language_batches import LanguageBatch
 from vl2_ros.training.embedded.objective import open_embedded
-from vl2_ros.training.embedded.packs import IMAGE
+from vl2_ros.training.embedded.packs import IMAGE, PADDING
+from vl2_ros.training.embedded.reading import read_packs
 from vl2_ros.training.run import train
 
 OPTIONS = {"conversations": 3, "blind_packs": 2}
@@ -43,18 +45,44 @@ def objective(cache, init, tmp_path) -> LanguageObjective:
 
 def test_packed_conversation_gets_the_states_that_it_gets_alone(objective):
     batch: LanguageBatch = objective.open_batches(0)[0]
-    packs, model = batch.packs, objective.network.eval()
+    packs, blind, model = batch.packs, batch.blind_packs, objective.network.eval()
+    assert bool((packs.segments == PADDING).any())
     with torch.no_grad():
         tokens = model.encode_images(batch.vision_pixels).image_tokens
-        packed = model.llm.model(
-            inputs_embeds=model.embed(packs.input_ids, tokens),
-            attention_mask=packs.visibility(),
-            position_ids=packs.position_ids,
-        ).last_hidden_state
-        for index, segment in ((0, 1), (0, 3), (1, 2)):
-            seen = (packs.segments[index] == IMAGE) | (packs.segments[index] == segment)
-            alone = model(packs.input_ids[index, seen][None], image_tokens=tokens[index])
-            torch.testing.assert_close(packed[index, seen], alone.hidden[0], atol=1e-4, rtol=1e-4)
+        read = read_packs(model, [(packs, tokens), (blind, None)])
+        for one, states, images in ((packs, read[0], tokens), (blind, read[1], None)):
+            assert not states[one.segments == PADDING].any()
+            for index, segment in ((0, 1), (0, 3), (1, 2)):
+                seen = (one.segments[index] == IMAGE) | (one.segments[index] == segment)
+                image = None if images is None else images[index]
+                alone = model(one.input_ids[index, seen][None], image_tokens=image).hidden[0]
+                torch.testing.assert_close(states[index, seen], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_gradients_of_packs_are_those_of_padded_rows(objective):
+    batch: LanguageBatch = objective.open_batches(0)[0]
+    model, packs = objective.network.eval(), batch.packs
+    supervised = packs.labels != IGNORED_LABEL
+    gradients = []
+    for by_rows in (True, False):
+        model.zero_grad()
+        tokens = model.encode_images(batch.vision_pixels).image_tokens
+        if by_rows:
+            states = read_packs(model, [(packs, tokens), (batch.blind_packs, None)])[0]
+        else:
+            states = model.llm.model(
+                inputs_embeds=model.embed(packs.input_ids, tokens),
+                attention_mask=packs.visibility(),
+                position_ids=packs.position_ids,
+            ).last_hidden_state
+        states[supervised].square().mean().backward()
+        gradients.append(
+            {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        )
+    assert gradients[0].keys() == gradients[1].keys()
+    assert "vision_encoder.embeddings.patch_embedding.weight" in gradients[0]
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(value, gradients[1][name], atol=1e-5, rtol=1e-3, msg=name)
 
 
 def train_on_one_batch(

@@ -19,7 +19,8 @@ from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.training.companions import find_init
 from vl2_ros.training.embedded.language_batches import LanguageBatch, LanguageBatches
-from vl2_ros.training.embedded.loss import TokenLabeller, read_packs
+from vl2_ros.training.embedded.loss import TokenLabeller
+from vl2_ros.training.embedded.reading import read_packs
 from vl2_ros.training.embedded.objective import find_cache, load_init, render_frames
 from vl2_ros.training.embedded.settings import LanguageSettings
 from vl2_ros.training.objective import Losses, Objective
@@ -160,28 +161,24 @@ def compute_language_loss(
         the image tokens, and the squared distance of the slot states in units of their variance.
     """
     packs, blind = batch.packs, batch.blind_packs
-    tokens, hidden = _look_and_read(model, batch)
+    tokens = model.encode_images(batch.vision_pixels).image_tokens  # (B, M, C)
+    hidden, said = read_packs(model, [(packs, tokens), (blind, None)])
     with torch.no_grad():
-        _, held = _look_and_read(teacher, batch)
+        seen = teacher.encode_images(batch.vision_pixels).image_tokens
+        (held,) = read_packs(teacher, [(packs, seen)])
     slots = torch.isin(
         packs.input_ids,
         torch.tensor(model.super_link.ignored_labels(), device=packs.input_ids.device),
     )
     parts = {
         "lm": model.language_loss(hidden, packs.labels),
-        "lm_blind": model.language_loss(read_packs(model, blind, None), blind.labels),
+        "lm_blind": model.language_loss(said, blind.labels),
         "image_tokens": labeller.compute_loss(tokens, batch.image_token_labels),
         "moved": _relative_distance(hidden[slots].float(), held[slots].float()),
     }
     # Three in four conversations are blind.
     language = parts["lm"] + 3.0 * parts["lm_blind"]
     return 0.5 * language + parts["image_tokens"] + hold * parts["moved"], parts
-
-
-def _look_and_read(model: VisionLLM, batch: LanguageBatch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the image tokens (B, M, C) and the LLM's states (B, T, C)."""
-    tokens = model.encode_images(batch.vision_pixels).image_tokens
-    return tokens, read_packs(model, batch.packs, tokens)
 
 
 def _relative_distance(states: torch.Tensor, held: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ from vl2_ros.model.network import VisionLLM
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.training.embedded.packs import IMAGE, PADDING, Packs
+from vl2_ros.training.embedded.reading import read_packs
 from vl2_ros.training.embedded.tabletop_batches import ConversationRows, TokenLabels, TrainingBatch
 
 
@@ -101,8 +102,12 @@ def compute_loss(
         return torch.stack(list(parts.values())).sum(), parts | losses
 
     tokens = model.encode_images(batch.vision_pixels).image_tokens  # (B, M, C)
-    seeing, short = _read_both(model, batch.rows, batch.short_rows, tokens)
-    blind = read_packs(model, batch.blind_packs.packs, None)
+    start = 1 + int((batch.rows.input_ids[0] == model.tokens.image_patch).nonzero().max())
+    both = join_rows(batch.rows, batch.short_rows, start)
+    joined, blind = read_packs(model, [(both, tokens), (batch.blind_packs.packs, None)])
+    # The states of both conversations about an image, as each has them alone.
+    length = batch.rows.input_ids.shape[1]
+    seeing, short = joined[:, :length], torch.cat([joined[:, :start], joined[:, length:]], dim=1)
     language = {
         "lm": model.language_loss(seeing, batch.rows.labels),
         "lm_short": model.language_loss(short, batch.short_rows.labels),
@@ -125,37 +130,6 @@ def compute_loss(
             links[1][0].mean(2), batch.blind_packs.named
         )
     return torch.stack(list(parts.values())).sum(), parts | losses
-
-
-def _read_both(
-    model: VisionLLM, first: ConversationRows, second: ConversationRows, tokens: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Read two conversations about each image, the image once.
-
-    Returns:
-        The states (B, T, C) of both, as each has them alone.
-    """
-    start = 1 + int((first.input_ids[0] == model.tokens.image_patch).nonzero().max())
-    length = first.input_ids.shape[1]
-    packs = join_rows(first, second, start)
-    hidden = read_packs(model, packs, tokens)
-    return hidden[:, :length], torch.cat([hidden[:, :start], hidden[:, length:]], dim=1)
-
-
-def read_packs(model: VisionLLM, packs: Packs, tokens: torch.Tensor | None) -> torch.Tensor:
-    """Return the LLM's states (B, T, C), in which each conversation sees its image and itself.
-
-    Args:
-        model: the network.
-        packs: several conversations a row.
-        tokens: (B, M, C) of their images; None where they have none.
-    """
-    return model.llm.model(
-        inputs_embeds=model.embed(packs.input_ids, tokens),
-        attention_mask=packs.visibility(),
-        position_ids=packs.position_ids,
-        use_cache=False,
-    ).last_hidden_state
 
 
 def join_rows(first: ConversationRows, second: ConversationRows, start: int) -> Packs:
