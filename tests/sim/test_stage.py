@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from vl2_ros.errors import SimulationError
-from vl2_ros.sim import stage
+from vl2_ros.sim import offscreen
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="backends of Linux")
 
@@ -33,26 +33,26 @@ def no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_first_library_that_is_there_renders(
     monkeypatch: pytest.MonkeyPatch, installed: set[str], wanted: str
 ) -> None:
-    monkeypatch.setattr(stage, "_can_load", installed.__contains__)
-    assert stage.choose_backend() == wanted
+    monkeypatch.setattr(offscreen, "_can_load", installed.__contains__)
+    assert offscreen.choose_backend() == wanted
     monkeypatch.setenv("MUJOCO_GL", " ")
-    assert stage.choose_backend() == wanted
+    assert offscreen.choose_backend() == wanted
 
 
 def test_no_library_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "_can_load", lambda library: False)
+    monkeypatch.setattr(offscreen, "_can_load", lambda library: False)
     with pytest.raises(SimulationError, match=r"libOSMesa.so, libEGL.so is installed.*libosmesa6"):
-        stage.choose_backend()
+        offscreen.choose_backend()
 
 
 @pytest.mark.parametrize("variable", ["MUJOCO_GL", "PYOPENGL_PLATFORM"])
 def test_the_choice_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    monkeypatch.setattr(stage, "_can_load", {"libOSMesa.so"}.__contains__)
+    monkeypatch.setattr(offscreen, "_can_load", {"libOSMesa.so"}.__contains__)
     monkeypatch.setenv(variable, "EGL ")
-    assert stage.choose_backend() == "egl"
+    assert offscreen.choose_backend() == "egl"
     monkeypatch.setenv(variable, "glx")
     with pytest.raises(SimulationError, match=f"{variable}=glx cannot render offscreen"):
-        stage.choose_backend()
+        offscreen.choose_backend()
 
 
 def test_libraries_are_found_by_their_versions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,9 +63,9 @@ def test_libraries_are_found_by_their_versions(monkeypatch: pytest.MonkeyPatch) 
         if name != "libEGL.so.1":
             raise OSError(name)
 
-    monkeypatch.setattr(stage.ctypes, "CDLL", load)
-    assert stage._can_load("libEGL.so")
-    assert not stage._can_load("libOSMesa.so")
+    monkeypatch.setattr(offscreen.ctypes, "CDLL", load)
+    assert offscreen._can_load("libEGL.so")
+    assert not offscreen._can_load("libOSMesa.so")
     assert "libOSMesa.so.8" in asked
 
 
@@ -118,4 +118,4 @@ def test_a_context_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("MUJOCO_GL", "egl")
     monkeypatch.setitem(sys.modules, "mujoco.egl", SimpleNamespace(GLContext=FailingContext))
     with pytest.raises(SimulationError, match=r"DeviceError: no EGL device\).*libosmesa6"):
-        stage._open_context(SimpleNamespace(), None, 64, 48)
+        offscreen.open_context(SimpleNamespace(), None, 64, 48)
