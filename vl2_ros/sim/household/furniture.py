@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -102,6 +102,14 @@ def _read_model(
                 if line.startswith("mtllib"):
                     path = f"{folder}/{line.split(None, 1)[1].strip()}"
                     materials |= parse_materials(archive.read(path).decode("latin-1"))
+            # Some models name an image that their catalogue lacks.
+            present = set(archive.namelist())
+            materials = {
+                name: surface
+                if f"{folder}/{surface.texture}" in present
+                else replace(surface, texture="")
+                for name, surface in materials.items()
+            }
             parts = parse_object(text, materials)
             textures = _read_textures(archive, folder, parts)
     except (OSError, KeyError, ValueError, InputError, zipfile.BadZipFile) as error:

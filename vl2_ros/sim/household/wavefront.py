@@ -99,6 +99,10 @@ def parse_object(text: str, materials: dict[str, Surface]) -> list[Part]:
         raise InputError(f"expected an OBJ text of numbers and faces, got {error}") from error
     points = np.array(lists.points, dtype=np.float64).reshape(-1, 3)
     uvs = np.array([*lists.uvs, (0.0, 0.0)], dtype=np.float64).reshape(-1, 2)
+    for corners in lists.corners.values():
+        # A face may stand before its vertices.
+        if any(vertex >= len(points) or uv >= len(lists.uvs) for vertex, uv in corners):
+            raise InputError(f"an OBJ face names a vertex beyond the {len(points)} that are there")
     by_surface: dict[Surface, list[tuple[int, int]]] = {}
     for name, corners in lists.corners.items():
         by_surface.setdefault(materials.get(name, PLAIN), []).extend(corners)
@@ -135,7 +139,7 @@ def _read_corner(word: str, lists: _Lists) -> tuple[int, int]:
     # Negative numbers count from the end of what was read so far.
     vertex = vertex - 1 if vertex > 0 else len(lists.points) + vertex
     uv = (uv - 1 if uv > 0 else len(lists.uvs) + uv) if uv else -1
-    if not 0 <= vertex < len(lists.points) or uv >= len(lists.uvs):
+    if vertex < 0 or uv < -1:
         raise ValueError(f"the face corner {word}")
     return vertex, uv
 
