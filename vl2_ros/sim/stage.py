@@ -35,9 +35,7 @@ class Stage:
         """Compile the model and open an OpenGL context."""
         mujoco = import_mujoco()
         model = _compile_model(mujoco, width, height)
-        self._canvas = Canvas(
-            mujoco, model, width=width, height=height, near_m=NEAR_M, far_m=FAR_M
-        )
+        self._canvas = Canvas(mujoco, model, width=width, height=height, near_m=NEAR_M, far_m=FAR_M)
         self._geom_types = {
             primitive: int(getattr(mujoco.mjtGeom, f"mjGEOM_{primitive.name}"))
             for primitive in Primitive

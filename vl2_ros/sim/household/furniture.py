@@ -19,11 +19,10 @@ from vl2_ros.sim.household.catalogue import CatalogueEntry
 from vl2_ros.sim.household.simplify import simplify
 from vl2_ros.sim.household.wavefront import Part, Surface, parse_materials, parse_object
 
-MAX_PARTS = 8
 TEXTURE_SIDE = 256
 SAMPLES = 160
 #: Raised whenever a cached model would be made differently.
-CACHE_FORMAT = 1
+CACHE_FORMAT = 3
 #: From the axes of a catalogue (x right, y up, z to the front) to ours.
 _FROM_CATALOGUE = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
@@ -67,15 +66,15 @@ class Furniture:
 
 
 def load_furniture(
-    entry: CatalogueEntry, *, budget: int, cache: Path | None = None, max_parts: int = MAX_PARTS
+    entry: CatalogueEntry, *, budget: int, max_parts: int, cache: Path | None = None
 ) -> Furniture:
     """Load a model.
 
     Args:
         entry: of a catalogue.
         budget: most triangles.
-        cache: folder of models that were loaded before; made when missing.
         max_parts: most parts; the smallest join the part with the most similar colour.
+        cache: folder of models that were loaded before; made when missing.
 
     Raises:
         SimulationError: if the archive lacks the model or its files cannot be read.
@@ -156,17 +155,19 @@ def _into_metres(parts: list[Part], entry: CatalogueEntry) -> list[Part]:
 
 
 def _merge_small(parts: list[Part], most: int) -> list[Part]:
-    """Join the smallest parts without a texture to the one of the most similar colour."""
+    """Join parts without a texture where that changes the least area by the least colour."""
     parts = sorted(parts, key=lambda part: -_face_areas(part)[0].sum())
     while len(parts) > most:
-        index = next((i for i in reversed(range(len(parts))) if not parts[i].surface.texture), -1)
-        small = parts.pop(index)
         plain = [i for i, part in enumerate(parts) if not part.surface.texture]
-        if not plain:
-            continue
-        rgb = np.array(small.surface.rgb)
-        best = min(plain, key=lambda i: float(np.abs(rgb - parts[i].surface.rgb).sum()))
-        parts[best] = _join(parts[best], small)
+        if len(plain) < 2:
+            return parts[:most]
+        rgbs = np.array([parts[i].surface.rgb for i in plain])
+        sums = np.array([_face_areas(parts[i])[0].sum() for i in plain])
+        cost = (0.02 + np.abs(rgbs[:, None] - rgbs[None]).sum(axis=2)) * sums[:, None]
+        cost[np.triu_indices(len(plain), 0)] = np.inf  # into a larger one
+        small, large = np.unravel_index(int(np.argmin(cost)), cost.shape)
+        parts[plain[large]] = _join(parts[plain[large]], parts[plain[small]])
+        parts.pop(plain[small])
     return parts
 
 
@@ -236,6 +237,8 @@ def _write_cached(
         arrays[f"vertices_{index}"] = part.vertices.astype(np.float32)
         arrays[f"uvs_{index}"] = part.uvs.astype(np.float32)
         arrays[f"faces_{index}"] = part.faces.astype(np.int32)
+        if part.normals is not None:
+            arrays[f"normals_{index}"] = part.normals.astype(np.float32)
     arrays |= {f"texture_{index}": pixels for index, pixels in enumerate(textures.values())}
     surfaces = [asdict(part.surface) for part in parts]
     document = json.dumps({"surfaces": surfaces, "textures": list(textures)})
@@ -256,6 +259,7 @@ def _read_cached(path: Path) -> tuple[list[Part], dict[str, np.ndarray]]:
                 arrays[f"uvs_{index}"].astype(np.float64),
                 arrays[f"faces_{index}"].astype(np.int64),
                 Surface(**{**surface, "rgb": tuple(surface["rgb"])}),
+                arrays.get(f"normals_{index}"),
             )
             for index, surface in enumerate(document["surfaces"])
         ]

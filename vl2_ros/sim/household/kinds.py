@@ -60,8 +60,8 @@ KINDS: dict[str, Kind] = {
     "bicycle": Kind(_F, "ly", 1.5, 0.3),
     "car": Kind(_F, "y", 3.0, 0.3),
     "motorcycle": Kind(_F, "y", 1.5, 0.3),
-    "bus": Kind(_F, "y", 0.7),
-    "truck": Kind(_F, "y", 0.8),
+    "bus": Kind(_F, "y", 0.4),
+    "truck": Kind(_F, "y", 0.5),
     "boat": Kind(_F, "y", 0.7, 0.3),
     "bench": Kind(_F, "y", 1.5, 0.4),
     "fire hydrant": Kind(_F, "y", 0.8, 0.4),
@@ -133,6 +133,8 @@ KINDS: dict[str, Kind] = {
     "ladder": Kind(_F, "oy", 0.4),
     DISTRACTOR: Kind(_B, "lkboty", 2.0, 0.4),
 }
+#: Models that hang on a wall, whatever their kind.
+HUNG = ("Scopia#wall-flat-tv", "Blend Swap CC-0#cuckooClock")
 
 
 @dataclass(frozen=True, slots=True)

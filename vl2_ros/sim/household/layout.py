@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vl2_ros.sim.household.kinds import DISTRACTOR, KINDS, Room, Where
+from vl2_ros.sim.household.kinds import DISTRACTOR, HUNG, KINDS, Room, Where
 from vl2_ros.sim.household.pool import Pool, PooledModel
 from vl2_ros.sim.household.skeletons import seat_of
 
+FLOOR, WALL = -1, -2
 PLACE_TRIES = 25
 #: Things up to this size stand on tables, larger ones of the same kind on the floor.
 TOP_SIZE_M = 0.55
@@ -29,13 +30,13 @@ class Spot:
         model: index in the pool.
         position: (3,) of the middle of its base.
         yaw: radians about z; at 0 it looks towards -y.
-        base: index of the spot that it stands on, -1 for the floor.
+        base: index of the spot that it stands on, FLOOR or WALL.
     """
 
     model: int
     position: np.ndarray
     yaw: float
-    base: int = -1
+    base: int = FLOOR
 
 
 def rectangle(center: np.ndarray, half: np.ndarray, yaw: float) -> np.ndarray:
@@ -92,7 +93,7 @@ class Layout:
         on_floor = [i for i in order if _stands_on_floor(self.pool.models[i])]
         # Large furniture first: it would find no room later.
         on_floor.sort(key=lambda i: -_rank(self.pool.models[i]))
-        most = int(self.rng.integers(4, 15))
+        most = int(self.rng.integers(5, 19))
         for index in on_floor:
             if len(self.spots) >= most:
                 break
@@ -104,7 +105,7 @@ class Layout:
     def _place_on_floor(self, index: int) -> None:
         model = self.pool.models[index]
         for _ in range(PLACE_TRIES):
-            if KINDS[model.kind].where is Where.WALL:
+            if KINDS[model.kind].where is Where.WALL or model.identifier in HUNG:
                 spot = self._at_wall(index, model)
             else:
                 spot = self._anywhere(index, model)
@@ -121,8 +122,11 @@ class Layout:
         along = wide - 0.5 * model.size[0]
         if out < 0.0 or along < 0.0:
             return None
-        local = np.array([self.rng.uniform(-along, along), out])
-        return Spot(index, np.array([*(turn(yaw) @ local), 0.0]), yaw)
+        local = turn(yaw) @ np.array([self.rng.uniform(-along, along), out])
+        if model.identifier in HUNG:
+            height = float(self.rng.uniform(0.9, 1.5))
+            return Spot(index, np.array([*local, height]), yaw, WALL)
+        return Spot(index, np.array([*local, 0.0]), yaw)
 
     def _anywhere(self, index: int, model: PooledModel) -> Spot | None:
         room = self.half - 0.1
@@ -165,7 +169,7 @@ class Layout:
         position = spot.position + np.array([*(turn(spot.yaw) @ local[:2]), 0.0])
         # Both stand on the same ground: no test against the person.
         self.spots.append(Spot(chair, position, spot.yaw))
-        self._taken[-1].append(self.corners(self.spots[-1]))
+        self._taken[FLOOR].append(self.corners(self.spots[-1]))
 
     def _place_chairs(self) -> None:
         """Put chairs at the sides of tables, looking at them."""
@@ -188,7 +192,7 @@ class Layout:
                 candidate = Spot(chair, position, turned)
                 if self._is_inside(candidate) and not self._hits_other(candidate, spot):
                     self.spots.append(candidate)
-                    self._taken[-1].append(self.corners(candidate))
+                    self._taken[FLOOR].append(self.corners(candidate))
 
     def _is_inside(self, spot: Spot) -> bool:
         return bool((np.abs(self.corners(spot)) <= self.half).all())
@@ -198,7 +202,9 @@ class Layout:
         own = self.corners(table)
         corners = self.corners(spot)
         return any(
-            overlap(corners, other) for other in self._taken[-1] if not np.array_equal(other, own)
+            overlap(corners, other)
+            for other in self._taken[FLOOR]
+            if not np.array_equal(other, own)
         )
 
     def _place_on_tops(self, small: list[int]) -> None:
@@ -206,7 +212,7 @@ class Layout:
             i for i, spot in enumerate(self.spots) if _can_carry(self.pool.models[spot.model])
         ]
         for base in supports:
-            for _ in range(int(self.rng.integers(0, 8))):
+            for _ in range(int(self.rng.integers(1, 9))):
                 if small:
                     self._place_on_top(base, small[int(self.rng.integers(len(small)))])
 
@@ -242,6 +248,8 @@ def _is_small(model: PooledModel) -> bool:
 
 def _stands_on_floor(model: PooledModel) -> bool:
     where = KINDS[model.kind].where
+    if model.identifier in HUNG:
+        return True
     if where is Where.BOTH:
         return not _is_small(model) or model.kind == "backpack"
     return where is not Where.TOP
@@ -249,6 +257,8 @@ def _stands_on_floor(model: PooledModel) -> bool:
 
 def _fits_top(model: PooledModel) -> bool:
     where = KINDS[model.kind].where
+    if model.identifier in HUNG:
+        return False
     return where is Where.TOP or (where is Where.BOTH and _is_small(model))
 
 

@@ -14,7 +14,6 @@ from vl2_ros.errors import SimulationError
 from vl2_ros.sim.household.catalogue import INSTALL_HINT, CatalogueEntry
 from vl2_ros.sim.household.furniture import Furniture, load_furniture
 from vl2_ros.sim.household.kinds import (
-    DISTRACTOR,
     KINDS,
     ROOM_LETTERS,
     ModelRow,
@@ -26,6 +25,7 @@ from vl2_ros.sim.household.kinds import (
 BLOCK_SCENES = 50
 MODELS_PER_POOL = 36
 PERSON_BUDGET, BUDGET = 9000, 4000
+PERSON_PARTS, PARTS = 18, 8
 #: What a room has at least, one model for each time that a kind is named.
 _MUST_HAVE: dict[Room, tuple[str, ...]] = {
     Room.LIVING: ("couch", "coffee table", "dining table", "chair", "chair", "cabinet", "tv"),
@@ -120,6 +120,7 @@ def load_pool(block: int, catalogue: dict[str, CatalogueEntry], cache: Path | No
         furniture = load_furniture(
             catalogue[row.identifier],
             budget=PERSON_BUDGET if row.kind == "person" else BUDGET,
+            max_parts=PERSON_PARTS if row.kind == "person" else PARTS,
             cache=cache,
         )
         spread = 0.05 if row.kind == "person" else 0.1
@@ -133,7 +134,7 @@ def color_choice(model: PooledModel) -> int | None:
 
     None where that covers less than half of the model or does not let a new colour be seen.
     """
-    if model.kind in ("person", DISTRACTOR) and model.kind == "person":
+    if model.kind == "person":
         return None
     part = int(np.argmax(model.furniture.areas))
     surface = model.furniture.parts[part].surface

@@ -5,13 +5,13 @@ Pure numpy; every choice comes from one generator per seed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vl2_ros.sim.colors import COLOR_RANGES, COLORS
 from vl2_ros.sim.household.kinds import DISTRACTOR, KINDS, Room
-from vl2_ros.sim.household.layout import Layout, Spot, rectangle, turn
+from vl2_ros.sim.household.layout import FLOOR, Layout, Spot, rectangle, turn
 from vl2_ros.sim.household.pool import Pool, PooledModel, color_choice
 from vl2_ros.sim.household.surfaces import (
     paint_backdrop,
@@ -36,13 +36,15 @@ class Surface:
         half: (2,) half sizes along right and up.
         texture: (H, W, 3) uint8.
         repeat: how often the texture is repeated along both.
+        glow: light of its own, in 0..1.
     """
 
     position: np.ndarray
     rotation: np.ndarray
     half: np.ndarray
     texture: np.ndarray
-    repeat: float
+    repeat: float = 1.0
+    glow: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,9 +120,9 @@ def sample_household(seed: int, pool: Pool) -> HouseholdScene:
     layout = Layout(pool, half, rng)
     layout.fill()
     placed = tuple(_dress(rng, spot, pool.models[spot.model]) for spot in layout.spots)
-    corners = [layout.corners(spot) for spot in layout.spots if spot.base < 0]
+    corners = [layout.corners(spot) for spot in layout.spots if spot.base == FLOOR]
     tint = 1.0 + np.array([1.0, 0.2, -1.0]) * rng.normal(0.0, 0.06)
-    brightness = rng.uniform(0.8, 1.15)
+    brightness = rng.uniform(0.85, 1.15)
     sun = _sample_direction(rng, 48.0, 80.0)
     lamp = np.array([*rng.uniform(-0.7, 0.7, 2) * half, height - 0.1])
     fovy = float(np.deg2rad(rng.uniform(34.0, 62.0)))
@@ -132,8 +134,8 @@ def sample_household(seed: int, pool: Pool) -> HouseholdScene:
         lamp_direction=sun if is_yard else np.array([0.0, 0.0, -1.0]),
         lamp=tint * brightness * rng.uniform(0.35, 0.65),
         fill_direction=_sample_direction(rng, 5.0, 60.0),
-        fill=np.full(3, brightness * rng.uniform(0.1, 0.25)),
-        ambient=(2.0 - tint) * brightness * rng.uniform(0.3, 0.5),
+        fill=np.full(3, brightness * rng.uniform(0.12, 0.3)),
+        ambient=(2.0 - tint) * brightness * rng.uniform(0.38, 0.58),
         world_from_camera=_sample_camera(rng, placed, half, fovy, is_yard),
         fovy_rad=fovy,
     )
@@ -171,7 +173,7 @@ def _build_surfaces(
         walls = [paint_backdrop(rng) for _ in range(4)]
     else:
         texture = shade_floor(paint_floor(rng), corners, half, rng.uniform(0.2, 0.55))
-        ground = Surface(np.zeros(3), np.eye(3), half, texture, 1.0)
+        ground = Surface(np.zeros(3), np.eye(3), half, texture)
         first = paint_wall(rng)
         walls = [first if rng.random() < 0.3 else paint_wall(rng) for _ in range(4)]
     surfaces = [ground]
@@ -182,11 +184,13 @@ def _build_surfaces(
         normal = -np.array([*outward, 0.0])
         rotation = np.stack([np.cross(up, normal), up, normal], axis=1)
         position = np.array([*(outward * deep), 0.5 * height])
-        surfaces.append(Surface(position, rotation, np.array([wide, 0.5 * height]), texture, 1.0))
+        surfaces.append(Surface(position, rotation, np.array([wide, 0.5 * height]), texture))
+        if is_yard:
+            surfaces[-1] = replace(surfaces[-1], glow=0.65)
     if not is_yard:
         white = np.full_like(texture, 235)
         down = np.diag([1.0, -1.0, -1.0])
-        surfaces.append(Surface(np.array([0.0, 0.0, height]), down, half, white, 1.0))
+        surfaces.append(Surface(np.array([0.0, 0.0, height]), down, half, white))
     return tuple(surfaces)
 
 
@@ -208,13 +212,13 @@ def _sample_camera(
         item = objects[int(rng.choice(len(objects), p=weights / weights.sum()))]
         size = item.model.size
         target = item.spot.position + np.array([0.0, 0.0, size[2] * rng.uniform(0.3, 0.7)])
-        share = np.exp(rng.uniform(np.log(0.12), np.log(0.9)))
+        share = np.exp(rng.uniform(np.log(0.12), np.log(0.65)))
         distance = max(0.35, float(size.max()) / (2.0 * share * np.tan(0.5 * fovy)))
         azimuth = rng.uniform(0.0, 2.0 * np.pi)
         eye = target + distance * np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
         eye[2] = _sample_height(rng, item)
         aim = target + rng.uniform(-0.35, 0.35, 3) * [1, 1, 0.6] * distance * np.tan(0.5 * fovy)
-        if (np.abs(eye[:2]) < room).all() and not _is_blocked(eye, placed):
+        if (np.abs(eye[:2]) < room).all() and _can_see(eye, target, item, placed):
             return look_at(eye, aim, float(rng.normal(0.0, 0.03)))
     return best
 
@@ -226,14 +230,29 @@ def _sample_height(rng: np.random.Generator, item: PlacedModel) -> float:
     return float(rng.uniform(low, high))
 
 
-def _is_blocked(eye: np.ndarray, placed: tuple[PlacedModel, ...]) -> bool:
-    """Return whether a camera would be inside of something or right in front of it."""
+def _can_see(
+    eye: np.ndarray, target: np.ndarray, item: PlacedModel, placed: tuple[PlacedModel, ...]
+) -> bool:
+    """Return whether the camera is free and no box of another model lies on the way."""
+    if _is_blocked(eye, placed, 0.18):
+        return False
+    base = placed[item.spot.base] if item.spot.base >= 0 else None
+    others = tuple(one for one in placed if one is not item and one is not base)
+    return not any(
+        _is_blocked(eye + share * (target - eye), others, 0.0)
+        for share in np.linspace(0.1, 0.85, 8)
+    )
+
+
+def _is_blocked(eye: np.ndarray, placed: tuple[PlacedModel, ...], margin: float) -> bool:
+    """Return whether a point lies in the box of a model, widened by a margin in metres."""
     for item in placed:
         size = item.model.size
-        if eye[2] > item.spot.position[2] + size[2] + 0.05 or eye[2] < item.spot.position[2] - 0.1:
+        low = item.spot.position[2]
+        if eye[2] > low + size[2] + 0.3 * margin or eye[2] < low - 0.5 * margin:
             continue
         local = turn(item.spot.yaw).T @ (eye[:2] - item.spot.position[:2])
-        if (np.abs(local) < 0.5 * size[:2] + 0.18).all():
+        if (np.abs(local) < 0.5 * size[:2] + margin).all():
             return True
     return False
 

@@ -51,7 +51,7 @@ class HouseholdStage:
         self._light_types = mujoco.mjtLightType
         self._frames = mesh_frames(mujoco, model)
         self._canvas = Canvas(
-            mujoco, model, width=width, height=height, near_m=NEAR_M, far_m=FAR_M
+            mujoco, model, width=width, height=height, near_m=NEAR_M, far_m=FAR_M, cull=False
         )
 
     def close(self) -> None:
@@ -84,6 +84,7 @@ class HouseholdStage:
             data.geom_xpos[index] = surface.position - surface.rotation[:, 2] * _THICKNESS_M
             data.geom_xmat[index] = surface.rotation.ravel()
             model.mat_texrepeat[index] = surface.repeat
+            model.mat_emission[index] = surface.glow
             self._canvas.upload_texture(index, surface.texture)
 
     def _pose_models(self, scene: HouseholdScene) -> np.ndarray:
@@ -175,8 +176,10 @@ def _add_material(
 def _add_mesh(mujoco: Any, spec: Any, name: str, part: Part, scale: float) -> None:
     mesh = spec.add_mesh(name=name)
     vertices, uvs = part.vertices * scale, part.uvs
-    while len(vertices) < 4:  # MuJoCo takes no single triangle
+    if len(vertices) == 3:  # MuJoCo takes no single triangle
         vertices, uvs = np.concatenate([vertices, vertices[:1]]), np.concatenate([uvs, uvs[:1]])
+    elif part.normals is not None:
+        mesh.usernormal = part.normals.ravel()
     mesh.uservert, mesh.userface = vertices.ravel(), part.faces.ravel()
     if part.surface.texture:
         # MuJoCo's first row is the bottom of an image that has v upwards.

@@ -14,8 +14,9 @@ SIDE = 256
 _WOOD = ColorRange((18, 36), (0.25, 0.65), (0.3, 0.8))
 _TILE = ColorRange((0, 360), (0.0, 0.18), (0.45, 0.95))
 _CARPET = ColorRange((0, 360), (0.0, 0.45), (0.2, 0.75))
-_PAINT = ColorRange((0, 360), (0.0, 0.22), (0.6, 0.97))
-_STRONG_PAINT = ColorRange((0, 360), (0.2, 0.6), (0.4, 0.9))
+_PAINT = ColorRange((0, 360), (0.0, 0.1), (0.7, 1.0))
+_CREAM = ColorRange((20, 55), (0.03, 0.3), (0.7, 1.0))
+_STRONG_PAINT = ColorRange((0, 360), (0.15, 0.5), (0.4, 0.9))
 _GRASS = ColorRange((75, 120), (0.3, 0.65), (0.25, 0.55))
 _ASPHALT = ColorRange((0, 360), (0.0, 0.1), (0.25, 0.6))
 _SAND = ColorRange((30, 45), (0.2, 0.45), (0.5, 0.8))
@@ -84,7 +85,7 @@ def paint_ground(rng: np.random.Generator) -> np.ndarray:
 
 def paint_wall(rng: np.random.Generator) -> np.ndarray:
     """Paint a wall of a room: colour or wallpaper, sometimes a window, a door or images."""
-    ranges = _STRONG_PAINT if rng.random() < 0.2 else _PAINT
+    ranges = (_PAINT, _CREAM, _STRONG_PAINT)[int(rng.choice(3, p=(0.5, 0.32, 0.18)))]
     image = _flat(rng, ranges, rng.uniform(0.0, 0.05))
     if rng.random() < 0.15:
         stripes = np.sign(np.sin(np.arange(SIDE) * rng.uniform(0.1, 0.6)))
@@ -111,7 +112,9 @@ def _hang_rectangle(rng: np.random.Generator, image: np.ndarray) -> None:
         inside[:] = _SKY.sample(rng) * np.linspace(1.1, 0.8, inside.shape[0])[:, None, None]
         inside[:, inside.shape[1] // 2] = 0.5
     else:
-        small = rng.uniform(0.05, 0.95, (int(rng.integers(2, 6)), int(rng.integers(2, 6)), 3))
+        cells = (int(rng.integers(2, 8)), int(rng.integers(2, 8)))
+        grey = rng.uniform(0.1, 0.95, (*cells, 1))
+        small = np.clip(grey * (1.0 + rng.normal(0.0, 0.25, (*cells, 3))), 0.0, 1.0)
         inside[:] = cv2.resize(
             small, (inside.shape[1], inside.shape[0]), interpolation=cv2.INTER_LINEAR
         )

@@ -1,6 +1,6 @@
 """Parse Wavefront OBJ and MTL texts into triangles per material.
 
-Knows no file system and no units. Normals are not read: the renderer makes its own.
+Knows no file system and no units. Normals are not read.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ class Part:
         uvs: (V, 2) texture coordinates, v upwards; zeros without a texture.
         faces: (F, 3) indices into both.
         surface: the material.
+        normals: (V, 3) unit normals, or None where the renderer makes its own.
     """
 
     vertices: np.ndarray
     uvs: np.ndarray
     faces: np.ndarray
     surface: Surface
+    normals: np.ndarray | None = None
 
 
 PLAIN = Surface((0.8, 0.8, 0.8))
@@ -74,9 +76,9 @@ def parse_materials(text: str) -> dict[str, Surface]:
 def _make_surface(values: dict[str, list[str]]) -> Surface:
     red, green, blue = (float(word) for word in values.get("Kd", ["0.8"] * 3)[:3])
     texture = " ".join(values.get("map_Kd", [])).replace("\\", "/").split("/")[-1]
-    if texture and max(red, green, blue) < 0.3:
-        # Some exporters write black beside a texture and mean the texture alone.
-        red = green = blue = 0.9
+    if texture and max(red, green, blue) < 0.7:
+        # Exporters write the colour under a texture as well and mean the texture alone.
+        red = green = blue = 0.95
     shine = float(np.mean([float(word) for word in values.get("Ks", ["0"])[:3]]))
     alpha = float(values.get("d", ["1"])[0])
     return Surface((red, green, blue), alpha, min(shine, 1.0), texture)
