@@ -26,29 +26,19 @@ class Canvas:
         height: image height in pixels.
         near_m: near plane that the model was compiled with, which keeps it in 32 bits.
         far_m: its far plane.
-        cull: whether triangles are seen from their front alone.
 
     Raises:
         SimulationError: if there is no OpenGL.
     """
 
     def __init__(
-        self,
-        mujoco: Any,
-        model: Any,
-        *,
-        width: int,
-        height: int,
-        near_m: float,
-        far_m: float,
-        cull: bool = True,
+        self, mujoco: Any, model: Any, *, width: int, height: int, near_m: float, far_m: float
     ) -> None:
         """Open an OpenGL context."""
         self._mujoco, self._width, self._height = mujoco, width, height
         self.model, self.data = model, mujoco.MjData(model)
         self._near_m, self._far_m = near_m, far_m
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + _EXTRA_GEOMS)
-        self._scene.flags[mujoco.mjtRndFlag.mjRND_CULL_FACE] = cull
         self._option = mujoco.MjvOption()
         self._camera = mujoco.MjvCamera()
         self._camera.type, self._camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, 0

@@ -22,7 +22,7 @@ from vl2_ros.sim.household.wavefront import Part, Surface, parse_materials, pars
 TEXTURE_SIDE = 256
 SAMPLES = 160
 #: Raised whenever a cached model would be made differently.
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 #: From the axes of a catalogue (x right, y up, z to the front) to ours.
 _FROM_CATALOGUE = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 

@@ -116,7 +116,7 @@ def sample_household(seed: int, pool: Pool) -> HouseholdScene:
     rng = np.random.default_rng([3, seed])
     is_yard = pool.room is Room.YARD
     half = np.full(2, YARD_HALF_M) if is_yard else rng.uniform(1.3, 3.0, 2)
-    height = 14.0 if is_yard else float(rng.uniform(2.3, 3.0))
+    height = 30.0 if is_yard else float(rng.uniform(2.3, 3.0))
     layout = Layout(pool, half, rng)
     layout.fill()
     placed = tuple(_dress(rng, spot, pool.models[spot.model]) for spot in layout.spots)

@@ -50,9 +50,7 @@ class HouseholdStage:
         self._mesh_type = int(mujoco.mjtGeom.mjGEOM_MESH)
         self._light_types = mujoco.mjtLightType
         self._frames = mesh_frames(mujoco, model)
-        self._canvas = Canvas(
-            mujoco, model, width=width, height=height, near_m=NEAR_M, far_m=FAR_M, cull=False
-        )
+        self._canvas = Canvas(mujoco, model, width=width, height=height, near_m=NEAR_M, far_m=FAR_M)
 
     def close(self) -> None:
         """Free the OpenGL context; further calls do nothing."""

@@ -125,12 +125,12 @@ def paint_backdrop(rng: np.random.Generator) -> np.ndarray:
     fade = np.linspace(rng.uniform(0.85, 1.0), 1.1, SIDE)[:, None, None]
     image = np.repeat(_SKY.sample(rng)[None, None] * fade, SIDE, axis=1)
     image += 0.08 * np.maximum(smooth_noise(rng, 5), 0.0)[:, :, None]
-    horizon = SIDE * rng.uniform(0.55, 0.85)
-    skyline = horizon + 0.12 * SIDE * smooth_noise(rng, int(rng.integers(4, 20)))[0]
+    horizon = SIDE * rng.uniform(0.75, 0.93)
+    skyline = horizon + 0.06 * SIDE * smooth_noise(rng, int(rng.integers(4, 20)))[0]
     below = np.arange(SIDE)[:, None] > skyline[None]
     image[below] = _flat(rng, _FOLIAGE, 0.35)[below]
     for _ in range(int(rng.integers(0, 5))):
-        left, top = int(rng.integers(0, SIDE - 30)), int(rng.uniform(0.3, 0.7) * SIDE)
+        left, top = int(rng.integers(0, SIDE - 30)), int(rng.uniform(0.6, 0.85) * SIDE)
         right = left + int(rng.integers(20, 90))
         image[top:, left:right] = _BUILDING.sample(rng)
         shade = _BUILDING.sample(rng) * 0.4
