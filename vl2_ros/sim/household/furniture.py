@@ -22,7 +22,7 @@ from vl2_ros.sim.household.wavefront import Part, Surface, parse_materials, pars
 TEXTURE_SIDE = 256
 SAMPLES = 160
 #: Raised whenever a cached model would be made differently.
-CACHE_FORMAT = 4
+CACHE_FORMAT = 1
 #: From the axes of a catalogue (x right, y up, z to the front) to ours.
 _FROM_CATALOGUE = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
@@ -237,8 +237,6 @@ def _write_cached(
         arrays[f"vertices_{index}"] = part.vertices.astype(np.float32)
         arrays[f"uvs_{index}"] = part.uvs.astype(np.float32)
         arrays[f"faces_{index}"] = part.faces.astype(np.int32)
-        if part.normals is not None:
-            arrays[f"normals_{index}"] = part.normals.astype(np.float32)
     arrays |= {f"texture_{index}": pixels for index, pixels in enumerate(textures.values())}
     surfaces = [asdict(part.surface) for part in parts]
     document = json.dumps({"surfaces": surfaces, "textures": list(textures)})
@@ -259,7 +257,6 @@ def _read_cached(path: Path) -> tuple[list[Part], dict[str, np.ndarray]]:
                 arrays[f"uvs_{index}"].astype(np.float64),
                 arrays[f"faces_{index}"].astype(np.int64),
                 Surface(**{**surface, "rgb": tuple(surface["rgb"])}),
-                arrays.get(f"normals_{index}"),
             )
             for index, surface in enumerate(document["surfaces"])
         ]

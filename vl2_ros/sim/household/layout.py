@@ -15,6 +15,8 @@ from vl2_ros.sim.household.skeletons import seat_of
 
 FLOOR, WALL = -1, -2
 PLACE_TRIES = 25
+#: Most models in one scene.
+MAX_SPOTS = 60
 #: Things up to this size stand on tables, larger ones of the same kind on the floor.
 TOP_SIZE_M = 0.55
 _SUPPORT_HEIGHT_M = (0.25, 1.35)
@@ -142,7 +144,9 @@ class Layout:
         return Spot(index, position, yaw)
 
     def _add(self, spot: Spot) -> bool:
-        """Take a spot, unless something stands there."""
+        """Take a spot, unless something stands there or the scene is full."""
+        if len(self.spots) >= MAX_SPOTS:
+            return False
         corners = self.corners(spot)
         taken = self._taken.setdefault(spot.base, [])
         if any(overlap(corners, other) for other in taken):
@@ -163,7 +167,7 @@ class Layout:
         """Put a chair under somebody who sits on one."""
         seat = seat_of(self.pool.models[spot.model].identifier)
         chair = self._chair()
-        if seat is None or chair is None:
+        if seat is None or chair is None or len(self.spots) >= MAX_SPOTS:
             return
         local = seat * self.pool.models[spot.model].scale
         position = spot.position + np.array([*(turn(spot.yaw) @ local[:2]), 0.0])
@@ -190,7 +194,9 @@ class Layout:
                 position = spot.position + np.array([*offset, 0.0])
                 turned = yaw + np.pi + float(self.rng.normal(0.0, 0.25))
                 candidate = Spot(chair, position, turned)
-                if self._is_inside(candidate) and not self._hits_other(candidate, spot):
+                if len(self.spots) >= MAX_SPOTS or not self._is_inside(candidate):
+                    continue
+                if not self._hits_other(candidate, spot):
                     self.spots.append(candidate)
                     self._taken[FLOOR].append(self.corners(candidate))
 

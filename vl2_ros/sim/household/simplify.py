@@ -53,28 +53,4 @@ def _merge(part: Part, cell: float, uv_cell: float) -> Part:
     first = np.argmin(faces, axis=1)[:, None]
     ordered = np.take_along_axis(faces, (np.arange(3) + first) % 3, axis=1)
     faces = np.unique(ordered, axis=0)
-    # Merged triangles may turn over; the normals of the fine surface turn them back.
-    fine = _vertex_normals(part)
-    normals = np.stack([np.bincount(group, fine[:, i]) for i in range(3)], axis=1)
-    lengths = np.linalg.norm(normals, axis=1)
-    normals = np.where(lengths[:, None] > 1e-9, normals, (0.0, 0.0, 1.0))
-    normals /= np.linalg.norm(normals, axis=1)[:, None]
-    vertices /= counts[:, None]
-    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
-    turned = (np.cross(b - a, c - a) * normals[faces].sum(axis=1)).sum(axis=1) < 0.0
-    faces[turned] = faces[turned][:, ::-1]
-    return Part(vertices, uvs / counts[:, None], faces, part.surface, normals)
-
-
-def _vertex_normals(part: Part) -> np.ndarray:
-    """Return (V, 3) sums of the face normals at each vertex, weighted by area."""
-    a, b, c = (part.vertices[part.faces[:, corner]] for corner in range(3))
-    cross = np.cross(b - a, c - a)
-    corners = part.faces.ravel()
-    return np.stack(
-        [
-            np.bincount(corners, np.repeat(cross[:, i], 3), minlength=len(part.vertices))
-            for i in range(3)
-        ],
-        axis=1,
-    )
+    return Part(vertices / counts[:, None], uvs / counts[:, None], faces, part.surface)

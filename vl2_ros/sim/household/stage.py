@@ -12,6 +12,7 @@ import numpy as np
 
 from vl2_ros.errors import SimulationError
 from vl2_ros.sim.canvas import Canvas
+from vl2_ros.sim.household.layout import MAX_SPOTS
 from vl2_ros.sim.household.pool import Pool
 from vl2_ros.sim.household.scene import HouseholdScene
 from vl2_ros.sim.household.surfaces import SIDE
@@ -20,8 +21,6 @@ from vl2_ros.sim.offscreen import import_mujoco, mesh_frames
 
 NEAR_M, FAR_M = 0.05, 40.0
 SURFACES = 6
-#: Parts of models in one scene.
-MAX_PARTS = 420
 _HIDDEN_GROUP = 5
 #: Half of what a wall measures.
 _THICKNESS_M = 0.02
@@ -141,7 +140,8 @@ class HouseholdStage:
                 _add_material(mujoco, spec, name, texture, part.surface.shine)
                 self._materials[-1].append(count)
                 count, meshes = count + 1, meshes + 1
-        for index in range(SURFACES + MAX_PARTS):
+        most = MAX_SPOTS * max(len(item.furniture.parts) for item in pool.models)
+        for index in range(SURFACES + most):
             geom = spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.1, 0.1, 0.1])
             geom.contype = geom.conaffinity = 0
             geom.rgba = [1.0, 1.0, 1.0, 1.0]
@@ -176,8 +176,6 @@ def _add_mesh(mujoco: Any, spec: Any, name: str, part: Part, scale: float) -> No
     vertices, uvs = part.vertices * scale, part.uvs
     if len(vertices) == 3:  # MuJoCo takes no single triangle
         vertices, uvs = np.concatenate([vertices, vertices[:1]]), np.concatenate([uvs, uvs[:1]])
-    elif part.normals is not None:
-        mesh.usernormal = part.normals.ravel()
     mesh.uservert, mesh.userface = vertices.ravel(), part.faces.ravel()
     if part.surface.texture:
         # MuJoCo's first row is the bottom of an image that has v upwards.

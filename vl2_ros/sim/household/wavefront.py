@@ -1,6 +1,6 @@
 """Parse Wavefront OBJ and MTL texts into triangles per material.
 
-Knows no file system and no units. Normals are not read.
+Knows no file system and no units. Normals are not read: the renderer makes its own.
 """
 
 from __future__ import annotations
@@ -38,14 +38,12 @@ class Part:
         uvs: (V, 2) texture coordinates, v upwards; zeros without a texture.
         faces: (F, 3) indices into both.
         surface: the material.
-        normals: (V, 3) unit normals, or None where the renderer makes its own.
     """
 
     vertices: np.ndarray
     uvs: np.ndarray
     faces: np.ndarray
     surface: Surface
-    normals: np.ndarray | None = None
 
 
 PLAIN = Surface((0.8, 0.8, 0.8))
