@@ -129,6 +129,8 @@ setup(
             "embedded/*.onnx",
             "evaluation/*.tsv",
             "export/*.json",
+            "sim/household/*.json",
+            "sim/household/*.tsv",
             "training/recipes/*.yaml",
             "views/*.json",
             "views/live/page/*",
