@@ -242,7 +242,7 @@ def _write_cached(
     document = json.dumps({"surfaces": surfaces, "textures": list(textures)})
     cache.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    np.savez(buffer, document=np.array(document), **arrays)
+    np.savez(buffer, document=np.array(document), **arrays)  # type: ignore[arg-type]
     partial = cache / f"{name}.{np.random.default_rng().integers(1 << 62)}"
     partial.write_bytes(buffer.getvalue())
     partial.replace(cache / name)

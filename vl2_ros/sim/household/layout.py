@@ -106,6 +106,8 @@ class Layout:
 
     def _place_on_floor(self, index: int) -> None:
         model = self.pool.models[index]
+        if seat_of(model.identifier) is not None and self._chair() is None:
+            return
         for _ in range(PLACE_TRIES):
             if KINDS[model.kind].where is Where.WALL or model.identifier in HUNG:
                 spot = self._at_wall(index, model)

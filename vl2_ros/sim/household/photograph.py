@@ -19,7 +19,8 @@ def photograph(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     image = rgb.astype(np.float32) / 255.0
     image = _expose(image, rng)
     if rng.random() < 0.6:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.3)))
+        blurred = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.3)))
+        image = np.asarray(blurred, dtype=np.float32)
     if rng.random() < 0.15:
         image = _move(image, rng)
     grain = rng.uniform(0.0, 0.04)
@@ -63,4 +64,5 @@ def _move(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _compress(pixels: np.ndarray, quality: int) -> np.ndarray:
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)

@@ -57,7 +57,7 @@ def _tiles(rng: np.random.Generator) -> np.ndarray:
     cells = np.add.outer(np.arange(count), np.arange(count)) % 2
     small = np.where(cells[:, :, None] == 0, first, second)
     small = small * (1.0 + rng.normal(0.0, 0.03, (count, count, 1)))
-    image = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
+    image = np.asarray(cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST), np.float64)
     lines = np.linspace(0, SIDE - 1, count + 1).astype(int)
     joint = rng.uniform(0.5, 1.1)
     image[lines] *= joint
