@@ -122,9 +122,17 @@ def _read_model(
         parts = [simplify(part, max(60, int(budget * len(part.faces) / total))) for part in parts]
     kept = {part.surface.texture for part in parts}
     return (
-        [part for part in parts if len(part.faces)],
+        [_round(part) for part in parts if len(part.faces)],
         {name: pixels for name, pixels in textures.items() if name in kept},
     )
+
+
+def _round(part: Part) -> Part:
+    """Round to what a cache holds, so that a frame is the same with and without one."""
+    vertices, uvs = (
+        values.astype(np.float32).astype(np.float64) for values in (part.vertices, part.uvs)
+    )
+    return Part(vertices, uvs, part.faces, part.surface)
 
 
 def _read_textures(

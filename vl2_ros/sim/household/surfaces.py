@@ -28,13 +28,15 @@ _BUILDING = ColorRange((0, 50), (0.0, 0.4), (0.35, 0.85))
 def smooth_noise(rng: np.random.Generator, cells: int) -> np.ndarray:
     """Return (SIDE, SIDE) noise in -1..1 of about `cells` bumps across."""
     small = rng.uniform(-1.0, 1.0, (cells, cells)).astype(np.float32)
-    return cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    large = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large, dtype=np.float32)
 
 
 def _flat(rng: np.random.Generator, colors: ColorRange, grain: float) -> np.ndarray:
     noise = 0.5 * smooth_noise(rng, 6) + 0.5 * smooth_noise(rng, 40)
-    noise = noise + rng.normal(0.0, 0.6, (SIDE, SIDE))
-    return colors.sample(rng)[None, None] * (1.0 + grain * noise[:, :, None])
+    noise += 0.6 * rng.standard_normal((SIDE, SIDE), dtype=np.float32)
+    gain = 1.0 + np.float32(grain) * noise
+    return gain[:, :, None] * colors.sample(rng).astype(np.float32)
 
 
 def _planks(rng: np.random.Generator) -> np.ndarray:
@@ -123,7 +125,7 @@ def _hang_rectangle(rng: np.random.Generator, image: np.ndarray) -> None:
 def paint_backdrop(rng: np.random.Generator) -> np.ndarray:
     """Paint what stands around a yard: sky above hedges, trees or buildings."""
     fade = np.linspace(rng.uniform(0.85, 1.0), 1.1, SIDE)[:, None, None]
-    image = np.repeat(_SKY.sample(rng)[None, None] * fade, SIDE, axis=1)
+    image = np.repeat(_SKY.sample(rng)[None, None] * fade, SIDE, axis=1).astype(np.float32)
     image += 0.08 * np.maximum(smooth_noise(rng, 5), 0.0)[:, :, None]
     horizon = SIDE * rng.uniform(0.75, 0.93)
     skyline = horizon + 0.06 * SIDE * smooth_noise(rng, int(rng.integers(4, 20)))[0]
