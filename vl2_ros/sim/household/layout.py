@@ -5,6 +5,7 @@ No two footprints on one level overlap. Metres; z up; the middle of the floor is
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,10 +54,11 @@ def turn(yaw: float) -> np.ndarray:
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> bool:
-    """Return whether two convex quadrangles of (4, 2) corners share area."""
-    if (first.min(axis=0) >= second.max(axis=0)).any():
-        return False
-    if (second.min(axis=0) >= first.max(axis=0)).any():
+    """Return whether two rectangles of (4, 2) corners share area."""
+    # Circles around them first, as most lie far apart.
+    gap = 0.5 * math.hypot(*(first[0] + first[2] - second[0] - second[2]))
+    reach = 0.5 * (math.hypot(*(first[2] - first[0])) + math.hypot(*(second[2] - second[0])))
+    if gap >= reach:
         return False
     for corners in (first, second):
         edges = np.roll(corners, -1, axis=0) - corners
