@@ -10,11 +10,15 @@ import pytest
 pytest.importorskip("mujoco")
 
 from vl2_ros.errors import InputError
-from vl2_ros.sim.household.household import HouseholdFrame, HouseholdSimulator
+from vl2_ros.sim.household.household import (
+    BLOCK_FRAMES,
+    HouseholdFrame,
+    HouseholdSimulator,
+)
 from vl2_ros.sim.household.kinds import KINDS
 from vl2_ros.sim.household.labels import MIN_VISIBLE_SHARE, label_scene, project
 from vl2_ros.sim.household.photograph import photograph
-from vl2_ros.sim.household.pool import BLOCK_SCENES, Pool
+from vl2_ros.sim.household.pool import Pool
 from vl2_ros.sim.household.scene import HouseholdScene, sample_household
 from vl2_ros.sim.household.stage import HouseholdStage
 from vl2_ros.sim.tabletop import CameraIntrinsics
@@ -120,7 +124,7 @@ def test_frames_of_real_models_depend_on_their_seed_alone(
     real_catalogues: Path, tmp_path: Path
 ) -> None:
     size = {"width": WIDTH, "height": HEIGHT}
-    seeds = [7, 2 * BLOCK_SCENES, 8]
+    seeds = [7, 2 * BLOCK_FRAMES, 8]
     with HouseholdSimulator(catalogues=real_catalogues, cache=tmp_path, **size) as simulator:
         frames = {seed: simulator.render(seed) for seed in seeds}
     with HouseholdSimulator(catalogues=real_catalogues, cache=tmp_path, **size) as simulator:

@@ -1,7 +1,8 @@
 """Render household scenes as frames: colour, depth, instance map, labels and keypoints of people.
 
 A frame depends on (seed, width, height) and the catalogues only. Seeds of one block share a pool
-of models, so consecutive seeds are much faster than scattered ones.
+of models, and SCENE_VIEWS of them a furnished room, so consecutive seeds are much faster than
+scattered ones.
 """
 
 from __future__ import annotations
@@ -15,10 +16,21 @@ import numpy as np
 from vl2_ros.errors import InputError
 from vl2_ros.sim.household.catalogue import read_catalogues
 from vl2_ros.sim.household.labels import HouseholdObject, label_scene
-from vl2_ros.sim.household.pool import BLOCK_SCENES, Pool, load_pool
-from vl2_ros.sim.household.scene import HouseholdScene, sample_household
+from vl2_ros.sim.household.pool import Pool, load_pool
+from vl2_ros.sim.household.scene import (
+    SCENE_VIEWS,
+    FurnishedRoom,
+    HouseholdScene,
+    sample_room,
+    sample_view,
+)
 from vl2_ros.sim.household.stage import HouseholdStage
 from vl2_ros.sim.tabletop import CameraIntrinsics
+
+#: Consecutive seeds that share a pool of models.
+BLOCK_FRAMES = 100
+#: Seeds from here on show models that training never sees.
+HELD_OUT_SEED = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +92,8 @@ class HouseholdSimulator:
         self._block = -1
         self._pool: Pool | None = None
         self._stage: HouseholdStage | None = None
+        #: With its number; the views of a room follow each other.
+        self._room: tuple[int, FurnishedRoom] | None = None
 
     def __enter__(self) -> HouseholdSimulator:
         """Return itself."""
@@ -98,19 +112,23 @@ class HouseholdSimulator:
         """Free the OpenGL context; a later frame opens another one."""
         if self._stage is not None:
             self._stage.close()
-        self._stage, self._block = None, -1
+        self._stage, self._block, self._room = None, -1, None
 
     def render(self, seed: int) -> HouseholdFrame:
         """Render the scene of a seed (0 or more); train below 1,000,000, hold out from there."""
         if seed < 0:
             raise InputError(f"a scene seed must be 0 or more, got {seed}")
-        pool, stage = self._open_block(seed // BLOCK_SCENES)
-        return self._render(sample_household(seed, pool), stage)
+        pool, stage = self._open_block(seed // BLOCK_FRAMES)
+        number = seed // SCENE_VIEWS
+        if self._room is None or self._room[0] != number:
+            self._room = number, sample_room(number, pool)
+        return self._render(sample_view(seed, self._room[1]), stage)
 
     def _open_block(self, block: int) -> tuple[Pool, HouseholdStage]:
         if self._stage is None or self._pool is None or self._block != block:
             self.close()
-            self._pool = load_pool(block, self._catalogue, self._cache)
+            held_out = block * BLOCK_FRAMES >= HELD_OUT_SEED
+            self._pool = load_pool(block, self._catalogue, self._cache, held_out=held_out)
             self._stage = HouseholdStage(self._pool, self._width, self._height)
             self._block = block
         return self._pool, self._stage

@@ -24,7 +24,7 @@ class HouseholdObject:
     """One labelled object as far as it is seen.
 
     Attributes:
-        kind: a word of KINDS.
+        kind: a word of HOUSEHOLD_KINDS.
         color: a word of COLORS where most of it has one colour with a name, else empty.
         box_xyxy: extent of its visible pixels, end-exclusive; an occluded part does not count.
         visible_pixels: number of its pixels in the instance map.

@@ -18,11 +18,9 @@ from vl2_ros.sim.household.kinds import (
     ROOM_LETTERS,
     ModelRow,
     Room,
-    models_of,
+    split_models,
 )
 
-#: Scenes (consecutive seeds) that share a pool.
-BLOCK_SCENES = 50
 MODELS_PER_POOL = 36
 PERSON_BUDGET, BUDGET = 9000, 4000
 PERSON_PARTS, PARTS = 18, 8
@@ -30,7 +28,7 @@ PERSON_PARTS, PARTS = 18, 8
 _MUST_HAVE: dict[Room, tuple[str, ...]] = {
     Room.LIVING: ("couch", "coffee table", "dining table", "chair", "chair", "cabinet", "tv"),
     Room.KITCHEN: ("dining table", "chair", "chair", "cabinet", "cabinet", "refrigerator", "oven"),
-    Room.BEDROOM: ("bed", "bed", "cabinet", "wardrobe", "desk", "chair"),
+    Room.BEDROOM: ("bed", "bed", "cabinet", "cabinet", "desk", "chair"),
     Room.OFFICE: ("desk", "desk", "chair", "chair", "cabinet", "laptop"),
     Room.BATHROOM: ("toilet", "sink", "bathtub", "cabinet"),
     Room.YARD: ("bench", "car", "bicycle", "person"),
@@ -77,8 +75,13 @@ class Pool:
     models: tuple[PooledModel, ...]
 
 
-def draw_rows(block: int) -> tuple[Room, tuple[ModelRow, ...]]:
-    """Draw the room of a block and which models its pool has."""
+def draw_rows(block: int, *, held_out: bool = False) -> tuple[Room, tuple[ModelRow, ...]]:
+    """Draw the room of a block and which models its pool has.
+
+    Args:
+        block: 0 or more.
+        held_out: draw from the models that training never sees, where a kind has any.
+    """
     rng = np.random.default_rng([1, block])
     rooms = list(_ROOM_WEIGHTS)
     room = rooms[int(rng.choice(len(rooms), p=list(_ROOM_WEIGHTS.values())))]
@@ -90,25 +93,32 @@ def draw_rows(block: int) -> tuple[Room, tuple[ModelRow, ...]]:
         wanted.append(kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))])
     rows: dict[str, ModelRow] = {}
     for name in wanted:
-        free = [row for row in models_of(name) if row.identifier not in rows]
+        free = [row for row in split_models(name, held_out=held_out) if row.identifier not in rows]
         if free:
             row = free[int(rng.integers(len(free)))]
             rows[row.identifier] = row
     return room, tuple(rows.values())
 
 
-def load_pool(block: int, catalogue: dict[str, CatalogueEntry], cache: Path | None) -> Pool:
+def load_pool(
+    block: int,
+    catalogue: dict[str, CatalogueEntry],
+    cache: Path | None,
+    *,
+    held_out: bool = False,
+) -> Pool:
     """Load the pool of a block.
 
     Args:
         block: 0 or more.
         catalogue: entries by identifier.
         cache: folder of models that were loaded before.
+        held_out: as in draw_rows.
 
     Raises:
         SimulationError: if the catalogue lacks a model of the table.
     """
-    room, rows = draw_rows(block)
+    room, rows = draw_rows(block, held_out=held_out)
     rng = np.random.default_rng([2, block])
     models = []
     for row in rows:

@@ -1,6 +1,7 @@
 """Sample a scene of a pool from a seed: spots, colours, surfaces, light and camera.
 
-Pure numpy; every choice comes from one generator per seed.
+A furnished room is seen by SCENE_VIEWS consecutive seeds, each with a light and a camera of its
+own. Pure numpy; every choice comes from one generator per room or per seed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vl2_ros.sim.colors import COLOR_RANGES, COLORS
-from vl2_ros.sim.household.kinds import DISTRACTOR, KINDS, Room
+from vl2_ros.sim.household.kinds import HOUSEHOLD_KINDS, KINDS, Room
 from vl2_ros.sim.household.layout import FLOOR, Layout, Spot, rectangle, turn
 from vl2_ros.sim.household.pool import Pool, PooledModel, color_choice
 from vl2_ros.sim.household.surfaces import (
@@ -21,9 +22,15 @@ from vl2_ros.sim.household.surfaces import (
     shade_floor,
 )
 
+#: Consecutive seeds that see one furnished room.
+SCENE_VIEWS = 2
 YARD_HALF_M = 16.0
 _CAMERA_TRIES = 40
+#: Cameras of which the one that sees the most objects is taken.
+_FULLEST_OF = 4
 _NAMED_SHARE = 0.7
+#: Shares of rooms and yards whose lamp or sun casts hard shadows.
+_SHADOW_SHARE, _SUN_SHARE = 0.6, 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +72,8 @@ class PlacedModel:
 
     @property
     def is_labelled(self) -> bool:
-        """Return whether it is an object rather than a distractor."""
-        return self.model.kind != DISTRACTOR
+        """Return whether its kind has a name that is asked for."""
+        return self.model.kind in HOUSEHOLD_KINDS
 
     def to_world(self, points: np.ndarray) -> np.ndarray:
         """Map (N, 3) points of the unscaled model into the world."""
@@ -81,14 +88,34 @@ class PlacedModel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FurnishedRoom:
+    """What all views of a room share.
+
+    Attributes:
+        placed: models.
+        surfaces: floor, four walls and a ceiling, or ground and backdrops.
+        half: (2,) half sizes in metres.
+        height: metres.
+        is_yard: whether it lies under the sky.
+    """
+
+    placed: tuple[PlacedModel, ...]
+    surfaces: tuple[Surface, ...]
+    half: np.ndarray
+    height: float
+    is_yard: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class HouseholdScene:
     """Everything that an image depends on.
 
     Attributes:
         placed: models.
         surfaces: floor, four walls and a ceiling, or ground and backdrops.
+        casts_shadows: whether the lamp does.
         is_room: whether the lamp hangs in a room rather than being the sun.
-        lamp_position: (3,) of the lamp that casts shadows.
+        lamp_position: (3,) of the lamp.
         lamp_direction: (3,) unit vector of the middle of its rays.
         lamp: (3,) its RGB.
         fill_direction: (3,) unit vector of rays without shadows.
@@ -100,6 +127,7 @@ class HouseholdScene:
 
     placed: tuple[PlacedModel, ...]
     surfaces: tuple[Surface, ...]
+    casts_shadows: bool
     is_room: bool
     lamp_position: np.ndarray
     lamp_direction: np.ndarray
@@ -113,7 +141,12 @@ class HouseholdScene:
 
 def sample_household(seed: int, pool: Pool) -> HouseholdScene:
     """Draw the scene of a seed from the pool of its block."""
-    rng = np.random.default_rng([3, seed])
+    return sample_view(seed, sample_room(seed // SCENE_VIEWS, pool))
+
+
+def sample_room(number: int, pool: Pool) -> FurnishedRoom:
+    """Furnish a room with models of a pool, by the number that its views share."""
+    rng = np.random.default_rng([3, number])
     is_yard = pool.room is Room.YARD
     half = np.full(2, YARD_HALF_M) if is_yard else rng.uniform(1.3, 3.0, 2)
     height = 30.0 if is_yard else float(rng.uniform(2.3, 3.0))
@@ -121,22 +154,30 @@ def sample_household(seed: int, pool: Pool) -> HouseholdScene:
     layout.fill()
     placed = tuple(_dress(rng, spot, pool.models[spot.model]) for spot in layout.spots)
     corners = [layout.corners(spot) for spot in layout.spots if spot.base == FLOOR]
+    surfaces = _build_surfaces(rng, half, height, corners, is_yard)
+    return FurnishedRoom(placed, surfaces, half, height, is_yard)
+
+
+def sample_view(seed: int, room: FurnishedRoom) -> HouseholdScene:
+    """Draw light and camera of a seed."""
+    rng = np.random.default_rng([4, seed])
     tint = 1.0 + np.array([1.0, 0.2, -1.0]) * rng.normal(0.0, 0.06)
     brightness = rng.uniform(0.85, 1.15)
     sun = _sample_direction(rng, 48.0, 80.0)
-    lamp = np.array([*rng.uniform(-0.7, 0.7, 2) * half, height - 0.1])
+    lamp = np.array([*rng.uniform(-0.7, 0.7, 2) * room.half, room.height - 0.1])
     fovy = float(np.deg2rad(rng.uniform(34.0, 62.0)))
     return HouseholdScene(
-        placed=placed,
-        surfaces=_build_surfaces(rng, half, height, corners, is_yard),
-        is_room=not is_yard,
-        lamp_position=-8.0 * sun if is_yard else lamp,
-        lamp_direction=sun if is_yard else np.array([0.0, 0.0, -1.0]),
+        placed=room.placed,
+        surfaces=room.surfaces,
+        casts_shadows=bool(rng.random() < (_SUN_SHARE if room.is_yard else _SHADOW_SHARE)),
+        is_room=not room.is_yard,
+        lamp_position=-8.0 * sun if room.is_yard else lamp,
+        lamp_direction=sun if room.is_yard else np.array([0.0, 0.0, -1.0]),
         lamp=tint * brightness * rng.uniform(0.35, 0.65),
         fill_direction=_sample_direction(rng, 5.0, 60.0),
         fill=np.full(3, brightness * rng.uniform(0.12, 0.3)),
         ambient=(2.0 - tint) * brightness * rng.uniform(0.38, 0.58),
-        world_from_camera=_sample_camera(rng, placed, half, fovy, is_yard),
+        world_from_camera=_sample_camera(rng, room.placed, room.half, fovy, room.is_yard),
         fovy_rad=fovy,
     )
 
@@ -201,26 +242,57 @@ def _sample_camera(
     fovy: float,
     is_yard: bool,
 ) -> np.ndarray:
-    """Look at one of the objects, from the height of a robot, a table or a person."""
+    """Look at one of the objects, from the height of a robot, a table or a person.
+
+    Half of the views are the fullest of some: photos seldom show one thing alone.
+    """
     room = np.full(2, 10.0) if is_yard else half - 0.12
-    best = look_at(np.array([*(0.95 * room * [-1, -1]), 1.0]), np.array([0.0, 0.0, 0.4]), 0.0)
-    objects = [item for item in placed if item.is_labelled]
-    if not objects:
-        return best
-    weights = np.array([2.0 if item.model.kind == "person" else 1.0 for item in objects])
-    for _ in range(_CAMERA_TRIES):
-        item = objects[int(rng.choice(len(objects), p=weights / weights.sum()))]
-        size = item.model.size
-        target = item.spot.position + np.array([0.0, 0.0, size[2] * rng.uniform(0.3, 0.7)])
-        share = np.exp(rng.uniform(np.log(0.12), np.log(0.65)))
-        distance = max(0.35, float(size.max()) / (2.0 * share * np.tan(0.5 * fovy)))
-        azimuth = rng.uniform(0.0, 2.0 * np.pi)
-        eye = target + distance * np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
-        eye[2] = _sample_height(rng, item)
-        aim = target + rng.uniform(-0.35, 0.35, 3) * [1, 1, 0.6] * distance * np.tan(0.5 * fovy)
-        if (np.abs(eye[:2]) < room).all() and _can_see(eye, target, item, placed):
-            return look_at(eye, aim, float(rng.normal(0.0, 0.03)))
-    return best
+    objects = tuple(item for item in placed if item.is_labelled)
+    wanted = _FULLEST_OF if rng.random() < 0.5 else 1
+    poses: list[np.ndarray] = []
+    for _ in range(_CAMERA_TRIES if objects else 0):
+        pose = _try_camera(rng, objects, placed, room, fovy)
+        if pose is not None:
+            poses.append(pose)
+        if len(poses) == wanted:
+            break
+    if not poses:
+        corner = np.array([*(0.95 * room * [-1, -1]), 1.0])
+        return look_at(corner, np.array([0.0, 0.0, 0.4]), 0.0)
+    return max(poses, key=lambda pose: _count_seen(pose, objects, fovy))
+
+
+def _try_camera(
+    rng: np.random.Generator,
+    objects: tuple[PlacedModel, ...],
+    placed: tuple[PlacedModel, ...],
+    room: np.ndarray,
+    fovy: float,
+) -> np.ndarray | None:
+    """Draw a pose; None where the camera would be outside, or sees nothing of its object."""
+    weights = np.array([3.0 if item.model.kind == "person" else 1.0 for item in objects])
+    item = objects[int(rng.choice(len(objects), p=weights / weights.sum()))]
+    size = item.model.size
+    target = item.spot.position + np.array([0.0, 0.0, size[2] * rng.uniform(0.3, 0.7)])
+    share = np.exp(rng.uniform(np.log(0.1), np.log(0.6)))
+    distance = max(0.35, float(size.max()) / (2.0 * share * np.tan(0.5 * fovy)))
+    azimuth = rng.uniform(0.0, 2.0 * np.pi)
+    eye = target + distance * np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+    eye[2] = _sample_height(rng, item)
+    aim = target + rng.uniform(-0.35, 0.35, 3) * [1, 1, 0.6] * distance * np.tan(0.5 * fovy)
+    roll = float(rng.normal(0.0, 0.03))
+    if (np.abs(eye[:2]) < room).all() and _can_see(eye, target, item, placed):
+        return look_at(eye, aim, roll)
+    return None
+
+
+def _count_seen(pose: np.ndarray, objects: tuple[PlacedModel, ...], fovy: float) -> int:
+    """Count the objects whose middle lies in the upright square of the image."""
+    middles = np.array([item.spot.position for item in objects])
+    middles[:, 2] += [0.5 * item.model.size[2] for item in objects]
+    x, y, z = ((middles - pose[:3, 3]) @ pose[:3, :3]).T
+    reach = np.tan(0.5 * fovy) * z
+    return int(((z > 0) & (np.abs(x) < reach) & (np.abs(y) < reach)).sum())
 
 
 def _sample_height(rng: np.random.Generator, item: PlacedModel) -> float:

@@ -1,7 +1,8 @@
 """Render household scenes: one MuJoCo model per pool, whose geoms take any scene of the pool.
 
 Meshes and textures are compiled once per pool; every scene rewrites which mesh a geom shows, its
-pose and colour, the surfaces, lights and camera. No physics is stepped.
+pose and colour, the surfaces, lights and camera. Models far from what the camera sees are not
+drawn. No physics is stepped.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from vl2_ros.errors import SimulationError
 from vl2_ros.sim.canvas import Canvas
 from vl2_ros.sim.household.layout import MAX_SPOTS
 from vl2_ros.sim.household.pool import Pool
-from vl2_ros.sim.household.scene import HouseholdScene
+from vl2_ros.sim.household.scene import HouseholdScene, Surface
 from vl2_ros.sim.household.surfaces import SIDE
 from vl2_ros.sim.household.wavefront import Part
 from vl2_ros.sim.offscreen import import_mujoco, mesh_frames
@@ -22,6 +23,10 @@ from vl2_ros.sim.offscreen import import_mujoco, mesh_frames
 NEAR_M, FAR_M = 0.05, 40.0
 SURFACES = 6
 _HIDDEN_GROUP = 5
+#: Side of the map of shadows, which software rendering takes most of its time for.
+_SHADOW_SIDE = 768
+#: Models that are so near to what the camera sees are drawn for their shadows.
+_SHADOW_REACH_M = 0.8
 #: Half of what a wall measures.
 _THICKNESS_M = 0.02
 _LAMP_CUTOFF_DEG = 82.0
@@ -49,6 +54,8 @@ class HouseholdStage:
         self._mesh_type = int(mujoco.mjtGeom.mjGEOM_MESH)
         self._light_types = mujoco.mjtLightType
         self._frames = mesh_frames(mujoco, model)
+        self._aspect = width / height
+        self._shown: tuple[Surface, ...] = ()
         self._canvas = Canvas(mujoco, model, width=width, height=height, near_m=NEAR_M, far_m=FAR_M)
 
     def close(self) -> None:
@@ -82,14 +89,18 @@ class HouseholdStage:
             data.geom_xmat[index] = surface.rotation.ravel()
             model.mat_texrepeat[index] = surface.repeat
             model.mat_emission[index] = surface.glow
-            self._canvas.upload_texture(index, surface.texture)
+            if scene.surfaces is not self._shown:
+                self._canvas.upload_texture(index, surface.texture)
+        self._shown = scene.surfaces
 
     def _pose_models(self, scene: HouseholdScene) -> np.ndarray:
         """Give each part of each placed model a geom; return the owner of each geom."""
         model, data = self._canvas.model, self._canvas.data
         owners = np.full(model.ngeom, -1)
         geom = SURFACES
-        for index, item in enumerate(scene.placed):
+        near = find_near(scene, self._aspect, _SHADOW_REACH_M if scene.casts_shadows else 0.0)
+        for index in near:
+            item = scene.placed[index]
             rotation, which = item.rotation(), item.spot.model
             for part, rgb in enumerate(item.rgbs):
                 mesh = self._first_mesh[which] + part
@@ -109,7 +120,8 @@ class HouseholdStage:
     def _pose_lights(self, scene: HouseholdScene) -> None:
         model, data = self._canvas.model, self._canvas.data
         types = self._light_types
-        # The first one casts shadows; walls would keep the sun out of a room.
+        model.light_castshadow[0] = scene.casts_shadows
+        # Walls would keep the sun out of a room.
         model.light_type[0] = types.mjLIGHT_SPOT if scene.is_room else types.mjLIGHT_DIRECTIONAL
         data.light_xpos[:] = scene.lamp_position, -8.0 * scene.fill_direction
         data.light_xdir[:] = scene.lamp_direction, scene.fill_direction
@@ -122,7 +134,7 @@ class HouseholdStage:
         spec.stat.extent, spec.stat.center = 1.0, np.zeros(3)
         spec.visual.map.znear, spec.visual.map.zfar = NEAR_M, FAR_M
         spec.visual.map.shadowclip = 4.5
-        spec.visual.quality.offsamples, spec.visual.quality.shadowsize = 0, 2048
+        spec.visual.quality.offsamples, spec.visual.quality.shadowsize = 0, _SHADOW_SIDE
         spec.visual.quality.numquads = 10
         spec.visual.headlight.specular = np.zeros(3)
         spec.visual.global_.offwidth, spec.visual.global_.offheight = width, height
@@ -156,6 +168,30 @@ class HouseholdStage:
             return spec.compile()
         except ValueError as error:
             raise SimulationError(f"MuJoCo refuses a model of the pool ({error})") from error
+
+
+def find_near(scene: HouseholdScene, aspect: float, reach_m: float) -> list[int]:
+    """Return the placed models whose ball is seen by the camera, or nearly.
+
+    Args:
+        scene: with a camera.
+        aspect: width of the image over its height.
+        reach_m: how far beside the field of view a ball may lie, in metres.
+    """
+    if not scene.placed:
+        return []
+    sizes = np.array([item.model.size for item in scene.placed])
+    middles = np.array([item.spot.position for item in scene.placed])
+    middles[:, 2] += 0.5 * sizes[:, 2]
+    pose = scene.world_from_camera
+    x, y, z = ((middles - pose[:3, 3]) @ pose[:3, :3]).T
+    radius = 0.5 * np.linalg.norm(sizes, axis=1) + reach_m
+    up = np.tan(0.5 * scene.fovy_rad)
+    near = z > -radius
+    for along, slope in ((x, up * aspect), (y, up)):
+        # Distance to the plane through the camera and a side of the image.
+        near &= (np.abs(along) - slope * z) / np.hypot(1.0, slope) < radius
+    return [int(index) for index in np.flatnonzero(near)]
 
 
 def _add_material(
