@@ -54,9 +54,14 @@ def write_shards(
     paths: list[Path] = []
     for chunk in iter(lambda: _take(waiting, per_shard), []):
         path = folder / f"shard-{len(paths):06d}.tar"
-        write_whole(path, partial(_write_tar, chunk))
+        write_shard(path, chunk)
         paths.append(path)
     return paths
+
+
+def write_shard(path: Path, records: Iterable[tuple[str, Mapping[str, bytes]]]) -> None:
+    """Write records into one tar file, whole or not at all."""
+    write_whole(path, partial(_write_tar, list(records)))
 
 
 def _take(

@@ -58,9 +58,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> bool:
     # Plain numbers: arrays of four take ten times as long, and a scene asks thousands of times.
     a, b = first.tolist(), second.tolist()
     # Circles around them first, as most lie far apart.
-    gap = math.hypot(
-        a[0][0] + a[2][0] - b[0][0] - b[2][0], a[0][1] + a[2][1] - b[0][1] - b[2][1]
-    )
+    gap = math.hypot(a[0][0] + a[2][0] - b[0][0] - b[2][0], a[0][1] + a[2][1] - b[0][1] - b[2][1])
     if gap >= math.dist(a[0], a[2]) + math.dist(b[0], b[2]):
         return False
     return not (_is_apart(a, b) or _is_apart(b, a))
