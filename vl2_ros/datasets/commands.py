@@ -1,4 +1,4 @@
-"""Random commands about tabletop scenes with the answers a model must learn to give.
+"""Random commands about simulated scenes with the answers a model must learn to give.
 
 Turns the objects of a scene into question, answer with routing tokens (no slots), and which
 objects each phrase stands for. The wording alone decides the route; `phrasings` lists the rule.
@@ -12,7 +12,6 @@ synonyms replaced by the kind's own name:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,13 +25,12 @@ from vl2_ros.datasets.wording import (
     chance,
     insert_things,
     open_sentence,
-    other_noun,
     pick,
     roughen,
     say_things,
 )
+from vl2_ros.datasets.worlds import TABLE, World
 from vl2_ros.sim.colors import COLORS
-from vl2_ros.sim.kinds import KINDS
 from vl2_ros.structures import Route
 
 ANSWER_OPENINGS: dict[Route, str] = {
@@ -68,21 +66,24 @@ def answer_sentence(route: Route, phrases: Sequence[str]) -> str:
     return ANSWER_OPENINGS[route] + ", ".join(p + route.value for p in phrases) + "."
 
 
-def sample_perception(rng: np.random.Generator, objects: Sequence[SceneObject]) -> CommandExample:
+def sample_perception(
+    rng: np.random.Generator, objects: Sequence[SceneObject], world: World = TABLE
+) -> CommandExample:
     """Draw a command for the decoders: detect, segment, ground, or two of them in one sentence.
 
     Args:
         rng: source of randomness; equal states give equal examples.
         objects: labelled objects of the scene; may be empty.
+        world: what the scene is one of.
     """
     draw = rng.random()
     if draw < 0.2:
-        return _sample_combined(rng, objects)
+        return _sample_combined(rng, objects, world)
     if draw < 0.54:
-        return _sample_single_route(rng, objects, Route.DETECT)
+        return _sample_single_route(rng, objects, Route.DETECT, world)
     if draw < 0.78:
-        return _sample_single_route(rng, objects, Route.SEGMENT)
-    return _sample_single_route(rng, objects, Route.GROUND)
+        return _sample_single_route(rng, objects, Route.SEGMENT, world)
+    return _sample_single_route(rng, objects, Route.GROUND, world)
 
 
 def sample_text(rng: np.random.Generator, objects: Sequence[SceneObject]) -> CommandExample:
@@ -97,9 +98,13 @@ def sample_text(rng: np.random.Generator, objects: Sequence[SceneObject]) -> Com
 
 
 def sample_class_list(
-    rng: np.random.Generator, objects: Sequence[SceneObject], *, max_names: int = 16
+    rng: np.random.Generator,
+    objects: Sequence[SceneObject],
+    *,
+    max_names: int = 16,
+    world: World = TABLE,
 ) -> CommandExample:
-    """Draw a long list of names to look for: 35 % all kinds, else colour-kind phrases.
+    """Draw a long list of names to look for: of the table 35 % all kinds, else colour-kind phrases.
 
     No object belongs to two names of one list. Colour-kind lists contain up to `max_names` of: the
     present phrases, hard negatives (same kind in another colour, same colour on another kind) and
@@ -108,12 +113,10 @@ def sample_class_list(
     Args:
         rng: source of randomness; equal states give equal examples.
         objects: labelled objects of the scene; may be empty.
-        max_names: longest list, at least 8.
+        max_names: longest list of phrases, at least 8.
+        world: what the scene is one of.
     """
-    if chance(rng, 0.35):
-        things = [Thing(None, kind) for kind in rng.permutation(KINDS)]
-    else:
-        things = _colored_list(rng, objects, 6 + int(rng.random() * (max_names - 5)))
+    things = world.list_classes(rng, objects, max_names)
     masks = chance(rng, 0.2)
     sentences = phrasings.CLASS_LIST_MASK_SENTENCES if masks else phrasings.CLASS_LIST_SENTENCES
     question = pick(rng, sentences).replace("{x}", ", ".join(thing.phrase for thing in things))
@@ -122,39 +125,20 @@ def sample_class_list(
     return _example(question, [(Route.SEGMENT if masks else Route.DETECT, things)], objects)
 
 
-def _colored_list(
-    rng: np.random.Generator, objects: Sequence[SceneObject], count: int
-) -> list[Thing]:
-    present = {Thing(item.color, item.kind): None for item in objects}
-    chosen = dict.fromkeys(list(present)[:count])
-    plain = {kind for kind in KINDS if chance(rng, 0.12)} - {thing.noun for thing in chosen}
-    chosen.update(dict.fromkeys(Thing(None, kind) for kind in sorted(plain)))
-    while len(chosen) < count:
-        thing = Thing(pick(rng, COLORS), pick(rng, KINDS))
-        if present and chance(rng, 0.6):
-            seed = pick(rng, list(present))
-            keep_kind = chance(rng, 0.6)
-            thing = Thing(thing.color, seed.noun) if keep_kind else Thing(seed.color, thing.noun)
-        if thing.noun not in plain:
-            chosen[thing] = None
-    things = list(chosen)
-    return [things[index] for index in rng.permutation(len(things))]
-
-
 def _sample_single_route(
-    rng: np.random.Generator, objects: Sequence[SceneObject], route: Route
+    rng: np.random.Generator, objects: Sequence[SceneObject], route: Route, world: World
 ) -> CommandExample:
     if route is Route.GROUND:
-        things = [_referred_thing(rng, objects)]
-    elif chance(rng, 0.04):
+        things = [world.refer(rng, objects)]
+    elif world.has_colors and chance(rng, 0.04):
         things = [Thing(pick(rng, COLORS) if chance(rng, 0.6) else None, "object")]
     else:
         count = pick(rng, (1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4))
-        things = _distinct_things(rng, objects, count)
+        things = _distinct_things(rng, objects, count, world)
     spoken = chance(rng, 0.65)
     sentence = (say_spoken if spoken else _say_command)(rng, route, things)
     if sentence[-1] not in "?." and chance(rng, 0.02):
-        sentence = negate(rng, sentence, _random_thing(rng, objects))
+        sentence = negate(rng, sentence, world.draw(rng, objects))
     known = all(thing.is_known for thing in things)
     question = roughen(rng, sentence, place=":" not in sentence, upper=known)
     return _example(question, [(route, things)], objects)
@@ -170,14 +154,16 @@ def _say_command(rng: np.random.Generator, route: Route, things: list[Thing]) ->
     return open_sentence(rng, insert_things(base, words), insert_things(gerund, words))
 
 
-def _sample_combined(rng: np.random.Generator, objects: Sequence[SceneObject]) -> CommandExample:
+def _sample_combined(
+    rng: np.random.Generator, objects: Sequence[SceneObject], world: World
+) -> CommandExample:
     routes = [Route.DETECT, Route.SEGMENT, Route.GROUND]
     first, second = (routes[index] for index in rng.permutation(3)[:2])
     parts: list[tuple[Route, list[Thing]]] = []
     clauses = []
     for route in (first, second):
         count = 1 if route is Route.GROUND else pick(rng, (1, 1, 2))
-        things = _distinct_things(rng, objects, count)
+        things = _distinct_things(rng, objects, count, world)
         verb = (
             spoken_verb(rng, route)[0] if chance(rng, 0.5) else pick(rng, phrasings.VERBS[route])[0]
         )
@@ -194,47 +180,17 @@ def _sample_combined(rng: np.random.Generator, objects: Sequence[SceneObject]) -
     return _example(roughen(rng, sentence, place=True, upper=known), parts, objects)
 
 
-def _random_thing(rng: np.random.Generator, objects: Sequence[SceneObject]) -> Thing:
-    draw = rng.random()
-    color = pick(rng, COLORS) if chance(rng, 0.5) else None
-    if draw < 0.15:
-        return Thing(color if chance(rng, 0.6) else None, other_noun(rng))
-    if objects and draw < 0.75:
-        item = pick(rng, objects)
-        return Thing(item.color if color else None, item.kind)
-    if objects and color and draw < 0.87:
-        return Thing(color, pick(rng, objects).kind)
-    return Thing(color, pick(rng, KINDS))
-
-
 def _distinct_things(
-    rng: np.random.Generator, objects: Sequence[SceneObject], count: int
+    rng: np.random.Generator, objects: Sequence[SceneObject], count: int, world: World
 ) -> list[Thing]:
     # Two names of one list never take the same object: a kind is either plain or coloured.
     chosen: list[Thing] = []
     while len(chosen) < count:
-        thing = _random_thing(rng, objects)
+        thing = world.draw(rng, objects)
         same_noun = [other for other in chosen if other.noun == thing.noun]
         if not any(None in (o.color, thing.color) or o.color == thing.color for o in same_noun):
             chosen.append(thing)
     return chosen
-
-
-def _referred_thing(rng: np.random.Generator, objects: Sequence[SceneObject]) -> Thing:
-    candidates = [Thing(item.color, item.kind) for item in objects]
-    kinds = Counter(item.kind for item in objects)
-    candidates += [Thing(None, item.kind) for item in objects if kinds[item.kind] == 1]
-    counts = Counter(candidates)
-    unique = [thing for thing in candidates if thing.color is None or counts[thing] == 1]
-    draw = rng.random()
-    if unique and draw > 0.25:
-        return pick(rng, unique)
-    if draw < 0.13:
-        return Thing(pick(rng, (*COLORS, None)) if chance(rng, 0.5) else None, other_noun(rng))
-    absent = Thing(pick(rng, COLORS), pick(rng, KINDS))
-    while counts[absent] > 1:
-        absent = Thing(pick(rng, COLORS), pick(rng, KINDS))
-    return absent
 
 
 def _example(

@@ -61,10 +61,17 @@ class Thing:
         """Return whether every word belongs to the simulator's vocabulary."""
         return self.noun in KIND_WORDS
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the words that people say for it, without the colour; the first is its own."""
+        if self.noun == "object":
+            return OBJECT_WORDS
+        return KIND_WORDS.get(self.noun, (self.noun,))
+
 
 def spoken_words(rng: np.random.Generator, thing: Thing, *, plural: bool = False) -> str:
     """Say a thing with a synonym, sometimes an adjective that means nothing, sometimes a typo."""
-    words = OBJECT_WORDS if thing.noun == "object" else KIND_WORDS.get(thing.noun, (thing.noun,))
+    words = thing.names
     noun = words[0] if chance(rng, 0.75) else pick(rng, words)
     noun = pluralize(noun) if plural else noun
     if thing.is_known and chance(rng, 0.015):

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vl2_ros.datasets.household.shards import SHARD_SETTINGS
 from vl2_ros.datasets.reading.expressions import EXPRESSION_FIELDS
 from vl2_ros.datasets.reading.json_records import LINE_ENDINGS, JsonRecords
 from vl2_ros.datasets.reading.label_files import list_image_files
 from vl2_ros.datasets.sources.chat import Chat
 from vl2_ros.datasets.sources.coco_instances import CocoInstances, CocoInstancesOptions
 from vl2_ros.datasets.sources.coco_keypoints import CocoKeypoints, CocoKeypointsOptions
+from vl2_ros.datasets.sources.household import Household, HouseholdOptions
 from vl2_ros.datasets.sources.image_text import EditOptions, Edits, ImageCaptions, TextToImage
 from vl2_ros.datasets.sources.in_context import InContext, InContextOptions
 from vl2_ros.datasets.sources.interactive import Interactive, InteractiveOptions
@@ -86,6 +88,7 @@ SOURCE_KINDS: Mapping[str, SourceKind] = {
     "simulator": SourceKind(
         Simulator, SimulatorOptions, "nothing, a cache of frames, or tar shards"
     ),
+    "household": SourceKind(Household, HouseholdOptions, "tar shards of household scenes"),
 }
 
 
@@ -168,6 +171,8 @@ def guess_kind(path: Path) -> str:
         InputError: if it is none that is known.
     """
     if path.is_dir():
+        if (path / SHARD_SETTINGS).is_file():
+            return "household"
         if (path / CACHE_SETTINGS).is_file() or any(path.glob("*.tar")):
             return "simulator"
         if list_image_files(path):
