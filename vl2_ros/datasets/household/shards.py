@@ -19,6 +19,7 @@ from PIL import Image
 
 from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.datasets.reading.tar_shards import write_shard
+from vl2_ros.datasets.samples import LabelledObjects
 from vl2_ros.documents import read_json_object, write_whole
 from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.processing.images.image_file import read_image
@@ -47,6 +48,17 @@ class HouseholdScene:
     rgb: np.ndarray
     instance_map: np.ndarray
     objects: tuple[HouseholdObject, ...]
+
+    def label(self, numbers: np.ndarray, classes: np.ndarray) -> LabelledObjects:
+        """Return some objects as targets, with their masks.
+
+        Args:
+            numbers: (n,) int64, index of each.
+            classes: (n,) int64, phrase of each.
+        """
+        boxes = np.array([self.objects[one].box_xyxy for one in numbers], np.float32)
+        masks = self.instance_map[None] == (numbers + 1)[:, None, None]
+        return LabelledObjects(boxes.reshape(-1, 4), classes, masks)
 
 
 def render_shards(

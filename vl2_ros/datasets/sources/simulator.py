@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -67,7 +67,7 @@ class SimulatorOptions(SourceOptions):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A labelled image.
+    """A labelled frame.
 
     Attributes:
         rgb: (H, W, 3) uint8.
@@ -78,26 +78,6 @@ class Scene:
     rgb: np.ndarray
     instance_map: np.ndarray
     objects: tuple[TabletopObject, ...]
-
-
-class LabelledScene(Protocol):
-    """The labels of an image that targets are made of."""
-
-    @property
-    def instance_map(self) -> np.ndarray:
-        """Return (H, W) uint8, 0 = none, i + 1 = `objects[i]`."""
-
-    @property
-    def objects(self) -> Sequence[LabelledBox]:
-        """Return the labelled objects."""
-
-
-class LabelledBox(Protocol):
-    """An object with a box."""
-
-    @property
-    def box_xyxy(self) -> tuple[float, float, float, float]:
-        """Return the extent of its visible pixels."""
 
 
 class Simulator(LabelledSource):
@@ -189,7 +169,7 @@ class Simulator(LabelledSource):
         return self._renderer[1]
 
 
-def gather_targets(example: CommandExample, scene: LabelledScene) -> LabelledObjects:
+def gather_targets(example: CommandExample, scene: Scene) -> LabelledObjects:
     """Return the objects of the phrases of a command; one that is named twice is there twice."""
     pairs = [(one, phrase) for phrase, found in enumerate(example.targets) for one in found]
     objects = np.array([one for one, _ in pairs], np.int64)

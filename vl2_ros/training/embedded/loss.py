@@ -12,10 +12,14 @@ from vl2_ros.model.detection.config import DetectionConfig
 from vl2_ros.model.detection.decoder import DetectionDecoder
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.sim.colors import COLORS
-from vl2_ros.sim.kinds import KINDS
 from vl2_ros.training.embedded.packs import IMAGE, PADDING, Packs
 from vl2_ros.training.embedded.reading import read_packs
-from vl2_ros.training.embedded.tabletop_batches import ConversationRows, TokenLabels, TrainingBatch
+from vl2_ros.training.embedded.tabletop_batches import (
+    LABELLED_KINDS,
+    ConversationRows,
+    TokenLabels,
+    TrainingBatch,
+)
 
 
 class TokenLabeller(nn.Linear):
@@ -28,17 +32,20 @@ class TokenLabeller(nn.Linear):
 
     def __init__(self, width: int) -> None:
         """Make the layer for tokens of `width` channels."""
-        super().__init__(width, len(KINDS) + 1 + len(COLORS) + 1)
+        super().__init__(width, len(LABELLED_KINDS) + 1 + len(COLORS) + 1)
 
     def compute_loss(self, tokens: torch.Tensor, labels: TokenLabels) -> torch.Tensor:
         """Return the mean cross entropy for tokens (B, M, C); positions labelled -1 are ignored."""
-        real = labels.kinds >= 0
-        if not real.any():
-            return 0.0 * self(tokens).sum()
-        logits = self(tokens[real]).float()
-        kinds, colors = logits.split([len(KINDS) + 1, len(COLORS) + 1], dim=1)
-        cross_entropy = nn.functional.cross_entropy
-        return cross_entropy(kinds, labels.kinds[real]) + cross_entropy(colors, labels.colors[real])
+        logits = self(tokens).float()
+        kinds, colors = logits.split([len(LABELLED_KINDS) + 1, len(COLORS) + 1], dim=2)
+        return _mean_cross_entropy(kinds, labels.kinds) + _mean_cross_entropy(colors, labels.colors)
+
+
+def _mean_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    real = labels >= 0
+    if not real.any():
+        return 0.0 * logits.sum()
+    return nn.functional.cross_entropy(logits[real], labels[real])
 
 
 def _detection(config: ModelConfig) -> DetectionConfig:

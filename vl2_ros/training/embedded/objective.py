@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from vl2_ros.datasets.sources.household import Household, HouseholdOptions
 from vl2_ros.datasets.tabletop import TabletopCache, render_cache
+from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
@@ -94,6 +96,7 @@ class EmbeddedBatches:
     ) -> None:
         """Open the cache."""
         self._cache = TabletopCache(cache)
+        self._household = open_household(recipe.options.household, self._cache)
         self._tokenizer, self._processing, self._recipe = tokenizer, processing, recipe
         self._seed, self._batches_per_step = seed, batches_per_step
 
@@ -105,6 +108,8 @@ class EmbeddedBatches:
             self._tokenizer,
             self._processing,
             batch_size=self._recipe.batch,
+            household=self._household,
+            household_share=self._recipe.options.household_share,
             seed=(*self._seed, number),
         ).next(with_language=step % self._recipe.options.language_every == 0)
 
@@ -136,6 +141,27 @@ def open_embedded(recipe: Recipe, opening: Opening) -> EmbeddedObjective:
         quiet_text_enhancers(network)
     tokenizer, processing = load_tokenizer(folder), ProcessingConfig.load(folder)
     return EmbeddedObjective(network, recipe, tokenizer, processing, opening.batches_per_step)
+
+
+def open_household(folder: str, cache: TabletopCache) -> Household | None:
+    """Open the shards of household scenes; None where there is no folder.
+
+    Raises:
+        ConfigError: if their images are not as large as those of the cache.
+        InputError: if the folder has no shards.
+    """
+    if not folder:
+        return None
+    household = Household(HouseholdOptions(path=Path(folder)))
+    if not len(household):
+        raise ConfigError(f"{folder} has no scene that can be used; render it again")
+    height, width = household.read_scene(0).rgb.shape[:2]
+    if (width, height) != (cache.width, cache.height):
+        raise ConfigError(
+            f"{folder} has images of {width}x{height}, the table's have "
+            f"{cache.width}x{cache.height}; expected the same"
+        )
+    return household
 
 
 def load_init(init: str, folder: Path) -> VisionLLM:

@@ -23,6 +23,15 @@ class EmbeddedSettings:
     cache: str = _cache
     frames: int = _frames
     held_out_frames: int = _held_out
+    household: str = parameter(
+        "", "Folder of shards of household scenes; empty: the table alone", metavar="FOLDER"
+    )
+    household_share: float = parameter(
+        0.5,
+        "Share of the images that show a household, where there are shards",
+        least=0.0,
+        most=1.0,
+    )
     super_link_gradient: float = parameter(
         2.0,
         "Factor on the decoder's gradient into the LLM, which is much smaller than that of the "

@@ -1,4 +1,4 @@
-"""Make training batches from cached tabletop frames: images, conversations, detection targets.
+"""Make training batches from simulated frames: images, conversations, detection targets.
 
 One sample is one frame with a perception conversation for the decoder, often a long class list,
 and short conversations that train the language model alone. Class names reach the detector only
@@ -8,8 +8,8 @@ through the conversation.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from vl2_ros.datasets.commands import (
     sample_perception,
     sample_text,
 )
+from vl2_ros.datasets.sources.household import HOUSEHOLD_SAMPLERS, Household, Sampler
 from vl2_ros.datasets.tabletop import TabletopCache
 from vl2_ros.model.decoders.targets import ObjectTargets
 from vl2_ros.processing.config import ProcessingConfig
@@ -29,10 +30,19 @@ from vl2_ros.processing.images.preprocess import preprocess_decoder, preprocess_
 from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.sim.colors import COLORS
+from vl2_ros.sim.household.kinds import HOUSEHOLD_KINDS
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.structures import Frame
 from vl2_ros.training.embedded.packs import Packs, pack_rows
 
+#: Words of the labels of tokens.
+LABELLED_KINDS: tuple[str, ...] = tuple(dict.fromkeys((*KINDS, *HOUSEHOLD_KINDS)))
+#: What a command is drawn by, for each way of asking.
+TABLE_SAMPLERS: Mapping[str, Sampler] = {
+    "perception": sample_perception,
+    "class_lists": sample_class_list,
+    "text": sample_text,
+}
 #: An object cut by the crop stays a target while this share of its visible pixels is left.
 MIN_VISIBLE_SHARE = 0.35
 MIN_VISIBLE_PIXELS = 30
@@ -64,12 +74,14 @@ class View:
         instance_map: (H, W) uint8 on the image, 0 = none, i + 1 = `objects[i]`.
         objects: labelled objects that are still visible.
         boxes_xyxy: (n, 4) float32 extent of the visible pixels, in image pixels.
+        samplers: what draws commands about it.
     """
 
     frame: Frame
     instance_map: np.ndarray
     objects: tuple[VisibleObject, ...]
     boxes_xyxy: np.ndarray
+    samplers: Mapping[str, Sampler] = field(default_factory=lambda: TABLE_SAMPLERS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,8 +89,8 @@ class TokenLabels:
     """Labels of what each of M positions shows or names.
 
     Attributes:
-        kinds: (B, M) int64, 0 = none of them, i + 1 = `KINDS[i]`.
-        colors: (B, M) int64, 0 = none of them, i + 1 = `COLORS[i]`.
+        kinds: (B, M) int64, 0 = none of them, i + 1 = `LABELLED_KINDS[i]`.
+        colors: (B, M) int64, 0 = none of them, i + 1 = `COLORS[i]`, -1 = not known.
     """
 
     kinds: torch.Tensor
@@ -236,8 +248,9 @@ def label_tokens(views: Sequence[View], grid_hw: tuple[int, int]) -> TokenLabels
         seen = cv2.resize(
             view.instance_map, grid_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT
         ).ravel()
-        kinds.append(np.array([0, *(1 + KINDS.index(o.kind) for o in view.objects)])[seen])
-        colors.append(np.array([0, *(1 + COLORS.index(o.color) for o in view.objects)])[seen])
+        kinds.append(np.array([0, *(1 + LABELLED_KINDS.index(o.kind) for o in view.objects)])[seen])
+        known = (1 + COLORS.index(o.color) if o.color else -1 for o in view.objects)
+        colors.append(np.array([0, *known])[seen])
     return TokenLabels(torch.from_numpy(np.stack(kinds)), torch.from_numpy(np.stack(colors)))
 
 
@@ -247,9 +260,11 @@ def label_phrases(phrases: Sequence[Sequence[str]]) -> TokenLabels:
     kinds = torch.full((len(phrases), longest), -1, dtype=torch.int64)
     colors = kinds.clone()
     for row, names in enumerate(phrases):
-        for column, words in enumerate(name.split() for name in names):
-            kinds[row, column] = 1 + KINDS.index(words[-1]) if words[-1] in KINDS else 0
-            colors[row, column] = 1 + COLORS.index(words[0]) if words[0] in COLORS else 0
+        for column, name in enumerate(names):
+            first, _, rest = name.partition(" ")
+            color, noun = (first, rest) if first in COLORS and rest else ("", name)
+            kinds[row, column] = 1 + LABELLED_KINDS.index(noun) if noun in LABELLED_KINDS else 0
+            colors[row, column] = 1 + COLORS.index(color) if color else 0
     return TokenLabels(kinds, colors)
 
 
@@ -276,6 +291,8 @@ class TabletopBatches:
         tokenizer: tokenizer of the model in training.
         config: processing of the model in training.
         batch_size: images per batch.
+        household: further scenes; None draws from the cache alone.
+        household_share: of the images, with a household.
         class_list_share: share of batches whose perception rows are long class lists; those of
             the others are natural commands.
         seed: seed of every random choice.
@@ -288,6 +305,8 @@ class TabletopBatches:
         config: ProcessingConfig,
         *,
         batch_size: int,
+        household: Household | None = None,
+        household_share: float = 0.5,
         class_list_share: float = 0.75,
         seed: int | Sequence[int] = 0,
     ) -> None:
@@ -296,6 +315,7 @@ class TabletopBatches:
         self._tokenizer = tokenizer
         self._config = config
         self._batch_size = batch_size
+        self._household, self._household_share = household, household_share
         self._class_list_share = class_list_share
         self._rng = np.random.default_rng(seed)
 
@@ -306,14 +326,10 @@ class TabletopBatches:
             with_language: also draw the conversations that train the language model alone.
         """
         rng = self._rng
-        views = []
-        for index in rng.integers(len(self._cache), size=self._batch_size):
-            record = self._cache[int(index)]
-            views.append(augment(record.rgb, record.instance_map, record.objects, rng))
+        views = self._draw_views()
         # Rows of one batch are of one kind, so that little of it is padding.
-        with_lists = rng.random() < self._class_list_share
-        sample = sample_class_list if with_lists else sample_perception
-        examples = [sample(rng, view.objects) for view in views]
+        task = "class_lists" if rng.random() < self._class_list_share else "perception"
+        examples = [view.samplers[task](rng, view.objects) for view in views]
         decoder = [preprocess_decoder(view.frame, self._config) for view in views]
         height, width = decoder[0][1].shape
         vision_grid = math.isqrt(self._config.vision_tokens)
@@ -336,17 +352,30 @@ class TabletopBatches:
             ],
         )
 
+    def _draw_views(self) -> list[View]:
+        rng, views = self._rng, []
+        for index in rng.integers(len(self._cache), size=self._batch_size):
+            if self._household is not None and rng.random() < self._household_share:
+                scene = self._household.read_scene(int(rng.integers(len(self._household))))
+                view = augment(scene.rgb, scene.instance_map, scene.objects, rng)
+                views.append(replace(view, samplers=HOUSEHOLD_SAMPLERS))
+            else:
+                record = self._cache[int(index)]
+                views.append(augment(record.rgb, record.instance_map, record.objects, rng))
+        return views
+
     def _draw_short_rows(self, views: Sequence[View]) -> ConversationRows:
-        sample = sample_text if self._rng.random() < TEXT_SHARE else sample_perception
-        return self._encode([sample(self._rng, view.objects) for view in views])
+        task = "text" if self._rng.random() < TEXT_SHARE else "perception"
+        return self._encode([view.samplers[task](self._rng, view.objects) for view in views])
 
     def _draw_blind_packs(self, views: Sequence[View]) -> BlindPacks:
-        examples = [
-            (sample_text if self._rng.random() < BLIND_TEXT_SHARE else sample_perception)(
-                self._rng, views[index % len(views)].objects
-            )
-            for index in range(BLIND_ROWS * len(views))
-        ]
+        # Without an image, "the cup" is that of the table, which answers call a mug.
+        seen = [one for one in views if one.samplers is TABLE_SAMPLERS] or views
+        examples = []
+        for index in range(BLIND_ROWS * len(views)):
+            view = seen[index % len(seen)]
+            task = "text" if self._rng.random() < BLIND_TEXT_SHARE else "perception"
+            examples.append(view.samplers[task](self._rng, view.objects))
         packs = [examples[index :: len(views)] for index in range(len(views))]
         tokens = self._tokenizer.tokens
         rows = [self._encode_rows(pack, image_count=0) for pack in packs]
