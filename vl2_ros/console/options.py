@@ -14,7 +14,7 @@ import typer
 
 from vl2_ros.console.display import show_stages
 from vl2_ros.console.groups import Panel, complete
-from vl2_ros.errors import ConfigError
+from vl2_ros.errors import ConfigError, InputError
 from vl2_ros.load_options import LoadOptions
 
 if TYPE_CHECKING:
@@ -138,6 +138,18 @@ def set_domain(domain_id: int | None) -> None:
     """Make ROS 2 in this process use a domain; None leaves it to ROS_DOMAIN_ID."""
     if domain_id is not None:
         os.environ["ROS_DOMAIN_ID"] = str(domain_id)
+
+
+def read_seeds(text: str) -> range:
+    """Return the seeds of A:B.
+
+    Raises:
+        InputError: if it is not A:B with A below B.
+    """
+    first, colon, end = text.partition(":")
+    if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+        raise InputError(f"seeds must be A:B with A below B, such as 1000000:1000300, got {text!r}")
+    return range(int(first), int(end))
 
 
 def load_model(options: LoadOptions) -> Pipeline:

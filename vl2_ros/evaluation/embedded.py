@@ -14,6 +14,7 @@ Frames are rendered at 640x480, twice the training width. What is asked:
     yes_no_given          share of the answers "yes" and "no" that are given, not "I am not sure.",
                           and the share of those that is right; 0 where none is given
     count_accuracy        how many there are of a kind, 0 to 4 equally often, in scenes of their own
+    household_box_ap50    all kinds of household scenes, and people alone; see `household`
     ..._chance            what the best answer that is always the same scores on these questions
     seconds_per_answer    mean wall time of a "find the red mug" command on a fresh frame
 """

@@ -101,7 +101,7 @@ def test_frame_without_named_objects_gives_empty_targets():
 
 def test_rows_are_padded_on_the_right_and_padding_is_neither_seen_nor_learned():
     rows = [(np.array([1, 5, 6]), np.array([-100, 5, 6])), (np.array([1]), np.array([-100]))]
-    padded = pad_rows(rows, [["red mug"], ["spoon", "mug"]], pad_id=9)
+    padded = pad_rows(rows, [["red mug"], ["violin", "mug"]], pad_id=9)
     assert padded.input_ids.tolist() == [[1, 5, 6], [1, 9, 9]]
     assert padded.labels.tolist() == [[-100, 5, 6], [-100, -100, -100]]
     assert padded.attention_mask.tolist() == [[True, True, True], [True, False, False]]

@@ -15,7 +15,7 @@ import typer
 
 from vl2_ros.console import display
 from vl2_ros.console.groups import Panel, group_options
-from vl2_ros.console.options import AsJson, Force
+from vl2_ros.console.options import AsJson, Force, read_seeds
 from vl2_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _SHEET_SAMPLES = 12
 #: They follow every routing token; the JSON has them.
 _SLOTS = re.compile(r"(?:\[EMB\d*\])+")
 
-data_app = typer.Typer(no_args_is_help=True, help="Look at labelled data.")
+data_app = typer.Typer(no_args_is_help=True, help="Look at labelled data, and render it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,45 @@ def check(
         _print(document)
     for line in source.report.list_warnings():
         display.show_note(line)
+
+
+@data_app.command("render")
+@group_options
+def render(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the shards.")],
+    seeds: Annotated[
+        str,
+        typer.Option(metavar="A:B", help="Scenes from A to B - 1; train on those below 1000000."),
+    ] = "0:10000",
+    furniture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Models; default: those of Debian's sweethome3d-furniture."
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep models that were read here; default: FOLDER."),
+    ] = None,
+    width: Annotated[int, typer.Option(help="Width of the images in pixels.")] = 320,
+    height: Annotated[int, typer.Option(help="Height of the images in pixels.")] = 240,
+) -> None:
+    """Render household scenes into tar shards to train on; shards that are there are kept.
+
+    Several processes may fill one folder, each with seeds of its own.
+    """
+    from vl2_ros.datasets.household.shards import render_shards
+
+    with display.show_progress("rendering") as show:
+        render_shards(
+            folder,
+            read_seeds(seeds),
+            catalogues=furniture,
+            cache=cache or folder / "models",
+            width=width,
+            height=height,
+            progress=show,
+        )
 
 
 def _check_sheet(sheet: Path, force: bool) -> None:

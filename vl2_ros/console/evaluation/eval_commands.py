@@ -15,7 +15,7 @@ import typer
 from vl2_ros.console import display
 from vl2_ros.console.evaluation.benchmark_commands import add_benchmarks
 from vl2_ros.console.groups import Panel, complete, group_options
-from vl2_ros.console.options import AsJson, Model, Threshold, load_model
+from vl2_ros.console.options import AsJson, Model, Threshold, load_model, read_seeds
 from vl2_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 #: Seeds from here on are never trained on.
 HELD_OUT = 1_000_000
+
+Furniture = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Models of household scenes; default: those of Debian's sweethome3d-furniture.",
+    ),
+]
 
 eval_app = typer.Typer(no_args_is_help=True, help="Measure a model.")
 add_benchmarks(eval_app)
@@ -41,10 +49,12 @@ def eval_embedded(
     frames: Annotated[
         int | None, typer.Option(min=1, help="Most scenes; default: all of --seeds, else 300.")
     ] = None,
+    furniture: Furniture = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure boxes, masks, routes and time on simulated scenes that training never saw."""
     from vl2_ros.evaluation.embedded import evaluate_embedded, list_rows
+    from vl2_ros.evaluation.household import score_scenes
 
     chosen = _choose_seeds(seeds, frames)
     pipeline = load_model(model)
@@ -55,10 +65,63 @@ def eval_embedded(
             frames=len(chosen) if frames is None else frames,
             progress=lambda stage, done, total: show(done, total),
         )
+        if _has_furniture(furniture):
+            scenes = chosen if frames is None else chosen[:frames]
+            scores = score_scenes(pipeline, scenes, catalogues=furniture, progress=show)
+            document |= scores.summarize("household")
     if as_json:
         display.print_json(document)
     else:
         display.print_rows(list_rows(document), digits=".3f")
+
+
+@eval_app.command("household")
+@group_options
+def eval_household(
+    model: Model,
+    seeds: Annotated[
+        str, typer.Option(metavar="A:B", help="Scenes from A to B - 1; held out from 1000000 on.")
+    ] = f"{HELD_OUT}:{HELD_OUT + 300}",
+    furniture: Furniture = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="COCO file of photos to measure instead of scenes."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Its images; default: images beside it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the boxes of household kinds, one by one: in simulated scenes, or in photos.
+
+    vl2 eval household --photos annotations.json
+    """
+    from vl2_ros.evaluation.embedded import list_rows
+    from vl2_ros.evaluation.household import score_photos, score_scenes
+
+    chosen = _choose_seeds(seeds, None)
+    if images is not None and photos is None:
+        raise InputError("--images goes with --photos; name the COCO file")
+    pipeline = load_model(model)
+    with display.show_progress("evaluating") as show:
+        if photos is None:
+            scores = score_scenes(pipeline, chosen, catalogues=furniture, progress=show)
+        else:
+            folder = images or photos.parent / "images"
+            scores = score_photos(pipeline, photos, folder, progress=show)
+    numbers = scores.summarize("household" if photos is None else "photo")
+    if as_json:
+        display.print_json(numbers | {"kinds": scores.list_kinds()})
+    else:
+        display.print_rows(list_rows(numbers), digits=".3f")
+        display.print_rows(scores.list_kinds(), digits=".3f")
+
+
+def _has_furniture(folder: Path | None) -> bool:
+    """Return whether household models are there; a folder that is named must have them."""
+    from vl2_ros.sim.household.catalogue import PACKAGE_FOLDER
+
+    return folder is not None or PACKAGE_FOLDER.is_dir()
 
 
 @eval_app.command("tracks")
@@ -224,7 +287,4 @@ def eval_coco(
 def _choose_seeds(text: str | None, frames: int | None) -> range:
     if text is None:
         return range(HELD_OUT, HELD_OUT + (frames or 300))
-    first, colon, end = text.partition(":")
-    if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
-        raise InputError(f"seeds must be A:B with A below B, such as 1000000:1000300, got {text!r}")
-    return range(int(first), int(end))
+    return read_seeds(text)
