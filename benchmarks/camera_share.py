@@ -94,7 +94,10 @@ def play_camera(case: Case, offer: str) -> None:
     # An array of bytes is taken as it is: nothing is converted for an image.
     message.data.frombytes(os.urandom(message.step * case.height))
     publishers = [node.create_publisher(Image, topic, qos) for topic in case.topics]
+    end_s = time.monotonic() + PATIENCE_S
     while not all(one.get_subscription_count() for one in publishers):
+        if time.monotonic() > end_s:
+            raise SystemExit(f"nothing subscribes to the camera within {PATIENCE_S:g} s")
         time.sleep(0.05)
     reply(ready=True)
     for line in sys.stdin:

@@ -86,7 +86,10 @@ def callback_raises(stage: Stage) -> Times:
     """A callback of the transport raises."""
     node = stage.host()
     publisher = stage.link.advertise("/vl2/raise_in_callback", STRING, Qos())
+    end_s = time.monotonic() + PATIENCE_S
     while not publisher.count_subscribers():
+        if time.monotonic() > end_s:
+            raise RuntimeError(f"the node does not subscribe to {STRING} within {PATIENCE_S:g} s")
         time.sleep(0.01)
     began_s = time.monotonic()
     publisher.publish(stage.link.types.make(STRING, data="anything"))

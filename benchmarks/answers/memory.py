@@ -128,7 +128,9 @@ class Cameras:
 
         with self._came:
             if not self._came.wait_for(is_answered, PATIENCE_S):
-                raise RuntimeError(f"no answer to image {number}: {self._answered}")
+                raise RuntimeError(
+                    f"only {self._answered} answers to image {number} within {PATIENCE_S:g} s"
+                )
             self._answered.clear()
 
     def close(self) -> None:

@@ -40,6 +40,7 @@ from vl2_ros.views.live.server import STREAM_PATH
 SENTENCE = "segment every cube"
 CAMERA = "/benchmark/camera"
 PERIOD_S = 1.0
+PATIENCE_S = 120.0
 TENTHS = 10
 
 
@@ -58,7 +59,7 @@ class Command:
     def wait_for(self, pattern: str) -> str:
         """Return the first group of what it prints."""
         with self._changed:
-            self._changed.wait_for(lambda: re.search(pattern, self._printed), 120.0)
+            self._changed.wait_for(lambda: re.search(pattern, self._printed), PATIENCE_S)
             found = re.search(pattern, self._printed)
         assert found, f"{pattern} is not in {self._printed!r}"
         return found[1]
@@ -140,6 +141,8 @@ def run(minutes: float, pages: int, camera_rate: float) -> dict[str, object]:
         served_at = time.perf_counter()
         opened = [open_page(port, stack) for _ in range(pages)]
         while opened[0].annotated_at is None:
+            if time.perf_counter() > served_at + PATIENCE_S:
+                raise RuntimeError(f"no annotated frame came within {PATIENCE_S:g} s")
             time.sleep(0.01)
         document = {
             "served_s": round(served_at - began, 2),
