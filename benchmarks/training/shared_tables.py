@@ -1,6 +1,6 @@
 """Train with one query table for detection and poses, and with one for each, on the simulator.
 
-    python benchmarks/training/shared_tables.py [--steps 400] [--frames 600] [--out runs]
+    python benchmarks/training/shared_tables.py [--steps 240] [--frames 600] [--out runs]
 
 The paper gives every decoder a query table of its own. Here the tiny network, from fresh weights,
 learns boxes and keypoints of simulated scenes, end to end through the LLM: three seeds, with
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vl2_ros.datasets.tabletop import TabletopRecord, TabletopCache, render_cache
+from vl2_ros.datasets.tabletop import TabletopCache, TabletopRecord, render_cache
 from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.detection.config import DetectionConfig
 from vl2_ros.model.network import VisionLLM
@@ -158,7 +158,7 @@ def make_recipe(data: dict[str, Path], steps: int, seed: int) -> Recipe:
             beta2=0.98,
             clip_alone=("detection_decoder", "pose_decoder"),
         ),
-        evaluation=replace(recipe.evaluation, every=max(1, steps // 8), batches=16, best_by="loss"),
+        evaluation=replace(recipe.evaluation, every=max(1, steps // 6), batches=10, best_by="loss"),
     )
 
 
@@ -229,7 +229,7 @@ def draw(out: Path) -> None:
 def main() -> None:
     """Run what is missing, then print and draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--frames", type=int, default=600, help="scenes to train on")
     parser.add_argument("--out", type=Path, default=Path("training_runs/shared_tables"))
     options = parser.parse_args()

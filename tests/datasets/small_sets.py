@@ -80,6 +80,23 @@ def add_expressions(document: Document, name: str = "expressions") -> Document:
     return document
 
 
+def add_phrases(document: Document) -> Document:
+    """Give each image a caption in which every class of it is one phrase."""
+    for image in document["images"]:
+        rows = [row for row in document["annotations"] if row["image_id"] == image["id"]]
+        spans: dict[int, list[int]] = {}
+        caption = "There are"
+        for kind in sorted({row["category_id"] for row in rows}):
+            caption += " a " if kind == rows[0]["category_id"] else ", and a "
+            start = len(caption)
+            caption += f"small {NAMES[kind - 1]}"
+            spans[kind] = [start, len(caption)]
+        image["caption"] = f"{caption} on\na table."
+        for row in rows:
+            row["tokens_positive"] = [spans[row["category_id"]]]
+    return document
+
+
 def write_json(path: Path, document: Any) -> Path:
     path.write_text(json.dumps(document))
     return path
@@ -91,6 +108,7 @@ def write_sets(folder: Path) -> dict[str, Document]:
     keypoints = write_json(folder / "keypoints.json", add_keypoints(make_coco(folder)))
     referring = write_json(folder / "referring.json", add_expressions(make_coco(folder)))
     captions = write_json(folder / "captions.json", add_expressions(make_coco(folder), "captions"))
+    phrases = write_json(folder / "phrases.json", add_phrases(make_coco(folder)))
     images = [f"scene{number}.png" for number in range(6)]
     talk = [
         {"from": "human", "value": "<image>\nWhat is here?"},
@@ -127,6 +145,8 @@ def write_sets(folder: Path) -> dict[str, Document]:
         "label_images": {"annotations": str(folder / "labels")},
         "interactive": {"annotations": str(coco)},
         "in_context": {"annotations": str(coco)},
+        "in_context_text": {"annotations": str(captions)},
+        "grounded_captions": {"annotations": str(phrases)},
         "text_to_image": {"annotations": str(write_json(folder / "pairs.json", pairs))},
         "image_captions": {"annotations": str(folder / "pairs.json")},
         "edits": {"annotations": str(write_lines(folder / "edits.jsonl", edits))},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -291,6 +292,26 @@ def test_an_empty_caption_is_named_and_skipped(tmp_path, name):
     document["annotations"][0][field] = ["", " "]
     (loss,) = read(tmp_path, document, name).report.losses
     assert "empty" in loss.reason and loss.count == 1
+
+
+BAD_PHRASES = [
+    (lambda rows, images: images[1].update(caption=" "), "caption empty"),
+    (lambda rows, images: images[1].update(caption=3), "caption is no text"),
+    (lambda rows, images: rows[1].update(tokens_positive=[[2, 900]]), "outside of its caption"),
+    (lambda rows, images: rows[1].update(tokens_positive=[[5, 5]]), "no list of [start, end]"),
+    (lambda rows, images: rows[1].update(tokens_positive="ab"), "no list of [start, end]"),
+]
+
+
+@pytest.mark.parametrize(("break_it", "reason"), BAD_PHRASES)
+def test_a_bad_grounded_caption_is_named_and_skipped(tmp_path, break_it, reason):
+    path = Path(write_sets(tmp_path)["grounded_captions"]["annotations"])
+    document = json.loads(path.read_text())
+    break_it(document["annotations"], document["images"])
+    (loss,) = read(tmp_path, document, "grounded_captions").report.losses
+    assert reason in loss.reason and loss.count == 1 and "1" in loss.names[0]
+    with pytest.raises(InputError, match=re.escape(reason)):
+        read(tmp_path, document, "grounded_captions", strict=True)
 
 
 def test_annotations_without_an_expression_are_no_records(tmp_path):

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.datasets.small_sets import KEYPOINTS, NAMES, SIZE_HW, draw_scene, write_json, write_sets
+from tests.datasets.small_sets import (
+    COLORS,
+    KEYPOINTS,
+    NAMES,
+    SIZE_HW,
+    add_phrases,
+    draw_scene,
+    make_coco,
+    write_json,
+    write_sets,
+)
 from vl2_ros.datasets.checking import list_phrases
 from vl2_ros.datasets.samples import Group, LabelledObjects, LabelledPoses, TargetImage
 from vl2_ros.datasets.sources.source_table import SOURCE_KINDS, guess_kind, open_source
@@ -20,6 +31,11 @@ from vl2_ros.processing.sigmas import find_sigmas
 from vl2_ros.structures import Route
 
 CONFIG = ProcessingConfig()
+#: Kinds whose sets are those of another kind, or look like them.
+GUESSED_AS_OTHERS = (
+    *("interactive", "in_context", "in_context_text", "grounded_captions", "image_captions"),
+    "simulator",
+)
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +226,69 @@ def test_in_context_examples_show_another_image_with_the_same_class(sets):
         assert (sample.targets.masks.any(axis=0) == all_of_it).all()
 
 
+def test_in_context_words_follow_examples_of_words_about_other_images(sets):
+    options = {"annotations": sets["region_captions"]["annotations"], "task": "names"}
+    source = open_kind(sets, "in_context_text", **options)
+    assert len(source) == sum(open_kind(sets, "coco_instances").count_classes().values())
+    counts = set()
+    for index in range(len(source)):
+        sample = draw(source, index)
+        counts.add(len(sample.images))
+        ((question, answer),) = sample.rounds
+        *before, last = question.split(IMAGE)[1:]
+        assert sample.region_images == tuple(range(len(sample.images)))
+        for text, frame, region in zip(before, sample.images, sample.regions, strict=False):
+            assert f"{name_region(frame, region).lower().capitalize()}." in text
+        assert "<reg>region<region></reg>" in last
+        assert answer == f"{name_region(sample.images[-1], sample.regions[-1]).capitalize()}."
+        shown = {frame.rgb.tobytes() for frame in sample.images}
+        assert len(shown) == len(sample.images)
+    assert counts == {2, 3}
+    asked = draw(open_kind(sets, "in_context_text", evaluation=True), 3)
+    assert len(asked.images) == 2 and asked.rounds[0][1].startswith("The ")
+
+
+def name_region(frame, region) -> str:
+    (color,) = {tuple(one) for one in frame.rgb[region].tolist()}
+    return NAMES[COLORS.index(color)].lower()
+
+
+def test_grounded_captions_have_their_boxes_behind_each_phrase(sets):
+    source = open_kind(sets, "grounded_captions")
+    several = 0
+    for index in range(len(source)):
+        sample = draw(source, index)
+        ((_, answer),) = sample.rounds
+        phrases = re.findall(r"<det>small (.*?)</det>\[DET\]", answer)
+        assert answer.startswith("There are") and answer.endswith("on a table.")
+        assert answer.count("[DET]") == len(phrases) == len(set(phrases))
+        targets = sample.targets
+        for one, mask in zip(targets.class_index, targets.masks, strict=True):
+            assert phrases[one].lower() == name_region(sample.images[0], mask)
+        several += len(targets.class_index) > len(phrases)
+    assert several
+
+
+def test_phrases_inside_of_others_are_no_phrases_of_their_own(tmp_path):
+    document = add_phrases(make_coco(tmp_path))
+    image, rows = 2, [row for row in document["annotations"] if row["image_id"] == 2]
+    assert len(rows) == 3
+    document["images"][image]["caption"] = "A [DET] red mug and bowls."
+    for row, spans in zip(rows, ([[0, 15]], [[8, 11]], [[20, 25], [0, 1]]), strict=True):
+        row["tokens_positive"] = spans
+    path = write_json(tmp_path / "phrases.json", document)
+    source = open_source({"kind": "grounded_captions", "annotations": str(path)}, Path())
+    sample = draw(source, image)
+    assert sample.rounds[0][1] == ("<det>A [ DET ] red mug</det>[DET] and <det>bowls</det>[DET].")
+    assert sample.targets.class_index.tolist() == [0, 1]
+    for row in rows:
+        del row["tokens_positive"]
+    write_json(path, document)
+    source = open_source({"kind": "grounded_captions", "annotations": str(path)}, Path())
+    assert len(source) == 5 and not source.report.losses
+    assert list(source.report.notes.values()) == [1]
+
+
 def test_region_words_are_about_their_regions(sets):
     source = open_kind(sets, "region_captions", task="names", evaluation=True)
     objects = draw(open_kind(sets, "coco_instances", evaluation=True), 2).targets
@@ -229,7 +308,7 @@ def test_the_instruction_of_an_edit_may_stand_alone(sets):
 
 def test_the_kind_is_guessed_by_the_content(sets):
     for kind, settings in sets.items():
-        if kind in ("interactive", "in_context", "image_captions", "simulator"):
+        if kind in GUESSED_AS_OTHERS:
             continue
         assert guess_kind(Path(settings["annotations"])) == kind
 

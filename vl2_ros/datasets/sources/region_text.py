@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vl2_ros.datasets.reading.coco_index import CocoIndex
 from vl2_ros.datasets.reading.coco_scan import IndexOptions
 from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.datasets.reading.expressions import list_texts
@@ -25,21 +26,30 @@ TASKS = ("captions", "names")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegionCaptionOptions(CocoOptions):
+class RegionWordsOptions(CocoOptions):
     """Options of words about annotated regions.
 
     Attributes:
         task: "captions" of the annotations, or the "names" of their categories.
-        max_regions: most regions of a sample; each is a round of the conversation.
     """
 
     task: str = "captions"
-    max_regions: int = 8
 
     def __post_init__(self) -> None:
         """Check the task."""
         if self.task not in TASKS:
             raise ConfigError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionCaptionOptions(RegionWordsOptions):
+    """Options of captions of regions.
+
+    Attributes:
+        max_regions: most regions of a sample; each is a round of the conversation.
+    """
+
+    max_regions: int = 8
 
 
 def fill_box(box_xyxy: Sequence[float], frame_hw: Sequence[int]) -> np.ndarray:
@@ -73,15 +83,7 @@ class RegionCaptions(CocoSource):
     def __init__(self, options: RegionCaptionOptions) -> None:
         """Read the index."""
         self._task, self._most = options.task, options.max_regions
-        is_captions = options.task == "captions"
-        super().__init__(
-            options,
-            IndexOptions(
-                options.max_bytes,
-                with_categories=not is_captions,
-                check_row=_require_text if is_captions else None,
-            ),
-        )
+        super().__init__(options, choose_checks(options.task, options.max_bytes))
         self._records = np.array(
             [image for image in self._records if self.index.annotations(int(image))], int
         )
@@ -95,7 +97,7 @@ class RegionCaptions(CocoSource):
         rounds: list[tuple[str, str]] = []
         regions = []
         for number in numbers[: self._most]:
-            text = self._read_words(int(number), rng)
+            text = read_words(self.index, int(number), self._task, self._wording(rng))
             section = (
                 "region caption questions"
                 if self._task == "captions"
@@ -104,7 +106,7 @@ class RegionCaptions(CocoSource):
             placeholder = region_placeholder(len(rounds) + 1)
             question = fill(draw_sentence(section, self._wording(rng)), region=placeholder)
             rounds.append((question, format_words(text)))
-            regions.append(self._read_region(int(number), image))
+            regions.append(read_region(self.index, int(number), image))
         return TrainingSample(
             self.group,
             tuple(rounds),
@@ -114,16 +116,41 @@ class RegionCaptions(CocoSource):
             key=self.key(index),
         )
 
-    def _read_words(self, number: int, rng: np.random.Generator) -> str:
-        if self._task == "names":
-            return self.index.categories[self.index.category_index[number]].name
-        texts = list_texts(self.index.row(number))
-        return texts[0 if self._evaluation else int(rng.integers(len(texts)))]
 
-    def _read_region(self, number: int, image: int) -> np.ndarray:
-        if self.index.has_mask[number]:
-            return self.index.mask(number, image)
-        return fill_box(self.index.boxes_xyxy[number].tolist(), self.index.frame_hw(image))
+def read_words(index: CocoIndex, number: int, task: str, rng: np.random.Generator | None) -> str:
+    """Return the words about an annotation.
+
+    Args:
+        index: of the annotation.
+        number: of it.
+        task: one of `TASKS`.
+        rng: draws one of several captions; None takes the first.
+    """
+    if task == "names":
+        return index.categories[index.category_index[number]].name
+    texts = list_texts(index.row(number))
+    return texts[0 if rng is None else int(rng.integers(len(texts)))]
+
+
+def read_region(index: CocoIndex, number: int, image: int) -> np.ndarray:
+    """Return the mask of an annotation, (H, W) bool; that of its box where it has none.
+
+    Raises:
+        BadRecordError: if the mask has no pixel.
+    """
+    if index.has_mask[number]:
+        return index.mask(number, image)
+    return fill_box(index.boxes_xyxy[number].tolist(), index.frame_hw(image))
+
+
+def choose_checks(task: str, max_bytes: int) -> IndexOptions:
+    """Return what of an index is checked where words about its annotations are needed."""
+    is_captions = task == "captions"
+    return IndexOptions(
+        max_bytes,
+        with_categories=not is_captions,
+        check_row=_require_text if is_captions else None,
+    )
 
 
 def _require_text(row: Mapping[str, Any]) -> bool:

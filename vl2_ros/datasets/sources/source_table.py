@@ -17,9 +17,15 @@ from vl2_ros.datasets.reading.label_files import list_image_files
 from vl2_ros.datasets.sources.chat import Chat
 from vl2_ros.datasets.sources.coco_instances import CocoInstances, CocoInstancesOptions
 from vl2_ros.datasets.sources.coco_keypoints import CocoKeypoints, CocoKeypointsOptions
+from vl2_ros.datasets.sources.grounded_captions import GroundedCaptionOptions, GroundedCaptions
 from vl2_ros.datasets.sources.household import Household, HouseholdOptions
 from vl2_ros.datasets.sources.image_text import EditOptions, Edits, ImageCaptions, TextToImage
-from vl2_ros.datasets.sources.in_context import InContext, InContextOptions
+from vl2_ros.datasets.sources.in_context import (
+    InContext,
+    InContextOptions,
+    InContextText,
+    InContextTextOptions,
+)
 from vl2_ros.datasets.sources.interactive import Interactive, InteractiveOptions
 from vl2_ros.datasets.sources.label_images import LabelImages, LabelImagesOptions
 from vl2_ros.datasets.sources.labelled_source import LabelledSource, SourceOptions
@@ -77,6 +83,12 @@ SOURCE_KINDS: Mapping[str, SourceKind] = {
     ),
     "in_context": SourceKind(
         InContext, InContextOptions, "COCO file with masks, of which examples are made"
+    ),
+    "in_context_text": SourceKind(
+        InContextText, InContextTextOptions, "COCO file with captions, which examples come before"
+    ),
+    "grounded_captions": SourceKind(
+        GroundedCaptions, GroundedCaptionOptions, "COCO file: captions whose phrases have boxes"
     ),
     "text_to_image": SourceKind(
         TextToImage, RecordListOptions, "list of {image, caption}, or COCO captions"

@@ -20,8 +20,8 @@ from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.training.companions import find_init
 from vl2_ros.training.embedded.language_batches import LanguageBatch, LanguageBatches
 from vl2_ros.training.embedded.loss import TokenLabeller
-from vl2_ros.training.embedded.reading import read_packs
 from vl2_ros.training.embedded.objective import find_cache, load_init, render_frames
+from vl2_ros.training.embedded.reading import read_packs
 from vl2_ros.training.embedded.settings import LanguageSettings
 from vl2_ros.training.objective import Losses, Objective
 from vl2_ros.training.objectives import Opening

@@ -51,9 +51,7 @@ class _Rows:
         return rows.flatten(0, 1).index_select(0, self.position)
 
 
-def read_packs(
-    model: VisionLLM, read: Sequence[tuple[Packs, Tensor | None]]
-) -> tuple[Tensor, ...]:
+def read_packs(model: VisionLLM, read: Sequence[tuple[Packs, Tensor | None]]) -> tuple[Tensor, ...]:
     """Return the LLM's states (B, T, C) in packs, each conversation seeing its image and itself.
 
     Args:
