@@ -88,7 +88,7 @@ setup(
     author="vl2_ros maintainers",
     author_email="maintainers@vl2-ros.invalid",
     license_expression="Apache-2.0",
-    license_files=["LICENSE"],
+    license_files=["LICENSE", "NOTICE"],
     url=REPOSITORY,
     project_urls={
         "Documentation": f"{REPOSITORY}/tree/main/docs",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from vl2_ros.sim.household.kinds import (
     DISTRACTOR,
     HUNG,
@@ -31,6 +33,11 @@ def test_credits_name_every_model_once() -> None:
     for row in list_models():
         named = [line for line in text.splitlines() if row.identifier in line.split(": ", 1)[1]]
         assert any(line.startswith(f"{row.licence}, {row.creator}: ") for line in named)
+
+
+def test_the_notice_has_all_credits() -> None:
+    notice = (Path(__file__).resolve().parents[3] / "NOTICE").read_text(encoding="utf-8")
+    assert notice.endswith(f"\n\n{write_credits()}\n")
 
 
 def test_every_person_has_a_skeleton() -> None:
