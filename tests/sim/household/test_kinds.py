@@ -4,11 +4,13 @@ from pathlib import Path
 
 from vl2_ros.sim.household.kinds import (
     DISTRACTOR,
+    HOUSEHOLD_KINDS,
     HUNG,
     KINDS,
     ROOM_LETTERS,
     list_models,
     models_of,
+    split_models,
     write_credits,
 )
 from vl2_ros.sim.household.pool import MODELS_PER_POOL, draw_rows
@@ -61,3 +63,28 @@ def test_a_pool_depends_on_its_block_and_fits_its_room() -> None:
         assert all(letter in KINDS[row.kind].rooms for row in rows)
         assert sum(row.kind == DISTRACTOR for row in rows) < len(rows) / 2
     assert rooms == set(ROOM_LETTERS.values())
+
+
+def test_held_out_models_are_a_fifth_of_the_kinds_that_have_enough() -> None:
+    for kind in KINDS:
+        every = models_of(kind)
+        trained, held_out = (split_models(kind, held_out=part) for part in (False, True))
+        if len(every) < 3:
+            assert trained == held_out == every
+        else:
+            assert set(trained) | set(held_out) == set(every) and not set(trained) & set(held_out)
+            assert 0.1 < len(held_out) / len(every) < 0.35
+
+
+def test_pools_of_held_out_blocks_have_no_model_of_training() -> None:
+    trained = {row for kind in KINDS for row in split_models(kind, held_out=False)} - {
+        row for kind in KINDS for row in split_models(kind, held_out=True)
+    }
+    for block in range(20):
+        assert not trained & set(draw_rows(block, held_out=True)[1])
+        assert trained & set(draw_rows(block)[1])
+
+
+def test_named_kinds_are_those_of_models() -> None:
+    assert set(HOUSEHOLD_KINDS) < set(KINDS) and len(set(HOUSEHOLD_KINDS)) == len(HOUSEHOLD_KINDS)
+    assert DISTRACTOR not in HOUSEHOLD_KINDS and "person" in HOUSEHOLD_KINDS

@@ -9,7 +9,14 @@ from vl2_ros.sim.household.furniture import Support
 from vl2_ros.sim.household.kinds import Room
 from vl2_ros.sim.household.layout import FLOOR, MAX_SPOTS, overlap, rectangle
 from vl2_ros.sim.household.pool import Pool, color_choice
-from vl2_ros.sim.household.scene import footprint, look_at, sample_household
+from vl2_ros.sim.household.scene import (
+    SCENE_VIEWS,
+    footprint,
+    look_at,
+    sample_household,
+    sample_room,
+)
+from vl2_ros.sim.household.stage import find_near
 
 SEEDS = range(25)
 
@@ -25,7 +32,7 @@ def put_support(pool: Pool, index: int) -> Pool:
 
 
 def test_a_scene_depends_on_its_seed_alone(pool: Pool) -> None:
-    first, again, other = (sample_household(seed, pool) for seed in (3, 3, 4))
+    first, again, other = (sample_household(seed, pool) for seed in (4, 4, 6))
     np.testing.assert_array_equal(first.world_from_camera, again.world_from_camera)
     assert len(first.placed) == len(again.placed)
     for item, same in zip(first.placed, again.placed, strict=True):
@@ -129,3 +136,32 @@ def test_rectangles_that_touch_do_not_overlap() -> None:
     assert not overlap(square, rectangle(np.array([1.0, 0.0]), half, 0.0))
     assert overlap(square, rectangle(np.array([0.9, 0.0]), half, 0.0))
     assert not overlap(square, rectangle(np.array([0.9, 0.9]), half, 0.25 * np.pi))
+
+
+def test_views_of_a_room_differ_in_light_and_camera_alone(pool: Pool) -> None:
+    first, second = (sample_household(3 * SCENE_VIEWS + view, pool) for view in (0, 1))
+    assert len(first.placed) == len(sample_room(3, pool).placed) > 0
+    for item, same in zip(first.placed, second.placed, strict=True):
+        np.testing.assert_array_equal(item.spot.position, same.spot.position)
+    assert not np.array_equal(first.world_from_camera, second.world_from_camera)
+    assert not np.array_equal(first.lamp, second.lamp)
+
+
+def test_what_may_be_seen_is_near(pool: Pool) -> None:
+    """No corner of a box that lies in the image belongs to a model that is not drawn."""
+    drawn = hidden = 0
+    for seed in SEEDS:
+        scene = sample_household(seed, pool)
+        near = find_near(scene, 4.0 / 3.0, 0.0)
+        assert set(near) <= set(find_near(scene, 4.0 / 3.0, 0.8))
+        slope = np.tan(0.5 * scene.fovy_rad)
+        for index, item in enumerate(scene.placed):
+            corners = np.concatenate([footprint(item)] * 2)
+            heights = np.repeat([0.0, item.model.size[2]], 4) + item.spot.position[2]
+            points = np.column_stack([corners, heights]) - scene.world_from_camera[:3, 3]
+            x, y, z = (points @ scene.world_from_camera[:3, :3]).T
+            seen = (z > 0.05) & (np.abs(x) < slope * 4.0 / 3.0 * z) & (np.abs(y) < slope * z)
+            assert index in near or not seen.any()
+            drawn += index in near
+            hidden += index not in near
+    assert drawn > 50 and hidden > 3
