@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vl2_ros.training.conversations.settings import ConversationSettings
 from vl2_ros.training.embedded.settings import EmbeddedSettings, LanguageSettings
+from vl2_ros.training.eyes.settings import EyesSettings
 
 if TYPE_CHECKING:
     from vl2_ros.training.objective import Objective
@@ -67,6 +68,12 @@ def _open_embedded_language(recipe: Recipe, opening: Opening) -> Objective:
     return open_language(recipe, opening)
 
 
+def _open_embedded_eyes(recipe: Recipe, opening: Opening) -> Objective:
+    from vl2_ros.training.eyes.objective import open_eyes
+
+    return open_eyes(recipe, opening)
+
+
 def _open_conversations(recipe: Recipe, opening: Opening) -> Objective:
     from vl2_ros.training.conversations.opening import open_conversations
 
@@ -86,5 +93,10 @@ OBJECTIVES: Mapping[str, ObjectiveRow] = {
         "the language side of the embedded model alone, on simulated frames",
         LanguageSettings,
         _open_embedded_language,
+    ),
+    "embedded_eyes": ObjectiveRow(
+        "the vision tower of the embedded model, on labels of its tokens",
+        EyesSettings,
+        _open_embedded_eyes,
     ),
 }

@@ -127,7 +127,7 @@ class Simulator(LabelledSource):
         return f"seed {seed}"
 
     def _make(self, index: int, rng: np.random.Generator) -> TrainingSample:
-        scene = self._read(index)
+        scene = self.read_scene(index)
         example = SAMPLERS[self._options.task](rng, scene.objects)
         is_text = self.group is Group.TEXT
         return TrainingSample(
@@ -138,7 +138,13 @@ class Simulator(LabelledSource):
             key=self.key(index),
         )
 
-    def _read(self, index: int) -> Scene:
+    def read_scene(self, index: int) -> Scene:
+        """Return a labelled frame.
+
+        Raises:
+            BadRecordError: if the record of a shard is damaged.
+            SimulationError: if frames cannot be rendered here.
+        """
         if self._shards is not None:
             return _decode_scene(*(self._shards.read(index, part) for part in PARTS))
         if self._cache is not None:

@@ -17,7 +17,7 @@ from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.training.companions import copy_companions, find_init
 from vl2_ros.training.embedded.config import embedded_model_config, embedded_processing_config
 from vl2_ros.training.embedded.loss import TokenLabellers, compute_loss, get_decoder
-from vl2_ros.training.embedded.settings import EmbeddedSettings, LanguageSettings
+from vl2_ros.training.embedded.settings import EmbeddedSettings, FrameSettings
 from vl2_ros.training.embedded.tabletop_batches import TabletopBatches, TrainingBatch
 from vl2_ros.training.embedded.tokenizer import train_tokenizer
 from vl2_ros.training.objective import Losses, Objective
@@ -170,7 +170,7 @@ def load_init(init: str, folder: Path) -> VisionLLM:
     return load_model(find_init(init))
 
 
-def render_frames(options: EmbeddedSettings | LanguageSettings, report: Report) -> None:
+def render_frames(options: FrameSettings, report: Report) -> None:
     """Render what the caches lack of the frames to train on and to measure on."""
     for is_held_out, count, what in (
         (False, options.frames, "rendering frames"),
@@ -188,7 +188,7 @@ def render_frames(options: EmbeddedSettings | LanguageSettings, report: Report) 
         )
 
 
-def find_cache(options: EmbeddedSettings | LanguageSettings, *, held_out: bool) -> Path:
+def find_cache(options: FrameSettings, *, held_out: bool) -> Path:
     """Return the folder of frames to train on, or to measure on."""
     cache = Path(options.cache)
     return cache.with_name(f"{cache.name}_held_out") if held_out else cache

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from vl2_ros.parameter_table import parameter
 from vl2_ros.training.recipes.sections import check_section
 
-_cache = parameter("training_runs/tabletop", "Folder of rendered frames", metavar="FOLDER")
-_frames = parameter(
+
+class FrameSettings(Protocol):
+    """Settings of rendered frames."""
+
+    @property
+    def cache(self) -> str:
+        """Return the folder of rendered frames."""
+
+    @property
+    def frames(self) -> int:
+        """Return the number of frames to train on."""
+
+    @property
+    def held_out_frames(self) -> int:
+        """Return the number of frames that are only measured."""
+
+
+cache_parameter = parameter("training_runs/tabletop", "Folder of rendered frames", metavar="FOLDER")
+frames_parameter = parameter(
     20_000, "Simulated scenes to render, with seeds from 0 on", least=1, most=1_000_000
 )
-_held_out = parameter(
+held_out_parameter = parameter(
     500, "Further scenes that are only measured, with seeds from 1000000 on", least=1, most=100_000
 )
 
@@ -20,9 +38,9 @@ _held_out = parameter(
 class EmbeddedSettings:
     """Settings of training everything at once."""
 
-    cache: str = _cache
-    frames: int = _frames
-    held_out_frames: int = _held_out
+    cache: str = cache_parameter
+    frames: int = frames_parameter
+    held_out_frames: int = held_out_parameter
     household: str = parameter(
         "", "Folder of shards of household scenes; empty: the table alone", metavar="FOLDER"
     )
@@ -59,9 +77,9 @@ class EmbeddedSettings:
 class LanguageSettings:
     """Settings of training the language side alone; a batch is so many images."""
 
-    cache: str = _cache
-    frames: int = _frames
-    held_out_frames: int = _held_out
+    cache: str = cache_parameter
+    frames: int = frames_parameter
+    held_out_frames: int = held_out_parameter
     conversations: int = parameter(6, "Conversations about each image", least=1, most=10_000)
     blind_packs: int = parameter(
         9, "Packs of conversations without an image in a batch", least=1, most=100_000
