@@ -132,6 +132,15 @@ class VisionLLM(nn.Module):
             self.projector(patches), tuple(tokens_to_map(state[:, 1:]) for state in maps)
         )
 
+    def encode_patches(self, pixels: Tensor) -> Tensor:
+        """Return the patch tokens (n, N, Cv) of tiles (n, 3, S, S) as the projector reads them.
+
+        They are not merged yet, row by row, without the class token.
+        """
+        blocks = self.config.vision["num_hidden_layers"]
+        depth = self.config.vision_output_layer % (blocks + 1)
+        return self.vision_encoder.encode(pixels, depth)[-1][:, 1:]
+
     def encode_regions(
         self,
         pixels: Tensor,

@@ -40,8 +40,8 @@ def copy_companions(
     Raises:
         ConfigError: if the processing settings cannot be read.
     """
-    for name in COMPANION_FILES:
-        if name != FILE_NAME and (init / name).is_file() and not _is_same(init / name, folder / name):
+    for name in set(COMPANION_FILES) - {FILE_NAME}:
+        if (init / name).is_file() and not _is_same(init / name, folder / name):
             write_whole(folder / name, partial(shutil.copyfile, init / name))
     # A release says in config.json how its images are prepared; our layout in a file of its own.
     processing = change(load_processing(init))

@@ -15,7 +15,14 @@ import typer
 from vl2_ros.console import display
 from vl2_ros.console.evaluation.benchmark_commands import add_benchmarks
 from vl2_ros.console.groups import Panel, complete, group_options
-from vl2_ros.console.options import AsJson, Model, Threshold, load_model, read_seeds
+from vl2_ros.console.options import (
+    AsJson,
+    Checkpoint,
+    Model,
+    Threshold,
+    load_model,
+    read_seeds,
+)
 from vl2_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Seeds from here on are never trained on.
 HELD_OUT = 1_000_000
+#: Seeds from here on nothing is chosen by either.
+REPORTED = 9_500_000
 
 Furniture = Annotated[
     Path | None,
@@ -122,6 +131,43 @@ def _has_furniture(folder: Path | None) -> bool:
     from vl2_ros.sim.household.catalogue import PACKAGE_FOLDER
 
     return folder is not None or PACKAGE_FOLDER.is_dir()
+
+
+@eval_app.command("probe")
+@group_options
+def eval_probe(
+    model: Checkpoint,
+    seeds: Annotated[
+        str, typer.Option(metavar="A:B", help="Scenes from A to B - 1; held out from 1000000 on.")
+    ] = f"{REPORTED}:{REPORTED + 300}",
+    fit_frames: Annotated[
+        int, typer.Option(min=1, help="Scenes that the probe is fitted on, from 2000000 on.")
+    ] = 800,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a linear layer reads from image tokens: kind and colour of things.
+
+    vl2 eval probe --weights training_runs/embedded_eyes/best
+    """
+    from vl2_ros.evaluation.embedded import list_rows
+    from vl2_ros.evaluation.probe import probe_tower
+    from vl2_ros.loading import find_weights, load_processing
+    from vl2_ros.model.checkpoint.folder import load_model as load_network
+
+    chosen, weights = _choose_seeds(seeds, None), find_weights(model)
+    network = load_network(weights).float()
+    with display.show_progress("evaluating") as show:
+        document = probe_tower(
+            network,
+            load_processing(weights),
+            seeds=chosen,
+            fit_frames=fit_frames,
+            progress=show,
+        )
+    if as_json:
+        display.print_json(document)
+    else:
+        display.print_rows(list_rows(document), digits=".3f")
 
 
 @eval_app.command("tracks")

@@ -1,1 +1,1 @@
-"""Labels of image tokens: which kind and colour each cell of an image shows, and where centres are."""
+"""Labels of image tokens: which kind and colour each cell shows, and where centres are."""

@@ -1,1 +1,1 @@
-"""Training of the embedded model's vision tower: dense labels of kind, colour and centre on its tokens."""
+"""Training of the embedded model's vision tower on labels of its tokens."""

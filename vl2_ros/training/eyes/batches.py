@@ -110,9 +110,7 @@ class EyesBatches:
             torch.from_numpy(
                 np.concatenate([preprocess_vision(one.frame, self._processing) for one in views])
             ),
-            stack_labels(
-                [label_grid(one.instance_map, one.objects, self._grid) for one in views]
-            ),
+            stack_labels([label_grid(one.instance_map, one.objects, self._grid) for one in views]),
         )
 
     def _draw(self, rng: np.random.Generator) -> View:
@@ -163,9 +161,7 @@ def open_parts(recipe: Recipe, tabletop: Path, *, held_out: bool) -> list[SceneP
     return parts
 
 
-def _check_part(
-    source: Any, weight: float, entry: Mapping[str, Any] | None = None
-) -> ScenePart:
+def _check_part(source: Any, weight: float, entry: Mapping[str, Any] | None = None) -> ScenePart:
     if not hasattr(source, "read_scene"):
         raise ConfigError(
             f"expected sources of scenes with instance maps, such as simulator, got "

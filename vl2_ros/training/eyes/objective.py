@@ -7,8 +7,6 @@ tokens afterwards.
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.network import VisionLLM
@@ -41,7 +39,7 @@ class EyesObjective(Objective):
 
     def forward(self, batch: EyesBatch) -> Losses:
         """Compare the tower's tokens with the labels of their cells."""
-        tokens = encode_patches(self.network, batch.vision_pixels)
+        tokens = self.network.encode_patches(batch.vision_pixels)
         total, parts = compute_token_loss(self.directions, tokens, batch.labels)
         return Losses(total, parts | measure_tokens(self.directions, tokens, batch.labels))
 
@@ -56,13 +54,6 @@ class EyesObjective(Objective):
             (seed, int(held_out)),
             augmented=not held_out,
         )
-
-
-def encode_patches(network: VisionLLM, pixels: Tensor) -> Tensor:
-    """Return the patch tokens (n, M, Cv) that the projector reads, before they are merged."""
-    blocks = network.config.vision["num_hidden_layers"]
-    depth = network.config.vision_output_layer % (blocks + 1)
-    return network.vision_encoder.encode(pixels, depth)[-1][:, 1:]
 
 
 def open_eyes(recipe: Recipe, opening: Opening) -> EyesObjective:

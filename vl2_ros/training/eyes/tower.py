@@ -36,9 +36,7 @@ def enlarge_vision(network: VisionLLM, side: int) -> VisionLLM:
             f"expected a network without merged tokens, or one of side {side}; got one of "
             f"{config.vision['image_size']} pixels with merged tokens"
         )
-    larger = replace(
-        config, vision={**config.vision, "image_size": side}, use_pixel_shuffle=True
-    )
+    larger = replace(config, vision={**config.vision, "image_size": side}, use_pixel_shuffle=True)
     result = VisionLLM(larger, network.tokens)
     states = network.state_dict()
     states[_POSITIONS] = interpolate_positions(states[_POSITIONS], larger.vision_grid)
@@ -69,9 +67,7 @@ def interpolate_positions(table: Tensor, grid: int) -> Tensor:
     old = round((len(table) - 1) ** 0.5)
     # (1, C, old, old)
     on_grid = table[1:].float().T.unflatten(1, (old, old))[None]
-    new = nn.functional.interpolate(
-        on_grid, size=(grid, grid), mode="bicubic", align_corners=False
-    )
+    new = nn.functional.interpolate(on_grid, size=(grid, grid), mode="bicubic", align_corners=False)
     return torch.cat([table[:1].float(), new[0].flatten(1).T]).to(table.dtype)
 
 

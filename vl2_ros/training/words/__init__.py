@@ -1,0 +1,1 @@
+"""Training of the embedded model's answers in words: looking up what a question names."""

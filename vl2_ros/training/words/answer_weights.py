@@ -1,0 +1,59 @@
+"""Weights of the words of an answer: those that carry it count, the rest hardly does."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from vl2_ros.datasets.scene_questions.balanced import MOST_COUNTED, AskedQuestion
+from vl2_ros.datasets.scene_text import NUMBER_WORDS
+from vl2_ros.processing.language.prompt import IGNORED_LABEL
+from vl2_ros.processing.language.tokenizer import Tokenizer
+from vl2_ros.sim.colors import COLORS
+from vl2_ros.sim.kinds import KINDS
+
+#: Words that answer: yes or no, the number with its verb, the colour, the side.
+CARRYING = ("Yes", "No", "is", "are", "left", "right", *NUMBER_WORDS, *COLORS)
+#: Weight of every other word, beside 1.
+OTHER = 0.1
+#: Numbers up to here are asked for; the total of a scene goes further.
+assert MOST_COUNTED < len(NUMBER_WORDS)
+
+
+def weigh_answer(
+    asked: AskedQuestion, labels: np.ndarray, tokenizer: Tokenizer, listing_weight: float
+) -> np.ndarray:
+    """Return the weight of each token of a conversation, (T,) float32.
+
+    They add up to 1, so that every conversation counts alike, however long its answer is; those of
+    a listing, in which every word carries, to `listing_weight`.
+
+    Args:
+        asked: the question.
+        labels: (T,) int64 of the encoded conversation, -100 where no loss applies.
+        tokenizer: of the model.
+        listing_weight: sum of the weights of a listing.
+    """
+    answered = labels != IGNORED_LABEL
+    if asked.name == "listing":
+        return (answered * (listing_weight / max(answered.sum(), 1))).astype(np.float32)
+    carrying = np.isin(labels, _carrying_ids(tokenizer, asked.name))
+    weights = answered * np.where(carrying, 1.0, OTHER)
+    return (weights / max(weights.sum(), OTHER)).astype(np.float32)
+
+
+def last_id(tokenizer: Tokenizer, word: str) -> int:
+    """Return the last token of a word inside a sentence."""
+    return int(tokenizer.encode(f"x {word}")[-1])
+
+
+def _carrying_ids(tokenizer: Tokenizer, name: str) -> list[int]:
+    # What is nearest is named by colour and kind.
+    words = (*CARRYING, *KINDS) if name == "relation" else CARRYING
+    return [_find_id(tokenizer, word) for word in words]
+
+
+@cache
+def _find_id(tokenizer: Tokenizer, word: str) -> int:
+    return last_id(tokenizer, word)
