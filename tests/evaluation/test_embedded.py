@@ -18,11 +18,17 @@ from vl2_ros.datasets.scene_text import (
 from vl2_ros.datasets.wording import Thing
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.counting import draw_counting_views
-from vl2_ros.evaluation.embedded import evaluate_embedded, evaluate_views, list_rows
+from vl2_ros.evaluation.embedded import (
+    evaluate_embedded,
+    evaluate_views,
+    list_rows,
+    place_objects,
+)
 from vl2_ros.evaluation.phrasings import load_phrasings
 from vl2_ros.evaluation.scene_answers import (
     Said,
     SceneAnswerScores,
+    calibration_error,
     parse_listing,
     score_best_listing,
 )
@@ -36,9 +42,9 @@ HEIGHT, WIDTH = 96, 128
 KEYS = {"box_ap", "box_ap50", "mask_ap", "mask_ap50", "phrase_box_ap50", "route_accuracy"}
 KEYS |= {"phrase_accuracy", "seconds_per_answer", "any_kind_box_ap50", "listing_f1", "frames"}
 KEYS |= {"count_accuracy", "existence_accuracy", "color_accuracy"}
-KEYS |= {"yes_no_given", "yes_no_given_right"}
+KEYS |= {"yes_no_given", "yes_no_given_right", "relation_accuracy", "calibration_error"}
 CHANCES = {"route_chance", "phrase_chance", "listing_chance", "count_chance", "existence_chance"}
-CHANCES |= {"color_chance"}
+CHANCES |= {"color_chance", "relation_chance"}
 
 
 def make_view(number, kinds=None):
@@ -113,8 +119,10 @@ class Oracle:
         phrasing = self._phrasings.get(command.text)
         if phrasing is None:
             self.asked.append((command.text, view))
-            text = "I do not know." if self._wrong else self._say(command.text, view.objects)
-            return Result("", 0, "", text)
+            text = "I do not know." if self._wrong else self._say(command.text, view)
+            # What is made of the words afterwards is not scored.
+            score = 1.0 if text.startswith(("Yes", "No")) else None
+            return Result("", 0, "", "something else", raw_text=text, answer_score=score)
         if phrasing.routes == (Route.ANSWER,) or self._wrong:
             return Result("", 0, "", "words")
         first, rest = phrasing.phrases[:1], phrasing.phrases[1:]
@@ -134,8 +142,13 @@ class Oracle:
         assert command.text.startswith("find the ")
         yield ResultEvent(Result("", 0, "", ""))
 
-    def _say(self, question, objects):
+    def _say(self, question, view):
+        objects = view.objects
         words = question.rstrip("?").split()
+        if question.startswith("Is the "):
+            return self._say_side(tuple(words[2:4]), words[4], tuple(words[-2:]), objects)
+        if question.startswith("What is nearest"):
+            return self._say_nearest(tuple(words[-2:]), objects)
         kinds = {pluralize(kind): kind for kind in KINDS}
         if question.startswith("How many"):
             return count_answer(Thing(None, kinds[words[2]]), objects)
@@ -144,6 +157,21 @@ class Oracle:
         if question.startswith("What colour"):
             return color_answer(words[-1], objects)
         return listing_answer(objects)
+
+    def _say_side(self, first, side, second, objects):
+        x = {(item.color, item.kind): item.box_xyxy[0] + item.box_xyxy[2] for item in objects}
+        true = "left" if x[first] < x[second] else "right"
+        said = "Yes" if side == true else "No"
+        return f"{said}, the {' '.join(first)} is {true} of the {' '.join(second)}."
+
+    def _say_nearest(self, asked, objects):
+        middles = {
+            (item.color, item.kind): np.array(item.box_xyxy).reshape(2, 2).mean(axis=0)
+            for item in objects
+        }
+        middle = middles.pop(asked)
+        near = min(middles, key=lambda one: np.linalg.norm(middles[one] - middle))
+        return f"The {' '.join(near)} is nearest to the {' '.join(asked)}."
 
 
 def evaluate(count=6, **spoil):
@@ -163,6 +191,7 @@ def test_an_oracle_scores_one_everywhere():
     assert set(scores) == KEYS | CHANCES
     assert scores.pop("frames") == 6
     assert 0 <= scores.pop("seconds_per_answer") < 1
+    assert scores.pop("calibration_error") == 0.0
     chances = [scores.pop(name) for name in sorted(CHANCES)]
     assert all(0 < chance < 0.7 for chance in chances)
     assert scores == pytest.approx(dict.fromkeys(scores, 1.0))
@@ -203,6 +232,27 @@ def test_always_saying_one_scores_the_chance_of_counting():
 def test_always_saying_yes_or_no_scores_a_half(said):
     scores = score_words([make_view(number) for number in range(12)], Talker(said))
     assert scores["existence_accuracy"] == scores["existence_chance"] == 0.5
+
+
+def test_calibration_error_compares_probabilities_with_what_is_true():
+    # Two bins: 0.9 is said of what is true half of the time, 0.2 of what is true once in five.
+    answers = [(0.9, True), (0.9, False)] + [(0.2, True)] + [(0.2, False)] * 4
+    assert calibration_error(answers) == pytest.approx(2 * 0.4 / 7)
+    assert calibration_error([(1.0, True), (0.0, False)]) == calibration_error([]) == 0.0
+    assert Said("No, there is none.", score=0.8).yes_probability() == pytest.approx(0.2)
+    assert Said("Yes.", score=0.8).yes_probability() == 0.8
+    assert Said("Maybe.").yes_probability() is None
+
+
+def test_sides_are_asked_as_often_with_yes_as_with_no():
+    views, scores = [make_view(number) for number in range(12)], SceneAnswerScores()
+    talker, rng = Talker("Yes, it is."), np.random.default_rng(0)
+    for view in views:
+        scores.ask_relations(talker, place_objects(view), rng)
+    sides = [line for line in talker.asked if line.startswith("Is the ")]
+    near = [line for line in talker.asked if line.startswith("What is nearest")]
+    assert len(sides) == 24 and 0 < len(near) <= 12
+    assert scores.to_dict()["relation_accuracy"] == pytest.approx(12 / (24 + len(near)))
 
 
 def test_what_is_still_said_is_scored_beside_all_words():

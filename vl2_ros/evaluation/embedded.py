@@ -10,10 +10,14 @@ Frames are rendered at 640x480, twice the training width. What is asked:
     route_accuracy ...    hand-written commands of `phrasings.tsv`, freely generated answers
     listing_f1 ...        questions answered in words, freely generated: what is there; whether
                           there is "a red mug", as often yes as no, where a no shares its colour or
-                          its kind with something that is there; colours, each about as often
+                          its kind with something that is there; colours, each about as often;
+                          whether a thing is left or right of another, as often yes as no, and
+                          what is nearest to it
+    calibration_error     expected calibration error of the probability of yes, in ten bins
     yes_no_given          share of the answers "yes" and "no" that are given, not "I am not sure.",
                           and the share of those that is right; 0 where none is given
     count_accuracy        how many there are of a kind, 0 to 4 equally often, in scenes of their own
+    (words are scored as the LLM says them, before any sentence is made from results)
     household_box_ap50    all kinds of household scenes, and people alone; see `household`
     ..._chance            what the best answer that is always the same scores on these questions
     seconds_per_answer    mean wall time of a "find the red mug" command on a fresh frame
@@ -30,6 +34,7 @@ from typing import Protocol
 import numpy as np
 
 from vl2_ros.datasets.nouns import COLOR_KIND_PHRASES, phrase_of
+from vl2_ros.datasets.scene_questions.relations import PlacedThing
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.coco.scorer import CocoScorer, GroundTruth
 from vl2_ros.evaluation.counting import NUMBERS, draw_counting_views
@@ -122,14 +127,17 @@ def evaluate_views(
     texts = SceneAnswerScores()
     seconds: list[float] = []
     kept: list[Frame] = []
-    rng = np.random.default_rng(0)
+    # Relations have chance of their own, so that they leave the other questions as they were.
+    rng, relation_rng = np.random.default_rng(0), np.random.default_rng(1)
     phrasings = load_phrasings()
     for index, view in enumerate(views):
         frame = Frame(view.rgb)
         _add_kinds(pipeline, frame, view, kind_scorer)
         _add_phrases(pipeline, frame, view, phrase_scorer)
         if index < TEXT_FRAMES:
-            texts.ask(partial(_say, pipeline, frame), view.objects, rng)
+            say = partial(_say, pipeline, frame)
+            texts.ask(say, view.objects, rng)
+            texts.ask_relations(say, place_objects(view), relation_rng)
         # As another object: nothing that was kept with the frame serves it.
         seconds.append(_time_answer(pipeline, replace(frame), view))
         if len(kept) < len(phrasings):
@@ -194,10 +202,20 @@ def make_truth(view: TabletopFrame, names: Sequence[str], *, with_masks: bool) -
     )
 
 
+def place_objects(view: TabletopFrame) -> list[PlacedThing]:
+    """Return the objects of a frame with the middles of their boxes, as shares of its sides."""
+    height, width = view.rgb.shape[:2]
+    placed = []
+    for item in view.objects:
+        x1, y1, x2, y2 = item.box_xyxy
+        x, y = (x1 + x2) / (2 * width), (y1 + y2) / (2 * height)
+        placed.append(PlacedThing(item.kind, item.color, x, y))
+    return placed
+
+
 def _say(pipeline: PerceptionPipeline, frame: Frame, question: str) -> Said:
     result = pipeline.answer(frame, Command(question))
-    is_given = result.text != NOT_SURE
-    return Said(result.text if is_given else result.raw_text, is_given)
+    return Said(result.raw_text, result.text != NOT_SURE, result.answer_score)
 
 
 def _add_kinds(

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from vl2_ros.datasets.nouns import pluralize, with_article
+from vl2_ros.datasets.scene_questions.relations import PlacedThing, Relation, draw_relations
 from vl2_ros.datasets.scene_text import (
     NUMBER_WORDS,
     SceneObject,
@@ -30,7 +31,9 @@ from vl2_ros.sim.kinds import KINDS
 T = TypeVar("T")
 
 #: Questions with one right answer among few, in the order of the table.
-QUESTIONS = ("count", "existence", "color")
+QUESTIONS = ("count", "existence", "color", "relation")
+#: Bins of probabilities that calibration is measured in.
+_BINS = 10
 
 _SINGULAR = {kind: kind for kind in KINDS} | {pluralize(kind): kind for kind in KINDS}
 _GROUP = re.compile(
@@ -53,10 +56,21 @@ def parse_listing(sentence: str) -> Counter[tuple[str, str]]:
 
 
 class Said(NamedTuple):
-    """An answer in words: the model's own, and whether they are given or "I am not sure." is."""
+    """An answer in words: the model's own, and whether they are given or "I am not sure." is.
+
+    Beside a yes or no stands its probability against the other; None otherwise.
+    """
 
     words: str
     is_given: bool = True
+    score: float | None = None
+
+    def yes_probability(self) -> float | None:
+        """Return the probability of yes, of an answer that is yes or no."""
+        if self.score is None:
+            return None
+        says_yes = self.words.strip().lower().startswith("yes")
+        return self.score if says_yes else 1.0 - self.score
 
 
 @dataclass(slots=True)
@@ -76,6 +90,7 @@ class SceneAnswerScores:
     )
     _right: Counter[str] = field(default_factory=Counter)
     _given: list[bool] = field(default_factory=list)
+    _yes: list[tuple[float, bool]] = field(default_factory=list)
 
     def ask(
         self,
@@ -108,6 +123,17 @@ class SceneAnswerScores:
         number = str(count_matches(thing, objects))
         self._note("count", number, said == count_answer(thing, objects))
 
+    def ask_relations(
+        self,
+        say: Callable[[str], Said],
+        objects: Sequence[PlacedThing],
+        rng: np.random.Generator,
+    ) -> None:
+        """Ask for a side with a yes and with a no, and for what is nearest, where it is clear."""
+        for relation in draw_relations(rng, objects):
+            said = say(relation.question).words.strip()
+            self._note("relation", relation.key, _answers(said, relation))
+
     def _ask_existence(
         self,
         say: Callable[[str], Said],
@@ -120,6 +146,9 @@ class SceneAnswerScores:
             right = existence_answer(thing, objects).split(",")[0]
             is_right = said.words.strip().split(",")[0] == right
             self._note("existence", right, is_right)
+            probability = said.yes_probability()
+            if probability is not None:
+                self._yes.append((probability, right == "Yes"))
             if said.is_given:
                 self._given.append(is_right)
 
@@ -160,7 +189,33 @@ class SceneAnswerScores:
                 given = len(self._given)
                 scores["yes_no_given"] = given / asked if asked else 0.0
                 scores["yes_no_given_right"] = sum(self._given) / given if given else 0.0
+        scores["calibration_error"] = calibration_error(self._yes)
         return scores
+
+
+def _answers(said: str, relation: Relation) -> bool:
+    """Return whether a sentence gives the answer: yes or no, or the nearest thing alone."""
+    if relation.key in ("yes", "no"):
+        return said.lower().split(",")[0].rstrip(".") == relation.key
+    return said == relation.answer
+
+
+def calibration_error(answers: Sequence[tuple[float, bool]]) -> float:
+    """Return the expected calibration error of probabilities, 0..1; 0 without any.
+
+    Answers are put into ten bins of equal width by their probability; in each, the mean probability
+    is compared with the share that is true.
+
+    Args:
+        answers: probability of yes, and whether yes is right.
+    """
+    if not answers:
+        return 0.0
+    probabilities = np.array([probability for probability, _ in answers])
+    is_true = np.array([true for _, true in answers], dtype=np.float64)
+    bins = np.minimum((probabilities * _BINS).astype(int), _BINS - 1)
+    apart = [abs((probabilities[bins == one] - is_true[bins == one]).sum()) for one in range(_BINS)]
+    return float(sum(apart) / len(answers))
 
 
 def score_best_listing(scenes: Sequence[Counter[tuple[str, str]]]) -> float:

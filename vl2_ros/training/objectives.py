@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vl2_ros.training.conversations.settings import ConversationSettings
 from vl2_ros.training.embedded.settings import EmbeddedSettings, LanguageSettings
 from vl2_ros.training.eyes.settings import EyesSettings
+from vl2_ros.training.words.settings import WordsSettings
 
 if TYPE_CHECKING:
     from vl2_ros.training.objective import Objective
@@ -74,6 +75,12 @@ def _open_embedded_eyes(recipe: Recipe, opening: Opening) -> Objective:
     return open_eyes(recipe, opening)
 
 
+def _open_embedded_words(recipe: Recipe, opening: Opening) -> Objective:
+    from vl2_ros.training.words.objective import open_words
+
+    return open_words(recipe, opening)
+
+
 def _open_conversations(recipe: Recipe, opening: Opening) -> Objective:
     from vl2_ros.training.conversations.opening import open_conversations
 
@@ -98,5 +105,10 @@ OBJECTIVES: Mapping[str, ObjectiveRow] = {
         "the vision tower of the embedded model, on labels of its tokens",
         EyesSettings,
         _open_embedded_eyes,
+    ),
+    "embedded_words": ObjectiveRow(
+        "answers of the embedded model in words, on labels of cells, then on images",
+        WordsSettings,
+        _open_embedded_words,
     ),
 }

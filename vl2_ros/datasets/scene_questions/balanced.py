@@ -101,23 +101,21 @@ def draw_color_question(
     if not unique:
         return None
     kind = pick(rng, unique)
-    wording = pick(rng, ("What colour is the {n}?", "What colour is the {n}?", "What color is it, the {n}?"))
+    wording = pick(rng, ("What colour is the {n}?", "What color is the {n}?"))
     question = wording.replace("{n}", kind)
-    return AskedQuestion(
-        "color", question, color_answer(kind, objects), Thing(None, kind), kind
-    )
+    return AskedQuestion("color", question, color_answer(kind, objects), Thing(None, kind), kind)
 
 
-def draw_count_question(
-    rng: np.random.Generator, objects: Sequence[PlacedThing]
-) -> AskedQuestion:
+def draw_count_question(rng: np.random.Generator, objects: Sequence[PlacedThing]) -> AskedQuestion:
     """Ask how many there are, of 0 to `MOST_COUNTED` each about as often."""
     share = rng.random()
     if share < _TOTAL:
         thing = Thing(None, "object")
     else:
         by_color = share < _TOTAL + _BY_COLOR
-        things = [Thing(c, "object") for c in COLORS] if by_color else [Thing(None, k) for k in KINDS]
+        things = (
+            [Thing(c, "object") for c in COLORS] if by_color else [Thing(None, k) for k in KINDS]
+        )
         by_number: dict[int, list[Thing]] = {}
         for one in things:
             by_number.setdefault(count_matches(one, objects), []).append(one)

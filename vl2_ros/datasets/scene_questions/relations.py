@@ -110,18 +110,14 @@ def draw_nearest(rng: np.random.Generator, objects: Sequence[PlacedThing]) -> Re
     )
 
 
-def draw_relation(
-    rng: np.random.Generator, objects: Sequence[PlacedThing]
-) -> Relation | None:
+def draw_relation(rng: np.random.Generator, objects: Sequence[PlacedThing]) -> Relation | None:
     """Ask for a side, as often yes as no, or for what is nearest."""
     if chance(rng, 0.6):
         return draw_side(rng, objects, is_right=chance(rng, 0.5))
     return draw_nearest(rng, objects)
 
 
-def draw_relations(
-    rng: np.random.Generator, objects: Sequence[PlacedThing]
-) -> Iterator[Relation]:
+def draw_relations(rng: np.random.Generator, objects: Sequence[PlacedThing]) -> Iterator[Relation]:
     """Ask for a side once with yes and once with no, and for what is nearest, where it is clear."""
     for relation in (
         draw_side(rng, objects, is_right=True),

@@ -174,14 +174,14 @@ def compute_language_loss(
         "lm": model.language_loss(hidden, packs.labels),
         "lm_blind": model.language_loss(said, blind.labels),
         "image_tokens": labeller.compute_loss(tokens, batch.image_token_labels),
-        "moved": _relative_distance(hidden[slots].float(), held[slots].float()),
+        "moved": relative_distance(hidden[slots].float(), held[slots].float()),
     }
     # Three in four conversations are blind.
     language = parts["lm"] + 3.0 * parts["lm_blind"]
     return 0.5 * language + parts["image_tokens"] + hold * parts["moved"], parts
 
 
-def _relative_distance(states: torch.Tensor, held: torch.Tensor) -> torch.Tensor:
+def relative_distance(states: torch.Tensor, held: torch.Tensor) -> torch.Tensor:
     """Return the mean squared distance of (n, C) states over the variance of the teacher's."""
     if len(held) < 2:
         return 0.0 * states.sum()

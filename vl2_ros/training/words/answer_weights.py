@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from vl2_ros.datasets.scene_questions.balanced import MOST_COUNTED, AskedQuestion
+from vl2_ros.datasets.scene_questions.balanced import AskedQuestion
 from vl2_ros.datasets.scene_text import NUMBER_WORDS
 from vl2_ros.processing.language.prompt import IGNORED_LABEL
 from vl2_ros.processing.language.tokenizer import Tokenizer
@@ -17,8 +17,6 @@ from vl2_ros.sim.kinds import KINDS
 CARRYING = ("Yes", "No", "is", "are", "left", "right", *NUMBER_WORDS, *COLORS)
 #: Weight of every other word, beside 1.
 OTHER = 0.1
-#: Numbers up to here are asked for; the total of a scene goes further.
-assert MOST_COUNTED < len(NUMBER_WORDS)
 
 
 def weigh_answer(

@@ -1,0 +1,95 @@
+"""Packs of questions about label scenes, with weights of their words and attention targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vl2_ros.datasets.scene_questions.balanced import AskedQuestion
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.language.prompt import encode_conversation
+from vl2_ros.processing.language.tokenizer import Tokenizer
+from vl2_ros.training.embedded.packs import Packs, pack_rows
+from vl2_ros.training.words.answer_weights import weigh_answer
+from vl2_ros.training.words.attention import AttentionTargets, make_targets, stack_targets
+from vl2_ros.training.words.label_scenes import LabelScene
+
+_ROLE = " ASSISTANT:"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AskedPacks:
+    """Conversations of a batch.
+
+    Attributes:
+        packs: one per scene.
+        weights: (B, T) float32 of the labels; those of a conversation add up to 1.
+        attention: targets at the nouns.
+    """
+
+    packs: Packs
+    weights: Tensor
+    attention: AttentionTargets
+
+
+def pack_questions(
+    scenes: Sequence[LabelScene],
+    questions: Sequence[Sequence[AskedQuestion]],
+    tokenizer: Tokenizer,
+    config: ProcessingConfig,
+    *,
+    listing_weight: float,
+) -> AskedPacks:
+    """Encode several questions about each scene.
+
+    Args:
+        scenes: of the batch.
+        questions: about each of them, at least one.
+        tokenizer: of the model.
+        config: processing of the model; an image is one tile.
+        listing_weight: sum of the weights of a listing.
+    """
+    image_patch = tokenizer.tokens.image_patch
+    rows = [
+        [encode_conversation([(one.question, one.answer)], tokenizer, config) for one in asked]
+        for asked in questions
+    ]
+    packs = pack_rows(rows, image_patch=image_patch, pad=tokenizer.tokens.pad)
+    patches = np.flatnonzero(rows[0][0][0] == image_patch)
+    start = 1 + int(patches[-1])
+    weights = np.zeros(packs.labels.shape, np.float32)
+    entries = []
+    for index, (scene, asked) in enumerate(zip(scenes, questions, strict=True)):
+        offset = start
+        for one, (ids, labels) in zip(asked, rows[index], strict=True):
+            own = weigh_answer(one, labels, tokenizer, listing_weight)[start:]
+            weights[index, offset : offset + len(own)] = own
+            position = find_noun(one, ids, tokenizer, config)
+            if position is not None and one.thing is not None:
+                place = offset + position - start
+                entries.append((index, place, *make_targets(scene, one.thing)))
+            offset += len(own)
+    targets = stack_targets(entries, int(patches[0]), len(patches))
+    return AskedPacks(packs, torch.from_numpy(weights), targets)
+
+
+def find_noun(
+    asked: AskedQuestion, ids: np.ndarray, tokenizer: Tokenizer, config: ProcessingConfig
+) -> int | None:
+    """Return the position of the last token of the noun in an encoded conversation.
+
+    None where there is no noun, or where tokens cross its end.
+    """
+    place = asked.question.rfind(asked.noun)
+    if not asked.noun or place < 0:
+        return None
+    begun, _ = encode_conversation(
+        [(asked.question[: place + len(asked.noun)], None)], tokenizer, config
+    )
+    role = len(tokenizer.encode(f"x{_ROLE}")) - len(tokenizer.encode("x"))
+    end = len(begun) - role
+    return end - 1 if np.array_equal(begun[:end], ids[:end]) else None
