@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,7 +23,7 @@ from vl2_ros.training.embedded.objective import open_embedded
 from vl2_ros.training.eyes.directions import CENTRE_COLORS, CENTRE_KINDS
 from vl2_ros.training.eyes.tower import enlarge_processing, enlarge_vision
 from vl2_ros.training.run import train
-from vl2_ros.training.words.answer_weights import last_id, weigh_answer
+from vl2_ros.training.words.answer_weights import weigh_answer
 from vl2_ros.training.words.attention import compute_attention_loss, watch_attention
 from vl2_ros.training.words.batches import question_shares
 from vl2_ros.training.words.conversations import find_noun
@@ -73,6 +75,9 @@ def encode(asked: AskedQuestion, folder: Path):
     return tokenizer, config, ids, labels
 
 
+ANSWER = (" No,", " there", " is", " no", " red", " mug.", "</s>")
+
+
 def ask_mug(objects=()) -> AskedQuestion:
     thing = Thing("red", "mug")
     answer = existence_answer(thing, objects)
@@ -84,13 +89,16 @@ def test_words_that_carry_the_answer_outweigh_the_others(init):
     weights = weigh_answer(ask_mug(), labels, tokenizer, 3.0)
     assert weights.sum() == pytest.approx(1.0)
     assert (weights[labels == IGNORED_LABEL] == 0).all()
-    by_word = {
-        word: weights[labels == last_id(tokenizer, word)].max()
-        for word in ("No", "is", "no", "red", "mug", "there")
-    }
-    most = by_word.pop("No")
-    assert by_word.pop("mug") == by_word.pop("there") == pytest.approx(0.1 * most)
-    assert set(by_word.values()) == {most}
+    # " No, there is no red mug.</s>"
+    counts = [len(piece) for piece in tokenizer.encode_parts(ANSWER)]
+    assert sum(counts) == (labels != IGNORED_LABEL).sum()
+    ends = np.cumsum([0, *counts])
+    own = weights[labels != IGNORED_LABEL]
+    by_word = [own[first:last] for first, last in itertools.pairwise(ends)]
+    most = own.max()
+    expected = [most, 0.1 * most, most, most, most, 0.1 * most, 0.1 * most]
+    for found, value in zip(by_word, expected, strict=True):
+        assert found == pytest.approx(value)
 
 
 def test_listing_weighs_all_its_words_alike(init):
@@ -136,9 +144,8 @@ def test_batches_begin_with_labels_and_go_on_with_images(cache, init, teacher, t
                 assert total == pytest.approx(1.0) or total == pytest.approx(3.0)
         assert (weights[asked.packs.labels == IGNORED_LABEL] == 0).all()
         assert asked.attention.matching.shape[1] == 65
-        torch.testing.assert_close(
-            asked.attention.counted.sum(1), torch.ones(len(asked.attention.rows))
-        )
+        sums = asked.attention.counted.sum(1)
+        torch.testing.assert_close(sums, torch.ones_like(sums))
     again = open_words(recipe, open_in(tmp_path)).open_batches(0)[0]
     assert torch.equal(again.asked.packs.input_ids, early.asked.packs.input_ids)
 

@@ -25,7 +25,7 @@ KIND_WORDS: tuple[str, ...] = (
     *("couch", "potted plant", "bed", "dining table", "toilet", "sink", "tv", "laptop", "remote"),
     *("cell phone", "microwave", "oven", "toaster", "refrigerator", "clock", "vase", "chair"),
     *("scissors", "teddy bear"),
-    *("lamp", "desk", "cabinet", "bookcase", "trash can", "hammer", "shoe"),
+    *("lamp", "desk", "cabinet", "bookcase", "trash can", "hammer", "shoe", "coffee table"),
 )
 COLOR_WORDS: tuple[str, ...] = (*COLORS, "pink", "gray", "brown")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 
 from vl2_ros.datasets.scene_questions.balanced import AskedQuestion
@@ -36,22 +34,17 @@ def weigh_answer(
     answered = labels != IGNORED_LABEL
     if asked.name == "listing":
         return (answered * (listing_weight / max(answered.sum(), 1))).astype(np.float32)
-    carrying = np.isin(labels, _carrying_ids(tokenizer, asked.name))
-    weights = answered * np.where(carrying, 1.0, OTHER)
-    return (weights / max(weights.sum(), OTHER)).astype(np.float32)
-
-
-def last_id(tokenizer: Tokenizer, word: str) -> int:
-    """Return the last token of a word inside a sentence."""
-    return int(tokenizer.encode(f"x {word}")[-1])
-
-
-def _carrying_ids(tokenizer: Tokenizer, name: str) -> list[int]:
     # What is nearest is named by colour and kind.
-    words = (*CARRYING, *KINDS) if name == "relation" else CARRYING
-    return [_find_id(tokenizer, word) for word in words]
-
-
-@cache
-def _find_id(tokenizer: Tokenizer, word: str) -> int:
-    return last_id(tokenizer, word)
+    carrying = {*CARRYING, *KINDS} if asked.name == "relation" else set(CARRYING)
+    words = asked.answer.split(" ")
+    # Of what follows the words, the end token, loss is as small as of an empty word.
+    pieces = tokenizer.encode_parts([*(f" {word}" for word in words), "</s>"])
+    shares = np.concatenate(
+        [
+            np.full(len(piece), 1.0 if word.strip(".,") in carrying else OTHER)
+            for word, piece in zip([*words, ""], pieces, strict=True)
+        ]
+    )
+    weights = np.zeros(len(labels), np.float32)
+    weights[answered] = shares / shares.sum()
+    return weights
