@@ -116,7 +116,7 @@ def test_help_imports_nothing_heavy():
     [
         *("ask", "demo", "serve", "send", "echo", "camera", "bag"),
         *("info", "train", "convert", "simulate", "eval", "eval embedded"),
-        *("eval coco", "eval tracks", "eval watch"),
+        *("eval coco", "eval tracks", "eval watch", "eval probe"),
     ],
 )
 def test_every_command_has_help(command, capsys):

@@ -24,7 +24,7 @@ from vl2_ros.training.eyes.directions import CENTRE_COLORS, CENTRE_KINDS
 from vl2_ros.training.eyes.tower import enlarge_processing, enlarge_vision
 from vl2_ros.training.run import train
 from vl2_ros.training.words.answer_weights import weigh_answer
-from vl2_ros.training.words.attention import compute_attention_loss, watch_attention
+from vl2_ros.training.words.attention import compute_attention_loss
 from vl2_ros.training.words.batches import question_shares
 from vl2_ros.training.words.conversations import find_noun
 from vl2_ros.training.words.objective import WordsObjective, check_pair, open_words
@@ -196,11 +196,8 @@ def test_supervised_heads_learn_to_look(objective):
 def test_attention_without_weights_is_refused(objective):
     network = objective.network
     network.config = replace(network.config, attention="sdpa")
-    with (
-        pytest.raises(ConfigError, match="where it is 'eager', got 'sdpa'"),
-        watch_attention(network),
-    ):
-        pass
+    with pytest.raises(ConfigError, match="where it is 'eager', got 'sdpa'"):
+        read_attended(network, None, None)
 
 
 def test_projector_is_fitted_to_the_words_of_the_llm(objective, init):

@@ -7,8 +7,7 @@ thing, so that the share of the begin token is a count.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from vl2_ros.datasets.scene_text import matches
 from vl2_ros.datasets.wording import Thing
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.training.embedded.packs import Packs
 from vl2_ros.training.words.label_scenes import LabelScene
 
 #: LLM layers that are supervised, and the heads that find and count.
@@ -96,9 +96,16 @@ def stack_targets(
     )
 
 
-@contextmanager
-def watch_attention(network: VisionLLM) -> Iterator[list[Tensor]]:
-    """Collect the attention weights (B, heads, T, T) of the supervised layers while the body runs.
+def read_attended(network: VisionLLM, packs: Packs, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Read packs, and return where the supervised layers look.
+
+    Args:
+        network: whose LLM computes attention with weights.
+        packs: of conversations about images.
+        tokens: (B, M, C) of the images.
+
+    Returns:
+        The states (B, T, C), and the attention weights (B, heads, T, T) of each of `LAYERS`.
 
     Raises:
         ConfigError: if the LLM is too small, or computes attention without weights.
@@ -114,19 +121,25 @@ def watch_attention(network: VisionLLM) -> Iterator[list[Tensor]]:
             f"attention can be supervised where it is 'eager', got {network.config.attention!r}; "
             "change it in the config of the checkpoint"
         )
-    seen: list[Tensor] = []
+    weights: list[Tensor] = []
 
     def note(module: Any, given: Any, result: tuple[Tensor, Tensor]) -> None:
-        seen.append(result[1])
+        weights.append(result[1])
 
     hooks = [
         network.llm.model.layers[layer].self_attn.register_forward_hook(note) for layer in LAYERS
     ]
     try:
-        yield seen
+        hidden: Tensor = network.llm.model(
+            inputs_embeds=network.embed(packs.input_ids, tokens),
+            attention_mask=packs.visibility(),
+            position_ids=packs.position_ids,
+            use_cache=False,
+        ).last_hidden_state
     finally:
         for hook in hooks:
             hook.remove()
+    return hidden, weights
 
 
 def compute_attention_loss(

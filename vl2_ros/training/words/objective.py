@@ -20,15 +20,15 @@ from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.training.companions import find_init
 from vl2_ros.training.embedded.language import relative_distance
-from vl2_ros.training.embedded.loss import read_packs
 from vl2_ros.training.embedded.objective import find_cache, load_init, render_frames
+from vl2_ros.training.embedded.reading import read_packs
 from vl2_ros.training.eyes.directions import CellLabels, LabelDirections
 from vl2_ros.training.eyes.loss import compute_token_loss
 from vl2_ros.training.loop.state import STATE_FILE
 from vl2_ros.training.objective import Losses, Objective
 from vl2_ros.training.objectives import Opening
 from vl2_ros.training.recipes.recipe import Recipe
-from vl2_ros.training.words.attention import compute_attention_loss, watch_attention
+from vl2_ros.training.words.attention import compute_attention_loss, read_attended
 from vl2_ros.training.words.batches import (
     HeldCommands,
     WordsBatch,
@@ -78,8 +78,7 @@ class WordsObjective(Objective):
         options: WordsSettings = self._recipe.options
         patches, parts = self._look(batch.pixels, batch.labels)
         total = options.labels * parts["token_labels"] if "token_labels" in parts else 0.0
-        with watch_attention(self.network) as weights:
-            hidden = read_packs(self.network, batch.asked.packs, self._project(patches))
+        hidden, weights = read_attended(self.network, batch.asked.packs, self._project(patches))
         parts["words"], parts["words_right"] = weighted_language_loss(
             self.network, hidden, batch.asked
         )
@@ -113,9 +112,9 @@ class WordsObjective(Objective):
             teacher.to(held.pixels.device)
         with torch.no_grad():
             seen = teacher.encode_images(held.teacher_pixels).image_tokens
-            expected = read_packs(teacher, held.packs, seen)
+            (expected,) = read_packs(teacher, [(held.packs, seen)])
         patches, _ = self._look(held.pixels if with_images else None, held.labels)
-        hidden = read_packs(network, held.packs, self._project(patches))
+        (hidden,) = read_packs(network, [(held.packs, self._project(patches))])
         ignored = torch.tensor(network.super_link.ignored_labels(), device=hidden.device)
         slots = torch.isin(held.packs.input_ids, ignored)
         return (
