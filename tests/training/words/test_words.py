@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.training.embedded.runs import make_folder, make_small, open_in, render
-from vl2_ros.datasets.scene_questions.balanced import AskedQuestion
+from vl2_ros.datasets.scene_questions.balanced import QUESTIONS, AskedQuestion
 from vl2_ros.datasets.scene_text import count_answer, existence_answer, listing_answer
 from vl2_ros.datasets.wording import Thing
 from vl2_ros.errors import ConfigError
@@ -24,10 +24,16 @@ from vl2_ros.training.eyes.directions import CENTRE_COLORS, CENTRE_KINDS
 from vl2_ros.training.eyes.tower import enlarge_processing, enlarge_vision
 from vl2_ros.training.run import train
 from vl2_ros.training.words.answer_weights import weigh_answer
-from vl2_ros.training.words.attention import compute_attention_loss
+from vl2_ros.training.words.attention import compute_attention_loss, read_attended
 from vl2_ros.training.words.batches import question_shares
 from vl2_ros.training.words.conversations import find_noun
-from vl2_ros.training.words.objective import WordsObjective, check_pair, open_words
+from vl2_ros.training.words.objective import (
+    WordsObjective,
+    check_pair,
+    open_words,
+    take_language,
+    weighted_language_loss,
+)
 from vl2_ros.training.words.projector_fit import fit_projector, word_table
 from vl2_ros.training.words.settings import WordsSettings
 
@@ -86,8 +92,11 @@ def ask_mug(objects=()) -> AskedQuestion:
 
 def test_words_that_carry_the_answer_outweigh_the_others(init):
     tokenizer, _, _, labels = encode(ask_mug(), init)
-    weights = weigh_answer(ask_mug(), labels, tokenizer, 3.0)
+    weighed = weigh_answer(ask_mug(), labels, tokenizer, 3.0)
+    weights = weighed.weights
     assert weights.sum() == pytest.approx(1.0)
+    # Yes or no decides.
+    assert np.flatnonzero(weighed.keys).tolist() == [int((labels != IGNORED_LABEL).argmax())]
     assert (weights[labels == IGNORED_LABEL] == 0).all()
     # " No, there is no red mug.</s>"
     counts = [len(piece) for piece in tokenizer.encode_parts(ANSWER)]
@@ -104,8 +113,9 @@ def test_words_that_carry_the_answer_outweigh_the_others(init):
 def test_listing_weighs_all_its_words_alike(init):
     asked = AskedQuestion("listing", "What do you see?", listing_answer([]), None, "")
     tokenizer, _, _, labels = encode(asked, init)
-    weights = weigh_answer(asked, labels, tokenizer, 3.0)
-    assert weights.sum() == pytest.approx(3.0)
+    weighed = weigh_answer(asked, labels, tokenizer, 3.0)
+    weights = weighed.weights
+    assert weights.sum() == pytest.approx(3.0) and not weighed.keys.any()
     assert len(set(weights[labels != IGNORED_LABEL].tolist())) == 1
 
 
@@ -252,6 +262,43 @@ def test_tower_is_held_to_its_labels_where_it_is_trained(cache, init, teacher, t
     losses.total.backward()
     assert losses.parts["token_labels"] > 0
     assert objective.network.vision_encoder.encoder.layers[0].mlp.fc1.weight.grad.abs().sum() > 0
+
+
+def test_shares_of_right_answers_are_those_of_deciding_words(objective):
+    batch = objective.open_batches(0)[1]
+    network, asked = objective.network, batch.asked
+    head = network.llm.lm_head
+    # States that the head turns into the next label, but for the first deciding word of all.
+    states = torch.zeros(*asked.packs.labels.shape, head.in_features)
+    head.weight.data = torch.randn(head.out_features, head.in_features)
+    states[:, :-1] = head.weight[asked.packs.labels[:, 1:].clamp(min=0)]
+    _, right = weighted_language_loss(network, states, asked)
+    assert set(right) == {f"{tuple(QUESTIONS)[one]}_right" for one in set(asked.names.tolist())} - {
+        "listing_right"
+    }
+    assert all(share == 1.0 for share in right.values())
+    row, place = (asked.keys == 0).nonzero()[0].tolist()
+    states[row, place - 1] = -states[row, place - 1]
+    _, wrong = weighted_language_loss(network, states, asked)
+    name = f"{tuple(QUESTIONS)[int(asked.names[0])]}_right"
+    count = int((asked.names == asked.names[0]).sum())
+    assert wrong[name] == pytest.approx(1.0 - 1.0 / count)
+
+
+def test_projector_and_llm_of_a_run_of_labels_are_taken(cache, init, teacher, tmp_path):
+    other = load_model(init)
+    with torch.no_grad():
+        other.llm.lm_head.weight.add_(1.0)
+        other.vision_encoder.embeddings.class_embedding.add_(1.0)
+    folder = make_folder(tmp_path / "other")
+    save_model(other, folder, dtype=torch.float32)
+    recipe = make_recipe(cache, init, teacher, language=str(folder))
+    network = open_words(recipe, open_in(tmp_path / "run")).network
+    assert torch.equal(network.llm.lm_head.weight, other.llm.lm_head.weight)
+    own = network.vision_encoder.embeddings.class_embedding
+    assert torch.equal(own, load_model(init).vision_encoder.embeddings.class_embedding)
+    with pytest.raises(ConfigError, match="projector of other sizes"):
+        take_language(network, load_model(teacher))
 
 
 def test_runs_that_cannot_work_are_refused(cache, init, teacher, tmp_path):

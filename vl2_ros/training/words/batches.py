@@ -93,7 +93,8 @@ class WordsBatches:
         grid: patch tokens along each side of an image, before they are merged.
         settings: of the run.
         size: scenes of a batch.
-        batches: of the whole run; None is asked as at its end, with images alone.
+        batches: of the whole run; None is asked as at its end, with images alone where there are
+            any in the run.
         seed: of every batch, before its number.
     """
 
@@ -119,10 +120,12 @@ class WordsBatches:
         """Draw one batch."""
         rng = np.random.default_rng((*self._seed, number))
         settings = self._settings
-        progress = 1.0 if self._batches is None else number / self._batches
-        with_images = progress >= settings.images_from
-        if with_images and self._batches is not None:
-            with_images = not chance(rng, settings.label_share)
+        if self._batches is None:
+            progress, with_images = 1.0, settings.images_from < 1.0
+        else:
+            progress = number / self._batches
+            with_images = progress >= settings.images_from
+            with_images = with_images and not chance(rng, settings.label_share)
         views = [self._draw_view(rng) for _ in range(self._size)]
         scenes = [self._label(view) for view in views]
         if not with_images:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vl2_ros.datasets.scene_questions.balanced import AskedQuestion
+from vl2_ros.datasets.scene_questions.balanced import QUESTIONS, AskedQuestion
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import Tokenizer
@@ -19,6 +19,7 @@ from vl2_ros.training.words.attention import AttentionTargets, make_targets, sta
 from vl2_ros.training.words.label_scenes import LabelScene
 
 _ROLE = " ASSISTANT:"
+_NAMES = tuple(QUESTIONS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,11 +29,15 @@ class AskedPacks:
     Attributes:
         packs: one per scene.
         weights: (B, T) float32 of the labels; those of a conversation add up to 1.
+        keys: (B, T) int64, number of the conversation whose answer a label decides, else -1.
+        names: (N,) int64 for each conversation, which of `QUESTIONS` it is.
         attention: targets at the nouns.
     """
 
     packs: Packs
     weights: Tensor
+    keys: Tensor
+    names: Tensor
     attention: AttentionTargets
 
 
@@ -62,19 +67,29 @@ def pack_questions(
     patches = np.flatnonzero(rows[0][0][0] == image_patch)
     start = 1 + int(patches[-1])
     weights = np.zeros(packs.labels.shape, np.float32)
+    keys = np.full(packs.labels.shape, -1, np.int64)
+    names: list[int] = []
     entries = []
     for index, (scene, asked) in enumerate(zip(scenes, questions, strict=True)):
         offset = start
         for one, (ids, labels) in zip(asked, rows[index], strict=True):
-            own = weigh_answer(one, labels, tokenizer, listing_weight)[start:]
-            weights[index, offset : offset + len(own)] = own
+            own = weigh_answer(one, labels, tokenizer, listing_weight)
+            place = slice(offset, offset + len(labels) - start)
+            weights[index, place] = own.weights[start:]
+            keys[index, place][own.keys[start:]] = len(names)
+            names.append(_NAMES.index(one.name))
             position = find_noun(one, ids, tokenizer, config)
             if position is not None and one.thing is not None:
-                place = offset + position - start
-                entries.append((index, place, *make_targets(scene, one.thing)))
-            offset += len(own)
-    targets = stack_targets(entries, int(patches[0]), len(patches))
-    return AskedPacks(packs, torch.from_numpy(weights), targets)
+                targets = make_targets(scene, one.thing)
+                entries.append((index, offset + position - start, *targets))
+            offset = place.stop
+    return AskedPacks(
+        packs,
+        torch.from_numpy(weights),
+        torch.from_numpy(keys),
+        torch.tensor(names),
+        stack_targets(entries, int(patches[0]), len(patches)),
+    )
 
 
 def find_noun(

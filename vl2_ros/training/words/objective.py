@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vl2_ros.datasets.scene_questions.balanced import QUESTIONS
 from vl2_ros.datasets.tabletop import TabletopCache
 from vl2_ros.errors import ConfigError
 from vl2_ros.loading import load_processing
@@ -79,9 +80,8 @@ class WordsObjective(Objective):
         patches, parts = self._look(batch.pixels, batch.labels)
         total = options.labels * parts["token_labels"] if "token_labels" in parts else 0.0
         hidden, weights = read_attended(self.network, batch.asked.packs, self._project(patches))
-        parts["words"], parts["words_right"] = weighted_language_loss(
-            self.network, hidden, batch.asked
-        )
+        parts["words"], right = weighted_language_loss(self.network, hidden, batch.asked)
+        parts |= right
         if len(batch.asked.attention.rows):
             parts["attention"], parts["found"] = compute_attention_loss(
                 weights, batch.asked.attention
@@ -140,21 +140,35 @@ class WordsObjective(Objective):
 
 def weighted_language_loss(
     network: VisionLLM, hidden: Tensor, asked: AskedPacks
-) -> tuple[Tensor, Tensor]:
-    """Return the weighted cross entropy of the answers, and how many carrying words are right.
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the weighted cross entropy of the answers, and what of them is right.
 
     Args:
         network: whose head reads the states.
         hidden: (B, T, C) states of the packs.
         asked: labels and weights.
+
+    Returns:
+        The loss; for each kind of question that was asked the share whose deciding words are all
+        right, given the words before them.
     """
-    labels, weights = asked.packs.labels[:, 1:], asked.weights[:, 1:]
+    labels, weights, keys = (one[:, 1:] for one in (asked.packs.labels, asked.weights, asked.keys))
     taught = weights > 0
     logits = network.llm.lm_head(hidden[:, :-1][taught]).float()
     losses = nn.functional.cross_entropy(logits, labels[taught], reduction="none")
     shares = weights[taught]
-    right = (logits.detach().argmax(-1) == labels[taught]).float()
-    return (losses * shares).sum() / shares.sum(), (right * shares).sum() / shares.sum()
+    wrong = logits.detach().argmax(-1) != labels[taught]
+    decided, names = keys[taught], asked.names
+    is_wrong = torch.zeros(len(names), dtype=torch.bool, device=names.device)
+    is_wrong[decided[wrong & (decided >= 0)]] = True
+    has_key = torch.zeros_like(is_wrong)
+    has_key[decided[decided >= 0]] = True
+    right = {}
+    for index, name in enumerate(QUESTIONS):
+        chosen = has_key & (names == index)
+        if chosen.any():
+            right[f"{name}_right"] = 1.0 - is_wrong[chosen].float().mean()
+    return (losses * shares).sum() / shares.sum(), right
 
 
 def open_words(recipe: Recipe, opening: Opening) -> WordsObjective:
@@ -181,6 +195,8 @@ def open_words(recipe: Recipe, opening: Opening) -> WordsObjective:
     source = find_init(recipe.options.teacher)
     teacher, teacher_processing = load_model(source).float(), load_processing(source)
     check_pair(network, teacher)
+    if recipe.options.language:
+        take_language(network, load_model(find_init(recipe.options.language)))
     render_frames(recipe.options, opening.report)
     objective = WordsObjective(
         network,
@@ -201,6 +217,28 @@ def open_words(recipe: Recipe, opening: Opening) -> WordsObjective:
             recipe.options.fit_steps,
         )
     return objective
+
+
+def take_language(network: VisionLLM, other: VisionLLM) -> None:
+    """Give a network the projector and the LLM of another one.
+
+    So labels can stand for images in one run while the tower is trained in another.
+
+    Raises:
+        ConfigError: if their sizes differ.
+    """
+    for part in ("projector", "llm"):
+        own, given = network.get_submodule(part), other.get_submodule(part)
+        sizes = [
+            {name: tuple(value.shape) for name, value in one.state_dict().items()}
+            for one in (own, given)
+        ]
+        if sizes[0] != sizes[1]:
+            raise ConfigError(
+                f"options.language has a {part} of other sizes than init; name a checkpoint that "
+                "began with the same one"
+            )
+        own.load_state_dict(given.state_dict())
 
 
 def check_pair(network: VisionLLM, teacher: VisionLLM) -> None:

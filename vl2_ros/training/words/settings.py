@@ -25,6 +25,11 @@ class WordsSettings:
         "Checkpoint whose decoder is kept and whose slot states are held; embedded: that of the "
         "package",
     )
+    language: str = parameter(
+        "",
+        "Checkpoint whose projector and LLM are taken, such as one of labels alone; empty: those "
+        "of `init`",
+    )
     questions: int = parameter(14, "Questions about each scene", least=1, most=1000)
     images_from: float = parameter(
         0.4,
