@@ -1,4 +1,4 @@
-"""Labels on slots and image tokens: what they say, what they train, and that they are thrown away."""
+"""Labels on slots and image tokens: what they say and train, and that they are thrown away."""
 
 from __future__ import annotations
 
