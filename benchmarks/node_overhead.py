@@ -5,9 +5,10 @@
 
 A camera process sends 1280x720 rgb8 images on this machine, over plain DDS or, in a shell where
 ROS 2 and this package are sourced, over rclpy (`--transport ros`). Three other processes answer
-with a VisionResult, each at the camera's rate for half a second, then the next one, in turns: `bare`, a subscriber that publishes from its callback;
-`node`, the node with a watch; `drawn`, the node with a watch whose five instances have masks, and a
-subscriber to the raw `~/annotated`. Printed for each, in milliseconds:
+with a VisionResult, each at the camera's rate for half a second, then the next one, in turns:
+`bare`, a subscriber that publishes from its callback; `node`, the node with a watch; `drawn`, the
+node with a watch whose five instances have masks, and a subscriber to the raw `~/annotated`.
+Printed for each, in milliseconds:
 
 * `added`: from the bytes of an image in the reading thread to the result passed to DDS, without
   the perceiver's own time. The promise is p99 <= 3 ms for the node, with masks and overlay as well,

@@ -14,6 +14,7 @@ import typer
 
 from vl2_ros.console import display
 from vl2_ros.console.evaluation.benchmark_commands import add_benchmarks
+from vl2_ros.console.evaluation.measured_model import show_measured
 from vl2_ros.console.groups import Panel, complete, group_options
 from vl2_ros.console.options import (
     AsJson,
@@ -67,6 +68,7 @@ def eval_embedded(
 
     chosen = _choose_seeds(seeds, frames)
     pipeline = load_model(model)
+    show_measured(pipeline, model)
     with display.show_progress("evaluating") as show:
         document = evaluate_embedded(
             pipeline,
@@ -186,6 +188,7 @@ def eval_tracks(
 
     chosen = _choose_seeds(seeds, None)
     pipeline = load_model(model)
+    show_measured(pipeline, model)
     with display.show_progress("evaluating") as show:
         document = evaluate_tracks(pipeline, seeds=chosen, frames=frames, progress=show)
     if as_json:
@@ -251,6 +254,7 @@ def eval_watch(
         watching=WatchOptions(refresh_frames=watching.refresh_frames),
     )
     pipeline = load_model(model)
+    show_measured(pipeline, model)
     with display.show_progress("evaluating") as show:
         document = compare_modes(pipeline, scenes, command, progress=show)
     if as_json:
