@@ -54,7 +54,7 @@ def ask_poses(
     )
     places = joints[:, :, :2].astype(np.float32)
     height, width = scene.instance_map.shape
-    inside = ((places >= 0) & (places < (width, height))).all(axis=2)
+    inside = np.all((places >= 0) & (places < (width, height)), axis=2)
     areas = np.array([scene.objects[one].visible_pixels for one in people], np.float32)
     sigmas = np.array(find_sigmas([KEYPOINTS[one] for one in range(len(KEYPOINTS))]), np.float32)
     poses = LabelledPoses(

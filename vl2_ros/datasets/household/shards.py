@@ -111,7 +111,12 @@ def render_shards(
 def _check_settings(folder: Path, wanted: dict[str, int]) -> None:
     path = folder / SHARD_SETTINGS
     if not path.is_file():
-        write_whole(path, lambda partial: partial.write_text(json.dumps(wanted)) and None)
+
+
+        def write(partial: Path) -> None:
+            partial.write_text(json.dumps(wanted))
+
+        write_whole(path, write)
         return
     found = read_json_object(path, ConfigError, advice="choose another folder")
     if found != wanted:
