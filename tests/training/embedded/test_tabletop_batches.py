@@ -1,22 +1,35 @@
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
+import vl2_ros
 from vl2_ros.datasets.commands import CommandExample
+from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.sim.colors import COLORS
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.structures import Frame, Route
+from vl2_ros.training.embedded.loss import TokenLabeller
 from vl2_ros.training.embedded.tabletop_batches import (
+    LABELLED_KINDS,
     MIN_CROP,
+    TabletopBatches,
+    TokenLabels,
     View,
     VisibleObject,
     augment,
+    label_phrases,
     label_tokens,
     make_targets,
     pad_rows,
 )
 
+WEIGHTS = Path(vl2_ros.__file__).parent / "embedded"
 OBJECTS = (VisibleObject("mug", "red"), VisibleObject("ball", "blue"))
 
 
@@ -120,3 +133,76 @@ def test_token_labels_are_what_the_centre_of_each_cell_shows():
     assert (kinds[5:7, 9:12] == 1 + KINDS.index("mug")).all()
     assert (colors[3, 0], colors[5, 9]) == (1 + COLORS.index("blue"), 1 + COLORS.index("red"))
     assert int((kinds > 0).sum()) == 7
+
+
+def test_phrases_of_several_words_are_labelled_by_their_kind():
+    labels = label_phrases([["red potted plant", "potted plant", "orange"]])
+    plant = 1 + LABELLED_KINDS.index("potted plant")
+    assert labels.kinds.tolist() == [[plant, plant, 0]]
+    assert labels.colors.tolist() == [[1 + COLORS.index("red"), 0, 0]]
+
+
+def test_colours_that_are_not_known_cost_nothing():
+    _, instance_map = make_scene()
+    objects = (VisibleObject("person", ""), VisibleObject("ball", "blue"))
+    view = View(Frame(np.zeros((240, 320, 3), np.uint8)), instance_map, objects, np.zeros((2, 4)))
+    labels = label_tokens([view], (12, 16))
+    person = labels.kinds == 1 + LABELLED_KINDS.index("person")
+    assert person.any() and (labels.colors[person] == -1).all()
+    torch.manual_seed(0)
+    labeller, tokens = TokenLabeller(8), torch.randn(1, 12 * 16, 8)
+    loss = labeller.compute_loss(tokens, labels)
+    # The head of colours is the last one; what it says of the person does not matter.
+    with torch.no_grad():
+        kinds_end = len(LABELLED_KINDS) + 1
+        rows = labeller(tokens)[0, :, kinds_end:].log_softmax(-1)
+        known = ~person[0]
+        expected = -rows[known, labels.colors[0][known]].mean()
+        kinds = labeller(tokens)[0, :, :kinds_end].log_softmax(-1)
+        expected -= kinds[torch.arange(192), labels.kinds[0]].mean()
+    torch.testing.assert_close(loss.detach(), expected)
+    unknown = TokenLabels(torch.full((1, 192), -1), torch.full((1, 192), -1))
+    assert labeller.compute_loss(tokens, unknown) == 0.0
+
+
+class Scenes:
+    """Household scenes of one chair."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def read_scene(self, index: int) -> View:
+        rgb, instance_map = make_scene()
+        instance_map[instance_map == 2] = 0
+        return SimpleNamespace(
+            rgb=rgb, instance_map=instance_map, objects=(VisibleObject("chair", ""),)
+        )
+
+
+class Cache(Scenes):
+    """Frames of the table."""
+
+    def __getitem__(self, index: int) -> SimpleNamespace:
+        rgb, instance_map = make_scene()
+        return SimpleNamespace(rgb=rgb, instance_map=instance_map, objects=OBJECTS)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_images_of_households_are_asked_about_in_their_words(share: float):
+    tokenizer, config = load_tokenizer(WEIGHTS), ProcessingConfig.load(WEIGHTS)
+    batches = TabletopBatches(
+        Cache(), tokenizer, config, batch_size=4, household=Scenes(), household_share=share, seed=5
+    )
+    chair = 1 + LABELLED_KINDS.index("chair")
+    households = 0
+    for _ in range(12):
+        batch = batches.next()
+        shown = (batch.decoder_token_labels.kinds == chair).any(dim=1)
+        households += int(shown.sum())
+        for index in range(4):
+            named = set(batch.rows.named.kinds[index].tolist()) - {-1, 0}
+            table = {1 + LABELLED_KINDS.index(kind) for kind in KINDS}
+            # Rows of tables never name a chair as a kind; those of households name no cube.
+            assert not (shown[index] and (1 + LABELLED_KINDS.index("cube")) in named)
+            assert shown[index] or named <= table | {1 + LABELLED_KINDS.index("chair")}
+    assert abs(households / 48 - share) < 0.2

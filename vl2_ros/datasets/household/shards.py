@@ -112,7 +112,6 @@ def _check_settings(folder: Path, wanted: dict[str, int]) -> None:
     path = folder / SHARD_SETTINGS
     if not path.is_file():
 
-
         def write(partial: Path) -> None:
             partial.write_text(json.dumps(wanted))
 

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from vl2_ros.datasets.commands import (
 from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.datasets.reading.tar_shards import TarShards, list_shards
 from vl2_ros.datasets.samples import Group, LabelledObjects, TrainingSample
+from vl2_ros.datasets.scene_text import SceneObject
 from vl2_ros.datasets.sources.labelled_source import LabelledSource, SourceOptions
 from vl2_ros.datasets.tabletop import CACHE_SETTINGS, TabletopCache
 from vl2_ros.errors import ConfigError, InputError, SimulationError
@@ -32,7 +33,7 @@ from vl2_ros.structures import Frame
 
 RGB, INSTANCES, OBJECTS = PARTS = ("rgb.png", "instances.png", "objects.json")
 #: Task -> what draws a command and its answer.
-SAMPLERS = {
+SAMPLERS: dict[str, Callable[[np.random.Generator, Sequence[SceneObject]], CommandExample]] = {
     "perception": sample_perception,
     "class_lists": sample_class_list,
     "text": sample_text,

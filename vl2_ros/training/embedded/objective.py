@@ -70,6 +70,7 @@ class EmbeddedObjective(Objective):
             self._recipe,
             (seed, int(held_out)),
             self._batches_per_step,
+            find_household(self._recipe.options.household, held_out=held_out),
         )
 
 
@@ -83,6 +84,7 @@ class EmbeddedBatches:
         recipe: with `EmbeddedSettings`.
         seed: of every batch, before its number.
         batches_per_step: on all processes together.
+        household: folder of shards; None draws from the cache alone.
     """
 
     def __init__(
@@ -93,10 +95,11 @@ class EmbeddedBatches:
         recipe: Recipe,
         seed: tuple[int, ...],
         batches_per_step: int,
+        household: Path | None,
     ) -> None:
-        """Open the cache."""
+        """Open the cache and the shards."""
         self._cache = TabletopCache(cache)
-        self._household = open_household(recipe.options.household, self._cache)
+        self._household = None if household is None else open_household(household, self._cache)
         self._tokenizer, self._processing, self._recipe = tokenizer, processing, recipe
         self._seed, self._batches_per_step = seed, batches_per_step
 
@@ -143,16 +146,25 @@ def open_embedded(recipe: Recipe, opening: Opening) -> EmbeddedObjective:
     return EmbeddedObjective(network, recipe, tokenizer, processing, opening.batches_per_step)
 
 
-def open_household(folder: str, cache: TabletopCache) -> Household | None:
-    """Open the shards of household scenes; None where there is no folder.
+def find_household(folder: str, *, held_out: bool) -> Path | None:
+    """Return the folder of shards to train on, or to measure on; None where there is none."""
+    if not folder:
+        return None
+    path = Path(folder)
+    if not held_out:
+        return path
+    beside = path.with_name(f"{path.name}_held_out")
+    return beside if beside.is_dir() else None
+
+
+def open_household(folder: Path, cache: TabletopCache) -> Household:
+    """Open shards of household scenes.
 
     Raises:
         ConfigError: if their images are not as large as those of the cache.
         InputError: if the folder has no shards.
     """
-    if not folder:
-        return None
-    household = Household(HouseholdOptions(path=Path(folder)))
+    household = Household(HouseholdOptions(path=folder))
     if not len(household):
         raise ConfigError(f"{folder} has no scene that can be used; render it again")
     height, width = household.read_scene(0).rgb.shape[:2]

@@ -42,7 +42,10 @@ class EmbeddedSettings:
     frames: int = frames_parameter
     held_out_frames: int = held_out_parameter
     household: str = parameter(
-        "", "Folder of shards of household scenes; empty: the table alone", metavar="FOLDER"
+        "",
+        "Folder of shards of household scenes, which FOLDER_held_out beside it measures; empty: "
+        "the table alone",
+        metavar="FOLDER",
     )
     household_share: float = parameter(
         0.5,
