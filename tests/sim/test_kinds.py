@@ -5,8 +5,10 @@ import colorsys
 import numpy as np
 import pytest
 
+from vl2_ros.processing.language.keypoint_names import PERSON
+from vl2_ros.processing.skeletons import find_edges
 from vl2_ros.sim.colors import COLOR_RANGES, COLORS
-from vl2_ros.sim.kinds import KINDS, build_clutter, build_piece
+from vl2_ros.sim.kinds import KINDS, build_clutter, build_piece, list_keypoints
 from vl2_ros.sim.meshes import lathe_bank
 from vl2_ros.sim.pieces import Piece, Primitive, rotation_about, rotation_to
 
@@ -26,8 +28,9 @@ def test_keypoints_lie_within_the_piece(kind: str) -> None:
     directions = np.concatenate([np.eye(3), -np.eye(3)])
     for seed in range(6):
         piece = build_piece(kind, "red", np.random.default_rng(seed))
-        for point in piece.keypoints.values():
-            assert all(point @ way <= piece.reach(way) + 0.002 for way in directions)
+        for landmark in piece.keypoints.values():
+            for way in directions:
+                assert (landmark.points @ way <= piece.reach(way) + 0.002).all()
 
 
 def test_clutter_carries_no_keypoint() -> None:
@@ -36,9 +39,29 @@ def test_clutter_carries_no_keypoint() -> None:
     assert len({piece.parts[0].primitive for piece in pieces}) == 3
 
 
-def test_figure_has_a_skeleton() -> None:
-    piece = build_piece("figure", "blue", np.random.default_rng(0))
-    assert {"head", "left_hand", "right_hand", "left_foot", "right_foot"} <= set(piece.keypoints)
+def test_figure_has_the_joints_of_people_and_a_skeleton_of_all_of_them() -> None:
+    names = list_keypoints("figure")
+    assert names[:17] == PERSON
+    assert {*names[17:]} == {"head", "neck"}
+    joined = {index for edge in find_edges(names[:17]) for index in edge}
+    assert joined == set(range(17))
+
+
+def test_left_of_a_figure_is_left_where_it_looks_along_x() -> None:
+    for seed in range(20):
+        piece = build_piece("figure", "blue", np.random.default_rng(seed))
+        points = {name: landmark.points[0] for name, landmark in piece.keypoints.items()}
+        up = points["head"] - points["neck"]
+        ahead = points["nose"] - points["head"]
+        left = points["left shoulder"] - points["right shoulder"]
+        assert np.linalg.det([ahead, left, up]) > 0
+
+
+def test_keypoints_of_a_kind_have_the_same_names_every_time() -> None:
+    for kind in KINDS:
+        for seed in range(5):
+            piece = build_piece(kind, "blue", np.random.default_rng(seed))
+            assert tuple(piece.keypoints) == list_keypoints(kind)
 
 
 def test_color_words_stay_apart() -> None:

@@ -15,7 +15,6 @@ from vl2_ros.sim.tabletop import (
     MIN_VISIBLE_PIXELS,
     TabletopFrame,
     TabletopSimulator,
-    project_keypoints,
 )
 
 SEEDS = range(12)
@@ -77,32 +76,6 @@ def test_instance_map_holds_labelled_objects_only(frames: list[TabletopFrame]) -
             assert item.visible_pixels >= MIN_VISIBLE_PIXELS / 4
 
 
-def test_visible_keypoints_lie_inside_the_image(frames: list[TabletopFrame]) -> None:
-    seen = 0
-    for frame in frames:
-        for item in frame.objects:
-            assert item.keypoints
-            for x, y, visible in item.keypoints.values():
-                if visible:
-                    assert 0 <= x < 160 and 0 <= y < 120
-                    seen += 1
-    assert seen > 50
-
-
-def test_most_visible_keypoints_fall_on_their_object(frames: list[TabletopFrame]) -> None:
-    hits = []
-    for frame in frames:
-        for index, item in enumerate(frame.objects):
-            for x, y, visible in item.keypoints.values():
-                if visible:
-                    rows, columns = (
-                        slice(max(int(y) - 2, 0), int(y) + 3),
-                        slice(max(int(x) - 2, 0), int(x) + 3),
-                    )
-                    hits.append(np.any(frame.instance_map[rows, columns] == index + 1))
-    assert np.mean(hits) > 0.95
-
-
 def test_depth_is_metric(frames: list[TabletopFrame]) -> None:
     # A pixel moved back to the world must lie on or above the table, or on the floor below it.
     for frame in frames:
@@ -147,15 +120,6 @@ def test_resolution_scales_the_same_scene(frames: list[TabletopFrame]) -> None:
     assert shared
     for key in shared:
         np.testing.assert_allclose(np.array(big[key]) / 2, small[key], atol=2.0)
-
-
-def test_a_point_behind_the_camera_is_not_visible(frames: list[TabletopFrame]) -> None:
-    frame = frames[0]
-    behind = frame.world_from_camera[:3, 3] - 0.3 * frame.world_from_camera[:3, 2]
-    points = project_keypoints(
-        {"behind": behind}, frame.depth_m, frame.intrinsics, frame.world_from_camera
-    )
-    assert points["behind"][2] is False
 
 
 def test_closed_simulator_says_so() -> None:

@@ -6,23 +6,30 @@ of the surface; small accents are neutral.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 
 from vl2_ros.sim.colors import CLUTTER_RANGES, COLOR_RANGES
+from vl2_ros.sim.figure import build_figure
 from vl2_ros.sim.meshes import VARIANTS, lathe_size
-from vl2_ros.sim.pieces import Piece, Primitive, rotation_about
+from vl2_ros.sim.pieces import Part, Piece, Primitive, Side, rotation_about
 
 CREAM = np.array([0.86, 0.82, 0.7])
 METAL = np.array([0.7, 0.72, 0.74])
 DARK = np.array([0.13, 0.12, 0.12])
 PAPER = np.array([0.93, 0.91, 0.86])
-SKIN = np.array([0.8, 0.62, 0.5])
 STEM = np.array([0.25, 0.17, 0.09])
 
 SPHERE, CAPSULE, BOX = Primitive.SPHERE, Primitive.CAPSULE, Primitive.BOX
 CYLINDER, ELLIPSOID = Primitive.CYLINDER, Primitive.ELLIPSOID
+_CORNERS = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
+_LEFT_AND_RIGHT = {"left": Side.LEFT, "right": Side.RIGHT}
+#: Lines of sight pass an upright wall at a slant: of most cameras at less than 50 degrees.
+_SLANT = 1.6
+#: Points of a ring that its sides are chosen from.
+_RING_POINTS = 32
 
 
 def _mug(rng: np.random.Generator, rgb: np.ndarray) -> Piece:
@@ -43,9 +50,8 @@ def _mug(rng: np.random.Generator, rgb: np.ndarray) -> Piece:
     for start, end in zip(loop[:-1], loop[1:], strict=True):
         piece.add_limb(start, end, 0.0055, rgb)
     piece.mark("handle", loop[3])
-    piece.mark("rim_front", (-size.radius, 0.0, size.height))
-    piece.mark("rim_back", (size.radius, 0.0, size.height))
-    piece.mark("base", (-size.radius, 0.0, 0.006))
+    _mark_rim(piece, size.radius, size.height, _LEFT_AND_RIGHT)
+    piece.mark("base", (0.0, 0.0, 0.0), _SLANT * size.radius)
     return piece
 
 
@@ -54,9 +60,8 @@ def _bowl(rng: np.random.Generator, rgb: np.ndarray) -> Piece:
     size = lathe_size("bowl", variant)
     piece.add_mesh("bowl_wall", variant, rgb)
     piece.add_mesh("bowl_inside", variant, rgb * 0.72)
-    for name, x, y in (("rim_0", 1, 0), ("rim_1", 0, 1), ("rim_2", -1, 0), ("rim_3", 0, -1)):
-        piece.mark(name, (x * size.radius, y * size.radius, size.height))
-    piece.mark("center", (0.0, 0.0, 0.7 * size.wall))
+    _mark_rim(piece, size.radius, size.height)
+    piece.mark("middle", (0.0, 0.0, 0.7 * size.wall))
     return piece
 
 
@@ -64,9 +69,8 @@ def _plate(rng: np.random.Generator, rgb: np.ndarray) -> Piece:
     piece, variant = Piece(), int(rng.integers(VARIANTS))
     size = lathe_size("plate", variant)
     piece.add_mesh("plate_wall", variant, rgb)
-    for name, x, y in (("rim_0", 1, 0), ("rim_1", 0, 1), ("rim_2", -1, 0), ("rim_3", 0, -1)):
-        piece.mark(name, (x * size.radius, y * size.radius, size.height))
-    piece.mark("center", (0.0, 0.0, 0.35 * size.height))
+    _mark_rim(piece, size.radius, size.height)
+    piece.mark("middle", (0.0, 0.0, 0.35 * size.height))
     return piece
 
 
@@ -81,8 +85,8 @@ def _bottle(rng: np.random.Generator, rgb: np.ndarray) -> Piece:
         band = (size.radius * 1.015, size.height * rng.uniform(0.05, 0.08))
         piece.add(CYLINDER, band, (0.0, 0.0, size.height * 0.32), CREAM)
     piece.mark("cap", (0.0, 0.0, size.height + 0.009))
-    piece.mark("neck", (0.0, 0.0, size.height * 0.85))
-    piece.mark("base", (0.0, 0.0, 0.0))
+    piece.mark("neck", (0.0, 0.0, size.height * 0.85), neck)
+    piece.mark("base", (0.0, 0.0, 0.0), _SLANT * size.radius)
     return _maybe_lying(piece, rng, 0.3)
 
 
@@ -97,8 +101,7 @@ def _can(rng: np.random.Generator, rgb: np.ndarray) -> Piece:
     band = half * rng.uniform(0.16, 0.26)
     piece.add(CYLINDER, (radius * 1.01, band), (0.0, 0.0, half * rng.uniform(0.8, 1.2)), CREAM)
     piece.mark("top", (0.0, 0.0, 2.0 * half + 0.001))
-    piece.mark("side", (radius, 0.0, half))
-    piece.mark("base", (0.0, 0.0, 0.0))
+    piece.mark("base", (0.0, 0.0, 0.0), _SLANT * radius)
     return _maybe_lying(piece, rng, 0.2)
 
 
@@ -109,16 +112,15 @@ def _box(rng: np.random.Generator, rgb: np.ndarray) -> Piece:
     middle = (0.0, 0.0, float(half[2]))
     piece.add(BOX, tuple(half), middle, rgb)
     piece.add(BOX, (0.009, half[1] + 0.0008, half[2] + 0.0008), middle, tape)
-    for name, x, y in (("top_0", 1, 1), ("top_1", -1, 1), ("top_2", -1, -1), ("top_3", 1, -1)):
-        piece.mark(name, (x * half[0], y * half[1], 2.0 * half[2]))
-    piece.mark("top", (0.0, 0.0, 2.0 * half[2]))
-    return _maybe_lying(piece, rng, 0.35, axis=0)
+    _maybe_lying(piece, rng, 0.35, axis=0)
+    _mark_upper_face(piece, piece.parts[0])
+    return piece
 
 
 def _ball(rng: np.random.Generator, rgb: np.ndarray) -> Piece:
     piece, radius = Piece(), rng.uniform(0.024, 0.04)
     piece.add(SPHERE, (radius,), (0.0, 0.0, radius), rgb)
-    piece.mark("top", (0.0, 0.0, 2.0 * radius))
+    piece.mark("middle", (0.0, 0.0, radius), radius)
     return piece
 
 
@@ -133,9 +135,8 @@ def _book(rng: np.random.Generator, rgb: np.ndarray) -> Piece:
     stripe = DARK if rgb.mean() > 0.6 else CREAM
     shift = long * rng.uniform(0.35, 0.6)
     piece.add(BOX, (0.007, wide * 0.75, cover), (shift, 0.0, 2.0 * thick - cover + 0.0006), stripe)
-    for name, x, y in (("corner_0", 1, 1), ("corner_1", -1, 1), ("corner_2", -1, -1)):
-        piece.mark(name, (x * long, y * wide, 2.0 * thick))
-    piece.mark("corner_3", (long, -wide, 2.0 * thick))
+    _mark_upper_face(piece, piece.parts[2])
+    piece.mark("spine", (0.0, -wide, thick))
     return piece
 
 
@@ -152,15 +153,14 @@ def _banana(rng: np.random.Generator, rgb: np.ndarray) -> Piece:
         length = 0.02 if name == "stem" else 0.01
         piece.add_limb(tip, tip + length * outward, 0.0055, STEM)
         piece.mark(name, tip + length * outward)
-    piece.mark("middle", arc[3] + np.array([0.0, 0.0, thick]))
+    piece.mark("middle", 0.5 * (arc[3] + arc[4]), thick)
     return piece
 
 
 def _cube(rng: np.random.Generator, rgb: np.ndarray) -> Piece:
     piece, half = Piece(), rng.uniform(0.021, 0.032)
     piece.add(BOX, (half, half, half), (0.0, 0.0, half), rgb)
-    for name, x, y in (("top_0", 1, 1), ("top_1", -1, 1), ("top_2", -1, -1), ("top_3", 1, -1)):
-        piece.mark(name, (x * half, y * half, 2.0 * half))
+    _mark_upper_face(piece, piece.parts[0])
     return piece
 
 
@@ -168,40 +168,31 @@ def _cylinder(rng: np.random.Generator, rgb: np.ndarray) -> Piece:
     piece = Piece()
     radius, half = rng.uniform(0.014, 0.02), rng.uniform(0.05, 0.075)
     piece.add(CYLINDER, (radius, half), (0.0, 0.0, half), rgb)
-    piece.mark("top", (0.0, 0.0, 2.0 * half))
-    piece.mark("base", (0.0, 0.0, 0.0))
+    ends = np.array([(0.0, 0.0, 0.0), (0.0, 0.0, 2.0 * half)])
+    piece.mark_sides({"upper end": Side.UPPER, "lower end": Side.LOWER}, ends, _SLANT * radius)
     return _maybe_lying(piece, rng, 0.5)
 
 
 def _figure(rng: np.random.Generator, rgb: np.ndarray) -> Piece:
-    piece, tall = Piece(), rng.uniform(0.15, 0.19)
-    points = {"head": np.array([0.0, 0.0, 0.9]), "neck": np.array([0.0, 0.0, 0.79])}
-    for side, sign in (("left", 1.0), ("right", -1.0)):
-        raised, bent = rng.uniform(-1.1, 1.1), rng.uniform(-0.7, 0.7)
-        shoulder = np.array([0.0, 0.13 * sign, 0.75])
-        elbow = shoulder + 0.17 * np.array([0.0, sign * np.cos(raised), np.sin(raised)])
-        turn = raised + bent
-        hand = elbow + 0.17 * np.array([0.0, sign * np.cos(turn), np.sin(turn)])
-        hip, step = np.array([0.0, 0.075 * sign, 0.44]), rng.uniform(0.0, 0.09)
-        knee = hip + np.array([0.0, sign * 0.5 * step, -0.2])
-        foot = knee + np.array([0.0, sign * 0.5 * step, -0.2])
-        named = (shoulder, elbow, hand, hip, knee, foot)
-        joints = ("shoulder", "elbow", "hand", "hip", "knee", "foot")
-        points |= {f"{side}_{joint}": point for joint, point in zip(joints, named, strict=True)}
-    points = {name: tall * point for name, point in points.items()}
-    for side in ("left", "right"):
-        for start, end in (("shoulder", "elbow"), ("elbow", "hand")):
-            piece.add_limb(points[f"{side}_{start}"], points[f"{side}_{end}"], 0.037 * tall, rgb)
-        for start, end in (("hip", "knee"), ("knee", "foot")):
-            piece.add_limb(points[f"{side}_{start}"], points[f"{side}_{end}"], 0.05 * tall, rgb)
-        piece.add(SPHERE, (0.045 * tall,), tuple(points[f"{side}_hand"]), SKIN)
-        foot = points[f"{side}_foot"] + tall * np.array([0.03, 0.0, -0.015])
-        piece.add(BOX, (0.085 * tall, 0.05 * tall, 0.035 * tall), tuple(foot), DARK)
-    piece.add(BOX, (0.055 * tall, 0.12 * tall, 0.17 * tall), (0.0, 0.0, 0.6 * tall), rgb)
-    piece.add(SPHERE, (0.1 * tall,), tuple(points["head"]), SKIN)
-    for name, point in points.items():
-        piece.mark(name, point)
-    return _maybe_lying(piece, rng, 0.5, axis=1)
+    return _maybe_lying(build_figure(rng, rgb, DARK), rng, 0.5, axis=1)
+
+
+def _mark_rim(
+    piece: Piece, radius: float, height: float, sides: Mapping[str, Side] | None = None
+) -> None:
+    """Name the sides of a rim; the far one is the upper one in the image."""
+    sides = sides or {**_LEFT_AND_RIGHT, "near": Side.LOWER, "far": Side.UPPER}
+    angles = np.arange(_RING_POINTS) * (2.0 * np.pi / _RING_POINTS)
+    ring = [radius * np.cos(angles), radius * np.sin(angles), np.full(_RING_POINTS, height)]
+    piece.mark_sides({f"{name} rim": side for name, side in sides.items()}, np.stack(ring, axis=1))
+
+
+def _mark_upper_face(piece: Piece, box: Part) -> None:
+    """Name the middle and the outer corners of the face of a box that is up as it lies now."""
+    corners = (_CORNERS * box.size) @ box.rotation.T + box.position
+    upper = corners[np.argsort(corners[:, 2])[4:]]
+    piece.mark("top", upper.mean(axis=0))
+    piece.mark_sides({f"{name} corner": side for name, side in _LEFT_AND_RIGHT.items()}, upper)
 
 
 def _maybe_lying(
@@ -234,6 +225,12 @@ KINDS: tuple[str, ...] = tuple(_BUILDERS)
 def build_piece(kind: str, color: str, rng: np.random.Generator) -> Piece:
     """Compose a random piece of a kind in KINDS with a jittered colour of COLORS."""
     return _BUILDERS[kind](rng, COLOR_RANGES[color].sample(rng))
+
+
+@cache
+def list_keypoints(kind: str) -> tuple[str, ...]:
+    """Return the names of the keypoints of a kind in KINDS."""
+    return tuple(build_piece(kind, "red", np.random.default_rng(0)).keypoints)
 
 
 def build_clutter(rng: np.random.Generator) -> Piece:

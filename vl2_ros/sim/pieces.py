@@ -1,10 +1,11 @@
-"""Primitive parts that make up one object, and how such an object is turned and measured.
+"""Primitive parts that make up one object, its named points, and how it is turned and measured.
 
 Knows no kind and no scene; lengths are metres, z is up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -63,17 +64,41 @@ class Part:
         return float(self.position @ direction) + extent
 
 
+class Side(Enum):
+    """Which of several points of a round or symmetric piece a name means: that farthest there."""
+
+    LEFT = "left in the image"
+    RIGHT = "right in the image"
+    UPPER = "up in the image"
+    LOWER = "down in the image"
+
+
+@dataclass(slots=True, eq=False)
+class Landmark:
+    """A named point of a piece.
+
+    Attributes:
+        points: (n, 3) in the frame of the piece; more than one where the view decides.
+        side: which of them is meant; None for a single one.
+        depth_m: how far it lies below the surface that shows it.
+    """
+
+    points: np.ndarray
+    side: Side | None = None
+    depth_m: float = 0.0
+
+
 @dataclass(slots=True, eq=False)
 class Piece:
     """Several parts that move as one, with named points on them.
 
     Attributes:
         parts: the geoms.
-        keypoints: name to (3,) point in the frame of the piece.
+        keypoints: name to point, in the frame of the piece.
     """
 
     parts: list[Part] = field(default_factory=list)
-    keypoints: dict[str, np.ndarray] = field(default_factory=dict)
+    keypoints: dict[str, Landmark] = field(default_factory=dict)
 
     def add(
         self,
@@ -104,16 +129,26 @@ class Piece:
         turn = rotation_to(axis / max(length, 1e-9))
         self.parts.append(Part(Primitive.CAPSULE, size, 0.5 * (start + end), turn, rgb))
 
-    def mark(self, name: str, point: tuple[float, float, float] | np.ndarray) -> None:
-        """Name a point."""
-        self.keypoints[name] = np.array(point, float)
+    def mark(
+        self, name: str, point: tuple[float, float, float] | np.ndarray, depth_m: float = 0.0
+    ) -> None:
+        """Name a point, which may lie below the surface."""
+        self.keypoints[name] = Landmark(np.array(point, float)[None], depth_m=depth_m)
+
+    def mark_sides(
+        self, names: Mapping[str, Side], points: np.ndarray, depth_m: float = 0.0
+    ) -> None:
+        """Name those of (n, 3) points that lie farthest to some sides of the image."""
+        for name, side in names.items():
+            self.keypoints[name] = Landmark(np.array(points, float), side, depth_m)
 
     def transform(self, rotation: np.ndarray, offset: np.ndarray) -> None:
         """Turn about the origin, then shift."""
         for part in self.parts:
             part.position = rotation @ part.position + offset
             part.rotation = rotation @ part.rotation
-        self.keypoints = {name: rotation @ point + offset for name, point in self.keypoints.items()}
+        for landmark in self.keypoints.values():
+            landmark.points = landmark.points @ rotation.T + offset
 
     def reach(self, direction: np.ndarray) -> float:
         """Return how far the piece extends along a unit direction, from its origin."""

@@ -17,7 +17,7 @@ from vl2_ros.sim.pieces import Primitive
 from vl2_ros.sim.scene import TEXTURE_SIDE, Scene
 
 NEAR_M, FAR_M = 0.05, 12.0
-MAX_GEOMS = 160
+MAX_GEOMS = 224
 
 
 class Stage:

@@ -13,23 +13,12 @@ from types import TracebackType
 import numpy as np
 
 from vl2_ros.errors import InputError
+from vl2_ros.sim.keypoints import CameraIntrinsics, project_keypoints
 from vl2_ros.sim.scene import Scene, sample_scene
 from vl2_ros.sim.stage import Stage
 
 #: Fewer visible pixels than this, at 320x240, leave an object without a label.
 MIN_VISIBLE_PIXELS = 50
-#: A keypoint is visible when the surface seen at its pixel is at most so far from it.
-KEYPOINT_DEPTH_TOLERANCE_M = 0.025
-
-
-@dataclass(frozen=True, slots=True)
-class CameraIntrinsics:
-    """Pinhole camera in pixels; pixel (i, j) covers [j, j+1) x [i, i+1)."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +30,8 @@ class TabletopObject:
         color: a word of COLORS.
         box_xyxy: extent of its visible pixels, end-exclusive; an occluded part does not count.
         visible_pixels: number of its pixels in the instance map.
-        keypoints: name to (x, y, visible) in pixels; a point may lie outside the image.
+        keypoints: name to (x, y, visible) in pixels; a point may lie outside the image. What is
+            called left, right, near or far of a rim, a face or a rod is so in the image.
     """
 
     kind: str
@@ -176,39 +166,10 @@ class TabletopSimulator:
                 float(columns[-1] + 1),
                 float(rows[-1] + 1),
             )
+            surface_m = np.where(mask, depth_m, np.nan)
             points = project_keypoints(
-                placed.piece.keypoints, depth_m, intrinsics, world_from_camera
+                placed.piece.keypoints, surface_m, intrinsics, world_from_camera
             )
             objects[index] = TabletopObject(placed.kind, placed.color, box, count, points)
             renumber[index + 1] = len(objects)
         return objects, renumber[identity]
-
-
-def project_keypoints(
-    keypoints: dict[str, np.ndarray],
-    depth_m: np.ndarray,
-    intrinsics: CameraIntrinsics,
-    world_from_camera: np.ndarray,
-) -> dict[str, tuple[float, float, bool]]:
-    """Project named world points; visible when the depth image agrees with their distance.
-
-    Args:
-        keypoints: name to (3,) point in the world.
-        depth_m: (H, W) distance along the optical axis.
-        intrinsics: the pinhole camera.
-        world_from_camera: (4, 4) pose of the optical frame.
-    """
-    height, width = depth_m.shape
-    projected = {}
-    for name, point in keypoints.items():
-        x, y, z = world_from_camera[:3, :3].T @ (point - world_from_camera[:3, 3])
-        column = float(intrinsics.fx * x / z + intrinsics.cx)
-        row = float(intrinsics.fy * y / z + intrinsics.cy)
-        visible = bool(
-            z > 0
-            and 0 <= column < width
-            and 0 <= row < height
-            and abs(depth_m[int(row), int(column)] - z) < KEYPOINT_DEPTH_TOLERANCE_M
-        )
-        projected[name] = (column, row, visible)
-    return projected
