@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vl2_ros.training.conversations.settings import ConversationSettings
-from vl2_ros.training.embedded.settings import EmbeddedSettings, LanguageSettings
+from vl2_ros.training.embedded.settings import EmbeddedSettings, LanguageSettings, PartsSettings
 from vl2_ros.training.eyes.settings import EyesSettings
 from vl2_ros.training.words.settings import WordsSettings
 
@@ -81,6 +81,12 @@ def _open_embedded_words(recipe: Recipe, opening: Opening) -> Objective:
     return open_words(recipe, opening)
 
 
+def _open_embedded_parts(recipe: Recipe, opening: Opening) -> Objective:
+    from vl2_ros.training.embedded.parts import open_parts
+
+    return open_parts(recipe, opening)
+
+
 def _open_conversations(recipe: Recipe, opening: Opening) -> Objective:
     from vl2_ros.training.conversations.opening import open_conversations
 
@@ -110,5 +116,10 @@ OBJECTIVES: Mapping[str, ObjectiveRow] = {
         "answers of the embedded model in words, on labels of cells, then on images",
         WordsSettings,
         _open_embedded_words,
+    ),
+    "embedded_parts": ObjectiveRow(
+        "poses, regions and the words for them of a finished embedded model, on simulated frames",
+        PartsSettings,
+        _open_embedded_parts,
     ),
 }

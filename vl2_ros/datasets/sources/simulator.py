@@ -6,8 +6,9 @@ import io
 import json
 import os
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.datasets.reading.tar_shards import TarShards, list_shards
 from vl2_ros.datasets.samples import Group, LabelledObjects, TrainingSample
 from vl2_ros.datasets.scene_text import SceneObject
+from vl2_ros.datasets.simulated.poses import make_pose_commands, make_poses
+from vl2_ros.datasets.simulated.regions import make_interactive, make_region_names
+from vl2_ros.datasets.simulated.scene import Scene, Task
 from vl2_ros.datasets.sources.labelled_source import LabelledSource, SourceOptions
 from vl2_ros.datasets.tabletop import CACHE_SETTINGS, TabletopCache
 from vl2_ros.errors import ConfigError, InputError, SimulationError
@@ -32,11 +36,30 @@ from vl2_ros.sim.tabletop import TabletopObject, TabletopSimulator
 from vl2_ros.structures import Frame
 
 RGB, INSTANCES, OBJECTS = PARTS = ("rgb.png", "instances.png", "objects.json")
-#: Task -> what draws a command and its answer.
-SAMPLERS: dict[str, Callable[[np.random.Generator, Sequence[SceneObject]], CommandExample]] = {
-    "perception": sample_perception,
-    "class_lists": sample_class_list,
-    "text": sample_text,
+_Sample = Callable[[np.random.Generator, Sequence[SceneObject]], CommandExample]
+_Make = Callable[[Scene, np.random.Generator, np.random.Generator | None], Task]
+
+
+def _make_command(
+    sample: _Sample, scene: Scene, rng: np.random.Generator, words: np.random.Generator | None
+) -> Task:
+    """Draw a command; its wording is drawn even for evaluation."""
+    example = sample(rng, scene.objects)
+    is_text = sample is sample_text
+    return Task(
+        ((example.question, example.answer),), None if is_text else gather_targets(example, scene)
+    )
+
+
+#: Task -> group of its samples, and what makes them.
+TASKS: Mapping[str, tuple[Group, _Make]] = {
+    "perception": (Group.DETECTION, partial(_make_command, sample_perception)),
+    "class_lists": (Group.DETECTION, partial(_make_command, sample_class_list)),
+    "text": (Group.TEXT, partial(_make_command, sample_text)),
+    "poses": (Group.POSE, make_poses),
+    "pose_commands": (Group.POSE, make_pose_commands),
+    "region_names": (Group.TEXT, make_region_names),
+    "interactive": (Group.DETECTION, make_interactive),
 }
 
 
@@ -46,7 +69,9 @@ class SimulatorOptions(SourceOptions):
 
     Attributes:
         path: cache of `render_cache`, tar file or folder of tar files; None renders.
-        task: "perception" (commands as they are spoken), "class_lists" or "text".
+        task: what is asked for, one of `TASKS`: commands as they are spoken, lists of classes,
+            words, keypoints, keypoints as people ask for them, names and masks of things that are
+            pointed at.
         seeds: first and last + 1 of the rendered scenes; below 1,000,000 to train on.
         width: of rendered images in pixels.
         height: likewise.
@@ -60,25 +85,10 @@ class SimulatorOptions(SourceOptions):
 
     def __post_init__(self) -> None:
         """Check task and seeds."""
-        if self.task not in SAMPLERS:
-            raise ConfigError(f"task must be one of {', '.join(SAMPLERS)}, got {self.task!r}")
+        if self.task not in TASKS:
+            raise ConfigError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}")
         if len(self.seeds) != 2 or self.seeds[1] <= self.seeds[0]:
             raise ConfigError(f"seeds must be [first, last + 1], got {list(self.seeds)}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scene:
-    """A labelled frame.
-
-    Attributes:
-        rgb: (H, W, 3) uint8.
-        instance_map: (H, W) uint8, 0 = none, i + 1 = `objects[i]`.
-        objects: labelled objects.
-    """
-
-    rgb: np.ndarray
-    instance_map: np.ndarray
-    objects: tuple[TabletopObject, ...]
 
 
 class Simulator(LabelledSource):
@@ -94,8 +104,7 @@ class Simulator(LabelledSource):
         """Open the cache or the shards; a renderer is opened with the first sample."""
         super().__init__(options, options.path or Path("simulator"))
         self._options = options
-        if options.task == "text":
-            self.group = Group.TEXT  # type: ignore[misc]
+        self.group, self._make_task = TASKS[options.task]  # type: ignore[misc]
         self._cache: TabletopCache | None = None
         self._shards: TarShards | None = None
         #: With the process that it was opened in.
@@ -129,14 +138,15 @@ class Simulator(LabelledSource):
 
     def _make(self, index: int, rng: np.random.Generator) -> TrainingSample:
         scene = self.read_scene(index)
-        example = SAMPLERS[self._options.task](rng, scene.objects)
-        is_text = self.group is Group.TEXT
+        task = self._make_task(scene, rng, self._wording(rng))
         return TrainingSample(
             self.group,
-            ((example.question, example.answer),),
+            task.rounds,
             (Frame(scene.rgb),),
-            targets=None if is_text else gather_targets(example, scene),
-            key=self.key(index),
+            task.regions,
+            (0,) * len(task.regions),
+            task.targets,
+            self.key(index),
         )
 
     def read_scene(self, index: int) -> Scene:
@@ -179,13 +189,7 @@ class Simulator(LabelledSource):
 def gather_targets(example: CommandExample, scene: Scene) -> LabelledObjects:
     """Return the objects of the phrases of a command; one that is named twice is there twice."""
     pairs = [(one, phrase) for phrase, found in enumerate(example.targets) for one in found]
-    objects = np.array([one for one, _ in pairs], np.int64)
-    boxes = np.array([scene.objects[one].box_xyxy for one in objects], np.float32)
-    return LabelledObjects(
-        boxes.reshape(-1, 4),
-        np.array([phrase for _, phrase in pairs], np.int64),
-        scene.instance_map[None] == (objects + 1)[:, None, None],
-    )
+    return scene.label(*np.array(pairs, np.int64).reshape(-1, 2).T)
 
 
 def encode_scenes(

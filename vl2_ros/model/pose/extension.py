@@ -1,12 +1,18 @@
-"""Give a network that was trained without poses a pose decoder with fresh weights."""
+"""Give a network that was trained without poses a pose decoder to train.
+
+Its image branch begins as that of the detection decoder, as far as the two are alike, and its slots
+as those of detection: the LLM gathers there what a name means already.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from vl2_ros.errors import ConfigError
+from vl2_ros.model.detection.config import DetectionConfig
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.model.pose.config import PoseConfig
 from vl2_ros.model.pose.decoder import PoseDecoder
@@ -20,20 +26,23 @@ _SHARED = (
     *("dropout", "fusion_droppath", "fusion_init_scale"),
 )
 _BOX_LAYERS, _DECODER_LAYERS, _GROUPS = 1, 3, 20
+_DETECTION, _POSE = "detection_decoder.", "pose_decoder."
+_BACKBONE = f"{_POSE}backbone."
 #: Of fresh norms: spread of query states, mean of the class logits.
 _QUERY_SPREAD, _MEAN_LOGIT = 0.2, -4.0
 #: Fresh text layers begin close to the identity, so that they do not make all classes alike.
 _ENHANCER_SCALE = 0.1
 
 
-def extend_with_poses(network: VisionLLM) -> VisionLLM:
-    """Return the network with a pose decoder of its detection decoder's sizes and fresh weights.
+def extend_with_poses(network: VisionLLM, pose: PoseConfig | None = None) -> VisionLLM:
+    """Return the network with a new pose decoder.
 
     Args:
         network: without one; its other weights are taken over.
+        pose: sizes of the decoder; None takes those of the detection decoder.
 
     Raises:
-        ConfigError: if it has no detection decoder, which gives the sizes.
+        ConfigError: if it has no detection decoder, which gives sizes and weights.
     """
     config = network.config
     if config.detection is None:
@@ -41,22 +50,34 @@ def extend_with_poses(network: VisionLLM) -> VisionLLM:
             "a fresh pose decoder takes its sizes from the detection decoder, which this network "
             "lacks; start from a checkpoint that has one"
         )
-    known = set(PoseConfig.__dataclass_fields__)
-    sizes = {name: getattr(config.detection, name) for name in _SHARED if name in known}
-    pose = PoseConfig(
-        **sizes,
-        decoder_layers=_DECODER_LAYERS,
-        box_layers=_BOX_LAYERS,
-        num_groups=min(_GROUPS, config.detection.num_queries),
+    extended = VisionLLM(
+        replace(config, pose=pose or derive_pose_config(config.detection)), network.tokens
     )
-    extended = VisionLLM(replace(config, pose=pose), network.tokens)
     state = extended.state_dict()
-    state.update(network.state_dict())
+    known = network.state_dict()
+    state.update(known)
+    for name, value in state.items():
+        twin = known.get(name.replace(_POSE, _DETECTION, 1)) if name.startswith(_POSE) else None
+        if name.startswith(_BACKBONE) and twin is not None and twin.shape == value.shape:
+            state[name] = twin
+    state["super_link.pose.weight"] = known["super_link.det.weight"]
     extended.load_state_dict(state)
     decoder = extended.pose_decoder
     assert isinstance(decoder, PoseDecoder)
     _soften_class_logits(decoder)
     return extended
+
+
+def derive_pose_config(detection: DetectionConfig, **sizes: Any) -> PoseConfig:
+    """Return a pose decoder of a detection decoder's sizes, but for those that are given."""
+    known = set(PoseConfig.__dataclass_fields__)
+    shared = {name: getattr(detection, name) for name in _SHARED if name in known}
+    own = {
+        "decoder_layers": _DECODER_LAYERS,
+        "box_layers": _BOX_LAYERS,
+        "num_groups": min(_GROUPS, detection.num_queries),
+    }
+    return PoseConfig(**(shared | own | sizes))
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ from vl2_ros.model.diffusion.losses import diffusion_losses
 from vl2_ros.model.language.slots import SlotGroup
 from vl2_ros.model.language.super_link import pack_pose
 from vl2_ros.model.language.tokens import ROUTING_TABLES
-from vl2_ros.model.network import VisionLLM
+from vl2_ros.model.network import LanguageOutput, VisionLLM
 from vl2_ros.model.parts import PARTS, PERCEPTION_PARTS
 from vl2_ros.model.pose.decoder import PoseDecoder
 from vl2_ros.model.pose.targets import PoseTargets
@@ -145,15 +145,18 @@ class ConversationObjective(Objective):
 
     def forward(self, batch: ConversationBatch) -> Losses:
         """Compute the losses of a batch that lies on the network's device."""
-        network, settings = self.network, self.settings
-        features = encode_features(network, batch)
-        output = network(
+        output = self.network(
             batch.input_ids,
             batch.attention_mask,
-            *features,
+            *encode_features(self.network, batch),
             labels=batch.labels if self._trains_language() else None,
             with_logits=False,
         )
+        return self.gather_losses(batch, output)
+
+    def gather_losses(self, batch: ConversationBatch, output: LanguageOutput) -> Losses:
+        """Compute the losses of a batch from what the LLM made of it."""
+        network, settings = self.network, self.settings
         parts: dict[str, Tensor] = {}
         total = output.hidden.new_zeros((), dtype=torch.float32)
         if output.loss is not None:

@@ -1,4 +1,4 @@
-"""Settings of the two trainings of the embedded model, beside those of every recipe."""
+"""Settings of the trainings of the embedded model, beside those of every recipe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vl2_ros.parameter_table import parameter
-from vl2_ros.training.recipes.sections import check_section
+from vl2_ros.training.conversations.augmentation import Augmentation
+from vl2_ros.training.recipes.sections import check_section, section
 
 
 class FrameSettings(Protocol):
@@ -97,3 +98,53 @@ class LanguageSettings:
     def __post_init__(self) -> None:
         """Check the values."""
         check_section(self)
+
+
+def _share(text: str) -> float:
+    value: float = parameter(0.0, text, least=0.0, most=1e6)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class PartsSettings:
+    """Settings of training parts of a finished model on a mixture of tasks."""
+
+    cache: str = _cache
+    frames: int = _frames
+    held_out_frames: int = _held_out
+    poses: float = _share("Share of questions about keypoints, in the trained format")
+    pose_commands: float = _share("Share of questions about keypoints as people ask them")
+    region_names: float = _share("Share of things that are pointed at and named")
+    interactive: float = _share("Share of things that are pointed at and cut out")
+    perception: float = _share("Share of commands for boxes and masks")
+    class_lists: float = _share("Share of long lists of classes")
+    text: float = _share("Share of questions that are answered in words")
+    language_weight: float = parameter(
+        1.0, "Weight of the language loss; 0: it is not computed", least=0.0, most=1e6
+    )
+    hold: float = parameter(
+        0.0,
+        "Weight that keeps the states at the slots of commands without regions where the decoders "
+        "expect them; 0: the LLM is frozen",
+        least=0.0,
+        most=1e6,
+    )
+    augmentation: Augmentation = section(
+        Augmentation, "Changes to the images of the perception decoders."
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_section(self)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Return the share of each task that is trained."""
+        found = {task: float(getattr(self, task)) for task in _TASKS}
+        return {task: share for task, share in found.items() if share > 0}
+
+
+_TASKS = (
+    *("poses", "pose_commands", "region_names", "interactive"),
+    *("perception", "class_lists", "text"),
+)
