@@ -32,9 +32,9 @@ def embedded_pose_config(detection: DetectionConfig) -> PoseConfig:
         encoder_layers=1,
         encoder_attention_heads=6,
         decoder_attention_heads=6,
-        encoder_ffn_dim=160,
+        encoder_ffn_dim=192,
         decoder_ffn_dim=160,
-        num_groups=12,
+        num_groups=10,
         dn_number=10,
         label_noise_ratio=0.5,
     )
