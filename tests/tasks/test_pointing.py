@@ -252,6 +252,12 @@ def test_a_model_without_region_encoder_says_so(network):
 
 def test_a_model_of_spoken_commands_says_what_it_takes(network):
     pipeline = network.pipeline("A mug.", replace(PROCESSING, wording="spoken"))
-    for changes in ({"visual_prompts": (POINT,)}, {"images": (EXAMPLE,)}):
-        with pytest.raises(InputError, match="sentences about one image.*load a released"):
-            pipeline.answer(make_frame(*ODD_HW), Command("What is this?", **changes))
+    with pytest.raises(InputError, match="sentences about one image.*load a released"):
+        pipeline.answer(make_frame(*ODD_HW), Command("What is this?", images=(EXAMPLE,)))
+
+
+def test_a_model_of_spoken_commands_with_a_region_encoder_looks_where_one_points(network):
+    pipeline = network.pipeline("A mug.", replace(PROCESSING, wording="spoken"))
+    command = Command("What is this?", visual_prompts=(POINT,))
+    assert pipeline.answer(make_frame(*ODD_HW), command).text == "A mug."
+    assert "What is <reg>region1<region></reg>?" in network.prompt_text()

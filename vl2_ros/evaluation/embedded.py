@@ -18,6 +18,9 @@ Frames are rendered at 640x480, twice the training width. What is asked:
                           and the share of those that is right; 0 where none is given
     count_accuracy        how many there are of a kind, 0 to 4 equally often, in scenes of their own
     (words are scored as the LLM says them, before any sentence is made from results)
+    pck_figure ...        named keypoints, see `scene_poses`; of a model with a pose decoder
+    region_accuracy ...   names and masks of things that are pointed at, see `scene_regions`; of a
+                          model with a region encoder
     household_box_ap50    all kinds of household scenes, and people alone; see `household`
     ..._chance            what the best answer that is always the same scores on these questions
     seconds_per_answer    mean wall time of a "find the red mug" command on a fresh frame
@@ -40,6 +43,9 @@ from vl2_ros.evaluation.coco.scorer import CocoScorer, GroundTruth
 from vl2_ros.evaluation.counting import NUMBERS, draw_counting_views
 from vl2_ros.evaluation.phrasings import load_phrasings, score_phrasings
 from vl2_ros.evaluation.scene_answers import Said, SceneAnswerScores
+from vl2_ros.evaluation.scene_poses import PosePipeline, ScenePoseScores
+from vl2_ros.evaluation.scene_regions import SceneRegionScores
+from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.flow.sentence import NOT_SURE
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.sim.tabletop import TabletopFrame, TabletopSimulator
@@ -55,7 +61,7 @@ TEXT_FRAMES = 100
 Progress = Callable[[str, int, int], None]
 
 
-class PerceptionPipeline(Protocol):
+class PerceptionPipeline(PosePipeline, Protocol):
     """The evaluated model."""
 
     def run(self, frame: Frame, command: Command) -> Iterator[Event]:
@@ -77,11 +83,22 @@ class PerceptionPipeline(Protocol):
         """Find the names without generating an answer."""
 
 
+class PartScores(Protocol):
+    """Scores of a part that not every model has."""
+
+    def add(self, pipeline: PerceptionPipeline, frame: Frame, view: TabletopFrame) -> None:
+        """Ask about one view."""
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the scores."""
+
+
 def evaluate_embedded(
     pipeline: PerceptionPipeline,
     *,
     seeds: range,
     frames: int,
+    parts: Sequence[PartScores] = (),
     progress: Progress | None = None,
 ) -> dict[str, float]:
     """Render held-out frames and score everything that the module's table lists.
@@ -91,6 +108,7 @@ def evaluate_embedded(
         seeds: scenes to render; held-out ones start at 1,000,000. Scenes for counting are looked
             for from the first of them on, past the last.
         frames: number of seeds to use.
+        parts: scores of further parts that the model has, see `list_part_scores`.
         progress: called after every frame and command.
 
     Raises:
@@ -102,7 +120,19 @@ def evaluate_embedded(
         views = (simulator.render(seed) for seed in seeds[:frames])
         each = -(-min(frames, TEXT_FRAMES) // len(NUMBERS))
         counting = draw_counting_views(simulator.render, seeds.start, each)
-        return evaluate_views(pipeline, views, counting, total=frames, progress=progress)
+        return evaluate_views(
+            pipeline, views, counting, parts=parts, total=frames, progress=progress
+        )
+
+
+def list_part_scores(pipeline: Pipeline) -> list[PartScores]:
+    """Return scores of poses and regions, as far as the model has the parts."""
+    scores: list[PartScores] = []
+    if Route.POSE in pipeline.info.routes:
+        scores.append(ScenePoseScores())
+    if pipeline.engines.region_encoder is not None:
+        scores.append(SceneRegionScores())
+    return scores
 
 
 def evaluate_views(
@@ -110,6 +140,7 @@ def evaluate_views(
     views: Iterator[TabletopFrame],
     counting: Iterable[tuple[TabletopFrame, str]] = (),
     *,
+    parts: Sequence[PartScores] = (),
     total: int,
     progress: Progress | None = None,
 ) -> dict[str, float]:
@@ -119,6 +150,7 @@ def evaluate_views(
         pipeline: the model under test.
         views: labelled frames.
         counting: more of them, each with the kind that is to be counted in it.
+        parts: scores of further parts.
         total: how many there are, for the progress.
         progress: called after every frame and command.
     """
@@ -138,6 +170,8 @@ def evaluate_views(
             say = partial(_say, pipeline, frame)
             texts.ask(say, view.objects, rng)
             texts.ask_relations(say, place_objects(view), relation_rng)
+        for part in parts:
+            part.add(pipeline, frame, view)
         # As another object: nothing that was kept with the frame serves it.
         seconds.append(_time_answer(pipeline, replace(frame), view))
         if len(kept) < len(phrasings):
@@ -161,6 +195,7 @@ def evaluate_views(
         "phrase_accuracy": words.phrase_accuracy,
         "phrase_chance": words.phrase_chance,
         **texts.to_dict(),
+        **{name: value for part in parts for name, value in part.to_dict().items()},
         # The first answer pays for what is built on first use.
         "seconds_per_answer": float(np.mean(seconds[1:] or seconds)),
         "frames": float(len(seconds)),
@@ -175,7 +210,11 @@ def list_rows(scores: Mapping[str, float]) -> list[dict[str, str | float | None]
         if name.endswith("_chance")
     }
     return [
-        {"what": name, "measured": value, "chance": chances.get(name.rpartition("_")[0])}
+        {
+            "what": name,
+            "measured": value,
+            "chance": chances.get(name, chances.get(name.rpartition("_")[0])),
+        }
         for name, value in scores.items()
         if not name.endswith("_chance")
     ]

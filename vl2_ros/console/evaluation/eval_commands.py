@@ -63,7 +63,7 @@ def eval_embedded(
     as_json: AsJson = False,
 ) -> None:
     """Measure boxes, masks, routes and time on simulated scenes that training never saw."""
-    from vl2_ros.evaluation.embedded import evaluate_embedded, list_rows
+    from vl2_ros.evaluation.embedded import evaluate_embedded, list_part_scores, list_rows
     from vl2_ros.evaluation.household import score_scenes
 
     chosen = _choose_seeds(seeds, frames)
@@ -74,6 +74,7 @@ def eval_embedded(
             pipeline,
             seeds=chosen,
             frames=len(chosen) if frames is None else frames,
+            parts=list_part_scores(pipeline),
             progress=lambda stage, done, total: show(done, total),
         )
         if _has_furniture(furniture):

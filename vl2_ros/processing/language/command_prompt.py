@@ -125,11 +125,10 @@ def _write_about(
 
 def _check_prompts(frame: Frame, command: Command, config: ProcessingConfig) -> None:
     command.check_prompts(frame)
-    if config.wording == "spoken" and (command.images or command.visual_prompts):
+    if config.wording == "spoken" and command.images:
         raise InputError(
-            "this model accepts sentences about one image; expected a command without visual "
-            f"prompts and further images, got {len(command.visual_prompts)} and "
-            f"{len(command.images)}; load a released checkpoint for them"
+            "this model accepts sentences about one image; expected a command without further "
+            f"images, got {len(command.images)}; load a released checkpoint for them"
         )
 
 
