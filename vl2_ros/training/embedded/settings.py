@@ -109,9 +109,9 @@ def _share(text: str) -> float:
 class PartsSettings:
     """Settings of training parts of a finished model on a mixture of tasks."""
 
-    cache: str = _cache
-    frames: int = _frames
-    held_out_frames: int = _held_out
+    cache: str = cache_parameter
+    frames: int = frames_parameter
+    held_out_frames: int = held_out_parameter
     poses: float = _share("Share of questions about keypoints, in the trained format")
     pose_commands: float = _share("Share of questions about keypoints as people ask them")
     region_names: float = _share("Share of things that are pointed at and named")
