@@ -25,7 +25,7 @@ from vl2_ros.sim.household.scene import (
     sample_view,
 )
 from vl2_ros.sim.household.stage import HouseholdStage
-from vl2_ros.sim.tabletop import CameraIntrinsics
+from vl2_ros.sim.keypoints import CameraIntrinsics
 
 #: Consecutive seeds that share a pool of models.
 BLOCK_FRAMES = 100

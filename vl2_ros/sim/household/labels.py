@@ -8,7 +8,7 @@ import numpy as np
 
 from vl2_ros.sim.household.scene import HouseholdScene, PlacedModel
 from vl2_ros.sim.household.skeletons import KEYPOINTS, skeleton_of
-from vl2_ros.sim.tabletop import CameraIntrinsics
+from vl2_ros.sim.keypoints import CameraIntrinsics
 
 #: Fewer visible pixels than this, at 320x240, leave an object without a label.
 MIN_VISIBLE_PIXELS = 50

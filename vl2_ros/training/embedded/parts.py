@@ -16,7 +16,7 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.network import LanguageOutput, VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
-from vl2_ros.processing.language.tokenizer import load_tokenizer
+from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 from vl2_ros.structures import Route
 from vl2_ros.training.companions import copy_companions, find_init
 from vl2_ros.training.conversations.batch import ConversationBatch
@@ -57,23 +57,18 @@ def open_parts(recipe: Recipe, opening: Opening) -> ConversationObjective:
     render_frames(options, opening.report)
     init = find_init(recipe.init)
     copy_companions(init, opening.folder)
-    settings = ConversationSettings(
-        language_weight=options.language_weight, augmentation=options.augmentation
-    )
     network = add_parts(
         load_model(init).float(),
         poses=not options.shares.keys().isdisjoint(_POSE_TASKS),
         regions=not options.shares.keys().isdisjoint(_REGION_TASKS),
     )
     return PartsObjective(
-        load_model(init).float() if options.hold else None,
-        options.hold,
         network,
         load_tokenizer(opening.folder),
         ProcessingConfig.load(opening.folder),
-        open_mixture(options, recipe.seed, held_out=False),
-        open_mixture(options, recipe.seed, held_out=True),
-        settings,
+        options,
+        recipe.seed,
+        teacher=load_model(init).float() if options.hold else None,
         batch_size=recipe.batch,
         batches_per_step=opening.batches_per_step,
     )
@@ -92,19 +87,44 @@ class PartsObjective(ConversationObjective):
     """Conversations about the simulator, with the slot states of the finished model held.
 
     Args:
+        network: what is trained.
+        tokenizer: of the network.
+        processing: of the network.
+        options: tasks, frames and weights.
+        seed: of the order of frames.
         teacher: the finished model, whose states are held; None: the LLM is frozen.
-        hold: weight of their squared distance, in units of their variance.
-        network: see `ConversationObjective`, as all further arguments.
+        batch_size: conversations per batch.
+        batches_per_step: on all processes together.
     """
 
     def __init__(
-        self, teacher: VisionLLM | None, hold: float, network: VisionLLM, *args: object, **more: int
+        self,
+        network: VisionLLM,
+        tokenizer: Tokenizer,
+        processing: ProcessingConfig,
+        options: PartsSettings,
+        seed: int,
+        *,
+        teacher: VisionLLM | None = None,
+        batch_size: int = 4,
+        batches_per_step: int = 1,
     ) -> None:
-        """Freeze the teacher."""
-        super().__init__(network, *args, **more)  # type: ignore[arg-type]
+        """Open the frames and freeze the teacher."""
+        super().__init__(
+            network,
+            tokenizer,
+            processing,
+            open_mixture(options, seed, held_out=False),
+            open_mixture(options, seed, held_out=True),
+            ConversationSettings(
+                language_weight=options.language_weight, augmentation=options.augmentation
+            ),
+            batch_size=batch_size,
+            batches_per_step=batches_per_step,
+        )
         # In a list, so that it is no part of what is trained, saved and averaged.
         self._teacher = [] if teacher is None else [teacher.requires_grad_(False).eval()]
-        self._hold = hold
+        self._hold = options.hold
 
     def gather_losses(self, batch: ConversationBatch, output: LanguageOutput) -> Losses:
         """Compute the losses of a batch, and how far the held states have moved."""
