@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from vl2_ros.errors import ConfigError
+from vl2_ros.export.build_engines import open_shapes
 from vl2_ros.export.engine_profile import (
     changing_axes,
     find_profile,
@@ -15,8 +16,10 @@ from vl2_ros.export.engine_profile import (
     load_profile,
     read_profile,
 )
+from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.model.graphs import GRAPHS
 from vl2_ros.model.parts import PERCEPTION_GRAPHS
+from vl2_ros.runtime.files.engine_files import read_engine_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((REPOSITORY / "engines").glob("*.yaml"), key=lambda path: path.stem)
@@ -43,12 +46,24 @@ def test_every_shipped_profile_loads(path):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_prompts_and_steps_of_any_length_fit_a_shipped_profile(path):
     shapes = load_profile(path).graphs["language_model"].shapes
-    for tokens, past in ((1, 0), (900, 0), (1, 1), (8, 900)):
+    # The last one is the rest of a prompt behind a start that is kept.
+    for tokens, past in ((1, 0), (900, 0), (1, 1), (8, 900), (300, 900)):
         assert any(
             one["tokens"][0] <= tokens <= one["tokens"][2]
             and one["past"][0] <= past <= one["past"][2]
             for one in shapes
         ), (tokens, past)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_axes_that_an_exported_file_leaves_open_are_added_with_those_of_its_maps(path):
+    profile, files = load_profile(path), read_engine_files(EMBEDDED_WEIGHTS)
+    for graph in ("detection_backbone", "detection_decoder"):
+        source = files.require(graph)
+        (shapes,) = open_shapes(profile.graphs[graph], source).shapes
+        assert shapes["height"] == source.axes["height"]
+        assert shapes["rows"] == profile.graphs[graph].shapes[0]["rows"]
+        assert ("map_h.0" in shapes) == (graph == "detection_decoder")
 
 
 def test_axes_cover_all_ranges_of_a_graph():
@@ -112,6 +127,21 @@ def with_graph(name: str, entry: object) -> dict[str, object]:
         (
             with_graph("pose_backbone", {"shapes": [{"rows": 1}]}),
             "pose_backbone and pose_decoder, which only work together.*pose_backbone alone",
+        ),
+        *(
+            (
+                {
+                    **SMALL,
+                    "graphs": {
+                        "pose_backbone": {"shapes": [{"rows": 1}]},
+                        "pose_decoder": {
+                            "shapes": [{"rows": 1, "classes": 1, "keypoints": 1, axis: 64}],
+                        },
+                    },
+                },
+                f"pose_decoder: shapes must give sizes of rows, classes, keypoints alone.*{axis}",
+            )
+            for axis in ("height", "map_w", "map_h.0")
         ),
         (with_graph("denoiser", [3]), "denoiser: expected the keys precision and shapes"),
         (with_graph("denoiser", {"speed": 3}), "denoiser: expected the keys.*unknown: speed"),

@@ -131,6 +131,7 @@ def test_more_images_than_fit_are_the_command_s_fault(tiles, regions, message):
         np.zeros(regions, np.int64),
         np.zeros((regions, 56, 56), np.float32) if regions else None,
         frame=None,
+        is_of_frame=np.zeros(tiles, np.bool_),
         is_squashed=False,
     )
     with pytest.raises(InputError, match=message):

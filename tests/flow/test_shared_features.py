@@ -12,9 +12,13 @@ import pytest
 from tests.flow.test_pipeline import DetectionDecoder, make_pipeline
 from tests.tasks.network import PROCESSING, Network
 from vl2_ros.flow.encoded_image import EncodedImage
+from vl2_ros.flow.frame_memory import FrameMemory
 from vl2_ros.flow.pipeline import Pipeline
+from vl2_ros.flow.prompt_features import encode_features, prepare_prompt
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import load_pipeline
+from vl2_ros.processing.language.command_prompt import write_prompt
+from vl2_ros.runtime.engine import to_numpy
 from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 from vl2_ros.structures import (
     Command,
@@ -132,6 +136,25 @@ def test_a_thousand_frames_leave_nothing_behind(json_tokenizer):
     assert counts == [counts[0]] * 4
     del frame
     assert count_kept() == counts[0] - 1
+
+
+@pytest.mark.parametrize("aspect", ["pad", "anyres"])
+def test_further_images_are_encoded_beside_what_is_kept_of_the_frame(json_tokenizer, aspect):
+    network, frame = Network(json_tokenizer), make_frame()
+    config, engines = replace(PROCESSING, aspect=aspect), network.engines()
+    # The frame once more is an image like others.
+    command = Command("what has changed?", images=(make_frame(1), frame))
+    prompt = write_prompt(frame, command, config)
+    alone = prepare_prompt(prompt, json_tokenizer, config)
+    wanted = to_numpy(encode_features(alone, engines).image_tokens)
+    memory = FrameMemory()
+    for _ in range(2):
+        inputs = prepare_prompt(prompt, json_tokenizer, config, frame, memory)
+        found = encode_features(inputs, engines, memory).image_tokens
+        np.testing.assert_allclose(to_numpy(found).reshape(wanted.shape), wanted, atol=1e-5)
+    tiles = [len(given["pixels"]) for given, _ in network.vision.calls]
+    own = len(alone.pixels) // 3
+    assert tiles == [3 * own, own, 2 * own, 2 * own]
 
 
 def test_regions_and_further_images_are_encoded_by_themselves(json_tokenizer):

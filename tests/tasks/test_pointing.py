@@ -194,9 +194,11 @@ def test_the_thing_of_an_example_is_found_in_an_image_of_another_size(network, d
     # The whole of the example is the last of its five tiles.
     assert tiles.tolist() == [4]
     np.testing.assert_array_equal(masks_to_boxes(masks), [[0, 28, 28, 56]])
-    inputs, _ = network.vision.calls[-1]
-    both = [preprocess_vision(one, PROCESSING) for one in (EXAMPLE, make_frame(*ODD_HW))]
-    np.testing.assert_array_equal(inputs["pixels"], np.concatenate(both))
+    # By themselves: the camera's image serves further commands.
+    for (inputs, _), image in zip(
+        network.vision.calls[-2:], (make_frame(*ODD_HW), EXAMPLE), strict=True
+    ):
+        np.testing.assert_array_equal(inputs["pixels"], preprocess_vision(image, PROCESSING))
     # The decoder looks at the camera's image, and so does the result.
     (branch,) = result.branches
     assert branch.phrases == ("object",)

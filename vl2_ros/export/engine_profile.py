@@ -54,7 +54,9 @@ class GraphProfile:
         graph: name in the graph table.
         precision: one that the graph table has a tolerance for.
         shapes: one entry per range that the engine is tuned for, each with every changing axis of
-            the table, and maybe `height` and `width` of a perception decoder's images.
+            the table, and maybe `height` and `width` of images. Those of a perception decoder are
+            of the whole profile, and the exported file says which of them it leaves open, with
+            those of the maps.
     """
 
     graph: str
@@ -84,7 +86,8 @@ class GraphProfile:
         expected = changing_axes(self.graph)
         # Others, such as the sides of images, change where the exported file leaves them open.
         allowed = {axis for tensor in GRAPHS[self.graph].inputs for axis in tensor.axes}
-        if not set(expected) <= set(shapes) <= allowed:
+        # Maps have sizes of their own: `map_h.0`.
+        if not set(expected) <= set(shapes) or not {_stem(axis) for axis in shapes} <= allowed:
             raise ConfigError(
                 f"{self.graph}: shapes must give sizes of {', '.join(expected) or 'no axis'}, got "
                 f"{', '.join(map(_show_key, shapes)) or 'none'}"
@@ -193,6 +196,8 @@ class EngineProfile:
                     f"graphs must name {' and '.join(part.graphs)}, which only work together, or "
                     f"none of them; got {named[0]} alone"
                 )
+            for graph in named:
+                _check_follows_images(self.graphs[graph])
             precisions = [self.graphs[graph].precision for graph in named]
             if len(set(precisions)) > 1:
                 raise ConfigError(
@@ -225,6 +230,21 @@ class EngineProfile:
         budget = self.memory_budget_mb
         megabytes = self.workspace_mb if budget is None else min(self.workspace_mb, budget // 2)
         return megabytes << 20
+
+
+def _stem(axis: str) -> str:
+    return axis.partition(".")[0]
+
+
+def _check_follows_images(graph: GraphProfile) -> None:
+    """Check that a profile gives no sizes that follow those of a decoder's images."""
+    others = {axis for one in graph.shapes for axis in one} - set(changing_axes(graph.graph))
+    if others:
+        raise ConfigError(
+            f"{graph.graph}: shapes must give sizes of {', '.join(changing_axes(graph.graph))} "
+            f"alone, as maps go from one graph to the other and follow the images; got "
+            f"{', '.join(sorted(others))}; to fix the images use decoder_hw"
+        )
 
 
 def _check_sides(name: str, sides: tuple[int, int] | None, multiple: int) -> None:

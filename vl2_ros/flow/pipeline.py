@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from vl2_ros.errors import EngineError
 from vl2_ros.flow.branches import Condition, decode_branches
 from vl2_ros.flow.frame_memory import FrameMemory
@@ -215,7 +217,7 @@ class Pipeline:
         shared = None if mode is WatchMode.PLAIN else frame
         prompt = write_prompt(frame, command, self.processing, self.info.routes)
         check_regions(prompt, self.engines)
-        inputs = prepare_prompt(prompt, self.tokenizer, self.processing, seen)
+        inputs = prepare_prompt(prompt, self.tokenizer, self.processing, frame, seen)
         yield clock.enter("vision")
         features = encode_features(inputs, self.engines, seen)
         yield clock.enter("language")
@@ -253,9 +255,9 @@ class Pipeline:
 
         def judge() -> bool:
             tokens = to_numpy(encoded)
-            # The frame is the last image, and the last tile of an image shows all of it.
-            tokens = tokens.reshape(-1, tokens.shape[-1])[-self.processing.vision_tokens :]
-            return domain.contains(tokens)
+            # The last tile of an image shows all of it.
+            last = np.flatnonzero(inputs.is_of_frame)[-1]
+            return domain.contains(tokens.reshape(len(inputs.pixels), -1, tokens.shape[-1])[last])
 
         return seen.get(frame, ("in_domain", inputs.is_squashed), judge)
 
@@ -393,8 +395,9 @@ class Pipeline:
     ) -> Branch:
         """Read one question and its answer, a phrase for each routing token, in one pass."""
         prompt = CommandPrompt(TaskFormat(*conversation, phrases), (frame,))
-        inputs = prepare_prompt(prompt, self.tokenizer, self.processing, self._frame_memory)
-        features = encode_features(inputs, self.engines, self._frame_memory)
+        memory = self._frame_memory
+        inputs = prepare_prompt(prompt, self.tokenizer, self.processing, frame, memory)
+        features = encode_features(inputs, self.engines, memory)
         known = self._speaker.read(prompt, inputs.ids, features)
-        engines, seen = self.engines, self._frame_memory
-        return decode_branches(engines, self.processing, frame, known.conditions, limits, seen)[0]
+        engines, config = self.engines, self.processing
+        return decode_branches(engines, config, frame, known.conditions, limits, memory)[0]

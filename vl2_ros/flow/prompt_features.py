@@ -5,6 +5,7 @@ Needs numpy only; never asks which backend the engines have.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from vl2_ros.processing.images.regions import preprocess_region_square
 from vl2_ros.processing.language.command_prompt import CommandPrompt
 from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import Tokenizer
-from vl2_ros.runtime.engine import Array, Engines, count_bytes
+from vl2_ros.runtime.engine import Array, Engine, Engines, count_bytes, to_numpy
 from vl2_ros.structures import Frame
 
 
@@ -31,8 +32,8 @@ class PromptInputs:
         pixels: (n, 3, S, S) tiles of all images.
         tile_index: (R,) int64, the tile that each region lies on: the last of its image.
         region_masks: (R, S, S) float32 of 0 and 1, or None.
-        frame: the only image, whose features serve further commands about it; None where there
-            is none, or more than one.
+        frame: the image whose features serve further commands about it; None where there is none.
+        is_of_frame: (n,) bool, the tiles that are of the frame.
         is_squashed: whether tiles show the whole image, squashed, as regions need it.
     """
 
@@ -41,6 +42,7 @@ class PromptInputs:
     tile_index: np.ndarray
     region_masks: np.ndarray | None
     frame: Frame | None
+    is_of_frame: np.ndarray
     is_squashed: bool
 
 
@@ -61,6 +63,7 @@ def prepare_prompt(
     prompt: CommandPrompt,
     tokenizer: Tokenizer,
     config: ProcessingConfig,
+    frame: Frame | None = None,
     memory: FrameMemory | None = None,
 ) -> PromptInputs:
     """Turn a prompt into ids and pixels.
@@ -69,7 +72,8 @@ def prepare_prompt(
         prompt: the prompt.
         tokenizer: of the checkpoint.
         config: how images are cut.
-        memory: what was computed about its only image; None: nothing, and nothing is kept.
+        frame: the one of its images that further commands may be about; None: none is.
+        memory: what was computed about the frame; None: nothing, and nothing is kept.
 
     Raises:
         InputError: if it is longer than the model accepts, or an image is too long and thin.
@@ -80,21 +84,33 @@ def prepare_prompt(
     # Regions lie on the whole image, so nothing of it may be cut off or padded.
     is_squashed = bool(prompt.region_frames) and config.aspect != "anyres"
 
-    def make_tiles() -> np.ndarray:
-        if is_squashed:
-            made = [preprocess_region_square(frame, config)[None] for frame in prompt.frames]
-        else:
-            made = [preprocess_vision(frame, config) for frame in prompt.frames]
-        # The first one only gives the shape of the tiles where there is no image.
-        nothing = np.zeros((0, 3, config.vision_side, config.vision_side), np.float32)
-        return np.concatenate([nothing, *made])
-
-    frame = prompt.frames[0] if len(prompt.frames) == 1 else None
     memory = FrameMemory() if memory is None else memory
-    pixels = memory.get(frame, ("tiles", is_squashed), make_tiles, lambda made: made.nbytes)
+
+    def make_tiles(image: Frame) -> np.ndarray:
+        if is_squashed:
+            return preprocess_region_square(image, config)[None]
+        return preprocess_vision(image, config)
+
+    def find_tiles(image: Frame) -> np.ndarray:
+        seen = image if image is frame else None
+        key = ("tiles", is_squashed)
+        return memory.get(seen, key, lambda: make_tiles(image), lambda made: made.nbytes)
+
+    made = [find_tiles(image) for image in prompt.frames]
+    # A command may show the frame once more, which is then another image.
+    place = next((index for index, one in enumerate(prompt.frames) if one is frame), None)
+    # What is empty only gives the shape of the tiles where there is no image.
+    nothing = np.zeros((0, 3, config.vision_side, config.vision_side), np.float32)
     last_tiles = np.cumsum(tiles, dtype=np.int64) - 1
-    tile_index = last_tiles[list(prompt.region_frames)]
-    return PromptInputs(ids, pixels, tile_index, prompt.region_masks, frame, is_squashed)
+    return PromptInputs(
+        ids,
+        made[0] if len(made) == 1 else np.concatenate([nothing, *made]),
+        last_tiles[list(prompt.region_frames)],
+        prompt.region_masks,
+        frame,
+        np.repeat(np.arange(len(tiles)), tiles) == (-1 if place is None else place),
+        is_squashed,
+    )
 
 
 def encode_draft(
@@ -146,10 +162,12 @@ def encode_features(
 ) -> PromptFeatures:
     """Encode the images and the regions, where there are any.
 
+    What is kept of the frame is used; further images are encoded in one call of their own.
+
     Args:
         inputs: from `prepare_prompt`.
         engines: encode.
-        memory: what was computed about the only image; None: nothing, and nothing is kept.
+        memory: what was computed about the frame; None: nothing, and nothing is kept.
 
     Raises:
         InputError: if there are more tiles or regions than the engines accept at once.
@@ -157,24 +175,67 @@ def encode_features(
     if not len(inputs.pixels):
         return PromptFeatures(None, None)
     _check_counts(inputs, engines)
+    parts = _encode_images(inputs, engines, FrameMemory() if memory is None else memory)
+    image_tokens = _gather([(one.tiles, one.encoded["image_tokens"]) for one in parts])
+    encoder, masks = engines.region_encoder, inputs.region_masks
+    if encoder is None or masks is None:
+        return PromptFeatures(image_tokens, None)
+    regions = [_encode_regions(inputs, masks, one, encoder) for one in parts]
+    return PromptFeatures(image_tokens, _gather([one for one in regions if one is not None]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Images that were encoded together: indices of their tiles, and what came of them."""
+
+    tiles: np.ndarray
+    encoded: Mapping[str, Array]
+
+
+def _encode_images(inputs: PromptInputs, engines: Engines, memory: FrameMemory) -> list[_Part]:
+    """Encode the frame, if nothing is kept of it, and the other images."""
     encoder = engines.vision_encoder
-    encoded = (FrameMemory() if memory is None else memory).get(
-        inputs.frame,
-        (encoder, inputs.is_squashed),
-        lambda: encoder.run({"pixels": inputs.pixels}),
-        count_bytes,
-    )
-    if engines.region_encoder is None or inputs.region_masks is None:
-        return PromptFeatures(encoded["image_tokens"], None)
-    regions = engines.region_encoder.run(
+
+    def encode(tiles: np.ndarray) -> Mapping[str, Array]:
+        is_all = len(tiles) == len(inputs.pixels)
+        return encoder.run({"pixels": inputs.pixels if is_all else inputs.pixels[tiles]})
+
+    own, others = np.flatnonzero(inputs.is_of_frame), np.flatnonzero(~inputs.is_of_frame)
+    parts = []
+    if len(own):
+        key = (encoder, inputs.is_squashed)
+        parts.append(_Part(own, memory.get(inputs.frame, key, lambda: encode(own), count_bytes)))
+    if len(others):
+        parts.append(_Part(others, encode(others)))
+    return parts
+
+
+def _encode_regions(
+    inputs: PromptInputs, masks: np.ndarray, part: _Part, encoder: Engine
+) -> tuple[np.ndarray, Array] | None:
+    """Return indices of the regions on some images, and their features; None without any."""
+    where = np.flatnonzero(np.isin(inputs.tile_index, part.tiles))
+    if not len(where):
+        return None
+    is_all = len(part.tiles) == len(inputs.pixels)
+    regions = encoder.run(
         {
-            "pixels": inputs.pixels,
-            "region_maps": encoded["region_maps"],
-            "masks": inputs.region_masks,
-            "tile_index": inputs.tile_index,
+            "pixels": inputs.pixels if is_all else inputs.pixels[part.tiles],
+            "region_maps": part.encoded["region_maps"],
+            "masks": masks[where],
+            "tile_index": np.searchsorted(part.tiles, inputs.tile_index[where]),
         }
     )
-    return PromptFeatures(encoded["image_tokens"], regions["region_features"])
+    return where, regions["region_features"]
+
+
+def _gather(parts: Sequence[tuple[np.ndarray, Array]]) -> Array:
+    """Join what belongs to indices, the same number of rows to each, in the order of these."""
+    if len(parts) == 1:
+        return parts[0][1]
+    rows = [to_numpy(array).reshape(len(index), -1, array.shape[-1]) for index, array in parts]
+    order = np.argsort(np.concatenate([index for index, _ in parts]))
+    return np.concatenate(rows)[order].reshape(-1, rows[0].shape[-1])
 
 
 def _check_counts(inputs: PromptInputs, engines: Engines) -> None:

@@ -24,6 +24,9 @@ _DECODER_VALUES = 1.0
 _MORE_IN_ENGINES = 0.6
 #: Rows of the language model's width, and of its inner width, that are there at once.
 _ROWS, _INNER_ROWS = 6, 3
+#: Key-value caches of the longest prompt that are there at once: one of the frame before, kept for
+#: further commands, that of the answer, and its copy to be kept, or what it was before a call.
+_CACHES = 3
 _LETTERS = 200
 _INT8 = "engines of int8 by `vl2 engines build --profile cpu-int8`"
 _HALF = "precision bfloat16"
@@ -96,8 +99,6 @@ class MemoryNeed:
 def estimate_need(demand: Demand, precision: Precision, largest: LargestInput) -> MemoryNeed:
     """Add up weights, key-value caches and activations; image generation is not counted.
 
-    One cache is kept with the frame for further commands while another one answers.
-
     Args:
         demand: what is used.
         precision: how the language side is loaded.
@@ -113,7 +114,7 @@ def estimate_need(demand: Demand, precision: Precision, largest: LargestInput) -
     if demand.budget_bytes is not None:
         decoders = min(decoders, demand.budget_bytes)
     passing = max(_count_language(demand.model, largest, width), _count_decoder(demand, largest))
-    cache = 2 * _count_cache(demand.model, largest, width)
+    cache = _CACHES * _count_cache(demand.model, largest, width)
     return MemoryNeed(sum(stored.values()) * width + decoders + cache + passing, mapped)
 
 
@@ -160,18 +161,17 @@ def _estimate_int8(demand: Demand, largest: LargestInput) -> MemoryNeed:
 
     A value of the language model is a byte in the layout of the kernels, one of its head four.
     Embeddings and the vision encoder are mapped; the latter is counted as if it were of int8, for
-    what the library keeps for itself. The cache is there before and after a call, and the memory
-    of the language model's activations is kept while a decoder runs.
+    what the library keeps for itself. The memory of the language model's activations is kept while
+    a decoder runs.
     """
     exact = Precision(torch.float32, is_mapped=False, is_large=True)
     table = demand.model.llm["vocab_size"] * demand.model.llm["hidden_size"]
     values = sum(demand.sizes.language.values()) - 2 * table
     nothing = replace(demand, sizes=replace(demand.sizes, language={}))
     rest = estimate_need(nothing, exact, largest).resident
-    second_cache = _count_cache(demand.model, largest, _FLOAT32_BYTES)
     kept = _count_language(demand.model, largest, _FLOAT32_BYTES)
     more = int(_count_decoder(demand, largest) * _MORE_IN_ENGINES)
-    return MemoryNeed(values + _FLOAT32_BYTES * table + second_cache + kept + more + rest)
+    return MemoryNeed(values + _FLOAT32_BYTES * table + kept + more + rest)
 
 
 def _count_cache(model: ModelConfig, largest: LargestInput, width: int) -> int:
