@@ -92,7 +92,7 @@ class Exported:
         return dict(zip(self.spec.input_names, make_example(self.spec, axes), strict=True))
 
     def clear_inputs(self, **sizes: int) -> dict[str, Tensor]:
-        """Do as `inputs` for a decoder, with noise by which any precision ranks its queries alike.
+        """Do as `inputs` for the detection decoder, with queries that any precision ranks alike.
 
         A query has what was learned for its rank. Two whose scores differ by less than float16 can
         tell would change places, and the answers of both be others.

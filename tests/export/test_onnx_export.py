@@ -141,7 +141,7 @@ def test_pose_decoder_takes_any_number_of_classes_and_keypoints(
     export, precision, classes, keypoints
 ):
     graph = export("pose_decoder", precision)
-    inputs = graph.clear_inputs(classes=classes, keypoints=keypoints)
+    inputs = graph.inputs(classes=classes, keypoints=keypoints)
     inputs["keypoint_mask"][:, keypoints - 1 :] = False
     graph.check(inputs)
 
