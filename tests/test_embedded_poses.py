@@ -81,8 +81,8 @@ def test_overlay_draws_the_skeletons(result, view):
     frame = Frame(view.rgb)
     (branch,) = result.branches
     bare = replace(branch, detections=replace(branch.detections, keypoints=None))
-    drawn = draw_overlay(frame, result, SENTENCE)
-    without = draw_overlay(frame, replace(result, branches=(bare,)), SENTENCE)
+    drawn = draw_overlay(frame, result, question=SENTENCE)
+    without = draw_overlay(frame, replace(result, branches=(bare,)), question=SENTENCE)
     assert drawn.shape == without.shape and (drawn != without).any()
 
 
