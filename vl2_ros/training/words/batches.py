@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vl2_ros.datasets.commands import sample_class_list, sample_perception
+from vl2_ros.datasets.commands import sample_class_list, sample_perception, sample_text
 from vl2_ros.datasets.scene_questions.balanced import draw_question
 from vl2_ros.datasets.tabletop import TabletopCache
 from vl2_ros.datasets.token_labels.grid import label_grid
@@ -32,6 +32,8 @@ from vl2_ros.training.words.label_scenes import (
 )
 from vl2_ros.training.words.settings import WordsSettings
 
+#: Share of the shorter commands that are answered in words, small talk among them.
+_TEXT_SHARE = 0.4
 #: How often each question is asked once all are.
 _SHARES: Mapping[str, float] = {
     "existence": 1.0,
@@ -179,9 +181,11 @@ class WordsBatches:
     def _command(
         self, objects: Sequence[VisibleObject], rng: np.random.Generator
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Draw a long class list and shorter commands."""
+        """Draw a long class list, and shorter commands and remarks of every kind."""
         drawn = [sample_class_list(rng, objects)]
-        drawn += [sample_perception(rng, objects) for _ in range(self._settings.commands - 1)]
+        for _ in range(self._settings.commands - 1):
+            sample = sample_text if chance(rng, _TEXT_SHARE) else sample_perception
+            drawn.append(sample(rng, objects))
         return [
             encode_conversation([(one.question, one.answer)], self._tokenizer, self._processing)
             for one in drawn

@@ -58,7 +58,7 @@ class WordsSettings:
     held_scenes: int = parameter(
         2, "Scenes of a batch about which commands are held", least=1, most=1000
     )
-    commands: int = parameter(2, "Commands about each of them", least=1, most=1000)
+    commands: int = parameter(3, "Commands about each of them", least=1, most=1000)
     command_weight: float = parameter(
         0.3, "Weight of the words of answers to commands", least=0.0, most=1e6
     )
