@@ -85,14 +85,15 @@ def stack_targets(
     entries: Sequence[tuple[int, int, np.ndarray, np.ndarray]], image_start: int, tokens: int
 ) -> AttentionTargets:
     """Put targets, each with its pack and its position, into one batch; there may be none."""
-    rows, positions, matching, counted = zip(*entries, strict=True) if entries else ((),) * 4
     shape = (len(entries), 1 + tokens)
+    matching = np.array([one[2] for one in entries], np.float32).reshape(shape)
+    counted = np.array([one[3] for one in entries], np.float32).reshape(shape)
     return AttentionTargets(
-        torch.tensor(rows, dtype=torch.int64),
-        torch.tensor(positions, dtype=torch.int64),
+        torch.tensor([one[0] for one in entries], dtype=torch.int64),
+        torch.tensor([one[1] for one in entries], dtype=torch.int64),
         image_start,
-        torch.from_numpy(np.array(matching, np.float32).reshape(shape)),
-        torch.from_numpy(np.array(counted, np.float32).reshape(shape)),
+        torch.from_numpy(matching),
+        torch.from_numpy(counted),
     )
 
 

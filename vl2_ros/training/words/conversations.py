@@ -69,7 +69,7 @@ def pack_questions(
     weights = np.zeros(packs.labels.shape, np.float32)
     keys = np.full(packs.labels.shape, -1, np.int64)
     names: list[int] = []
-    entries = []
+    entries: list[tuple[int, int, np.ndarray, np.ndarray]] = []
     for index, (scene, asked) in enumerate(zip(scenes, questions, strict=True)):
         offset = start
         for one, (ids, labels) in zip(asked, rows[index], strict=True):
@@ -80,8 +80,8 @@ def pack_questions(
             names.append(_NAMES.index(one.name))
             position = find_noun(one, ids, tokenizer, config)
             if position is not None and one.thing is not None:
-                targets = make_targets(scene, one.thing)
-                entries.append((index, offset + position - start, *targets))
+                matching, counted = make_targets(scene, one.thing)
+                entries.append((index, offset + position - start, matching, counted))
             offset = place.stop
     return AskedPacks(
         packs,

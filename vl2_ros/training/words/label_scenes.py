@@ -59,8 +59,13 @@ def make_scene(labels: GridLabels, objects: Sequence[Labelled]) -> LabelScene:
         rows, columns = np.divmod(cells, side) if len(cells) else (np.zeros(1), np.zeros(1))
         x, y = (columns.mean() + 0.5) / side, (rows.mean() + 0.5) / side
         placed.append(PlacedThing(item.kind, item.color, float(x), float(y)))
-    grids = (one.reshape(side, side) for one in (labels.instances, labels.kinds, labels.colors))
-    return LabelScene(*grids, labels.centre_cells, tuple(placed))
+    return LabelScene(
+        labels.instances.reshape(side, side),
+        labels.kinds.reshape(side, side),
+        labels.colors.reshape(side, side),
+        labels.centre_cells,
+        tuple(placed),
+    )
 
 
 def vary_scene(scene: LabelScene, rng: np.random.Generator) -> LabelScene:
