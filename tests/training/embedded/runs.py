@@ -33,6 +33,7 @@ def make_folder(folder: Path) -> Path:
 
 
 def open_in(folder: Path) -> Opening:
+    folder.mkdir(exist_ok=True)
     return Opening(folder, 1, lambda what, share: None)
 
 

@@ -32,7 +32,7 @@ def init(cache, tmp_path_factory) -> Path:
     return folder
 
 
-def make_recipe(cache: Path, init: Path, **changes):
+def make_recipe(cache: Path, init: Path | str, **changes):
     document = {"init": str(init), "trained": ["vision_encoder"], **changes}
     return make_small("embedded_eyes", cache, document)
 
@@ -97,7 +97,7 @@ def test_scenes_of_other_sources_are_drawn_as_often_as_their_weight_says(cache, 
 
 def test_missing_checkpoint_and_sources_without_scenes_are_refused(cache, init, tmp_path):
     with pytest.raises(ConfigError, match="needs a checkpoint to start from"):
-        open_eyes(make_recipe(cache, Path("")), open_in(tmp_path))
+        open_eyes(make_recipe(cache, ""), open_in(tmp_path))
     (tmp_path / "pairs.jsonl").write_text('{"image": "a.png", "caption": "a"}\n')
     (tmp_path / "a.png").write_bytes(b"")
     source = {

@@ -64,7 +64,7 @@ def init(teacher, tmp_path_factory) -> Path:
     return folder
 
 
-def make_recipe(cache: Path, init: Path, teacher: Path, changes: dict | None = None, **options):
+def make_recipe(cache: Path, init: Path | str, teacher: Path, changes: dict | None = None, **options):
     document = {"init": str(init), "trained": ["projector", "llm"], **(changes or {})}
     options = OPTIONS | {"teacher": str(teacher)} | options
     return make_small("embedded_words", cache, document, **options)
@@ -305,7 +305,7 @@ def test_runs_that_cannot_work_are_refused(cache, init, teacher, tmp_path):
     with pytest.raises(ConfigError, match="vision tokens are merged"):
         check_pair(load_model(teacher), load_model(teacher))
     with pytest.raises(ConfigError, match="a checkpoint of embedded_eyes"):
-        open_words(make_recipe(cache, Path(""), teacher), open_in(tmp_path))
+        open_words(make_recipe(cache, "", teacher), open_in(tmp_path))
     other = enlarge_vision(load_model(teacher), 192)
     with pytest.raises(ConfigError, match="different image tokens: 36 and 64"):
         check_pair(other, load_model(teacher))
