@@ -139,7 +139,7 @@ def with_graph(name: str, entry: object) -> dict[str, object]:
                         },
                     },
                 },
-                f"pose_decoder: shapes must give sizes of rows, classes, keypoints alone.*{axis}",
+                f"pose_decoder: images have the sizes of decoder_hw.* without {axis}",
             )
             for axis in ("height", "map_w", "map_h.0")
         ),

@@ -54,9 +54,7 @@ class GraphProfile:
         graph: name in the graph table.
         precision: one that the graph table has a tolerance for.
         shapes: one entry per range that the engine is tuned for, each with every changing axis of
-            the table, and maybe `height` and `width` of images. Those of a perception decoder are
-            of the whole profile, and the exported file says which of them it leaves open, with
-            those of the maps.
+            the table, and those of images and maps that the exported file leaves open.
     """
 
     graph: str
@@ -86,8 +84,8 @@ class GraphProfile:
         expected = changing_axes(self.graph)
         # Others, such as the sides of images, change where the exported file leaves them open.
         allowed = {axis for tensor in GRAPHS[self.graph].inputs for axis in tensor.axes}
-        # Maps have sizes of their own: `map_h.0`.
-        if not set(expected) <= set(shapes) or not {_stem(axis) for axis in shapes} <= allowed:
+        named = {axis.split(".")[0] for axis in shapes}  # maps have sizes of their own: `map_h.0`
+        if not set(expected) <= named <= allowed:
             raise ConfigError(
                 f"{self.graph}: shapes must give sizes of {', '.join(expected) or 'no axis'}, got "
                 f"{', '.join(map(_show_key, shapes)) or 'none'}"
@@ -102,14 +100,9 @@ class GraphProfile:
     @property
     def axes(self) -> dict[str, AxisRange]:
         """Return the range of each changing axis over all `shapes`; best of the first."""
-        return {
-            axis: (
-                min(one[axis][0] for one in self.shapes),
-                self.shapes[0][axis][1],
-                max(one[axis][2] for one in self.shapes),
-            )
-            for axis in self.shapes[0]
-        }
+        names = self.shapes[0]
+        spans = {axis: zip(*(one[axis] for one in self.shapes), strict=True) for axis in names}
+        return {axis: (min(low), best[0], max(high)) for axis, (low, best, high) in spans.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +189,12 @@ class EngineProfile:
                     f"graphs must name {' and '.join(part.graphs)}, which only work together, or "
                     f"none of them; got {named[0]} alone"
                 )
-            for graph in named:
-                _check_follows_images(self.graphs[graph])
+            axes = {axis for graph in named for one in self.graphs[graph].shapes for axis in one}
+            if others := axes - {axis for graph in named for axis in changing_axes(graph)}:
+                raise ConfigError(
+                    f"{' and '.join(named)}: images have the sizes of decoder_hw, and maps follow "
+                    f"them; expected shapes without {', '.join(sorted(others))}"
+                )
             precisions = [self.graphs[graph].precision for graph in named]
             if len(set(precisions)) > 1:
                 raise ConfigError(
@@ -227,24 +224,8 @@ class EngineProfile:
     @property
     def workspace_bytes(self) -> int:
         """Return the scratch memory of a build: half of the budget at most."""
-        budget = self.memory_budget_mb
-        megabytes = self.workspace_mb if budget is None else min(self.workspace_mb, budget // 2)
-        return megabytes << 20
-
-
-def _stem(axis: str) -> str:
-    return axis.partition(".")[0]
-
-
-def _check_follows_images(graph: GraphProfile) -> None:
-    """Check that a profile gives no sizes that follow those of a decoder's images."""
-    others = {axis for one in graph.shapes for axis in one} - set(changing_axes(graph.graph))
-    if others:
-        raise ConfigError(
-            f"{graph.graph}: shapes must give sizes of {', '.join(changing_axes(graph.graph))} "
-            f"alone, as maps go from one graph to the other and follow the images; got "
-            f"{', '.join(sorted(others))}; to fix the images use decoder_hw"
-        )
+        budget = self.memory_budget_mb or 2 * self.workspace_mb
+        return min(self.workspace_mb, budget // 2) << 20
 
 
 def _check_sides(name: str, sides: tuple[int, int] | None, multiple: int) -> None:

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from vl2_ros.errors import EngineError
 from vl2_ros.flow.branches import Condition, decode_branches
 from vl2_ros.flow.frame_memory import FrameMemory
@@ -22,6 +20,7 @@ from vl2_ros.flow.prompt_features import (
     check_regions,
     encode_draft,
     encode_features,
+    find_view,
     prepare_prompt,
 )
 from vl2_ros.flow.sentence import NOT_SURE, write_sentence
@@ -43,7 +42,7 @@ from vl2_ros.processing.language.prompt import direct_conversation, referring_an
 from vl2_ros.processing.language.task_formats import TaskFormat
 from vl2_ros.processing.language.tokenizer import Tokenizer, neutralise
 from vl2_ros.processing.results.detection_branch import InstanceLimits
-from vl2_ros.runtime.engine import Engines, to_numpy
+from vl2_ros.runtime.engine import Engines
 from vl2_ros.structures import (
     Branch,
     Command,
@@ -252,14 +251,8 @@ class Pipeline:
         domain, encoded = self._limits.domain, features.image_tokens
         if frame is None or domain is None or encoded is None:
             return None
-
-        def judge() -> bool:
-            tokens = to_numpy(encoded)
-            # The last tile of an image shows all of it.
-            last = np.flatnonzero(inputs.is_of_frame)[-1]
-            return domain.contains(tokens.reshape(len(inputs.pixels), -1, tokens.shape[-1])[last])
-
-        return seen.get(frame, ("in_domain", inputs.is_squashed), judge)
+        key = ("in_domain", inputs.is_squashed)
+        return seen.get(frame, key, lambda: domain.contains(find_view(inputs, encoded)))
 
     def _decode(
         self,
@@ -395,9 +388,7 @@ class Pipeline:
     ) -> Branch:
         """Read one question and its answer, a phrase for each routing token, in one pass."""
         prompt = CommandPrompt(TaskFormat(*conversation, phrases), (frame,))
-        memory = self._frame_memory
-        inputs = prepare_prompt(prompt, self.tokenizer, self.processing, frame, memory)
-        features = encode_features(inputs, self.engines, memory)
-        known = self._speaker.read(prompt, inputs.ids, features)
-        engines, config = self.engines, self.processing
-        return decode_branches(engines, config, frame, known.conditions, limits, memory)[0]
+        engines, config, seen = self.engines, self.processing, self._frame_memory
+        inputs = prepare_prompt(prompt, self.tokenizer, config, frame, seen)
+        known = self._speaker.read(prompt, inputs.ids, encode_features(inputs, engines, seen))
+        return decode_branches(engines, config, frame, known.conditions, limits, seen)[0]

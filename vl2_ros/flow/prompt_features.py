@@ -184,6 +184,18 @@ def encode_features(
     return PromptFeatures(image_tokens, _gather([one for one in regions if one is not None]))
 
 
+def find_view(inputs: PromptInputs, image_tokens: Array) -> np.ndarray:
+    """Return the tokens (N, C) of the last tile of the frame, which shows all of it.
+
+    Args:
+        inputs: of a prompt with the frame.
+        image_tokens: of all its images.
+    """
+    tokens = to_numpy(image_tokens)
+    by_tile = tokens.reshape(len(inputs.pixels), -1, tokens.shape[-1])
+    return np.asarray(by_tile[np.flatnonzero(inputs.is_of_frame)[-1]])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
     """Images that were encoded together: indices of their tiles, and what came of them."""
