@@ -101,11 +101,6 @@ class DetectionDecoder:
 
 
 @pytest.fixture
-def tokenizer(json_tokenizer):
-    return json_tokenizer
-
-
-@pytest.fixture
 def frame():
     return Frame(np.zeros((480, 640, 3), np.uint8), stamp_ns=7, frame_id="camera")
 

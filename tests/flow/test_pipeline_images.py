@@ -59,11 +59,6 @@ class CountingVision(VisionEncoder):
 
 
 @pytest.fixture
-def tokenizer(json_tokenizer):
-    return json_tokenizer
-
-
-@pytest.fixture
 def frame():
     rows = np.arange(48, dtype=np.uint8)[:, None, None]
     return Frame(np.broadcast_to(rows, (48, 64, 3)).copy(), stamp_ns=7, frame_id="camera")

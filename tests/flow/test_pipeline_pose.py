@@ -49,11 +49,6 @@ class PoseDecoder:
 
 
 @pytest.fixture
-def tokenizer(json_tokenizer):
-    return json_tokenizer
-
-
-@pytest.fixture
 def frame():
     return Frame(np.zeros((480, 640, 3), np.uint8))
 

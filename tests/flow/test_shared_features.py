@@ -9,17 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.flow.squares import make_frame
 from tests.flow.test_pipeline import DetectionDecoder, make_pipeline
 from tests.tasks.network import PROCESSING, Network
 from vl2_ros.flow.encoded_image import EncodedImage
 from vl2_ros.flow.frame_memory import FrameMemory
-from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.flow.prompt_features import encode_features, prepare_prompt
-from vl2_ros.load_options import LoadOptions
-from vl2_ros.loading import load_pipeline
 from vl2_ros.processing.language.command_prompt import write_prompt
 from vl2_ros.runtime.engine import to_numpy
-from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 from vl2_ros.structures import (
     Command,
     Frame,
@@ -33,30 +30,6 @@ from vl2_ros.structures import (
 MUG, BOWL, BOTH = "find the red mug", "segment the bowl", "find the bottle and the can"
 #: What is computed of the frame alone.
 IMAGE = ["vision_encoder", "detection_backbone"]
-
-
-@pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
-    return load_pipeline(LoadOptions(device="cpu", backend="onnxruntime"))
-
-
-@pytest.fixture
-def calls(monkeypatch) -> list[str]:
-    """The graphs that were executed, in order."""
-    executed: list[str] = []
-    run = OnnxEngine.run
-
-    def record(self, *given):
-        executed.append(self.info.graph)
-        return run(self, *given)
-
-    monkeypatch.setattr(OnnxEngine, "run", record)
-    return executed
-
-
-def make_frame(seed: int = 0) -> Frame:
-    squares = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    return Frame(squares.repeat(40, axis=0).repeat(40, axis=1))
 
 
 def count_kept() -> int:

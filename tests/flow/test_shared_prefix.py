@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.flow.squares import make_frame
 from vl2_ros.flow.frame_memory import FrameMemory
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.flow.shared_prefix import SharedPrefixes
-from vl2_ros.load_options import LoadOptions
-from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
+from vl2_ros.loading import EMBEDDED_WEIGHTS
 from vl2_ros.processing.language.command_prompt import CommandPrompt
 from vl2_ros.processing.language.task_formats import TaskFormat
 from vl2_ros.runtime.engine import EngineInfo, Prefix
@@ -24,11 +24,6 @@ from vl2_ros.structures import Command, Frame, WatchMode, WatchOptions
 MUG, BOWL = "find the red mug", "segment the bowl"
 #: Words in front of the image, and the image.
 SHARED = 67
-
-
-@pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
-    return load_pipeline(LoadOptions(device="cpu", backend="onnxruntime"))
 
 
 @pytest.fixture
@@ -44,11 +39,6 @@ def fed(monkeypatch) -> list[tuple[int, int]]:
 
     monkeypatch.setattr(OnnxEngine, "run", record)
     return calls
-
-
-def make_frame(seed: int = 0) -> Frame:
-    squares = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    return Frame(squares.repeat(40, axis=0).repeat(40, axis=1))
 
 
 def count_prefixes() -> int:

@@ -7,13 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.flow.squares import make_frame
 from vl2_ros.errors import InputError
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.flow.watch_memory import WatchMemory, draw_sketch
-from vl2_ros.load_options import LoadOptions
-from vl2_ros.loading import load_pipeline
 from vl2_ros.processing.calibration import Calibration, Domain
-from vl2_ros.runtime.onnxruntime_backend.engine import OnnxEngine
 from vl2_ros.structures import (
     Command,
     Frame,
@@ -32,32 +30,7 @@ MUG = "find the red mug"
 MUG_ANSWER = "I found: red mug[DET]."
 
 
-def make_frame(seed: int = 0, stamp_ns: int = 0) -> Frame:
-    """A wall of coloured squares, another one for each seed."""
-    squares = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    return Frame(squares.repeat(40, axis=0).repeat(40, axis=1), stamp_ns)
-
-
 FRAME, OTHER = make_frame(0), make_frame(1)
-
-
-@pytest.fixture(scope="module")
-def pipeline() -> Pipeline:
-    return load_pipeline(LoadOptions(device="cpu", backend="onnxruntime"))
-
-
-@pytest.fixture
-def calls(monkeypatch) -> list[str]:
-    """The graphs that were executed, in order."""
-    executed: list[str] = []
-    run = OnnxEngine.run
-
-    def record(self, *given):
-        executed.append(self.info.graph)
-        return run(self, *given)
-
-    monkeypatch.setattr(OnnxEngine, "run", record)
-    return executed
 
 
 def ask(
