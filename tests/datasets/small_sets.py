@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from vl2_ros.datasets.household.shards import INSTANCES, OBJECTS, RGB
+from vl2_ros.datasets.reading.tar_shards import write_shards
+from vl2_ros.sim.household.kinds import HOUSEHOLD_KINDS
 
 SIZE_HW = (60, 80)
 NAMES = ("mug", "Bowl", "cube")
@@ -151,6 +156,7 @@ def write_sets(folder: Path) -> dict[str, Document]:
         "image_captions": {"annotations": str(folder / "pairs.json")},
         "edits": {"annotations": str(write_lines(folder / "edits.jsonl", edits))},
         "simulator": {"seeds": [0, 4]},
+        "household": {"path": str(write_household(folder / "household"))},
     }
 
 
@@ -168,3 +174,32 @@ def write_labels(folder: Path) -> None:
             values[y : y + h, x : x + w] = kind
         Image.fromarray(values).save(folder / "labels" / f"scene{number}.png")
     (folder / "classes.txt").write_text("\n".join(NAMES) + "\n")
+
+
+def write_household(folder: Path) -> Path:
+    """Write the scenes as shards of household scenes, without rendering any."""
+    records = []
+    for number in range(6):
+        rgb, drawn = draw_scene(number)
+        instances = np.zeros(SIZE_HW, np.uint8)
+        objects = []
+        for index, (kind, (x, y, w, h)) in enumerate(drawn, start=1):
+            instances[y : y + h, x : x + w] = index
+            objects.append(
+                {
+                    "kind": HOUSEHOLD_KINDS[kind],
+                    "color": "",
+                    "box_xyxy": [x, y, x + w, y + h],
+                    "visible_pixels": w * h,
+                    "visible_share": 1.0,
+                    "keypoints": {},
+                }
+            )
+        parts = {OBJECTS: json.dumps(objects).encode()}
+        for name, pixels, form in ((RGB, rgb, "JPEG"), (INSTANCES, instances, "PNG")):
+            stream = io.BytesIO()
+            Image.fromarray(pixels).save(stream, form)
+            parts[name] = stream.getvalue()
+        records.append((f"{number:08d}", parts))
+    write_shards(folder, records)
+    return folder

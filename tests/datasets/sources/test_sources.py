@@ -34,7 +34,7 @@ CONFIG = ProcessingConfig()
 #: Kinds whose sets are those of another kind, or look like them.
 GUESSED_AS_OTHERS = (
     *("interactive", "in_context", "in_context_text", "grounded_captions", "image_captions"),
-    "simulator",
+    *("simulator", "household"),
 )
 
 
