@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vl2_ros.datasets.sources.class_choice import ClassChoice
+from vl2_ros.datasets.sources.labelled_source import ClassChoice
 
 
 def draw_many(choice: ClassChoice, present: list[int], count: int) -> list[list[int]]:

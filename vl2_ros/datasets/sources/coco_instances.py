@@ -12,8 +12,7 @@ from vl2_ros.datasets.reading.coco_index import CocoIndex, open_coco
 from vl2_ros.datasets.reading.coco_scan import IndexOptions
 from vl2_ros.datasets.reading.image_folder import ImageFolder, find_images, strip_folders
 from vl2_ros.datasets.samples import Group, LabelledObjects, TrainingSample
-from vl2_ros.datasets.sources.class_choice import ClassChoice
-from vl2_ros.datasets.sources.labelled_source import LabelledSource, SourceOptions
+from vl2_ros.datasets.sources.labelled_source import ClassChoice, LabelledSource, SourceOptions
 from vl2_ros.datasets.task_sentences import draw_sentence, fill
 from vl2_ros.processing.language.prompt import fill_answer
 from vl2_ros.structures import Route

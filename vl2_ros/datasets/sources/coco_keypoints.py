@@ -10,8 +10,8 @@ import numpy as np
 from vl2_ros.datasets.reading.coco_scan import IndexOptions
 from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.datasets.samples import Group, LabelledPoses, TrainingSample
-from vl2_ros.datasets.sources.class_choice import ClassChoice
 from vl2_ros.datasets.sources.coco_instances import CocoOptions, CocoSource
+from vl2_ros.datasets.sources.labelled_source import ClassChoice
 from vl2_ros.datasets.task_sentences import draw_sentence, fill
 from vl2_ros.errors import ConfigError
 from vl2_ros.processing.language.pose_prompt import fill_keypoint_answer

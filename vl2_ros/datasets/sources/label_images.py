@@ -11,8 +11,7 @@ from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.datasets.reading.image_folder import ImageFolder
 from vl2_ros.datasets.reading.label_files import list_image_files, read_class_file, read_label_file
 from vl2_ros.datasets.samples import Group, LabelledObjects, TrainingSample
-from vl2_ros.datasets.sources.class_choice import ClassChoice
-from vl2_ros.datasets.sources.labelled_source import LabelledSource, SourceOptions
+from vl2_ros.datasets.sources.labelled_source import ClassChoice, LabelledSource, SourceOptions
 from vl2_ros.datasets.task_sentences import draw_sentence, fill
 from vl2_ros.errors import ConfigError
 from vl2_ros.processing.language.prompt import fill_answer
