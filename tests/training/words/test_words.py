@@ -64,7 +64,7 @@ def init(teacher, tmp_path_factory) -> Path:
     return folder
 
 
-def make_recipe(cache: Path, init: Path | str, teacher: Path, changes: dict | None = None, **options):
+def make_recipe(cache: Path, init: Path | str, teacher: Path, changes=None, **options):
     document = {"init": str(init), "trained": ["projector", "llm"], **(changes or {})}
     options = OPTIONS | {"teacher": str(teacher)} | options
     return make_small("embedded_words", cache, document, **options)
