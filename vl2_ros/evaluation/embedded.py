@@ -47,6 +47,7 @@ from vl2_ros.evaluation.scene_poses import PosePipeline, ScenePoseScores
 from vl2_ros.evaluation.scene_regions import SceneRegionScores
 from vl2_ros.flow.pipeline import Pipeline
 from vl2_ros.flow.sentence import NOT_SURE
+from vl2_ros.processing.language.pose_prompt import KEYPOINT_ROUTE
 from vl2_ros.sim.kinds import KINDS
 from vl2_ros.sim.tabletop import TabletopFrame, TabletopSimulator
 from vl2_ros.structures import Branch, Command, Detections, Event, Frame, Result, Route
@@ -128,7 +129,7 @@ def evaluate_embedded(
 def list_part_scores(pipeline: Pipeline) -> list[PartScores]:
     """Return scores of poses and regions, as far as the model has the parts."""
     scores: list[PartScores] = []
-    if Route.POSE in pipeline.info.routes:
+    if KEYPOINT_ROUTE in pipeline.info.routes:
         scores.append(ScenePoseScores())
     if pipeline.engines.region_encoder is not None:
         scores.append(SceneRegionScores())

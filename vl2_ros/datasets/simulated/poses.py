@@ -96,7 +96,7 @@ def make_pose_commands(
 
 
 def write_answer(names: Sequence[str], keypoints: Sequence[str]) -> str:
-    """Return the trained answer: "I found: mug[DET]. The keypoints are here: handle[POSE]."."""
+    """Return the trained answer, each name with the token of its route."""
     found = fill_answer(draw_sentence("detect answers", None), names, Route.DETECT)
     return f"{found} {fill_keypoint_answer(draw_sentence('keypoint answers', None), keypoints)}"
 

@@ -15,6 +15,8 @@ from vl2_ros.structures import Route
 
 #: A name between punctuation and its routing token.
 _ANSWERED = re.compile(r"([^\],.:;\[]*?)" + re.escape(Route.POSE.value))
+#: The route of a keypoint in an answer.
+KEYPOINT_ROUTE = Route.POSE
 #: Objects that fit in one pose call.
 MAX_OBJECTS = 100
 

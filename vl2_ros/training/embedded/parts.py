@@ -16,8 +16,8 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.model.network import LanguageOutput, VisionLLM
 from vl2_ros.processing.config import ProcessingConfig
+from vl2_ros.processing.language.pose_prompt import KEYPOINT_ROUTE
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
-from vl2_ros.structures import Route
 from vl2_ros.training.companions import copy_companions, find_init
 from vl2_ros.training.conversations.batch import ConversationBatch
 from vl2_ros.training.conversations.objective import ConversationObjective
@@ -161,5 +161,5 @@ class PartsObjective(ConversationObjective):
         tokens = teacher.super_link.tokens
         new = [tokens.region]
         if teacher.config.pose is None:
-            new += [one for one, name in tokens.routing.items() if name == Route.POSE.value]
+            new += [one for one, name in tokens.routing.items() if name == KEYPOINT_ROUTE.value]
         return ~torch.isin(ids, torch.tensor(new, device=ids.device)).any(dim=1)
