@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -41,6 +42,7 @@ class FakePipeline:
     """Finds one instance in the upper left quarter of every image."""
 
     info = ModelInfo("fake", "0123", "numpy", "cpu", ())
+    engines = SimpleNamespace(language_model=SimpleNamespace(info=SimpleNamespace(identity="")))
 
     def __init__(self) -> None:
         self.asked: list[tuple[Frame, Command]] = []

@@ -33,7 +33,8 @@ def make_region_names(
     Raises:
         BadRecordError: if there is nothing to point at.
     """
-    rounds, regions = [], []
+    rounds: list[tuple[str, str]] = []
+    regions = []
     for number in _draw_objects(scene, rng):
         section = "pointing questions" if words is not None else "region caption questions"
         placeholder = region_placeholder(len(rounds) + 1)

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from vl2_ros.datasets.sources.source_table import open_source
-from vl2_ros.datasets.token_labels.grid import GridLabels, Labelled, label_grid
+from vl2_ros.datasets.token_labels.grid import GridLabels, label_grid
 from vl2_ros.documents import shorten
 from vl2_ros.errors import ConfigError
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.images.preprocess import preprocess_vision
 from vl2_ros.structures import Frame
-from vl2_ros.training.embedded.tabletop_batches import View, augment
+from vl2_ros.training.embedded.tabletop_batches import View, VisibleObject, augment
 from vl2_ros.training.eyes.directions import CellLabels
 from vl2_ros.training.recipes.recipe import Recipe
 
@@ -38,7 +38,7 @@ class LabelledScene(Protocol):
         """Return (H, W) uint8, 0 = none, i + 1 = `objects[i]`."""
 
     @property
-    def objects(self) -> Sequence[Labelled]:
+    def objects(self) -> Sequence[VisibleObject]:
         """Return what is labelled."""
 
 

@@ -79,10 +79,10 @@ def vary_scene(scene: LabelScene, rng: np.random.Generator) -> LabelScene:
 
 def redraw_objects(scene: LabelScene, rng: np.random.Generator) -> LabelScene:
     """Give the objects other kinds and colours, from few of each so that many are alike."""
-    kinds = rng.permutation(len(KINDS))[: rng.integers(1, 6)]
-    colors = rng.permutation(len(COLORS))[: rng.integers(1, 7)]
+    kinds = rng.permutation(len(KINDS))[: rng.integers(1, 6)].tolist()
+    colors = rng.permutation(len(COLORS))[: rng.integers(1, 7)].tolist()
     objects = tuple(
-        replace(item, kind=KINDS[int(pick(rng, kinds))], color=COLORS[int(pick(rng, colors))])
+        replace(item, kind=KINDS[pick(rng, kinds)], color=COLORS[pick(rng, colors)])
         for item in scene.objects
     )
     # The last entry is that of index -1, of mixed cells.
