@@ -234,7 +234,9 @@ def test_an_example_and_the_image_can_be_talked_about(network):
         "<s>USER: <80>\nThis picture shows <reg>region<region></reg>. <48>\n"
         "How is <reg>region1<region></reg> different? ASSISTANT:"
     )
-    assert regions_of(network)[1].tolist() == [4, 7]
+    # The camera's image, then the example: the last of three tiles and of five.
+    calls = [inputs["tile_index"].tolist() for inputs, _ in network.regions.calls]
+    assert calls == [[2], [4]]
     assert (result.text, result.branches) == ("It is larger.", ())
 
 

@@ -15,7 +15,8 @@ from vl2_ros.datasets.sources.source_table import SOURCE_KINDS, guess_kind, read
 from vl2_ros.errors import VL2Error
 
 ODD = (None, -1, 0, 1e308, 10**400, "x", "", "[DET]<region>", [], [[]], {}, {"size": [1, 1]}, True)
-KINDS = [kind for kind in SOURCE_KINDS if kind not in ("simulator", "label_images")]
+#: Those that have an index in JSON.
+KINDS = [kind for kind in SOURCE_KINDS if kind not in ("simulator", "household", "label_images")]
 TRIES = 60
 
 
