@@ -174,6 +174,13 @@ class Rig:
             self.client.types.make("vl2_ros/msg/VisionCommand", id=command_id, text=text, **fields)
         )
 
+    def ask(self, command_id: str, text: str = "find it", **fields: Any) -> Any:
+        """Send a command, also of an id that has had results, and return its next result."""
+        # Counted first: the result may be there before the command has returned.
+        before = len(self.results.wait_for(command_id, 0))
+        self.command(command_id, text, **fields)
+        return self.results.wait_for(command_id, before + 1)[-1]
+
     def stop_command(self, command_id: str = "") -> None:
         self.command(command_id, "", mode=2)
 

@@ -49,8 +49,7 @@ def test_depth_and_calibration_place_what_was_found(rig):
         info.publish(make_camera_info(node.types))
         depth.publish(make_depth(node.types, 1 * MS, np.full((16, 24), 2000, np.uint16)))
         rig.show(camera, 1 * MS)
-        rig.command("a")
-        last = rig.results.wait_for("a", len(rig.results.list()) + 1)[-1]
+        last = rig.ask("a")
         assert last.status == Status.OK
         # What was lost is named.
         assert not last.message or "nothing is placed in space" in last.message

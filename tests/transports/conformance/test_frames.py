@@ -29,8 +29,7 @@ def ask_until_placed(rig, camera, outputs: tuple[Inbox, ...], stamp_ns: int) -> 
 
     def ask() -> bool:
         camera.show(stamp_ns)
-        rig.command("a", "segment it")
-        last = rig.results.wait_for("a", len(rig.results.wait_for("a", 0)) + 1)[-1]
+        last = rig.ask("a", "segment it")
         assert last.status == Status.OK
         assert last.header.frame_id == "image_link"
         return last.message == "" and all(inbox.list() for inbox in outputs)
@@ -83,8 +82,7 @@ def test_without_a_transform_results_stay_in_the_optical_frame_and_say_why(rig):
 
     def ask() -> bool:
         camera.show(1 * MS)
-        rig.command("a")
-        last = rig.results.wait_for("a", len(rig.results.wait_for("a", 0)) + 1)[-1]
+        last = rig.ask("a")
         assert last.status == Status.OK
         return (
             bool(places.list()) and "not in target_frame 'base_link': no transform" in last.message

@@ -117,9 +117,7 @@ def test_annotated_image_is_drawn_for_its_subscribers(rig):
     raw, compressed = (rig.subscribe(f"~/annotated{end}") for end in ("", "/compressed"))
 
     def ask() -> bool:
-        answered = len(rig.results.list())
-        rig.command("a")
-        rig.results.wait_for("a", answered + 1)
+        rig.ask("a")
         return bool(raw.list() and compressed.list())
 
     wait_until(ask, "both forms have come")
