@@ -42,7 +42,9 @@ class FakePipeline:
     """Finds one instance in the upper left quarter of every image."""
 
     info = ModelInfo("fake", "0123", "numpy", "cpu", ())
-    engines = SimpleNamespace(language_model=SimpleNamespace(info=SimpleNamespace(identity="")))
+    engines = SimpleNamespace(
+        language_model=SimpleNamespace(info=SimpleNamespace(identity="")), region_encoder=None
+    )
 
     def __init__(self) -> None:
         self.asked: list[tuple[Frame, Command]] = []
@@ -316,7 +318,7 @@ def test_eval_takes_seeds_and_frames(pipeline, monkeypatch, capsys, options, see
 
     monkeypatch.setattr("vl2_ros.evaluation.embedded.evaluate_embedded", evaluate)
     assert run("eval", "embedded", "--json", *options) == 0
-    assert asked == {"model": pipeline, "seeds": seeds, "frames": frames}
+    assert asked == {"model": pipeline, "seeds": seeds, "frames": frames, "parts": []}
     assert json.loads(capsys.readouterr().out) == {"box_ap": 0.5, "seconds_per_answer": 0.1}
     assert run("eval", "embedded", *options) == 0
     assert "0.500" in capsys.readouterr().out
