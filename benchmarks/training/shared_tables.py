@@ -221,7 +221,6 @@ def draw(out: Path) -> None:
             for seed, curve in enumerate(forms[form]):
                 label = f"{form} tables" if form == "separate" else "one shared table"
                 axes.plot(*zip(*curve, strict=True), color=color, label="" if seed else label)
-        axes.set_yscale("log")
         axes.legend()
     figure.savefig(out / "shared_tables.png", dpi=90)
 
