@@ -44,7 +44,7 @@ def make_frame(*, with_person: bool) -> HouseholdFrame:
 
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
-    """Three scenes, of which the second shows somebody."""
+    """Three scenes, of which the second shows a person."""
     folder = tmp_path / "shards"
     folder.mkdir()
     (folder / SHARD_SETTINGS).write_text("{}")

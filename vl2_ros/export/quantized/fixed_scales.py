@@ -245,7 +245,7 @@ class _Rewriter:
             result.name, wide.outputs[0].name = f"{result.name}.cut", result.name
         result.replace_all_uses_with(wide.outputs[0], replace_graph_outputs=True)
         for use in tuple(wide.outputs[0].uses()):
-            # Whoever asks for the shape alone would have all bytes widened for it.
+            # For the shape alone all bytes would be widened.
             if use.node.op_type == "Shape":
                 use.node.replace_input_with(use.idx, narrow.outputs[0])
         self._graph.insert_after(node, [narrow, wide])

@@ -176,7 +176,7 @@ class Layout:
         return chairs[int(self.rng.integers(len(chairs)))] if chairs else None
 
     def _seat(self, spot: Spot) -> None:
-        """Put a chair under somebody who sits on one."""
+        """Put a chair under a person who sits on one."""
         seat = seat_of(self.pool.models[spot.model].identifier)
         chair = self._chair()
         if seat is None or chair is None or len(self.spots) >= MAX_SPOTS:

@@ -47,7 +47,7 @@ def skeleton_of(identifier: str) -> np.ndarray | None:
 
 
 def seat_of(identifier: str) -> np.ndarray | None:
-    """Return the (3,) middle of the hips of somebody who sits on a chair, None for all others."""
+    """Return the (3,) middle of the hips of a person who sits on a chair, None for all others."""
     entry = _read_table().get(identifier)
     if entry is None or not entry["sits_on_chair"]:
         return None
