@@ -319,8 +319,10 @@ class Endpoints:
         if failures < _MOST_FAILURES:
             self._closing.wait(_FIRST_PAUSE_S * 2 ** (failures - 1))
             return
-        self._failure = f"DDS topics cannot be read any more: {error!r}"
-        _log.critical("%s; the node receives nothing until it is started again", self._failure)
+        failure = f"DDS topics cannot be read any more: {error!r}"
+        # First, so that who sees the failure finds its reason in the log.
+        _log.critical("%s; the node receives nothing until it is started again", failure)
+        self._failure = failure
         self._closing.set()
 
     def _update_graph(self) -> None:

@@ -112,7 +112,9 @@ class LiveServer:
         """End the server and every page's stream; a second call does nothing."""
         self._server.should_exit = True
         self._thread.join(_END_S)
-        self._socket.close()
+        # A loop that still ends would stop at a socket that is gone; it closes its own.
+        if not self._thread.is_alive():
+            self._socket.close()
 
     def _make_app(self) -> Starlette:
         files = StaticFiles(directory=_PAGE_FOLDER, html=True)
