@@ -5,10 +5,11 @@
 Random weights: what the networks find means nothing, what they multiply does. Detection is the
 released size, Swin-T, 900 queries, six layers of each: `GroundingDinoForObjectDetection` with its
 text encoder and a prompt of as many names, against the detection decoder on PyTorch and as the
-engines that `vl2 engines build` makes, these without masks, float32 all. Generation is the embedded
-language model: `generate` of `LlamaForCausalLM` against a session of both backends, the same prompt
-and tokens.
-One thread, processor time; a ratio is the median over the turns and above 1 where ours is faster.
+engines that `vl2 engines build` makes, these without masks, float32 all, and against the same
+engines in the int8 form that the embedded model ships in. Generation is the embedded language
+model: `generate` of `LlamaForCausalLM` against a session of both backends, the same prompt and
+tokens. One thread, processor time; a ratio is the median over the turns and above 1 where ours is
+faster.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +31,18 @@ import torch
 from engines.export_parity import SWIN_TINY, WIDTH, build_network
 
 from vl2_ros.export.engine_folder import fixed_axes, size_maps
-from vl2_ros.export.onnx_export import AxisSize, export_onnx
+from vl2_ros.export.onnx_export import export_onnx
+from vl2_ros.export.quantized.fixed_scales import quantise_fixed
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import EMBEDDED_WEIGHTS, load_pipeline
 from vl2_ros.model.checkpoint.config import read_checkpoint_config
 from vl2_ros.model.graph_modules import build_graph, spec_of
 from vl2_ros.model.network import VisionLLM
+from vl2_ros.runtime.onnxruntime_backend.engine import optimise_graph
 
 NAMES = ("red mug", "bowl", "bottle", "figure")
 SLOTS = 4
+DETECTION = ("detection_backbone", "detection_decoder")
 PROMPT_TOKENS, NEW_TOKENS = 96, 12
 
 
@@ -93,45 +98,68 @@ def make_grounding_dino(image_hw: tuple[int, int]) -> Callable[[], Any]:
 def compare_detection(image_hw: tuple[int, int], repeat: int) -> dict[str, Any]:
     """Race the detection decoder with Grounding DINO."""
     model = build_network()
-    axes = fixed_axes(model) | {"rows": 1, "height": image_hw[0], "width": image_hw[1]}
-    axes |= {"classes": (1, len(NAMES), 80)} | size_maps(model, "detection_decoder", axes)
     pixels = torch.randn(1, 3, *image_hw)
     words = (
         torch.ones(1, *image_hw, dtype=torch.bool),
         torch.randn(1, len(NAMES), SLOTS, WIDTH),
         torch.ones(1, len(NAMES), dtype=torch.bool),
     )
-    graphs = ("detection_backbone", "detection_decoder")
-    backbone, decoder = (build_graph(model, graph) for graph in graphs)
+    backbone, decoder = (build_graph(model, graph) for graph in DETECTION)
     with tempfile.TemporaryDirectory() as folder:
-        images, rest = (open_exported(model, graph, axes, Path(folder)) for graph in graphs)
-    maps = spec_of(model, "detection_backbone").output_names
-    names = spec_of(model, "detection_decoder").input_names[len(maps) :]
-    feed = {name: one.numpy() for name, one in zip(names, words, strict=True)}
-
-    def run_engines(pixels: np.ndarray) -> Any:
-        found = images.run(None, {"pixels": pixels})
-        # Grounding DINO makes no masks.
-        options = onnxruntime.RunOptions()
-        options.only_execute_path_to_fetches = True
-        inputs = feed | dict(zip(maps, found, strict=True))
-        return rest.run(["pred_logits", "pred_boxes"], inputs, options)
-
+        engines = make_engines(model, image_hw, pixels.numpy(), words, Path(folder))
     runners = {
         "transformers": make_grounding_dino(image_hw),
         "torch": lambda: decoder(*backbone(pixels), *words),
-        "onnxruntime": lambda: run_engines(pixels.numpy()),
+        **engines,
     }
     with torch.inference_mode():
         return report(race(runners, repeat), "transformers")
 
 
-def open_exported(
-    model: VisionLLM, graph: str, axes: Mapping[str, AxisSize], folder: Path
-) -> onnxruntime.InferenceSession:
-    """Export a graph and load it on one thread."""
-    path = folder / f"{graph}.onnx"
-    export_onnx(build_graph(model, graph), spec_of(model, graph), axes, path)
+def make_engines(
+    model: VisionLLM,
+    image_hw: tuple[int, int],
+    pixels: np.ndarray,
+    words: Sequence[torch.Tensor],
+    folder: Path,
+) -> dict[str, Callable[[], Any]]:
+    """Export both graphs, round them, and return a call of each precision."""
+    axes = fixed_axes(model) | {"height": image_hw[0], "width": image_hw[1]}
+    axes |= {"rows": (1, 1, 8), "classes": (1, len(NAMES), 80)}
+    axes |= size_maps(model, "detection_decoder", axes)
+    inputs: dict[str, np.ndarray] = {"pixels": pixels}
+    sessions: dict[str, list[onnxruntime.InferenceSession]] = {"float32": [], "int8": []}
+    for graph in DETECTION:
+        spec, path = spec_of(model, graph), folder / f"{graph}.onnx"
+        export_onnx(build_graph(model, graph), spec, axes, path)
+        folded, rounded = folder / "folded.onnx", folder / f"{graph}.int8.onnx"
+        optimise_graph(path, folded)
+        missing = [name for name in spec.input_names if name not in inputs]
+        inputs |= {name: one.numpy() for name, one in zip(missing, words, strict=False)}
+        call = {name: inputs[name] for name in spec.input_names}
+        quantise_fixed(folded, rounded, [call])
+        sessions["float32"].append(open_session(path))
+        sessions["int8"].append(open_session(rounded))
+        if graph == DETECTION[0]:
+            found = sessions["float32"][0].run(spec.output_names, call)
+            inputs |= dict(zip(spec.output_names, found, strict=True))
+    maps, rest = (spec_of(model, graph) for graph in DETECTION)
+    feed = {name: inputs[name] for name in rest.input_names}
+
+    def run(images: onnxruntime.InferenceSession, decoder: onnxruntime.InferenceSession) -> Any:
+        found = images.run(maps.output_names, {"pixels": pixels})
+        # Grounding DINO makes no masks.
+        options = onnxruntime.RunOptions()
+        options.only_execute_path_to_fetches = True
+        given = feed | dict(zip(maps.output_names, found, strict=True))
+        return decoder.run(["pred_logits", "pred_boxes"], given, options)
+
+    names = {"float32": "onnxruntime", "int8": "onnxruntime_int8"}
+    return {names[precision]: partial(run, *pair) for precision, pair in sessions.items()}
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """Load a graph on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(str(path), options)
