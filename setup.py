@@ -28,6 +28,8 @@ TRAIN = [
 ]
 DDS = ["cyclonedds>=11.0"]
 VIDEO = ["av>=14"]
+SPEECH = ["faster-whisper>=1.2.1", "soundfile>=0.13", "soxr>=0.5"]
+MICROPHONE = [*SPEECH, "sounddevice>=0.5"]
 VIEW = ["starlette>=0.46", "uvicorn>=0.35", "websockets>=14"]
 RERUN = ['rerun-sdk>=0.41; python_version >= "3.11"']
 FOXGLOVE = ["foxglove-sdk>=0.30"]
@@ -163,6 +165,8 @@ setup(
         "eval": [*TORCH, *SIM, *EVAL],
         "dds": DDS,
         "video": VIDEO,
+        "speech": SPEECH,
+        "microphone": MICROPHONE,
         "view": VIEW,
         "foxglove": [*VIEW, *FOXGLOVE],
         "rerun": [*VIEW, *RERUN],
@@ -170,6 +174,7 @@ setup(
             *TRAIN,
             *DDS,
             *VIDEO,
+            *SPEECH,
             *VIEW,
             *FOXGLOVE,
             *RTX,

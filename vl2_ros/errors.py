@@ -9,6 +9,7 @@
     ├── RouteError         a routing token that no loaded decoder serves
     ├── SimulationError    a scene that cannot be built or rendered on this machine
     ├── TrainingError      a training run that cannot continue
+    ├── SpeechError        audio or weights of a recogniser that cannot be used
     └── TransportError     a bag, topic or connection that cannot be read or written
 
 A message states what was expected, what came, and what to do next.
@@ -49,6 +50,10 @@ class SimulationError(VL2Error):
 
 class TrainingError(VL2Error):
     """A training run that cannot continue."""
+
+
+class SpeechError(VL2Error):
+    """Audio or weights of a recogniser that cannot be used."""
 
 
 class TransportError(VL2Error):
