@@ -1,11 +1,18 @@
-"""What a heard sentence asks of the robot: a question, a watch, an end, a repetition."""
+"""What a heard sentence asks of the robot: a question, a watch, an end, a repetition.
+
+Asks are what the project's command parser knows, and questions about what the camera sees.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from vl2_ros.speech.vocabulary import Vocabulary
+from vl2_ros.errors import InputError
+from vl2_ros.processing.language.parse import Task, names_nothing, plain_words, understand
+from vl2_ros.processing.language.words import split_names
+from vl2_ros.speech.vocabulary import Vocabulary, list_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +43,16 @@ class StopWatch:
     """End watches: "stop watching the mugs".
 
     Attributes:
-        text: what is watched, "mugs"; "": all watches. `is_about` finds the watches that it means.
+        text: what is watched, "the mugs"; "": all watches.
     """
 
     text: str
 
     def is_about(self, watch: str) -> bool:
-        """Return whether the watch with this sentence is meant."""
-        raise NotImplementedError
+        """Return whether the watch with this sentence is meant: it names one of the things."""
+        watched = list_words(" ".join(_name_things(watch)) or watch)
+        named = [list_words(name) for name in split_names(self.text)]
+        return not named or any(words <= watched for words in named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +75,81 @@ class Reading:
     Attributes:
         action: None: nothing that the robot can do.
         reason: why there is no action; "" with one.
-        certainty: how much the words look like a command, in 0..1.
+        certainty: how much the words look like a command, in 0..1; 0 without an action.
     """
 
     action: Action | None
     reason: str
     certainty: float
+
+
+#: Certainty of words that are a command whatever they name, and of questions, which people ask
+#: each other as well, with and without a name that the model knows.
+_CERTAIN = 1.0
+_UNKNOWN_NAME = 0.9
+_QUESTION_OF_KNOWN = 0.9
+_QUESTION_OF_UNKNOWN = 0.75
+
+_WATCHING = r"(?:watching|tracking|following|monitoring|observing)"
+_STOP_ALL = re.compile(
+    r"(?:stop|halt|cancel|abort|never ?mind|forget it)"
+    r"(?: (?:it|that|this|everything|all|all of (?:it|that)|the (?:task|search)|there))?"
+    r"|stop,? stop",
+    re.IGNORECASE,
+)
+_STOP_WATCH = re.compile(
+    rf"(?:stop|quit|end|finish|cease)(?: (?:{_WATCHING}|looking (?:out )?(?:for|at)|the watch"
+    r"|watch))(?: (?:of|for|on|over))?(?: (?P<what>.+))?",
+    re.IGNORECASE,
+)
+_REPEAT = re.compile(
+    r"again|once (?:more|again)|one more time|another time|same again"
+    r"|(?:do|try|ask|run|check|look)(?: (?:it|that))? (?:again|once more|one more time)"
+    r"|repeat(?: (?:it|that|the (?:last )?(?:command|question|search)))?",
+    re.IGNORECASE,
+)
+_SAY_AGAIN = re.compile(
+    r"what did you (?:just )?say|what was that|say (?:it|that)(?: again| once more)|come again"
+    r"|(?:i beg your )?pardon(?: me)?|repeat (?:the|your) (?:last )?answer"
+    r"|repeat what you(?: just)? said|what was (?:the|your) (?:last )?answer"
+    r"|i (?:did not|didn't|could not|couldn't) (?:hear|catch|get|understand) (?:it|that|you)",
+    re.IGNORECASE,
+)
+_START_WATCH = re.compile(
+    rf"(?:keep|start|continue|go on|begin)(?: on)? (?:{_WATCHING}|looking (?:out )?(?:for|at))"
+    r"(?: (?P<kept>.+))?"
+    r"|(?:keep (?:an eye|watch) (?:on|over|for)|watch(?: out for| for| over)?|track(?! down)"
+    r"|follow|monitor|observe) (?P<what>.+)",
+    re.IGNORECASE,
+)
+#: "keep segmenting the cups": the verb of the ask is in it.
+_KEEP_ASKING = re.compile(
+    r"(?:keep|start|continue|go on)(?: on)? (?P<verb>[a-z]+)ing(?P<rest> .+)", re.IGNORECASE
+)
+_FOR = re.compile(r"^(?:for|of|over|on|at) ", re.IGNORECASE)
+#: What people ask each other, whatever the words look like.
+_NO_THING = re.compile(
+    r"\b(?:times?|days?|weeks?|months?|years?|hours?|minutes|seconds|ways?|reasons?|ideas?|jobs?"
+    r"|movies?|news|weather|meetings?|fun|luck|sense|trouble|tonight|tomorrow|yesterday|today)\b",
+    re.IGNORECASE,
+)
+#: What is asked of people: "get out".
+_NO_NAMES = frozenset(("out", "away", "off", "up", "down", "lost", "home", "here", "going", "back"))
+#: Questions about what the camera sees.
+_SIGHT = re.compile(
+    r"(?:describe (?:the |this |what )?.+"
+    r"|what (?:do|can|else do|else can) (?:you|we) see\b.*"
+    r"|what(?:'s| is| are) (?:this|that|these|those|it|there|here)"
+    r"|what(?:'s| is| are) (?:on|in|in front of|under|behind|next to|beside|near|inside|left of"
+    r"|right of|above|below|between|to the (?:left|right) of) .+"
+    r"|(?:what|which) (?:colou?r|shape|kind|size|type|brand|material)s? .+"
+    r"|(?:is|are) (?:there|the|this|that|these|those|any|anything|anybody|anyone|someone|somebody"
+    r"|a|an) .+"
+    r"|(?:do|can) you see .+"
+    r"|who(?:'s| is) (?:on|in|at|there|behind|next to|near|that|this)\b.*"
+    r"|(?:which|whose) .+)",
+    re.IGNORECASE,
+)
 
 
 def read_sentence(text: str, vocabulary: Vocabulary, wake_phrase: str = "") -> Reading:
@@ -81,5 +159,108 @@ def read_sentence(text: str, vocabulary: Vocabulary, wake_phrase: str = "") -> R
         text: as it was heard.
         vocabulary: names that make a question one about the image.
         wake_phrase: "hey robot": only sentences that begin with it are for the robot; "": all are.
+
+    Example:
+        >>> read_sentence("Please keep watching the mugs.", Vocabulary()).action
+        StartWatch(text='find the mugs')
+        >>> read_sentence("The meeting was moved.", Vocabulary()).action is None
+        True
     """
-    raise NotImplementedError
+    if not text.strip():
+        return _refuse("no words were heard")
+    sentence = _strip_wake_phrase(text, wake_phrase)
+    if sentence is None:
+        return _refuse(f"it does not begin with {wake_phrase!r}")
+    words = plain_words(sentence)
+    if not words:
+        return _refuse("it asks for nothing")
+    action = _read_dialogue(words)
+    if action is not None:
+        return Reading(action, "", _CERTAIN)
+    asked = _read_watch(words)
+    if asked is not None:
+        reading = _read_ask(asked, vocabulary) if asked else Reading(Ask(""), "", _CERTAIN)
+        return reading if reading.action is None else _watch(reading)
+    return _read_ask(sentence, vocabulary)
+
+
+def _watch(reading: Reading) -> Reading:
+    assert isinstance(reading.action, Ask)
+    return Reading(StartWatch(reading.action.text), "", reading.certainty)
+
+
+def _refuse(reason: str) -> Reading:
+    return Reading(None, reason, 0.0)
+
+
+def _strip_wake_phrase(text: str, wake_phrase: str) -> str | None:
+    """Return the sentence after the wake phrase; None where it does not begin with it."""
+    words = re.findall(r"[\w']+", wake_phrase)
+    if not words:
+        return text.strip()
+    phrase = r"\W+".join(map(re.escape, words))
+    found = re.match(rf"\W*{phrase}\b\W*", text, re.IGNORECASE)
+    return None if found is None else text[found.end() :].strip()
+
+
+def _read_dialogue(words: str) -> Action | None:
+    if _STOP_ALL.fullmatch(words):
+        return StopAll()
+    if _REPEAT.fullmatch(words):
+        return Repeat()
+    if _SAY_AGAIN.fullmatch(words):
+        return SayAgain()
+    found = _STOP_WATCH.fullmatch(words)
+    if found is None:
+        return None
+    what = found["what"] or ""
+    return StopWatch("" if names_nothing(what) else what)
+
+
+def _read_watch(words: str) -> str | None:
+    """Return the sentence that is asked of every image, "" for the last one; None: no watch."""
+    found = _START_WATCH.fullmatch(words)
+    if found is not None:
+        what = _FOR.sub("", found["what"] or found["kept"] or "")
+        return "" if names_nothing(what) else f"find {what}"
+    found = _KEEP_ASKING.fullmatch(words)
+    if found is None:
+        return None
+    # "segmenting", "locating", "spotting": the first that the parser knows.
+    stem = found["verb"]
+    for verb in (stem, f"{stem}e", stem[:-1]):
+        sentence = f"{verb}{found['rest']}"
+        if _parse(sentence) not in (None, Task.TALK):
+            return sentence
+    return None
+
+
+def _read_ask(sentence: str, vocabulary: Vocabulary) -> Reading:
+    try:
+        asked = understand(sentence)
+    except InputError as error:
+        return _refuse(str(error))
+    is_known = vocabulary.knows(sentence)
+    names_no_thing = _NO_THING.search(sentence) or _NO_NAMES.intersection(asked.names)
+    if names_no_thing and not is_known:
+        return _refuse("it names nothing that can be seen")
+    if asked.task is not Task.TALK:
+        return Reading(Ask(sentence), "", _CERTAIN if is_known else _UNKNOWN_NAME)
+    if not _SIGHT.fullmatch(plain_words(sentence)):
+        return _refuse("it is no command and no question about what is seen")
+    return Reading(Ask(sentence), "", _QUESTION_OF_KNOWN if is_known else _QUESTION_OF_UNKNOWN)
+
+
+def _parse(sentence: str) -> Task | None:
+    try:
+        return understand(sentence).task
+    except InputError:
+        return None
+
+
+def _name_things(sentence: str) -> tuple[str, ...]:
+    """Return the names in a command; none where it does not parse."""
+    try:
+        return understand(sentence).names
+    except InputError:
+        return ()

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import exp
 
-from vl2_ros.speech.audio import AudioChunk
-from vl2_ros.speech.dialogue import Action
-from vl2_ros.speech.recogniser import Recogniser
+from vl2_ros.errors import ConfigError
+from vl2_ros.speech.audio import (
+    SILENT_DB,
+    AudioBlock,
+    AudioChunk,
+    AudioConverter,
+    measure_level,
+)
+from vl2_ros.speech.dialogue import Action, read_sentence
+from vl2_ros.speech.recogniser import Recogniser, Transcript
 from vl2_ros.speech.segmenter import Segment, Segmenter
 from vl2_ros.speech.vocabulary import Vocabulary
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,17 @@ class ListenerConfig:
     wake_phrase: str = ""
     channel: int | None = None
 
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 0.0 <= self.min_score <= 1.0:
+            raise ConfigError(f"min_score of speech must be 0..1, got {self.min_score}")
+        if self.wake_phrase and not any(map(str.isalnum, self.wake_phrase)):
+            raise ConfigError(
+                f'the wake phrase must have words, such as "hey robot", got {self.wake_phrase!r}'
+            )
+        if self.channel is not None and self.channel < 0:
+            raise ConfigError(f"the channel of audio must be 0 or more, got {self.channel}")
+
 
 class Listener:
     """Hears one stream, from one thread at a time.
@@ -74,38 +96,84 @@ class Listener:
         config: ListenerConfig | None = None,
         report: Callable[[str], None] | None = None,
     ) -> None:
-        raise NotImplementedError
+        self._recogniser = recogniser
+        self._segmenter = segmenter
+        self._config = config or ListenerConfig()
+        self._converter = AudioConverter(report or _LOG.warning, self._config.channel)
+        self._vocabulary = Vocabulary()
+        self._level_db = SILENT_DB
 
     @property
     def is_speech(self) -> bool:
         """Return whether somebody speaks at the end of what was pushed."""
-        raise NotImplementedError
+        return self._segmenter.is_speech
 
     @property
     def level_db(self) -> float:
         """Return the level of the last chunk in decibels of full scale, -100..0."""
-        raise NotImplementedError
+        return self._level_db
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """Expect other words from now on; may be called from any thread."""
-        raise NotImplementedError
+        self._vocabulary = vocabulary
 
     def push(self, chunk: AudioChunk) -> list[Utterance]:
-        """Hear the next chunk, and return what was said by its end."""
-        raise NotImplementedError
+        """Hear the next chunk, and return what was said by its end.
+
+        Raises:
+            SpeechError: if the recogniser fails.
+            ModuleNotFoundError: if the audio is not at 16 kHz and soxr is not installed.
+        """
+        return [self.understand(segment) for segment in self.segment(chunk)]
 
     def flush(self) -> list[Utterance]:
         """End the stream, and return what was still being said."""
-        raise NotImplementedError
+        return [self.understand(segment) for segment in self.flush_segments()]
 
     def segment(self, chunk: AudioChunk) -> list[Segment]:
         """Convert the next chunk and return the segments that ended in it, not yet recognised."""
-        raise NotImplementedError
+        blocks = self._converter.push(chunk)
+        if blocks:
+            self._level_db = measure_level(blocks[-1].samples)
+        return self._cut(blocks)
 
     def flush_segments(self) -> list[Segment]:
         """End the stream, and return the segment that was running, not yet recognised."""
-        raise NotImplementedError
+        return self._cut(self._converter.flush()) + self._segmenter.flush()
 
     def understand(self, segment: Segment) -> Utterance:
         """Recognise a segment and say what it asks for; keeps no state."""
-        raise NotImplementedError
+        vocabulary = self._vocabulary
+        heard = self._recogniser.recognise(
+            segment.samples, prompt=vocabulary.prompt, hot_words=vocabulary.hot_words
+        )
+        reading = read_sentence(heard.text, vocabulary, self._config.wake_phrase)
+        score = measure_score(heard, reading.certainty)
+        reason = reading.reason
+        if reading.action is not None and score < self._config.min_score:
+            reason = f"its score {score:.2f} is below {self._config.min_score:.2f}"
+        return Utterance(
+            heard.text,
+            score,
+            segment.start_s,
+            segment.end_s,
+            accepted=not reason,
+            reason=reason,
+            action=reading.action,
+        )
+
+    def _cut(self, blocks: Iterable[AudioBlock]) -> list[Segment]:
+        segments = []
+        for block in blocks:
+            segments += self._segmenter.push(block.samples, block.start_s)
+        return segments
+
+
+def measure_score(heard: Transcript, certainty: float) -> float:
+    """Return the score of a sentence, 0..1: the probability of its words, as far as it parses.
+
+    Args:
+        heard: what the recogniser heard.
+        certainty: how much the words look like a command, 0..1.
+    """
+    return exp(min(0.0, heard.log_probability)) * (1.0 - heard.no_speech) * certainty

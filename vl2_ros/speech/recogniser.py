@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 #: Samples a second of all audio after its conversion.
 SAMPLE_RATE = 16_000
+#: Longest segment that a recogniser takes.
+MAX_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
