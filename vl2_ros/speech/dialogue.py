@@ -12,7 +12,7 @@ from typing import TypeAlias
 from vl2_ros.errors import InputError
 from vl2_ros.processing.language.parse import Task, names_nothing, plain_words, understand
 from vl2_ros.processing.language.words import split_names
-from vl2_ros.speech.vocabulary import Vocabulary, list_words
+from vl2_ros.speech.vocabulary import Vocabulary, list_things, list_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class StopWatch:
 
     def is_about(self, watch: str) -> bool:
         """Return whether the watch with this sentence is meant: it names one of the things."""
-        watched = list_words(" ".join(_name_things(watch)) or watch)
+        watched = list_words(" ".join(list_things(watch)) or watch)
         named = [list_words(name) for name in split_names(self.text)]
         return not named or any(words <= watched for words in named)
 
@@ -133,8 +133,8 @@ _NO_THING = re.compile(
     r"|movies?|news|weather|meetings?|fun|luck|sense|trouble|tonight|tomorrow|yesterday|today)\b",
     re.IGNORECASE,
 )
-#: What is asked of people: "get out".
-_NO_NAMES = frozenset(("out", "away", "off", "up", "down", "lost", "home", "here", "going", "back"))
+#: Begin what is asked of people: "get out of here".
+_NO_NAMES = frozenset(("out", "away", "off", "lost", "here", "going"))
 #: Questions about what the camera sees.
 _SIGHT = re.compile(
     r"(?:describe (?:the |this |what )?.+"
@@ -241,8 +241,8 @@ def _read_ask(sentence: str, vocabulary: Vocabulary) -> Reading:
     except InputError as error:
         return _refuse(str(error))
     is_known = vocabulary.knows(sentence)
-    names_no_thing = _NO_THING.search(sentence) or _NO_NAMES.intersection(asked.names)
-    if names_no_thing and not is_known:
+    begins = {name.lower().partition(" ")[0] for name in asked.names}
+    if not is_known and (_NO_THING.search(sentence) or begins & _NO_NAMES):
         return _refuse("it names nothing that can be seen")
     if asked.task is not Task.TALK:
         return Reading(Ask(sentence), "", _CERTAIN if is_known else _UNKNOWN_NAME)
@@ -256,11 +256,3 @@ def _parse(sentence: str) -> Task | None:
         return understand(sentence).task
     except InputError:
         return None
-
-
-def _name_things(sentence: str) -> tuple[str, ...]:
-    """Return the names in a command; none where it does not parse."""
-    try:
-        return understand(sentence).names
-    except InputError:
-        return ()

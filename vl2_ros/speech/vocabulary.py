@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
 
+from vl2_ros.errors import InputError
+from vl2_ros.processing.language.parse import understand
 from vl2_ros.processing.language.words import plural, singular
 
 #: Verbs that begin a command, the most frequent first.
@@ -37,6 +39,8 @@ MAX_HOT_WORDS = 24
 _OF_SEVERAL = frozenset({"how many", "where are", "count"})
 _FORMS = {"how many": "{verb} {name} are there", "is there": "{verb} a {name} on the table"}
 _QUESTION = re.compile(r"(?:where|how|is|are|what|which|who)\b", re.IGNORECASE)
+#: Of watches, and of cameras: the verbs must have room as well.
+_MOST_SENTENCES = 3
 _LAST = "Stop. Again. What did you say?"
 
 
@@ -73,19 +77,17 @@ class Vocabulary:
         return tuple(dict.fromkeys((*self.cameras, *self.names)))[:MAX_HOT_WORDS]
 
     def knows(self, sentence: str) -> bool:
-        """Return whether a sentence has one of the names, or a word of a running watch."""
+        """Return whether a sentence has one of the names, or one of a running watch."""
         said = list_words(sentence)
-        names = (*self.names, *self.cameras)
-        return any(list_words(name) <= said for name in names if name) or any(
-            len(said & list_words(watch)) > 1 for watch in self.watches
-        )
+        watched = (name for watch in self.watches for name in list_things(watch))
+        return any(list_words(name) <= said for name in (*self.names, *watched) if name)
 
     def _list_sentences(self) -> Iterator[str]:
-        for watch in self.watches:
-            yield _write(watch)
-        if self.cameras:
-            yield _write(f"find it with the {' or the '.join(self.cameras)} camera")
         names = cycle(self.names or EVERYDAY_NAMES)
+        for watch in self.watches[:_MOST_SENTENCES]:
+            yield _write(watch)
+        for camera in self.cameras[:_MOST_SENTENCES]:
+            yield _write(f"find the {next(names)} in the {camera} camera")
         for verb in self.verbs:
             name = plural(next(names)) if verb in _OF_SEVERAL else next(names)
             yield _write(_FORMS.get(verb, "{verb} the {name}").format(verb=verb, name=name))
@@ -93,7 +95,17 @@ class Vocabulary:
 
 def list_words(text: str) -> frozenset[str]:
     """Return the words of a text in lower case and in the singular."""
-    return frozenset(singular(word) for word in re.findall(r"[\w'-]+", text.lower()))
+    # "glasses" alone are worn; here each word may stand behind others.
+    words = re.findall(r"[\w'-]+", text.lower())
+    return frozenset(singular(f"a {word}").removeprefix("a ") for word in words)
+
+
+def list_things(sentence: str) -> tuple[str, ...]:
+    """Return the names in a command, in the singular; none where it does not parse."""
+    try:
+        return understand(sentence).names
+    except InputError:
+        return ()
 
 
 def _write(sentence: str) -> str:
