@@ -34,6 +34,7 @@ from vl2_ros.console.options import (
     find_version,
     load_model,
 )
+from vl2_ros.console.speech import listen_command
 from vl2_ros.console.training.train_command import train
 from vl2_ros.errors import VL2Error
 
@@ -138,6 +139,7 @@ for _panel, _command in (
     ("Ask", ask_command.ask),
     ("Ask", node_commands.bag),
     ("Ask", node_commands.demo),
+    ("Ask", listen_command.listen),
     ("Node", serve_command.serve),
     ("Node", send_command.send),
     ("Node", node_commands.echo),

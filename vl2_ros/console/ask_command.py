@@ -20,6 +20,7 @@ from vl2_ros.console.image_options import DrawOptions
 from vl2_ros.console.options import NEW_TOKENS, MaxNewTokens, Model, Threshold, load_model
 from vl2_ros.console.output.answers import AnswerOutput, Output
 from vl2_ros.console.pointing import Pointing, make_command
+from vl2_ros.console.speech.options import AudioQuestion, hear_question
 from vl2_ros.errors import EngineError, InputError
 
 if TYPE_CHECKING:
@@ -51,20 +52,22 @@ class Asking:
 
 @group_options
 def ask(
-    words: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[SOURCE...] SENTENCE",
-            help="Images, .npy files, folders, patterns, videos, webcams (0, /dev/video0), "
-            "addresses (rtsp://, http://) or - for standard input, then what to ask; generating "
-            "an image needs no source.",
-        ),
-    ],
     model: Model,
     pointing: Annotated[Pointing, Panel("Point")],
     drawing: Annotated[DrawOptions, Panel("Draw")],
     output: Annotated[Output, Panel("Output")],
     asking: Annotated[Asking, Panel("Ask")],
+    speech: Annotated[AudioQuestion, Panel("Speech")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SOURCE...] SENTENCE",
+            help="Images, .npy files, folders, patterns, videos, webcams (0, /dev/video0), "
+            "addresses (rtsp://, http://) or - for standard input, then what to ask, unless it is "
+            "spoken (--audio); generating an image needs no source.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Ask a sentence about images from any source, each answered in turn, or generate an image.
 
@@ -74,11 +77,13 @@ def ask(
 
     vl2 ask "draw a red mug" --save mug.png --seed 7
 
+    vl2 ask table.jpg --audio question.wav
+
     Options that point may be repeated; 120,80@1 points into the first example.
     """
     from vl2_ros.sources.source import find_source, read_sources
 
-    named, sentence = _split_words(words)
+    named, sentence = _split_words(words or [], speech)
     sources = [find_source(word) for word in named]
     output.check(sources)
     if not 0.0 <= asking.rate < float("inf"):
@@ -147,11 +152,14 @@ def _choose_moments(images: Iterator[SourceImage], rate_hz: float) -> Iterator[S
             due_ns = stamp_ns + period_ns
 
 
-def _split_words(words: list[str]) -> tuple[list[str], str]:
-    """Split the arguments into sources and the sentence."""
+def _split_words(words: list[str], speech: AudioQuestion) -> tuple[list[str], str]:
+    """Split the arguments into sources and the sentence, which may be spoken."""
     from vl2_ros.processing.language.parse import needs_image
 
-    *named, sentence = words
+    if speech.audio is not None:
+        named, sentence = words, hear_question(speech, speech.audio)
+    else:
+        named, sentence = words[:-1], "".join(words[-1:])
     if not named and needs_image(sentence):
         raise InputError(
             f"expected images and then a sentence, got only {sentence!r}; say for example: "

@@ -6,7 +6,7 @@ that came in alone, not on how the stream is cut into chunks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -229,7 +229,7 @@ def measure_level(samples: NDArray[np.float32]) -> float:
     return max(SILENT_DB, 10.0 * float(np.log10(max(power, 1e-12))))
 
 
-def read_chunks(path: Path, piece_s: float = _PIECE_S) -> Iterator[AudioChunk]:
+def read_chunks(path: Path, piece_s: float = _PIECE_S) -> Generator[AudioChunk]:
     """Read a WAV or FLAC file piece by piece, with stamps from 0 on.
 
     Args:

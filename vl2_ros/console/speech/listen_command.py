@@ -1,0 +1,139 @@
+"""`vl2 listen`: what is said in files, a stream or at a microphone, and what it would do.
+
+Everything heavy is imported inside the command, so that `vl2 --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Generator
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vl2_ros.console import display, terminal
+from vl2_ros.console.groups import Panel, group_options
+from vl2_ros.console.options import AsJson
+from vl2_ros.console.speech.meter import LevelMeter
+from vl2_ros.console.speech.options import SpeechOptions, make_listener
+from vl2_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from vl2_ros.speech.audio import AudioChunk
+    from vl2_ros.speech.dialogue import Action
+    from vl2_ros.speech.listener import Utterance
+
+#: Standard input as a source.
+_STREAM = "-"
+
+
+@group_options
+def listen(
+    speech: Annotated[SpeechOptions, Panel("Speech")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="WAV or FLAC file, or - for a WAV stream on standard input; default: the "
+            "microphone.",
+            show_default=False,
+        ),
+    ] = "",
+    microphone: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Number or a part of the name of the microphone; default: that of the system.",
+            rich_help_panel="Input",
+        ),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Print what is said in a file, a stream or at the microphone, and whether it is a command.
+
+    vl2 listen question.wav
+
+    arecord -f S16_LE -r 16000 -t wav | vl2 listen -
+
+    vl2 listen --json --wake-phrase "hey robot"
+    """
+    if source and microphone:
+        raise InputError(f"expected a file or a microphone, got {source!r} and {microphone!r}")
+    meter = LevelMeter()
+
+    def report(fault: str) -> None:
+        meter.clear()
+        display.show_note(fault)
+
+    with terminal.end_quietly(), closing(_open_source(source, microphone, speech)) as chunks:
+        # Read now, so that a wrong source is refused before the weights are loaded.
+        first = next(chunks)
+        listener = make_listener(speech, report)
+        try:
+            for chunk in chain([first], chunks):
+                _show_all(listener.push(chunk), meter, as_json)
+                meter.show(listener.level_db, is_speech=listener.is_speech)
+            _show_all(listener.flush(), meter, as_json)
+        finally:
+            meter.clear()
+
+
+def _open_source(source: str, microphone: str, speech: SpeechOptions) -> Generator[AudioChunk]:
+    from vl2_ros.speech.audio import read_chunks
+    from vl2_ros.speech.sources import read_microphone, read_stream
+
+    if not source:
+        return read_microphone(microphone, 1 if speech.channel is None else speech.channel + 1)
+    if source == _STREAM:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise InputError(
+                "expected a WAV stream on standard input, which is a terminal; say for example: "
+                "arecord -f S16_LE -r 16000 -t wav | vl2 listen -"
+            )
+        return read_stream(sys.stdin.buffer)
+    return read_chunks(Path(source))
+
+
+def _show_all(utterances: list[Utterance], meter: LevelMeter, as_json: bool) -> None:
+    for utterance in utterances:
+        meter.clear()
+        if as_json:
+            display.print_json(describe_utterance(utterance))
+        else:
+            display.print_text(format_utterance(utterance))
+
+
+def describe_utterance(utterance: Utterance) -> dict[str, object]:
+    """Make the JSON document of what was heard; `action` is null for words that ask nothing."""
+    action = utterance.action
+    return {
+        "text": utterance.text,
+        "score": round(utterance.score, 4),
+        "start_s": round(utterance.start_s, 3),
+        "end_s": round(utterance.end_s, 3),
+        "accepted": utterance.accepted,
+        "reason": utterance.reason,
+        "action": None if action is None else name_action(action),
+        "command": getattr(action, "text", ""),
+    }
+
+
+def format_utterance(utterance: Utterance) -> str:
+    """Write what was heard in one line: time, words, score, and what is done or why nothing."""
+    outcome = f"not accepted: {utterance.reason}"
+    if utterance.accepted and utterance.action is not None:
+        command = getattr(utterance.action, "text", "")
+        outcome = f"{name_action(utterance.action)}{': ' if command else ''}{command}"
+    return (
+        f"{utterance.start_s:7.2f} s  {utterance.text or '(no words)'}  ({utterance.score:.2f})  "
+        f"-> {outcome}"
+    )
+
+
+def name_action(action: Action) -> str:
+    """Return the name of an action in messages: ask, start_watch, stop_all, say_again, ..."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(action).__name__).lower()
