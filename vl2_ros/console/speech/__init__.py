@@ -1,1 +1,1 @@
-"""Commands that hear: what is heard, the level meter, a spoken question about an image."""
+"""Commands that hear, the level meter, and spoken questions."""
