@@ -53,6 +53,7 @@ TORCH_FREE_FOLDERS = (
     "runtime/files",
     "runtime/language",
     "sim",
+    "speech",
     "structures",
     "tracking",
     "transports/memory.py",
@@ -102,6 +103,10 @@ def test_modules_without_tensors_import_without_torch():
         "tensorrt_rtx",
         "rclpy",
         "cyclonedds",
+        "faster_whisper",
+        "sounddevice",
+        "soundfile",
+        "soxr",
     ]
     code = "import importlib\n" + "".join(
         f"importlib.import_module({name!r})\n" for name in list_torch_free()

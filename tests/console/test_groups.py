@@ -118,9 +118,9 @@ def test_a_value_out_of_range_is_the_tables_error():
         COMMANDS["ask"].main(["draw a mug", "--backend", "tvm"], standalone_mode=False)
 
 
-def test_ask_has_five_panels_and_takes_few_parameters():
+def test_ask_has_six_panels_and_takes_few_parameters():
     panels = [panel for _, panel in list_options("ask")]
-    assert list(dict.fromkeys(panels)) == ["Model", "Point", "Draw", "Output", "Ask"]
+    assert list(dict.fromkeys(panels)) == ["Model", "Point", "Draw", "Output", "Ask", "Speech"]
     taken = inspect.signature(inspect.getclosurevars(ask).nonlocals["command"]).parameters
     assert len(taken) <= 7
 
