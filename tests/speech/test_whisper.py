@@ -109,6 +109,37 @@ def test_a_segment_of_the_longest_length_is_heard(question, recogniser):
 
 
 @needs_weights
+def test_a_sentence_that_comes_twice_is_one(recogniser):
+    said = read_audio(QUESTION).samples.astype(np.float32)
+    heard = recogniser.recognise(np.concatenate([said, said]), prompt=Vocabulary().prompt)
+    assert heard.text == "Find the green mug."
+
+
+@needs_weights
+def test_the_full_window_is_taken_for_long_speech_and_for_words_without_end(
+    question, recogniser, monkeypatch
+):
+    from faster_whisper import WhisperModel
+
+    frames: list[int] = []
+    encode = WhisperModel.encode
+
+    def record(model: WhisperModel, features: np.ndarray) -> object:
+        frames.append(features.shape[-1])
+        return encode(model, features)
+
+    monkeypatch.setattr(WhisperModel, "encode", record)
+    recogniser.recognise(question)
+    recogniser.recognise(np.resize(question, 20 * SAMPLE_RATE))
+    assert frames == [1_500, 3_000]
+    # As if no sentence of this length had so many words.
+    monkeypatch.setattr("vl2_ros.speech.whisper._MAX_TOKENS_A_SECOND", -1.5)
+    frames.clear()
+    recogniser.recognise(question)
+    assert frames == [1_500, 3_000]
+
+
+@needs_weights
 def test_several_threads_may_hear_at_once(question, recogniser):
     heard: list[str] = []
     threads = [

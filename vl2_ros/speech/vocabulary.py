@@ -29,6 +29,8 @@ VERBS = (
     "where are",
     "mask",
     "is there",
+    "highlight",
+    "search for",
 )
 #: Said in the prompt where no names are known.
 EVERYDAY_NAMES = ("mug", "person", "chair", "box", "door", "bottle", "car", "book")

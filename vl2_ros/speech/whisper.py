@@ -5,6 +5,7 @@ Weights come from a folder, an installed package or, only when it is asked for, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,8 @@ _FILES = ("model.bin", "config.json", "tokenizer.json")
 #: Whisper takes 448 tokens; half of them are for the words before.
 _MAX_PROMPT_TOKENS = 200
 _LANGUAGE = "en"
+#: In noise a sentence comes twice: "Where is the kettle? Where is the kettle?"
+_REPEATED = re.compile(r"^(.+?[.?!])(?:\s+\1)+$")
 #: Whisper was trained on windows of 30 s and hears most sentences as well in shorter ones, in a
 #: quarter of the time. Where it repeats itself instead, the full window is taken.
 _WINDOWS_S = (15.0, MAX_SECONDS)
@@ -90,7 +93,7 @@ class WhisperRecogniser:
         tokens = result.sequences_ids[0]
         # The score is a mean over the words; their end is a token as well.
         log_probability = result.scores[0] * len(tokens) / (len(tokens) + 1)
-        text = self._tokenizer.decode(tokens).strip()
+        text = _REPEATED.sub(r"\1", self._tokenizer.decode(tokens).strip())
         transcript = Transcript(text, min(0.0, log_probability), float(result.no_speech_prob))
         return transcript, len(tokens) < most
 
