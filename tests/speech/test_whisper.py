@@ -133,7 +133,7 @@ def test_the_full_window_is_taken_for_long_speech_and_for_words_without_end(
     recogniser.recognise(np.resize(question, 20 * SAMPLE_RATE))
     assert frames == [1_500, 3_000]
     # As if no sentence of this length had so many words.
-    monkeypatch.setattr("vl2_ros.speech.whisper._MAX_TOKENS_A_SECOND", -1.5)
+    monkeypatch.setattr("vl2_ros.speech.whisper._MAX_TOKENS_A_SECOND", -1)
     frames.clear()
     recogniser.recognise(question)
     assert frames == [1_500, 3_000]

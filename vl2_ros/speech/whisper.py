@@ -95,7 +95,8 @@ class WhisperRecogniser:
         log_probability = result.scores[0] * len(tokens) / (len(tokens) + 1)
         text = _REPEATED.sub(r"\1", self._tokenizer.decode(tokens).strip())
         transcript = Transcript(text, min(0.0, log_probability), float(result.no_speech_prob))
-        return transcript, len(tokens) < most
+        # CTranslate2 stops one token before the limit.
+        return transcript, len(tokens) < most - 1
 
     def _make_prompt(self, prompt: str, hot_words: Sequence[str]) -> list[int]:
         """Return the tokens before the answer: hot words, prompt, start."""
