@@ -36,6 +36,7 @@ _WINDOWS_S = (15.0, MAX_SECONDS)
 #: Silence that must follow the speech in a window.
 _TAIL_S = 1.0
 _MAX_TOKENS_A_SECOND = 8
+_MAX_TOKENS = 200
 #: Samples before a window that the network sees as well.
 _CONTEXT = 64
 _STATE = (1, 1, 128)
@@ -75,7 +76,7 @@ class WhisperRecogniser:
         self, samples: NDArray[np.float32], window_s: float, prompt: list[int]
     ) -> tuple[Transcript, bool]:
         """Return what is heard in a window, and whether the words came to an end."""
-        most = 8 + int(_MAX_TOKENS_A_SECOND * len(samples) / SAMPLE_RATE)
+        most = min(_MAX_TOKENS, 8 + int(_MAX_TOKENS_A_SECOND * len(samples) / SAMPLE_RATE))
         padded = np.pad(samples, (0, int(window_s * SAMPLE_RATE) - len(samples)))
         features = self._model.feature_extractor(padded, padding=0)
         try:
@@ -83,8 +84,8 @@ class WhisperRecogniser:
                 self._model.encode(features),
                 [prompt],
                 beam_size=1,
-                # It counts the prompt as well.
-                max_length=len(prompt) + most,
+                # It counts the prompt as well, and at most half of it are new tokens.
+                max_length=max(len(prompt) + most - 1, 2 * most),
                 return_scores=True,
                 return_no_speech_prob=True,
             )[0]
@@ -95,8 +96,7 @@ class WhisperRecogniser:
         log_probability = result.scores[0] * len(tokens) / (len(tokens) + 1)
         text = _REPEATED.sub(r"\1", self._tokenizer.decode(tokens).strip())
         transcript = Transcript(text, min(0.0, log_probability), float(result.no_speech_prob))
-        # CTranslate2 stops one token before the limit.
-        return transcript, len(tokens) < most - 1
+        return transcript, len(tokens) < most
 
     def _make_prompt(self, prompt: str, hot_words: Sequence[str]) -> list[int]:
         """Return the tokens before the answer: hot words, prompt, start."""
