@@ -122,10 +122,11 @@ _START_WATCH = re.compile(
     r"|follow|monitor|observe) (?P<what>.+)",
     re.IGNORECASE,
 )
-#: "keep segmenting the cups": the verb of the ask is in it.
-_KEEP_ASKING = re.compile(
-    r"(?:keep|start|continue|go on)(?: on)? (?P<verb>[a-z]+)ing(?P<rest> .+)", re.IGNORECASE
-)
+#: "keep segmenting the cups", "stop counting people": the verb of the ask is in it.
+_KEEP_ASKING = r"(?:keep|start|continue|go on)(?: on)?"
+_STOP_ASKING = r"(?:stop|quit|end|finish|cease)"
+#: Tasks that are asked of image after image.
+_WATCHED = (Task.DETECT, Task.OUTLINE, Task.LABEL, Task.GROUND, Task.COUNT, Task.POSE)
 _FOR = re.compile(r"^(?:for|of|over|on|at) ", re.IGNORECASE)
 #: What people ask each other, whatever the words look like.
 _NO_THING = re.compile(
@@ -211,10 +212,11 @@ def _read_dialogue(words: str) -> Action | None:
     if _SAY_AGAIN.fullmatch(words):
         return SayAgain()
     found = _STOP_WATCH.fullmatch(words)
-    if found is None:
-        return None
-    what = found["what"] or ""
-    return StopWatch("" if names_nothing(what) else what)
+    if found is not None:
+        what = found["what"] or ""
+        return StopWatch("" if names_nothing(what) else what)
+    asked = _read_verb(_STOP_ASKING, words)
+    return None if asked is None else StopWatch(asked[1])
 
 
 def _read_watch(words: str) -> str | None:
@@ -223,16 +225,19 @@ def _read_watch(words: str) -> str | None:
     if found is not None:
         what = _FOR.sub("", found["what"] or found["kept"] or "")
         return "" if names_nothing(what) else f"find {what}"
-    found = _KEEP_ASKING.fullmatch(words)
+    asked = _read_verb(_KEEP_ASKING, words)
+    return None if asked is None else " ".join(asked)
+
+
+def _read_verb(before: str, words: str) -> tuple[str, str] | None:
+    """Return verb and things of "... segmenting the cups"; None where that is no task."""
+    found = re.fullmatch(rf"{before} (?P<verb>[a-z]+)ing (?P<what>.+)", words, re.IGNORECASE)
     if found is None:
         return None
     # "segmenting", "locating", "spotting": the first that the parser knows.
-    stem = found["verb"]
-    for verb in (stem, f"{stem}e", stem[:-1]):
-        sentence = f"{verb}{found['rest']}"
-        if _parse(sentence) not in (None, Task.TALK):
-            return sentence
-    return None
+    stem, what = found["verb"], found["what"]
+    verbs = (stem, f"{stem}e", stem[:-1])
+    return next(((one, what) for one in verbs if _parse(f"{one} {what}") in _WATCHED), None)
 
 
 def _read_ask(sentence: str, vocabulary: Vocabulary) -> Reading:
