@@ -65,6 +65,7 @@ def test_a_sentence_is_taken_for_one_action(text, action):
         " ... ",
         "Please.",
         "Thank you very much.",
+        "Hello again!",
         "Watch out!",
         "Get out of here.",
         "Get out.",
@@ -115,6 +116,19 @@ def test_a_known_name_makes_a_sentence_more_certain():
     )
     assert known[0] > known[1] and unknown[0] > unknown[1]
     assert known[0] > unknown[0] and known[1] > unknown[1]
+
+
+def test_free_words_must_be_a_question_about_a_known_name_or_addressed_to_the_robot():
+    vocabulary = Vocabulary(("mug",))
+
+    def read(name: str, before: str = "") -> list[bool]:
+        return [
+            read_sentence(f"{before} {text.format(name)}", vocabulary, before).action is not None
+            for text in ("does anybody need the {}", "everybody loves the {}")
+        ]
+
+    assert read("mug") == [True, False] and read("fish") == [False, False]
+    assert read("mug", "hey robot") == [True, True] and read("fish", "hey robot") == [False, False]
 
 
 def test_a_parser_that_refuses_says_why():

@@ -83,12 +83,12 @@ class Reading:
     certainty: float
 
 
-#: Certainty of words that are a command whatever they name, and of questions, which people ask
-#: each other as well, with and without a name that the model knows.
-_CERTAIN = 1.0
-_UNKNOWN_NAME = 0.9
-_QUESTION_OF_KNOWN = 0.9
-_QUESTION_OF_UNKNOWN = 0.75
+#: Certainty of commands, and of questions, which people ask each other as well; with and without
+#: a name that the model knows.
+_COMMAND, _COMMAND_OF_UNKNOWN = 1.0, 0.9
+_QUESTION, _QUESTION_OF_UNKNOWN = 0.9, 0.75
+#: Of other sentences about a known name.
+_FREE_WORDS = 0.75
 
 _WATCHING = r"(?:watching|tracking|following|monitoring|observing)"
 _STOP_ALL = re.compile(
@@ -108,6 +108,8 @@ _REPEAT = re.compile(
     r"|repeat(?: (?:it|that|the (?:last )?(?:command|question|search)))?",
     re.IGNORECASE,
 )
+#: Courtesy is stripped before the rest is read, and this is nothing but courtesy.
+_GREETING = re.compile(r"\W*(?:hi|hey|hello)(?: there)?,? again\W*", re.IGNORECASE)
 _SAY_AGAIN = re.compile(
     r"what did you (?:just )?say|what was that|say (?:it|that)(?: again| once more)|come again"
     r"|(?:i beg your )?pardon(?: me)?|repeat (?:the|your) (?:last )?answer"
@@ -151,6 +153,13 @@ _SIGHT = re.compile(
     r"|(?:which|whose) .+)",
     re.IGNORECASE,
 )
+#: Begin a question, which must then be about a known name.
+_ASKING = re.compile(
+    r"(?:what|where|which|who|whose|how|is|are|was|were|do|does|did|have|has|haven't|isn't|aren't"
+    r"|tell me|let me (?:know|see)|i(?:'d| would)? (?:want|need|like) to know|describe|name|list"
+    r"|say)\b",
+    re.IGNORECASE,
+)
 
 
 def read_sentence(text: str, vocabulary: Vocabulary, wake_phrase: str = "") -> Reading:
@@ -160,6 +169,9 @@ def read_sentence(text: str, vocabulary: Vocabulary, wake_phrase: str = "") -> R
         text: as it was heard.
         vocabulary: names that make a question one about the image.
         wake_phrase: "hey robot": only sentences that begin with it are for the robot; "": all are.
+
+    Returns:
+        what it was taken for; a question in free words only where it names a known thing.
 
     Example:
         >>> read_sentence("Please keep watching the mugs.", Vocabulary()).action
@@ -173,16 +185,16 @@ def read_sentence(text: str, vocabulary: Vocabulary, wake_phrase: str = "") -> R
     if sentence is None:
         return _refuse(f"it does not begin with {wake_phrase!r}")
     words = plain_words(sentence)
-    if not words:
+    if not words or _GREETING.fullmatch(sentence):
         return _refuse("it asks for nothing")
     action = _read_dialogue(words)
     if action is not None:
-        return Reading(action, "", _CERTAIN)
+        return Reading(action, "", _COMMAND)
     asked = _read_watch(words)
     if asked is not None:
-        reading = _read_ask(asked, vocabulary) if asked else Reading(Ask(""), "", _CERTAIN)
+        reading = _read_ask(asked, vocabulary, False) if asked else Reading(Ask(""), "", _COMMAND)
         return reading if reading.action is None else _watch(reading)
-    return _read_ask(sentence, vocabulary)
+    return _read_ask(sentence, vocabulary, is_addressed=bool(wake_phrase))
 
 
 def _watch(reading: Reading) -> Reading:
@@ -240,7 +252,8 @@ def _read_verb(before: str, words: str) -> tuple[str, str] | None:
     return next(((one, what) for one in verbs if _parse(f"{one} {what}") in _WATCHED), None)
 
 
-def _read_ask(sentence: str, vocabulary: Vocabulary) -> Reading:
+def _read_ask(sentence: str, vocabulary: Vocabulary, is_addressed: bool) -> Reading:
+    """Read a command or a question; one who says the wake phrase may ask in any words."""
     try:
         asked = understand(sentence)
     except InputError as error:
@@ -250,10 +263,13 @@ def _read_ask(sentence: str, vocabulary: Vocabulary) -> Reading:
     if not is_known and (_NO_THING.search(sentence) or begins & _NO_NAMES):
         return _refuse("it names nothing that can be seen")
     if asked.task is not Task.TALK:
-        return Reading(Ask(sentence), "", _CERTAIN if is_known else _UNKNOWN_NAME)
-    if not _SIGHT.fullmatch(plain_words(sentence)):
-        return _refuse("it is no command and no question about what is seen")
-    return Reading(Ask(sentence), "", _QUESTION_OF_KNOWN if is_known else _QUESTION_OF_UNKNOWN)
+        return Reading(Ask(sentence), "", _COMMAND if is_known else _COMMAND_OF_UNKNOWN)
+    words = plain_words(sentence)
+    if _SIGHT.fullmatch(words):
+        return Reading(Ask(sentence), "", _QUESTION if is_known else _QUESTION_OF_UNKNOWN)
+    if is_known and (is_addressed or _ASKING.match(words)):
+        return Reading(Ask(sentence), "", _FREE_WORDS)
+    return _refuse("it is no command and no question about what is seen")
 
 
 def _parse(sentence: str) -> Task | None:
