@@ -105,6 +105,20 @@ def test_level_and_voice_follow_the_stream():
     assert not voices[10] and voices[50] and not voices[-1]
 
 
+def test_the_words_so_far_can_be_seen_before_the_end():
+    listener, recogniser = make_listener("Find the", "Find the mug.")
+    chunks = split(make_stream([(0.5, 1.5)], 3.0))
+    for chunk in chunks[:10]:
+        listener.push(chunk)
+    assert listener.preview() == "" and not recogniser.calls
+    for chunk in chunks[10:50]:
+        assert not listener.push(chunk)
+    assert listener.preview() == "Find the"
+    assert len(recogniser.calls[0][0]) == pytest.approx(0.8 * SAMPLE_RATE, abs=SAMPLE_RATE / 20)
+    (heard,) = [one for chunk in chunks[50:] for one in listener.push(chunk)]
+    assert heard.text == "Find the mug." and listener.preview() == ""
+
+
 def test_a_faulty_stream_is_heard_and_its_faults_are_logged(caplog):
     samples = TWO_SENTENCES.copy()
     samples[::50] = np.nan

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import exp
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vl2_ros.errors import ConfigError
 from vl2_ros.speech.audio import (
     SILENT_DB,
@@ -143,11 +146,8 @@ class Listener:
 
     def understand(self, segment: Segment) -> Utterance:
         """Recognise a segment and say what it asks for; keeps no state."""
-        vocabulary = self._vocabulary
-        heard = self._recogniser.recognise(
-            segment.samples, prompt=vocabulary.prompt, hot_words=vocabulary.hot_words
-        )
-        reading = read_sentence(heard.text, vocabulary, self._config.wake_phrase)
+        heard = self._recognise(segment.samples)
+        reading = read_sentence(heard.text, self._vocabulary, self._config.wake_phrase)
         score = measure_score(heard, reading.certainty)
         reason = reading.reason
         if reading.action is not None and score < self._config.min_score:
@@ -160,6 +160,21 @@ class Listener:
             accepted=not reason,
             reason=reason,
             action=reading.action,
+        )
+
+    def preview(self) -> str:
+        """Recognise what is being said so far; "" where nobody speaks. The words may still change.
+
+        Raises:
+            SpeechError: if the recogniser fails.
+        """
+        samples = self._segmenter.running
+        return self._recognise(samples).text if len(samples) else ""
+
+    def _recognise(self, samples: NDArray[np.float32]) -> Transcript:
+        vocabulary = self._vocabulary
+        return self._recogniser.recognise(
+            samples, prompt=vocabulary.prompt, hot_words=vocabulary.hot_words
         )
 
     def _cut(self, blocks: Iterable[AudioBlock]) -> list[Segment]:

@@ -119,6 +119,11 @@ class Segmenter:
         """Return whether somebody speaks at the end of what was pushed."""
         return self._speech is not None
 
+    @property
+    def running(self) -> NDArray[np.float32]:
+        """Return what is being said so far, (N,) at 16 kHz; N is 0 where nobody speaks."""
+        return np.zeros(0, dtype=np.float32) if self._speech is None else self._speech.join()
+
     def push(self, samples: NDArray[np.float32], start_s: float) -> list[Segment]:
         """Continue the stream, and return the segments that ended.
 

@@ -15,7 +15,7 @@ import soundfile
 from PIL import Image
 
 from tests.console.command_line import run
-from tests.speech.scripted import LoudnessDetector, ScriptedRecogniser, make_stream
+from tests.speech.scripted import LoudnessDetector, ScriptedRecogniser, make_stream, split
 from vl2_ros.errors import SpeechError
 from vl2_ros.speech.audio import AudioChunk
 from vl2_ros.speech.recogniser import SAMPLE_RATE, Transcript
@@ -115,6 +115,26 @@ def test_the_microphone_is_heard_until_the_end(ears, monkeypatch, capsys):
         "repeat",
         "stop_all",
     ]
+
+
+def test_the_words_of_a_live_source_are_shown_in_a_terminal_as_they_come(ears, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def read_microphone(name: str, channels: int) -> Iterator[AudioChunk]:
+        yield from split(make_stream([(0.5, 3.0)], 4.0))
+
+    terminal = Terminal()
+    monkeypatch.setattr("vl2_ros.speech.sources.read_microphone", read_microphone)
+    monkeypatch.setattr("vl2_ros.console.speech.meter.PERIOD_S", 0.0)
+    ears.say("Find.", "Find the.", "Find the mug.")
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", terminal)
+        assert run("listen") == 0
+    lines = [line.partition("speech")[2].strip() for line in terminal.getvalue().split("\r")]
+    assert list(dict.fromkeys(lines)) == ["", "Find.", "Find the."]
+    assert len(ears.recogniser.calls) == 3
 
 
 def test_faults_of_the_audio_are_noted_and_hearing_goes_on(ears, tmp_path, capsys):

@@ -21,6 +21,20 @@ def test_the_bar_is_as_long_as_the_sound_is_loud(level_db, full):
     assert draw_level(level_db, is_speech=True) == f"{line} speech"
 
 
+def test_the_words_so_far_stand_behind_the_level_of_speech():
+    line = draw_level(-30.0, is_speech=True, words="Find the")
+    assert line == f"{draw_level(-30.0, is_speech=True)} Find the"
+    assert draw_level(-30.0, is_speech=False, words="Find the").endswith("dB")
+
+
+def test_the_line_never_wraps_and_shows_no_control_characters(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    terminal = Terminal()
+    LevelMeter(terminal).show(-30.0, is_speech=True, words="find\x1b[2J the\n" + "mug " * 40)
+    assert len(terminal.getvalue()) == 60
+    assert "\x1b" not in terminal.getvalue() and "\n" not in terminal.getvalue()
+
+
 def test_one_line_is_drawn_over_and_removed(monkeypatch):
     monkeypatch.setattr("vl2_ros.console.speech.meter.PERIOD_S", 0.0)
     terminal = Terminal()

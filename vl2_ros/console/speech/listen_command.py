@@ -25,10 +25,12 @@ from vl2_ros.errors import InputError
 if TYPE_CHECKING:
     from vl2_ros.speech.audio import AudioChunk
     from vl2_ros.speech.dialogue import Action
-    from vl2_ros.speech.listener import Utterance
+    from vl2_ros.speech.listener import Listener, Utterance
 
 #: Standard input as a source.
 _STREAM = "-"
+#: Seconds of speech between two looks at the words so far.
+_PREVIEW_S = 1.0
 
 
 @group_options
@@ -73,13 +75,33 @@ def listen(
         # Read now, so that a wrong source is refused before the weights are loaded.
         first = next(chunks)
         listener = make_listener(speech, report)
+        # A file is heard faster than it is spoken.
+        preview = _Preview(listener, is_on=meter.is_shown and source in ("", _STREAM))
         try:
             for chunk in chain([first], chunks):
                 _show_all(listener.push(chunk), meter, as_json)
-                meter.show(listener.level_db, is_speech=listener.is_speech)
+                words = preview.update(chunk.stamp_s)
+                meter.show(listener.level_db, is_speech=listener.is_speech, words=words)
             _show_all(listener.flush(), meter, as_json)
         finally:
             meter.clear()
+
+
+class _Preview:
+    """The words of a sentence before its end, recognised anew once a second."""
+
+    def __init__(self, listener: Listener, *, is_on: bool) -> None:
+        self._listener, self._is_on = listener, is_on
+        self._words = ""
+        self._due_s = 0.0
+
+    def update(self, now_s: float) -> str:
+        """Return the words so far, by the time of the stream."""
+        if not self._is_on or not self._listener.is_speech:
+            self._words, self._due_s = "", now_s + _PREVIEW_S
+        elif now_s >= self._due_s:
+            self._words, self._due_s = self._listener.preview(), now_s + _PREVIEW_S
+        return self._words
 
 
 def _open_source(source: str, microphone: str, speech: SpeechOptions) -> Generator[AudioChunk]:

@@ -1,10 +1,13 @@
-"""A level meter: one line at the bottom of a terminal that follows the sound."""
+"""A level meter: one line at the bottom of a terminal that follows the sound and the words."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import TextIO
+
+from vl2_ros.processing.printable import make_printable
 
 #: Seconds between two drawings.
 PERIOD_S = 0.08
@@ -18,21 +21,26 @@ class LevelMeter:
 
     Args:
         terminal: where it is drawn; by default standard error. Nothing is drawn elsewhere.
+
+    Attributes:
+        is_shown: whether that is a terminal.
     """
 
     def __init__(self, terminal: TextIO | None = None) -> None:
         self._terminal = terminal or sys.stderr
-        self._is_shown = self._terminal is not None and self._terminal.isatty()
+        self.is_shown = self._terminal is not None and self._terminal.isatty()
         self._due_s = 0.0
         self._width = 0
 
-    def show(self, level_db: float, *, is_speech: bool) -> None:
-        """Draw the level, at most a dozen times a second."""
+    def show(self, level_db: float, *, is_speech: bool, words: str = "") -> None:
+        """Draw the level and the words so far, at most a dozen times a second."""
         now_s = time.monotonic()
-        if not self._is_shown or now_s < self._due_s:
+        if not self.is_shown or now_s < self._due_s:
             return
         self._due_s = now_s + PERIOD_S
-        line = draw_level(level_db, is_speech=is_speech)
+        line = draw_level(level_db, is_speech=is_speech, words=make_printable(words))
+        # A line that wraps could not be drawn over.
+        line = line[: shutil.get_terminal_size().columns - 1]
         self._terminal.write(f"\r{line.ljust(self._width)}")
         self._terminal.flush()
         self._width = len(line)
@@ -45,14 +53,14 @@ class LevelMeter:
             self._width, self._due_s = 0, 0.0
 
 
-def draw_level(level_db: float, *, is_speech: bool) -> str:
-    """Draw a level in decibels of full scale as a bar, its number, and whether it is speech.
+def draw_level(level_db: float, *, is_speech: bool, words: str = "") -> str:
+    """Draw a level in decibels of full scale as a bar, its number, and the speech so far.
 
     Example:
-        >>> draw_level(-30.0, is_speech=True)
-        '############............ -30 dB speech'
+        >>> draw_level(-30.0, is_speech=True, words="Find the")
+        '############............ -30 dB speech Find the'
     """
     share = min(1.0, max(0.0, 1.0 - level_db / _QUIETEST_DB))
     full = round(share * _CELLS)
     bar = "#" * full + "." * (_CELLS - full)
-    return f"{bar} {level_db:3.0f} dB{' speech' if is_speech else ''}"
+    return f"{bar} {level_db:3.0f} dB{f' speech {words}'.rstrip() if is_speech else ''}"
