@@ -21,6 +21,8 @@ from vl2_ros.node.cameras.depth_input import (
     DEPTH_TYPE,
 )
 from vl2_ros.node.frames.transform_listener import TRANSFORM_TOPICS, TRANSFORM_TYPE
+from vl2_ros.node.hearing.heard_messages import HEARD_TOPIC, HEARD_TYPE
+from vl2_ros.node.hearing.vocabulary_output import VOCABULARY_TOPIC, VOCABULARY_TYPE
 from vl2_ros.node.messages.result_messages import RESULT_TOPICS
 from vl2_ros.node.parameters import NodeParameters, ProcessParameters
 from vl2_ros.node.request import Status
@@ -135,6 +137,7 @@ def test_topic_table_is_true():
     there[COMMAND_TOPIC] = COMMAND_TYPE
     there[VISION_COMMAND_TOPIC] = VISION_COMMAND_TYPE
     there[DIAGNOSTICS_TOPIC] = DIAGNOSTICS_TYPE
+    there[HEARD_TOPIC], there[VOCABULARY_TOPIC] = HEARD_TYPE, VOCABULARY_TYPE
     there["image"], there["image/compressed"] = IMAGE_TYPE, COMPRESSED_IMAGE_TYPE
     there |= dict.fromkeys(TRANSFORM_TOPICS, TRANSFORM_TYPE)
     there["camera_info"], there["depth"] = CAMERA_INFO_TYPE, DEPTH_TYPE

@@ -29,6 +29,7 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.parts import CORE_GRAPHS, IMAGE_PARTS, PARTS
 from vl2_ros.processing.calibration import FILE_NAME as CALIBRATION
 from vl2_ros.processing.calibration import Calibration
+from vl2_ros.processing.card import find_names
 from vl2_ros.processing.config import FILE_NAME, ProcessingConfig
 from vl2_ros.processing.language.prompt_length import measure_prompts
 from vl2_ros.processing.language.tokenizer import Tokenizer, load_tokenizer
@@ -142,6 +143,7 @@ def load_pipeline(
         name=folder.resolve().name if options.weights else "embedded",
         identity=identity,
         calibration=_load_calibration(folder, identity),
+        names=find_names(folder),
     )
 
 

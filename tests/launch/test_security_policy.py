@@ -10,9 +10,12 @@ import pytest
 from vl2_ros.node.annotated_output import ANNOTATED, ANNOTATED_COMPRESSED
 from vl2_ros.node.cameras.camera_input import CameraInput
 from vl2_ros.node.frames.transform_listener import TRANSFORM_TOPICS
+from vl2_ros.node.hearing.heard_messages import HEARD_TOPIC
+from vl2_ros.node.hearing.server import DIAGNOSTICS_TOPIC as HEARING_DIAGNOSTICS
+from vl2_ros.node.hearing.vocabulary_output import VOCABULARY_TOPIC
 from vl2_ros.node.messages.result_messages import RESULT, RESULT_TOPICS
 from vl2_ros.node.names import resolve_topic
-from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.parameters import HearingParameters, NodeParameters
 from vl2_ros.node.server import COMMAND_TOPIC, DIAGNOSTICS_TOPIC, VISION_COMMAND_TOPIC
 from vl2_ros.node.service_calls import ACTION_NAME, SERVICES
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
@@ -48,7 +51,7 @@ def test_policy_has_the_version_and_the_enclaves_that_are_documented():
     root = ElementTree.parse(POLICY).getroot()
     assert root.get("version") == "0.2.0"
     paths = [one.get("path") for one in root.findall("./enclaves/enclave")]
-    assert paths == ["/vl2", "/vl2_client", "/vl2_camera"]
+    assert paths == ["/vl2", "/vl2_client", "/vl2_camera", "/vl2_hearing"]
     # `ros2 security generate_artifacts` takes a comment among the enclaves for one of them.
     text = POLICY.read_text()
     assert text.count("<!--") == 1 and text.index("-->") < text.index("<policy")
@@ -71,10 +74,17 @@ def cameras() -> set[str]:
 def test_node_may_do_what_it_does(cameras):
     enclave = read_enclave("/vl2")
     outputs = [topic.name for topic in (*RESULT_TOPICS, ANNOTATED, ANNOTATED_COMPRESSED)]
-    outputs += [DIAGNOSTICS_TOPIC, "bond", "/rosout", "/parameter_events", "~/transition_event"]
+    outputs += [
+        VOCABULARY_TOPIC,
+        DIAGNOSTICS_TOPIC,
+        "bond",
+        "/rosout",
+        "/parameter_events",
+        "~/transition_event",
+    ]
     assert enclave["publish"] == of_node(*outputs)
-    inputs = of_node(COMMAND_TOPIC, VISION_COMMAND_TOPIC, *TRANSFORM_TOPICS, "bond", "/clock")
-    assert enclave["subscribe"] == inputs | cameras
+    inputs = of_node(COMMAND_TOPIC, VISION_COMMAND_TOPIC, HEARD_TOPIC, "bond", "/clock")
+    assert enclave["subscribe"] == inputs | of_node(*TRANSFORM_TOPICS) | cameras
     plain = (f"~/{name}" for name in (*OF_STATES, *OF_PARAMETERS, *OF_NODES))
     assert enclave["reply"] == of_node(*SERVICES, *plain)
     assert enclave["execute"] == of_node(ACTION_NAME)
@@ -97,3 +107,18 @@ def test_camera_may_send_images_and_nothing_else(cameras):
     enclave = read_enclave("/vl2_camera")
     assert enclave["publish"] == cameras | {"/parameter_events"}
     assert enclave.keys() == {"publish", "reply"}
+
+
+def test_hearing_node_may_do_what_it_does_and_no_more():
+    enclave = read_enclave("/vl2_hearing")
+    names = "bond", "/clock", HearingParameters().audio_topic
+    assert enclave["subscribe"] == {*of_node(VOCABULARY_TOPIC), *of_hearing(*names)}
+    outputs = ["bond", "/rosout", "/parameter_events", "~/transition_event", HEARING_DIAGNOSTICS]
+    assert enclave["publish"] == {*of_node(HEARD_TOPIC), *of_hearing(*outputs)}
+    plain = (f"~/{name}" for name in (*OF_STATES, *OF_PARAMETERS, *OF_NODES))
+    assert enclave["reply"] == of_hearing(*plain)
+    assert enclave.keys() == {"subscribe", "publish", "reply"}
+
+
+def of_hearing(*names: str) -> set[str]:
+    return {resolve_topic(name, "vl2_hearing", "/") for name in names}

@@ -11,8 +11,6 @@ from vl2_ros.console import display
 from vl2_ros.console.groups import group_options
 from vl2_ros.console.options import AsJson, Checkpoint, find_package_version, find_version
 
-#: What a checkpoint says of itself: what it knows, and how good it is.
-CARD_FILE = "card.json"
 #: Bytes of a value, by how the weights are computed with.
 _WIDTHS = {"float32": 4, "float16 or bfloat16": 2}
 
@@ -21,6 +19,7 @@ _WIDTHS = {"float32": 4, "float16 or bfloat16": 2}
 def info(model: Checkpoint, as_json: AsJson = False) -> None:
     """Show versions, the device, and a checkpoint: its parts, memory, and what it knows."""
     from vl2_ros.loading import find_weights
+    from vl2_ros.processing.card import read_card
 
     folder = find_weights(model)
     document: dict[str, Any] = {
@@ -43,7 +42,7 @@ def info(model: Checkpoint, as_json: AsJson = False) -> None:
         document["weights_mb"] = {
             name: round(values * width / 1e6, 1) for name, width in _WIDTHS.items()
         }
-    document |= describe_engines(folder) | _read_card(folder)
+    document |= describe_engines(folder) | read_card(folder)
     if as_json:
         display.print_json(document)
     else:
@@ -94,12 +93,3 @@ def describe_engines(folder: Path) -> dict[str, Any]:
         "engine_precisions": list(files.precisions),
         "auto_precision_on_cpu": choose_form(files) or files.precision,
     }
-
-
-def _read_card(folder: Path) -> dict[str, Any]:
-    """Return what a checkpoint says of itself; nothing where it has no card."""
-    from vl2_ros.documents import is_file, read_json_object
-    from vl2_ros.errors import CheckpointError
-
-    path = folder / CARD_FILE
-    return dict(read_json_object(path, CheckpointError)) if is_file(path) else {}

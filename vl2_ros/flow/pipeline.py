@@ -91,6 +91,7 @@ class Pipeline:
         identity: hash that changes with its weights, or a callable that returns it or `pending`.
         calibration: its limits, used as long as they are of this identity; by default none are
             known.
+        names: of the things that it was trained on, as far as they are known.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Pipeline:
         name: str = "",
         identity: str | Callable[[], str] = "",
         calibration: Calibration | None = None,
+        names: tuple[str, ...] = (),
     ) -> None:
         """Store the parts."""
         self.engines = engines
@@ -119,6 +121,7 @@ class Pipeline:
             device=language.device,
             engine_identity=engines.identity,
             routes=(Route.ANSWER, *engines.routes),
+            names=names,
         )
 
     @property

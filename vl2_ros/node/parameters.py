@@ -29,6 +29,18 @@ _camera = partial(parameter, panel="Cameras")
 _command = partial(parameter, panel="Commands")
 _answer = partial(parameter, panel="Answers")
 _health = partial(parameter, panel="Health")
+_speech = partial(parameter, panel="Speech")
+_make_autostart = partial(
+    parameter, True, "Configure and activate at once; false: wait for a lifecycle manager"
+)
+_make_heartbeat = partial(
+    parameter,
+    0.1,
+    "Seconds between two heartbeats to a lifecycle manager while the node is active, Nav2's bond; "
+    "0: none, for a manager with bond_timeout 0.0",
+    least=0.0,
+    most=10.0,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +212,19 @@ class NodeParameters:
         choices=("auto", *_SCHEDULERS),
         live=True,
     )
+    speech_frame: str = _speech(
+        "end",
+        "Image that a spoken question is about; end: the newest one when the speech ended, for "
+        "which images of the last 2 s, 64 MB at most, are kept while a hearing node is there; "
+        "newest: the newest one when the question is answered",
+        choices=("end", "newest"),
+        live=True,
+    )
+    barge_in: bool = _speech(
+        False,
+        "A new spoken question cancels the one before, where that still waits or runs",
+        live=True,
+    )
     stall_limit_s: float = _health(
         30.0,
         "Seconds that a running command may stay in one stage without progress before "
@@ -271,6 +296,59 @@ class NodeParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class HearingParameters:
+    """What a hearing node is configured with."""
+
+    node: str = _speech(
+        "vl2",
+        "Name of the node that does what is heard, in the namespace of the hearing node",
+        metavar="NAME",
+    )
+    audio_topic: str = _speech(
+        "audio",
+        "Audio that is heard: vl2_ros/Audio, or audio_common_msgs/AudioStamped where that is "
+        "installed, int16 or float32, at any rate",
+        metavar="TOPIC",
+    )
+    speech_weights: str = _speech(
+        "",
+        "Folder of a Whisper model in the form of CTranslate2, or hub:NAME to download one; by "
+        "default the installed package of weights",
+        metavar="WEIGHTS",
+    )
+    speech_threads: int = _speech(
+        2,
+        "Threads that recognise speech; more answer sooner and take more from seeing",
+        least=1,
+        most=64,
+    )
+    min_score: float = _speech(
+        0.5,
+        "A sentence that is less certain is published as heard and not done, 0..1",
+        least=0.0,
+        most=1.0,
+    )
+    wake_phrase: str = _speech(
+        "",
+        "Only sentences that begin with it are for the robot, such as hey robot; empty: all are",
+        metavar="WORDS",
+    )
+    audio_timeout_s: float = _speech(
+        3.0, "Seconds without audio after which that is reported", least=0.1, most=3600.0
+    )
+    autostart: bool = _make_autostart()
+    bond_heartbeat_period: float = _make_heartbeat()
+
+    def __post_init__(self) -> None:
+        """Check every value against its note.
+
+        Raises:
+            ConfigError: naming the parameter, what is expected and what came.
+        """
+        check_parameters(self)
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessParameters(LoadOptions):
     """What a process that runs the node is configured with: the model, and when it runs."""
 
@@ -287,13 +365,5 @@ class ProcessParameters(LoadOptions):
         least=0.1,
         most=3600.0,
     )
-    autostart: bool = parameter(
-        True, "Configure and activate at once; false: wait for a lifecycle manager"
-    )
-    bond_heartbeat_period: float = parameter(
-        0.1,
-        "Seconds between two heartbeats to a lifecycle manager while the node is active, Nav2's "
-        "bond; 0: none, for a manager with bond_timeout 0.0",
-        least=0.0,
-        most=10.0,
-    )
+    autostart: bool = _make_autostart()
+    bond_heartbeat_period: float = _make_heartbeat()

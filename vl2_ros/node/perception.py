@@ -194,6 +194,11 @@ class PerceptionNode:
                 self._schedule.clear_cameras()
             self._work_came.notify()
 
+    def keep_history(self, is_kept: bool) -> None:
+        """Keep the images of the last seconds, for requests with an `image_age_s`, or keep none."""
+        with self._lock:
+            self._schedule.keep_history(is_kept)
+
     def submit(
         self,
         request: Request,

@@ -46,12 +46,14 @@ class StoredImage:
         read_space: returns calibration and depth for an image of this height and width, None
             when no depth is to be expected; raises InputError when one of them is missing or
             cannot be used.
+        size_bytes: memory of the image as received, with what belongs to it.
     """
 
     stamp_ns: int
     frame_id: str
     decode: Callable[[], Frame]
     read_space: Callable[[tuple[int, int]], SpatialView | None] = _find_no_space
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +69,8 @@ class Request:
         duration_s: WATCH: ends by itself after it; 0: never.
         watch_mode: WATCH: how images after the first are answered; None: the node's default.
         deadline_s: ASK: seconds from arrival until the answer is worthless; 0: the node's default.
+        image_age_s: ASK: it is about the newest image that had come so many seconds before now, if
+            the node still has that; 0: about the newest when it runs.
         score_threshold: in 0..1; None: the node's default.
         visual_prompts: where the sentence points.
         images: further images.
@@ -82,6 +86,7 @@ class Request:
     duration_s: float = 0.0
     watch_mode: WatchMode | None = None
     deadline_s: float = 0.0
+    image_age_s: float = 0.0
     score_threshold: float | None = None
     visual_prompts: tuple[VisualPrompt, ...] = ()
     images: tuple[StoredImage, ...] = ()
@@ -90,7 +95,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Check the ranges; NaN fits none."""
-        for name in ("rate_hz", "duration_s", "deadline_s"):
+        for name in ("rate_hz", "duration_s", "deadline_s", "image_age_s"):
             value = getattr(self, name)
             if not 0.0 <= value < float("inf"):
                 raise InputError(f"{name} must be zero or a positive number, got {value}")

@@ -14,6 +14,7 @@ from vl2_ros.node.annotated_output import (
 )
 from vl2_ros.node.guarded import catch_failure, describe_error, guarded
 from vl2_ros.node.messages.result_messages import (
+    ANSWER,
     RESULT,
     RESULT_TOPICS,
     AnswerParts,
@@ -53,6 +54,7 @@ class ResultOutput:
         draws_beside: bool = False,
     ) -> None:
         self._log = RepeatedLog(_logger)
+        self._types = transport.types
         self._messages = ResultMessages(transport.types, find_info, find_marker_lifetime_s)
         self._publishers: dict[ResultTopic, Publisher] = {
             topic: transport.advertise(topic.name, topic.type_name, topic.qos)
@@ -89,6 +91,14 @@ class ResultOutput:
         if self._drawing is not None:
             # Last, so that the thread that draws does not take turns with this one.
             self._draw(answer)
+
+    def say(self, text: str) -> None:
+        """Publish a text on `~/answer`, where nothing was answered anew.
+
+        Raises:
+            TransportError: if it cannot be sent.
+        """
+        self._publishers[ANSWER].publish(self._types.make(ANSWER.type_name, data=text))
 
     def finish(self, timeout_s: float) -> None:
         """Draw the images that wait, as far as the time allows."""

@@ -21,6 +21,10 @@ from vl2_ros.node.frames.frame_lookup import OpenFrames
 from vl2_ros.node.frames.target_frame import TargetFrame
 from vl2_ros.node.frames.transform_listener import TransformListener
 from vl2_ros.node.guarded import catch_failure, describe_error, error_text, guarded
+from vl2_ros.node.hearing.heard_messages import HEARD_TOPIC, HEARD_TYPE
+from vl2_ros.node.hearing.spoken_commands import NodeActions, SpokenCommands
+from vl2_ros.node.hearing.vocabulary_output import VocabularyOutput
+from vl2_ros.node.messages.command_drain import CommandDrain
 from vl2_ros.node.messages.command_messages import (
     Sender,
     read_command,
@@ -52,10 +56,6 @@ _REPORTED = (Status.BUSY, Status.EXPIRED, Status.INVALID, Status.FAILED)
 
 #: Most seconds between two looks at threads and at the publishers of cameras.
 _LOOK_PERIOD_S = 0.5
-#: Seconds without a command after which a burst of commands is over.
-_QUIET_S = 0.05
-#: Most seconds that `stop` waits for the end of a burst: a full queue of commands is read in it.
-_DRAIN_S = 4.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -92,11 +92,13 @@ class PerceptionServer:
         self.node = PerceptionNode(
             perceiver, parameters, self._publish, self._target_frame, self._clock
         )
+        actions = NodeActions(self._admit, self._refuse, self._say, transport.now_ns)
+        self._spoken = SpokenCommands(self.node, actions)
+        self._vocabulary: VocabularyOutput | None = None
         self._transport = transport
         self._on_failure = on_failure
         self._log = RepeatedLog(_LOG)
-        self._taken_count = 0
-        self._is_taking = False
+        self._drain = CommandDrain()
         self._result_messages = ResultMessages(transport.types, lambda: perceiver.info)
         self._output: ResultOutput | None = None
         self._diagnostics: Publisher | None = None
@@ -125,6 +127,7 @@ class PerceptionServer:
                 lambda: self.node.parameters.marker_lifetime_s,
                 draws_beside=True,
             )
+            self._vocabulary = VocabularyOutput(self._transport)
             self._diagnostics = self._transport.advertise(
                 DIAGNOSTICS_TOPIC, DIAGNOSTICS_TYPE, Qos()
             )
@@ -169,7 +172,7 @@ class PerceptionServer:
             return self.node.stop()
         # Commands last: those that the transport has already are also answered.
         is_ended = self.node.stop()
-        self._drain()
+        self._drain.wait()
         self._unsubscribe()
         if self._output is not None:
             self._output.finish(STOP_S)
@@ -230,8 +233,9 @@ class PerceptionServer:
         for topic, type_name, take in (
             (COMMAND_TOPIC, COMMAND_TYPE, self._take_text),
             (VISION_COMMAND_TOPIC, VISION_COMMAND_TYPE, self._take_vision_command),
+            (HEARD_TOPIC, HEARD_TYPE, self._spoken.take),
         ):
-            callback = partial(self._take_command, take)
+            callback = partial(self._drain.take, take)
             self._subscriptions.append(
                 self._transport.subscribe(topic, type_name, _COMMAND_QOS, callback)
             )
@@ -243,26 +247,9 @@ class PerceptionServer:
             subscription.close()
         self._subscriptions.clear()
 
-    def _drain(self) -> None:
-        end_s = time.monotonic() + _DRAIN_S
-        count = -1
-        # More commands may follow the one that is being read now.
-        while (self._is_taking or count != self._taken_count) and time.monotonic() < end_s:
-            count = self._taken_count
-            time.sleep(_QUIET_S)
-
     def _put_image(self, camera: str, image: StoredImage) -> None:
         if not self._stopping.is_set():
             self.node.put_image(camera, image)
-
-    def _take_command(self, take: Callable[[Any], None], message: Any) -> None:
-        """Count commands that come by topic; called for one at a time."""
-        self._taken_count += 1
-        self._is_taking = True
-        try:
-            take(message)
-        finally:
-            self._is_taking = False
 
     def _take_text(self, message: Any) -> None:
         sender = read_sender(message)
@@ -345,8 +332,13 @@ class PerceptionServer:
                 answer.status.name,
                 make_printable(answer.message),
             )
+        self._spoken.note_answer(answer)
         if self._output is not None:
             self._output.publish(answer)
+
+    def _say(self, text: str) -> None:
+        if self._output is not None:
+            self._output.say(text)
 
     def _supervise(self) -> None:
         report = guarded(self._report, "reporting diagnostics", self._log)
@@ -367,10 +359,19 @@ class PerceptionServer:
         self.node.flush_log()
         if self._output is not None:
             self._output.flush_log()
+        self._serve_hearing()
         failure = self._find_failure()
         if failure and not self._has_failed:
             self._has_failed = True
             self._on_failure(failure)
+
+    def _serve_hearing(self) -> None:
+        """Renew the words that are likely, and keep images while a hearing node is there."""
+        if self._vocabulary is not None:
+            watches = [watch.text for watch in self.node.list_watches()]
+            self._vocabulary.update(self.node.info.names, self.node.parameters.cameras, watches)
+        is_end = self.node.parameters.speech_frame == "end"
+        self.node.keep_history(is_end and self._transport.count_publishers(HEARD_TOPIC) > 0)
 
     def _report(self) -> None:
         report = self.node.report()

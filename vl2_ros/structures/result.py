@@ -231,6 +231,7 @@ class ModelInfo:
         device: where it runs, such as `cpu` or `cuda:0`.
         routes: those that its decoders serve.
         engine_identity: hash of the engine files; empty where the checkpoint itself is run.
+        names: of the things that it was trained on; empty where they are not known.
     """
 
     name: str
@@ -239,6 +240,7 @@ class ModelInfo:
     device: str
     routes: tuple[Route, ...]
     engine_identity: str = ""
+    names: tuple[str, ...] = ()
 
     @property
     def engine(self) -> str:

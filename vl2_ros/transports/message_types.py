@@ -24,8 +24,8 @@ from vl2_ros.errors import ShapeError, TransportError
 from vl2_ros.node.transport import MessageTypes
 from vl2_ros.transports.long_lists import LongList, cut_off, find_excess
 
-#: Fields of vision_msgs 4 (Humble to Lyrical), which the library of types does not know.
-#: Their meaning: https://github.com/ros-perception/vision_msgs (Apache-2.0).
+#: Fields of packages that the library of types does not know. vision_msgs 4 (Humble to Lyrical),
+#: their meaning: https://github.com/ros-perception/vision_msgs (Apache-2.0).
 _VISION_MSGS = {
     "Point2D": "float64 x\nfloat64 y",
     "Pose2D": "vision_msgs/Point2D position\nfloat64 theta",
@@ -48,6 +48,17 @@ _VISION_MSGS = {
     "VisionClass": "uint16 class_id\nstring class_name",
     "LabelInfo": ("std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold"),
 }
+#: What microphones publish for whisper_ros: https://github.com/mgonzs13/audio_common (MIT).
+_AUDIO_MSGS = {
+    "AudioData": (
+        "float32[] float32_data\nint32[] int32_data\nint16[] int16_data\nint8[] int8_data\n"
+        "uint8[] uint8_data"
+    ),
+    "AudioInfo": "int32 format\nint32 channels\nint32 rate\nint32 chunk",
+    "Audio": "audio_common_msgs/AudioData audio_data\naudio_common_msgs/AudioInfo info",
+    "AudioStamped": "std_msgs/Header header\naudio_common_msgs/Audio audio",
+}
+_FURTHER = {"vision_msgs": _VISION_MSGS, "audio_common_msgs": _AUDIO_MSGS}
 #: Names of what the lines of dashes in a file separate.
 _SECTIONS = {
     "msg": ("",),
@@ -89,15 +100,16 @@ def find_definitions() -> Path:
 
 @lru_cache(maxsize=1)
 def load_typestore() -> Typestore:
-    """Return the types of ROS 2 Jazzy with vision_msgs and ours; shared, do not register more.
+    """Return the types of ROS 2 Jazzy, further packages and ours; shared, do not register more.
 
     Raises:
         TransportError: if the definitions are missing.
     """
     store = get_typestore(Stores.ROS2_JAZZY)
     types: dict[str, Any] = {}
-    for name, text in _VISION_MSGS.items():
-        types.update(get_types_from_msg(text, f"vision_msgs/msg/{name}"))
+    for package, messages in _FURTHER.items():
+        for name, text in messages.items():
+            types.update(get_types_from_msg(text, f"{package}/msg/{name}"))
     for name, text in read_definitions().items():
         types[name] = parse_definition(name, text)
     try:

@@ -72,7 +72,7 @@ def _store(message: Any, decode: Callable[[], np.ndarray]) -> StoredImage:
     def make_frame() -> Frame:
         return Frame(decode(), stamp_ns, frame_id)
 
-    return StoredImage(stamp_ns, frame_id, make_frame)
+    return StoredImage(stamp_ns, frame_id, make_frame, size_bytes=len(message.data))
 
 
 def decode_image(

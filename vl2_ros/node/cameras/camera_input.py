@@ -152,7 +152,8 @@ class CameraInput:
         self.gaps.note(image.stamp_ns)
         if self.depth is not None:
             match = self.depth.match(image.stamp_ns, _find_size(message))
-            image = replace(image, read_space=match.read)
+            size_bytes = image.size_bytes + self.depth.size_bytes
+            image = replace(image, read_space=match.read, size_bytes=size_bytes)
         self._store(image)
 
 

@@ -185,6 +185,12 @@ class DepthInput:
             self._matches.append(match)
         return match
 
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes of the last depth image as received; 0 before the first one."""
+        with self._lock:
+            return len(self._depths[-1][0].data) if self._depths else 0
+
     def note_size(self, frame_hw: tuple[int, int]) -> None:
         """Note height and width of an image that was decoded."""
         with self._lock:

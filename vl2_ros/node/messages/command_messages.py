@@ -55,10 +55,15 @@ def read_sender(message: Any) -> Sender:
     What cannot be sent back as UTF-8 becomes a question mark.
     """
     text = message.text if hasattr(message, "text") else message.data
+    return make_sender(getattr(message, "id", ""), text, getattr(message, "camera", ""))
+
+
+def make_sender(command_id: str, text: str, camera: str = "") -> Sender:
+    """Make the sender of a command from fields of any message; never fails."""
     return Sender(
-        id=_echo(getattr(message, "id", ""), MAX_ID_CHARACTERS) or uuid.uuid4().hex,
+        id=_echo(command_id, MAX_ID_CHARACTERS) or uuid.uuid4().hex,
         text=_echo(text, MAX_COMMAND_CHARACTERS),
-        camera=_echo(getattr(message, "camera", ""), MAX_ID_CHARACTERS),
+        camera=_echo(camera, MAX_ID_CHARACTERS),
     )
 
 
@@ -72,7 +77,7 @@ def read_text_command(message: Any, sender: Sender) -> Request:
     Raises:
         InputError: if the text cannot be used.
     """
-    return Request(text=_check_text(message.data), id=sender.id)
+    return Request(text=check_text(message.data), id=sender.id)
 
 
 def read_mode(message: Any) -> Mode:
@@ -120,7 +125,7 @@ def read_command(message: Any, sender: Sender, parameters: NodeParameters = _DEF
     most = parameters.max_image_pixels
     images = tuple(store_image(image, max_pixels=most) for image in message.images)
     return Request(
-        text=_check_text(message.text),
+        text=check_text(message.text),
         id=sender.id,
         mode=read_mode(message),
         camera=_check_utf8("camera", message.camera),
@@ -187,7 +192,12 @@ def _echo(text: str, most: int) -> str:
     return text[:most].encode("utf-8", errors="replace").decode() if text else ""
 
 
-def _check_text(text: str) -> str:
+def check_text(text: str) -> str:
+    """Return the text of a command that can be used.
+
+    Raises:
+        InputError: if it is empty, too long or no UTF-8.
+    """
     if len(text) > MAX_COMMAND_CHARACTERS:
         raise InputError(
             f"the command has {len(text)} characters, at most {MAX_COMMAND_CHARACTERS} are "

@@ -50,13 +50,13 @@ class CommandQueue:
 
         Args:
             now_s: seconds of the node's clock.
-            find_image: camera to its newest image that is fresh.
+            find_image: camera to its newest image that is fresh, for asks about no past image.
 
         Returns:
             The ask and its image; None when there is none.
         """
         for ask in self._asks:
-            image = find_image(ask.camera)
+            image = ask.past_image or find_image(ask.camera)
             if now_s < ask.expires_s and image is not None:
                 self._asks.remove(ask)
                 return ask, image

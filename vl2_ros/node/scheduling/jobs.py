@@ -90,10 +90,12 @@ class Ask(Job):
 
     Attributes:
         limit_s: seconds from arrival within which the answer is useful.
+        past_image: that it is about; None: about the newest when it runs.
         expires_s: end of that time.
     """
 
     limit_s: float
+    past_image: BufferedImage | None = None
     expires_s: float = field(init=False)
 
     def __post_init__(self) -> None:

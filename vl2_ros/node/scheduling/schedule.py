@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 
 from vl2_ros.errors import InputError
-from vl2_ros.node.cameras.camera_buffer import BufferedImage, CameraBuffer
+from vl2_ros.node.cameras.camera_buffer import HISTORY_BYTES, BufferedImage, CameraBuffer
 from vl2_ros.node.clock import Moment
 from vl2_ros.node.guarded import describe_error, error_text
 from vl2_ros.node.parameters import NodeParameters
@@ -243,6 +243,11 @@ class Schedule:
         """List the standing commands in the order they were given."""
         return self.watches.describe(now_s, lambda camera: self._find_image(camera, now_s))
 
+    def keep_history(self, is_kept: bool) -> None:
+        """Keep the images of the last seconds for asks about a past one, or keep none."""
+        for buffer in self.cameras.values():
+            buffer.keep_history(HISTORY_BYTES // len(self.cameras) if is_kept else 0)
+
     def clear_cameras(self) -> None:
         """Drop all images."""
         for buffer in self.cameras.values():
@@ -259,7 +264,13 @@ class Schedule:
             waits_since_s=now_s,
             images=images,
             limit_s=request.deadline_s or self.parameters.command_deadline_s,
+            past_image=self._find_past(camera, request.image_age_s, now_s),
         )
+
+    def _find_past(self, camera: str, age_s: float, now_s: float) -> BufferedImage | None:
+        if not age_s or camera not in self.cameras:
+            return None
+        return self.cameras[camera].find_past(now_s - age_s, self.parameters.max_frame_age_s)
 
     def _find_fault(self, job: Job) -> tuple[Status, str] | None:
         request = job.request
@@ -316,7 +327,7 @@ class Schedule:
         return Status.OK, attempt.space_fault
 
     def _explain_expiry(self, ask: Ask, now_s: float) -> str:
-        if self._find_image(ask.camera, now_s) is not None:
+        if ask.past_image or self._find_image(ask.camera, now_s) is not None:
             return (
                 f"there was no time: other commands kept the worker busy for the {ask.limit_s:g} s "
                 "of the deadline; ask again later or give a longer deadline_s"
