@@ -50,7 +50,7 @@ _WITHOUT: dict[ActionKind, Callable[[], Action]] = {
     ActionKind.REPEAT: Repeat,
     ActionKind.SAY_AGAIN: SayAgain,
 }
-_KINDS: dict[Any, ActionKind] = {made: kind for kind, made in (_WITH_WORDS | _WITHOUT).items()}  # type: ignore[operator]
+_KINDS: dict[Any, ActionKind] = {made: kind for kind, made in (_WITH_WORDS | _WITHOUT).items()}
 
 
 def make_heard(types: MessageTypes, utterance: Utterance, command_id: str) -> Any:

@@ -1,0 +1,231 @@
+"""Promises to a robot that hears: audio topic -> what was heard -> result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.node.hearing.scripted_ears import (
+    ScriptedRecogniser,
+    make_audio,
+    make_audio_stamped,
+    make_ears,
+    make_pause,
+    make_voice,
+)
+from tests.node.wire import Inbox, wait_until
+from tests.transports.harness import Rig
+from vl2_ros.errors import ConfigError, SpeechError
+from vl2_ros.node.hearing.audio_messages import AUDIO_STAMPED_TYPE, AUDIO_TYPE
+from vl2_ros.node.hearing.heard_messages import HEARD_TYPE, read_time_ns
+from vl2_ros.node.hearing.server import HearingServer
+from vl2_ros.node.parameters import HearingParameters
+from vl2_ros.node.request import Mode, Status
+from vl2_ros.node.transport import Publisher, Qos
+
+MS = 1_000_000
+CHUNK_S = 0.1
+
+
+class Robot:
+    """A node that sees, one that hears for it, and a microphone.
+
+    Attributes:
+        rig: the node that sees and its client.
+        heard: what the client receives on ~/heard.
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self._server: HearingServer | None = None
+        self._publisher: Publisher | None = None
+        self._sent_s = 0.0
+
+    def start(self, *sentences: str, **parameters: Any) -> HearingServer:
+        self.ears = make_ears(*sentences)
+        assert isinstance(self.ears.recogniser, ScriptedRecogniser)
+        self.recogniser = self.ears.recogniser
+        values = HearingParameters(**parameters)
+        self.failures: list[str] = []
+        self._server = HearingServer(
+            self.ears, self.rig.open("vl2_hearing"), values, self.failures.append
+        )
+        self.heard = Inbox(self.rig.client, "/vl2/heard", HEARD_TYPE, Qos(depth=100))
+        self._server.start()
+        return self._server
+
+    def open_microphone(self, type_name: str = AUDIO_TYPE, *, reliable: bool = True) -> None:
+        node = self.rig.open("microphone")
+        self._publisher = node.advertise("/audio", type_name, Qos(reliable=reliable, depth=100))
+        wait_until(lambda: self._publisher.count_subscribers() > 0, "somebody hears /audio")
+        wait_until(lambda: self.rig.client.count_publishers("/vl2/heard") > 0, "it says what")
+
+    def say(
+        self, seconds: float = 1.0, *, make: Callable[..., Any] = make_audio, rate: int = 16_000
+    ) -> None:
+        """Publish speech between two pauses, in chunks with rising stamps."""
+        voice = [make_pause(0.5, rate), make_voice(seconds, rate), make_pause(1.0, rate)]
+        samples = (np.concatenate(voice) * 32_767).astype(np.int16)
+        origin_ns = self.rig.client.now_ns() - int(2e9)
+        size = round(CHUNK_S * rate)
+        for first in range(0, len(samples), size):
+            stamp_ns = origin_ns + first * 10**9 // rate
+            chunk = samples[first : first + size]
+            self.publish(make(self.rig.client.types, chunk, stamp_ns=stamp_ns, rate=rate))
+        self.began_ns = origin_ns + int(0.5e9)
+
+    def publish(self, message: Any) -> None:
+        assert self._publisher is not None
+        self._publisher.publish(message)
+
+    def close(self) -> None:
+        if self._server is not None:
+            self.recogniser.may_answer.set()
+            self._server.stop()
+
+
+@pytest.fixture
+def robot(rig: Rig) -> Iterator[Robot]:
+    rig.start()
+    robot = Robot(rig)
+    yield robot
+    robot.close()
+
+
+def test_spoken_question_is_heard_and_answered(robot):
+    robot.start("find the red mug")
+    robot.open_microphone()
+    robot.rig.show(robot.rig.open_camera(), 1 * MS)
+    robot.say(seconds=1.0)
+    (heard,) = robot.heard.wait()
+    assert (heard.text, heard.accepted, heard.reason) == ("find the red mug", True, "")
+    assert heard.score > 0.5
+    assert abs(read_time_ns(heard.start) - robot.began_ns) < 100 * MS
+    assert abs(read_time_ns(heard.end) - robot.began_ns - 1000 * MS) < 100 * MS
+    (result,) = robot.rig.results.wait_for(heard.command_id)
+    assert (result.status, result.command_text) == (Status.OK, "find the red mug")
+
+
+def test_what_is_no_command_is_heard_and_not_asked(robot):
+    robot.start("the meeting was moved to friday", "find the mug")
+    robot.open_microphone()
+    robot.rig.show(robot.rig.open_camera(), 1 * MS)
+    robot.say()
+    robot.say()
+    talk, command = robot.heard.wait(2)
+    assert (talk.text, talk.accepted, talk.command_id) == (
+        "the meeting was moved to friday",
+        False,
+        "",
+    )
+    assert talk.reason
+    robot.rig.results.wait_for(command.command_id)
+    assert len(robot.rig.results.list()) == 1
+
+
+@pytest.mark.parametrize("reliable", [True, False])
+def test_microphones_of_audio_common_are_heard(robot, reliable):
+    if not robot.rig.client.types.has(AUDIO_STAMPED_TYPE):
+        pytest.skip("ros: audio_common_msgs is not installed")
+    robot.start("find the mug")
+    robot.open_microphone(AUDIO_STAMPED_TYPE, reliable=reliable)
+    robot.say(make=make_audio_stamped, rate=44_100)
+    (heard,) = robot.heard.wait()
+    assert heard.text == "find the mug"
+
+
+def test_words_of_a_new_watch_are_expected(robot):
+    robot.start("find the mug", "find the mug")
+    robot.open_microphone()
+    robot.rig.show(robot.rig.open_camera(), 1 * MS)
+    robot.rig.command("w", "find the purple teapots", mode=int(Mode.WATCH))
+    robot.rig.results.wait_for("w")
+
+    def is_expected() -> bool:
+        before = len(robot.heard.list())
+        robot.say()
+        robot.heard.wait(before + 1)
+        return any("teapot" in word for word in robot.recogniser.heard[-1][2])
+
+    wait_until(is_expected, "the watch is among the hot words")
+
+
+def test_audio_that_cannot_be_used_stops_nothing(robot):
+    robot.start("find the mug", "find the bowl", "find the plate")
+    robot.open_microphone()
+    types = robot.rig.client.types
+    robot.publish(types.make(AUDIO_TYPE, rate=16_000, channels=3, int16_data=np.zeros(4, np.int16)))
+    robot.publish(types.make(AUDIO_TYPE, rate=0, channels=1, int16_data=np.zeros(4, np.int16)))
+    nothing = np.full(1600, np.nan, np.float32)
+    robot.publish(make_audio(types, nothing))
+    robot.recogniser.failure = SpeechError("the model is broken")
+    robot.say()
+    wait_until(lambda: len(robot.recogniser.heard) == 1, "the first sentence is lost")
+    robot.say()
+    robot.say()
+    # The words of the sentence that failed were not taken.
+    assert [one.text for one in robot.heard.wait(2)] == ["find the mug", "find the bowl"]
+    assert robot.failures == []
+
+
+def test_a_microphone_that_is_switched_off_ends_the_sentence(robot):
+    robot.start("find the mug")
+    robot.open_microphone()
+    types = robot.rig.client.types
+    for _ in range(10):
+        robot.publish(make_audio(types, make_voice(CHUNK_S)))
+    (heard,) = robot.heard.wait()
+    assert heard.text == "find the mug"
+
+
+def test_hearing_goes_on_while_a_sentence_is_recognised(robot):
+    robot.start("find the mug", "find the bowl")
+    robot.open_microphone()
+    robot.recogniser.may_answer.clear()
+    robot.say()
+    wait_until(lambda: len(robot.recogniser.heard) == 1, "the first one is being recognised")
+    robot.say()
+    robot.recogniser.may_answer.set()
+    assert [one.text for one in robot.heard.wait(2)] == ["find the mug", "find the bowl"]
+
+
+def test_stopped_and_started_again_it_hears(robot):
+    server = robot.start("find the mug")
+    assert server.is_active
+    with pytest.raises(ConfigError, match="stop it before"):
+        server.start()
+    assert server.stop() and server.stop()
+    assert not server.is_active
+    server.start()
+    robot.open_microphone()
+    robot.say()
+    assert robot.heard.wait()[0].text == "find the mug"
+
+
+def test_silence_of_the_microphone_is_reported(robot):
+    robot.start(audio_timeout_s=0.2)
+    inbox = Inbox(
+        robot.rig.client, "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", Qos(depth=10)
+    )
+
+    def is_of_hearing(message: Any) -> bool:
+        return message.status[0].name == "vl2_hearing: hearing" and bool(message.status[0].message)
+
+    inbox.wait(
+        1, lambda message: is_of_hearing(message) and "no audio" in message.status[0].message
+    )
+
+
+def test_wake_phrase_is_asked_for(robot):
+    robot.start("find the mug", "hey robot find the bowl", wake_phrase="hey robot")
+    robot.open_microphone()
+    robot.rig.show(robot.rig.open_camera(), 1 * MS)
+    robot.say()
+    robot.say()
+    first, second = robot.heard.wait(2)
+    assert (first.accepted, second.accepted) == (False, True)
+    (result,) = robot.rig.results.wait_for(second.command_id)
+    assert result.command_text == "find the bowl"
