@@ -56,7 +56,9 @@ class ScriptedPerceiver:
     """
 
     def __init__(self) -> None:
-        self.info = ModelInfo("scripted", "0123abcd", "numpy", "cpu", tuple(Route))
+        self.info = ModelInfo(
+            "scripted", "0123abcd", "numpy", "cpu", tuple(Route), names=("mug", "bowl")
+        )
         self.seen: list[tuple[Frame, Command]] = []
         self.may_answer = threading.Event()
         self.may_answer.set()

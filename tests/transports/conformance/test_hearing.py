@@ -137,8 +137,8 @@ def test_microphones_of_audio_common_are_heard(robot, reliable):
     assert heard.text == "find the mug"
 
 
-def test_words_of_a_new_watch_are_expected(robot):
-    robot.start("find the mug", "find the mug")
+def test_words_of_the_model_and_of_a_new_watch_are_expected(robot):
+    robot.start()
     robot.open_microphone()
     robot.rig.show(robot.rig.open_camera(), 1 * MS)
     robot.rig.command("w", "find the purple teapots", mode=int(Mode.WATCH))
@@ -148,9 +148,10 @@ def test_words_of_a_new_watch_are_expected(robot):
         before = len(robot.heard.list())
         robot.say()
         robot.heard.wait(before + 1)
-        return any("teapot" in word for word in robot.recogniser.heard[-1][2])
+        _, prompt, hot_words = robot.recogniser.heard[-1]
+        return "Find the purple teapots." in prompt and hot_words == robot.rig.perceiver.info.names
 
-    wait_until(is_expected, "the watch is among the hot words")
+    wait_until(is_expected, "the words of the watch and of the model are expected")
 
 
 def test_audio_that_cannot_be_used_stops_nothing(robot):

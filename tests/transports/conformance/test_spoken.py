@@ -206,13 +206,25 @@ def test_unknown_action_is_invalid_and_names_the_known_ones(rig, mouth, action):
     assert "1 (ASK), 2 (WATCH)" in refused.message and f"got {action}" in refused.message
 
 
+def test_camera_is_named_in_the_sentence(rig):
+    rig.start(cameras=("image", "/left/image_raw"), depth_topics=("", ""))
+    mouth = Mouth(rig)
+    rig.show(rig.open_camera(), 1 * MS)
+    rig.show(rig.open_camera("/left/image_raw"), 2 * MS, name="/left/image_raw")
+    mouth.say(ActionKind.ASK, "find the mug with the left camera", command_id="left")
+    (result,) = rig.results.wait_for("left")
+    assert (result.camera, stamp_of(result)) == ("/left/image_raw", 2 * MS)
+    assert result.command_text == "find the mug"
+
+
 def test_vocabulary_is_kept_for_late_hearers_and_renewed_with_each_watch(rig):
     rig.start()
     rig.show(rig.open_camera(), 1 * MS)
     wait_until(lambda: rig.client.count_publishers(f"{rig.node_name}/vocabulary") > 0, "words")
     late = Inbox(rig.open("late"), f"{rig.node_name}/vocabulary", VOCABULARY_TYPE, LATCHED)
     first = late.wait()[0]
-    assert (list(first.cameras), list(first.watches)) == (["image"], [])
+    assert (list(first.names), list(first.cameras)) == (["mug", "bowl"], ["image"])
+    assert list(first.watches) == []
     rig.command("w", "find the red mugs", mode=int(Mode.WATCH))
     late.wait(1, lambda one: list(one.watches) == ["find the red mugs"])
     rig.stop_command("w")

@@ -10,11 +10,11 @@ import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from vl2_ros.errors import InputError
 from vl2_ros.node.guarded import catch_failure
+from vl2_ros.node.hearing.camera_names import split_camera
 from vl2_ros.node.hearing.heard_messages import read_action, read_time_ns
 from vl2_ros.node.messages.command_messages import Sender, check_text, make_sender
 from vl2_ros.node.perception import PerceptionNode
@@ -101,10 +101,12 @@ class SpokenCommands:
         self._asked_id, self._asked_text = sender.id, text
 
     def _submit(self, text: str, sender: Sender, **fields: Any) -> None:
-        def read(text: str) -> Request:
-            return Request(text=check_text(text), id=sender.id, **fields)
+        question, camera = split_camera(text, self._node.parameters.cameras)
 
-        self._actions.admit(partial(read, text), replace(sender, text=text))
+        def read() -> Request:
+            return Request(text=check_text(question), id=sender.id, camera=camera, **fields)
+
+        self._actions.admit(read, replace(sender, text=question, camera=camera))
         self._ids = [one for one in (*self._ids, sender.id) if self._node.has(one)]
 
     def _stop_all(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from vl2_ros.node.hearing.camera_names import speak_camera
 from vl2_ros.node.transport import LATCHED, Transport
 from vl2_ros.speech.vocabulary import Vocabulary
 
@@ -40,7 +41,11 @@ class VocabularyOutput:
 
 
 def read_vocabulary(message: Any) -> Vocabulary:
-    """Read a vl2_ros/Vocabulary."""
+    """Read a vl2_ros/Vocabulary; cameras by the words that people have for them."""
+    # A robot with one camera has no name for it.
+    cameras = message.cameras if len(message.cameras) > 1 else ()
     return Vocabulary(
-        names=tuple(message.names), cameras=tuple(message.cameras), watches=tuple(message.watches)
+        names=tuple(message.names),
+        cameras=tuple(words for one in cameras if (words := speak_camera(one))),
+        watches=tuple(message.watches),
     )
