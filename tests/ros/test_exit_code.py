@@ -77,4 +77,4 @@ def test_a_process_that_is_well_ends_with_zero(start, client):
     process.send_signal(signal.SIGTERM)
     code, output = end_of(process)
     assert (code, "Traceback" in output, TORN_DOWN in output) == (0, False, False), output
-    assert "ending; every command gets its answer" in output
+    assert "ending; what runs is brought to its end" in output

@@ -70,7 +70,7 @@ def test_goal_that_fails_is_aborted_with_a_result(running, client, monkeypatch, 
 def test_change_of_parameters_that_fails_is_refused_and_the_next_works(
     running, client, monkeypatch
 ):
-    from vl2_ros.ros_node import lifecycle_node
+    from vl2_ros.ros_node import managed_node
 
     running.start()
     client.activate()
@@ -79,7 +79,7 @@ def test_change_of_parameters_that_fails_is_refused_and_the_next_works(
         raise Panic("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(lifecycle_node, "check_change", fail)
+        patch.setattr(managed_node, "check_change", fail)
         refused = client.set_parameter("score_threshold", 0.5)
         assert (refused.successful, "failed" in refused.reason) == (False, True)
     assert client.set_parameter("score_threshold", 0.5).successful

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import (
@@ -16,10 +17,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from vl2_ros.errors import ConfigError
-from vl2_ros.node.parameters import NodeParameters, ProcessParameters
+from vl2_ros.node.parameters import HearingParameters, NodeParameters, ProcessParameters
 from vl2_ros.parameter_table import ParameterNote, note_of, read_list, write_list
 
-Table = TypeVar("Table", bound="NodeParameters | ProcessParameters")
+Table = TypeVar("Table", bound="NodeParameters | ProcessParameters | HearingParameters")
 
 
 def declare_parameters(node: Node, table: type) -> None:
@@ -53,23 +54,20 @@ def read_parameters(node: Node, table: type[Table]) -> Table:
 
 
 def check_change(
-    node: Node, changes: list[Parameter], running: NodeParameters | None
-) -> tuple[SetParametersResult, NodeParameters | None]:
+    node: Node, changes: list[Parameter], tables: Sequence[type], is_configured: bool
+) -> tuple[SetParametersResult, list[Any]]:
     """Decide on a change of parameters before it is made.
 
     Args:
         node: has the current values.
         changes: of any parameters, including those that are not in the tables.
-        running: the values that the configured node works with; None while it is not configured.
+        tables: of the node.
+        is_configured: only live parameters may change then.
 
     Returns:
-        The verdict, and the table with the changes, None when nothing of it changes.
+        The verdict, and the tables of which something changes, with the changes.
     """
-    tables: tuple[type[NodeParameters] | type[ProcessParameters], ...] = (
-        NodeParameters,
-        ProcessParameters,
-    )
-    of_node: NodeParameters | None = None
+    changed_tables: list[Any] = []
     for table in tables:
         current = _read_values(node, table)
         # What stays as it is changes nothing: `ros2 param load` sets all that a file has.
@@ -81,18 +79,16 @@ def check_change(
         if not wanted:
             continue
         fixed = [name for name in wanted if not note_of(name, table).live]
-        if fixed and running is not None:
+        if fixed and is_configured:
             return _refuse(
                 f"{fixed[0]} does not change while the node is configured; clean it up first: "
                 f"ros2 lifecycle set {node.get_fully_qualified_name()} deactivate, then cleanup"
-            ), None
+            ), []
         try:
-            changed = _make(table, current | wanted)
+            changed_tables.append(_make(table, current | wanted))
         except ConfigError as error:
-            return _refuse(str(error)), None
-        if isinstance(changed, NodeParameters):
-            of_node = changed
-    return SetParametersResult(successful=True), of_node
+            return _refuse(str(error)), []
+    return SetParametersResult(successful=True), changed_tables
 
 
 def _read_values(node: Node, table: type) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Run the node on ROS 2 as a process, until it is asked to end."""
+"""Run a managed node on ROS 2 as a process, until it is asked to end."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import rclpy
@@ -13,11 +14,13 @@ from rclpy.signals import SignalHandlerOptions
 
 from vl2_ros.node.guarded import guarded
 from vl2_ros.node.quiet_log import RepeatedLog
+from vl2_ros.ros_node.hearing_node import HearingLifecycleNode, LoadEars
 from vl2_ros.ros_node.lifecycle_node import (
     LoadPerceiver,
     PerceptionLifecycleNode,
     make_executor,
 )
+from vl2_ros.ros_node.managed_node import ManagedNode
 from vl2_ros.transports.ros.executor import GuardedExecutor
 from vl2_ros.transports.ros.spinning import SpinningThread, start_spinning
 
@@ -33,7 +36,7 @@ _log = logging.getLogger(__name__)
 class NodeLogHandler(logging.Handler):
     """Forwards the log of this package to the logger of an rclpy node, and so to /rosout."""
 
-    def __init__(self, node: PerceptionLifecycleNode) -> None:
+    def __init__(self, node: ManagedNode) -> None:
         super().__init__()
         self._logger = node.get_logger()
 
@@ -67,7 +70,7 @@ def run_process(
     node_name: str = "vl2",
     parameters: Mapping[str, Any] | None = None,
 ) -> str:
-    """Run the node until `wait` returns or raises, then let it end every command.
+    """Run the perception node until `wait` returns or raises, then let it end every command.
 
     Args:
         load: makes the perceiver when the node is configured.
@@ -83,6 +86,40 @@ def run_process(
         What hangs, so that the caller must end the process without waiting for its threads;
         empty when all has ended.
     """
+    make = partial(PerceptionLifecycleNode, load, version, node_name)
+    return _run(make, wait, on_failure, arguments, parameters)
+
+
+def run_hearing_process(
+    load: LoadEars,
+    wait: Callable[[], None],
+    on_failure: Callable[[str], None],
+    *,
+    arguments: Sequence[str] | None = None,
+    node_name: str = "vl2_hearing",
+    parameters: Mapping[str, Any] | None = None,
+) -> str:
+    """Run the hearing node until `wait` returns or raises; arguments and result of `run_process`.
+
+    Args:
+        load: loads what hears when the node is configured.
+        wait: blocks until the process is to end.
+        on_failure: called with the reason when nothing is heard any more.
+        arguments: `--ros-args ...`; None takes the process's own.
+        node_name: unless an argument remaps it.
+        parameters: values that go before those of the arguments' files.
+    """
+    make = partial(HearingLifecycleNode, load, node_name)
+    return _run(make, wait, on_failure, arguments, parameters)
+
+
+def _run(
+    make: Callable[..., ManagedNode],
+    wait: Callable[[], None],
+    on_failure: Callable[[str], None],
+    arguments: Sequence[str] | None,
+    parameters: Mapping[str, Any] | None,
+) -> str:
     # Our own handling of signals: rclpy's would close the topics before the last answers are out.
     rclpy.init(
         args=None if arguments is None else list(arguments),
@@ -95,7 +132,7 @@ def run_process(
         failures.append(reason)
         on_failure(reason)
 
-    node = PerceptionLifecycleNode(load, version, node_name, fail, parameter_overrides=overrides)
+    node = make(fail, parameter_overrides=overrides)
     logger = logging.getLogger("vl2_ros")
     handler = NodeLogHandler(node)
     logger.addHandler(handler)
@@ -120,7 +157,7 @@ def run_process(
     return hanging
 
 
-def _close(node: PerceptionLifecycleNode, executor: GuardedExecutor, thread: SpinningThread) -> str:
+def _close(node: ManagedNode, executor: GuardedExecutor, thread: SpinningThread) -> str:
     """Close the rclpy node; returns what hangs."""
     if not thread.end(_END_S):
         return "the thread that spins the ROS 2 node hangs; the process ends without it"

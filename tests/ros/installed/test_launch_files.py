@@ -175,7 +175,7 @@ def test_demo_runs_without_rviz(launch, client):
     assert client.get_state() == "unconfigured"
     said = robot.close()
     assert said.count("rviz2 is not installed, so nothing is drawn") == 1, said
-    assert "Caught exception" not in said and "ending; every command gets its answer" in said
+    assert "Caught exception" not in said and "ending; what runs is brought to its end" in said
 
 
 @pytest.mark.slow

@@ -6,9 +6,7 @@ import re
 from collections.abc import Sequence
 
 #: Parts of topics that tell no camera from another.
-_GENERIC = frozenset(
-    ["image", "raw", "rect", "color", "colour", "rgb", "camera", "cam", "compressed", "mono"]
-)
+_GENERIC = {"image", "raw", "rect", "color", "colour", "rgb", "mono", "compressed", "camera", "cam"}
 
 
 def speak_camera(camera: str) -> str:

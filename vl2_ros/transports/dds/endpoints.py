@@ -217,7 +217,7 @@ class Endpoints:
         """Call `callback` with the CDR bytes of each message of a topic, `name` absolute.
 
         Raises:
-            TransportError: if the topic is used with another type, or all is closed.
+            TransportError: if the topic is used with another type now, or all is closed.
         """
         with self._lock:
             self._require_open(name)
@@ -256,17 +256,23 @@ class Endpoints:
             raise TransportError(f"topic {name} cannot be opened, {reason}")
 
     def _open_topic(self, dds_name: str, type_name: str) -> Topic:
-        if dds_name not in self._topics:
-            sample_type = self._idl.sample(type_name)
+        sample_type = self._idl.sample(type_name)
+        known = self._topics.get(dds_name)
+        if known is None or (known.data_type is not sample_type and not self._is_used(dds_name)):
             with named_errors(f"topic {dds_name} cannot be opened"):
                 self._topics[dds_name] = Topic(self._participant, dds_name, sample_type)
         topic = self._topics[dds_name]
-        if topic.data_type is not self._idl.sample(type_name):
+        if topic.data_type is not sample_type:
             raise TransportError(
                 f"topic {dds_name.removeprefix('rt')} carries {topic.typename} in this node, "
                 f"it cannot carry {type_name} too"
             )
         return topic
+
+    def _is_used(self, dds_name: str) -> bool:
+        name = dds_name.removeprefix("rt")
+        is_read = any(one.name == name and not one.is_closed for one in self._readers)
+        return is_read or any(one.name == name for one in self._writers)
 
     def _open_writer(self, dds_name: str, type_name: str, qos: Qos) -> Writer:
         dds_qos = make_dds_qos(qos, self._types.hash_type(type_name), is_reader=False)
