@@ -21,10 +21,13 @@ from vl2_ros.node.cameras.depth_input import (
     DEPTH_TYPE,
 )
 from vl2_ros.node.frames.transform_listener import TRANSFORM_TOPICS, TRANSFORM_TYPE
+from vl2_ros.node.hearing.audio_messages import AUDIO_TYPES
 from vl2_ros.node.hearing.heard_messages import HEARD_TOPIC, HEARD_TYPE
+from vl2_ros.node.hearing.hearing_status import DIAGNOSTICS_TYPE as HEARING_DIAGNOSTICS_TYPE
+from vl2_ros.node.hearing.server import DIAGNOSTICS_TOPIC as HEARING_DIAGNOSTICS_TOPIC
 from vl2_ros.node.hearing.vocabulary_output import VOCABULARY_TOPIC, VOCABULARY_TYPE
 from vl2_ros.node.messages.result_messages import RESULT_TOPICS
-from vl2_ros.node.parameters import NodeParameters, ProcessParameters
+from vl2_ros.node.parameters import HearingParameters, NodeParameters, ProcessParameters
 from vl2_ros.node.request import Status
 from vl2_ros.node.server import (
     COMMAND_TOPIC,
@@ -112,6 +115,29 @@ def test_process_parameter_table_is_true():
         for item in dataclasses.fields(ProcessParameters)
     ]
     assert list_rows("process parameter") == expected
+
+
+def test_hearing_parameter_table_is_true():
+    expected = []
+    for item in dataclasses.fields(HearingParameters):
+        note = note_of(item.name, HearingParameters)
+        bounds = "" if note.least is None else f"{note.least:g} to {note.most:g}"
+        values = ", ".join(note.choices) or bounds
+        expected.append([f"`{item.name}`", write_default(item), values, note.text])
+    assert list_rows("hearing parameter") == expected
+
+
+def test_topic_table_of_the_hearing_node_is_true():
+    documented = [
+        (topic, kind)
+        for topics, kind, _ in list_rows("topic of the hearing node")
+        for topic in re.findall("`(.+?)`", topics)
+    ]
+    audio = HearingParameters().audio_topic
+    there = [(audio, kind) for kind in AUDIO_TYPES]
+    there += [("<node>/vocabulary", VOCABULARY_TYPE), ("<node>/heard", HEARD_TYPE)]
+    there.append((HEARING_DIAGNOSTICS_TOPIC, HEARING_DIAGNOSTICS_TYPE))
+    assert documented == [(topic, kind.replace("/msg/", "/")) for topic, kind in there]
 
 
 def test_interface_table_is_true():

@@ -34,7 +34,7 @@ from vl2_ros.console.options import (
     find_version,
     load_model,
 )
-from vl2_ros.console.speech import listen_command
+from vl2_ros.console.speech import hear_command, listen_command
 from vl2_ros.console.training.train_command import train
 from vl2_ros.errors import VL2Error
 
@@ -143,6 +143,7 @@ for _panel, _command in (
     ("Node", serve_command.serve),
     ("Node", send_command.send),
     ("Node", node_commands.echo),
+    ("Node", hear_command.hear),
     ("Node", node_commands.camera),
     ("Node", view_command.view),
     ("Model", info_command.info),

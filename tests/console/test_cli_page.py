@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.console.commands import COMMANDS, ROOT, list_options
-from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.parameters import HearingParameters, NodeParameters
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, flags=re.S)
@@ -17,7 +17,8 @@ EXAMPLES = [line for block in BLOCKS for line in block.splitlines()]
 #: Options of the node's parameters have their own page.
 OF_NODE = {
     "--" + name.replace("_", "-")
-    for field in NodeParameters.__dataclass_fields__
+    for table in (NodeParameters, HearingParameters)
+    for field in table.__dataclass_fields__
     for name in (field, field.removesuffix("s"))
 }
 

@@ -6,13 +6,16 @@ import contextlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 from vl2_ros.errors import TransportError
 
 #: How long a process may take to end by itself, and then after SIGTERM, in seconds.
 _GRACE_S = 5.0
 _MOST_LINES = 5
+#: How often a process beside this one is looked at, in seconds.
+_LOOK_PERIOD_S = 1.0
 
 
 class ChildProcess:
@@ -93,3 +96,34 @@ class ChildProcess:
                 self._process.kill()
             self._process.wait()
             self._errors.close()
+
+
+@contextlib.contextmanager
+def run_beside(
+    name: str, arguments: Sequence[str], on_end: Callable[[TransportError], None]
+) -> Iterator[None]:
+    """Run a `vl2` command in a process of its own while the body runs; its end ends nothing else.
+
+    Args:
+        name: of its job, for messages.
+        arguments: of the command.
+        on_end: called, on another thread, with its last words when it has ended too early.
+    """
+    is_over = threading.Event()
+
+    def follow(child: ChildProcess) -> None:
+        while not is_over.wait(_LOOK_PERIOD_S):
+            try:
+                child.check()
+            except TransportError as error:
+                on_end(error)
+                return
+
+    with contextlib.closing(ChildProcess(name, arguments, is_heard=True)) as child:
+        thread = threading.Thread(target=follow, args=(child,), name=f"vl2-{name}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()

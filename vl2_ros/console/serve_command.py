@@ -22,9 +22,10 @@ from vl2_ros.console.options import (
     open_transport,
     set_domain,
 )
+from vl2_ros.console.speech.hear_command import HEARING_OPTIONS, open_hearing_process
 from vl2_ros.console.view_command import DEFAULT_PORT, ViewPort, open_page_process
 from vl2_ros.load_options import LoadOptions
-from vl2_ros.node.parameters import NodeParameters, ProcessParameters
+from vl2_ros.node.parameters import HearingParameters, NodeParameters, ProcessParameters
 from vl2_ros.parameter_table import write_list
 
 #: Fields of `ProcessParameters` that are options; the others are a lifecycle manager's.
@@ -35,8 +36,15 @@ _OPTIONS = (*LoadOptions.__dataclass_fields__, "watchdog", "perceiver_stall_s")
 def serve(
     process: Annotated[ProcessParameters, Panel("Model", only=_OPTIONS)],
     settings: Annotated[NodeParameters, Panel("Node")],
+    hearing: Annotated[HearingParameters, Panel("Speech", only=HEARING_OPTIONS)],
     address: Annotated[NodeAddress, Panel("Network")],
     remap: Remaps = None,
+    speech: Annotated[
+        bool,
+        typer.Option(
+            "--speech", help="Hear as well, in a process of its own.", rich_help_panel="Speech"
+        ),
+    ] = False,
     view: Annotated[
         bool,
         typer.Option("--view", help="Serve a page to look on and ask.", rich_help_panel="Page"),
@@ -53,6 +61,8 @@ def serve(
             terminal.interrupt_at_end_of_input()
         if view:
             beside.enter_context(open_page_process(address, remaps, view_port))
+        if speech:
+            beside.enter_context(open_hearing_process(hearing, address, remaps))
         if address.transport == "ros":
             set_domain(address.domain)
             _serve_ros(settings, process, address, remaps)
@@ -103,17 +113,13 @@ def _serve_ros(
     remaps: Mapping[str, str],
 ) -> None:
     """Run the lifecycle node, which starts by itself, with its log instead of a line of ours."""
-    rules = dict(remaps)
-    if address.namespace:
-        rules["__ns"] = f"/{address.namespace.strip('/')}"
-    words = [word for pair in rules.items() for word in ("-r", ":=".join(pair))]
     both = dataclasses.asdict(settings) | dataclasses.asdict(process)
     values = {
         name: write_list(value) if isinstance(value, tuple) else value
         for name, value in both.items()
     }
     ros_node.run(
-        arguments=["--ros-args", *words] if words else [],
+        arguments=ros_node.write_rules(remaps, address.namespace),
         node_name=address.node_name,
         parameters=values,
     )

@@ -5,7 +5,6 @@ The server's packages are imported when a page is opened, as they are an extra.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
@@ -166,34 +165,22 @@ def _open_recording(path: Path) -> AbstractContextManager[RerunOutput]:
     return closing(RerunOutput(path))
 
 
-@contextmanager
-def open_page_process(address: NodeAddress, remaps: Mapping[str, str], port: int) -> Iterator[None]:
+def open_page_process(
+    address: NodeAddress, remaps: Mapping[str, str], port: int
+) -> AbstractContextManager[None]:
     """Serve the page in a process of its own while the body runs; its end ends nothing else."""
-    from vl2_ros.clients.child_process import ChildProcess
+    from vl2_ros.clients.child_process import run_beside
 
     words = ["view", "--end-with-input", "--port", str(port), "--transport", address.transport]
     words += ["--node-name", address.node_name, "--namespace", address.namespace]
     words += [] if address.domain is None else ["--domain", str(address.domain)]
     for pair in remaps.items():
         words += ["--remap", ":=".join(pair)]
-    is_over = threading.Event()
 
-    def follow(child: ChildProcess) -> None:
-        while not is_over.wait(_LOOK_PERIOD_S):
-            try:
-                child.check()
-            except TransportError as error:
-                display.show_note(f"the page is not served any more: {error}")
-                return
+    def note(error: TransportError) -> None:
+        display.show_note(f"the page is not served any more: {error}")
 
-    with closing(ChildProcess("view", words, is_heard=True)) as child:
-        thread = threading.Thread(target=follow, args=(child,), name="vl2-view", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            is_over.set()
-            thread.join()
+    return run_beside("view", words, note)
 
 
 def show_demo(

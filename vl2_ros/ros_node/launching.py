@@ -22,11 +22,13 @@ from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
 from launch import LaunchContext
 from vl2_ros.errors import ConfigError
-from vl2_ros.node.parameters import NodeParameters, ProcessParameters
+from vl2_ros.node.parameters import HearingParameters, NodeParameters, ProcessParameters
 from vl2_ros.parameter_table import note_of
 from vl2_ros.ros_node.dds_settings import choose_dds_settings
 
-_TABLES = (ProcessParameters, NodeParameters)
+_TABLES = (ProcessParameters, NodeParameters, HearingParameters)
+#: Seconds between the end of a node and the start of the next.
+_RESPAWN_DELAY_S = 1.0
 #: Stands in rviz's file for the node's full name.
 _DEFAULT_NAME = "/vl2/"
 
@@ -107,6 +109,42 @@ def find_namespace(context: LaunchContext) -> str:
     outer = context.launch_configurations.get("ros_namespace")
     given = context.launch_configurations["namespace"]
     return str(make_namespace_absolute(prefix_namespace(outer, given)) or "/")
+
+
+def make_node(
+    context: LaunchContext,
+    executable: str,
+    name: str,
+    parameters: Iterable[str],
+    topics: Iterable[str],
+) -> Node:
+    """Make the process of one of this package's nodes.
+
+    Args:
+        context: with the arguments.
+        executable: of the package.
+        name: of the node.
+        parameters: those that arguments set.
+        topics: those that arguments of the same name remap.
+    """
+    given = context.launch_configurations
+    values = read_parameters(context, parameters)
+    if executable == "hearing":
+        values["node"] = ParameterValue(given["name"])
+    return Node(
+        package="vl2_ros",
+        executable=executable,
+        name=name,
+        namespace=given["namespace"],
+        output="screen",
+        emulate_tty=True,
+        respawn=is_true("respawn", given["respawn"]),
+        respawn_delay=_RESPAWN_DELAY_S,
+        parameters=[find_params_file(context), values],
+        remappings=find_remappings(context, topics),
+        ros_arguments=["--log-level", given["log_level"]],
+        additional_env=find_environment(context),
+    )
 
 
 def make_rviz(context: LaunchContext) -> Action:
