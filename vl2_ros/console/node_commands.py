@@ -5,11 +5,13 @@ Everything heavy is imported inside the commands, so that `vl2 --help` answers a
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import count as count_from
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,8 +35,10 @@ from vl2_ros.console.options import (
 )
 from vl2_ros.console.output.demo_report import RESULTS, DemoReport
 from vl2_ros.console.output.formats import FormatName, check_format, make_entry, open_format
+from vl2_ros.console.speech.hear_command import BAG_HEARING, hear_bag
 from vl2_ros.console.view_command import DEFAULT_PORT, PageOptions, ViewPort, show_demo
 from vl2_ros.errors import InputError
+from vl2_ros.node.parameters import HearingParameters
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.views.formats.writer import FORMATS
 
@@ -155,13 +159,22 @@ def demo(
 def bag(
     source: Annotated[Path, typer.Argument(metavar="IN", help="rosbag2 folder, .mcap or .db3.")],
     out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="Recording of the results.")],
-    command: Annotated[
-        list[str],
-        typer.Option("--command", "-c", help="Sentence; may be repeated.", rich_help_panel="Input"),
-    ],
     model: Model,
     drawing: Annotated[DrawOptions, Panel("Draw")],
+    hearing: Annotated[HearingParameters, Panel("Speech", only=BAG_HEARING)],
+    command: Annotated[
+        list[str] | None,
+        typer.Option("--command", "-c", help="Sentence; may be repeated.", rich_help_panel="Input"),
+    ] = None,
     topic: ImageTopic = None,
+    audio_topic: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOPIC",
+            help="Audio topic of the recording, which is heard: what is said is asked.",
+            rich_help_panel="Speech",
+        ),
+    ] = None,
     rate: Annotated[
         float,
         typer.Option(
@@ -180,40 +193,53 @@ def bag(
     """
     from vl2_ros.recordings.bag import count_images
     from vl2_ros.recordings.bag_results import BagQuestion, answer_bag, check_output
+    from vl2_ros.recordings.bag_speech import BagSpeech
     from vl2_ros.structures import Command, TrackingOptions
 
-    options = drawing.make()
-    commands = [
-        Command(
-            text,
-            id=str(index),
-            score_threshold=threshold,
-            max_new_tokens=max_new_tokens,
-            image_options=options,
-            tracking=TrackingOptions(),
+    if not command and audio_topic is None:
+        raise InputError(
+            'name what is asked, such as --command "find the red mug", or what is heard, with '
+            "--audio-topic"
         )
-        for index, text in enumerate(command)
+    template = Command(
+        "-",
+        score_threshold=threshold,
+        max_new_tokens=max_new_tokens,
+        image_options=drawing.make(),
+        tracking=TrackingOptions(),
+    )
+    commands = [
+        dataclasses.replace(template, text=text, id=str(index))
+        for index, text in enumerate(command or ())
     ]
-    question = BagQuestion(commands, topic=topic, rate_hz=rate, annotated=images)
+    # What is heard comes in later: the model's words are expected.
+    speech = BagSpeech((), template) if audio_topic is not None else None
+    question = BagQuestion(commands, topic, rate, annotated=images, speech=speech)
     check_output(source, out, overwrite=force)
     listed = out.with_name(f"{out.stem}{FORMATS[format_name]}") if format_name in FORMATS else None
     check_format(format_name, listed, force=force, option="--format")
     total = count_images(source, topic=topic) * len(commands)
     pipeline = load_model(model)
+    if audio_topic is not None:
+        heard = hear_bag(source, audio_topic, hearing, pipeline.info.names)
+        question = dataclasses.replace(question, speech=BagSpeech(heard, template))
+        total += sum(utterance.accepted for utterance in heard)
     refused: list[str] = []
     with ExitStack() as stack:
         show = stack.enter_context(display.show_progress("asking"))
         writer = None
         if listed is not None:
             writer = stack.enter_context(open_format(format_name, listed, with_masks=True))
-        done = iter(range(1, total + 1))
+        done = count_from(1)
 
         def follow(answer: Answer) -> None:
             if answer.message:
                 refused.append(answer.message)
             if writer is not None:
                 writer.add(make_entry(answer, source, pipeline.info))
-            show(next(done), total)
+            # A watch that was spoken answers more than was counted before.
+            number = next(done)
+            show(number, max(number, total))
 
         count = answer_bag(pipeline, source, out, question, overwrite=force, on_answer=follow)
     if refused:

@@ -6,9 +6,10 @@ Everything heavy is imported inside the command, so that `vl2 --help` answers at
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from vl2_ros.console import display, ros_node, terminal
 from vl2_ros.console.groups import Panel, group_options, write_options
@@ -20,6 +21,10 @@ from vl2_ros.console.options import (
     set_domain,
 )
 from vl2_ros.node.parameters import HearingParameters
+from vl2_ros.processing.printable import make_printable
+
+if TYPE_CHECKING:
+    from vl2_ros.speech.listener import Utterance
 
 #: Fields of `HearingParameters` that are options: `--node-name` is the node, and the others are a
 #: lifecycle manager's.
@@ -28,6 +33,8 @@ HEARING_OPTIONS = tuple(
     for item in dataclasses.fields(HearingParameters)
     if item.name not in ("node", "autostart", "bond_heartbeat_period")
 )
+#: Those of them that count for a recording.
+BAG_HEARING = ("speech_weights", "speech_threads", "min_score", "wake_phrase")
 
 
 @group_options
@@ -105,3 +112,32 @@ def open_hearing_process(
     return run_beside(
         "hearing", words, lambda error: display.show_note(f"nothing is heard any more: {error}")
     )
+
+
+def hear_bag(
+    source: Path, topic: str, settings: HearingParameters, names: Sequence[str]
+) -> list[Utterance]:
+    """Hear an audio topic of a recording, and print what was not accepted.
+
+    Args:
+        source: the recording.
+        topic: of the audio.
+        settings: how it is heard.
+        names: words that are likely.
+    """
+    from vl2_ros.recordings.bag_speech import hear_recording
+    from vl2_ros.speech.listener import Listener, ListenerConfig
+    from vl2_ros.speech.segmenter import Segmenter
+    from vl2_ros.speech.vocabulary import Vocabulary
+
+    ears = ros_node.load_ears(settings)
+    config = ListenerConfig(min_score=settings.min_score, wake_phrase=settings.wake_phrase)
+    listener = Listener(ears.recogniser, Segmenter(ears.make_detector()), config)
+    listener.set_vocabulary(Vocabulary(names=tuple(names)))
+    with display.show_stages("hearing"):
+        heard = list(hear_recording(source, topic, listener))
+    for utterance in heard:
+        if not utterance.accepted:
+            words = make_printable(repr(utterance.text))
+            display.show_note(f"heard {words}: {make_printable(utterance.reason)}")
+    return heard
