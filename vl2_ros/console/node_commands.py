@@ -35,10 +35,10 @@ from vl2_ros.console.options import (
 )
 from vl2_ros.console.output.demo_report import RESULTS, DemoReport
 from vl2_ros.console.output.formats import FormatName, check_format, make_entry, open_format
-from vl2_ros.console.speech.hear_command import BAG_HEARING, hear_bag
+from vl2_ros.console.speech.hear_command import hear_bag
+from vl2_ros.console.speech.options import SpeechOptions, make_listener
 from vl2_ros.console.view_command import DEFAULT_PORT, PageOptions, ViewPort, show_demo
 from vl2_ros.errors import InputError
-from vl2_ros.node.parameters import HearingParameters
 from vl2_ros.processing.printable import make_printable
 from vl2_ros.views.formats.writer import FORMATS
 
@@ -161,7 +161,7 @@ def bag(
     out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="Recording of the results.")],
     model: Model,
     drawing: Annotated[DrawOptions, Panel("Draw")],
-    hearing: Annotated[HearingParameters, Panel("Speech", only=BAG_HEARING)],
+    speech: Annotated[SpeechOptions, Panel("Speech")],
     command: Annotated[
         list[str] | None,
         typer.Option("--command", "-c", help="Sentence; may be repeated.", rich_help_panel="Input"),
@@ -213,15 +213,17 @@ def bag(
         for index, text in enumerate(command or ())
     ]
     # What is heard comes in later: the model's words are expected.
-    speech = BagSpeech((), template) if audio_topic is not None else None
-    question = BagQuestion(commands, topic, rate, annotated=images, speech=speech)
+    spoken = BagSpeech((), template) if audio_topic is not None else None
+    question = BagQuestion(commands, topic, rate, annotated=images, speech=spoken)
     check_output(source, out, overwrite=force)
     listed = out.with_name(f"{out.stem}{FORMATS[format_name]}") if format_name in FORMATS else None
     check_format(format_name, listed, force=force, option="--format")
     total = count_images(source, topic=topic) * len(commands)
     pipeline = load_model(model)
     if audio_topic is not None:
-        heard = hear_bag(source, audio_topic, hearing, pipeline.info.names)
+        names = (*speech.names, *pipeline.info.names)
+        listener = make_listener(dataclasses.replace(speech, names=names), display.show_note)
+        heard = hear_bag(source, audio_topic, listener)
         question = dataclasses.replace(question, speech=BagSpeech(heard, template))
         total += sum(utterance.accepted for utterance in heard)
     refused: list[str] = []

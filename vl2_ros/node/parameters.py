@@ -333,6 +333,9 @@ class HearingParameters:
         "Only sentences that begin with it are for the robot, such as hey robot; empty: all are",
         metavar="WORDS",
     )
+    channel: int = _speech(
+        -1, "Channel that is heard, from 0 on; -1: the mean of all", least=-1, most=63
+    )
     audio_timeout_s: float = _speech(
         3.0, "Seconds without audio after which that is reported", least=0.1, most=3600.0
     )

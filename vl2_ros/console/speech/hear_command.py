@@ -6,7 +6,7 @@ Everything heavy is imported inside the command, so that `vl2 --help` answers at
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +24,7 @@ from vl2_ros.node.parameters import HearingParameters
 from vl2_ros.processing.printable import make_printable
 
 if TYPE_CHECKING:
-    from vl2_ros.speech.listener import Utterance
+    from vl2_ros.speech.listener import Listener, Utterance
 
 #: Fields of `HearingParameters` that are options: `--node-name` is the node, and the others are a
 #: lifecycle manager's.
@@ -33,8 +33,6 @@ HEARING_OPTIONS = tuple(
     for item in dataclasses.fields(HearingParameters)
     if item.name not in ("node", "autostart", "bond_heartbeat_period")
 )
-#: Those of them that count for a recording.
-BAG_HEARING = ("speech_weights", "speech_threads", "min_score", "wake_phrase")
 
 
 @group_options
@@ -114,27 +112,17 @@ def open_hearing_process(
     )
 
 
-def hear_bag(
-    source: Path, topic: str, settings: HearingParameters, names: Sequence[str]
-) -> list[Utterance]:
-    """Hear an audio topic of a recording, and print what was not accepted.
+def hear_bag(source: Path, topic: str, listener: Listener) -> list[Utterance]:
+    """Hear an audio topic of a recording, and print what is not accepted.
 
     Args:
         source: the recording.
         topic: of the audio.
-        settings: how it is heard.
-        names: words that are likely.
+        listener: hears it.
     """
     from vl2_ros.recordings.bag_speech import hear_recording
-    from vl2_ros.speech.listener import Listener, ListenerConfig
-    from vl2_ros.speech.segmenter import Segmenter
-    from vl2_ros.speech.vocabulary import Vocabulary
 
-    ears = ros_node.load_ears(settings)
-    config = ListenerConfig(min_score=settings.min_score, wake_phrase=settings.wake_phrase)
-    listener = Listener(ears.recogniser, Segmenter(ears.make_detector()), config)
-    listener.set_vocabulary(Vocabulary(names=tuple(names)))
-    with display.show_stages("hearing"):
+    with display.show_progress("hearing"):
         heard = list(hear_recording(source, topic, listener))
     for utterance in heard:
         if not utterance.accepted:

@@ -65,6 +65,19 @@ class Ears:
     make_detector: Callable[[], VoiceDetector]
 
 
+def make_config(parameters: HearingParameters) -> ListenerConfig:
+    """Return what is accepted by the parameters.
+
+    Raises:
+        ConfigError: if the wake phrase has no words.
+    """
+    return ListenerConfig(
+        min_score=parameters.min_score,
+        wake_phrase=parameters.wake_phrase,
+        channel=None if parameters.channel < 0 else parameters.channel,
+    )
+
+
 class HearingServer:
     """Hears an audio topic for one perception node.
 
@@ -88,7 +101,7 @@ class HearingServer:
         """Store the parts; no topic is opened before `advertise` or `start`.
 
         Raises:
-            ConfigError: if a topic is none.
+            ConfigError: if a topic is none, or the wake phrase has no words.
         """
         self._ears, self._transport, self.parameters = ears, transport, parameters
         self._on_failure = on_failure
@@ -104,8 +117,9 @@ class HearingServer:
         self._audio = TopicChoice(topics)
         self.heard_topic = HEARD_TOPIC.replace("~", parameters.node, 1)
         self._vocabulary_topic = VOCABULARY_TOPIC.replace("~", parameters.node, 1)
-        # As early as this, so that a wrong name is an error of the parameters.
+        # As early as this, so that what is wrong is an error of the parameters.
         transport.resolve(self.heard_topic)
+        make_config(parameters)
         self._heard: Publisher | None = None
         self._diagnostics: Publisher | None = None
         self._vocabulary: Subscription | None = None
@@ -138,9 +152,7 @@ class HearingServer:
         self._stopping = threading.Event()
         self._queue, self._times = AudioQueue(), AudioTimes()
         self._report = HearingReport(last_s=time.monotonic())
-        config = ListenerConfig(
-            min_score=self.parameters.min_score, wake_phrase=self.parameters.wake_phrase
-        )
+        config = make_config(self.parameters)
         segmenter = Segmenter(self._ears.make_detector())
         self._listener = Listener(self._ears.recogniser, segmenter, config, self._note_fault)
         self._threads = (
