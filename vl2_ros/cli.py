@@ -34,7 +34,7 @@ from vl2_ros.console.options import (
     find_version,
     load_model,
 )
-from vl2_ros.console.speech import hear_command, listen_command
+from vl2_ros.console.speech import hear_command, listen_command, microphone_command
 from vl2_ros.console.training.train_command import train
 from vl2_ros.errors import VL2Error
 
@@ -144,6 +144,7 @@ for _panel, _command in (
     ("Node", send_command.send),
     ("Node", node_commands.echo),
     ("Node", hear_command.hear),
+    ("Node", microphone_command.microphone),
     ("Node", node_commands.camera),
     ("Node", view_command.view),
     ("Model", info_command.info),
