@@ -9,6 +9,9 @@ import cv2
 import numpy as np
 
 from vl2_ros.node.frames.transform_listener import TRANSFORM_TYPE
+from vl2_ros.node.hearing.audio_messages import AUDIO_STAMPED_TYPE, AUDIO_TYPE
+from vl2_ros.node.hearing.heard_messages import HEARD_TYPE
+from vl2_ros.node.hearing.vocabulary_output import VOCABULARY_TYPE
 from vl2_ros.node.messages.result_messages import ResultMessages
 from vl2_ros.node.request import Answer, Status
 from vl2_ros.processing.results.spatial import CameraModel, DepthImage, SpatialView
@@ -36,6 +39,8 @@ COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 RESULT = "vl2_ros/msg/VisionResult"
 COMMAND = "vl2_ros/msg/VisionCommand"
+#: Sentences of each kind of action, the unknown one included.
+_HEARD = ("find the mug", "find the mugs", "", "mugs", "", "", "?")
 _DEPTH_HEADER = np.frombuffer(struct.pack("<iff", 0, 10_100.0, -1_009.0), np.uint8)
 #: Channels and bytes of a value of encodings with different ways to RGB.
 _ENCODINGS = {"rgb8": (3, 1), "bgra8": (4, 1), "mono16": (1, 2), "bayer_rggb8": (1, 1)}
@@ -57,8 +62,41 @@ def make_seeds(types: StoreMessageTypes) -> list[tuple[str, bytes]]:
         _make_command(types, with_images=True),
         *_make_results(types),
         *_make_calls(types),
+        *(_make_heard(types, kind, text) for kind, text in enumerate(_HEARD, start=1)),
+        *_make_audio(types),
+        types.make(VOCABULARY_TYPE, names=["mug"], cameras=["image", "left"], watches=["find it"]),
     ]
     return [(one.__msgtype__, bytes(types.serialize(one))) for one in messages]
+
+
+def _make_heard(types: StoreMessageTypes, kind: int, text: str):
+    time = types.make("builtin_interfaces/msg/Time", sec=5, nanosec=7)
+    return types.make(
+        HEARD_TYPE,
+        start=time,
+        end=time,
+        text=text or "words",
+        score=0.9,
+        accepted=True,
+        action=kind,
+        command=text,
+        command_id=f"heard-{kind}",
+    )
+
+
+def _make_audio(types: StoreMessageTypes):
+    """Make 10 ms of stereo in each form that is heard, and of audio_common."""
+    values = np.arange(320, dtype=np.int16)
+    data = types.make("audio_common_msgs/msg/AudioData", int16_data=values)
+    info = types.make("audio_common_msgs/msg/AudioInfo", channels=2, rate=16_000, chunk=160)
+    audio = types.make("audio_common_msgs/msg/Audio", audio_data=data, info=info)
+    header = _make_header(types)
+    own = {"header": header, "rate": 16_000, "channels": 2}
+    return (
+        types.make(AUDIO_TYPE, int16_data=values, **own),
+        types.make(AUDIO_TYPE, float32_data=values.astype(np.float32) / 320, **own),
+        types.make(AUDIO_STAMPED_TYPE, header=header, audio=audio),
+    )
 
 
 def _make_header(types: StoreMessageTypes):

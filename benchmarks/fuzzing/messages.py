@@ -7,6 +7,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ from vl2_ros.node.cameras.camera_info import read_camera_info
 from vl2_ros.node.cameras.depth_image import DEPTH_UNITS, read_depth
 from vl2_ros.node.frames.transform_listener import TRANSFORM_TYPE, add_transforms
 from vl2_ros.node.frames.transform_tree import TransformTree
+from vl2_ros.node.hearing.audio_messages import AUDIO_TYPES, AudioTimes, read_audio
+from vl2_ros.node.hearing.heard_messages import HEARD_TYPE
+from vl2_ros.node.hearing.spoken_commands import NodeActions, SpokenCommands
+from vl2_ros.node.hearing.vocabulary_output import VOCABULARY_TYPE, read_vocabulary
 from vl2_ros.node.messages.command_messages import (
     read_command,
     read_mode,
@@ -45,6 +50,7 @@ from vl2_ros.node.service_calls import ServiceCalls
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.images.regions import region_mask
 from vl2_ros.processing.results.spatial import CameraModel, DepthImage, SpatialView
+from vl2_ros.speech.audio import AudioConverter
 from vl2_ros.structures import Command, Detections, Event, Frame
 from vl2_ros.transports.memory import MemoryBus, MemoryTransport
 from vl2_ros.transports.message_types import StoreMessageTypes
@@ -165,6 +171,9 @@ def _list_readers(server: PerceptionServer) -> dict[str, Read]:
         TRANSFORM_TYPE: _read_transforms,
         CAMERA_INFO: _read_calibration,
         RESULT: _read_vision_result,
+        HEARD_TYPE: partial(_do_heard, server),
+        VOCABULARY_TYPE: _read_words,
+        **dict.fromkeys(AUDIO_TYPES, _hear),
         "vl2_ros/srv/Watch_Request": call,
         "vl2_ros/srv/Stop_Request": call,
         "vl2_ros/action/Perceive_Goal": submit,
@@ -178,6 +187,29 @@ def _read_text(message: Any) -> None:
         read_text_command(message, sender)
     except InputError:
         return
+
+
+def _do_heard(server: PerceptionServer, message: Any) -> None:
+    def admit(read: Callable[[], Any], sender: Any) -> str:
+        with suppress(InputError):
+            server.node.submit(read())
+        return str(sender.id)
+
+    actions = NodeActions(admit, lambda sender, error: None, lambda text: None, lambda: 0)
+    SpokenCommands(server.node, actions).take(message)
+    server.node.cancel("")
+
+
+def _read_words(message: Any) -> None:
+    vocabulary = read_vocabulary(message)
+    assert len(vocabulary.prompt) < 10_000 and len(vocabulary.hot_words) < 1_000
+
+
+def _hear(message: Any) -> None:
+    with suppress(InputError):
+        chunk = read_audio(message)
+        AudioTimes().find_start_s(chunk, 5.0)
+        AudioConverter(lambda fault: None).push(chunk)
 
 
 def _read_vision_command(message: Any) -> None:

@@ -102,7 +102,8 @@ def test_what_is_said_is_answered_by_the_node_that_sees(running, ears, client):
     results = client.listen()
     audio = client.transport.advertise("/audio", AUDIO_TYPE, Qos(depth=100))
     wait_until(lambda: audio.count_subscribers() > 0, "it hears /audio")
-    wait_until(lambda: client.transport.count_publishers("/vl2/heard") > 0, "it says what")
+    (says,) = [one for one in ears.node.publishers if one.topic_name == "/vl2/heard"]
+    wait_until(lambda: says.get_subscription_count() == 2, "the node hears what it says")
     wait_until(lambda: client.transport.count_publishers("/vl2/result") > 0, "results are there")
     client.show_image()
     speak(client, audio)

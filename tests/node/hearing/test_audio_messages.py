@@ -77,9 +77,18 @@ def test_stamps_of_the_clock_count():
 @pytest.mark.parametrize("stamp_s", [0.0, 5.0])
 def test_without_such_stamps_time_is_counted_from_arrivals_without_their_jitter(stamp_s):
     times = AudioTimes()
-    starts = [
-        times.find_start_s(chunk_at(stamp_s), now_s=now_s) for now_s in (1000.1, 1000.28, 1000.3)
-    ]
-    assert starts == pytest.approx([1000.0, 1000.1, 1000.2])
-    # A pause of the microphone is one.
+    # The third one is late, and the others come with it.
+    arrivals = (1000.1, 1000.2, 1000.9, 1000.9, 1000.9, 1000.9, 1000.9, 1000.9, 1000.9)
+    starts = [times.find_start_s(chunk_at(stamp_s), now_s=now_s) for now_s in arrivals]
+    assert starts == pytest.approx([1000.0 + index / 10 for index in range(9)], abs=0.045)
+    assert np.diff(starts) == pytest.approx(np.full(8, 0.1), abs=0.0051)
+    # A microphone that was switched off begins anew.
     assert times.find_start_s(chunk_at(stamp_s), now_s=1003.1) == pytest.approx(1003.0)
+
+
+def test_counted_times_follow_a_clock_that_is_faster():
+    times = AudioTimes()
+    for index in range(1, 201):
+        now_s = 1000.0 + 0.101 * index
+        start_s = times.find_start_s(chunk_at(0.0), now_s=now_s)
+    assert start_s == pytest.approx(now_s - 0.1, abs=0.01)

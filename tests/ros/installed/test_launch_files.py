@@ -102,6 +102,25 @@ def test_wrong_argument_is_an_error(dds_domain, argument, reason):
     assert done.returncode != 0 and reason in done.stdout + done.stderr
 
 
+def test_speech_starts_a_hearing_node_for_the_node_by_its_name(launch):
+    arguments = ("speech:=true", "audio:=/mic", "wake_phrase:=hey robot")
+    names = ("name:=eyes", "namespace:=/robot", "autostart:=false")
+    robot = launch("perception.launch.py", *arguments, *names)
+    values = {"node": "eyes", "wake_phrase": "hey robot", "autostart": "False"}
+
+    def has_values() -> bool:
+        try:
+            read = {
+                name: robot.ros2("param", "get", "/robot/eyes_hearing", name) for name in values
+            }
+        except AssertionError:
+            return False
+        return all(value in read[name] for name, value in values.items())
+
+    wait_until(has_values, "the hearing node has its parameters")
+    assert "unconfigured" in robot.ros2("lifecycle", "get", "/robot/eyes_hearing")
+
+
 def read_environment(process: int) -> dict[str, str]:
     words = Path(f"/proc/{process}/environ").read_bytes().decode().split("\0")
     return dict(word.split("=", 1) for word in words if "=" in word)

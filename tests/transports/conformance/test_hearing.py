@@ -61,7 +61,9 @@ class Robot:
         node = self.rig.open("microphone")
         self._publisher = node.advertise("/audio", type_name, Qos(reliable=reliable, depth=100))
         wait_until(lambda: self._publisher.count_subscribers() > 0, "somebody hears /audio")
-        wait_until(lambda: self.rig.client.count_publishers("/vl2/heard") > 0, "it says what")
+        assert self._server is not None
+        server = self._server
+        wait_until(lambda: server.count_hearers() == 2, "the node and the client hear what it says")
 
     def say(
         self, seconds: float = 1.0, *, make: Callable[..., Any] = make_audio, rate: int = 16_000

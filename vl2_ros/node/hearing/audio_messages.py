@@ -27,8 +27,11 @@ _FIELDS = {
 #: Most seconds that the stamp of audio may be off the clock: one that is further off is of another
 #: clock, as that of a recording.
 _MOST_OFF_S = 10.0
-#: Seconds by which arrivals may be early or late without being a gap.
-_JITTER_S = 0.5
+#: Seconds without a chunk after which a stream begins anew.
+_PAUSE_S = 1.0
+#: How fast counted times follow the arrivals, in seconds for each second of audio: slowly enough
+#: that a thread that was late, and then gets several chunks at once, makes neither gap nor jump.
+_FOLLOW = 0.05
 
 
 def read_audio(message: Any) -> AudioChunk:
@@ -66,7 +69,7 @@ class AudioTimes:
     """
 
     def __init__(self) -> None:
-        self._next_s = -np.inf
+        self._next_s = self._arrived_s = -np.inf
 
     def find_start_s(self, chunk: AudioChunk, now_s: float) -> float:
         """Return when the first sample of a chunk was recorded.
@@ -78,9 +81,13 @@ class AudioTimes:
         if abs(chunk.stamp_s - now_s) <= _MOST_OFF_S:
             return chunk.stamp_s
         duration_s = len(chunk.samples) / chunk.rate
-        arrival_s = now_s - duration_s
-        start_s = self._next_s if abs(arrival_s - self._next_s) < _JITTER_S else arrival_s
-        self._next_s = start_s + duration_s
+        start_s, late_s = self._next_s, now_s - duration_s - self._next_s
+        if now_s - self._arrived_s > _PAUSE_S or abs(late_s) > _MOST_OFF_S:
+            start_s = now_s - duration_s
+        else:
+            most_s = _FOLLOW * duration_s
+            start_s += min(most_s, max(-most_s, late_s))
+        self._next_s, self._arrived_s = start_s + duration_s, now_s
         return start_s
 
 

@@ -67,14 +67,25 @@ class HearingReport:
 
 
 def make_status(
-    types: MessageTypes, report: HearingReport, silence: str, node_name: str, now_ns: int
+    types: MessageTypes, report: HearingReport, lack: str, node_name: str, now_ns: int
 ) -> Any:
-    """Make a DiagnosticArray with one status: OK, WARN with a fault, STALE without audio."""
+    """Make a DiagnosticArray with one status.
+
+    Args:
+        types: makes the transport's message classes.
+        report: of the hearing node.
+        lack: that no audio comes, or that nothing does what is heard; empty while all is there.
+        node_name: of the hearing node.
+        now_ns: time of the transport's clock.
+
+    Returns:
+        OK, or WARN with what is lacking or was wrong with the audio.
+    """
     level, text = Level.OK, "hears"
     if report.fault and time.monotonic() - report.fault_s < _FAULT_S:
         level, text = Level.WARN, report.fault
-    if silence:
-        level, text = (Level.STALE if report.chunk_count else Level.WARN), silence
+    if lack:
+        level, text = Level.WARN, lack
     values = {
         "level_db": f"{report.level_db:.1f}",
         "chunks": str(report.chunk_count),

@@ -46,6 +46,10 @@ _SILENT_S = 1.0
 #: Most seconds between two looks at threads and publishers, and between two diagnostics.
 _LOOK_PERIOD_S = 0.5
 _REPORT_PERIOD_S = 1.0
+_UNHEARD = (
+    "nothing subscribes to {topic}, so nothing that is heard is done; start the node, or name it "
+    "(parameter node)"
+)
 #: Most seconds that `stop` waits for a sentence that is being recognised.
 _STOP_S = 5.0
 
@@ -131,6 +135,10 @@ class HearingServer:
     def is_active(self) -> bool:
         """Return whether it hears."""
         return bool(self._threads)
+
+    def count_hearers(self) -> int:
+        """Return how many subscriptions get what is heard now, that of the node among them."""
+        return 0 if self._heard is None else self._heard.count_subscribers()
 
     def advertise(self) -> None:
         """Open the outgoing topics; a second call does nothing."""
@@ -266,6 +274,8 @@ class HearingServer:
         report.lost_count = self._audio.lost_count
         silence = report.explain_silence(now_s, self._audio.topic.name, self.parameters)
         self._faults.note("audio", silence, "it comes again", kind="silent")
+        unheard = "" if self.count_hearers() else _UNHEARD.format(topic=self.heard_topic)
+        self._faults.note("what is heard", unheard, "a node does it", level=logging.INFO)
         self._faults.flush()
         self._log.flush()
         if is_report_due and self._diagnostics is not None:
