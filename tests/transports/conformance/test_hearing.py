@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,17 @@ from tests.node.hearing.scripted_ears import (
 )
 from tests.node.wire import Inbox, wait_until
 from tests.transports.harness import Rig
+from vl2_ros.console.ros_node import load_ears
 from vl2_ros.errors import ConfigError, SpeechError
 from vl2_ros.node.hearing.audio_messages import AUDIO_STAMPED_TYPE, AUDIO_TYPE
 from vl2_ros.node.hearing.heard_messages import HEARD_TYPE, read_time_ns
-from vl2_ros.node.hearing.server import HearingServer
+from vl2_ros.node.hearing.server import Ears, HearingServer
 from vl2_ros.node.parameters import HearingParameters
 from vl2_ros.node.request import Mode, Status
 from vl2_ros.node.transport import Publisher, Qos
+from vl2_ros.speech.audio import read_audio as read_sound
 
+VOICE = Path(__file__).parents[2] / "speech" / "data" / "find_the_green_mug.flac"
 MS = 1_000_000
 CHUNK_S = 0.1
 
@@ -44,14 +48,15 @@ class Robot:
         self._publisher: Publisher | None = None
         self._sent_s = 0.0
 
-    def start(self, *sentences: str, **parameters: Any) -> HearingServer:
-        self.ears = make_ears(*sentences)
-        assert isinstance(self.ears.recogniser, ScriptedRecogniser)
-        self.recogniser = self.ears.recogniser
+    def start(self, *sentences: str, ears: Ears | None = None, **parameters: Any) -> HearingServer:
+        """Hear for the node; the sentences in turn, whatever is said, unless there are ears."""
+        made = make_ears(*sentences)
+        assert isinstance(made.recogniser, ScriptedRecogniser)
+        self.recogniser = made.recogniser
         values = HearingParameters(**parameters)
         self.failures: list[str] = []
         self._server = HearingServer(
-            self.ears, self.rig.open("vl2_hearing"), values, self.failures.append
+            ears or made, self.rig.open("vl2_hearing"), values, self.failures.append
         )
         self.heard = Inbox(self.rig.client, "/vl2/heard", HEARD_TYPE, Qos(depth=100))
         self._server.start()
@@ -66,11 +71,17 @@ class Robot:
         wait_until(lambda: server.count_hearers() == 2, "the node and the client hear what it says")
 
     def say(
-        self, seconds: float = 1.0, *, make: Callable[..., Any] = make_audio, rate: int = 16_000
+        self,
+        seconds: float = 1.0,
+        *,
+        voice: np.ndarray | None = None,
+        make: Callable[..., Any] = make_audio,
+        rate: int = 16_000,
     ) -> None:
         """Publish speech between two pauses, in chunks with rising stamps."""
-        voice = [make_pause(0.5, rate), make_voice(seconds, rate), make_pause(1.0, rate)]
-        samples = (np.concatenate(voice) * 32_767).astype(np.int16)
+        said = make_voice(seconds, rate) if voice is None else voice
+        sound = np.concatenate([make_pause(0.5, rate), said, make_pause(1.0, rate)])
+        samples = (sound * 32_767).astype(np.int16)
         origin_ns = self.rig.client.now_ns() - int(2e9)
         size = round(CHUNK_S * rate)
         for first in range(0, len(samples), size):
@@ -109,6 +120,19 @@ def test_spoken_question_is_heard_and_answered(robot):
     assert abs(read_time_ns(heard.end) - robot.began_ns - 1000 * MS) < 100 * MS
     (result,) = robot.rig.results.wait_for(heard.command_id)
     assert (result.status, result.command_text) == (Status.OK, "find the red mug")
+
+
+@pytest.mark.speech
+def test_natural_voice_is_heard_and_answered(robot):
+    robot.start(ears=load_ears(HearingParameters(speech_threads=1)))
+    robot.open_microphone()
+    robot.rig.show(robot.rig.open_camera(), 1 * MS)
+    question = read_sound(VOICE)
+    robot.say(voice=question.samples, rate=question.rate)
+    (heard,) = robot.heard.wait()
+    assert heard.text.lower().strip(" .") == "find the green mug"
+    (result,) = robot.rig.results.wait_for(heard.command_id)
+    assert (result.status, result.command_text) == (Status.OK, heard.command)
 
 
 def test_what_is_no_command_is_heard_and_not_asked(robot):
