@@ -337,7 +337,10 @@ class HearingParameters:
         -1, "Channel that is heard, from 0 on; -1: the mean of all", least=-1, most=63
     )
     audio_timeout_s: float = _speech(
-        3.0, "Seconds without audio after which that is reported", least=0.1, most=3600.0
+        3.0,
+        "Seconds without audio, or without a node that does what is heard, until that is reported",
+        least=0.1,
+        most=3600.0,
     )
     autostart: bool = _make_autostart()
     bond_heartbeat_period: float = _make_heartbeat()

@@ -359,11 +359,12 @@ class PerceptionServer:
         self.node.flush_log()
         if self._output is not None:
             self._output.flush_log()
-        self._serve_hearing()
         failure = self._find_failure()
         if failure and not self._has_failed:
             self._has_failed = True
             self._on_failure(failure)
+        # Last: a transport that has failed may raise.
+        self._serve_hearing()
 
     def _serve_hearing(self) -> None:
         """Renew the words that are likely, and keep images while a hearing node is there."""

@@ -8,6 +8,8 @@ import pytest
 
 from tests.node.stepwise_perceiver import make_image
 from vl2_ros.node.cameras.camera_buffer import HISTORY_S, CameraBuffer, ImageHistory
+from vl2_ros.node.parameters import NodeParameters
+from vl2_ros.node.scheduling.schedule import Schedule
 
 MB = 1_000_000
 
@@ -87,3 +89,22 @@ def test_decoded_pixels_are_not_kept():
     first.decode()
     # What was decoded goes with its command, and is no part of what is kept.
     assert first is not second and first.image is second.image
+
+
+def test_cameras_of_a_node_share_the_limit():
+    schedule = Schedule(NodeParameters(cameras=("left", "right"), depth_topics=("", "")))
+    schedule.keep_history(True)
+    for index in range(100):
+        for name in ("left", "right"):
+            image = replace(make_image(index), size_bytes=2 * MB)
+            schedule.put_image(name, image, index / 30)
+    last_s = 99 / 30
+    # 16 of 2 MB each in 2 s, and none for longer.
+    for buffer in schedule.cameras.values():
+        kept = {
+            found.image.stamp_ns
+            for step in range(300)
+            if (found := buffer.find_past(last_s - 0.001 - step / 100, 0.0)) is not None
+        }
+        assert 14 <= len(kept) <= 16
+        assert (99 - min(kept)) / 30 <= HISTORY_S

@@ -22,6 +22,7 @@ class HearingReport:
 
     Attributes:
         last_s: monotonic time of the last chunk, or of the start.
+        hearer_s: monotonic time at which something subscribed to what is heard, or of the start.
         chunk_count: chunks of audio so far.
         lost_count: chunks that the transport knows to have lost.
         waiting_s: seconds of audio that wait to be heard.
@@ -34,6 +35,7 @@ class HearingReport:
     """
 
     last_s: float = 0.0
+    hearer_s: float = 0.0
     chunk_count: int = 0
     lost_count: int = 0
     waiting_s: float = 0.0

@@ -159,7 +159,7 @@ class HearingServer:
         self.advertise()
         self._stopping = threading.Event()
         self._queue, self._times = AudioQueue(), AudioTimes()
-        self._report = HearingReport(last_s=time.monotonic())
+        self._report = HearingReport(last_s=time.monotonic(), hearer_s=time.monotonic())
         config = make_config(self.parameters)
         segmenter = Segmenter(self._ears.make_detector())
         self._listener = Listener(self._ears.recogniser, segmenter, config, self._note_fault)
@@ -274,8 +274,11 @@ class HearingServer:
         report.lost_count = self._audio.lost_count
         silence = report.explain_silence(now_s, self._audio.topic.name, self.parameters)
         self._faults.note("audio", silence, "it comes again", kind="silent")
-        unheard = "" if self.count_hearers() else _UNHEARD.format(topic=self.heard_topic)
-        self._faults.note("what is heard", unheard, "a node does it", level=logging.INFO)
+        if self.count_hearers():
+            report.hearer_s = now_s
+        is_heard = now_s - report.hearer_s < self.parameters.audio_timeout_s
+        unheard = "" if is_heard else _UNHEARD.format(topic=self.heard_topic)
+        self._faults.note("what is heard", unheard, "a node does it")
         self._faults.flush()
         self._log.flush()
         if is_report_due and self._diagnostics is not None:
