@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from contextlib import closing, nullcontext
@@ -81,7 +82,9 @@ def test_hears_for_a_node_over_dds_until_it_is_interrupted(
     assert ears == [HearingParameters(audio_topic="/mic", min_score=0.4, speech_threads=1)]
     assert [one.text for one in heard] == ["find the mug"]
     assert [one.command_text for one in answered] == ["find the mug"]
-    assert f"/vl2_hearing hears /mic in ROS domain {dds_domain}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"/vl2_hearing hears /mic in ROS domain {dds_domain}" in out
+    assert re.search(r"^heard 'find the mug' \(0\.\d\d\)$", out, flags=re.M)
 
 
 def test_hearing_on_ros_is_set_by_parameters(monkeypatch):

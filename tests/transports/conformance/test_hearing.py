@@ -249,6 +249,21 @@ def test_silence_of_the_microphone_is_reported(robot):
     )
 
 
+def test_what_no_node_does_is_reported(robot):
+    robot.start(node="elsewhere", audio_timeout_s=0.5)
+    robot.open_microphone(is_heard=False)
+    inbox = Inbox(
+        robot.rig.client, "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", Qos(depth=10)
+    )
+
+    def is_reported() -> bool:
+        robot.publish(make_audio(robot.rig.client.types, make_pause(CHUNK_S)))
+        words = "nothing subscribes to elsewhere/heard"
+        return any(words in message.status[0].message for message in inbox.list())
+
+    wait_until(is_reported, "it is reported")
+
+
 def test_wake_phrase_is_asked_for(robot):
     robot.start("find the mug", "hey robot find the bowl", wake_phrase="hey robot")
     robot.open_microphone()

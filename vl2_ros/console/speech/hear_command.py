@@ -73,11 +73,17 @@ def _hear_dds(settings: HearingParameters, address: NodeAddress, remaps: Mapping
     link = open_transport(address, name, namespace=address.namespace, remap=remaps)
     node_end = terminal.NodeEnd()
     with closing(link), terminal.end_quietly():
-        from vl2_ros.node.hearing.server import HearingServer
+        from vl2_ros.node.hearing.server import HearingServer, describe_heard
 
         with display.show_stages("loading"):
             ears = ros_node.load_ears(settings)
-        server = HearingServer(ears, link, settings, on_failure=node_end.note)
+        server = HearingServer(
+            ears,
+            link,
+            settings,
+            node_end.note,
+            lambda utterance: display.print_text(describe_heard(utterance)),
+        )
         try:
             server.start()
             display.print_text(

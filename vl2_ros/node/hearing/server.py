@@ -33,6 +33,7 @@ from vl2_ros.node.parameters import HearingParameters
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.transport import LATCHED, Publisher, Qos, Subscription, Transport
 from vl2_ros.processing.printable import make_printable
+from vl2_ros.speech.audio import AudioChunk
 from vl2_ros.speech.listener import Listener, ListenerConfig, Utterance
 from vl2_ros.speech.recogniser import Recogniser
 from vl2_ros.speech.segmenter import Segmenter, VoiceDetector
@@ -46,6 +47,10 @@ _SILENT_S = 1.0
 #: Most seconds between two looks at threads and publishers, and between two diagnostics.
 _LOOK_PERIOD_S = 0.5
 _REPORT_PERIOD_S = 1.0
+_DROPPED = (
+    "audio comes faster than it is recognised, and what waited for too long is dropped; let fewer "
+    "programs run, or use a smaller model (parameter speech_weights)"
+)
 _UNHEARD = (
     "nothing subscribes to {topic}, so nothing that is heard is done; start the node, or name it "
     "(parameter node)"
@@ -67,6 +72,12 @@ class Ears:
 
     recogniser: Recogniser
     make_detector: Callable[[], VoiceDetector]
+
+
+def describe_heard(utterance: Utterance) -> str:
+    """Write what was heard in one line, with its score and why it was not accepted."""
+    refusal = f": not accepted, {utterance.reason}" if utterance.reason else ""
+    return make_printable(f"heard {utterance.text!r} ({utterance.score:.2f}){refusal}")
 
 
 def make_config(parameters: HearingParameters) -> ListenerConfig:
@@ -93,6 +104,7 @@ class HearingServer:
         parameters: of the hearing node.
         on_failure: called once, with the reason, when nothing is heard any more, as a thread has
             ended; the process should end then, with a code that is not 0.
+        on_heard: called with each utterance, on the thread that hears.
     """
 
     def __init__(
@@ -101,6 +113,7 @@ class HearingServer:
         transport: Transport,
         parameters: HearingParameters,
         on_failure: Callable[[str], None] = _LOG.critical,
+        on_heard: Callable[[Utterance], None] = lambda utterance: None,
     ) -> None:
         """Store the parts; no topic is opened before `advertise` or `start`.
 
@@ -108,7 +121,7 @@ class HearingServer:
             ConfigError: if a topic is none, or the wake phrase has no words.
         """
         self._ears, self._transport, self.parameters = ears, transport, parameters
-        self._on_failure = on_failure
+        self._on_failure, self._on_heard = on_failure, on_heard
         self._log = RepeatedLog(_LOG)
         self._faults = FaultLog(_LOG)
         topics = [
@@ -217,33 +230,26 @@ class HearingServer:
             chunk = queue.take(_SILENT_S)
             if stopping.is_set():
                 return
-            utterances: list[Utterance] = []
-
-            def hear(chunk: Any = chunk, utterances: list[Utterance] = utterances) -> None:
-                if chunk is not None:
-                    utterances.extend(self._listener.push(chunk))
-                elif self._listener.is_speech:
-                    utterances.extend(self._listener.flush())
-                self._report.level_db = self._listener.level_db
-
-            failure = catch_failure("hearing", hear, self._log)
+            failure = catch_failure("hearing", partial(self._hear_chunk, chunk), self._log)
             if failure is not None:
                 self._note_fault(error_text(failure))
-            for utterance in utterances:
-                publish = partial(self._publish, utterance)
-                catch_failure("publishing what was heard", publish, self._log)
+
+    def _hear_chunk(self, chunk: AudioChunk | None) -> None:
+        if chunk is not None:
+            heard = self._listener.push(chunk)
+        else:
+            heard = self._listener.flush() if self._listener.is_speech else []
+        self._report.level_db = self._listener.level_db
+        for utterance in heard:
+            self._publish(utterance)
 
     def _publish(self, utterance: Utterance) -> None:
         message = make_heard(
             self._transport.types, utterance, command_id=f"heard-{uuid.uuid4().hex[:8]}"
         )
         self._report.count(utterance)
-        _LOG.info(
-            "heard %s (%.2f)%s",
-            make_printable(repr(utterance.text)),
-            utterance.score,
-            f": not accepted, {make_printable(utterance.reason)}" if utterance.reason else "",
-        )
+        _LOG.info("%s", describe_heard(utterance))
+        self._on_heard(utterance)
         if self._heard is not None:
             self._heard.publish(message)
 
@@ -270,6 +276,8 @@ class HearingServer:
         now_s = time.monotonic()
         self._audio.update(now_s)
         report = self._report
+        if self._queue.dropped_s > report.dropped_s:
+            self._note_fault(_DROPPED)
         report.waiting_s, report.dropped_s = self._queue.waiting_s, self._queue.dropped_s
         report.lost_count = self._audio.lost_count
         silence = report.explain_silence(now_s, self._audio.topic.name, self.parameters)
@@ -282,7 +290,7 @@ class HearingServer:
         self._faults.flush()
         self._log.flush()
         if is_report_due and self._diagnostics is not None:
-            name = self._transport.resolve("~").lstrip("/")
+            types, name = self._transport.types, self._transport.resolve("~").lstrip("/")
             self._diagnostics.publish(
-                make_status(self._transport.types, report, silence, name, self._transport.now_ns())
+                make_status(types, report, silence or unheard, name, self._transport.now_ns())
             )
