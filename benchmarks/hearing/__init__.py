@@ -1,0 +1,1 @@
+"""Parts of speech.py: sentences, voices, noise, and what a sentence means."""
