@@ -242,8 +242,8 @@ def _is_turned(value: onnx_ir.Value | None, x: onnx_ir.Value) -> bool:
     )
     if any(half is None or half.inputs[0] is not x for half in halves):
         return False
-    starts = [read_constant(half.inputs[1]) for half in halves if half is not None]
-    return all(one is not None for one in starts) and starts[0] > starts[1] == 0  # type: ignore[operator]
+    second, first = (None if half is None else read_constant(half.inputs[1]) for half in halves)
+    return second is not None and first is not None and bool(second > 0 and first == 0)
 
 
 def _maker(value: onnx_ir.Value | None, operator: str) -> onnx_ir.Node | None:
