@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +25,7 @@ from vl2_ros.errors import EngineError, InputError
 
 if TYPE_CHECKING:
     from vl2_ros.flow.pipeline import Pipeline
+    from vl2_ros.load_options import LoadOptions
     from vl2_ros.sources.source import SourceImage
     from vl2_ros.structures import Command, Frame, Result
 
@@ -83,7 +84,7 @@ def ask(
     """
     from vl2_ros.sources.source import find_source, read_sources
 
-    named, sentence = _split_words(words or [], speech)
+    named, sentence = _split_words(words or [], speech, model)
     sources = [find_source(word) for word in named]
     output.check(sources)
     if not 0.0 <= asking.rate < float("inf"):
@@ -152,12 +153,19 @@ def _choose_moments(images: Iterator[SourceImage], rate_hz: float) -> Iterator[S
             due_ns = stamp_ns + period_ns
 
 
-def _split_words(words: list[str], speech: AudioQuestion) -> tuple[list[str], str]:
+def _split_words(
+    words: list[str], speech: AudioQuestion, model: LoadOptions
+) -> tuple[list[str], str]:
     """Split the arguments into sources and the sentence, which may be spoken."""
+    from vl2_ros.loading import find_weights
+    from vl2_ros.processing.card import find_names
     from vl2_ros.processing.language.parse import needs_image
 
     if speech.audio is not None:
-        named, sentence = words, hear_question(speech, speech.audio)
+        # What the model knows is likely to be said.
+        known = find_names(find_weights(model))
+        expected = replace(speech, names=(*speech.names, *known))
+        named, sentence = words, hear_question(expected, speech.audio)
     else:
         named, sentence = words[:-1], "".join(words[-1:])
     if not named and needs_image(sentence):

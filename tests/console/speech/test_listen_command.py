@@ -189,7 +189,15 @@ def test_a_spoken_question_is_asked_about_an_image(ears, image, audio, capsys):
     shown = capsys.readouterr()
     document = json.loads(shown.out)
     assert (document["command"], document["text"]) == ("Find the red mug.", "Find the red mug.")
-    assert "heard: Find the red mug. (score 0.85)" in shown.err
+    assert "heard: Find the red mug. (score" in shown.err
+
+
+def test_the_names_of_the_model_are_expected(ears, image, audio):
+    ears.say("Find the banana.", "")
+    assert run("ask", image, "--audio", audio, "--name", "spanner") == 0
+    _, prompt, hot_words = ears.recogniser.calls[0]
+    expected = f"{prompt} {' '.join(hot_words)}"
+    assert "spanner" in expected and "banana" in expected
 
 
 def test_a_spoken_watch_is_asked_once(ears, image, audio, capsys):
