@@ -1,6 +1,6 @@
 """Time the graphs of a model on a GPU, eagerly and by replay of CUDA graphs, side by side.
 
-    python benchmarks/cuda_replay.py [--weights FOLDER] [--repeat 50]
+    python benchmarks/engines/cuda_replay.py [--weights FOLDER] [--repeat 50]
 
 Times are medians of the wall time from passing numpy arrays to the outputs being ready.
 """
