@@ -41,6 +41,7 @@ from hearing.trials import CONDITIONS, find_clip, make_trial, make_undirected, r
 from vl2_ros.sim.household.kinds import HOUSEHOLD_KINDS
 from vl2_ros.speech.audio import AudioChunk
 from vl2_ros.speech.listener import Listener, Utterance
+from vl2_ros.speech.noise_reduction import reduce_noise
 from vl2_ros.speech.segmenter import Segment, Segmenter
 from vl2_ros.speech.vocabulary import Vocabulary
 from vl2_ros.speech.whisper import load_recogniser, load_voice_detector
@@ -90,6 +91,10 @@ class Ear:
         for segment in listener.flush_segments():
             yield self._understand(listener, segment, len(samples) / RATE)
 
+    def hear_bare(self, segment: Segment) -> str:
+        """Return the words of a segment as they are heard without a prompt."""
+        return self.recogniser.recognise(reduce_noise(segment.samples)).text
+
     def _understand(
         self, listener: Listener, segment: Segment, now_s: float
     ) -> tuple[Segment, Utterance, float]:
@@ -117,19 +122,17 @@ def hear_queries(
             why = "; ".join(one.reason for _, one, _ in heard if one.reason)
             wrong.append(f"{clip.parent.name}: {query} | {text} | {why}")
         if condition in _WITHOUT_PROMPT:
-            bare = " ".join(ear.recogniser.recognise(one.samples).text for one, _, _ in heard)
+            bare = " ".join(ear.hear_bare(one) for one, _, _ in heard)
             score.without_prompt.append(plain(bare) == plain(query))
     return score, waits, wrong
 
 
-def list_pairs(
-    folder: Path, voices: list[str], queries: tuple[str, ...], most: int
-) -> list[tuple[str, Path]]:
-    """List queries with their clips, in an order that mixes the voices; `most` of them."""
+def list_pairs(folder: Path, voices: list[str], queries: tuple[str, ...]) -> list[tuple[str, Path]]:
+    """List queries with their clips, in an order that mixes the voices."""
     found = [(query, find_clip(folder, voice, query)) for query in queries for voice in voices]
     pairs = [(query, clip) for query, clip in found if clip is not None]
     random.Random(0).shuffle(pairs)
-    return pairs[:most]
+    return pairs
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -138,19 +141,20 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     prompted = {plain(one) for one in vocabulary.prompt.replace("?", ".").split(".")}
     queries = tuple(one for one in read_sentences(options.queries) if plain(one) not in prompted)
     voices = sorted(one.name for one in options.voices.iterdir() if one.is_dir())
-    pairs = list_pairs(options.voices, voices, queries, len(queries) * len(voices))
+    every_pair = list_pairs(options.voices, voices, queries)
+    pairs = every_pair[: options.pairs]
     before_mb = _measure_memory_mb()
     ear = Ear(options.weights, options.threads, vocabulary)
     document: dict[str, Any] = {"queries": len(queries), "voices": voices, "pairs": {}}
+    document |= {f"commands_{condition}": None for condition in CONDITIONS}
+    document |= dict.fromkeys(("end_to_command_s", "real_time_factor", "false_commands"))
     document |= {"sentences": {}, "sentences_without_prompt": {}, "wrong": {}}
     for condition in options.conditions:
-        chosen = pairs if condition == "clean" else pairs[: options.pairs]
-        if not chosen:
-            document[f"commands_{condition}"] = None
-            continue
+        if not pairs:
+            break
         ear.audio_s = ear.processor_s = 0.0
-        score, waits, wrong = hear_queries(ear, vocabulary, chosen, condition)
-        document["pairs"][condition] = len(chosen)
+        score, waits, wrong = hear_queries(ear, vocabulary, pairs, condition)
+        document["pairs"][condition] = len(pairs)
         document[f"commands_{condition}"] = _share(score.commands)
         document["sentences"][condition] = _share(score.sentences)
         document["wrong"][condition] = wrong
@@ -168,7 +172,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.minutes:
         document |= hear_undirected(ear, options.minutes, talk)
     document["memory_mb"] = round(_measure_memory_mb() - before_mb)
-    document["lacks"] = _list_missing(options, queries, voices, len(pairs), len(talk))
+    document["lacks"] = _list_missing(options, queries, voices, len(every_pair), len(talk))
     return document
 
 
@@ -194,7 +198,7 @@ def _list_missing(
     if pairs < len(queries) * len(voices):
         lacks.append(f"{len(queries) * len(voices) - pairs} queries are not spoken by every voice")
     if pairs > options.pairs:
-        lacks.append(f"noise and music are measured on {options.pairs} of {pairs} pairs")
+        lacks.append(f"{options.pairs} of {pairs} pairs of query and voice are measured")
     if not talk:
         lacks.append("no small talk is spoken: false commands are of noise and music alone")
     return lacks
@@ -217,7 +221,9 @@ def main() -> None:
     parser.add_argument("--queries", type=Path, default=QUERIES)
     parser.add_argument("--weights", default="", help="folder of a Whisper model for CTranslate2")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--pairs", type=int, default=480, help="most of noise and music each")
+    parser.add_argument(
+        "--pairs", type=int, default=480, help="most of noise, of music and without a prompt each"
+    )
     parser.add_argument("--minutes", type=float, default=10.0, help="of what holds no command")
     parser.add_argument("--conditions", nargs="*", choices=(*CONDITIONS,), default=[*CONDITIONS])
     parser.add_argument("--json", action="store_true", help="one JSON document")

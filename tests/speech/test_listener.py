@@ -11,6 +11,7 @@ from vl2_ros.errors import ConfigError
 from vl2_ros.speech.audio import AudioChunk
 from vl2_ros.speech.dialogue import Ask, StopAll
 from vl2_ros.speech.listener import Listener, ListenerConfig, Utterance, measure_score
+from vl2_ros.speech.noise_reduction import reduce_noise
 from vl2_ros.speech.recogniser import SAMPLE_RATE, Transcript
 from vl2_ros.speech.segmenter import Segmenter
 from vl2_ros.speech.vocabulary import Vocabulary
@@ -89,7 +90,7 @@ def test_segments_can_be_understood_on_another_thread():
     segments += listener.flush_segments()
     assert len(segments) == 2 and not recogniser.calls
     assert [listener.understand(one).text for one in segments] == ["Find the mug.", "Stop."]
-    np.testing.assert_array_equal(recogniser.calls[0][0], segments[0].samples)
+    np.testing.assert_array_equal(recogniser.calls[0][0], reduce_noise(segments[0].samples))
 
 
 def test_level_and_voice_follow_the_stream():

@@ -19,6 +19,7 @@ from vl2_ros.speech.audio import (
     measure_level,
 )
 from vl2_ros.speech.dialogue import Action, read_sentence
+from vl2_ros.speech.noise_reduction import reduce_noise
 from vl2_ros.speech.recogniser import Recogniser, Transcript
 from vl2_ros.speech.segmenter import Segment, Segmenter
 from vl2_ros.speech.vocabulary import Vocabulary
@@ -146,7 +147,7 @@ class Listener:
 
     def understand(self, segment: Segment) -> Utterance:
         """Recognise a segment and say what it asks for; keeps no state."""
-        heard = self._recognise(segment.samples)
+        heard = self._recognise(reduce_noise(segment.samples))
         reading = read_sentence(heard.text, self._vocabulary, self._config.wake_phrase)
         score = measure_score(heard, reading.certainty)
         reason = reading.reason
