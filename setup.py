@@ -128,6 +128,7 @@ setup(
             "embedded/*.json",
             "embedded/*.safetensors",
             "embedded/demo/*",
+            "embedded/demo/spoken/*",
             "embedded/*.onnx",
             "evaluation/*.tsv",
             "export/*.json",

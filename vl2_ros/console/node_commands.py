@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 _EMBEDDED = Path(__file__).parent.parent / "embedded"
 DEMO_BAG = _EMBEDDED / "demo" / "tabletop.mcap"
 DEMO_COMMANDS = _EMBEDDED / "demo" / "commands.txt"
+#: Spoken ones of its sentences.
+_DEMO_SPOKEN = _EMBEDDED / "demo" / "spoken"
 ImageTopic = Annotated[
     str | None,
     typer.Option(
@@ -111,7 +113,8 @@ def demo(
 ) -> None:
     """Run a camera and a node as processes, ask one sentence per image over DDS, draw the answers.
 
-    Nothing leaves this machine: loopback only, in a ROS domain that is free.
+    Nothing leaves this machine: loopback only, in a ROS domain that is free. Three of the sentences
+    that ship with it are spoken, and asked by ear where vl2_ros[speech] is installed.
     """
     from vl2_ros.clients.client import PerceptionClient
     from vl2_ros.clients.demo import (
@@ -121,13 +124,17 @@ def demo(
         find_free_domain,
         list_questions,
     )
+    from vl2_ros.clients.demo_voice import hear_questions
     from vl2_ros.clients.received_images import ReceivedImages
     from vl2_ros.transports.dds.transport import DdsTransport
 
     if (out / RESULTS).exists() and not (force or view):
         raise InputError(f"{out} holds answers already; name another --out, or add --force")
     check_format(format_name, None if format_name != "yolo" else out.parent / "none", force=True)
-    questions = list_questions(bag, terminal.read_sentences(commands), topic=topic)
+    heard = hear_questions(terminal.read_sentences(commands), _DEMO_SPOKEN)
+    for note in heard.notes:
+        display.print_text(note)
+    questions = list_questions(bag, heard.sentences, topic=topic)
     domain = find_free_domain()
     # Both children and the DDS library read these.
     os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
