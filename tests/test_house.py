@@ -46,7 +46,7 @@ def test_make_knows_what_to_do(target, tmp_path):
     if shutil.which("make") is None:
         pytest.fail("expected make on the machine that runs the tests")
     shutil.copy(REPOSITORY / "Makefile", tmp_path)
-    for name in ("setup.py", "constraints.txt"):
+    for name in ("setup.py", "constraints.txt", "speech_weights.txt"):
         shutil.copy(REPOSITORY / name, tmp_path)
     done = subprocess.run(["make", "-n", target], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

