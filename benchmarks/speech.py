@@ -13,8 +13,10 @@ FOLDER/VOICE/sentence-in-words.flac. Printed, as JSON with `--json`:
 commands_clean, _10db, _5db, _music   share of the commands
 sentences, sentences_without_prompt   share of the sentences heard word for word, by condition
 false_commands                        commands taken from --minutes of noise, music and small talk
-end_to_command_s                      end of speech to command, median of the clean ones: the pause
-                                      that is waited for, and the seconds of the recogniser
+end_to_command_s                      end of speech to command by the clock, median of clean ones:
+                                      the pause that is waited for (pause_s), and the recogniser
+                                      (its processor seconds, which other programs change least,
+                                      are recogniser_processor_s)
 real_time_factor                      processor seconds a second of a stream of commands
 memory_mb                             what recogniser, detector and hearing add to the process
 """
@@ -52,6 +54,25 @@ _WITHOUT_PROMPT = ("clean", "10db")
 _MB = 1 << 20
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """A segment that was recognised.
+
+    Attributes:
+        segment: the samples.
+        utterance: what they were taken for.
+        ended_s: time in the stream at which the segment was known to have ended.
+        clock_s: seconds of the recogniser by the clock.
+        processor_s: its processor seconds, of all threads.
+    """
+
+    segment: Segment
+    utterance: Utterance
+    ended_s: float
+    clock_s: float
+    processor_s: float
+
+
 @dataclass
 class Score:
     """Counts of one condition."""
@@ -59,6 +80,9 @@ class Score:
     commands: list[bool] = field(default_factory=list)
     sentences: list[bool] = field(default_factory=list)
     without_prompt: list[bool] = field(default_factory=list)
+    #: Commands with the time at which their speech ended.
+    in_time: list[tuple[Heard, float]] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
 
 class Ear:
@@ -76,8 +100,8 @@ class Ear:
         self._vocabulary = vocabulary
         self.audio_s = self.processor_s = 0.0
 
-    def hear(self, samples: Samples) -> Iterator[tuple[Segment, Utterance, float]]:
-        """Yield each segment, what it was taken for, and the time at which that was known."""
+    def hear(self, samples: Samples) -> Iterator[Heard]:
+        """Yield each segment of a stream, recognised."""
         listener = Listener(self.recogniser, Segmenter(self._detector), report=print)
         listener.set_vocabulary(self._vocabulary)
         self.audio_s += len(samples) / RATE
@@ -95,36 +119,36 @@ class Ear:
         """Return the words of a segment as they are heard without a prompt."""
         return self.recogniser.recognise(reduce_noise(segment.samples)).text
 
-    def _understand(
-        self, listener: Listener, segment: Segment, now_s: float
-    ) -> tuple[Segment, Utterance, float]:
+    def _understand(self, listener: Listener, segment: Segment, ended_s: float) -> Heard:
         began, processor = time.perf_counter(), time.process_time()
         utterance = listener.understand(segment)
-        self.processor_s += time.process_time() - processor
-        return segment, utterance, now_s + time.perf_counter() - began
+        clock_s, processor_s = time.perf_counter() - began, time.process_time() - processor
+        self.processor_s += processor_s
+        return Heard(segment, utterance, ended_s, clock_s, processor_s)
 
 
 def hear_queries(
     ear: Ear, vocabulary: Vocabulary, pairs: list[tuple[str, Path]], condition: str
-) -> tuple[Score, list[float], list[str]]:
-    """Hear each query once; returns counts, seconds from end of speech, and what went wrong."""
-    score, waits, wrong = Score(), [], []
+) -> Score:
+    """Hear each query once."""
+    score = Score()
     for seed, (query, clip) in enumerate(pairs):
         trial = make_trial(read_clip(clip), condition, seed)
         heard = list(ear.hear(trial.samples))
-        accepted = [mean(one.action) for _, one, _ in heard if one.accepted]
-        text = " ".join(one.text for _, one, _ in heard)
-        score.commands.append(accepted == [mean_written(query, vocabulary)])
+        accepted = [one for one in heard if one.utterance.accepted]
+        wanted = mean_written(query, vocabulary)
+        score.commands.append([mean(one.utterance.action) for one in accepted] == [wanted])
+        text = " ".join(one.utterance.text for one in heard)
         score.sentences.append(plain(text) == plain(query))
         if score.commands[-1]:
-            waits += [known_s - trial.end_s for _, one, known_s in heard if one.accepted]
+            score.in_time += [(one, trial.end_s) for one in accepted]
         else:
-            why = "; ".join(one.reason for _, one, _ in heard if one.reason)
-            wrong.append(f"{clip.parent.name}: {query} | {text} | {why}")
+            why = "; ".join(one.utterance.reason for one in heard if one.utterance.reason)
+            score.wrong.append(f"{clip.parent.name}: {query} | {text} | {why}")
         if condition in _WITHOUT_PROMPT:
-            bare = " ".join(ear.hear_bare(one) for one, _, _ in heard)
+            bare = " ".join(ear.hear_bare(one.segment) for one in heard)
             score.without_prompt.append(plain(bare) == plain(query))
-    return score, waits, wrong
+    return score
 
 
 def list_pairs(folder: Path, voices: list[str], queries: tuple[str, ...]) -> list[tuple[str, Path]]:
@@ -147,22 +171,25 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     ear = Ear(options.weights, options.threads, vocabulary)
     document: dict[str, Any] = {"queries": len(queries), "voices": voices, "pairs": {}}
     document |= {f"commands_{condition}": None for condition in CONDITIONS}
-    document |= dict.fromkeys(("end_to_command_s", "real_time_factor", "false_commands"))
+    document |= dict.fromkeys(
+        ("false_commands", "end_to_command_s", "real_time_factor", "memory_mb")
+    )
     document |= {"sentences": {}, "sentences_without_prompt": {}, "wrong": {}}
     for condition in options.conditions:
         if not pairs:
             break
         ear.audio_s = ear.processor_s = 0.0
-        score, waits, wrong = hear_queries(ear, vocabulary, pairs, condition)
+        score = hear_queries(ear, vocabulary, pairs, condition)
         document["pairs"][condition] = len(pairs)
         document[f"commands_{condition}"] = _share(score.commands)
         document["sentences"][condition] = _share(score.sentences)
-        document["wrong"][condition] = wrong
+        document["wrong"][condition] = score.wrong
         if score.without_prompt:
             document["sentences_without_prompt"][condition] = _share(score.without_prompt)
         if condition == "clean":
-            document["end_to_command_s"] = round(statistics.median(waits), 3) if waits else None
             document["real_time_factor"] = round(ear.processor_s / ear.audio_s, 3)
+            document |= measure_times(score.in_time)
+        document["memory_mb"] = round(_measure_memory_mb() - before_mb)
     talk = [
         clip
         for sentence in read_sentences(SMALL_TALK)
@@ -171,16 +198,29 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     ]
     if options.minutes:
         document |= hear_undirected(ear, options.minutes, talk)
-    document["memory_mb"] = round(_measure_memory_mb() - before_mb)
     document["lacks"] = _list_missing(options, queries, voices, len(every_pair), len(talk))
     return document
+
+
+def measure_times(in_time: list[tuple[Heard, float]]) -> dict[str, float]:
+    """Return the medians of what passes between the end of speech and the command."""
+    if not in_time:
+        return {}
+    median = statistics.median
+    return {
+        "end_to_command_s": round(
+            median(one.ended_s - end + one.clock_s for one, end in in_time), 3
+        ),
+        "pause_s": round(median(one.ended_s - end for one, end in in_time), 3),
+        "recogniser_processor_s": round(median(one.processor_s for one, _ in in_time), 3),
+    }
 
 
 def hear_undirected(ear: Ear, minutes: float, talk: list[Path]) -> dict[str, Any]:
     """Count the commands that are taken from what holds none."""
     document: dict[str, Any] = {"heard": {}, "false": []}
     for name, samples in make_undirected(60 * minutes, [read_clip(one) for one in talk]).items():
-        utterances = [one for _, one, _ in ear.hear(samples)]
+        utterances = [one.utterance for one in ear.hear(samples)]
         document["heard"][name] = len(utterances)
         document["false"] += [
             f"{name}: {one.text} ({one.score:.2f})" for one in utterances if one.accepted
