@@ -8,7 +8,10 @@ from vl2_ros.speech.vocabulary import MAX_HOT_WORDS, MAX_PROMPT_CHARACTERS, VERB
 
 def test_the_prompt_has_every_verb_with_a_known_name():
     prompt = Vocabulary(("forklift", "pallet")).prompt
-    assert prompt.startswith("Find the forklift. Segment the pallet. Where is the forklift?")
+    assert prompt.startswith("Find the forklift and the pallet. Segment the forklift and the ")
+    assert Vocabulary(("mug",)).prompt.startswith(
+        "Find the mug. Segment the mug. Where is the mug?"
+    )
     assert all(verb in prompt.lower() for verb in VERBS)
 
 

@@ -40,6 +40,8 @@ MAX_HOT_WORDS = 24
 #: Verbs before which the things are several, and how a sentence with another order goes on.
 _OF_SEVERAL = frozenset({"how many", "where are", "count"})
 _FORMS = {"how many": "{verb} {name} are there", "is there": "{verb} a {name} on the table"}
+#: Verbs before which two things are joined; where no "and" was read before, it is heard as "in".
+_OF_TWO = frozenset({"find", "segment", "outline", "keep watching"})
 _QUESTION = re.compile(r"(?:where|how|is|are|what|which|who)\b", re.IGNORECASE)
 #: Of watches, and of cameras: the verbs must have room as well.
 _MOST_SENTENCES = 3
@@ -92,6 +94,8 @@ class Vocabulary:
             yield _write(f"find the {next(names)} in the {camera} camera")
         for verb in self.verbs:
             name = plural(next(names)) if verb in _OF_SEVERAL else next(names)
+            if verb in _OF_TWO and (other := next(names)) != name:
+                name = f"{name} and the {other}"
             yield _write(_FORMS.get(verb, "{verb} the {name}").format(verb=verb, name=name))
 
 
