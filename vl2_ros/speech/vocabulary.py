@@ -35,7 +35,7 @@ VERBS = (
 #: Said in the prompt where no names are known.
 EVERYDAY_NAMES = ("mug", "person", "chair", "box", "door", "bottle", "car", "book")
 #: Whisper reads some 200 tokens of four characters, hot words included.
-MAX_PROMPT_CHARACTERS = 480
+MAX_PROMPT_CHARACTERS = 560
 MAX_HOT_WORDS = 24
 #: Verbs before which the things are several, and how a sentence with another order goes on.
 _OF_SEVERAL = frozenset({"how many", "where are", "count"})
