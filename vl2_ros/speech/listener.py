@@ -147,7 +147,7 @@ class Listener:
 
     def understand(self, segment: Segment) -> Utterance:
         """Recognise a segment and say what it asks for; keeps no state."""
-        heard = self._recognise(reduce_noise(segment.samples))
+        heard = self._recognise(segment.samples)
         reading = read_sentence(heard.text, self._vocabulary, self._config.wake_phrase)
         score = measure_score(heard, reading.certainty)
         reason = reading.reason
@@ -175,7 +175,7 @@ class Listener:
     def _recognise(self, samples: NDArray[np.float32]) -> Transcript:
         vocabulary = self._vocabulary
         return self._recogniser.recognise(
-            samples, prompt=vocabulary.prompt, hot_words=vocabulary.hot_words
+            reduce_noise(samples), prompt=vocabulary.prompt, hot_words=vocabulary.hot_words
         )
 
     def _cut(self, blocks: Iterable[AudioBlock]) -> list[Segment]:

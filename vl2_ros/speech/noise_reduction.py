@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
-from scipy.signal import istft, stft
 
-_RATE = 16_000
 #: Samples of a frame, and from one to the next.
 _FRAME, _STEP = 512, 128
 #: Share of the frames, the quietest, that are taken for noise: the pause around a sentence.
@@ -30,15 +28,24 @@ def reduce_noise(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     if len(samples) < 2 * _FRAME:
         return samples
-    spectrum = stft(samples, _RATE, nperseg=_FRAME, noverlap=_FRAME - _STEP)[2]
+    window = np.hanning(_FRAME + 1)[:-1].astype(np.float32)
+    # Mirrored at both ends: zeros would be taken for the quietest frames.
+    padded = np.pad(samples, (_FRAME, 2 * _FRAME), mode="reflect")
+    frames = sliding_window_view(padded, _FRAME)[::_STEP] * window
+    spectrum = np.fft.rfft(frames, axis=1)
     power = np.square(np.abs(spectrum))
-    loudness = power[_VOICE:].sum(axis=0)
+    loudness = power[:, _VOICE:].sum(axis=1)
     quiet = np.argsort(loudness)[: max(1, int(_QUIET * len(loudness)))]
-    noise = power[:, quiet].mean(axis=1, keepdims=True)
-    share = 1.0 - _TIMES * noise / np.maximum(power, 1e-12)
-    # Smoothed, so that no single bins stand out as tones.
-    gain = uniform_filter(np.sqrt(np.maximum(share, 0.0)), (3, 3))
-    reduced = istft(
-        spectrum * np.maximum(gain, _LEAST_GAIN), _RATE, nperseg=_FRAME, noverlap=_FRAME - _STEP
-    )[1]
-    return np.asarray(reduced[: len(samples)], dtype=np.float32)
+    share = 1.0 - _TIMES * power[quiet].mean(axis=0) / np.maximum(power, 1e-12)
+    gain = np.maximum(_smooth(np.sqrt(np.maximum(share, 0.0))), _LEAST_GAIN)
+    reduced = np.zeros(len(padded))
+    for start, frame in enumerate(np.fft.irfft(spectrum * gain, axis=1) * window):
+        reduced[start * _STEP : start * _STEP + _FRAME] += frame
+    # Each sample is in four frames, whose squared windows add up to 1.5.
+    return np.asarray(reduced[_FRAME : _FRAME + len(samples)] / 1.5, dtype=np.float32)
+
+
+def _smooth(gain: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the means of 3 x 3 neighbours, so that no single bins stand out as tones."""
+    around = np.pad(gain, 1, mode="edge")
+    return sliding_window_view(around, (3, 3)).mean(axis=(2, 3), dtype=np.float32)
