@@ -56,7 +56,7 @@ class SegmenterConfig:
 
     threshold: float = 0.5
     pre_roll_s: float = 0.3
-    hang_over_s: float = 0.4
+    hang_over_s: float = 0.36
     min_speech_s: float = 0.2
     max_length_s: float = 15.0
 
