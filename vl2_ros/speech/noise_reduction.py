@@ -48,4 +48,4 @@ def reduce_noise(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 def _smooth(gain: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the means of 3 x 3 neighbours, so that no single bins stand out as tones."""
     around = np.pad(gain, 1, mode="edge")
-    return sliding_window_view(around, (3, 3)).mean(axis=(2, 3), dtype=np.float32)
+    return np.asarray(sliding_window_view(around, (3, 3)).mean(axis=(2, 3)), dtype=np.float32)
