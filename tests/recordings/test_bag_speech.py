@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from tests.node.hearing.scripted_ears import (
-    LoudnessDetector,
-    ScriptedRecogniser,
     make_audio,
     make_audio_stamped,
     make_pause,
@@ -18,6 +16,7 @@ from tests.node.hearing.scripted_ears import (
 from tests.node.scripted_perceiver import ScriptedPerceiver
 from tests.node.wire import make_image, stamp_of
 from tests.recordings.test_bag_results import read_recording
+from tests.speech.scripted import LoudnessDetector, ScriptedRecogniser
 from vl2_ros.errors import TransportError
 from vl2_ros.node.request import Status
 from vl2_ros.recordings.bag_results import BagQuestion, answer_bag

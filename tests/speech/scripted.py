@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from vl2_ros.speech.recogniser import SAMPLE_RATE, Transcript
 
 #: Root mean square of a pause: the noise of a quiet room.
 ROOM = 1e-3
+PATIENCE_S = 30.0
 
 
 class LoudnessDetector:
@@ -31,22 +33,31 @@ class LoudnessDetector:
 
 
 class ScriptedRecogniser:
-    """Hears the given words in turn, whatever was said.
+    """Hears the given words in turn, whatever was said, and then none.
 
     Attributes:
-        calls: samples, prompt and hot words of each call.
+        heard: samples, prompt and hot words of each call.
+        may_answer: cleared, every call waits for it.
+        failure: raised by the next call when set.
     """
 
-    def __init__(self, *heard: str | Transcript) -> None:
-        self._heard = list(heard)
-        self.calls: list[tuple[np.ndarray, str, tuple[str, ...]]] = []
+    def __init__(self, *sentences: str | Transcript) -> None:
+        self._sentences = list(sentences)
+        self.heard: list[tuple[np.ndarray, str, tuple[str, ...]]] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.failure: Exception | None = None
 
     def recognise(
         self, samples: np.ndarray, *, prompt: str = "", hot_words: Sequence[str] = ()
     ) -> Transcript:
-        self.calls.append((samples, prompt, tuple(hot_words)))
-        heard = self._heard.pop(0)
-        return heard if isinstance(heard, Transcript) else Transcript(heard, -0.05, 0.01)
+        self.heard.append((samples, prompt, tuple(hot_words)))
+        assert self.may_answer.wait(PATIENCE_S)
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+        words = self._sentences.pop(0) if self._sentences else ""
+        return words if isinstance(words, Transcript) else Transcript(words, -0.05, 0.01)
 
 
 def make_stream(spans: Sequence[tuple[float, float]], seconds: float, seed: int = 0) -> np.ndarray:

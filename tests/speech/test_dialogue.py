@@ -9,6 +9,7 @@ from vl2_ros.speech.dialogue import (
     StartWatch,
     StopAll,
     StopWatch,
+    is_call,
     read_sentence,
 )
 from vl2_ros.speech.vocabulary import Vocabulary
@@ -150,3 +151,23 @@ def test_a_parser_that_refuses_says_why():
 )
 def test_a_watch_is_meant_by_one_of_its_things(what, watch, is_meant):
     assert StopWatch(what).is_about(watch) is is_meant
+
+
+@pytest.mark.parametrize(
+    ("what", "watch", "is_meant"),
+    [
+        ("the red plate", "find the red mugs and the plates", False),
+        ("the plates", "find the red mugs and the plates", True),
+        ("the mugs and the bowls", "find the bowl", True),
+    ],
+)
+def test_words_of_two_things_are_not_the_name_of_one(what, watch, is_meant):
+    assert StopWatch(what).is_about(watch) is is_meant
+
+
+@pytest.mark.parametrize("phrase", ["hey robot", "Hey, Robot!", "hey-robot"])
+def test_marks_of_the_wake_phrase_are_not_said(phrase):
+    said = read_sentence("Hey robot, find the mug.", Vocabulary(), phrase)
+    assert said.action == Ask("find the mug.")
+    assert is_call("Hey, robot.", phrase) and not is_call("Hey robot, stop.", phrase)
+    assert not is_call("Hey, robot.", "")

@@ -70,6 +70,17 @@ def test_the_wake_phrase_is_a_parameter():
     assert not second.accepted and "hey robot" in second.reason
 
 
+def test_after_the_wake_phrase_alone_the_next_sentence_needs_none():
+    sentences = ("Hey robot.", "Find the mug.", "Find the bowl.", "Hey robot.", "Find the plate.")
+    listener, _ = make_listener(*sentences, wake_phrase="hey, robot")
+    spans = [(0.5, 1.5), (2.5, 3.5), (4.5, 5.5), (6.5, 7.5), (13.0, 14.0)]
+    heard = hear(listener, make_stream(spans, 15.0))
+    assert [one.accepted for one in heard] == [False, True, False, False, False]
+    assert heard[1].action == Ask("Find the mug.")
+    assert heard[0].reason == "it asks for nothing"
+    assert heard[4].reason == "it does not begin with 'hey, robot'"
+
+
 def test_the_vocabulary_is_the_prompt_from_the_next_sentence_on():
     listener, recogniser = make_listener("Stop.", "Stop.")
     chunks = split(TWO_SENTENCES)
@@ -79,7 +90,7 @@ def test_the_vocabulary_is_the_prompt_from_the_next_sentence_on():
     listener.set_vocabulary(vocabulary)
     for chunk in chunks[100:]:
         listener.push(chunk)
-    (_, before, no_words), (_, after, words) = recogniser.calls
+    (_, before, no_words), (_, after, words) = recogniser.heard
     assert "forklift" not in before and no_words == ()
     assert after == vocabulary.prompt and words == ("forklift",)
 
@@ -88,9 +99,9 @@ def test_segments_can_be_understood_on_another_thread():
     listener, recogniser = make_listener("Find the mug.", "Stop.")
     segments = [one for chunk in split(TWO_SENTENCES) for one in listener.segment(chunk)]
     segments += listener.flush_segments()
-    assert len(segments) == 2 and not recogniser.calls
+    assert len(segments) == 2 and not recogniser.heard
     assert [listener.understand(one).text for one in segments] == ["Find the mug.", "Stop."]
-    np.testing.assert_array_equal(recogniser.calls[0][0], reduce_noise(segments[0].samples))
+    np.testing.assert_array_equal(recogniser.heard[0][0], reduce_noise(segments[0].samples))
 
 
 def test_level_and_voice_follow_the_stream():
@@ -111,11 +122,11 @@ def test_the_words_so_far_can_be_seen_before_the_end():
     chunks = split(make_stream([(0.5, 1.5)], 3.0))
     for chunk in chunks[:10]:
         listener.push(chunk)
-    assert listener.preview() == "" and not recogniser.calls
+    assert listener.preview() == "" and not recogniser.heard
     for chunk in chunks[10:50]:
         assert not listener.push(chunk)
     assert listener.preview() == "Find the"
-    assert len(recogniser.calls[0][0]) == pytest.approx(0.8 * SAMPLE_RATE, abs=SAMPLE_RATE / 20)
+    assert len(recogniser.heard[0][0]) == pytest.approx(0.8 * SAMPLE_RATE, abs=SAMPLE_RATE / 20)
     (heard,) = [one for chunk in chunks[50:] for one in listener.push(chunk)]
     assert heard.text == "Find the mug." and listener.preview() == ""
 

@@ -58,3 +58,10 @@ def test_hot_words_are_the_likeliest_names_each_once():
 def test_names_are_known_in_singular_and_plural(sentence, is_known):
     vocabulary = Vocabulary(("mug", "wine glass"), watches=("find the bottle and the screws",))
     assert vocabulary.knows(sentence) is is_known
+
+
+def test_long_sentences_of_watches_leave_room_for_the_verbs():
+    long = "find " + " and ".join(f"the crate number {index}" for index in range(40))
+    assert Vocabulary(("mug",), watches=(long,)).prompt == Vocabulary(("mug",)).prompt
+    prompt = Vocabulary(("a" * 600, "mug", "bowl", "cup")).prompt
+    assert prompt.startswith("Segment the bowl and the cup. How many mugs are there?")

@@ -10,7 +10,16 @@ from pathlib import Path
 from vl2_ros.errors import TransportError, VL2Error
 from vl2_ros.node.hearing.audio_messages import AUDIO_TYPES, AudioTimes, read_audio
 from vl2_ros.recordings.recording import CDR, RecordedTopic, Recording, open_recording
-from vl2_ros.speech.dialogue import Action, Ask, Repeat, SayAgain, StartWatch, StopAll, StopWatch
+from vl2_ros.speech.dialogue import (
+    Action,
+    Ask,
+    Repeat,
+    SayAgain,
+    StartWatch,
+    StopAll,
+    StopWatch,
+    asks_same,
+)
 from vl2_ros.speech.listener import Listener, Utterance
 from vl2_ros.structures import Command
 
@@ -130,7 +139,8 @@ class SpokenSession:
 
     def _ask(self, text: str, command_id: str, *, is_watch: bool) -> list[Standing]:
         text = text or self._asked_text
-        if not text:
+        is_watched = any(asks_same(one.command.text, text) for one in self.watches)
+        if not text or (is_watch and is_watched):
             return []
         asked = Standing(replace(self._template, text=text, id=command_id))
         if is_watch:

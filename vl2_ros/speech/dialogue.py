@@ -50,9 +50,9 @@ class StopWatch:
 
     def is_about(self, watch: str) -> bool:
         """Return whether the watch with this sentence is meant: it names one of the things."""
-        watched = list_words(" ".join(list_things(watch)) or watch)
+        watched = [list_words(thing) for thing in list_things(watch) or (watch,)]
         named = [list_words(name) for name in split_names(self.text)]
-        return not named or any(words <= watched for words in named)
+        return not named or any(words <= thing for words in named for thing in watched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +162,26 @@ _ASKING = re.compile(
 )
 
 
-def read_sentence(text: str, vocabulary: Vocabulary, wake_phrase: str = "") -> Reading:
+def asks_same(one: str, other: str) -> bool:
+    """Return whether two sentences have the same words, courtesy apart."""
+    return plain_words(one).lower() == plain_words(other).lower()
+
+
+def is_call(text: str, wake_phrase: str) -> bool:
+    """Return whether a sentence is the wake phrase alone."""
+    return bool(wake_phrase) and _strip_wake_phrase(text, wake_phrase) == ""
+
+
+def read_sentence(
+    text: str, vocabulary: Vocabulary, wake_phrase: str = "", *, is_called: bool = False
+) -> Reading:
     """Parse a heard sentence; asks go through the command parser of the project.
 
     Args:
         text: as it was heard.
         vocabulary: names that make a question one about the image.
         wake_phrase: "hey robot": only sentences that begin with it are for the robot; "": all are.
+        is_called: the wake phrase was said before, alone.
 
     Returns:
         what it was taken for; a question in free words only where it names a known thing.
@@ -182,6 +195,8 @@ def read_sentence(text: str, vocabulary: Vocabulary, wake_phrase: str = "") -> R
     if not text.strip():
         return _refuse("no words were heard")
     sentence = _strip_wake_phrase(text, wake_phrase)
+    if sentence is None and is_called:
+        sentence = text.strip()
     if sentence is None:
         return _refuse(f"it does not begin with {wake_phrase!r}")
     words = plain_words(sentence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import exp
+from math import exp, inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,14 @@ from vl2_ros.speech.audio import (
     AudioConverter,
     measure_level,
 )
-from vl2_ros.speech.dialogue import Action, read_sentence
+from vl2_ros.speech.dialogue import Action, is_call, read_sentence
 from vl2_ros.speech.noise_reduction import reduce_noise
 from vl2_ros.speech.recogniser import Recogniser, Transcript
 from vl2_ros.speech.segmenter import Segment, Segmenter
 from vl2_ros.speech.vocabulary import Vocabulary
+
+#: Who has said the wake phrase alone may take so long until the sentence.
+CALL_S = 5.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,7 +60,8 @@ class ListenerConfig:
 
     Attributes:
         min_score: a sentence with a lower score is heard and not acted on, in 0..1.
-        wake_phrase: only sentences that begin with it are for the robot; "": all are.
+        wake_phrase: only sentences that begin with it, or come within 5 s after it alone, are for
+            the robot; "": all are.
         channel: index of the channel that is heard; None: the mean of all.
 
     Raises:
@@ -106,6 +110,8 @@ class Listener:
         self._converter = AudioConverter(report or _LOG.warning, self._config.channel)
         self._vocabulary = Vocabulary()
         self._level_db = SILENT_DB
+        #: When the wake phrase was said alone, so that the next sentence needs none.
+        self._called_s = -inf
 
     @property
     def is_speech(self) -> bool:
@@ -146,9 +152,11 @@ class Listener:
         return self._cut(self._converter.flush()) + self._segmenter.flush()
 
     def understand(self, segment: Segment) -> Utterance:
-        """Recognise a segment and say what it asks for; keeps no state."""
-        heard = self._recognise(segment.samples)
-        reading = read_sentence(heard.text, self._vocabulary, self._config.wake_phrase)
+        """Recognise a segment and say what it asks for; for one segment after the other."""
+        heard, wake_phrase = self._recognise(segment.samples), self._config.wake_phrase
+        is_called = 0.0 <= segment.start_s - self._called_s <= CALL_S
+        reading = read_sentence(heard.text, self._vocabulary, wake_phrase, is_called=is_called)
+        self._called_s = segment.end_s if is_call(heard.text, wake_phrase) else -inf
         score = measure_score(heard, reading.certainty)
         reason = reading.reason
         if reading.action is not None and score < self._config.min_score:

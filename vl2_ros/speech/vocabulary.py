@@ -45,6 +45,7 @@ _OF_TWO = frozenset({"find", "segment", "outline", "keep watching"})
 _QUESTION = re.compile(r"(?:where|how|is|are|what|which|who)\b", re.IGNORECASE)
 #: Of watches, and of cameras: the verbs must have room as well.
 _MOST_SENTENCES = 3
+_LONGEST_WATCH = 80
 _LAST = "Stop. Again. What did you say?"
 
 
@@ -69,10 +70,10 @@ class Vocabulary:
         """Return sentences of the kind that is expected, short enough for Whisper."""
         sentences, length = [], len(_LAST)
         for sentence in self._list_sentences():
-            length += len(sentence) + 1
-            if length > MAX_PROMPT_CHARACTERS:
-                break
-            sentences.append(sentence)
+            # A long one takes no room from those after it.
+            if length + len(sentence) < MAX_PROMPT_CHARACTERS:
+                length += len(sentence) + 1
+                sentences.append(sentence)
         return " ".join([*sentences, _LAST])
 
     @property
@@ -88,7 +89,8 @@ class Vocabulary:
 
     def _list_sentences(self) -> Iterator[str]:
         names = cycle(self.names or EVERYDAY_NAMES)
-        for watch in self.watches[:_MOST_SENTENCES]:
+        watches = [watch for watch in self.watches if len(watch) <= _LONGEST_WATCH]
+        for watch in watches[:_MOST_SENTENCES]:
             yield _write(watch)
         for camera in self.cameras[:_MOST_SENTENCES]:
             yield _write(f"find the {next(names)} in the {camera} camera")

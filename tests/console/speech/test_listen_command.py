@@ -96,7 +96,7 @@ def test_a_stream_on_standard_input_is_heard_with_the_options(ears, monkeypatch,
         "stop_all",
     ]
     assert ears.loaded == [("hub:base", 3)]
-    assert ears.recogniser.calls[0][2] == ("mug", "bowl")
+    assert ears.recogniser.heard[0][2] == ("mug", "bowl")
 
 
 def test_the_microphone_is_heard_until_the_end(ears, monkeypatch, capsys):
@@ -134,7 +134,7 @@ def test_the_words_of_a_live_source_are_shown_in_a_terminal_as_they_come(ears, m
         assert run("listen") == 0
     lines = [line.partition("speech")[2].strip() for line in terminal.getvalue().split("\r")]
     assert list(dict.fromkeys(lines)) == ["", "Find.", "Find the."]
-    assert len(ears.recogniser.calls) == 3
+    assert len(ears.recogniser.heard) == 3
 
 
 def test_faults_of_the_audio_are_noted_and_hearing_goes_on(ears, tmp_path, capsys):
@@ -195,7 +195,7 @@ def test_a_spoken_question_is_asked_about_an_image(ears, image, audio, capsys):
 def test_the_names_of_the_model_are_expected(ears, image, audio):
     ears.say("Find the banana.", "")
     assert run("ask", image, "--audio", audio, "--name", "spanner") == 0
-    _, prompt, hot_words = ears.recogniser.calls[0]
+    _, prompt, hot_words = ears.recogniser.heard[0]
     expected = f"{prompt} {' '.join(hot_words)}"
     assert "spanner" in expected and "banana" in expected
 

@@ -1,57 +1,16 @@
-"""Ears without a network: a voice is what is loud, and the words are given in turn."""
+"""Scripted ears for a node, and audio messages."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tests.speech.scripted import LoudnessDetector, ScriptedRecogniser
 from vl2_ros.node.hearing.audio_messages import AUDIO_STAMPED_TYPE, AUDIO_TYPE
 from vl2_ros.node.hearing.server import Ears
 from vl2_ros.node.transport import MessageTypes
-from vl2_ros.speech.recogniser import SAMPLE_RATE, Transcript
-
-PATIENCE_S = 30.0
-
-
-class LoudnessDetector:
-    """Takes every window that is loud for a voice."""
-
-    def detect(self, window: np.ndarray) -> float:
-        return float(np.abs(window).mean() > 0.05)
-
-    def reset(self) -> None:
-        """Keep nothing."""
-
-
-class ScriptedRecogniser:
-    """Hears the given sentences in turn, whatever was said.
-
-    Attributes:
-        heard: samples, prompt and hot words of each call.
-        may_answer: cleared, every call waits for it.
-        failure: raised by the next call when set.
-    """
-
-    def __init__(self, *sentences: str) -> None:
-        self._sentences = list(sentences)
-        self.heard: list[tuple[np.ndarray, str, tuple[str, ...]]] = []
-        self.may_answer = threading.Event()
-        self.may_answer.set()
-        self.failure: Exception | None = None
-
-    def recognise(
-        self, samples: np.ndarray, *, prompt: str = "", hot_words: Sequence[str] = ()
-    ) -> Transcript:
-        self.heard.append((samples, prompt, tuple(hot_words)))
-        assert self.may_answer.wait(PATIENCE_S)
-        failure, self.failure = self.failure, None
-        if failure is not None:
-            raise failure
-        text = self._sentences.pop(0) if self._sentences else ""
-        return Transcript(text, log_probability=-0.05, no_speech=0.01)
+from vl2_ros.speech.recogniser import SAMPLE_RATE
 
 
 def make_ears(*sentences: str) -> Ears:

@@ -40,3 +40,11 @@ def test_close_ends_the_wait():
     assert taken == [None]
     queue.put(chunk(1))
     assert queue.take(0.0) is None
+
+
+def test_a_chunk_that_is_longer_than_the_queue_is_heard():
+    queue = AudioQueue()
+    queue.put(chunk(0))
+    queue.put(AudioChunk(np.zeros(16_000 * 40, np.int16), 16_000, 1.0))
+    assert queue.dropped_s == 1.0
+    assert queue.take(0.0).stamp_s == 1.0 and queue.take(0.0) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,6 @@ import numpy as np
 import pytest
 
 from tests.node.hearing.scripted_ears import (
-    ScriptedRecogniser,
     make_audio,
     make_audio_stamped,
     make_ears,
@@ -18,6 +19,7 @@ from tests.node.hearing.scripted_ears import (
     make_voice,
 )
 from tests.node.wire import Inbox, wait_until
+from tests.speech.scripted import ScriptedRecogniser
 from tests.transports.harness import Rig
 from vl2_ros.console.ros_node import load_ears
 from vl2_ros.errors import ConfigError, SpeechError
@@ -80,12 +82,13 @@ class Robot:
         voice: np.ndarray | None = None,
         make: Callable[..., Any] = make_audio,
         rate: int = 16_000,
+        ago_s: float = 2.0,
     ) -> None:
         """Publish speech between two pauses, in chunks with rising stamps."""
         said = make_voice(seconds, rate) if voice is None else voice
         sound = np.concatenate([make_pause(0.5, rate), said, make_pause(1.0, rate)])
         samples = (sound * 32_767).astype(np.int16)
-        origin_ns = self.rig.client.now_ns() - int(2e9)
+        origin_ns = self.rig.client.now_ns() - int(ago_s * 1e9)
         size = round(CHUNK_S * rate)
         for first in range(0, len(samples), size):
             stamp_ns = origin_ns + first * 10**9 // rate
@@ -274,3 +277,51 @@ def test_wake_phrase_is_asked_for(robot):
     assert (first.accepted, second.accepted) == (False, True)
     (result,) = robot.rig.results.wait_for(second.command_id)
     assert result.command_text == "find the bowl"
+
+
+def get_texts(inbox: Inbox) -> list[str]:
+    states = [one for message in inbox.list() for one in message.status]
+    return [one.message for one in states if one.name == "vl2_hearing: hearing"]
+
+
+def test_audio_that_cannot_be_read_is_a_fault_and_audio_without_samples_is_none(robot):
+    robot.start(audio_timeout_s=1.0)
+    robot.open_microphone()
+    types = robot.rig.client.types
+    inbox = Inbox(
+        robot.rig.client, "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", Qos(depth=10)
+    )
+    broken = {"rate": 0, "channels": 1, "int16_data": np.zeros(4, np.int16)}
+
+    def is_fault() -> bool:
+        robot.publish(types.make(AUDIO_TYPE, **broken))
+        return any("the rate of audio must be" in text for text in get_texts(inbox)[-1:])
+
+    wait_until(is_fault, "the fault is reported")
+
+    def is_silent() -> bool:
+        robot.publish(types.make(AUDIO_TYPE, rate=16_000, channels=1))
+        return any("no audio came" in text for text in get_texts(inbox)[-1:])
+
+    wait_until(is_silent, "no samples are no audio")
+
+
+def test_the_time_between_two_presses_of_a_key_is_no_gap(robot, caplog):
+    robot.start("find the mug", "find the bowl")
+    robot.open_microphone()
+    robot.say(ago_s=8.0)
+    robot.heard.wait(1)
+    time.sleep(1.5)
+    robot.say()
+    assert [one.text for one in robot.heard.wait(2)] == ["find the mug", "find the bowl"]
+    assert "are missing" not in caplog.text
+
+
+def test_a_second_hearing_node_is_noted(robot, caplog):
+    caplog.set_level(logging.INFO)
+    robot.start()
+    other = robot.rig.open("other_hearing")
+    other.advertise("/vl2/heard", HEARD_TYPE, Qos(depth=100))
+    wait_until(lambda: "2 nodes publish on" in caplog.text, "it is noted")
+    other.close()
+    wait_until(lambda: "this one alone hears" in caplog.text, "it is over")

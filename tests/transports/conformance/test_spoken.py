@@ -229,3 +229,40 @@ def test_vocabulary_is_kept_for_late_hearers_and_renewed_with_each_watch(rig):
     late.wait(1, lambda one: list(one.watches) == ["find the red mugs"])
     rig.stop_command("w")
     late.wait(2, lambda one: not list(one.watches))
+
+
+def test_watch_of_one_camera_ends_by_its_name(rig):
+    rig.start(cameras=("image", "/left/image_raw"), depth_topics=("", ""))
+    mouth = Mouth(rig)
+    mouth.say(ActionKind.WATCH, "find the mugs with the left camera", command_id="left")
+    mouth.say(ActionKind.WATCH, "find the mugs", command_id="first")
+    wait_until(lambda: len(rig.server.node.list_watches()) == 2, "both cameras are watched")
+    mouth.say(ActionKind.STOP_WATCH, "the mugs with the left camera", command_id="end")
+    rig.results.wait(1, lambda one: one.command_id == "left" and one.is_final)
+    assert [watch.id for watch in rig.server.node.list_watches()] == ["first"]
+
+
+def test_what_is_watched_already_is_not_watched_twice(rig, mouth):
+    mouth.say(ActionKind.WATCH, "find the mugs", command_id="first")
+    mouth.say(ActionKind.WATCH, "Find the mugs, please.", command_id="second")
+    (refused,) = rig.results.wait_for("second")
+    assert refused.status == Status.INVALID
+    assert "'find the mugs' is watched already, as first" in refused.message
+    assert [watch.id for watch in rig.server.node.list_watches()] == ["first"]
+
+
+def test_stop_watching_ends_every_watch_that_has_the_thing(rig, mouth):
+    for name, text in (("1", "find the mugs"), ("2", "find the mugs and the bowls"), ("3", "cats")):
+        mouth.say(ActionKind.WATCH, text, command_id=name)
+    wait_until(lambda: len(rig.server.node.list_watches()) == 3, "three watches")
+    mouth.say(ActionKind.STOP_WATCH, "the mugs", command_id="end")
+    wait_until(lambda: len(rig.server.node.list_watches()) == 1, "two have ended")
+    assert [watch.id for watch in rig.server.node.list_watches()] == ["3"]
+
+
+def test_question_about_an_image_that_is_gone_is_about_the_newest(rig, mouth):
+    rig.show(rig.open_camera(), 7 * MS)
+    end_ns = rig.client.now_ns() - 60_000 * MS
+    mouth.say(ActionKind.ASK, "find the mug", command_id="late", end_ns=end_ns)
+    (result,) = rig.results.wait_for("late")
+    assert (result.status, stamp_of(result)) == (Status.OK, 7 * MS)

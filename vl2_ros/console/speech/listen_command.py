@@ -6,11 +6,8 @@ Everything heavy is imported inside the command, so that `vl2 --help` answers at
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Generator
 from contextlib import closing
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,15 +17,12 @@ from vl2_ros.console.groups import Panel, group_options
 from vl2_ros.console.options import AsJson
 from vl2_ros.console.speech.meter import LevelMeter
 from vl2_ros.console.speech.options import SpeechOptions, make_listener
-from vl2_ros.errors import InputError
+from vl2_ros.console.speech.source import STREAM, open_source
 
 if TYPE_CHECKING:
-    from vl2_ros.speech.audio import AudioChunk
     from vl2_ros.speech.dialogue import Action
     from vl2_ros.speech.listener import Listener, Utterance
 
-#: Standard input as a source.
-_STREAM = "-"
 #: Seconds of speech between two looks at the words so far.
 _PREVIEW_S = 1.0
 
@@ -63,28 +57,30 @@ def listen(
 
     vl2 listen --json --wake-phrase "hey robot"
     """
-    if source and microphone:
-        raise InputError(f"expected a file or a microphone, got {source!r} and {microphone!r}")
+    channels = 1 if speech.channel is None else speech.channel + 1
     meter = LevelMeter()
 
     def report(fault: str) -> None:
         meter.clear()
         display.show_note(fault)
 
-    with terminal.end_quietly(), closing(_open_source(source, microphone, speech)) as chunks:
+    with terminal.end_quietly(), closing(open_source(source, microphone, channels)) as chunks:
         # Read now, so that a wrong source is refused before the weights are loaded.
         first = next(chunks)
         listener = make_listener(speech, report)
         # A file is heard faster than it is spoken.
-        preview = _Preview(listener, is_on=meter.is_shown and source in ("", _STREAM))
+        preview = _Preview(listener, is_on=meter.is_shown and source in ("", STREAM))
+        count = 0
         try:
             for chunk in chain([first], chunks):
-                _show_all(listener.push(chunk), meter, as_json)
+                count += _show_all(listener.push(chunk), meter, as_json)
                 words = preview.update(chunk.stamp_s)
                 meter.show(listener.level_db, is_speech=listener.is_speech, words=words)
-            _show_all(listener.flush(), meter, as_json)
+            count += _show_all(listener.flush(), meter, as_json)
         finally:
             meter.clear()
+        if not count:
+            display.show_note("no speech was found; check the level, and that it is speech")
 
 
 class _Preview:
@@ -104,29 +100,15 @@ class _Preview:
         return self._words
 
 
-def _open_source(source: str, microphone: str, speech: SpeechOptions) -> Generator[AudioChunk]:
-    from vl2_ros.speech.audio import read_chunks
-    from vl2_ros.speech.sources import read_microphone, read_stream
-
-    if not source:
-        return read_microphone(microphone, 1 if speech.channel is None else speech.channel + 1)
-    if source == _STREAM:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise InputError(
-                "expected a WAV stream on standard input, which is a terminal; say for example: "
-                "arecord -f S16_LE -r 16000 -t wav | vl2 listen -"
-            )
-        return read_stream(sys.stdin.buffer)
-    return read_chunks(Path(source))
-
-
-def _show_all(utterances: list[Utterance], meter: LevelMeter, as_json: bool) -> None:
+def _show_all(utterances: list[Utterance], meter: LevelMeter, as_json: bool) -> int:
+    """Print what was heard, and return how many sentences that were."""
     for utterance in utterances:
         meter.clear()
         if as_json:
             display.print_json(describe_utterance(utterance))
         else:
             display.print_text(format_utterance(utterance))
+    return len(utterances)
 
 
 def describe_utterance(utterance: Utterance) -> dict[str, object]:

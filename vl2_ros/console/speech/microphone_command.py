@@ -5,10 +5,8 @@ Everything heavy is imported inside the command, so that `vl2 --help` answers at
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
 from itertools import chain
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,8 +14,7 @@ import typer
 from vl2_ros.console import display, terminal
 from vl2_ros.console.groups import Panel, group_options
 from vl2_ros.console.options import Link, open_transport
-
-_STREAM = "-"
+from vl2_ros.console.speech.source import open_source
 
 
 @group_options
@@ -53,14 +50,8 @@ def microphone(
     vl2 microphone question.wav --onto /audio
     """
     from vl2_ros.clients.microphone import Microphone
-    from vl2_ros.speech.audio import read_chunks
-    from vl2_ros.speech.sources import read_microphone, read_stream
 
-    if source == _STREAM:
-        chunks = read_stream(sys.stdin.buffer)
-    else:
-        chunks = read_chunks(Path(source)) if source else read_microphone(device, channels)
-    with terminal.end_quietly(), closing(chunks):
+    with terminal.end_quietly(), closing(open_source(source, device, channels)) as chunks:
         # Read now, so that a wrong source is refused before anything is published.
         first = next(chunks)
         with closing(open_transport(network, "vl2_microphone")) as link:

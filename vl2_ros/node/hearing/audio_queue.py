@@ -36,7 +36,8 @@ class AudioQueue:
         with self._changed:
             self._chunks.append(chunk)
             self._waiting_s += _measure_s(chunk)
-            while self._waiting_s > MOST_WAITING_S:
+            # A chunk that is longer than all that may wait is still heard.
+            while self._waiting_s > MOST_WAITING_S and len(self._chunks) > 1:
                 dropped_s = _measure_s(self._chunks.popleft())
                 self._waiting_s -= dropped_s
                 self.dropped_s += dropped_s

@@ -55,6 +55,10 @@ _UNHEARD = (
     "nothing subscribes to {topic}, so nothing that is heard is done; start the node, or name it "
     "(parameter node)"
 )
+_OTHERS = (
+    "{count} nodes publish on {topic}; where they hear the same voices, each sentence is done as "
+    "often: end the others"
+)
 #: Most seconds that `stop` waits for a sentence that is being recognised.
 _STOP_S = 5.0
 
@@ -212,13 +216,17 @@ class HearingServer:
         """Store the samples of a message; on the transport's thread."""
         failure = catch_failure("reading audio", partial(self._store, message), self._log)
         if failure is not None:
+            # It has come: what is to be reported is its fault, not silence.
+            self._report.last_s = time.monotonic()
             self._note_fault(error_text(failure))
 
     def _store(self, message: Any) -> None:
         chunk = read_audio(message)
-        start_s = self._times.find_start_s(chunk, self._transport.now_ns() * 1e-9)
+        if not len(chunk.samples):
+            return
         self._report.last_s = time.monotonic()
         self._report.chunk_count += 1
+        start_s = self._times.find_start_s(chunk, self._transport.now_ns() * 1e-9)
         self._queue.put(replace(chunk, stamp_s=start_s))
 
     def _take_vocabulary(self, message: Any) -> None:
@@ -235,10 +243,8 @@ class HearingServer:
                 self._note_fault(error_text(failure))
 
     def _hear_chunk(self, chunk: AudioChunk | None) -> None:
-        if chunk is not None:
-            heard = self._listener.push(chunk)
-        else:
-            heard = self._listener.flush() if self._listener.is_speech else []
+        # Without speech as well: the time until a key is pressed again is no gap in the audio.
+        heard = self._listener.flush() if chunk is None else self._listener.push(chunk)
         self._report.level_db = self._listener.level_db
         for utterance in heard:
             self._publish(utterance)
@@ -287,6 +293,9 @@ class HearingServer:
         is_heard = now_s - report.hearer_s < self.parameters.audio_timeout_s
         unheard = "" if is_heard else _UNHEARD.format(topic=self.heard_topic)
         self._faults.note("what is heard", unheard, "a node does it")
+        count = self._transport.count_publishers(self.heard_topic)
+        others = _OTHERS.format(count=count, topic=self.heard_topic) if count > 1 else ""
+        self._faults.note("other hearing nodes", others, "this one alone hears")
         self._faults.flush()
         self._log.flush()
         if is_report_due and self._diagnostics is not None:

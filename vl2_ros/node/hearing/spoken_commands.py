@@ -20,7 +20,16 @@ from vl2_ros.node.messages.command_messages import Sender, check_text, make_send
 from vl2_ros.node.perception import PerceptionNode
 from vl2_ros.node.quiet_log import RepeatedLog
 from vl2_ros.node.request import Answer, Mode, Request, Status
-from vl2_ros.speech.dialogue import Action, Ask, Repeat, SayAgain, StartWatch, StopAll, StopWatch
+from vl2_ros.speech.dialogue import (
+    Action,
+    Ask,
+    Repeat,
+    SayAgain,
+    StartWatch,
+    StopAll,
+    StopWatch,
+    asks_same,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,7 +90,7 @@ class SpokenCommands:
             text = action.text if isinstance(action, Ask) else self._require_asked()
             self._ask(text, sender, end_ns)
         elif isinstance(action, StartWatch):
-            self._submit(action.text or self._require_asked(), sender, mode=Mode.WATCH)
+            self._watch(action.text or self._require_asked(), sender)
         elif isinstance(action, StopAll):
             self._stop_all()
         elif isinstance(action, StopWatch):
@@ -99,6 +108,20 @@ class SpokenCommands:
             age_s = max(0.0, (self._actions.now_ns() - end_ns) * 1e-9)
         self._submit(text, sender, image_age_s=age_s)
         self._asked_id, self._asked_text = sender.id, text
+
+    def _watch(self, text: str, sender: Sender) -> None:
+        """Start a watch, unless one by speech does the same already: people repeat themselves."""
+        cameras = self._node.parameters.cameras
+        question, camera = split_camera(text, cameras)
+        camera = camera or cameras[0]
+        for watch in self._node.list_watches():
+            is_spoken = watch.id in self._ids and watch.camera == camera
+            if is_spoken and asks_same(watch.text, question):
+                raise InputError(
+                    f"{watch.text!r} is watched already, as {watch.id}; to end it say "
+                    '"stop watching"'
+                )
+        self._submit(text, sender, mode=Mode.WATCH)
 
     def _submit(self, text: str, sender: Sender, **fields: Any) -> None:
         question, camera = split_camera(text, self._node.parameters.cameras)
@@ -121,11 +144,13 @@ class SpokenCommands:
         watches = self._node.list_watches()
         if not self._node.parameters.allow_stop_all:
             watches = tuple(watch for watch in watches if watch.id in self._ids)
-        meant = [one for one in watches if not action.text or action.is_about(one.text)]
+        what, camera = split_camera(action.text, self._node.parameters.cameras)
+        named = StopWatch(what)
+        meant = [one for one in watches if named.is_about(one.text) and camera in ("", one.camera)]
         if not sum(self._node.cancel(watch.id) for watch in meant):
             listed = ", ".join(repr(watch.text) for watch in watches) or "none"
-            what = f" of {action.text!r}" if action.text else ""
-            raise InputError(f"there is no watch{what} to stop; the watches are: {listed}")
+            about = f" of {action.text!r}" if action.text else ""
+            raise InputError(f"there is no watch{about} to stop; the watches are: {listed}")
 
     def _require_asked(self) -> str:
         if not self._asked_text:
