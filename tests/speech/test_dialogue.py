@@ -171,3 +171,10 @@ def test_marks_of_the_wake_phrase_are_not_said(phrase):
     assert said.action == Ask("find the mug.")
     assert is_call("Hey, robot.", phrase) and not is_call("Hey robot, stop.", phrase)
     assert not is_call("Hey, robot.", "")
+
+
+@pytest.mark.parametrize("phrase", ["okay robot", "OK robot"])
+@pytest.mark.parametrize("said", ["OK, robot. Stop.", "Okay Robot, stop.", "O.K. robot, stop"])
+def test_okay_is_written_in_several_ways(phrase, said):
+    assert read_sentence(said, Vocabulary(), phrase).action == StopAll()
+    assert read_sentence(said, Vocabulary(), "oak robot").action is None

@@ -130,6 +130,8 @@ _STOP_ASKING = r"(?:stop|quit|end|finish|cease)"
 #: Tasks that are asked of image after image.
 _WATCHED = (Task.DETECT, Task.OUTLINE, Task.LABEL, Task.GROUND, Task.COUNT, Task.POSE)
 _FOR = re.compile(r"^(?:for|of|over|on|at) ", re.IGNORECASE)
+#: Recognisers write "okay robot" as "OK, robot".
+_OKAY = r"(?:okay|ok|o\W?k\b)"
 #: What people ask each other, whatever the words look like.
 _NO_THING = re.compile(
     r"\b(?:times?|days?|weeks?|months?|years?|hours?|minutes|seconds|ways?|reasons?|ideas?|jobs?"
@@ -226,7 +228,9 @@ def _strip_wake_phrase(text: str, wake_phrase: str) -> str | None:
     words = re.findall(r"[\w']+", wake_phrase)
     if not words:
         return text.strip()
-    phrase = r"\W+".join(map(re.escape, words))
+    phrase = r"\W+".join(
+        _OKAY if re.fullmatch(_OKAY, one, re.I) else re.escape(one) for one in words
+    )
     found = re.match(rf"\W*{phrase}\b\W*", text, re.IGNORECASE)
     return None if found is None else text[found.end() :].strip()
 

@@ -21,6 +21,7 @@ def test_camera_has_the_words_of_its_topic(camera, words):
         ("Find the mug with the left camera.", "Find the mug.", "/left/image_raw"),
         ("is there a mug in the front right camera?", "is there a mug?", CAMERAS[2]),
         ("find the mug, from left camera", "find the mug", "/left/image_raw"),
+        ("with the left camera", "", "/left/image_raw"),
         ("find the mug on the left", "find the mug on the left", ""),
         ("find the left camera", "find the left camera", ""),
         ("find the mug with the image camera", "find the mug with the image camera", ""),

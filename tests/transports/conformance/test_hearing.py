@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,6 +96,10 @@ class Robot:
             chunk = samples[first : first + size]
             self.publish(make(self.rig.client.types, chunk, stamp_ns=stamp_ns, rate=rate))
         self.began_ns = origin_ns + int(0.5e9)
+
+    def count_hearers(self) -> int:
+        assert self._publisher is not None
+        return self._publisher.count_subscribers()
 
     def publish(self, message: Any) -> None:
         assert self._publisher is not None
@@ -204,6 +209,16 @@ def test_audio_that_cannot_be_used_stops_nothing(robot):
     assert robot.failures == []
 
 
+def test_a_sentence_that_fails_takes_no_other_of_its_chunk_with_it(robot):
+    robot.start("find the bowl")
+    robot.open_microphone()
+    robot.recogniser.failure = SpeechError("the model is broken")
+    parts = [make_voice(1.0), make_pause(1.0), make_voice(1.0), make_pause(1.0)]
+    robot.publish(make_audio(robot.rig.client.types, np.concatenate(parts)))
+    assert [one.text for one in robot.heard.wait()] == ["find the bowl"]
+    assert len(robot.recogniser.heard) == 2
+
+
 def test_a_microphone_that_is_switched_off_ends_the_sentence(robot):
     robot.start("find the mug")
     robot.open_microphone()
@@ -236,6 +251,23 @@ def test_stopped_and_started_again_it_hears(robot):
     robot.open_microphone()
     robot.say()
     assert robot.heard.wait()[0].text == "find the mug"
+
+
+def test_what_is_recognised_after_the_end_is_not_done(robot):
+    server = robot.start("find the mug", "find the bowl")
+    robot.open_microphone()
+    robot.recogniser.may_answer.clear()
+    robot.say()
+    wait_until(lambda: len(robot.recogniser.heard) == 1, "it is being recognised")
+    stopping = threading.Thread(target=server.stop)
+    stopping.start()
+    wait_until(lambda: robot.count_hearers() == 0, "it is being stopped")
+    robot.recogniser.may_answer.set()
+    stopping.join()
+    server.start()
+    wait_until(lambda: server.count_hearers() == 2, "it hears again")
+    robot.say()
+    assert [one.text for one in robot.heard.wait()] == ["find the bowl"]
 
 
 def test_silence_of_the_microphone_is_reported(robot):

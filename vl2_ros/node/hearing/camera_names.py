@@ -30,9 +30,7 @@ def split_camera(text: str, cameras: Sequence[str]) -> tuple[str, str]:
         if not words:
             continue
         name = r"\s+".join(map(re.escape, words.split()))
-        said = (
-            rf"[\s,]+(?:with|from|on|in|through|by|using)\s+(?:the\s+)?{name}\s+camera(?P<end>\W*)$"
-        )
+        said = rf"(?:^|[\s,]+)(?:with|from|on|in|through|by|using)\s+(?:the\s+)?{name}\s+camera(?P<end>\W*)$"
         found = re.search(said, text, re.IGNORECASE)
         if found:
             return text[: found.start()] + found["end"], camera

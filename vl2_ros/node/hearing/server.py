@@ -36,7 +36,7 @@ from vl2_ros.processing.printable import make_printable
 from vl2_ros.speech.audio import AudioChunk
 from vl2_ros.speech.listener import Listener, ListenerConfig, Utterance
 from vl2_ros.speech.recogniser import Recogniser
-from vl2_ros.speech.segmenter import Segmenter, VoiceDetector
+from vl2_ros.speech.segmenter import Segment, Segmenter, VoiceDetector
 
 DIAGNOSTICS_TOPIC = "/diagnostics"
 #: Chunks that wait while the thread that stores them is late.
@@ -238,16 +238,26 @@ class HearingServer:
             chunk = queue.take(_SILENT_S)
             if stopping.is_set():
                 return
-            failure = catch_failure("hearing", partial(self._hear_chunk, chunk), self._log)
-            if failure is not None:
-                self._note_fault(error_text(failure))
+            self._survive("hearing", partial(self._hear_chunk, chunk, stopping))
 
-    def _hear_chunk(self, chunk: AudioChunk | None) -> None:
+    def _hear_chunk(self, chunk: AudioChunk | None, stopping: threading.Event) -> None:
         # Without speech as well: the time until a key is pressed again is no gap in the audio.
-        heard = self._listener.flush() if chunk is None else self._listener.push(chunk)
-        self._report.level_db = self._listener.level_db
-        for utterance in heard:
+        listener = self._listener
+        segments = listener.flush_segments() if chunk is None else listener.segment(chunk)
+        self._report.level_db = listener.level_db
+        for segment in segments:
+            self._survive("recognising", partial(self._recognise, listener, segment, stopping))
+
+    def _recognise(self, listener: Listener, segment: Segment, stopping: threading.Event) -> None:
+        utterance = listener.understand(segment)
+        # Recognised after the end: who has stopped hearing expects no command any more.
+        if not stopping.is_set():
             self._publish(utterance)
+
+    def _survive(self, what: str, step: Callable[[], None]) -> None:
+        failure = catch_failure(what, step, self._log)
+        if failure is not None:
+            self._note_fault(error_text(failure))
 
     def _publish(self, utterance: Utterance) -> None:
         message = make_heard(
