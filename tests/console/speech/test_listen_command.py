@@ -160,10 +160,19 @@ def test_what_cannot_work_is_refused(ears, audio, capsys, arguments, text):
     assert not ears.loaded
 
 
-def test_a_terminal_is_no_stream(ears, monkeypatch, capsys):
+@pytest.mark.parametrize("command", ["listen", "microphone"])
+def test_a_terminal_is_no_stream(ears, monkeypatch, capsys, command):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
-    assert run("listen", "-") == 2
+    assert run(command, "-") == 2
     assert "arecord -f S16_LE" in capsys.readouterr().err
+
+
+def test_silence_is_noted(ears, tmp_path, capsys):
+    path = tmp_path / "silence.wav"
+    soundfile.write(path, make_stream([], 1.0), SAMPLE_RATE)
+    assert run("listen", path) == 0
+    said = capsys.readouterr()
+    assert not said.out and "no speech was found" in said.err
 
 
 class EchoPipeline:

@@ -30,7 +30,8 @@ def split_camera(text: str, cameras: Sequence[str]) -> tuple[str, str]:
         if not words:
             continue
         name = r"\s+".join(map(re.escape, words.split()))
-        said = rf"(?:^|[\s,]+)(?:with|from|on|in|through|by|using)\s+(?:the\s+)?{name}\s+camera(?P<end>\W*)$"
+        by = r"(?:^|[\s,]+)(?:with|from|on|in|through|by|using)\s+(?:the\s+)?"
+        said = rf"{by}{name}\s+camera(?P<end>\W*)$"
         found = re.search(said, text, re.IGNORECASE)
         if found:
             return text[: found.start()] + found["end"], camera
