@@ -162,7 +162,7 @@ class NotedEncoder:
 
 def count_alive(encoder: NotedEncoder) -> dict[str, int]:
     """Return the number of frames in memory, those of the scenes not counted, and what is kept."""
-    # A node that runs has what was loaded frozen, the scenes with it: out of sight of the collector.
+    # A running node has frozen what was loaded, the scenes as well: the collector sees none of it.
     gc.unfreeze()
     gc.collect()
     # No other thread may run while this one has a reference to what that one is making.
