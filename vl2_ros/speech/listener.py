@@ -87,7 +87,7 @@ class ListenerConfig:
 class Listener:
     """Hears one stream, from one thread at a time.
 
-    `push` does all. Who must know at once that somebody speaks calls `segment`, which takes a few
+    `push` does all. To know at once that speech is on, call `segment`, which takes a few
     milliseconds, and `understand`, which takes some 0.3 s, on another thread.
 
     Args:
@@ -115,7 +115,7 @@ class Listener:
 
     @property
     def is_speech(self) -> bool:
-        """Return whether somebody speaks at the end of what was pushed."""
+        """Return whether speech is on at the end of what was pushed."""
         return self._segmenter.is_speech
 
     @property

@@ -116,7 +116,7 @@ class Segmenter:
 
     @property
     def is_speech(self) -> bool:
-        """Return whether somebody speaks at the end of what was pushed."""
+        """Return whether speech is on at the end of what was pushed."""
         return self._speech is not None
 
     @property
