@@ -70,7 +70,9 @@ class Robot:
     ) -> None:
         node = self.rig.open("microphone")
         self._publisher = node.advertise("/audio", type_name, Qos(reliable=reliable, depth=100))
-        wait_until(lambda: self._publisher.count_subscribers() > 0, "the hearing node subscribes to /audio")
+        wait_until(
+            lambda: self._publisher.count_subscribers() > 0, "the hearing node subscribes to /audio"
+        )
         assert self._server is not None
         server = self._server
         hearers = 2 if is_heard else 0
