@@ -1,9 +1,10 @@
 """Compare steps of the training loop with those of the trainer that it replaced, in turns.
 
     python benchmarks/training/steps.py [--steps 20] [--turns 3] [--frames 64] [--workers 1]
+                                        [--precision float32]
 
 The former trainer is that of commit 94436a6, which is unpacked into a temporary folder: the whole
-embedded model, the same batches of four images, float32, one thread. Both processes live through
+embedded model, the same batches of four images, the same precision, one thread. Both processes live through
 the run and take turns. It prints steps per second by the wall clock, and processor seconds of the
 training process a step, which are the same on a busy machine; batches are made beside the new loop
 by a process of its own, inside the step of the former trainer. Ratios above 1: the loop is faster.
@@ -36,7 +37,7 @@ def unpack_former(folder: Path) -> None:
     subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
 
 
-def make_former_step(out: Path, frames: int, workers: int) -> Callable[[], object]:
+def make_former_step(out: Path, frames: int, workers: int, precision: str) -> Callable[[], object]:
     """Return what does one step of the former trainer."""
     from vl2_ros.training.recipe import EmbeddedRecipe
     from vl2_ros.training.tabletop_batches import TabletopBatches
@@ -45,7 +46,7 @@ def make_former_step(out: Path, frames: int, workers: int) -> Callable[[], objec
 
     recipe = EmbeddedRecipe(batch_size=BATCH, frames=frames)
     trainer = EmbeddedTrainer(out / "run", out / "frames", recipe)
-    trainer._autocast = False
+    trainer._autocast = precision == "bfloat16"
     trainer.model.train()
 
     def step() -> None:
@@ -63,7 +64,7 @@ def make_former_step(out: Path, frames: int, workers: int) -> Callable[[], objec
     return step
 
 
-def make_step(out: Path, frames: int, workers: int) -> Callable[[], object]:
+def make_step(out: Path, frames: int, workers: int, precision: str) -> Callable[[], object]:
     """Return what does one step of the loop."""
     from vl2_ros.training.embedded.objective import open_embedded
     from vl2_ros.training.loop.averaging import WeightAverage
@@ -76,7 +77,7 @@ def make_step(out: Path, frames: int, workers: int) -> Callable[[], object]:
     from vl2_ros.training.recipes.reading import read_recipe
     from vl2_ros.training.run import prepare_training
 
-    changes = [f"batch={BATCH}", "precision=float32", f"options.frames={frames}"]
+    changes = [f"batch={BATCH}", f"precision={precision}", f"options.frames={frames}"]
     changes += [f"options.cache={out / 'frames'}", "options.held_out_frames=1"]
     recipe = read_recipe("embedded_all", changes)
     objective = open_embedded(recipe, Opening(out / "run", 1, lambda what, share: None))
@@ -98,14 +99,12 @@ def make_step(out: Path, frames: int, workers: int) -> Callable[[], object]:
     return step
 
 
-def serve(
-    make: Callable[[Path, int, int], Callable[[], object]], out: Path, frames: int, workers: int
-) -> None:
+def serve(make: Callable[..., Callable[[], object]], options: argparse.Namespace) -> None:
     """Do as many steps as each line of standard input says, and write what they took."""
     import torch
 
     torch.set_num_threads(1)
-    step = make(out, frames, workers)
+    step = make(options.out, options.frames, options.workers, options.precision)
     for _ in range(WARMUP_STEPS):
         step()
     print(json.dumps({}), flush=True)
@@ -176,6 +175,8 @@ def compare(options: argparse.Namespace) -> dict[str, float]:
             str(options.frames),
             "--workers",
             str(options.workers),
+            "--precision",
+            options.precision,
         ]
         both = [Contestant("former", former, sizes), Contestant("loop", CHECKOUT, sizes)]
         for _ in range(options.turns):
@@ -201,12 +202,13 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--frames", type=int, default=64, help="frames to render")
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--serve", choices=("former", "loop"), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         make = make_former_step if options.serve == "former" else make_step
-        serve(make, options.out, options.frames, options.workers)
+        serve(make, options)
         return
     for name, value in compare(options).items():
         print(f"{name}: {value:.3g}")
