@@ -4,10 +4,11 @@
                                         [--precision float32]
 
 The former trainer is that of commit 94436a6, which is unpacked into a temporary folder: the whole
-embedded model, the same batches of four images, the same precision, one thread. Both processes live through
-the run and take turns. It prints steps per second by the wall clock, and processor seconds of the
-training process a step, which are the same on a busy machine; batches are made beside the new loop
-by a process of its own, inside the step of the former trainer. Ratios above 1: the loop is faster.
+embedded model, the same batches of four images, the same precision, one thread. Both processes live
+through the run and take turns. It prints steps per second by the wall clock, and processor seconds
+of the training process a step, which are the same on a busy machine; batches are made beside the
+new loop by a process of its own, inside the step of the former trainer. Ratios above 1: the loop is
+faster.
 """
 
 from __future__ import annotations
