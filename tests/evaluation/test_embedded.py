@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vl2_ros.datasets.nouns import pluralize
+from vl2_ros.datasets.scene_questions.relations import place_objects
 from vl2_ros.datasets.scene_text import (
     color_answer,
     count_answer,
@@ -22,7 +23,6 @@ from vl2_ros.evaluation.embedded import (
     evaluate_embedded,
     evaluate_views,
     list_rows,
-    place_objects,
 )
 from vl2_ros.evaluation.phrasings import load_phrasings
 from vl2_ros.evaluation.scene_answers import (
@@ -248,7 +248,7 @@ def test_sides_are_asked_as_often_with_yes_as_with_no():
     views, scores = [make_view(number) for number in range(12)], SceneAnswerScores()
     talker, rng = Talker("Yes, it is."), np.random.default_rng(0)
     for view in views:
-        scores.ask_relations(talker, place_objects(view), rng)
+        scores.ask_relations(talker, place_objects(view.objects, view.rgb.shape[:2]), rng)
     sides = [line for line in talker.asked if line.startswith("Is the ")]
     near = [line for line in talker.asked if line.startswith("What is nearest")]
     assert len(sides) == 24 and 0 < len(near) <= 12

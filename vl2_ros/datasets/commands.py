@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vl2_ros.datasets import phrasings
+from vl2_ros.datasets.scene_questions.balanced import SHARES, draw_question
+from vl2_ros.datasets.scene_questions.relations import PlacedThing
 from vl2_ros.datasets.scene_text import SceneObject, matches, sample_question
 from vl2_ros.datasets.spoken import negate, say_spoken, spoken_verb
 from vl2_ros.datasets.wording import (
@@ -95,6 +97,22 @@ def sample_text(rng: np.random.Generator, objects: Sequence[SceneObject]) -> Com
     """
     question, answer = sample_question(rng, objects)
     return CommandExample(question=question, answer=answer, route=Route.ANSWER)
+
+
+def sample_words(rng: np.random.Generator, objects: Sequence[PlacedThing]) -> CommandExample:
+    """Draw a question that is answered in words, about places as well.
+
+    Half of them have no answer that is a good guess; the others are those of `sample_text`.
+
+    Args:
+        rng: source of randomness; equal states give equal examples.
+        objects: labelled objects of the scene; may be empty.
+    """
+    if chance(rng, 0.5):
+        return sample_text(rng, objects)
+    asked = draw_question(rng, objects, SHARES)
+    question = roughen(rng, asked.question, place=False) if chance(rng, 0.5) else asked.question
+    return CommandExample(question=question, answer=asked.answer, route=Route.ANSWER)
 
 
 def sample_class_list(

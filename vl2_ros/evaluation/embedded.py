@@ -37,7 +37,7 @@ from typing import Protocol
 import numpy as np
 
 from vl2_ros.datasets.nouns import COLOR_KIND_PHRASES, phrase_of
-from vl2_ros.datasets.scene_questions.relations import PlacedThing
+from vl2_ros.datasets.scene_questions.relations import place_objects
 from vl2_ros.errors import InputError
 from vl2_ros.evaluation.coco.scorer import CocoScorer, GroundTruth
 from vl2_ros.evaluation.counting import NUMBERS, draw_counting_views
@@ -170,7 +170,7 @@ def evaluate_views(
         if index < TEXT_FRAMES:
             say = partial(_say, pipeline, frame)
             texts.ask(say, view.objects, rng)
-            texts.ask_relations(say, place_objects(view), relation_rng)
+            texts.ask_relations(say, place_objects(view.objects, view.rgb.shape[:2]), relation_rng)
         for part in parts:
             part.add(pipeline, frame, view)
         # As another object: nothing that was kept with the frame serves it.
@@ -240,17 +240,6 @@ def make_truth(view: TabletopFrame, names: Sequence[str], *, with_masks: bool) -
         class_ids=np.array([class_id for _, class_id in rows], dtype=np.int64),
         masks=view.instance_map[None] == numbers[:, None, None] if with_masks else None,
     )
-
-
-def place_objects(view: TabletopFrame) -> list[PlacedThing]:
-    """Return the objects of a frame with the middles of their boxes, as shares of its sides."""
-    height, width = view.rgb.shape[:2]
-    placed = []
-    for item in view.objects:
-        x1, y1, x2, y2 = item.box_xyxy
-        x, y = (x1 + x2) / (2 * width), (y1 + y2) / (2 * height)
-        placed.append(PlacedThing(item.kind, item.color, x, y))
-    return placed
 
 
 def _say(pipeline: PerceptionPipeline, frame: Frame, question: str) -> Said:

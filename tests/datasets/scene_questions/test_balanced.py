@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from vl2_ros.datasets.commands import sample_words
 from vl2_ros.datasets.scene_questions.balanced import (
     QUESTIONS,
     draw_count_question,
@@ -19,6 +22,7 @@ from vl2_ros.datasets.scene_questions.relations import (
     draw_nearest,
     draw_relations,
     draw_side,
+    place_objects,
 )
 from vl2_ros.datasets.scene_text import NUMBER_WORDS, count_matches
 from vl2_ros.sim.colors import COLORS
@@ -135,3 +139,23 @@ def test_every_question_is_drawn_as_often_as_its_weight():
     found = Counter(draw_question(rng, draw_scene(rng, 6), everything).name for _ in range(300))
     assert set(found) == set(QUESTIONS)
     assert draw_question(rng, [], everything).name in ("existence", "count", "listing")
+
+
+def test_questions_in_words_ask_for_places_and_for_nothing_that_is_guessed():
+    rng = np.random.default_rng(6)
+    begins: Counter[str] = Counter()
+    for _ in range(2000):
+        example = sample_words(rng, draw_scene(rng, 6))
+        assert not example.phrases and "[" not in example.answer
+        # Of a side the answer repeats what is asked about what.
+        begins["side"] += re.search(r"(left|right) of the", example.answer) is not None
+        begins["nearest"] += "is nearest to" in example.answer
+        begins["yes"] += example.answer.startswith("Yes, there")
+        begins["no"] += example.answer.startswith("No, there")
+    assert begins["side"] > 60 and begins["nearest"] > 20
+    assert 0.6 < begins["yes"] / begins["no"] < 1.1
+
+
+def test_objects_are_placed_at_the_middles_of_their_boxes():
+    box = SimpleNamespace(kind="mug", color="red", box_xyxy=(100.0, 20.0, 140.0, 40.0))
+    assert place_objects([box], (240, 320)) == (PlacedThing("mug", "red", 0.375, 0.125),)

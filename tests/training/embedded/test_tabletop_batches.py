@@ -9,6 +9,7 @@ import torch
 
 import vl2_ros
 from vl2_ros.datasets.commands import CommandExample
+from vl2_ros.datasets.scene_questions.relations import PlacedThing
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.tokenizer import load_tokenizer
 from vl2_ros.sim.colors import COLORS
@@ -21,7 +22,6 @@ from vl2_ros.training.embedded.tabletop_batches import (
     TabletopBatches,
     TokenLabels,
     View,
-    VisibleObject,
     augment,
     label_phrases,
     label_tokens,
@@ -30,7 +30,7 @@ from vl2_ros.training.embedded.tabletop_batches import (
 )
 
 WEIGHTS = Path(vl2_ros.__file__).parent / "embedded"
-OBJECTS = (VisibleObject("mug", "red"), VisibleObject("ball", "blue"))
+OBJECTS = (PlacedThing("mug", "red", 0.6, 0.5), PlacedThing("ball", "blue", 0.0, 0.3))
 
 
 def make_scene() -> tuple[np.ndarray, np.ndarray]:
@@ -56,6 +56,8 @@ def test_augmented_objects_keep_their_colour_and_box(seed: int):
         rows, columns = np.nonzero(inside)
         extent = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
         np.testing.assert_array_equal(box, extent)
+        assert item.x == pytest.approx((box[0] + box[2]) / (2 * width))
+        assert item.y == pytest.approx((box[1] + box[3]) / (2 * height))
         mean = view.frame.rgb[inside].mean(axis=0)
         assert (mean[0] > mean[2]) == (item.color == "red")
 
@@ -144,7 +146,7 @@ def test_phrases_of_several_words_are_labelled_by_their_kind():
 
 def test_colours_that_are_not_known_cost_nothing():
     _, instance_map = make_scene()
-    objects = (VisibleObject("person", ""), VisibleObject("ball", "blue"))
+    objects = (PlacedThing("person", "", 0.6, 0.5), PlacedThing("ball", "blue", 0.0, 0.3))
     view = View(Frame(np.zeros((240, 320, 3), np.uint8)), instance_map, objects, np.zeros((2, 4)))
     labels = label_tokens([view], (12, 16))
     person = labels.kinds == 1 + LABELLED_KINDS.index("person")
@@ -175,7 +177,7 @@ class Scenes:
         rgb, instance_map = make_scene()
         instance_map[instance_map == 2] = 0
         return SimpleNamespace(
-            rgb=rgb, instance_map=instance_map, objects=(VisibleObject("chair", ""),)
+            rgb=rgb, instance_map=instance_map, objects=(PlacedThing("chair", "", 0.6, 0.5),)
         )
 
 

@@ -30,6 +30,10 @@ from vl2_ros.sim.kinds import KINDS
 MOST_COUNTED = 4
 #: Share of the questions for existence that name a colour, with yes and with no alike.
 _COLORED = 0.6
+#: How often each question is asked, by its name.
+SHARES: Mapping[str, float] = MappingProxyType(
+    {"existence": 1.0, "color": 0.8, "count": 1.5, "relation": 0.8, "listing": 0.6}
+)
 #: Shares of the questions for a number: of all things, and of those of a colour.
 _TOTAL, _BY_COLOR = 0.15, 0.15
 

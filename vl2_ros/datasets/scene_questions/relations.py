@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -41,6 +42,22 @@ class PlacedThing:
         return phrase_of(self.color, self.kind)
 
 
+class BoxedThing(Protocol):
+    """An object of a scene with its box."""
+
+    @property
+    def kind(self) -> str:
+        """Return one of `sim.kinds.KINDS`."""
+
+    @property
+    def color(self) -> str:
+        """Return one of `sim.colors.COLORS`."""
+
+    @property
+    def box_xyxy(self) -> tuple[float, float, float, float]:
+        """Return its extent in pixels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
     """A question about a relation.
@@ -56,6 +73,24 @@ class Relation:
     answer: str
     key: str
     things: tuple[Thing, ...]
+
+
+def place_objects(
+    objects: Sequence[BoxedThing], frame_hw: tuple[int, int]
+) -> tuple[PlacedThing, ...]:
+    """Return objects with the middles of their boxes, as shares of the sides of the frame.
+
+    Args:
+        objects: of the frame.
+        frame_hw: its height and width in pixels.
+    """
+    height, width = frame_hw
+    placed = []
+    for item in objects:
+        x1, y1, x2, y2 = item.box_xyxy
+        x, y = (x1 + x2) / (2 * width), (y1 + y2) / (2 * height)
+        placed.append(PlacedThing(item.kind, item.color, x, y))
+    return tuple(placed)
 
 
 def list_unique(objects: Sequence[PlacedThing]) -> list[PlacedThing]:

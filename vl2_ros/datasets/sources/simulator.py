@@ -19,11 +19,12 @@ from vl2_ros.datasets.commands import (
     CommandExample,
     sample_class_list,
     sample_perception,
-    sample_text,
+    sample_words,
 )
 from vl2_ros.datasets.reading.data_report import BadRecordError
 from vl2_ros.datasets.reading.tar_shards import TarShards, list_shards
 from vl2_ros.datasets.samples import Group, LabelledObjects, TrainingSample
+from vl2_ros.datasets.scene_questions.relations import place_objects
 from vl2_ros.datasets.scene_text import SceneObject
 from vl2_ros.datasets.simulated.poses import make_pose_commands, make_poses
 from vl2_ros.datasets.simulated.regions import make_interactive, make_region_names
@@ -45,17 +46,20 @@ def _make_command(
 ) -> Task:
     """Draw a command; its wording is drawn even for evaluation."""
     example = sample(rng, scene.objects)
-    is_text = sample is sample_text
-    return Task(
-        ((example.question, example.answer),), None if is_text else gather_targets(example, scene)
-    )
+    return Task(((example.question, example.answer),), gather_targets(example, scene))
+
+
+def _make_words(scene: Scene, rng: np.random.Generator, words: np.random.Generator | None) -> Task:
+    """Draw a question that is answered in words, its wording as well."""
+    example = sample_words(rng, place_objects(scene.objects, scene.instance_map.shape))
+    return Task(((example.question, example.answer),))
 
 
 #: Task -> group of its samples, and what makes them.
 TASKS: Mapping[str, tuple[Group, _Make]] = {
     "perception": (Group.DETECTION, partial(_make_command, sample_perception)),
     "class_lists": (Group.DETECTION, partial(_make_command, sample_class_list)),
-    "text": (Group.TEXT, partial(_make_command, sample_text)),
+    "text": (Group.TEXT, _make_words),
     "poses": (Group.POSE, make_poses),
     "pose_commands": (Group.POSE, make_pose_commands),
     "region_names": (Group.TEXT, make_region_names),

@@ -16,8 +16,9 @@ from vl2_ros.datasets.commands import (
     CommandExample,
     sample_class_list,
     sample_perception,
-    sample_text,
+    sample_words,
 )
+from vl2_ros.datasets.scene_questions.relations import PlacedThing
 from vl2_ros.datasets.tabletop import TabletopCache
 from vl2_ros.datasets.wording import chance
 from vl2_ros.processing.config import ProcessingConfig
@@ -28,7 +29,6 @@ from vl2_ros.structures import Route
 from vl2_ros.training.embedded.packs import Packs, pack_rows
 from vl2_ros.training.embedded.tabletop_batches import (
     TokenLabels,
-    VisibleObject,
     augment,
     label_tokens,
 )
@@ -117,16 +117,16 @@ class LanguageBatches:
             image_token_labels=label_tokens(views, (side, side)),
         )
 
-    def _talk(self, objects: Sequence[VisibleObject]) -> list[CommandExample]:
+    def _talk(self, objects: Sequence[PlacedThing]) -> list[CommandExample]:
         if not chance(self._rng, CLASS_LIST_SHARE):
             return self._chat(objects, self._conversations)
         first = sample_class_list(self._rng, objects)
         return [first, *self._chat(objects, self._conversations - 1)]
 
-    def _chat(self, objects: Sequence[VisibleObject], count: int) -> list[CommandExample]:
+    def _chat(self, objects: Sequence[PlacedThing], count: int) -> list[CommandExample]:
         rng = self._rng
         return [
-            (sample_text if chance(rng, TEXT_SHARE) else sample_perception)(rng, objects)
+            (sample_words if chance(rng, TEXT_SHARE) else sample_perception)(rng, objects)
             for _ in range(count)
         ]
 

@@ -8,7 +8,7 @@ through the conversation.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -20,9 +20,10 @@ from vl2_ros.datasets.commands import (
     CommandExample,
     sample_class_list,
     sample_perception,
-    sample_text,
+    sample_words,
 )
-from vl2_ros.datasets.sources.household import HOUSEHOLD_SAMPLERS, Household, Sampler
+from vl2_ros.datasets.scene_questions.relations import PlacedThing
+from vl2_ros.datasets.sources.household import HOUSEHOLD_SAMPLERS, Household
 from vl2_ros.datasets.tabletop import TabletopCache
 from vl2_ros.model.decoders.targets import ObjectTargets
 from vl2_ros.processing.config import ProcessingConfig
@@ -35,13 +36,15 @@ from vl2_ros.sim.kinds import KINDS
 from vl2_ros.structures import Frame
 from vl2_ros.training.embedded.packs import Packs, pack_rows
 
+#: Draws a command about what is seen.
+Sampler = Callable[[np.random.Generator, Sequence[PlacedThing]], CommandExample]
 #: Words of the labels of tokens.
 LABELLED_KINDS: tuple[str, ...] = tuple(dict.fromkeys((*KINDS, *HOUSEHOLD_KINDS)))
 #: What a command is drawn by, for each way of asking.
 TABLE_SAMPLERS: Mapping[str, Sampler] = {
     "perception": sample_perception,
     "class_lists": sample_class_list,
-    "text": sample_text,
+    "text": sample_words,
 }
 #: An object cut by the crop stays a target while this share of its visible pixels is left.
 MIN_VISIBLE_SHARE = 0.35
@@ -57,14 +60,6 @@ BLIND_TEXT_SHARE = 0.25
 DECODER_STRIDE = 16
 
 
-@dataclass(frozen=True, slots=True)
-class VisibleObject:
-    """The properties of a labelled object that the language side uses."""
-
-    kind: str
-    color: str
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """One augmented frame.
@@ -72,14 +67,14 @@ class View:
     Attributes:
         frame: the image.
         instance_map: (H, W) uint8 on the image, 0 = none, i + 1 = `objects[i]`.
-        objects: labelled objects that are still visible.
+        objects: labelled objects that are still visible, at the middles of their boxes.
         boxes_xyxy: (n, 4) float32 extent of the visible pixels, in image pixels.
         samplers: what draws commands about it.
     """
 
     frame: Frame
     instance_map: np.ndarray
-    objects: tuple[VisibleObject, ...]
+    objects: tuple[PlacedThing, ...]
     boxes_xyxy: np.ndarray
     samplers: Mapping[str, Sampler] = field(default_factory=lambda: TABLE_SAMPLERS)
 
@@ -201,6 +196,7 @@ def relight(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _keep_visible(
     rgb: np.ndarray, instance_map: np.ndarray, objects: Sequence, pixels_before: np.ndarray
 ) -> View:
+    height, width = instance_map.shape
     count = np.bincount(instance_map.ravel(), minlength=256)
     extents = ndimage.find_objects(instance_map, max_label=len(objects))
     renumber = np.zeros(256, dtype=np.uint8)
@@ -209,8 +205,11 @@ def _keep_visible(
         needed = max(MIN_VISIBLE_PIXELS, MIN_VISIBLE_SHARE * pixels_before[index + 1])
         if extent is None or count[index + 1] < needed:
             continue
-        kept.append(VisibleObject(objects[index].kind, objects[index].color))
-        boxes.append((extent[1].start, extent[0].start, extent[1].stop, extent[0].stop))
+        rows, columns = extent
+        boxes.append((columns.start, rows.start, columns.stop, rows.stop))
+        x = (columns.start + columns.stop) / (2 * width)
+        y = (rows.start + rows.stop) / (2 * height)
+        kept.append(PlacedThing(objects[index].kind, objects[index].color, x, y))
         renumber[index + 1] = len(kept)
     return View(
         frame=Frame(rgb),

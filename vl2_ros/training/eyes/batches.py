@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from vl2_ros.datasets.sources.source_table import open_source
-from vl2_ros.datasets.token_labels.grid import GridLabels, label_grid
+from vl2_ros.datasets.token_labels.grid import GridLabels, Labelled, label_grid
 from vl2_ros.documents import shorten
 from vl2_ros.errors import ConfigError
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.images.preprocess import preprocess_vision
 from vl2_ros.structures import Frame
-from vl2_ros.training.embedded.tabletop_batches import View, VisibleObject, augment
+from vl2_ros.training.embedded.tabletop_batches import augment
 from vl2_ros.training.eyes.directions import CellLabels
 from vl2_ros.training.recipes.recipe import Recipe
 
@@ -38,7 +38,7 @@ class LabelledScene(Protocol):
         """Return (H, W) uint8, 0 = none, i + 1 = `objects[i]`."""
 
     @property
-    def objects(self) -> Sequence[VisibleObject]:
+    def objects(self) -> Sequence[Labelled]:
         """Return what is labelled."""
 
 
@@ -105,26 +105,21 @@ class EyesBatches:
     def __getitem__(self, number: int) -> EyesBatch:
         """Draw one batch."""
         rng = np.random.default_rng((*self._seed, number))
-        views = [self._draw(rng) for _ in range(self._size)]
+        frames, labels = zip(*(self._draw(rng) for _ in range(self._size)), strict=True)
         return EyesBatch(
             torch.from_numpy(
-                np.concatenate([preprocess_vision(one.frame, self._processing) for one in views])
+                np.concatenate([preprocess_vision(one, self._processing) for one in frames])
             ),
-            stack_labels([label_grid(one.instance_map, one.objects, self._grid) for one in views]),
+            stack_labels(labels),
         )
 
-    def _draw(self, rng: np.random.Generator) -> View:
+    def _draw(self, rng: np.random.Generator) -> tuple[Frame, GridLabels]:
         source = self._parts[int(rng.choice(len(self._parts), p=self._shares))].source
         scene = source.read_scene(int(rng.integers(len(source))))
-        if self._augmented:
-            return augment(scene.rgb, scene.instance_map, scene.objects, rng)
-        return as_view(scene)
-
-
-def as_view(scene: LabelledScene) -> View:
-    """Return a scene as it is, without boxes."""
-    boxes = np.zeros((0, 4), dtype=np.float32)
-    return View(Frame(scene.rgb), scene.instance_map, tuple(scene.objects), boxes)
+        if not self._augmented:
+            return Frame(scene.rgb), label_grid(scene.instance_map, scene.objects, self._grid)
+        view = augment(scene.rgb, scene.instance_map, scene.objects, rng)
+        return view.frame, label_grid(view.instance_map, view.objects, self._grid)
 
 
 def stack_labels(labels: Sequence[GridLabels]) -> CellLabels:

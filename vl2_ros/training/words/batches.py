@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vl2_ros.datasets.commands import sample_class_list, sample_perception, sample_text
-from vl2_ros.datasets.scene_questions.balanced import draw_question
+from vl2_ros.datasets.commands import sample_class_list, sample_perception, sample_words
+from vl2_ros.datasets.scene_questions.balanced import SHARES, draw_question
+from vl2_ros.datasets.scene_questions.relations import PlacedThing
 from vl2_ros.datasets.tabletop import TabletopCache
 from vl2_ros.datasets.token_labels.grid import label_grid
 from vl2_ros.datasets.wording import chance
@@ -21,7 +22,7 @@ from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.structures import Frame
 from vl2_ros.training.embedded.packs import Packs, pack_rows
-from vl2_ros.training.embedded.tabletop_batches import View, VisibleObject, augment
+from vl2_ros.training.embedded.tabletop_batches import View, augment
 from vl2_ros.training.eyes.directions import CellLabels
 from vl2_ros.training.words.conversations import AskedPacks, pack_questions
 from vl2_ros.training.words.label_scenes import (
@@ -34,14 +35,6 @@ from vl2_ros.training.words.settings import WordsSettings
 
 #: Share of the shorter commands that are answered in words, small talk among them.
 _TEXT_SHARE = 0.4
-#: How often each question is asked once all are.
-_SHARES: Mapping[str, float] = {
-    "existence": 1.0,
-    "color": 0.8,
-    "count": 1.5,
-    "relation": 0.8,
-    "listing": 0.6,
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +74,7 @@ class WordsBatch:
 def question_shares(settings: WordsSettings, progress: float) -> dict[str, float]:
     """Return how often each question is asked after a share of the steps."""
     begins = {"relation": settings.relations_from, "listing": settings.listings_from}
-    return {name: share for name, share in _SHARES.items() if progress >= begins.get(name, 0.0)}
+    return {name: share for name, share in SHARES.items() if progress >= begins.get(name, 0.0)}
 
 
 class WordsBatches:
@@ -179,12 +172,12 @@ class WordsBatches:
         )
 
     def _command(
-        self, objects: Sequence[VisibleObject], rng: np.random.Generator
+        self, objects: Sequence[PlacedThing], rng: np.random.Generator
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Draw a long class list, and shorter commands and remarks of every kind."""
         drawn = [sample_class_list(rng, objects)]
         for _ in range(self._settings.commands - 1):
-            sample = sample_text if chance(rng, _TEXT_SHARE) else sample_perception
+            sample = sample_words if chance(rng, _TEXT_SHARE) else sample_perception
             drawn.append(sample(rng, objects))
         return [
             encode_conversation([(one.question, one.answer)], self._tokenizer, self._processing)
