@@ -153,7 +153,7 @@ def test_questions_in_words_ask_for_places_and_for_nothing_that_is_guessed():
         begins["yes"] += example.answer.startswith("Yes, there")
         begins["no"] += example.answer.startswith("No, there")
     assert begins["side"] > 60 and begins["nearest"] > 20
-    assert 0.6 < begins["yes"] / begins["no"] < 1.1
+    assert 0.75 < begins["yes"] / begins["no"] < 1.3
 
 
 def test_objects_are_placed_at_the_middles_of_their_boxes():

@@ -7,8 +7,6 @@ were: the decoder takes no part, and reads the new model as it read the old one.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from vl2_ros.datasets.tabletop import TabletopCache
@@ -65,53 +63,17 @@ class LanguageObjective(Objective):
         )
         return Losses(total, parts)
 
-    def open_batches(self, seed: int, *, held_out: bool = False) -> NumberedLanguageBatches:
+    def open_batches(self, seed: int, *, held_out: bool = False) -> LanguageBatches:
         """Return the batches of rendered frames."""
-        return NumberedLanguageBatches(
-            find_cache(self._recipe.options, held_out=held_out),
+        recipe = self._recipe
+        return LanguageBatches(
+            TabletopCache(find_cache(recipe.options, held_out=held_out)),
             self._tokenizer,
             self._processing,
-            self._recipe,
+            recipe.options,
+            recipe.batch,
             (seed, int(held_out)),
         )
-
-
-class NumberedLanguageBatches:
-    """Batches of cached frames by number.
-
-    Args:
-        cache: folder of frames.
-        tokenizer: of the network.
-        processing: of the network.
-        recipe: with `LanguageSettings`.
-        seed: of every batch, before its number.
-    """
-
-    def __init__(
-        self,
-        cache: Path,
-        tokenizer: Tokenizer,
-        processing: ProcessingConfig,
-        recipe: Recipe,
-        seed: tuple[int, ...],
-    ) -> None:
-        """Open the cache."""
-        self._cache = TabletopCache(cache)
-        self._tokenizer, self._processing, self._recipe = tokenizer, processing, recipe
-        self._seed = seed
-
-    def __getitem__(self, number: int) -> LanguageBatch:
-        """Draw one batch."""
-        options: LanguageSettings = self._recipe.options
-        return LanguageBatches(
-            self._cache,
-            self._tokenizer,
-            self._processing,
-            images=self._recipe.batch,
-            conversations=options.conversations,
-            blind_packs=options.blind_packs,
-            seed=(*self._seed, number),
-        ).next()
 
 
 def open_language(recipe: Recipe, opening: Opening) -> LanguageObjective:

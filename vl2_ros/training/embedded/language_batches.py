@@ -27,6 +27,7 @@ from vl2_ros.processing.language.prompt import IGNORED_LABEL, encode_conversatio
 from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.structures import Route
 from vl2_ros.training.embedded.packs import Packs, pack_rows
+from vl2_ros.training.embedded.settings import LanguageSettings
 from vl2_ros.training.embedded.tabletop_batches import (
     TokenLabels,
     augment,
@@ -62,16 +63,15 @@ class LanguageBatch:
 
 
 class LanguageBatches:
-    """Draws packs from a frame cache.
+    """Packs from a frame cache, batch by number.
 
     Args:
         cache: rendered frames with instance maps.
         tokenizer: tokenizer of the model in training.
         config: processing of the model in training.
+        settings: of the run; the blind packs of a batch are at least one.
         images: per batch.
-        conversations: per image.
-        blind_packs: per batch, at least one.
-        seed: seed of every random choice.
+        seed: of every batch, before its number.
     """
 
     def __init__(
@@ -79,56 +79,36 @@ class LanguageBatches:
         cache: TabletopCache,
         tokenizer: Tokenizer,
         config: ProcessingConfig,
-        *,
+        settings: LanguageSettings,
         images: int,
-        conversations: int,
-        blind_packs: int,
-        seed: int | Sequence[int] = 0,
+        seed: tuple[int, ...],
     ) -> None:
         """Keep the sources."""
-        self._cache = cache
-        self._tokenizer = tokenizer
-        self._config = config
-        self._images = images
-        self._conversations = conversations
-        self._blind_packs = blind_packs
-        self._rng = np.random.default_rng(seed)
+        self._cache, self._tokenizer, self._config = cache, tokenizer, config
+        self._settings, self._images, self._seed = settings, images, seed
 
-    def next(self) -> LanguageBatch:
+    def __getitem__(self, number: int) -> LanguageBatch:
         """Draw one batch."""
-        rng = self._rng
+        rng = np.random.default_rng((*self._seed, number))
+        settings = self._settings
         views = []
         for index in rng.integers(len(self._cache), size=self._images):
             record = self._cache[int(index)]
             views.append(augment(record.rgb, record.instance_map, record.objects, rng))
         side = math.isqrt(self._config.vision_tokens)
+        talks = [_talk(rng, view.objects, settings.conversations) for view in views]
+        chats = [
+            _chat(rng, views[index % len(views)].objects, BLIND_CONVERSATIONS)
+            for index in range(settings.blind_packs)
+        ]
         return LanguageBatch(
             vision_pixels=torch.from_numpy(
                 np.concatenate([preprocess_vision(view.frame, self._config) for view in views])
             ),
-            packs=self._pack([self._talk(view.objects) for view in views]),
-            blind_packs=self._pack(
-                [
-                    self._chat(views[index % len(views)].objects, BLIND_CONVERSATIONS)
-                    for index in range(self._blind_packs)
-                ],
-                image_count=0,
-            ),
+            packs=self._pack(talks),
+            blind_packs=self._pack(chats, image_count=0),
             image_token_labels=label_tokens(views, (side, side)),
         )
-
-    def _talk(self, objects: Sequence[PlacedThing]) -> list[CommandExample]:
-        if not chance(self._rng, CLASS_LIST_SHARE):
-            return self._chat(objects, self._conversations)
-        first = sample_class_list(self._rng, objects)
-        return [first, *self._chat(objects, self._conversations - 1)]
-
-    def _chat(self, objects: Sequence[PlacedThing], count: int) -> list[CommandExample]:
-        rng = self._rng
-        return [
-            (sample_words if chance(rng, TEXT_SHARE) else sample_perception)(rng, objects)
-            for _ in range(count)
-        ]
 
     def _pack(self, talks: Sequence[Sequence[CommandExample]], image_count: int = 1) -> Packs:
         return pack_rows(
@@ -147,3 +127,21 @@ class LanguageBatches:
         if not image_count and example.route is Route.ANSWER:
             labels[np.flatnonzero(labels != IGNORED_LABEL)[BLIND_WORDS:]] = IGNORED_LABEL
         return ids, labels
+
+
+def _talk(
+    rng: np.random.Generator, objects: Sequence[PlacedThing], count: int
+) -> list[CommandExample]:
+    if not chance(rng, CLASS_LIST_SHARE):
+        return _chat(rng, objects, count)
+    first = sample_class_list(rng, objects)
+    return [first, *_chat(rng, objects, count - 1)]
+
+
+def _chat(
+    rng: np.random.Generator, objects: Sequence[PlacedThing], count: int
+) -> list[CommandExample]:
+    return [
+        (sample_words if chance(rng, TEXT_SHARE) else sample_perception)(rng, objects)
+        for _ in range(count)
+    ]
