@@ -260,7 +260,7 @@ def test_limits_of_other_weights_are_not_taken(tmp_path, caplog):
     shutil.copytree(EMBEDDED_WEIGHTS, folder)
     kept = load_pipeline(LoadOptions(weights=str(folder))).calibration
     assert kept.domain is not None and kept.identity
-    Calibration(kept.domain, 0.5, "of another one").save(folder)
+    Calibration(kept.domain, identity="of another one").save(folder)
     dropped = load_pipeline(LoadOptions(weights=str(folder))).calibration
     assert dropped.domain is None and dropped.least_answer_score == 0.0
     assert "belongs to other weights" in caplog.text

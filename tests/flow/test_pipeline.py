@@ -325,6 +325,14 @@ def test_a_yes_or_no_has_its_probability_and_is_given_from_the_limit_on(
     assert result.raw_text == "Yes, there is a mug."
 
 
+@pytest.mark.parametrize(("answer", "odds"), [("Yes, a mug.", -0.5), ("No, no mug.", 3.5)])
+def test_the_probability_of_a_yes_or_no_is_the_calibrated_one(tokenizer, frame, answer, odds):
+    calibration = Calibration(yes_scale=1.5, yes_shift=-2.0)
+    pipeline = make_calibrated(tokenizer, answer, calibration)
+    result = pipeline.answer(frame, Command("is there a mug?"))
+    assert result.answer_score == pytest.approx(1 / (1 + np.exp(-odds)))
+
+
 @pytest.mark.parametrize("answer", ["There is a mug.", "Yes, it is here: mug[DET].", "Nothing."])
 def test_other_answers_have_no_probability(tokenizer, frame, answer):
     calibration = Calibration(least_answer_score=1.0)

@@ -41,10 +41,11 @@ def test_other_features_raise() -> None:
 
 
 def test_a_saved_calibration_comes_back(tmp_path: Path) -> None:
-    saved = Calibration(make_domain(), 0.8, "0123456789abcdef")
+    saved = Calibration(make_domain(), 2.0, -0.5, 0.8, "0123456789abcdef")
     assert saved.save(tmp_path).name == "calibration.json"
     loaded = Calibration.load(tmp_path)
     assert (loaded.least_answer_score, loaded.identity) == (0.8, "0123456789abcdef")
+    assert (loaded.yes_scale, loaded.yes_shift) == (2.0, -0.5)
     assert loaded.domain is not None and loaded.domain.limit == 0.5
     np.testing.assert_allclose(loaded.domain.direction, make_domain().direction)
 
@@ -57,9 +58,11 @@ def test_a_checkpoint_without_one_knows_no_limits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 7}, "must have format 1, got 7"),
+        ({"format": 7}, "must have format 2, got 7"),
         ({"least_answer_score": 1.5}, "must lie in 0..1, got 1.5"),
         ({"least_answer_score": "high"}, "must be a number"),
+        ({"yes_scale": 0}, "yes_scale must be above 0 and finite, got 0"),
+        ({"yes_shift": None}, "yes_shift must be a number"),
         ({"identity": None}, "identity must be a text"),
         ({"domain": [1]}, "domain must be an object"),
         ({"domain": {"center": [0.0]}}, "scale must be a list"),
@@ -78,7 +81,21 @@ def test_a_checkpoint_without_one_knows_no_limits(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_files_raise(tmp_path: Path, change: dict, message: str) -> None:
-    path = Calibration(None, 0.5, "x").save(tmp_path)
+    path = Calibration(least_answer_score=0.5, identity="x").save(tmp_path)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ConfigError, match=message):
         Calibration.load(tmp_path)
+
+
+@pytest.mark.parametrize("score", [0.5, 0.7, 1.0])
+def test_without_a_calibration_a_score_is_what_it_was(score: float) -> None:
+    assert Calibration().calibrate_score(score, says_yes=True) == score
+
+
+def test_a_calibrated_yes_and_no_are_probabilities_of_one_thing() -> None:
+    calibration = Calibration(yes_scale=0.5, yes_shift=-1.0)
+    # Odds of 9 to 1 become 3 to 1, then e times less.
+    yes = 3.0 / (3.0 + np.e)
+    assert calibration.calibrate_score(0.9, says_yes=True) == pytest.approx(yes)
+    assert calibration.calibrate_score(0.1, says_yes=False) == pytest.approx(1.0 - yes)
+    assert 0.0 < calibration.calibrate_score(1.0, says_yes=False) < 1.0

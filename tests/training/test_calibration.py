@@ -17,6 +17,7 @@ from vl2_ros.training.calibration import (
     calibrate,
     choose_least_score,
     fit_domain,
+    fit_yes_odds,
     list_images,
     render_sizes,
 )
@@ -122,3 +123,26 @@ def test_a_model_learns_its_limits_from_frames_and_images(tmp_path: Path) -> Non
     white = np.array([[2.0, 2.0, 2.0]], np.float32)
     assert made.domain is not None
     assert not made.domain.contains(white) and made.domain.contains(white * 0)
+
+
+def test_probabilities_that_are_too_sure_are_fitted_to_what_was_right() -> None:
+    rng = np.random.default_rng(0)
+    odds = rng.normal(0.0, 2.0, 4000)
+    is_yes = rng.random(4000) < 1.0 / (1.0 + np.exp(-odds))
+    # Three times too sure, and too often yes.
+    claimed = 1.0 / (1.0 + np.exp(-(3.0 * odds + 1.0)))
+    says_yes = claimed >= 0.5
+    scores = np.where(says_yes, claimed, 1.0 - claimed)
+    scale, shift = fit_yes_odds(scores, says_yes, says_yes == is_yes)
+    assert scale == pytest.approx(1.0 / 3.0, rel=0.1) and shift == pytest.approx(
+        -1.0 / 3.0, abs=0.1
+    )
+
+
+def test_few_answers_and_answers_by_chance_are_fitted_to_nothing() -> None:
+    few = np.full(10, 0.9)
+    assert fit_yes_odds(few, few > 0, few > 0) == (1.0, 0.0)
+    rng = np.random.default_rng(1)
+    scores = rng.uniform(0.5, 1.0, 400)
+    scale, shift = fit_yes_odds(scores, scores > 0, rng.random(400) < 0.5)
+    assert 0.0 < scale < 0.3 and abs(shift) < 0.5

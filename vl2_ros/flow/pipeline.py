@@ -232,7 +232,9 @@ class Pipeline:
             )
         else:
             spoken = self._speaker.read(prompt, inputs.ids, features, shared)
-        return replace(spoken, in_domain=self._find_domain(frame, inputs, features, seen))
+        score = spoken.calibrate_score(self._limits)
+        in_domain = self._find_domain(frame, inputs, features, seen)
+        return replace(spoken, score=score, in_domain=in_domain)
 
     def _write_text(
         self, command: Command, spoken: SpokenAnswer, branches: Sequence[Branch]

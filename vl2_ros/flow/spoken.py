@@ -17,6 +17,7 @@ from vl2_ros.flow.generate import generate
 from vl2_ros.flow.prompt_features import PromptFeatures
 from vl2_ros.flow.shared_prefix import SharedPrefixes
 from vl2_ros.model.language.slots import gather_slots, slot_counts
+from vl2_ros.processing.calibration import Calibration
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.answer import ParsedAnswer, parse_answer, parse_answer_text
 from vl2_ros.processing.language.answer_stream import AnswerStream
@@ -50,6 +51,13 @@ class SpokenAnswer:
     single: frozenset[str] = frozenset()
     in_domain: bool | None = None
     age: int = 0
+
+    def calibrate_score(self, limits: Calibration) -> float | None:
+        """Return how often answers "yes" or "no" of this score were right."""
+        if self.score is None:
+            return None
+        says_yes = self.parsed.text.lstrip().lower().startswith("yes")
+        return limits.calibrate_score(self.score, says_yes=says_yes)
 
     @property
     def routes(self) -> tuple[Route, ...]:

@@ -7,6 +7,7 @@ their identity. Knows no network.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,9 @@ from vl2_ros.documents import (
 from vl2_ros.errors import ConfigError, ShapeError
 
 FILE_NAME = "calibration.json"
-_FORMAT = 1
+_FORMAT = 2
+#: Probabilities are kept this far from 0 and 1.
+_LEAST_PROBABILITY = 1e-9
 #: Digits that are stored; more would not change which frames are inside.
 _DIGITS = 6
 
@@ -42,6 +45,12 @@ def pool_tokens(image_tokens: np.ndarray) -> np.ndarray:
     """
     values = image_tokens.astype(np.float64)
     return np.concatenate([values.mean(axis=-2), values.std(axis=-2)], axis=-1)
+
+
+def log_odds(probability: float) -> float:
+    """Return the logarithm of the odds of a probability, finite for 0 and 1."""
+    kept = min(max(probability, _LEAST_PROBABILITY), 1.0 - _LEAST_PROBABILITY)
+    return math.log(kept / (1.0 - kept))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,11 +117,15 @@ class Calibration:
 
     Attributes:
         domain: the frames that it was trained on; None where that is not known.
+        yes_scale: factor on the log odds of "yes" against "no", above 0.
+        yes_shift: added to them after that.
         least_answer_score: an answer "yes" or "no" of a smaller probability is not given.
         identity: of the weights; "" where there is nothing stored.
     """
 
     domain: Domain | None = None
+    yes_scale: float = 1.0
+    yes_shift: float = 0.0
     least_answer_score: float = 0.0
     identity: str = ""
 
@@ -120,12 +133,34 @@ class Calibration:
         """Check the range; NaN fits none."""
         if not 0.0 <= self.least_answer_score <= 1.0:
             raise ConfigError(f"least_answer_score must lie in 0..1, got {self.least_answer_score}")
+        if not 0.0 < self.yes_scale < math.inf:
+            raise ConfigError(f"yes_scale must be above 0 and finite, got {self.yes_scale}")
+        if not math.isfinite(self.yes_shift):
+            raise ConfigError(f"yes_shift must be finite, got {self.yes_shift}")
+
+    def calibrate_score(self, score: float, *, says_yes: bool) -> float:
+        """Return how often an answer "yes" or "no" of this probability was right.
+
+        Args:
+            score: probability of the said word against the other, in the network's own words.
+            says_yes: which word it is.
+
+        Returns:
+            above 0 and below 1; `score` itself where nothing is stored.
+        """
+        if (self.yes_scale, self.yes_shift) == (1.0, 0.0):
+            return score
+        sign = 1.0 if says_yes else -1.0
+        odds = self.yes_scale * sign * log_odds(score) + self.yes_shift
+        return 1.0 / (1.0 + math.exp(-max(-20.0, min(20.0, sign * odds))))
 
     def save(self, folder: Path) -> Path:
         """Write `calibration.json` into a checkpoint folder and return its path."""
         document: dict[str, Any] = {
             "format": _FORMAT,
             "identity": self.identity,
+            "yes_scale": self.yes_scale,
+            "yes_shift": self.yes_shift,
             "least_answer_score": self.least_answer_score,
         }
         if self.domain is not None:
@@ -160,9 +195,10 @@ class Calibration:
             stored = values.get("domain")
             return cls(
                 domain=None if stored is None else _read_domain(check_object("domain", stored)),
-                least_answer_score=check_number(
-                    "least_answer_score", values.get("least_answer_score")
-                ),
+                **{
+                    name: check_number(name, values.get(name))
+                    for name in ("yes_scale", "yes_shift", "least_answer_score")
+                },
                 identity=check_text("identity", values.get("identity")),
             )
         except ConfigError as error:

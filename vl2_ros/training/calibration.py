@@ -3,6 +3,8 @@
     domain              fitted on simulated frames of several sizes, as they are and with the noise
                         of training and of JPEG, against other images; its limit lets all but
                         `OUTSIDE_SHARE` of the tuning frames in
+    yes_scale,          fitted to how often "yes" to questions about tuning frames is right, so that
+    yes_shift           its probability says so
     least_answer_score  the smallest from which on `RIGHT_SHARE` of the answers "yes" and "no" to
                         questions about tuning frames are right, 1 where none is
 
@@ -23,7 +25,7 @@ import numpy as np
 from vl2_ros.datasets.nouns import with_article
 from vl2_ros.datasets.scene_text import SceneObject, draw_existence
 from vl2_ros.errors import InputError
-from vl2_ros.processing.calibration import Calibration, Domain, pool_tokens
+from vl2_ros.processing.calibration import Calibration, Domain, log_odds, pool_tokens
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.images.image_file import read_image
 from vl2_ros.processing.images.preprocess import preprocess_vision
@@ -39,6 +41,8 @@ OUTSIDE_SHARE = 0.002
 RIGHT_SHARE = 0.9
 #: Fewer answers than this say nothing about their share.
 _LEAST_ANSWERS = 50
+#: Smallest factor on log odds, and steps that find it.
+_LEAST_SCALE, _NEWTON_STEPS = 0.01, 30
 #: Share of the mean square of a feature that is added to it, so that no direction is by chance.
 _RIDGE = 0.03
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -69,11 +73,13 @@ class _Views:
     Attributes:
         features: (N, D) of all frames, as they are and with noise.
         scores: (A,) of answers "yes" and "no".
+        says_yes: (A,) bool, which word.
         is_right: (A,) bool.
     """
 
     features: np.ndarray
     scores: np.ndarray
+    says_yes: np.ndarray
     is_right: np.ndarray
 
 
@@ -109,9 +115,17 @@ def calibrate(
     )
     projected = (tune.features - domain.center) / domain.scale @ domain.direction
     limit = float(np.quantile(projected, 1.0 - OUTSIDE_SHARE))
+    scale, shift = fit_yes_odds(tune.scores, tune.says_yes, tune.is_right)
+    answers = Calibration(yes_scale=scale, yes_shift=shift)
+    scores = [
+        answers.calibrate_score(score, says_yes=says_yes)
+        for score, says_yes in zip(tune.scores.tolist(), tune.says_yes.tolist(), strict=True)
+    ]
     return Calibration(
         Domain(domain.center, domain.scale, domain.direction, limit),
-        choose_least_score(tune.scores, tune.is_right),
+        scale,
+        shift,
+        choose_least_score(np.array(scores), tune.is_right),
         pipeline.info.identity,
     )
 
@@ -139,6 +153,38 @@ def fit_domain(inside: np.ndarray, outside: np.ndarray) -> Domain:
     # The offset moves into the center, which keeps one number less.
     shift = offset * direction / (direction @ direction)
     return Domain(center - shift * scale, scale, direction, 0.0)
+
+
+def fit_yes_odds(
+    scores: np.ndarray, says_yes: np.ndarray, is_right: np.ndarray
+) -> tuple[float, float]:
+    """Fit scale and shift of the log odds of "yes" to what is right, as Platt did.
+
+    J. Platt, "Probabilistic outputs for support vector machines", 1999.
+
+    Args:
+        scores: (A,) probability of what was said.
+        says_yes: (A,) bool.
+        is_right: (A,) bool.
+
+    Returns:
+        1 and 0, which change nothing, for fewer than `_LEAST_ANSWERS` answers.
+    """
+    if len(scores) < _LEAST_ANSWERS:
+        return 1.0, 0.0
+    signs = np.where(says_yes, 1.0, -1.0)
+    rows = np.stack([signs * [log_odds(score) for score in scores], np.ones(len(scores))], axis=1)
+    is_yes = (says_yes == is_right).astype(np.float64)
+    # Newton's method; a little weight on what changes nothing keeps it finite.
+    start = np.array([1.0, 0.0])
+    found, ridge = start.copy(), np.eye(2)
+    for _ in range(_NEWTON_STEPS):
+        expected = 1.0 / (1.0 + np.exp(-np.clip(rows @ found, -30.0, 30.0)))
+        slope = rows.T @ (expected - is_yes) + ridge @ (found - start)
+        curve = (rows * (expected * (1.0 - expected))[:, None]).T @ rows + ridge
+        found = found - np.linalg.solve(curve, slope)
+    # More of it never says less.
+    return max(float(found[0]), _LEAST_SCALE), float(found[1])
 
 
 def choose_least_score(scores: np.ndarray, is_right: np.ndarray) -> float:
@@ -209,15 +255,20 @@ def _look(
     ask: bool,
 ) -> _Views:
     features: list[np.ndarray] = []
-    answers: list[tuple[float, bool]] = []
+    answers: list[tuple[float, bool, bool]] = []
     for done, (rgb, objects, seed) in enumerate(render_sizes(start, count)):
         rng = np.random.default_rng(seed)
         features += [encode_frame(pipeline, Frame(image)) for image in (rgb, add_noise(rgb, rng))]
         if ask and objects:
             answers += _ask(pipeline, Frame(rgb), objects, rng)
         report(done + 1)
-    scores, is_right = zip(*answers, strict=True) if answers else ((), ())
-    return _Views(np.stack(features), np.array(scores, np.float64), np.array(is_right, np.bool_))
+    scores, says_yes, is_right = zip(*answers, strict=True) if answers else ((), (), ())
+    return _Views(
+        np.stack(features),
+        np.array(scores, np.float64),
+        np.array(says_yes, np.bool_),
+        np.array(is_right, np.bool_),
+    )
 
 
 def _ask(
@@ -225,11 +276,15 @@ def _ask(
     frame: Frame,
     objects: Sequence[SceneObject],
     rng: np.random.Generator,
-) -> Iterator[tuple[float, bool]]:
-    """Ask for a thing that is there and one that is not; yield score and whether it is right."""
+) -> Iterator[tuple[float, bool, bool]]:
+    """Ask for a thing that is there and one that is not.
+
+    Yields:
+        The score, whether it is that of a yes, and whether that is right.
+    """
     for thing, is_there in draw_existence(objects, rng):
         command = Command(f"Is there {with_article(thing.phrase)}?", max_new_tokens=4)
         result = pipeline.answer(frame, command)
         if result.answer_score is not None:
             says_yes = result.raw_text.strip().lower().startswith("yes")
-            yield result.answer_score, says_yes == is_there
+            yield result.answer_score, says_yes, says_yes == is_there
