@@ -134,9 +134,8 @@ def test_probabilities_that_are_too_sure_are_fitted_to_what_was_right() -> None:
     says_yes = claimed >= 0.5
     scores = np.where(says_yes, claimed, 1.0 - claimed)
     scale, shift = fit_yes_odds(scores, says_yes, says_yes == is_yes)
-    assert scale == pytest.approx(1.0 / 3.0, rel=0.1) and shift == pytest.approx(
-        -1.0 / 3.0, abs=0.1
-    )
+    assert scale == pytest.approx(1.0 / 3.0, rel=0.1)
+    assert shift == pytest.approx(-1.0 / 3.0, abs=0.1)
 
 
 def test_few_answers_and_answers_by_chance_are_fitted_to_nothing() -> None:

@@ -21,6 +21,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+from scipy import optimize
 
 from vl2_ros.datasets.nouns import with_article
 from vl2_ros.datasets.scene_text import SceneObject, draw_existence
@@ -41,8 +42,8 @@ OUTSIDE_SHARE = 0.002
 RIGHT_SHARE = 0.9
 #: Fewer answers than this say nothing about their share.
 _LEAST_ANSWERS = 50
-#: Smallest factor on log odds, and steps that find it.
-_LEAST_SCALE, _NEWTON_STEPS = 0.01, 30
+#: Smallest and largest factor on log odds.
+_LEAST_SCALE, _MOST_SCALE = 0.01, 10.0
 #: Share of the mean square of a feature that is added to it, so that no direction is by chance.
 _RIDGE = 0.03
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -173,18 +174,18 @@ def fit_yes_odds(
     if len(scores) < _LEAST_ANSWERS:
         return 1.0, 0.0
     signs = np.where(says_yes, 1.0, -1.0)
-    rows = np.stack([signs * [log_odds(score) for score in scores], np.ones(len(scores))], axis=1)
-    is_yes = (says_yes == is_right).astype(np.float64)
-    # Newton's method; a little weight on what changes nothing keeps it finite.
-    start = np.array([1.0, 0.0])
-    found, ridge = start.copy(), np.eye(2)
-    for _ in range(_NEWTON_STEPS):
-        expected = 1.0 / (1.0 + np.exp(-np.clip(rows @ found, -30.0, 30.0)))
-        slope = rows.T @ (expected - is_yes) + ridge @ (found - start)
-        curve = (rows * (expected * (1.0 - expected))[:, None]).T @ rows + ridge
-        found = found - np.linalg.solve(curve, slope)
-    # More of it never says less.
-    return max(float(found[0]), _LEAST_SCALE), float(found[1])
+    odds = signs * [log_odds(score) for score in scores]
+    # +1 where it is yes in truth, -1 where it is no.
+    truth = np.where(says_yes == is_right, 1.0, -1.0)
+
+    def measure(found: np.ndarray) -> float:
+        margins = truth * (found[0] * odds + found[1])
+        return float(np.logaddexp(0.0, -margins).mean())
+
+    # More of it never says less, and what is always right is not made surer without end.
+    bounds = [(_LEAST_SCALE, _MOST_SCALE), (None, None)]
+    scale, shift = optimize.minimize(measure, [1.0, 0.0], method="L-BFGS-B", bounds=bounds).x
+    return float(scale), float(shift)
 
 
 def choose_least_score(scores: np.ndarray, is_right: np.ndarray) -> float:
