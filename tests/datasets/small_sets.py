@@ -176,8 +176,8 @@ def write_labels(folder: Path) -> None:
     (folder / "classes.txt").write_text("\n".join(NAMES) + "\n")
 
 
-def write_household(folder: Path) -> Path:
-    """Write the scenes as shards of household scenes, without rendering any."""
+def write_household(folder: Path, scale: int = 1) -> Path:
+    """Write the scenes as shards of household scenes, without rendering any; larger by `scale`."""
     records = []
     for number in range(6):
         rgb, drawn = draw_scene(number)
@@ -189,8 +189,8 @@ def write_household(folder: Path) -> Path:
                 {
                     "kind": HOUSEHOLD_KINDS[kind],
                     "color": "",
-                    "box_xyxy": [x, y, x + w, y + h],
-                    "visible_pixels": w * h,
+                    "box_xyxy": [scale * one for one in (x, y, x + w, y + h)],
+                    "visible_pixels": w * h * scale**2,
                     "visible_share": 1.0,
                     "keypoints": {},
                 }
@@ -198,7 +198,7 @@ def write_household(folder: Path) -> Path:
         parts = {OBJECTS: json.dumps(objects).encode()}
         for name, pixels, form in ((RGB, rgb, "JPEG"), (INSTANCES, instances, "PNG")):
             stream = io.BytesIO()
-            Image.fromarray(pixels).save(stream, form)
+            Image.fromarray(pixels.repeat(scale, 0).repeat(scale, 1)).save(stream, form)
             parts[name] = stream.getvalue()
         records.append((f"{number:08d}", parts))
     write_shards(folder, records)

@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 import torch
 
+from tests.datasets.small_sets import write_household
 from tests.training.embedded.runs import make_folder, make_small, open_in, render
 from vl2_ros.load_options import LoadOptions
 from vl2_ros.loading import load_pipeline
 from vl2_ros.model.checkpoint.folder import load_model
 from vl2_ros.structures import Command, Frame
+from vl2_ros.training.companions import find_init
 from vl2_ros.training.embedded.loss import compute_loss
 from vl2_ros.training.embedded.objective import EmbeddedObjective, open_embedded
 from vl2_ros.training.embedded.packs import IMAGE
 from vl2_ros.training.loop.log import read_log
 from vl2_ros.training.loop.parameters import group_norms
+from vl2_ros.training.recipes.reading import read_recipe
 from vl2_ros.training.run import train
 
 
@@ -155,3 +158,20 @@ def test_recipe_resumes_with_its_own_precision(cache, tmp_path, monkeypatch):
     assert lines == ["resumed at step 1 of 1"]
     state = torch.load(folder / "training_state.pt", weights_only=True)
     assert state["precision"] == "float32"
+
+
+def test_households_train_the_decoder_and_nothing_else(cache, tmp_path):
+    recipe = read_recipe("embedded_household")
+    options = replace(
+        recipe.options,
+        **{"cache": str(cache), "frames": 4, "held_out_frames": 2},
+        household=str(write_household(tmp_path / "scenes", scale=4)),
+        household_share=1.0,
+    )
+    evaluation = replace(recipe.evaluation, batches=1)
+    small = replace(recipe, options=options, evaluation=evaluation, steps=2, batch=2, workers=0)
+    train(small, tmp_path / "run", device="cpu")
+    before = load_model(find_init("embedded")).state_dict()
+    after = load_model(tmp_path / "run" / "last").state_dict()
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved and all(name.startswith("detection_decoder") for name in moved)
