@@ -43,9 +43,9 @@ def test_yes_is_as_frequent_as_no_with_a_colour_and_without():
     answers: Counter[tuple[bool, str]] = Counter()
     for _ in range(3000):
         asked = draw_existence_question(rng, draw_scene(rng, 5))
-        is_there = count_matches(asked.thing, []) > 0 or asked.answer.startswith("Yes")
-        assert asked.noun in asked.question
-        answers[asked.thing.color is not None, "yes" if is_there else "no"] += 1
+        is_there = count_matches(asked.things[0], []) > 0 or asked.answer.startswith("Yes")
+        assert asked.nouns[0] in asked.question
+        answers[asked.things[0].color is not None, "yes" if is_there else "no"] += 1
     for colored in (False, True):
         yes, no = answers[colored, "yes"], answers[colored, "no"]
         assert abs(yes / (yes + no) - 0.5) < 0.05
@@ -57,13 +57,13 @@ def test_coloured_no_shares_colour_or_kind_with_what_is_there():
     for _ in range(600):
         scene = draw_scene(rng, 4)
         asked = draw_existence_question(rng, scene)
-        if asked.answer.startswith("No") and asked.thing.color is not None:
-            assert count_matches(asked.thing, scene) == 0
+        if asked.answer.startswith("No") and asked.things[0].color is not None:
+            assert count_matches(asked.things[0], scene) == 0
             colors = {item.color for item in scene}
             kinds = {item.kind for item in scene}
-            assert asked.thing.color in colors or asked.thing.noun in kinds
-            shared["color"] += asked.thing.color in colors
-            shared["kind"] += asked.thing.noun in kinds
+            assert asked.things[0].color in colors or asked.things[0].noun in kinds
+            shared["color"] += asked.things[0].color in colors
+            shared["kind"] += asked.things[0].noun in kinds
     assert min(shared.values()) > 40
 
 
@@ -74,8 +74,8 @@ def test_numbers_are_asked_about_equally_where_all_occur():
         # As scenes of labels are drawn: many of few kinds.
         scene = draw_scene(rng, int(rng.integers(3, 9)), kinds=int(rng.integers(1, 6)))
         asked = draw_count_question(rng, scene)
-        if asked.thing.noun != "object":
-            number = count_matches(asked.thing, scene)
+        if asked.things[0].noun != "object":
+            number = count_matches(asked.things[0], scene)
             assert NUMBER_WORDS[number] in asked.answer
             numbers[number] += 1
     assert set(numbers) == {0, 1, 2, 3, 4}

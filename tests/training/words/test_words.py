@@ -12,7 +12,7 @@ import torch
 
 from tests.training.embedded.runs import make_folder, make_small, open_in, render
 from vl2_ros.datasets.scene_questions.balanced import QUESTIONS, AskedQuestion
-from vl2_ros.datasets.scene_text import count_answer, existence_answer, listing_answer
+from vl2_ros.datasets.scene_text import existence_answer, listing_answer
 from vl2_ros.datasets.wording import Thing
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.folder import load_model, save_model
@@ -26,7 +26,7 @@ from vl2_ros.training.run import train
 from vl2_ros.training.words.answer_weights import weigh_answer
 from vl2_ros.training.words.attention import compute_attention_loss, read_attended
 from vl2_ros.training.words.batches import question_shares
-from vl2_ros.training.words.conversations import find_noun
+from vl2_ros.training.words.conversations import find_nouns
 from vl2_ros.training.words.objective import (
     WordsObjective,
     check_pair,
@@ -87,7 +87,7 @@ ANSWER = (" No,", " there", " is", " no", " red", " mug.", "</s>")
 def ask_mug(objects=()) -> AskedQuestion:
     thing = Thing("red", "mug")
     answer = existence_answer(thing, objects)
-    return AskedQuestion("existence", "Is there a red mug?", answer, thing, "mug")
+    return AskedQuestion("existence", "Is there a red mug?", answer, (thing,), ("mug",))
 
 
 def test_words_that_carry_the_answer_outweigh_the_others(init):
@@ -111,7 +111,7 @@ def test_words_that_carry_the_answer_outweigh_the_others(init):
 
 
 def test_listing_weighs_all_its_words_alike(init):
-    asked = AskedQuestion("listing", "What do you see?", listing_answer([]), None, "")
+    asked = AskedQuestion("listing", "What do you see?", listing_answer([]))
     tokenizer, _, _, labels = encode(asked, init)
     weighed = weigh_answer(asked, labels, tokenizer, 3.0)
     weights = weighed.weights
@@ -120,19 +120,22 @@ def test_listing_weighs_all_its_words_alike(init):
 
 
 @pytest.mark.parametrize(
-    ("question", "noun"),
+    ("question", "nouns"),
     [
-        ("Is there a red mug?", "mug"),
-        ("How many cylinders are there?", "cylinders"),
-        ("Is the red mug left of the blue bottle?", "bottle"),
+        ("Is there a red mug?", ["mug"]),
+        ("How many cylinders are there?", ["cylinders"]),
+        ("Is the red mug left of the red can?", ["red mug", "red can"]),
+        ("What do you see?", []),
     ],
 )
-def test_position_of_the_noun(init, question, noun):
-    asked = AskedQuestion("count", question, count_answer(Thing(None, "mug"), []), None, noun)
+def test_positions_of_the_nouns(init, question, nouns):
+    things = tuple(Thing(None, noun) for noun in nouns)
+    asked = AskedQuestion("count", question, "There are no mugs.", things, tuple(nouns))
     tokenizer, config, ids, _ = encode(asked, init)
-    place = find_noun(asked, ids, tokenizer, config)
-    assert tokenizer.decode(ids[place - 6 : place + 1].tolist()).endswith(noun)
-    assert find_noun(replace(asked, noun=""), ids, tokenizer, config) is None
+    found = find_nouns(asked, ids, tokenizer, config)
+    assert [thing.noun for thing, _ in found] == nouns[::-1]
+    for thing, place in found:
+        assert tokenizer.decode(ids[place - 6 : place + 1].tolist()).endswith(thing.noun)
 
 
 def test_batches_begin_with_labels_and_go_on_with_images(cache, init, teacher, tmp_path):

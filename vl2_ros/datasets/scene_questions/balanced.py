@@ -46,15 +46,15 @@ class AskedQuestion:
         name: what kind of question: a key of `QUESTIONS`.
         question: the words.
         answer: the words.
-        thing: what is looked up to answer it; None of a listing.
-        noun: the last word of the question that names it, as it stands there; empty without.
+        things: what is looked up to answer it, as the question names it; none of a listing.
+        nouns: the words of the question that name each, as they stand there, to the last one.
     """
 
     name: str
     question: str
     answer: str
-    thing: Thing | None
-    noun: str
+    things: tuple[Thing, ...] = ()
+    nouns: tuple[str, ...] = ()
 
 
 def draw_existence_question(
@@ -72,8 +72,8 @@ def draw_existence_question(
         "existence",
         wording.replace("{x}", with_article(thing.phrase)),
         existence_answer(thing, objects),
-        thing,
-        thing.noun,
+        (thing,),
+        (thing.noun,),
     )
 
 
@@ -107,7 +107,9 @@ def draw_color_question(
     kind = pick(rng, unique)
     wording = pick(rng, ("What colour is the {n}?", "What color is the {n}?"))
     question = wording.replace("{n}", kind)
-    return AskedQuestion("color", question, color_answer(kind, objects), Thing(None, kind), kind)
+    return AskedQuestion(
+        "color", question, color_answer(kind, objects), (Thing(None, kind),), (kind,)
+    )
 
 
 def draw_count_question(rng: np.random.Generator, objects: Sequence[PlacedThing]) -> AskedQuestion:
@@ -131,7 +133,7 @@ def draw_count_question(rng: np.random.Generator, objects: Sequence[PlacedThing]
     noun = pluralize(thing.noun)
     plural = pluralize(thing.phrase)
     return AskedQuestion(
-        "count", f"How many {plural} are there?", count_answer(thing, objects), thing, noun
+        "count", f"How many {plural} are there?", count_answer(thing, objects), (thing,), (noun,)
     )
 
 
@@ -140,7 +142,7 @@ def draw_listing_question(
 ) -> AskedQuestion:
     """Ask what is there."""
     question = pick(rng, ("What is on the table?", "What is on the table?", "What do you see?"))
-    return AskedQuestion("listing", question, listing_answer(objects), None, "")
+    return AskedQuestion("listing", question, listing_answer(objects))
 
 
 def draw_relation_question(
@@ -150,8 +152,8 @@ def draw_relation_question(
     relation = draw_relation(rng, objects)
     if relation is None:
         return None
-    thing = relation.things[-1]
-    return AskedQuestion("relation", relation.question, relation.answer, thing, thing.noun)
+    nouns = tuple(thing.phrase for thing in relation.things)
+    return AskedQuestion("relation", relation.question, relation.answer, relation.things, nouns)
 
 
 _Draw = Callable[[np.random.Generator, Sequence[PlacedThing]], AskedQuestion | None]

@@ -1,8 +1,8 @@
 """Directions in the tower's output that stand for labels.
 
 A token of the trained tower is near the sum of the directions of what it shows: its kind, its
-colour and, at the centre of an object, both again. So the LLM can learn on sums of directions,
-computed from labels without an image, and then read the tower.
+colour, at the centre of an object both again, and where it is in the image. So the LLM can learn on
+sums of directions, computed from labels without an image, and then read the tower.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from vl2_ros.errors import ConfigError
 
 #: Length of each direction in a token.
 SCALE = 4.0
-#: Coefficients: kind, colour, kind at a centre, colour at a centre.
+#: Coefficients: kind, colour, kind at a centre, colour at a centre, place.
 KINDS = slice(0, KIND_ROWS)
 COLORS = slice(KINDS.stop, KINDS.stop + COLOR_ROWS)
 CENTRE_KINDS = slice(COLORS.stop, COLORS.stop + KIND_ROWS - 1)
 CENTRE_COLORS = slice(CENTRE_KINDS.stop, CENTRE_KINDS.stop + COLOR_ROWS - 1)
-COUNT = CENTRE_COLORS.stop
+PLACES = slice(CENTRE_COLORS.stop, CENTRE_COLORS.stop + 3)
+COUNT = PLACES.stop
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,10 +78,26 @@ class LabelDirections(nn.Module):
         return SCALE * coefficients @ self.directions
 
 
+def cell_places(side: int) -> Tensor:
+    """Return (M, 3) for the cells of a `side` x `side` grid, row by row.
+
+    x and y of their middles from -1 to 1, and x² + y² - 1, with which a weighted product of two
+    places says how near to each other they are.
+    """
+    along = (2.0 * torch.arange(side) + 1.0) / side - 1.0
+    y, x = torch.meshgrid(along, along, indexing="ij")
+    return torch.stack([x, y, x.square() + y.square() - 1.0], dim=-1).flatten(0, 1)
+
+
 def label_coefficients(labels: CellLabels) -> Tensor:
-    """Return (B, M, COUNT): 1 for each label that a cell has; unknown ones count as nothing."""
+    """Return (B, M, COUNT) of the cells of square grids.
+
+    1 for each label that a cell has, where unknown ones count as nothing, then its place.
+    """
     kinds = nn.functional.one_hot(labels.kinds.clamp(min=0), KIND_ROWS)
     colors = nn.functional.one_hot(labels.colors.clamp(min=0), COLOR_ROWS)
     at_centre = labels.centres[..., None]
-    parts = [kinds, colors, at_centre * kinds[..., 1:], at_centre * colors[..., 1:]]
+    count, cells = labels.kinds.shape
+    places = cell_places(math.isqrt(cells)).to(kinds.device).expand(count, -1, -1)
+    parts = [kinds, colors, at_centre * kinds[..., 1:], at_centre * colors[..., 1:], places]
     return torch.cat(parts, dim=-1).float()

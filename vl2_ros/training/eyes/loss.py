@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -11,9 +13,11 @@ from vl2_ros.training.eyes.directions import (
     COLORS,
     COUNT,
     KINDS,
+    PLACES,
     SCALE,
     CellLabels,
     LabelDirections,
+    cell_places,
     label_coefficients,
 )
 
@@ -69,6 +73,7 @@ def _distance(read: Tensor, labels: CellLabels) -> Tensor:
         (CENTRE_COLORS, labels.colors),
     ):
         known[..., part] = (rows >= 0)[..., None]
+    known[..., PLACES] = True
     apart = (read - SCALE * label_coefficients(labels)).square() * known
     is_object = (labels.kinds > 0) | (labels.colors > 0)
     weights = torch.where(labels.centres, _CENTRE, torch.where(is_object, 1.0, _BACKGROUND))
@@ -84,7 +89,8 @@ def measure_tokens(
 
     `kind_right` and `color_right` are over the cells of objects, `centre_kind_right` over centres,
     with the directions of centres; `background_wrong` is the share of empty cells that are
-    taken for a kind. A share over nothing is not there.
+    taken for a kind. A share over nothing is not there. `place_error` is the root of the mean
+    square of how far x and y are read from where a cell is, of 2 from side to side.
     """
     read = directions.read(tokens.float())
     kinds, colors = read[..., KINDS].argmax(-1), read[..., COLORS].argmax(-1)
@@ -103,4 +109,9 @@ def measure_tokens(
             ("background_wrong", kinds > 0, empty),
         )
         if where.any()
-    }
+    } | {"place_error": _place_error(read)}
+
+
+def _place_error(read: Tensor) -> Tensor:
+    places = cell_places(math.isqrt(read.shape[1])).to(read.device)
+    return (read[..., PLACES] / SCALE - places)[..., :2].square().mean().sqrt()

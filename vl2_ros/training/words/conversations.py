@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vl2_ros.datasets.scene_questions.balanced import QUESTIONS, AskedQuestion
+from vl2_ros.datasets.wording import Thing
 from vl2_ros.processing.config import ProcessingConfig
 from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import Tokenizer
@@ -78,9 +79,8 @@ def pack_questions(
             weights[index, place] = own.weights[start:]
             keys[index, place][own.keys[start:]] = len(names)
             names.append(_NAMES.index(one.name))
-            position = find_noun(one, ids, tokenizer, config)
-            if position is not None and one.thing is not None:
-                matching, counted = make_targets(scene, one.thing)
+            for thing, position in find_nouns(one, ids, tokenizer, config):
+                matching, counted = make_targets(scene, thing)
                 entries.append((index, offset + position - start, matching, counted))
             offset = place.stop
     return AskedPacks(
@@ -92,19 +92,20 @@ def pack_questions(
     )
 
 
-def find_noun(
+def find_nouns(
     asked: AskedQuestion, ids: np.ndarray, tokenizer: Tokenizer, config: ProcessingConfig
-) -> int | None:
-    """Return the position of the last token of the noun in an encoded conversation.
+) -> list[tuple[Thing, int]]:
+    """Return the position of the last token of each noun in an encoded conversation.
 
-    None where there is no noun, or where tokens cross its end.
+    Without those that tokens cross the end of.
     """
-    place = asked.question.rfind(asked.noun)
-    if not asked.noun or place < 0:
-        return None
-    begun, _ = encode_conversation(
-        [(asked.question[: place + len(asked.noun)], None)], tokenizer, config
-    )
     role = len(tokenizer.encode(f"x{_ROLE}")) - len(tokenizer.encode("x"))
-    end = len(begun) - role
-    return end - 1 if np.array_equal(begun[:end], ids[:end]) else None
+    found, place = [], len(asked.question)
+    for thing, noun in zip(reversed(asked.things), reversed(asked.nouns), strict=True):
+        place = asked.question.rindex(noun, 0, place)
+        begin = asked.question[: place + len(noun)]
+        begun, _ = encode_conversation([(begin, None)], tokenizer, config)
+        end = len(begun) - role
+        if np.array_equal(begun[:end], ids[:end]):
+            found.append((thing, end - 1))
+    return found

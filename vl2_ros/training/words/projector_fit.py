@@ -17,6 +17,7 @@ from vl2_ros.training.eyes.directions import (
     COLORS,
     COUNT,
     KINDS,
+    PLACES,
     CellLabels,
     LabelDirections,
     label_coefficients,
@@ -25,7 +26,7 @@ from vl2_ros.training.words.label_scenes import make_label_tokens
 
 #: Share of a word in a token for a cell that is not the centre of its thing.
 _CELL = 0.25
-#: Length of what marks a centre, in mean lengths of the words of kinds.
+#: Length of what marks a centre or a place, in mean lengths of the words of kinds.
 _MARK = 1.0
 #: Weight of tokens that show something, over those that show nothing.
 _SHOWN = 9.0
@@ -37,8 +38,8 @@ def word_table(network: VisionLLM, tokenizer: Tokenizer) -> Tensor:
     words = network.llm.model.embed_tokens.weight.detach().float()
     kinds = embed_words(words, KIND_WORDS, tokenizer)
     colors = embed_words(words, COLOR_WORDS, tokenizer)
-    mark = torch.randn(words.shape[1], generator=torch.Generator().manual_seed(3))
-    mark = _MARK * mark / mark.norm() * kinds.norm(dim=1).mean().cpu()
+    marks = torch.randn(4, words.shape[1], generator=torch.Generator().manual_seed(3))
+    marks = _MARK * marks / marks.norm(dim=1, keepdim=True) * kinds.norm(dim=1).mean().cpu()
     table = torch.zeros(COUNT, words.shape[1])
     # Row 0 of kinds and colours is "none of them".
     for part, first, found, share in (
@@ -49,7 +50,8 @@ def word_table(network: VisionLLM, tokenizer: Tokenizer) -> Tensor:
     ):
         begin = part.start + first
         table[begin : begin + len(found)] = share * found.cpu()
-    table[CENTRE_KINDS] += mark
+    table[CENTRE_KINDS] += marks[0]
+    table[PLACES] = _CELL * marks[1:]
     return table
 
 
