@@ -11,9 +11,11 @@ from vl2_ros.training.eyes.directions import (
     CENTRE_KINDS,
     COUNT,
     KINDS,
+    PLACES,
     SCALE,
     CellLabels,
     LabelDirections,
+    cell_places,
     label_coefficients,
 )
 from vl2_ros.training.eyes.loss import compute_token_loss, measure_tokens
@@ -42,7 +44,9 @@ def test_directions_are_orthonormal_and_need_room(directions):
 
 def test_token_made_of_labels_is_read_as_them(directions):
     coefficients = label_coefficients(LABELS)
-    assert coefficients[0].sum(-1).tolist() == [4.0, 2.0, 2.0, 2.0]
+    assert coefficients[0, :, : PLACES.start].sum(-1).tolist() == [4.0, 2.0, 2.0, 2.0]
+    corners = [[-0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, 0.5]]
+    assert coefficients[0, :, PLACES].tolist() == [[*xy, -0.5] for xy in corners]
     assert coefficients[0, 0, CENTRE_KINDS].argmax() == 0
     assert coefficients[0, 1, CENTRE_KINDS].sum() == 0
     read = directions.read(directions.make_tokens(coefficients))
@@ -53,6 +57,7 @@ def test_token_made_of_labels_is_read_as_them(directions):
         "color_right": 1.0,
         "centre_kind_right": 1.0,
         "background_wrong": 0.0,
+        "place_error": pytest.approx(0.0, abs=1e-5),
     }
 
 
@@ -95,3 +100,14 @@ def test_gradient_steps_bring_tokens_to_their_labels(directions):
     measured = measure_tokens(directions, tokens, LABELS)
     assert measured["kind_right"] == measured["centre_kind_right"] == 1.0
     assert loss < 1.0
+
+
+def test_products_of_places_say_what_is_nearest():
+    places = cell_places(6)
+    weights = torch.tensor([2.0, 2.0, -1.0])
+    # For each cell the product is largest with the cell itself, then with its neighbours.
+    near = places[:, :2] @ (weights[:2, None] * places[:, :2].T) + weights[2] * places[:, 2]
+    apart = torch.cdist(places[:, :2], places[:, :2])
+    assert torch.equal(near.argmax(1), torch.arange(36))
+    assert ((near[0].argsort(descending=True)[:3]).sort().values == torch.tensor([0, 1, 6])).all()
+    torch.testing.assert_close(near[7] - near[7, 7], -apart[7].square(), atol=1e-5, rtol=0.0)
