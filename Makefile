@@ -68,10 +68,8 @@ train: $(VENV)/.test
 	$(BIN)/vl2 train embedded_all
 
 engines: $(VENV)/.test
-	$(BIN)/python -c "from vl2_ros.export.engine_folder import export_engines as export; \
-		from vl2_ros.export.quantized.int8_forms import add_int8_forms as add; \
-		from vl2_ros.loading import EMBEDDED_WEIGHTS as weights; \
-		export(weights, weights, progress=print); print(add(weights))"
+	$(BIN)/python -c "from vl2_ros.export.embedded_engines import export_embedded as export; \
+		from vl2_ros.loading import EMBEDDED_WEIGHTS as weights; print(export(weights, print))"
 
 clean:
 	rm -rf $(VENV) $(NUMPY1) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

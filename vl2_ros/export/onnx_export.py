@@ -28,6 +28,7 @@ from vl2_ros.export.weight_storage import (
     spread_batch_norms,
     store_exact_halves,
 )
+from vl2_ros.model.decoders.attention.deformable_sampling import exports_for_cpu
 from vl2_ros.model.graphs import GraphSpec, TensorSpec
 from vl2_ros.runtime.files.engine_files import WEIGHTS_SUFFIX
 
@@ -64,7 +65,7 @@ def export_onnx(
         path: the file; weights over the limit go into a second one beside it.
         precision: `float32` or `float16`.
         is_compact: store float32 weights as float16 where that loses nothing.
-        is_checked: refuse nodes that TensorRT does not take.
+        is_checked: refuse nodes that TensorRT does not take, outside of `export_for_cpu`.
         most_inline_bytes: largest weights that stay in the file itself.
         weights: of the folder that `path` is in; what is there the graph refers to. Batch norms of
             the module are then replaced in place.
@@ -88,7 +89,7 @@ def export_onnx(
     path.parent.mkdir(parents=True, exist_ok=True)
     data = path.name + WEIGHTS_SUFFIX if _count_bytes(model) > most_inline_bytes else None
     onnx_ir.save(model, path, external_data=data)
-    if not is_checked:
+    if not is_checked or exports_for_cpu():
         return
     try:
         check_operators(path)

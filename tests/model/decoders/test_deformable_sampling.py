@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import torch
 
-from vl2_ros.model.decoders.attention.deformable_sampling import sample_by_grid, sample_by_matrix
+from vl2_ros.model.decoders.attention.deformable_sampling import (
+    export_for_cpu,
+    exports_for_cpu,
+    sample_by_grid,
+    sample_by_matrix,
+    sample_by_shares,
+)
 
 LEVELS = ((5, 7), (3, 4), (1, 2))
 
@@ -54,3 +60,27 @@ def test_a_point_on_a_pixel_centre_reads_that_pixel() -> None:
     points = torch.tensor([(2 + 0.5) / 4, (1 + 0.5) / 3]).view(1, 1, 1, 1, 2)
     sampled = sample_by_matrix(values, points, torch.ones(1, 1, 1, 1), ((3, 4),))
     assert sampled.item() == 1 * 4 + 2
+
+
+def test_shares_for_exported_graphs_give_the_same_samples() -> None:
+    values, points, weights = make_inputs(3)
+    for levels in (LEVELS, ((5, 7), (1, 12), (2, 1))):
+        sizes = torch.tensor([[width, height] for height, width in levels])
+        positions = points * sizes[:, None] - 0.5  # (R, Q, L, P, 2)
+        tokens = sum(height * width for height, width in levels)
+        sampled = sample_by_shares(
+            values[:, :tokens].transpose(1, 2),
+            positions.permute(0, 2, 3, 4, 1),
+            weights.permute(0, 2, 3, 1),
+            levels,
+        )
+        expected = sample_by_matrix(values[:, :tokens], points, weights, levels)
+        torch.testing.assert_close(sampled.transpose(1, 2), expected, atol=2e-5, rtol=1e-4)
+
+
+def test_graphs_of_few_tokens_alone_are_exported_with_shares() -> None:
+    assert not exports_for_cpu()
+    for tokens, expected in ((320, True), (1 << 20, False)):
+        with export_for_cpu(tokens):
+            assert exports_for_cpu() is expected
+    assert not exports_for_cpu()

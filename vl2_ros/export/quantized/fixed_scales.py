@@ -19,13 +19,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir
 
 from vl2_ros.errors import EngineError
 from vl2_ros.export.quantized.calls import Spread, measure_spreads
+from vl2_ros.export.quantized.node_writer import OWN, remove_unused
 from vl2_ros.export.quantized.resized_maps import multiply_resizes
 from vl2_ros.export.quantized.rounding import round_columns
 
@@ -34,8 +34,6 @@ _LEVELS, _MIDDLE_LEVELS = 255, 127
 _STEP_ERROR, _MOST_ERROR = 0.289, 0.03
 #: A tensor of zeros may have any scale.
 _LEAST_SCALE = 1e-9
-#: Domain of ONNX Runtime's own operators.
-_OWN = "com.microsoft"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +69,7 @@ def quantise_fixed(source: Path, out: Path, calls: Sequence[Mapping[str, np.ndar
         rewriter.rewrite_map(node, found)
     for node in found.products:
         rewriter.rewrite_product(node)
-    _remove_unused(model)
+    remove_unused(model)
     onnx_ir.save(model, out)
 
 
@@ -146,7 +144,7 @@ class _Rewriter:
         #: Activation -> its bytes by rows, and the unit of each row.
         self._rows: dict[onnx_ir.Value, tuple[onnx_ir.Value, onnx_ir.Value]] = {}
         self._stored: dict[str, onnx_ir.Value] = {}
-        model.opset_imports.setdefault(_OWN, 1)
+        model.opset_imports.setdefault(OWN, 1)
 
     def rewrite_product(self, node: onnx_ir.Node) -> None:
         """Multiply bytes by bytes, and add the bias where one follows."""
@@ -221,7 +219,7 @@ class _Rewriter:
         return onnx_ir.node(
             "MatMulIntegerToFloat",
             inputs if bias is None else [*inputs, bias],
-            domain=_OWN,
+            domain=OWN,
             name=f"{node.outputs[0].name}.product",
         )
 
@@ -368,15 +366,3 @@ def _find_bias(node: onnx_ir.Node) -> tuple[onnx_ir.Node, onnx_ir.Value | None]:
 def _describe(node: onnx_ir.Node, dtype: onnx_ir.DataType, shape: onnx_ir.Shape | None) -> None:
     output = node.outputs[0]
     output.name, output.type, output.shape = node.name, onnx_ir.TensorType(dtype), shape
-
-
-def _remove_unused(model: onnx_ir.Model) -> None:
-    """Remove the nodes and weights that nothing reads any more."""
-    graph: Any = model.graph
-    kept = set(graph.outputs)
-    for node in reversed(list(graph)):
-        if all(not one.uses() and one not in kept for one in node.outputs):
-            graph.remove(node, safe=True)
-    for name, value in list(graph.initializers.items()):
-        if not value.uses() and value not in kept:
-            del graph.initializers[name]

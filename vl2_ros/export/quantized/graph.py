@@ -24,6 +24,7 @@ import onnx_ir
 from onnxscript import version_converter
 
 from vl2_ros.errors import EngineError
+from vl2_ros.export.quantized.node_writer import remove_unused
 from vl2_ros.export.quantized.rounding import (
     LEAST_BLOCK,
     RoundedWeights,
@@ -126,7 +127,7 @@ def quantise_graph(
         for index, product in enumerate(products):
             writer.rewrite(product, moments[index] if moments else None)
             progress(index + 1, len(products))
-        _remove_unused(model)
+        remove_unused(model)
         file.take_over(model)
         is_small = file.size <= most_inline_bytes
     if is_small:
@@ -384,15 +385,3 @@ def _describe(
     value: onnx_ir.Value, name: str, dtype: onnx_ir.DataType, shape: onnx_ir.Shape | None
 ) -> None:
     value.name, value.shape, value.type = name, shape, onnx_ir.TensorType(dtype)
-
-
-def _remove_unused(model: onnx_ir.Model) -> None:
-    """Remove the nodes and initializers that widened or turned the old weights."""
-    graph = model.graph
-    kept = set(graph.outputs)
-    for node in reversed(list(graph)):
-        if all(not one.uses() and one not in kept for one in node.outputs):
-            graph.remove(node, safe=True)
-    for name, value in list(graph.initializers.items()):
-        if not value.uses() and value not in kept:
-            del graph.initializers[name]

@@ -2,9 +2,9 @@
 
     <graph>.int8.onnx     beside the checkpoint; `engines.json` lists them under `forms`
 
-A CPU with units for it answers with them. They are made from the float32 graphs in the folder and
-from what goes through those in use, so neither torch nor another precision of the network is
-needed, and written only if answers agree: routes, and what the decoders find.
+A CPU with units for it answers with them. They are made from float32 graphs, by default those in
+the folder, and from what goes through these in use, so torch is not needed; and written only if
+answers agree: routes, and what the decoders find.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from vl2_ros.documents import read_json_object
 from vl2_ros.errors import EngineError
 from vl2_ros.export.quantized.calls import RecordingEngine, draw_commands, record_calls
+from vl2_ros.export.quantized.cpu_operators import rewrite_file
 from vl2_ros.export.quantized.fixed_scales import quantise_fixed
 from vl2_ros.export.store_files import hash_file, mapped_writes, write_json, written_whole
 from vl2_ros.flow.pipeline import Pipeline
@@ -46,12 +47,19 @@ _ROUTING = re.compile(r"\[[A-Z]+\]")
 Progress = Callable[[str, float], None]
 
 
-def add_int8_forms(folder: Path, progress: Progress = lambda _what, _share: None) -> Agreement:
+def add_int8_forms(
+    folder: Path,
+    progress: Progress = lambda _what, _share: None,
+    *,
+    sources: Mapping[str, Path] | None = None,
+) -> Agreement:
     """Write the int8 form of each graph of a checkpoint that commands use, beside the float32 one.
 
     Args:
         folder: of the checkpoint, with `engines.json` and the graphs that it names.
         progress: called with what is done.
+        sources: graph -> float32 file of the same network that its form is made of, in the place
+            of that in the folder.
 
     Returns:
         How far answers are those of float32.
@@ -64,7 +72,7 @@ def add_int8_forms(folder: Path, progress: Progress = lambda _what, _share: None
     files = read_engine_files(folder)
     files = replace(files.in_precision("float32"), forms={})
     with tempfile.TemporaryDirectory() as temporary:
-        forms = _write_forms(files, Path(temporary), progress)
+        forms = _write_forms(files, Path(temporary), progress, sources or {})
         rounded = replace(files, graphs={**files.graphs, **forms})
         agreement = compare_answers(_open(files, OnnxEngine), _open(rounded, OnnxEngine), progress)
         _check_agreement(folder, agreement)
@@ -104,7 +112,9 @@ def _routes_of(result: Result) -> list[str]:
     return _ROUTING.findall(result.raw_text)
 
 
-def _write_forms(files: EngineFiles, out: Path, progress: Progress) -> dict[str, EngineFile]:
+def _write_forms(
+    files: EngineFiles, out: Path, progress: Progress, sources: Mapping[str, Path]
+) -> dict[str, EngineFile]:
     """Write the int8 form of each graph that commands use to a temporary folder."""
     recorders: dict[str, RecordingEngine] = {}
 
@@ -120,7 +130,8 @@ def _write_forms(files: EngineFiles, out: Path, progress: Progress) -> dict[str,
         progress(f"rounding {name}", index / len(used))
         source, path = files.graphs[name], out / f"{name}.{PRECISION}.onnx"
         folded = out / f"{name}.folded.onnx"
-        optimise_graph(source.path, folded, is_fused=False)
+        optimise_graph(sources.get(name, source.path), folded, is_fused=False)
+        rewrite_file(folded)
         quantise_fixed(folded, path, calls)
         forms[name] = replace(
             source, path=path, sha256=hash_file(path), precision=PRECISION, weights=None

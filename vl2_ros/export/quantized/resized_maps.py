@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
+from vl2_ros.export.quantized.node_writer import NodeWriter
+
 _HEIGHT, _WIDTH = 2, 3
 
 
@@ -41,8 +43,8 @@ class _Resize:
     """Nodes in the place of one Resize."""
 
     def __init__(self, model: onnx_ir.Model, node: onnx_ir.Node) -> None:
-        self._graph, self._node = model.graph, node
-        self._name, self._steps = str(node.outputs[0].name), 0
+        self._node, self._writer = node, NodeWriter(model, node, str(node.outputs[0].name))
+        self._add, self._constant = self._writer.add, self._writer.store
 
     def replace(self) -> None:
         """Multiply by the shares of columns, then by those of rows."""
@@ -52,11 +54,7 @@ class _Resize:
         rows = self._find_shares(before, sizes, _HEIGHT)
         columns = self._add("Transpose", self._find_shares(before, sizes, _WIDTH), perm=(1, 0))
         widened = self._add("MatMul", source, columns)
-        result, output = self._add("MatMul", rows, widened), self._node.outputs[0]
-        result.type, result.shape = output.type, output.shape
-        output.replace_all_uses_with(result, replace_graph_outputs=True)
-        self._graph.remove(self._node, safe=True)
-        output.name, result.name = f"{self._name}.replaced", self._name
+        self._writer.replace(self._add("MatMul", rows, widened))
 
     def _find_shares(self, before: onnx_ir.Value, after: onnx_ir.Value, axis: int) -> onnx_ir.Value:
         """Return (after, before) float32: which share of each pixel a new one has.
@@ -75,33 +73,9 @@ class _Resize:
 
     def _pick(self, sizes: onnx_ir.Value, axis: int) -> onnx_ir.Value:
         """Return one of the sizes, float32."""
-        size = self._add("Gather", sizes, self._constant(axis))
+        size = self._add("Gather", sizes, self._constant(np.array(axis)))
         return self._add("Cast", size, to=int(onnx_ir.DataType.FLOAT))
 
     def _count(self, count: onnx_ir.Value) -> onnx_ir.Value:
         """Return 0, 1 and so on up to a number of pixels."""
         return self._add("Range", self._constant(0.0), count, self._constant(1.0))
-
-    def _constant(self, number: float | list[int]) -> onnx_ir.Value:
-        self._steps += 1
-        dtype = np.float32 if isinstance(number, float) else np.int64
-        tensor = onnx_ir.Tensor(np.array(number, dtype), name=f"{self._name}.number{self._steps}")
-        value = onnx_ir.Value(
-            name=tensor.name,
-            type=onnx_ir.TensorType(tensor.dtype),
-            shape=onnx_ir.Shape(tensor.shape),
-            const_value=tensor,
-        )
-        self._graph.register_initializer(value)
-        return value
-
-    def _add(
-        self, operator: str, *inputs: onnx_ir.Value, **attributes: int | tuple[int, ...]
-    ) -> onnx_ir.Value:
-        """Put a node in front of the one that is replaced and return its output."""
-        self._steps += 1
-        name = f"{self._name}.{operator.lower()}{self._steps}"
-        node = onnx_ir.node(operator, list(inputs), attributes, name=name)
-        node.outputs[0].name = name
-        self._graph.insert_before(self._node, node)
-        return node.outputs[0]

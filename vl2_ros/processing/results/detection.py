@@ -292,11 +292,11 @@ def semantic_map(
         maps = sigmoid(mask_logits.astype(np.float32))  # (Q, h, w)
         maps = np.stack([resize_map(layer, letterbox) for layer in maps])  # (Q, H, W)
         layers = np.tensordot(scores.T, maps, axes=1)  # (C, H, W)
-    best = np.full(letterbox.frame_hw, -np.inf, np.float32)
-    chosen = np.full(letterbox.frame_hw, UNLABELLED, np.uint16)
     # One class at a time: all of them at the size of the frame would fill the memory.
-    for index, layer in enumerate(layers):
-        total = resize_map(layer, letterbox) if merge_first else layer
+    totals = (resize_map(layer, letterbox) if merge_first else layer for layer in layers)
+    best = next(totals)
+    chosen = np.zeros(letterbox.frame_hw, np.uint16)
+    for index, total in enumerate(totals, start=1):
         better = total > best
         np.copyto(best, total, where=better)
         np.copyto(chosen, np.uint16(index), where=better)

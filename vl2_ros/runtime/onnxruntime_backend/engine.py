@@ -337,6 +337,9 @@ def _open_session(file: EngineFile, device: str, options: OnnxOptions) -> Any:
     setup.inter_op_num_threads = 1
     setup.enable_cpu_mem_arena = options.memory_arena
     setup.enable_mem_pattern = options.memory_arena
+    # Memory that is planned to serve value after value makes runs on a CPU 4 to 8 % slower (1.32),
+    # and saves none: what is read no more is freed either way.
+    setup.enable_mem_reuse = device != "cpu"
     setup.add_session_config_entry(
         "session.intra_op.allow_spinning", "1" if options.spinning else "0"
     )

@@ -17,9 +17,11 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 from vl2_ros.model.decoders.attention.bare_linear import lay_bare
 from vl2_ros.model.decoders.attention.constants import make_constant
 from vl2_ros.model.decoders.attention.deformable_sampling import (
+    exports_for_cpu,
     prefers_matrix,
     sample_by_grid,
     sample_by_matrix,
+    sample_by_shares,
 )
 
 
@@ -81,6 +83,8 @@ class DeformableAttention(GroundingDinoMultiscaleDeformableAttention):
             weights = weights.view(*shape[:3], -1).softmax(-1).view(shape)
             references = reference_points.float()
             read = self._read_matrix if prefers_matrix(value) else self._read_maps
+            if torch.compiler.is_exporting() and exports_for_cpu():
+                read = self._read_shares
             sampled = read(value.float(), offsets, references, weights, spatial_shapes_list)
         return self.output_proj(sampled.to(value.dtype)), weights
 
@@ -131,6 +135,33 @@ class DeformableAttention(GroundingDinoMultiscaleDeformableAttention):
         weights = weights.permute(3, 0, 2, 4, 1)
         maps = value.transpose(1, 2).reshape(-1, width // self.n_heads, tokens)
         sampled = sample_by_grid(maps, grids.flatten(1, 2), weights.flatten(1, 2), level_sizes)
+        return sampled.reshape(batch, width, -1).transpose(1, 2)
+
+    def _read_shares(
+        self,
+        value: Tensor,
+        offsets: Tensor,
+        references: Tensor,
+        weights: Tensor,
+        level_sizes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        """Do as `_read_maps` with a matrix of shares."""
+        batch, tokens, width = value.shape
+        centres, reach = self._find_reach(references, level_sizes)
+        sizes = make_constant(
+            tuple((width, height) for height, width in level_sizes),
+            device=references.device,
+            dtype=references.dtype,
+        )
+        centres, reach = centres * sizes - 0.5, reach * sizes
+        centres, reach = (x.permute(0, 2, 3, 1)[:, None, :, None] for x in (centres, reach))
+        shape, queries = offsets.shape[2:], offsets.shape[1]
+        # Turned as matrices, which is far faster than in so many axes.
+        by_query = offsets.flatten(2).transpose(1, 2).reshape(batch, *shape, queries)
+        positions = (centres + by_query * reach).flatten(0, 1)  # (B heads, L, points, 2, Q)
+        weights = weights.flatten(2).transpose(1, 2).reshape(batch, *shape[:-1], queries)
+        maps = value.transpose(1, 2).reshape(-1, width // self.n_heads, tokens)
+        sampled = sample_by_shares(maps, positions, weights.flatten(0, 1), level_sizes)
         return sampled.reshape(batch, width, -1).transpose(1, 2)
 
     def _find_reach(
