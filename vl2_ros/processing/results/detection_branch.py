@@ -59,14 +59,17 @@ def make_branch(
         limits: which instances are kept.
         joined_masks: see `ProcessingConfig`; the label map is of all things and stays.
     """
-    found = _choose_instances(raw, letterbox, route, phrases, limits)
+    is_mapped = route is Route.SEGMENT and limits.with_masks
+    # Of all queries, for the map; instances are then a few of them.
+    mask_logits = _make_masks(raw, slice(None)) if is_mapped else None  # (Q, h, w)
+    found = _choose_instances(raw, letterbox, route, phrases, limits, mask_logits)
     if joined_masks and found.masks is not None:
         found = replace(found, masks=drop_parts_outside(found.masks, found.boxes_xyxy))
-    if route is not Route.SEGMENT or not limits.with_masks:
+    if mask_logits is None:
         return Branch(route, phrases, found)
     class_ids = semantic_map(
         raw["pred_logits"],
-        np.tensordot(raw["mask_queries"], raw["mask_features"], axes=1),  # (Q, h, w)
+        mask_logits,
         letterbox,
         num_classes=len(phrases),
         score_threshold=limits.score_threshold,
@@ -81,6 +84,7 @@ def _choose_instances(
     route: Route,
     phrases: tuple[str, ...],
     limits: InstanceLimits,
+    mask_logits: np.ndarray | None,
 ) -> Detections:
     logits = raw["pred_logits"][:, : len(phrases)]
     # A referring phrase stands for one thing, as a region does: only its best query competes.
@@ -96,7 +100,13 @@ def _choose_instances(
     )
     masks = Masks(letterbox.frame_hw, ()) if limits.with_masks else None
     if limits.with_masks and len(selection):
-        # Masks are made for the chosen only.
-        queries = raw["mask_queries"][selection.query_index]  # (k, M)
-        masks = resize_masks(np.tensordot(queries, raw["mask_features"], axes=1), letterbox)
+        # Masks are made for the chosen only, where they are not all there.
+        chosen = selection.query_index
+        made = _make_masks(raw, chosen) if mask_logits is None else mask_logits[chosen]
+        masks = resize_masks(made, letterbox)
     return group_detections(selection, phrases, letterbox.frame_hw, masks)
+
+
+def _make_masks(raw: Mapping[str, np.ndarray], queries: np.ndarray | slice) -> np.ndarray:
+    """Return the mask logits (k, h, w) of some queries."""
+    return np.tensordot(raw["mask_queries"][queries], raw["mask_features"], axes=1)
