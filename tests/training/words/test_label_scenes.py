@@ -12,7 +12,7 @@ from vl2_ros.datasets.token_labels.grid import label_grid
 from vl2_ros.datasets.token_labels.label_table import color_row, kind_row
 from vl2_ros.datasets.wording import Thing
 from vl2_ros.training.eyes.directions import LabelDirections, label_coefficients
-from vl2_ros.training.words.attention import find_tokens, make_targets
+from vl2_ros.training.words.attention import find_tokens, make_target
 from vl2_ros.training.words.label_scenes import (
     LabelScene,
     make_label_tokens,
@@ -77,15 +77,29 @@ def test_merged_tokens_of_objects():
     assert centres.tolist() == [0, 3]
 
 
-def test_attention_targets_find_and_count():
+def test_targets_find_count_and_place():
     scene = make()
-    matching, counted = make_targets(scene, Thing(None, "mug"))
-    assert matching.tolist() == [0, 1, 0, 0, 0] and counted.tolist() == [0.5, 0.5, 0, 0, 0]
-    matching, counted = make_targets(scene, Thing("blue", "mug"))
-    assert matching.tolist() == counted.tolist() == [1, 0, 0, 0, 0]
-    matching, counted = make_targets(scene, Thing(None, "object"))
-    assert matching.tolist() == [0, 1, 0, 0, 1]
-    np.testing.assert_allclose(counted, [1 / 3, 1 / 3, 0, 0, 1 / 3], rtol=1e-6)
+    mug = make_target(scene, Thing(None, "mug"))
+    assert mug.matching.tolist() == [0, 1, 0, 0, 0] and mug.counted.tolist() == [0.5, 0.5, 0, 0, 0]
+    assert mug.place.tolist() == [-0.75, -0.75]
+    # Of two things each is nearest to the other, which is nothing to ask for.
+    assert not mug.near.any()
+    absent = make_target(scene, Thing("blue", "mug"))
+    assert absent.matching.tolist() == absent.counted.tolist() == [1, 0, 0, 0, 0]
+    both = make_target(scene, Thing(None, "object"))
+    assert both.matching.tolist() == [0, 1, 0, 0, 1]
+    np.testing.assert_allclose(both.counted, [1 / 3, 1 / 3, 0, 0, 1 / 3], rtol=1e-6)
+    assert np.isnan(absent.place).all() and np.isnan(both.place).all()
+
+
+def test_target_of_one_thing_has_what_is_nearest_to_it():
+    instance_map = np.zeros((64, 64), np.uint8)
+    instance_map[0:8, 0:8], instance_map[0:8, 16:24], instance_map[56:64, 56:64] = 1, 2, 3
+    can = SimpleNamespace(kind="can", color="green")
+    scene = make_scene(label_grid(instance_map, [MUG, BALL, can], 8), [MUG, BALL, can])
+    near = make_target(scene, Thing("red", "mug")).near
+    assert np.flatnonzero(near).tolist() == [2]
+    assert np.flatnonzero(make_target(scene, Thing(None, "ball")).near).tolist() == [1]
 
 
 def test_label_tokens_are_read_as_their_labels_with_noise_too():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from tests.training.embedded.runs import make_folder, make_small, open_in, render
 from vl2_ros.datasets.scene_questions.balanced import QUESTIONS, AskedQuestion
 from vl2_ros.datasets.scene_text import existence_answer, listing_answer
+from vl2_ros.datasets.token_labels.grid import label_grid
 from vl2_ros.datasets.wording import Thing
 from vl2_ros.errors import ConfigError
 from vl2_ros.model.checkpoint.folder import load_model, save_model
@@ -24,9 +26,15 @@ from vl2_ros.training.eyes.directions import CENTRE_COLORS, CENTRE_KINDS
 from vl2_ros.training.eyes.tower import enlarge_processing, enlarge_vision
 from vl2_ros.training.run import train
 from vl2_ros.training.words.answer_weights import weigh_answer
-from vl2_ros.training.words.attention import compute_attention_loss, read_attended
+from vl2_ros.training.words.attention import (
+    LookupTargets,
+    PlaceReaders,
+    compute_attention_loss,
+    read_attended,
+)
 from vl2_ros.training.words.batches import question_shares
-from vl2_ros.training.words.conversations import find_nouns
+from vl2_ros.training.words.conversations import find_nouns, pack_questions
+from vl2_ros.training.words.label_scenes import make_scene
 from vl2_ros.training.words.objective import (
     WordsObjective,
     check_pair,
@@ -133,7 +141,7 @@ def test_positions_of_the_nouns(init, question, nouns):
     asked = AskedQuestion("count", question, "There are no mugs.", things, tuple(nouns))
     tokenizer, config, ids, _ = encode(asked, init)
     found = find_nouns(asked, ids, tokenizer, config)
-    assert [thing.noun for thing, _ in found] == nouns[::-1]
+    assert [thing.noun for thing, _ in found] == nouns
     for thing, place in found:
         assert tokenizer.decode(ids[place - 6 : place + 1].tolist()).endswith(thing.noun)
 
@@ -156,8 +164,8 @@ def test_batches_begin_with_labels_and_go_on_with_images(cache, init, teacher, t
                 total = float(weights[row][segments[row] == segment].sum())
                 assert total == pytest.approx(1.0) or total == pytest.approx(3.0)
         assert (weights[asked.packs.labels == IGNORED_LABEL] == 0).all()
-        assert asked.attention.matching.shape[1] == 65
-        sums = asked.attention.counted.sum(1)
+        assert asked.lookups.matching.shape[1] == 65
+        sums = asked.lookups.counted.sum(1)
         torch.testing.assert_close(sums, torch.ones_like(sums))
     again = open_words(recipe, open_in(tmp_path)).open_batches(0)[0]
     assert torch.equal(again.asked.packs.input_ids, early.asked.packs.input_ids)
@@ -172,7 +180,7 @@ def test_questions_come_one_after_another():
 
 def test_attention_loss_is_of_the_position_that_is_named(objective):
     batch = objective.open_batches(0)[0]
-    targets = batch.asked.attention
+    targets = batch.asked.lookups
     count, length = batch.asked.packs.input_ids.shape
     image_patch = objective.network.tokens.image_patch
     seen = batch.asked.packs.input_ids[:, targets.image_start - 1 : targets.image_start + 64]
@@ -180,13 +188,13 @@ def test_attention_loss_is_of_the_position_that_is_named(objective):
     even = torch.full((count, 4, length, length), 1e-6)
     right = even.clone()
     columns = torch.cat([torch.tensor([0]), targets.image_start + torch.arange(64)])
-    for row, place, matching, counted in zip(
-        targets.rows, targets.positions, targets.matching, targets.counted, strict=True
-    ):
+    rows = (targets.rows, targets.positions, targets.matching, targets.counted, targets.near)
+    for row, place, matching, counted, near in zip(*rows, strict=True):
         right[row, 0, place, columns] = matching / matching.sum()
         right[row, 1, place, columns] = counted
-    loss, found = compute_attention_loss([right, right], targets)
-    assert loss < 1e-2 and found > 0.99
+        right[row, 2, place, columns] = near / near.sum().clamp(min=1.0)
+    loss, masses = compute_attention_loss([right, right], targets)
+    assert loss < 1e-2 and masses["found"] > 0.99
     assert compute_attention_loss([even, right], targets)[0] > 3.0
 
 
@@ -204,6 +212,47 @@ def test_supervised_heads_learn_to_look(objective):
     assert history[-1] > 2 * history[0]
     # No hook is left behind.
     assert not any(layer.self_attn._forward_hooks for layer in network.llm.model.layers)
+
+
+def test_places_are_read_where_they_are_known():
+    nan = float("nan")
+    targets = LookupTargets(
+        torch.tensor([0, 1, 1]),
+        torch.tensor([2, 0, 3]),
+        5,
+        *(torch.zeros(3, 5) for _ in range(3)),
+        places=torch.tensor([[0.5, -0.5], [nan, nan], [0.25, 1.0]]),
+        apart=torch.tensor([[nan, nan], [nan, nan], [0.5, 0.0]]),
+    )
+    readers = PlaceReaders(2)
+    with torch.no_grad():
+        for layer in (*readers.places, readers.apart):
+            layer.weight.copy_(torch.eye(2))
+            layer.bias.zero_()
+    states = torch.zeros(2, 4, 2)
+    states[0, 2], states[1, 3] = torch.tensor([0.5, -0.5]), torch.tensor([0.25, 1.0])
+    found = readers.compute_loss([states, states + 1.0], targets)
+    # The first layer reads every place, the second one misses each by one.
+    assert float(found["place"]) == pytest.approx(0.5)
+    assert float(found["apart"]) == pytest.approx((0.75**2 + 2.0**2) / 2)
+    nothing = replace(targets, places=targets.places * nan, apart=targets.apart * nan)
+    assert readers.compute_loss([states, states], nothing) == {}
+
+
+def test_second_noun_of_a_relation_is_so_far_from_the_first(init):
+    things = (Thing("red", "mug"), Thing("blue", "ball"))
+    question = "Is the red mug left of the blue ball?"
+    asked = AskedQuestion("relation", question, "Yes.", things, ("red mug", "blue ball"))
+    instance_map = np.zeros((64, 64), np.uint8)
+    instance_map[0:8, 0:8], instance_map[56:64, 24:32] = 1, 2
+    objects = [SimpleNamespace(kind="mug", color="red"), SimpleNamespace(kind="ball", color="blue")]
+    scene = make_scene(label_grid(instance_map, objects, 16), objects)
+    tokenizer, config = load_tokenizer(init), ProcessingConfig.load(init)
+    lookups = pack_questions([scene], [[asked]], tokenizer, config, listing_weight=1.0).lookups
+    first, second = lookups.places.tolist()
+    assert lookups.apart[0].isnan().all()
+    assert lookups.apart[1].tolist() == [second[0] - first[0], second[1] - first[1]]
+    assert second[0] > first[0] and second[1] > first[1]
 
 
 def test_attention_without_weights_is_refused(objective):

@@ -132,7 +132,7 @@ def draw_side(
 def draw_nearest(rng: np.random.Generator, objects: Sequence[PlacedThing]) -> Relation | None:
     """Ask what is nearest to a thing, in the image; None where nothing clearly is."""
     unique = list_unique(objects)
-    found = [(item, near) for item in unique if (near := _find_nearest(item, objects))]
+    found = [(item, near) for item in unique if (near := find_nearest(item, objects))]
     found = [(item, near) for item, near in found if near in unique]
     if not found:
         return None
@@ -163,7 +163,8 @@ def draw_relations(rng: np.random.Generator, objects: Sequence[PlacedThing]) -> 
             yield relation
 
 
-def _find_nearest(item: PlacedThing, objects: Sequence[PlacedThing]) -> PlacedThing | None:
+def find_nearest(item: PlacedThing, objects: Sequence[PlacedThing]) -> PlacedThing | None:
+    """Return what is clearly nearest to one of some objects; None where nothing is."""
     others = [other for other in objects if other is not item]
     if len(others) < 2:
         return None

@@ -16,7 +16,7 @@ from vl2_ros.processing.language.prompt import encode_conversation
 from vl2_ros.processing.language.tokenizer import Tokenizer
 from vl2_ros.training.embedded.packs import Packs, pack_rows
 from vl2_ros.training.words.answer_weights import weigh_answer
-from vl2_ros.training.words.attention import AttentionTargets, make_targets, stack_targets
+from vl2_ros.training.words.attention import LookupTargets, NounTarget, make_target, stack_targets
 from vl2_ros.training.words.label_scenes import LabelScene
 
 _ROLE = " ASSISTANT:"
@@ -32,14 +32,14 @@ class AskedPacks:
         weights: (B, T) float32 of the labels; those of a conversation add up to 1.
         keys: (B, T) int64, number of the conversation whose answer a label decides, else -1.
         names: (N,) int64 for each conversation, which of `QUESTIONS` it is.
-        attention: targets at the nouns.
+        lookups: targets at the nouns.
     """
 
     packs: Packs
     weights: Tensor
     keys: Tensor
     names: Tensor
-    attention: AttentionTargets
+    lookups: LookupTargets
 
 
 def pack_questions(
@@ -70,7 +70,7 @@ def pack_questions(
     weights = np.zeros(packs.labels.shape, np.float32)
     keys = np.full(packs.labels.shape, -1, np.int64)
     names: list[int] = []
-    entries: list[tuple[int, int, np.ndarray, np.ndarray]] = []
+    entries: list[tuple[int, int, NounTarget, np.ndarray]] = []
     for index, (scene, asked) in enumerate(zip(scenes, questions, strict=True)):
         offset = start
         for one, (ids, labels) in zip(asked, rows[index], strict=True):
@@ -79,9 +79,12 @@ def pack_questions(
             weights[index, place] = own.weights[start:]
             keys[index, place][own.keys[start:]] = len(names)
             names.append(_NAMES.index(one.name))
+            before = np.full(2, np.nan, np.float32)
             for thing, position in find_nouns(one, ids, tokenizer, config):
-                matching, counted = make_targets(scene, thing)
-                entries.append((index, offset + position - start, matching, counted))
+                target = make_target(scene, thing)
+                apart = target.place - before
+                entries.append((index, offset + position - start, target, apart))
+                before = target.place
             offset = place.stop
     return AskedPacks(
         packs,
@@ -95,7 +98,7 @@ def pack_questions(
 def find_nouns(
     asked: AskedQuestion, ids: np.ndarray, tokenizer: Tokenizer, config: ProcessingConfig
 ) -> list[tuple[Thing, int]]:
-    """Return the position of the last token of each noun in an encoded conversation.
+    """Return the position of the last token of each noun in an encoded conversation, in order.
 
     Without those that tokens cross the end of.
     """
@@ -108,4 +111,4 @@ def find_nouns(
         end = len(begun) - role
         if np.array_equal(begun[:end], ids[:end]):
             found.append((thing, end - 1))
-    return found
+    return found[::-1]

@@ -29,7 +29,7 @@ from vl2_ros.training.loop.state import STATE_FILE
 from vl2_ros.training.objective import Losses, Objective
 from vl2_ros.training.objectives import Opening
 from vl2_ros.training.recipes.recipe import Recipe
-from vl2_ros.training.words.attention import compute_attention_loss, read_attended
+from vl2_ros.training.words.attention import PlaceReaders, compute_attention_loss, read_attended
 from vl2_ros.training.words.batches import (
     HeldCommands,
     WordsBatch,
@@ -68,6 +68,7 @@ class WordsObjective(Objective):
         """Compute the directions of the labels."""
         super().__init__(network)
         self.directions = LabelDirections(network.config.vision["hidden_size"])
+        self.readers = PlaceReaders(network.config.llm_width)
         # In a list, so that it is no part of what is trained, saved and averaged.
         self._teacher = [teacher.requires_grad_(False).eval()]
         self._recipe, self._tokenizer = recipe, tokenizer
@@ -79,14 +80,15 @@ class WordsObjective(Objective):
         options: WordsSettings = self._recipe.options
         patches, parts = self._look(batch.pixels, batch.labels)
         total = options.labels * parts["token_labels"] if "token_labels" in parts else 0.0
-        hidden, weights = read_attended(self.network, batch.asked.packs, self._project(patches))
-        parts["words"], right = weighted_language_loss(self.network, hidden, batch.asked)
+        seen = read_attended(self.network, batch.asked.packs, self._project(patches))
+        parts["words"], right = weighted_language_loss(self.network, seen.hidden, batch.asked)
         parts |= right
-        if len(batch.asked.attention.rows):
-            parts["attention"], parts["found"] = compute_attention_loss(
-                weights, batch.asked.attention
-            )
+        if len(batch.asked.lookups.rows):
+            parts["attention"], masses = compute_attention_loss(seen.weights, batch.asked.lookups)
+            places = self.readers.compute_loss(seen.states, batch.asked.lookups)
+            parts |= masses | places
             total = total + options.attention * parts["attention"]
+            total = total + options.places * sum(places.values())
         parts["commands"], parts["moved"] = self._hold(batch.held, batch.pixels is not None)
         total = total + parts["words"] + options.command_weight * parts["commands"]
         return Losses(total + options.hold * parts["moved"], parts)

@@ -52,6 +52,13 @@ class WordsSettings:
     attention: float = parameter(
         0.3, "Weight of where the LLM looks at the noun of a question", least=0.0, most=1e6
     )
+    places: float = parameter(
+        1.0,
+        "Weight of what linear layers read of where the thing of a noun is, and how far from the "
+        "one before",
+        least=0.0,
+        most=1e6,
+    )
     labels: float = parameter(
         0.3, "Weight of the labels of the tower's tokens, where it is trained", least=0.0, most=1e6
     )
