@@ -14,6 +14,7 @@ from vl2_ros.model.config import ModelConfig
 from vl2_ros.model.language.tokens import TokenIds
 from vl2_ros.model.network import VisionLLM
 from vl2_ros.training.loop import pace
+from vl2_ros.training.loop.devices import leave_processes
 from vl2_ros.training.objective import Losses, Objective
 from vl2_ros.training.objectives import Opening
 from vl2_ros.training.recipes.recipe import Evaluation, Rates, Recipe
@@ -102,6 +103,7 @@ def main(folder: str, changes: str, pace_of: str) -> None:
         open_objective=open_slow_toy if pace_of == "slow" else open_toy,
         show=write_line,
     )
+    leave_processes()
 
 
 def change(changes: dict) -> Recipe:

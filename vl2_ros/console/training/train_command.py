@@ -83,6 +83,7 @@ def train(
 
     vl2 train finetune --data annotations.json --images photos
     """
+    from vl2_ros.training.loop.devices import leave_processes
     from vl2_ros.training.loop.loop import BEST_FOLDER, LAST_FOLDER
     from vl2_ros.training.recipes.reading import find_recipe, read_recipe
     from vl2_ros.training.run import train as run
@@ -97,6 +98,7 @@ def train(
     elif images is not None or val is not None:
         raise ConfigError("--images and --val go with --data; name the COCO file to train on")
     end = run(chosen, folder, device=device, score=score, report=Preparation(), show=show_line)
+    leave_processes()
     if not end.is_complete:
         raise typer.Exit(EXIT_INTERRUPTED)
     # Of several processes, the first one speaks.

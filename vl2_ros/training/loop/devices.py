@@ -108,6 +108,17 @@ def _check_sharding(accelerator: Accelerator) -> None:
         )
 
 
+def leave_processes() -> None:
+    """Leave the other processes of a run, at the end of a program.
+
+    Its threads would otherwise end with the interpreter, which now and then aborts a finished run.
+    """
+    from accelerate import PartialState
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        PartialState().destroy_process_group()
+
+
 def _choose_precision(recipe: Recipe, state: Any) -> str:
     """Return the precision of a new run; accelerate's configuration counts where it has one."""
     if recipe.precision != "auto":
